@@ -1,0 +1,72 @@
+"""kaiwo puts models and data where a program needs them.
+
+    import kaiwo
+    path = kaiwo.fetch("s3://bucket/models/a.bin", endpoint_url="http://localhost:9000")
+    report = kaiwo.download("config.yaml")
+
+Importing it loads none of the SDKs; the names below are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kaiwo._version import __version__
+
+if TYPE_CHECKING:
+    from kaiwo.api import download, fetch
+    from kaiwo.errors import (
+        BugError,
+        CertificateError,
+        ChangedError,
+        ConfigError,
+        CredentialsError,
+        DiskError,
+        IntegrityError,
+        KaiwoError,
+        NotFoundError,
+        ServiceError,
+        StoppedError,
+        TransientError,
+        UnreachableError,
+        UnsafeNameError,
+    )
+    from kaiwo.objects import Checksum, Item, Report
+
+__all__ = [
+    "BugError",
+    "CertificateError",
+    "ChangedError",
+    "Checksum",
+    "ConfigError",
+    "CredentialsError",
+    "DiskError",
+    "IntegrityError",
+    "Item",
+    "KaiwoError",
+    "NotFoundError",
+    "Report",
+    "ServiceError",
+    "StoppedError",
+    "TransientError",
+    "UnreachableError",
+    "UnsafeNameError",
+    "__version__",
+    "download",
+    "fetch",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    home = "errors" if name.endswith("Error") else "api"
+    if name in ("Checksum", "Item", "Report"):
+        home = "objects"
+    return getattr(import_module(f"kaiwo.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,229 @@
+"""The two things that users do, from a program: ``download`` a file's tasks, ``fetch`` a URL.
+
+This is where the floors are wired together; the command line is one more user of it.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import secrets
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kaiwo import opened, plan, schedule, urls
+from kaiwo.config import ITEMS, Config, build, load
+from kaiwo.document import Document
+from kaiwo.errors import ConfigError, NotFoundError
+from kaiwo.events import Ended
+from kaiwo.journal import Memory
+from kaiwo.network import Network
+from kaiwo.objects import Folder, Named, Report, Transfer, Want
+from kaiwo.progress import QuietSink, notebook_sink
+from kaiwo.protocols import Sink
+from kaiwo.retry import RetryPolicy
+from kaiwo.schedule import Rules
+from kaiwo.targets import At, Under
+from kaiwo.tasks.base import Context, Task, file_name
+
+#: A task, and what it wants.
+Wanted = tuple[Task, tuple[Want, ...]]
+
+
+def download(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    sink: Sink | None = None,
+    **options: Any,
+) -> Report:
+    """Plan, transfer, verify and publish everything that a configuration asks for.
+
+    When it returns and ``report.ok``, every object is in place and verified; objects that failed
+    are named in ``report.items``, and the others are in place nevertheless.
+
+    Args:
+        config: path of a YAML file, or what such a file holds.
+        sink: is told what happens; by default, problems are logged.
+        options: the command's options, such as ``max_workers=4``.
+
+    Raises:
+        KaiwoError: nothing was begun: the configuration is wrong, or names are unsafe.
+    """
+    if isinstance(config, Mapping):
+        loaded = build(Document("config", dict(config)), options)
+    else:
+        loaded = load(config, options)
+    return run(loaded, sink or QuietSink())
+
+
+def run(config: Config, sink: Sink) -> Report:
+    """Carry out a validated configuration; see ``download``."""
+    config.check_secrets()
+    return _carry_out(config, wanted(config), sink)
+
+
+def wanted(config: Config) -> tuple[Wanted, ...]:
+    """What each task of a configuration wants.
+
+    Raises:
+        ConfigError: an item cannot be placed.
+    """
+    network = Network(config.settings.stall_timeout, connections=max(64, config.settings.workers))
+    result = []
+    for number, task in enumerate(config.tasks):
+
+        def where(location: Sequence[str | int], number: int = number) -> str:
+            return config.where(number, location)
+
+        context = Context(config.download_root, network, where)
+        try:
+            result.append((task, tuple(task.wants(context))))
+        except ConfigError as error:
+            raise ConfigError(f"{where(())}: {error.message}") from error
+    return tuple(result)
+
+
+def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
+    """List, plan, schedule, and let go of everything that was opened."""
+    start_s = time.monotonic()
+    settings = config.settings
+    policy = RetryPolicy(settings.retries, settings.startup_wait)
+    rules = Rules(settings.workers, policy, settings.verify == "checksum", settings.fail_fast)
+    tasks = tuple(tasks)
+    wants = [want for _, wants in tasks for want in wants]
+    memory = Memory(settings.state_dir)
+    executor = ThreadPoolExecutor(settings.workers, thread_name_prefix="kaiwo")
+    try:
+        listing = plan.gather(wants, executor, settings.workers, policy, sink)
+        if listing.failed and settings.fail_fast:
+            raise listing.failed[0][1]
+        token = secrets.token_hex(4)
+        closed = plan.close(listing, token, memory, force=settings.force, verify=rules.verify)
+        report = schedule.run(closed, executor, rules, memory, sink)
+        _settle(tasks, (*closed.transfers, *closed.unchanged), report)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        memory.close()
+        for want in wants:
+            opened.forget(want.opener)
+    report = replace(report, seconds=time.monotonic() - start_s)
+    sink.emit(Ended(report))
+    return report
+
+
+def _settle(tasks: Iterable[Wanted], transfers: Sequence[Transfer], report: Report) -> None:
+    """Let each task of which everything is in place do what remains."""
+    failed = {item.target for item in report.items if item.status == "failed"}
+    for task, wants in tasks:
+        openers = {want.opener for want in wants}
+        own = [transfer for transfer in transfers if transfer.opener in openers]
+        if not any(transfer.target in failed for transfer in own):
+            task.settle(own)
+
+
+def fetch(
+    url_spec: str,
+    target: str | os.PathLike[str] | None = None,
+    *,
+    sink: Sink | None = None,
+    **fields: Any,
+) -> Path:
+    """Download one URL, and return where it is.
+
+    ``s3://bucket/key``, ``gs://bucket/key``, ``az://container/key``,
+    ``hf://[datasets/]owner/repo[@revision][/path]``, or a file of another fsspec protocol. A glob
+    or a trailing ``/`` makes it a folder; otherwise the object is asked for first, then a folder
+    of that name. A second call transfers nothing.
+
+    Args:
+        url_spec: what to fetch.
+        target: path of the file or folder; its own name in the working directory when it is left
+            out (for ``hf://``: the Hub's cache).
+        sink: is told what happens; by default a bar, where there is someone to see it.
+        fields: of the task type, such as ``endpoint_url`` or ``secret_key_file``.
+
+    Returns:
+        The file; the folder for a folder, a glob or a snapshot.
+
+    Raises:
+        KaiwoError: it is not in place; the error says why.
+    """
+    url = urls.parse(url_spec)
+    place = None if target is None else os.path.abspath(os.path.expanduser(os.fspath(target)))
+    if place is not None and str(target).endswith("/") and not url.is_folder:
+        place = posixpath.join(place, file_name(url.path))
+    if place is None and url.type != "hf":
+        place = os.path.abspath(url.own_name)
+    sink = sink or notebook_sink()
+    if url.is_folder:
+        return _fetch(url, place, sink, fields, is_file=False)
+    try:
+        return _fetch(url, place, sink, fields, is_file=True)
+    except NotFoundError as missing:
+        if url.type == "url":
+            raise
+        folder = replace(url, path=f"{url.path}/")
+        try:
+            return _fetch(folder, place, sink, fields, is_file=False)
+        except NotFoundError:
+            raise missing from None
+
+
+def _fetch(
+    url: urls.ObjectUrl, place: str | None, sink: Sink, fields: Mapping[str, Any], *, is_file: bool
+) -> Path:
+    """Fetch a file or a folder; ``place`` may be None for the Hub's cache."""
+    item = _item(url, place, is_file=is_file)
+    document = Document("fetch", {ITEMS: [{"type": url.type, **fields, **item}]})
+    config = build(document, {"download_root": "/"})
+    config.check_secrets()
+    ((task, wants),) = wanted(config)
+    if url.type == "hf":
+        wants = tuple(_narrowed(want, url, place, is_file=is_file) for want in wants)
+    report = _carry_out(config, ((task, wants),), sink)
+    first = next((item.error for item in report.items if item.error is not None), None)
+    if first is not None:
+        raise first
+    if place is not None:
+        return Path(place)
+    return _home(wants, report, is_file=is_file)
+
+
+def _home(wants: Sequence[Want], report: Report, *, is_file: bool) -> Path:
+    """Where things are that the task itself found a place for: the file, or what holds it."""
+    if not report.items:
+        raise NotFoundError("nothing matches, so there is no folder")
+    item = report.items[0]
+    key = item.source.removeprefix(wants[0].opener.url(""))
+    return Path(item.target if is_file else item.target.removesuffix(key))
+
+
+def _item(url: urls.ObjectUrl, place: str | None, *, is_file: bool) -> dict[str, Any]:
+    """The fields of a task that say what is wanted."""
+    if url.type == "hf":
+        revision = {} if url.revision is None else {"revision": url.revision}
+        return {"repo_id": url.container, "repo_type": url.repo_type, **revision}
+    item = {"file": url.path} if is_file else {"folder": url.path, "glob": url.glob or "**/*"}
+    entry = {**item, "target_path": place}
+    if url.type == "url":
+        return {"items": [entry]}
+    holder = "containers" if url.type == "azure-blob" else "buckets"
+    return {holder: [{"name": url.container, "items": [entry]}]}
+
+
+def _narrowed(want: Want, url: urls.ObjectUrl, place: str | None, *, is_file: bool) -> Want:
+    """A repository's want, cut down to what the URL names."""
+    selection: Folder | Named = Folder(url.path, (url.glob or "**/*",))
+    if is_file:
+        selection = Named((url.path,))
+    want = replace(want, selection=selection)
+    if place is None:
+        return want
+    if is_file:
+        return replace(want, placement=At(place, posixpath.dirname(place)))
+    return replace(want, placement=Under(place, place, url.path))

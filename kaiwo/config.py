@@ -1,0 +1,296 @@
+"""The file, the environment and the options, as one frozen configuration.
+
+    option over environment (KAIWO_…) over file over default
+
+Errors name file, line and field, suggest the nearest right key, and never show a value: a value
+may be a secret, above all when its key is misspelled.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from kaiwo.document import Document, parse
+from kaiwo.errors import ConfigError
+from kaiwo.tasks import task_class, task_types
+from kaiwo.tasks.base import Task
+
+ITEMS = "download_items"
+PREFIX = "KAIWO_"
+DEFAULT_WORKERS = 8
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+Progress = Literal["auto", "bar", "log", "json", "none"]
+Verify = Literal["size", "checksum"]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """The options of a run; each is an option of the command and a key of the file too."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    download_root: Annotated[str, Field(min_length=1)] | None = None
+    """Relative targets are below it; the working directory when it is left out."""
+    max_workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Concurrent workers, shared by all tasks; 8 when it is left out."""
+    log_level: LogLevel = "INFO"
+    """Least severe messages that are shown."""
+    progress: Progress = "auto"
+    """How progress is shown."""
+    report: Annotated[str, Field(min_length=1)] | None = None
+    """Where the JSON report goes; ``-`` is stdout."""
+    verify: Verify = "checksum"
+    """Check every object against the checksum that its store states, or its size only."""
+    retries: Annotated[int, Field(ge=0)] = 5
+    """Repeats of one request after its first failure."""
+    startup_wait: Seconds = 30.0
+    """Seconds that a service which is not up yet is waited for at least."""
+    stall_timeout: Annotated[Seconds, Field(gt=0)] = 30.0
+    """Seconds without a byte that are a failure."""
+    fail_fast: bool = False
+    """End the run at the first object that fails."""
+    force: bool = False
+    """Fetch even what is already there."""
+    state_dir: Annotated[str, Field(min_length=1)] | None = None
+    """Where kaiwo's memory lives, instead of ``.kaiwo/`` in the target roots."""
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def workers(self) -> int:
+        """How many jobs run at once."""
+        return self.max_workers or DEFAULT_WORKERS
+
+
+@dataclass(frozen=True)
+class Config:
+    """A validated configuration.
+
+    Attributes:
+        settings: options of the run.
+        tasks: what is to be downloaded.
+        document: the file, for the positions in errors.
+    """
+
+    settings: Settings
+    tasks: tuple[Task, ...]
+    document: Document
+
+    @property
+    def download_root(self) -> str:
+        """Absolute, normalised."""
+        return os.path.abspath(os.path.expanduser(self.settings.download_root or "."))
+
+    def where(self, number: int, location: Sequence[str | int]) -> str:
+        """File, line and field of a location in the task of that number."""
+        return self.document.where((ITEMS, number, *location))
+
+    def check_secrets(self) -> None:
+        """See that every secret file can be read, before anything else happens.
+
+        Raises:
+            ConfigError: some cannot; all are named.
+        """
+        faults = [
+            f"{self.where(number, (name,))}: {fault}"
+            for number, task in enumerate(self.tasks)
+            for name, fault in task.check()
+        ]
+        if faults:
+            raise ConfigError("\n".join(faults))
+
+
+def load(path: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Config:
+    """Read and validate a file; opens no secret file and no connection.
+
+    Args:
+        path: of the YAML file.
+        options: of the command, by the names of the settings.
+
+    Raises:
+        ConfigError: the file, the environment or an option is wrong; all faults are named.
+    """
+    name = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot read the configuration: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name}: cannot read the configuration: it is not UTF-8") from None
+    return build(parse(text, name), options)
+
+
+def build(document: Document, options: Mapping[str, Any] | None = None) -> Config:
+    """Validate a document that has been read already; see ``load``."""
+    data = document.data
+    if not isinstance(data, dict):
+        raise ConfigError(f"{document.where(())}: the file has to hold keys and values")
+    values = dict(data)
+    items = values.pop(ITEMS, None)
+    faults: list[str] = []
+    settings = _settings(document, values, options or {}, faults)
+    tasks = _tasks(document, items, faults)
+    if faults or settings is None:
+        raise ConfigError("\n".join(faults))
+    return Config(settings, tasks, document)
+
+
+def _settings(
+    document: Document, values: dict[str, Any], options: Mapping[str, Any], faults: list[str]
+) -> Settings | None:
+    given = {name: value for name, value in options.items() if value is not None}
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, values)
+
+    def where(location: tuple[str | int, ...]) -> str:
+        name = str(location[0]) if location else ""
+        if name in given:
+            return f"option --{name.replace('_', '-')}"
+        if f"{PREFIX}{name}".upper() in (key.upper() for key in os.environ):
+            return f"environment {PREFIX}{name.upper()}"
+        return document.where(location)
+
+    known = (ITEMS, *Settings.model_fields)
+    try:
+        return Layered(**given)
+    except ValidationError as error:
+        faults += described(error, where, lambda _: known)
+    except ValueError as error:
+        # The environment's text is no JSON where a list is meant; there is no such setting yet.
+        faults.append(f"environment {PREFIX}…: {type(error).__name__}")
+    return None
+
+
+def _tasks(document: Document, items: object, faults: list[str]) -> tuple[Task, ...]:
+    if not isinstance(items, list) or not items:
+        faults.append(f"{document.where((ITEMS,))}: a list with at least one task is needed")
+        return ()
+    tasks = []
+    for number, item in enumerate(items):
+        found = _task(document, number, item, faults)
+        if found is not None:
+            tasks.append(found)
+    return tuple(tasks)
+
+
+def _task(document: Document, number: int, item: object, faults: list[str]) -> Task | None:
+    location = (ITEMS, number)
+    known = sorted(task_types())
+    if not isinstance(item, dict):
+        faults.append(f"{document.where(location)}: a task has keys and values")
+        return None
+    type_ = item.get("type")
+    if type_ is None:
+        hint = suggestion("type", item)
+        hint = f" (is {hint[1:-1]} meant to be it?)" if hint else ""
+        faults.append(f"{document.where(location)}: 'type' is missing{hint}; {_one_of(known)}")
+        return None
+    class_ = task_class(type_) if isinstance(type_, str) else None
+    if class_ is None:
+        hint = suggestion(str(type_), known)
+        guess = f"did you mean {hint}? " if hint else ""
+        where = document.where((*location, "type"))
+        faults.append(f"{where}: unknown task type; {guess}{_one_of(known)}")
+        return None
+    try:
+        return class_.model_validate(item)
+    except ValidationError as error:
+        faults += described(
+            error,
+            lambda inner: document.where((*location, *inner)),
+            lambda inner: _fields_at(class_, inner),
+        )
+        return None
+
+
+def described(
+    error: ValidationError,
+    where: Callable[[tuple[str | int, ...]], str],
+    fields: Callable[[tuple[str | int, ...]], Iterable[str]],
+) -> list[str]:
+    """One line for each fault: where it is, what is wrong, what was probably meant.
+
+    Args:
+        error: pydantic's; its inputs are not looked at.
+        where: position of a location.
+        fields: the keys that are known at a location.
+    """
+    lines = []
+    for fault in error.errors(include_input=False, include_url=False, include_context=True):
+        location = fault["loc"]
+        context = fault.get("ctx", {})
+        match fault["type"]:
+            case "extra_forbidden":
+                key = str(location[-1])
+                guess = suggestion(key, fields(location[:-1]))
+                reason = f"unknown key {key!r}" + (f"; did you mean {guess}?" if guess else "")
+            case "missing":
+                reason = "is required"
+            case "string_type" | "secret_str":
+                reason = "has to be a text; write it in quotes"
+            case "string_too_short":
+                reason = "is empty"
+            case "too_short":
+                reason = "needs at least one entry"
+            case "literal_error":
+                reason = f"has to be one of {context['expected']}"
+            case _:
+                reason = fault["msg"]
+        lines.append(f"{where(location)}: {reason}")
+    return lines
+
+
+def suggestion(key: str, known: Iterable[str]) -> str | None:
+    """The nearest of the known keys in quotes, if one is near."""
+    close = difflib.get_close_matches(key.lower(), list(known), n=1, cutoff=0.6)
+    return f"'{close[0]}'" if close else None
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return f"it is one of {', '.join(names)}"
+
+
+def _fields_at(model: Any, location: Sequence[str | int]) -> Iterable[str]:
+    """The keys of the model that a location leads to, by a walk through the annotations."""
+    from kaiwo.tasks.base import Bucket, FileItem, FolderItem  # noqa: PLC0415
+
+    if "folder item" in location:
+        return FolderItem.model_fields
+    if "file item" in location:
+        return FileItem.model_fields
+    if any(isinstance(step, int) for step in location):
+        return Bucket.model_fields
+    return tuple(model.model_fields)

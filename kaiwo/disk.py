@@ -1,0 +1,150 @@
+"""Files: written beside their targets, published by rename, errors with path and reason.
+
+Only ``publish`` makes bytes visible under a target's name. Modes follow the umask, so that
+the application's user can read what an init container of another user fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterable
+
+from kaiwo.errors import DiskError
+from kaiwo.objects import Transfer
+from kaiwo.protocols import Buffer
+
+_HINTS = {
+    errno.ENOSPC: "free some space or give the volume more",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "mount the volume writable, or choose another target",
+    errno.EACCES: "give this user the right to write there",
+    errno.EPERM: "give this user the right to write there",
+    errno.EMFILE: "raise the limit of open files, or use fewer workers",
+    errno.ENFILE: "the machine has too many open files",
+    errno.ENAMETOOLONG: "choose a shorter target",
+    errno.ENOTDIR: "a file is where a folder is needed",
+    errno.EISDIR: "a folder is where the file should go",
+    errno.ENOTEMPTY: "a folder is where the file should go",
+}
+
+
+def disk_error(error: OSError, path: str) -> DiskError:
+    """What the file system refused, where, and what to do."""
+    hint = _HINTS.get(error.errno or 0)
+    reason = error.strerror or type(error).__name__
+    return DiskError(f"cannot write {path}: {reason}" + (f" ({hint})" if hint else ""))
+
+
+def _open_for_writing(path: str, flags: int) -> int:
+    """Open a temporary file, making its folder when it is not there yet."""
+    flags |= os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o666)
+
+
+def _write_all(descriptor: int, data: Buffer, offset: int) -> None:
+    """Write every byte; pwrite may take fewer than it is given."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def write_range(path: str, data: Buffer, offset: int) -> None:
+    """Put one range into the temporary file, which is made when it is not there.
+
+    Raises:
+        DiskError: the file system refused.
+    """
+    try:
+        descriptor = _open_for_writing(path, 0)
+        try:
+            _write_all(descriptor, data, offset)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def write_stream(path: str, chunks: Iterable[Buffer]) -> int:
+    """Write a temporary file anew from its beginning, and return how many bytes came.
+
+    Errors of the iterator pass through as they are.
+
+    Raises:
+        DiskError: the file system refused.
+    """
+    try:
+        descriptor = _open_for_writing(path, os.O_TRUNC)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    offset = 0
+    try:
+        for chunk in chunks:
+            try:
+                _write_all(descriptor, chunk, offset)
+            except OSError as error:
+                raise disk_error(error, path) from error
+            offset += len(chunk)
+    finally:
+        os.close(descriptor)
+    return offset
+
+
+def publish(transfer: Transfer) -> int:
+    """Rename the temporary file to its final name; returns its modification time in ns.
+
+    With a blob, the bytes go there and the target becomes a relative link to it.
+
+    Raises:
+        DiskError: the file system refused; the temporary file is left for the next attempt.
+    """
+    final = transfer.blob or transfer.target
+    try:
+        os.replace(transfer.temporary, final)
+        if transfer.blob is not None:
+            link(transfer.blob, transfer.target)
+        return os.stat(transfer.target).st_mtime_ns
+    except OSError as error:
+        raise disk_error(error, transfer.target) from error
+
+
+def link(blob: str, target: str) -> None:
+    """Make ``target`` a relative link to ``blob``, replacing what is there; raises OSError."""
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".kaiwo-{secrets.token_hex(8)}.link")
+    try:
+        os.symlink(os.path.relpath(blob, folder), temporary)
+    except OSError:
+        # No links on this file system: the bytes themselves go there, as the Hub's library does.
+        os.replace(blob, target)
+        return
+    try:
+        os.replace(temporary, target)
+    except OSError:
+        discard(temporary)
+        raise
+
+
+def discard(path: str) -> None:
+    """Remove a temporary file, if it is there."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def regular_file(path: str) -> os.stat_result | None:
+    """The status of the regular file at that path (links followed), or None."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None

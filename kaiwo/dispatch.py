@@ -1,0 +1,132 @@
+"""One executor, one queue: keeps a fixed number of jobs in flight until none is left.
+
+    feeds (lazy iterators of jobs, in order) ─┐
+    repeats (a heap by due time) ─────────────┴─> executor ─> results ─> handler ─> new jobs
+
+The caller's thread owns all of it. Results come back through a queue that the futures' callbacks
+fill; nothing is polled, and a repeat waits in the heap, not in a worker. Any
+``concurrent.futures.Executor`` will do; it is never shut down here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Generic, TypeVar
+
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
+
+#: The longest silence between two calls of ``idle``.
+TICK_S = 0.5
+
+
+class Dispatcher(Generic[JobT, ResultT]):
+    """Runs jobs on an executor, at most ``window`` of them at once.
+
+    Args:
+        executor: where ``work`` runs.
+        window: how many jobs may be submitted and unfinished.
+        work: a module-level function; it, its argument and its result must be picklable when
+            the executor's workers are processes.
+        idle: called about every half second, for displays that follow the clock.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        window: int,
+        work: Callable[[JobT], ResultT],
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._executor = executor
+        self._window = window
+        self._work = work
+        self._idle = idle
+        self._feeds: deque[Iterator[JobT]] = deque()
+        self._repeats: list[tuple[float, int, JobT]] = []
+        self._order = itertools.count()
+        self._results: queue.SimpleQueue[tuple[JobT, Future[ResultT]]] = queue.SimpleQueue()
+        self._in_flight: set[Future[ResultT]] = set()
+        self._last_tick = time.monotonic()
+
+    def feed(self, jobs: Iterable[JobT]) -> None:
+        """Take these jobs, after all that were fed before, and only when there is room."""
+        self._feeds.append(iter(jobs))
+
+    def repeat(self, job: JobT, delay_s: float) -> None:
+        """Run this job when the delay is over, before all that is fed."""
+        heapq.heappush(self._repeats, (time.monotonic() + delay_s, next(self._order), job))
+
+    def abandon(self) -> None:
+        """Forget everything that has not begun; what is in flight still comes back."""
+        self._feeds.clear()
+        self._repeats.clear()
+        for future in list(self._in_flight):
+            future.cancel()
+
+    def run(self, handle: Callable[[JobT, ResultT], None]) -> None:
+        """Return when all jobs are done; each result is handed over in this thread.
+
+        An exception of ``work`` or ``handle`` is a defect and passes through.
+        """
+        while True:
+            self._fill()
+            if self._in_flight:
+                finished = self._next_result()
+                if finished is not None:
+                    job, future = finished
+                    self._in_flight.discard(future)
+                    if not future.cancelled():
+                        handle(job, future.result())
+            elif self._repeats:
+                self._wait_until(self._repeats[0][0])
+            else:
+                return
+            self._tick()
+
+    def _fill(self) -> None:
+        while len(self._in_flight) < self._window:
+            job = self._next_job()
+            if job is None:
+                return
+            future = self._executor.submit(self._work, job)
+            self._in_flight.add(future)
+            future.add_done_callback(lambda done, job=job: self._results.put((job, done)))  # type: ignore[misc]
+
+    def _next_job(self) -> JobT | None:
+        if self._repeats and self._repeats[0][0] <= time.monotonic():
+            return heapq.heappop(self._repeats)[2]
+        while self._feeds:
+            for job in self._feeds[0]:
+                return job
+            self._feeds.popleft()
+        return None
+
+    def _next_result(self) -> tuple[JobT, Future[ResultT]] | None:
+        timeout_s = TICK_S
+        if self._repeats and len(self._in_flight) < self._window:
+            due_in_s = self._repeats[0][0] - time.monotonic()
+            timeout_s = min(timeout_s, max(due_in_s, 0.001))
+        try:
+            return self._results.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def _wait_until(self, due: float) -> None:
+        # Nothing is in flight, so nothing can arrive: the empty queue serves as an alarm clock
+        # that, unlike a sleep, a signal's exception can end.
+        delay_s = min(max(due - time.monotonic(), 0.0), TICK_S)
+        with contextlib.suppress(queue.Empty):
+            self._results.get(timeout=delay_s)
+
+    def _tick(self) -> None:
+        if time.monotonic() - self._last_tick >= TICK_S:
+            self._last_tick = time.monotonic()
+            self._idle()

@@ -1,0 +1,19 @@
+"""``python -m kaiwo.downloader CONFIG_FILE``: ``kaiwo download``, as a command of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from kaiwo.cli import download
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command()(download)
+
+
+def main() -> None:
+    """Run it."""
+    app(prog_name="python -m kaiwo.downloader")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The one tree of errors, and the exit code that each kind stands for.
+
+    KaiwoError                     exit  retried
+    ├── BugError                   1     no       a defect of kaiwo itself
+    ├── ConfigError                2     no       usage, the file, a secret file
+    │   └── UnsafeNameError        2     no       hostile or conflicting names
+    ├── CredentialsError           3     no       the store refuses them
+    ├── NotFoundError              4     no       bucket, object, revision, or no match
+    ├── ServiceError               5     no       the service or the network, for good
+    │   ├── CertificateError       5     no       TLS certificate not trusted
+    │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
+    │       ├── UnreachableError   5     yes      refused or name unknown: nobody is there yet
+    │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
+    ├── DiskError                  6     no       no space, read-only, no permission
+    ├── IntegrityError             7     no       size, checksum or identity differs
+    │   └── ChangedError           7     no       the object was replaced during its transfer
+    └── StoppedError               130, 143  no   a signal ended the run
+
+Every message names the operation, the object or file, and what to do. Errors travel from
+worker processes, so all their arguments are positional and survive pickling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+#: When several kinds failed in one run, the first of these is the run's exit code.
+EXIT_CODE_ORDER = (3, 4, 6, 7, 8, 5)
+
+
+class KaiwoError(Exception):
+    """Base of all errors that kaiwo raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    kind: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    @property
+    def message(self) -> str:
+        """What failed, where, why and what to do, without secrets."""
+        return str(self.args[0]) if self.args else self.kind
+
+
+class BugError(KaiwoError):
+    """Something that kaiwo's authors did not foresee."""
+
+    kind = "bug"
+
+
+class ConfigError(KaiwoError):
+    """The command line, the environment, the file or a secret file is wrong."""
+
+    exit_code = 2
+    kind = "config"
+
+
+class UnsafeNameError(ConfigError):
+    """Keys that would leave the target root, or targets that exclude each other."""
+
+    kind = "unsafe name"
+
+
+class CredentialsError(KaiwoError):
+    """The store refuses the credentials, or there are none."""
+
+    exit_code = 3
+    kind = "credentials"
+
+
+class NotFoundError(KaiwoError):
+    """A bucket, object, repository or revision is missing, or nothing matched."""
+
+    exit_code = 4
+    kind = "not found"
+
+
+class ServiceError(KaiwoError):
+    """The network or the service failed, and trying again is of no use."""
+
+    exit_code = 5
+    kind = "service"
+
+
+class CertificateError(ServiceError):
+    """The server's TLS certificate is not trusted."""
+
+    kind = "certificate"
+
+
+class TransientError(ServiceError):
+    """The network or the service failed in a way that often passes.
+
+    Args:
+        message: what failed.
+        retry_after_s: seconds the service asked to wait, or None.
+    """
+
+    kind = "service"
+    retryable = True
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class UnreachableError(TransientError):
+    """Nobody answers at that address (yet): connection refused, or the name is unknown."""
+
+    kind = "unreachable"
+
+
+class RangeIgnoredError(TransientError):
+    """The server answered a range with the whole object; single streams still work."""
+
+
+class DiskError(KaiwoError):
+    """The local file system refuses: no space, read-only, no permission, too many files."""
+
+    exit_code = 6
+    kind = "disk"
+
+
+class IntegrityError(KaiwoError):
+    """Bytes, size or checksum are not those that the store states."""
+
+    exit_code = 7
+    kind = "integrity"
+
+
+class ChangedError(IntegrityError):
+    """The object is no longer the one that was planned."""
+
+    kind = "changed"
+
+
+class StoppedError(KaiwoError):
+    """A signal ended the run.
+
+    Args:
+        message: which signal.
+        signal_number: its number; the exit code is 128 more.
+    """
+
+    kind = "stopped"
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message, signal_number)
+        self.signal_number = signal_number
+
+
+def exit_code_of(error: KaiwoError) -> int:
+    """The exit code of a run that this error ended."""
+    if isinstance(error, StoppedError):
+        return 128 + error.signal_number
+    return error.exit_code
+
+
+def first_exit_code(codes: Iterable[int]) -> int:
+    """The exit code of a run in which objects failed with these codes; 0 if none did."""
+    found = set(codes)
+    return next((code for code in EXIT_CODE_ORDER if code in found), max(found, default=0))

@@ -1,0 +1,75 @@
+"""What a run tells its sinks, as frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kaiwo.errors import KaiwoError
+from kaiwo.objects import Item, Report
+from kaiwo.protocols import Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan is closed: this many files and bytes may have to be read."""
+
+    files: int
+    bytes: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """So many more object bytes have arrived (or, negative, have to be read again)."""
+
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One object reached its final state."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A request failed and will be repeated."""
+
+    what: str
+    error: KaiwoError
+    attempt: int
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Nothing happened for a moment; displays that follow the clock may refresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is over."""
+
+    report: Report
+
+
+Event = Planned | Progressed | Settled | Retried | Ticked | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class Tee:
+    """Hands every event to several sinks."""
+
+    sinks: tuple[Sink, ...]
+
+    def emit(self, event: Event) -> None:
+        """Tell them all."""
+        for sink in self.sinks:
+            sink.emit(event)
+
+
+def tee(sinks: Iterable[Sink]) -> Sink:
+    """One sink for several."""
+    return Tee(tuple(sinks))

@@ -1,0 +1,197 @@
+"""The manifest: what kaiwo knows to be in place, so that a second run reads nothing.
+
+One file for each root, ``<root>/.kaiwo/manifest.jsonl``, mode 0600, without secrets. Its first
+line is ``{"kaiwo-manifest": 1}``; each further line is one publication:
+
+    {"target": "models/a.bin", "origin": "https://s3...", "source": "s3://bucket/a.bin",
+     "size": 12, "etag": "...", "version": null, "mtime_ns": 1, "checksum": ["md5", "..."]}
+
+``target`` is relative to the root; the last line of a target counts. Lines are appended in one
+write each, so that two runs do not garble each other; a torn or foreign line is skipped, and a
+manifest of another version is neither believed nor touched. A remembered file is "unchanged"
+only if the store still states the same identity and the file still has the size and
+modification time that it was published with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kaiwo.disk import disk_error, regular_file
+from kaiwo.objects import Checksum, Outcome, Transfer
+from kaiwo.targets import STATE_FOLDER
+
+VERSION = 1
+_HEADER = {"kaiwo-manifest": VERSION}
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a target was when it was published."""
+
+    origin: str
+    source: str
+    size: int
+    etag: str | None
+    version: str | None
+    mtime_ns: int
+    checksum: Checksum | None
+    """What its bytes were verified by, if by anything but their count."""
+
+
+def state_path(root: str, state_dir: str | None) -> str:
+    """Where the manifest of a root lives."""
+    if state_dir is None:
+        return posixpath.join(root, STATE_FOLDER, "manifest.jsonl")
+    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    return posixpath.join(state_dir, f"manifest-{name}.jsonl")
+
+
+class Manifest:
+    """The memory of one root: read at once, appended to as objects are published."""
+
+    def __init__(self, root: str, state_dir: str | None = None) -> None:
+        self._root = root
+        self._path = state_path(root, state_dir)
+        self._descriptor: int | None = None
+        self._foreign = False
+        self._records = self._load()
+
+    def _load(self) -> dict[str, Record]:
+        records: dict[str, Record] = {}
+        try:
+            with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
+                lines = iter(file)
+                if _parsed(next(lines, "")) != _HEADER:
+                    self._foreign = True
+                    logger.warning("%s is of another version of kaiwo: ignored", self._path)
+                    return {}
+                for line in lines:
+                    if (named := _record(line)) is not None:
+                        records[named[0]] = named[1]
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._foreign = True
+            logger.warning("cannot read %s (%s): going on without it", self._path, error.strerror)
+        return records
+
+    def holds(self, transfer: Transfer) -> Record | None:
+        """The record of the transfer's target, if the target still is what it says."""
+        record = self._records.get(self._name(transfer))
+        if record is None:
+            return None
+        remote = transfer.object
+        if (record.origin, record.source) != (transfer.opener.origin, transfer.source):
+            return None
+        if (record.etag, record.version, record.size) != remote.identity:
+            return None
+        status = regular_file(transfer.target)
+        if status is None or (status.st_size, status.st_mtime_ns) != (record.size, record.mtime_ns):
+            return None
+        return record
+
+    def remember(self, outcome: Outcome) -> None:
+        """Append what was published or adopted.
+
+        Raises:
+            DiskError: the state folder cannot be written.
+        """
+        if self._foreign:
+            return
+        transfer = outcome.transfer
+        checksum = outcome.checksum if outcome.verified else None
+        line = {
+            "target": self._name(transfer),
+            "origin": transfer.opener.origin,
+            "source": transfer.source,
+            "size": transfer.object.size,
+            "etag": transfer.object.etag,
+            "version": transfer.object.version,
+            "mtime_ns": outcome.mtime_ns,
+            "checksum": [checksum.algorithm, checksum.value] if checksum else None,
+        }
+        try:
+            os.write(self._opened(), _encoded(line))
+        except OSError as error:
+            raise disk_error(error, self._path) from error
+
+    def _opened(self) -> int:
+        if self._descriptor is None:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            descriptor = os.open(self._path, flags, 0o600)
+            size = os.fstat(descriptor).st_size
+            if size == 0:
+                os.write(descriptor, _encoded(_HEADER))
+            elif os.pread(descriptor, 1, size - 1) != b"\n":
+                # A torn last line must not swallow the next one.
+                os.write(descriptor, b"\n")
+            self._descriptor = descriptor
+        return self._descriptor
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def _name(self, transfer: Transfer) -> str:
+        return posixpath.relpath(transfer.target, self._root)
+
+
+class Memory:
+    """The manifests of all roots of a run."""
+
+    def __init__(self, state_dir: str | None = None) -> None:
+        self._state_dir = state_dir
+        self._manifests: dict[str, Manifest] = {}
+
+    def of(self, root: str) -> Manifest:
+        """The manifest of that root, read when it is first asked for."""
+        if root not in self._manifests:
+            self._manifests[root] = Manifest(root, self._state_dir)
+        return self._manifests[root]
+
+    def close(self) -> None:
+        """Give all files back."""
+        for manifest in self._manifests.values():
+            manifest.close()
+
+
+def _encoded(line: Mapping[str, object]) -> bytes:
+    return (json.dumps(line, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _record(line: str) -> tuple[str, Record] | None:
+    """The target and record of one line; None for a torn or foreign one."""
+    match _parsed(line):
+        case {
+            "target": str(target),
+            "origin": str(origin),
+            "source": str(source),
+            "size": int(size),
+            "etag": str() | None as etag,
+            "version": str() | None as version,
+            "mtime_ns": int(mtime_ns),
+            "checksum": [str(), str()] | None as checksum,
+        }:
+            known = Checksum(*checksum) if checksum else None
+            return target, Record(origin, source, size, etag, version, mtime_ns, known)
+    return None

@@ -1,0 +1,82 @@
+"""A worker function: the objects that one want asks for.
+
+The store lists flat, and the glob is matched here, against the key relative to the folder, by
+fsspec's own translation. ``fs.glob`` itself reads magic in the prefix, returns directories, and
+differs from backend to backend.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kaiwo.errors import BugError, KaiwoError
+from kaiwo.objects import Folder, ListJob, Named, RemoteObject
+from kaiwo.opened import source_of
+from kaiwo.protocols import Source
+
+EVERYTHING = ("**/*", "**")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a listing brought: objects, or why there are none."""
+
+    objects: tuple[RemoteObject, ...] = ()
+    error: KaiwoError | None = None
+
+
+def find(job: ListJob) -> Found:
+    """List the objects of a want, or ask for those that it names."""
+    selection = job.want.selection
+    source: Source | None = None
+    try:
+        source = source_of(job.want.opener)
+        if isinstance(selection, Named):
+            return Found(tuple(source.stat(key) for key in selection.keys))
+        wanted = matcher(selection)
+        cut = len(selection.prefix)
+        listed = source.list(selection.prefix)
+        return Found(tuple(remote for remote in listed if wanted(remote.key[cut:])))
+    except KaiwoError as error:
+        return Found(error=error)
+    except Exception as error:
+        return Found(error=source.classify(error) if source else BugError(_bug(error)))
+
+
+def matcher(selection: Folder) -> Callable[[str], bool]:
+    """Whether a key, relative to the folder, is selected."""
+    compile_ = glob_pattern if selection.syntax == "path" else name_pattern
+    everything = selection.syntax == "path" and any(g in EVERYTHING for g in selection.globs)
+    wanted = [] if everything else [compile_(glob) for glob in selection.globs]
+    unwanted = [compile_(glob) for glob in selection.without]
+
+    def matches(relative: str) -> bool:
+        if wanted and not any(pattern.match(relative) for pattern in wanted):
+            return False
+        return not any(pattern.match(relative) for pattern in unwanted)
+
+    return matches
+
+
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """fsspec's documented rules: ``*`` stays in a segment, ``**`` is whole segments.
+
+    Raises:
+        ValueError: ``**`` is only a part of a segment.
+    """
+    # Here, not above: the engine shows no trace of fsspec until a glob has to be matched.
+    from fsspec.utils import glob_translate  # noqa: PLC0415
+
+    return re.compile(glob_translate(glob))
+
+
+def name_pattern(glob: str) -> re.Pattern[str]:
+    """The Hub's rules: ``*`` matches ``/`` too, and ``folder/`` means all below it."""
+    return re.compile(fnmatch.translate(glob + "*" if glob.endswith("/") else glob))
+
+
+def _bug(error: Exception) -> str:
+    return f"opening the source failed: {type(error).__name__}"

@@ -1,0 +1,140 @@
+"""What went wrong on the wire, told alike for all SDKs.
+
+SDKs wrap the operating system's errors in layers of their own; the cause is found by walking
+the chain. Messages are put together here, from host, status and reason: an SDK's own text may
+quote a signed URL or a header.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kaiwo.errors import (
+    CertificateError,
+    ChangedError,
+    CredentialsError,
+    KaiwoError,
+    NotFoundError,
+    ServiceError,
+    TransientError,
+    UnreachableError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How connections behave.
+
+    Attributes:
+        stall_timeout_s: no byte for so long is a failure.
+        connect_timeout_s: a connection that is not there after so long is a failure.
+        connections: how many may be open at once.
+    """
+
+    stall_timeout_s: float = 30.0
+    connect_timeout_s: float = 10.0
+    connections: int = 64
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and everything it was raised from, the outermost first."""
+    pending: list[BaseException] = [error]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        # aiohttp keeps the cause in os_error, requests and urllib3 in reason or args,
+        # botocore in kwargs["error"], azure-core in inner_exception.
+        candidates = [
+            current.__cause__,
+            current.__context__,
+            *(getattr(current, name, None) for name in ("os_error", "reason", "inner_exception")),
+            *(getattr(current, "kwargs", None) or {}).values(),
+            *current.args,
+        ]
+        pending.extend(item for item in candidates if isinstance(item, BaseException))
+
+
+def connection_error(error: BaseException, what: str) -> KaiwoError | None:
+    """The kaiwo error for a failure below HTTP, or None when it is something else.
+
+    Args:
+        error: as the SDK raised it.
+        what: the operation and its object, to begin the message with.
+    """
+    causes = list(chain(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return CertificateError(
+                f"{what}: the server's TLS certificate is not trusted "
+                f"({cause.verify_message}); give its authority with ca_bundle"
+            )
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return UnreachableError(f"{what}: the host name is unknown ({cause.strerror})")
+        if isinstance(cause, ConnectionRefusedError):
+            return UnreachableError(f"{what}: connection refused (is the service up?)")
+    for cause in causes:
+        if isinstance(cause, TimeoutError):
+            return TransientError(f"{what}: no answer in time")
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            reason = getattr(cause, "reason", None) or "protocol error"
+            return TransientError(f"{what}: TLS failed ({reason})")
+        if isinstance(cause, ConnectionError):
+            reason = os.strerror(cause.errno) if cause.errno else "connection lost"
+            return TransientError(f"{what}: {reason}")
+        if isinstance(cause, OSError) and cause.errno is not None and cause.filename is None:
+            # The remaining socket errors: no route to host, network is down, ...
+            return TransientError(f"{what}: {os.strerror(cause.errno)}")
+    return None
+
+
+def status_error(
+    status: int, what: str, code: str = "", headers: Mapping[str, str] | None = None
+) -> KaiwoError:
+    """The kaiwo error for an HTTP status of 400 or more.
+
+    Args:
+        status: the HTTP status.
+        what: the operation and its object, to begin the message with.
+        code: the service's own word for it, such as ``NoSuchKey``.
+        headers: of the response, for ``Retry-After``.
+    """
+    answer = f"{what}: {status} {code}".rstrip()
+    if status in (401, 403, 407):
+        return CredentialsError(
+            f"{answer}: the service refuses these credentials; "
+            "check the key, its rights to this object, and the clock"
+        )
+    if status in (404, 410):
+        return NotFoundError(f"{answer}: not there; check the name, the region and the endpoint")
+    if status in (409, 412, 416):
+        return ChangedError(f"{answer}: the object was replaced or removed since it was listed")
+    if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 - HTTP's server errors
+        return TransientError(answer, retry_after_s(headers or {}))
+    return ServiceError(f"{answer}: the service does not accept this request")
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that ``Retry-After`` asks to wait (RFC 9110, 10.2.3: a number or a date)."""
+    value = next((v for k, v in headers.items() if k.lower() == "retry-after"), None)
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None

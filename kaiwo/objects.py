@@ -1,0 +1,292 @@
+"""The data that flows through kaiwo: frozen, picklable, free of behaviour.
+
+    Want ── listing ─> RemoteObject ── plan ─> Transfer ── schedule ─> Job ── worker ─> Outcome
+                                                                            └─ Item ─> Report
+
+Sizes and offsets are bytes; ranges are half-open ``start, end``.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from kaiwo.errors import KaiwoError
+
+if TYPE_CHECKING:
+    from kaiwo.protocols import Opener, Placement
+
+Status = Literal["downloaded", "resumed", "unchanged", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """A checksum of a whole object.
+
+    Attributes:
+        algorithm: ``md5``, ``sha256``, ``crc32c``, ``crc64nvme`` or ``git-sha1``.
+        value: lower-case hexadecimal digits.
+    """
+
+    algorithm: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteObject:
+    """One object as its store states it.
+
+    Attributes:
+        key: its whole name in the bucket, container or repository.
+        size: its length in bytes.
+        etag: the store's etag without quotes and weakness mark, if there is one.
+        version: the GCS generation, S3 version or commit that pins it, if there is one.
+        checksum: the best checksum that is known, if any.
+        stat_tells_more: asking for this object alone may state a (better) checksum.
+    """
+
+    key: str
+    size: int
+    etag: str | None = None
+    version: str | None = None
+    checksum: Checksum | None = None
+    stat_tells_more: bool = False
+
+    @property
+    def identity(self) -> tuple[str | None, str | None, int]:
+        """Equal for two looks at the same bytes."""
+        return (self.etag, self.version, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Every object below a prefix whose key, relative to it, matches.
+
+    Attributes:
+        prefix: empty, or ends in ``/``.
+        globs: fsspec globs of which one has to match; none means every file.
+        without: globs that exclude what they match.
+        syntax: ``path`` for fsspec's rules (``*`` stays in its segment), ``name`` for the
+            Hub's (``*`` matches ``/`` too).
+    """
+
+    prefix: str = ""
+    globs: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    syntax: Literal["path", "name"] = "path"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Objects asked for by their whole keys."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What one item of the file asks for.
+
+    Attributes:
+        task: name of the task, for people.
+        where: file, line and field of the item, for errors.
+        opener: how to get at the store.
+        selection: which objects.
+        placement: where each of them goes.
+        allow_empty: nothing matched is no error.
+    """
+
+    task: str
+    where: str
+    opener: Opener
+    selection: Folder | Named
+    placement: Placement
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One object on its way to one file.
+
+    Attributes:
+        index: its place in the plan.
+        run: a token of this run, for unique temporary names.
+        task: name of the task.
+        opener: how to get at the store.
+        object: what is to be read.
+        target: absolute path of the file.
+        blob: where the bytes really live when the target is to be a link to them.
+        root: the folder that the target must stay in, and whose state folder remembers it.
+        present: a regular file of the right size is at the target already.
+    """
+
+    index: int
+    run: str
+    task: str
+    opener: Opener
+    object: RemoteObject
+    target: str
+    root: str
+    blob: str | None = None
+    present: bool = False
+
+    @property
+    def temporary(self) -> str:
+        """Beside the target, short whatever the target's name, unique for this run."""
+        folder = posixpath.dirname(self.blob or self.target)
+        return posixpath.join(folder, f".kaiwo-{self.run}-{self.index:x}.part")
+
+    @property
+    def source(self) -> str:
+        """The object's URL, without secrets."""
+        return self.opener.url(self.object.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run will do, closed before the first byte.
+
+    Attributes:
+        transfers: what may have to be read, largest first.
+        unchanged: what is known to be in place.
+        missed: wants that cannot be planned: missing, refused, or matching nothing.
+    """
+
+    transfers: tuple[Transfer, ...] = ()
+    unchanged: tuple[Transfer, ...] = ()
+    missed: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListJob:
+    """Find the objects of one want."""
+
+    want: Want
+    attempt: int = 0
+    failing_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Is the file at the target already what the store states?"""
+
+    transfer: Transfer
+    attempt: int = 0
+    failing_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Read, check, write and publish small objects, one after the other."""
+
+    transfers: tuple[Transfer, ...]
+    verify: bool = True
+    attempt: int = 0
+    failing_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Read one range of a large object into its temporary file."""
+
+    transfer: Transfer
+    start: int
+    end: int
+    attempt: int = 0
+    failing_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Read a large object in a single stream into its temporary file."""
+
+    transfer: Transfer
+    attempt: int = 0
+    failing_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Check and publish a temporary file that has all its bytes."""
+
+    transfer: Transfer
+    verify: bool = True
+    attempt: int = 0
+    failing_since_s: float | None = None
+
+
+Job = Compare | Batch | Range | Whole | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one object in one job.
+
+    Attributes:
+        transfer: the object.
+        bytes: object bytes that were read.
+        seconds: how long it took the worker.
+        published: the target is in place now.
+        adopted: the target was right already.
+        mtime_ns: of the published or adopted file.
+        checksum: what was verified or is known.
+        verified: the file's bytes have that checksum.
+        error: why it failed.
+    """
+
+    transfer: Transfer
+    bytes: int = 0
+    seconds: float = 0.0
+    published: bool = False
+    adopted: bool = False
+    mtime_ns: int = 0
+    checksum: Checksum | None = None
+    verified: bool = False
+    error: KaiwoError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object's line in the report."""
+
+    task: str
+    source: str
+    target: str
+    status: Status
+    bytes: int
+    seconds: float = 0.0
+    attempts: int = 0
+    etag: str | None = None
+    checksum: Checksum | None = None
+    verified: bool = False
+    error: KaiwoError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run did; ``ok`` means that every object is in place and verified.
+
+    Attributes:
+        exit_code: the process's exit code, 0 when all is well.
+        seconds: the run's duration.
+        transferred_bytes: object bytes read, repeats included.
+        items: one for each object.
+        error: what ended the run before its plan was closed, if anything did.
+    """
+
+    exit_code: int
+    seconds: float
+    transferred_bytes: int = 0
+    items: Sequence[Item] = ()
+    error: KaiwoError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Every object is in place."""
+        return self.exit_code == 0
+
+    def count(self, status: Status) -> int:
+        """How many objects ended in that state."""
+        return sum(item.status == status for item in self.items)

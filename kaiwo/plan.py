@@ -1,0 +1,218 @@
+"""From wants to a closed plan: everything listed, placed, checked, before the first byte.
+
+    list      all wants at once, on the run's executor
+    place     each object gets its target; a name that may not be one is an offender
+    check     no two objects for one target, no file where another needs a folder, no way out
+              of the root through a link; all offenders are named in one error
+    compare   what is there already: known (unchanged), perhaps right (present), or absent
+
+A want whose listing fails, or that matches nothing, does not stop the others: it becomes a failed
+item of the report.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+import stat
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+
+from kaiwo.dispatch import Dispatcher
+from kaiwo.errors import KaiwoError, NotFoundError, UnsafeNameError
+from kaiwo.events import Retried, Ticked
+from kaiwo.journal import Memory, Record
+from kaiwo.listing import Found, find
+from kaiwo.objects import Folder, Item, ListJob, Named, Plan, RemoteObject, Transfer, Want
+from kaiwo.protocols import Sink
+from kaiwo.retry import RetryPolicy
+from kaiwo.targets import escapes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the wants' listings brought, in the order of the wants."""
+
+    found: tuple[tuple[Want, tuple[RemoteObject, ...]], ...]
+    failed: tuple[tuple[Want, KaiwoError], ...]
+
+
+def gather(
+    wants: Sequence[Want], executor: Executor, window: int, policy: RetryPolicy, sink: Sink
+) -> Listing:
+    """List all wants at once; failures that pass are repeated.
+
+    Args:
+        wants: of all tasks.
+        executor: where the listings run.
+        window: how many run at once.
+        policy: how persistent to be.
+        sink: is told of repeats.
+    """
+    results: dict[int, Found] = {}
+    numbers = {id(want): number for number, want in enumerate(wants)}
+
+    def handle(job: ListJob, found: Found) -> None:
+        if found.error is not None:
+            now_s = time.monotonic()
+            since_s = job.failing_since_s or now_s
+            delay_s = policy.delay_s(found.error, job.attempt, now_s - since_s)
+            if delay_s is not None:
+                sink.emit(Retried(job.want.where, found.error, job.attempt + 1, delay_s))
+                again = replace(job, attempt=job.attempt + 1, failing_since_s=since_s)
+                dispatcher.repeat(again, delay_s)
+                return
+        results[numbers[id(job.want)]] = found
+
+    dispatcher = Dispatcher(executor, window, find, idle=lambda: sink.emit(Ticked()))
+    dispatcher.feed(ListJob(want) for want in wants)
+    dispatcher.run(handle)
+    return _judged(wants, results)
+
+
+def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
+    found: list[tuple[Want, tuple[RemoteObject, ...]]] = []
+    failed: list[tuple[Want, KaiwoError]] = []
+    for number, want in enumerate(wants):
+        result = results[number]
+        error = result.error
+        if want.allow_empty and isinstance(error, NotFoundError):
+            # What is not there matches nothing either.
+            logger.warning("%s: %s", want.where, error.message)
+            error = None
+        elif error is None and not result.objects and not want.allow_empty:
+            error = NotFoundError(f"{described(want)}: nothing matches")
+        if error is None:
+            found.append((want, result.objects))
+        else:
+            failed.append((want, type(error)(f"{want.where}: {error.message}", *error.args[1:])))
+    return Listing(tuple(found), tuple(failed))
+
+
+def described(want: Want) -> str:
+    """The want as a URL, for people."""
+    match want.selection:
+        case Folder(prefix, globs):
+            return want.opener.url(prefix) + (" or ".join(globs) if globs else "**/*")
+        case Named(keys):
+            return want.opener.url(", ".join(keys))
+
+
+def _missed(listing: Listing) -> Iterator[Item]:
+    for want, error in listing.failed:
+        yield Item(want.task, described(want), "", "failed", 0, error=error)
+
+
+def close(listing: Listing, run: str, memory: Memory, *, force: bool, verify: bool) -> Plan:
+    """Place and check everything that was listed; afterwards nothing is decided any more.
+
+    Args:
+        listing: of all wants.
+        run: a token for temporary names.
+        memory: of what is in place.
+        force: fetch even what is already there.
+        verify: what is there has to be proven by a checksum.
+
+    Raises:
+        UnsafeNameError: hostile names or conflicting targets; all offenders are named.
+    """
+    checked = _Checked()
+    transfers = list(checked.transfers(_placed(listing, run, checked)))
+    if checked.offenders:
+        raise UnsafeNameError(
+            "nothing was downloaded, because of names that may not be:\n  "
+            + "\n  ".join(checked.offenders)
+        )
+    if force:
+        transfers = [replace(each, present=False) for each in transfers]
+    todo: list[Transfer] = []
+    unchanged: list[Transfer] = []
+    for transfer in transfers:
+        record = memory.of(transfer.root).holds(transfer) if transfer.present else None
+        if record is None or (verify and _unproven(record, transfer)):
+            todo.append(transfer)
+        else:
+            known = replace(transfer.object, checksum=record.checksum)
+            unchanged.append(replace(transfer, object=known))
+    todo.sort(key=lambda each: -each.object.size)
+    return Plan(tuple(todo), tuple(unchanged), tuple(_missed(listing)))
+
+
+def _unproven(record: Record, transfer: Transfer) -> bool:
+    """It was published by its size alone, and there is a checksum to prove it by."""
+    return record.checksum is None and transfer.object.checksum is not None
+
+
+def _placed(listing: Listing, run: str, checked: _Checked) -> Iterator[tuple[Want, Transfer]]:
+    """A transfer for each object, offenders left out and noted."""
+    index = 0
+    for want, objects in listing.found:
+        for remote in objects:
+            try:
+                place = want.placement.place(remote)
+            except UnsafeNameError as error:
+                checked.offenders.append(f"{want.opener.url('')}: {error.message} ({want.where})")
+                continue
+            yield want, Transfer(
+                index, run, want.task, want.opener, remote, place.target, place.root, place.blob
+            )
+            index += 1
+
+
+@dataclass
+class _Checked:
+    """The targets of a plan as they are collected, and what is wrong with them."""
+
+    offenders: list[str] = field(default_factory=list)
+    owners: dict[str, str] = field(default_factory=dict)
+    outside: dict[str, bool] = field(default_factory=dict)
+
+    def transfers(self, placed: Iterable[tuple[Want, Transfer]]) -> Iterator[Transfer]:
+        """The transfers, each with a look at what is at its target now."""
+        accepted: list[Transfer] = []
+        for want, transfer in placed:
+            target = transfer.target
+            owner = f"{transfer.source} ({want.where})"
+            if target in self.owners:
+                self.offenders.append(f"{target}: both {self.owners[target]} and {owner} go there")
+                continue
+            self.owners[target] = owner
+            accepted.append(transfer)
+        for transfer in accepted:
+            self._check_ancestors(transfer)
+            yield self._compared(transfer)
+
+    def _check_ancestors(self, transfer: Transfer) -> None:
+        folder = posixpath.dirname(transfer.target)
+        while len(folder) > len(transfer.root):
+            if folder in self.owners:
+                self.offenders.append(
+                    f"{transfer.target}: {self.owners[transfer.target]} needs a folder where "
+                    f"{self.owners[folder]} is a file"
+                )
+            folder = posixpath.dirname(folder)
+
+    def _compared(self, transfer: Transfer) -> Transfer:
+        target, owner = transfer.target, self.owners[transfer.target]
+        if escapes(transfer.blob or target, transfer.root, self.outside):
+            self.offenders.append(f"{target}: a link leads out of {transfer.root} ({owner})")
+            return transfer
+        try:
+            status = os.stat(target)
+        except FileNotFoundError:
+            return transfer
+        except NotADirectoryError:
+            self.offenders.append(f"{target}: a file is where a folder is needed ({owner})")
+            return transfer
+        except OSError:
+            # Whatever is wrong there, the attempt to write will say it better.
+            return transfer
+        if stat.S_ISDIR(status.st_mode):
+            self.offenders.append(f"{target}: a folder is where the file should go ({owner})")
+        right_size = stat.S_ISREG(status.st_mode) and status.st_size == transfer.object.size
+        return replace(transfer, present=right_size)

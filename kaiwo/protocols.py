@@ -1,0 +1,98 @@
+"""The seams of kaiwo: what the engine asks of a source, and what it tells a sink.
+
+The engine imports these and never a source, a task or an SDK. A provider implements ``Source``
+(``kaiwo.testing.SourceSuite`` is the definition of a correct one) and an ``Opener`` that makes
+it; a display implements ``Sink``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from kaiwo.errors import KaiwoError
+
+if TYPE_CHECKING:
+    from kaiwo.events import Event
+    from kaiwo.objects import RemoteObject
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Source(Protocol):
+    """Where bytes come from. Called from many threads at once."""
+
+    def list(self, prefix: str) -> Iterator[RemoteObject]:
+        """Every file below ``prefix`` (empty, or ending in ``/``): flat, paged, never cached.
+
+        Placeholders (keys ending in ``/``) and directories are left out. A missing bucket
+        raises; an empty prefix of an existing bucket yields nothing.
+        """
+        ...
+
+    def stat(self, key: str) -> RemoteObject:
+        """The object of that key, with the best checksum that its store states."""
+        ...
+
+    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
+        """Exactly ``end - start`` bytes of exactly this object, or an error.
+
+        A short body raises TransientError, a replaced object ChangedError, and a server that
+        answers with anything but the range RangeIgnoredError.
+        """
+        ...
+
+    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """The whole object in one request, for servers that ignore ranges."""
+        ...
+
+    def classify(self, error: Exception) -> KaiwoError:
+        """Which kind of error this is; the message names no secret."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections. The source is not used afterwards."""
+        ...
+
+
+class Opener(Protocol):
+    """A picklable, hashable description of a source; a worker opens it once."""
+
+    @property
+    def origin(self) -> str:
+        """The service it speaks to: part of the memory of what came from where."""
+        ...
+
+    def open(self) -> Source:
+        """Resolve credentials and connect."""
+        ...
+
+    def url(self, key: str) -> str:
+        """The object's URL without secrets."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one object goes: see ``Transfer`` for the fields."""
+
+    target: str
+    root: str
+    blob: str | None = None
+
+
+class Placement(Protocol):
+    """Decides, without touching the disk, where an object goes."""
+
+    def place(self, remote: RemoteObject) -> Place:
+        """The place, or UnsafeNameError for a name that may not be one."""
+        ...
+
+
+class Sink(Protocol):
+    """Someone who is told what happens, in the scheduler's thread."""
+
+    def emit(self, event: Event) -> None:
+        """Must return at once and never raise."""
+        ...

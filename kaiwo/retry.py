@@ -1,0 +1,53 @@
+"""When a failed request is repeated: a pure function of the error, the attempts and the clock.
+
+Nobody sleeps here. The scheduler submits the job again when the delay is over.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from kaiwo.errors import KaiwoError, TransientError, UnreachableError
+
+FIRST_DELAY_S = 0.25
+LONGEST_DELAY_S = 20.0
+#: A service that is not up yet is asked this often, so that its start costs little.
+LONGEST_DELAY_WHILE_UNREACHABLE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How persistent a run is.
+
+    Attributes:
+        retries: repeats of one request after its first failure.
+        startup_wait_s: a service that refuses connections, or whose name is unknown, is waited
+            for at least so long, however many repeats that takes.
+    """
+
+    retries: int = 5
+    startup_wait_s: float = 30.0
+
+    def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:
+        """Seconds until the next attempt, or None when the error is final.
+
+        Args:
+            error: what the attempt ended with.
+            attempt: repeats so far, 0 after the first failure.
+            failing_for_s: seconds since the first failure of this request.
+        """
+        if not isinstance(error, TransientError):
+            return None
+        unreachable = isinstance(error, UnreachableError)
+        waits_for_start = unreachable and failing_for_s < self.startup_wait_s
+        if attempt >= self.retries and not waits_for_start:
+            return None
+        longest_s = LONGEST_DELAY_WHILE_UNREACHABLE_S if unreachable else LONGEST_DELAY_S
+        # Full jitter above a floor: many pods that failed together must not return together.
+        backoff_s = min(longest_s, FIRST_DELAY_S * 2.0 ** min(attempt, 16))
+        delay_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography
+        if waits_for_start:
+            # One last look exactly when the wait is over, not a backoff later.
+            delay_s = min(delay_s, max(self.startup_wait_s - failing_for_s, 0.01))
+        return max(delay_s, error.retry_after_s or 0.0)

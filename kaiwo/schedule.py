@@ -1,0 +1,293 @@
+"""From a plan to a report, on any executor: the one owner of a run's state.
+
+    small objects   batches of at most 64 objects and 1 MiB: one job reads, checks, publishes
+    larger ones     up to 8 MiB: a batch of one
+    large ones      ranges of 8 MiB, lazily, one object after the other; then one job that
+                    checks and publishes
+
+Largest first, over all tasks. A failed request alone is repeated, after a delay that the retry
+policy names; a checksum that differs sends the whole object round once more. Only this thread
+changes state, remembers what is in place and tells the sink.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+
+from kaiwo import disk
+from kaiwo.copier import move
+from kaiwo.dispatch import Dispatcher
+from kaiwo.errors import (
+    ChangedError,
+    DiskError,
+    IntegrityError,
+    KaiwoError,
+    RangeIgnoredError,
+    first_exit_code,
+)
+from kaiwo.events import Planned, Progressed, Retried, Settled, Ticked
+from kaiwo.journal import Memory
+from kaiwo.objects import (
+    Batch,
+    Compare,
+    Finish,
+    Item,
+    Job,
+    Outcome,
+    Plan,
+    Range,
+    Report,
+    Status,
+    Transfer,
+    Whole,
+)
+from kaiwo.protocols import Sink
+from kaiwo.retry import RetryPolicy
+
+RANGE = 8 << 20
+BATCH_BYTES = 1 << 20
+BATCH_OBJECTS = 64
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a plan is to be carried out.
+
+    Attributes:
+        workers: jobs in flight.
+        policy: which failures are repeated, and when.
+        verify: check checksums, not only sizes.
+        fail_fast: end at the first object that fails.
+    """
+
+    workers: int
+    policy: RetryPolicy
+    verify: bool = True
+    fail_fast: bool = False
+
+
+def run(plan: Plan, executor: Executor, rules: Rules, memory: Memory, sink: Sink) -> Report:
+    """Carry out a plan; returns when every object is in place or has failed for good.
+
+    Args:
+        plan: what to do.
+        executor: where the jobs run; it is not shut down.
+        rules: how to do it.
+        memory: is told what is in place.
+        sink: is told what happens.
+    """
+    return _Run(executor, rules, memory, sink).carry_out(plan)
+
+
+@dataclass
+class _Progress:
+    """A transfer that has begun and is not settled."""
+
+    started_s: float
+    attempts: int = 1
+    received: int = 0
+    ranges_left: int = 0
+    single_stream: bool = False
+    again: bool = False
+
+
+@dataclass
+class _Run:
+    executor: Executor
+    rules: Rules
+    memory: Memory
+    sink: Sink
+    items: list[Item] = field(default_factory=list)
+    begun: dict[int, _Progress] = field(default_factory=dict)
+    settled: set[int] = field(default_factory=set)
+    without_ranges: set[str] = field(default_factory=set)
+    transferred: int = 0
+
+    def carry_out(self, plan: Plan) -> Report:
+        """See ``run``."""
+        start_s = time.monotonic()
+        self.dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
+            self.executor, self.rules.workers, move, idle=lambda: self.sink.emit(Ticked())
+        )
+        size = sum(each.object.size for each in plan.transfers)
+        self.sink.emit(Planned(len(plan.transfers), size, len(plan.unchanged)))
+        for item in plan.missed:
+            self.items.append(item)
+            self.sink.emit(Settled(item))
+        for transfer in plan.unchanged:
+            self._unchanged(transfer)
+        self.dispatcher.feed(Compare(each) for each in plan.transfers if each.present)
+        self.dispatcher.feed(self._jobs([each for each in plan.transfers if not each.present]))
+        try:
+            self.dispatcher.run(self._handle)
+        finally:
+            self._clean(plan.transfers)
+        self._give_up([each for each in plan.transfers if each.index not in self.settled])
+        codes = [item.error.exit_code for item in self.items if item.error is not None]
+        seconds = time.monotonic() - start_s
+        return Report(first_exit_code(codes), seconds, self.transferred, tuple(self.items))
+
+    def _jobs(self, transfers: Sequence[Transfer]) -> Iterator[Job]:
+        """The jobs of these transfers, in their order; each is made when there is room for it."""
+        small: list[Transfer] = []
+        size = 0
+        for transfer in transfers:
+            length = transfer.object.size
+            if length > RANGE:
+                yield from self._ranges(transfer)
+                continue
+            if small and (size + length > BATCH_BYTES or len(small) == BATCH_OBJECTS):
+                yield Batch(tuple(small), self.rules.verify)
+                small, size = [], 0
+            small.append(transfer)
+            size += length
+        if small:
+            yield Batch(tuple(small), self.rules.verify)
+
+    def _ranges(self, transfer: Transfer) -> Iterator[Job]:
+        progress = self._begin(transfer)
+        if progress.single_stream or transfer.opener.origin in self.without_ranges:
+            progress.single_stream = True
+            yield Whole(transfer)
+            return
+        size = transfer.object.size
+        progress.ranges_left = -(-size // RANGE)
+        for start in range(0, size, RANGE):
+            if progress.single_stream or transfer.index in self.settled:
+                return
+            yield Range(transfer, start, min(start + RANGE, size))
+
+    def _begin(self, transfer: Transfer) -> _Progress:
+        return self.begun.setdefault(transfer.index, _Progress(time.monotonic()))
+
+    def _handle(self, job: Job, outcomes: tuple[Outcome, ...]) -> None:
+        for outcome in outcomes:
+            self.transferred += outcome.bytes
+            if outcome.transfer.index in self.settled:
+                continue
+            progress = self._begin(outcome.transfer)
+            if outcome.error is not None:
+                self._failed(job, outcome, outcome.error, progress)
+                continue
+            progress.received += outcome.bytes
+            if outcome.bytes:
+                self.sink.emit(Progressed(outcome.bytes))
+            self._advance(job, outcome, progress)
+
+    def _advance(self, job: Job, outcome: Outcome, progress: _Progress) -> None:
+        transfer = outcome.transfer
+        if outcome.published or outcome.adopted:
+            self._in_place(outcome, progress)
+        elif isinstance(job, Compare):
+            self.dispatcher.feed(self._jobs([transfer]))
+        elif isinstance(job, Whole):
+            self.dispatcher.repeat(Finish(transfer, self.rules.verify), 0)
+        elif isinstance(job, Range) and not progress.single_stream:
+            progress.ranges_left -= 1
+            if progress.ranges_left == 0:
+                self.dispatcher.repeat(Finish(transfer, self.rules.verify), 0)
+
+    def _failed(self, job: Job, outcome: Outcome, error: KaiwoError, progress: _Progress) -> None:
+        transfer = outcome.transfer
+        if isinstance(error, RangeIgnoredError):
+            self._stream_instead(transfer, progress)
+            return
+        differs = isinstance(error, IntegrityError) and not isinstance(error, ChangedError)
+        if differs and not progress.again:
+            progress.again = True
+            progress.attempts += 1
+            self.sink.emit(Retried(transfer.source, error, 1, 0))
+            self._start_over(transfer, progress)
+            return
+        now_s = time.monotonic()
+        since_s = job.failing_since_s or now_s
+        delay_s = self.rules.policy.delay_s(error, job.attempt, now_s - since_s)
+        if delay_s is None:
+            self._settle(self._item(transfer, "failed", progress, error=error), transfer)
+            if self.rules.fail_fast:
+                self.dispatcher.abandon()
+            return
+        progress.attempts += 1
+        self.sink.emit(Retried(transfer.source, error, job.attempt + 1, delay_s))
+        again = replace(job, attempt=job.attempt + 1, failing_since_s=since_s)
+        if isinstance(again, Batch):
+            again = replace(again, transfers=(transfer,))
+        self.dispatcher.repeat(again, delay_s)
+
+    def _stream_instead(self, transfer: Transfer, progress: _Progress) -> None:
+        """Its service ignores ranges: from now on, its objects come in single streams."""
+        origin = transfer.opener.origin
+        if origin not in self.without_ranges:
+            self.without_ranges.add(origin)
+            logger.warning("%s ignores ranges: single streams from now on", origin)
+        if not progress.single_stream:
+            progress.single_stream = True
+            self._start_over(transfer, progress)
+
+    def _start_over(self, transfer: Transfer, progress: _Progress) -> None:
+        disk.discard(transfer.temporary)
+        self.sink.emit(Progressed(-progress.received))
+        progress.received = 0
+        self.dispatcher.feed(self._jobs([transfer]))
+
+    def _in_place(self, outcome: Outcome, progress: _Progress) -> None:
+        transfer = outcome.transfer
+        status: Status = "unchanged" if outcome.adopted else "downloaded"
+        try:
+            self.memory.of(transfer.root).remember(outcome)
+        except DiskError as error:
+            logger.warning("%s; a second run will have to look at the files again", error.message)
+        item = self._item(transfer, status, progress, outcome)
+        self._settle(item, transfer)
+
+    def _unchanged(self, transfer: Transfer) -> None:
+        item = self._item(transfer, "unchanged")
+        self._settle(replace(item, verified=item.checksum is not None), transfer)
+
+    def _item(
+        self,
+        transfer: Transfer,
+        status: Status,
+        progress: _Progress | None = None,
+        outcome: Outcome | None = None,
+        error: KaiwoError | None = None,
+    ) -> Item:
+        seconds = time.monotonic() - progress.started_s if progress else 0.0
+        if outcome is not None:
+            seconds = max(seconds, outcome.seconds)
+        return Item(
+            task=transfer.task,
+            source=transfer.source,
+            target=transfer.target,
+            status=status,
+            bytes=transfer.object.size,
+            seconds=seconds,
+            attempts=progress.attempts if progress else 0,
+            etag=transfer.object.etag,
+            checksum=outcome.checksum if outcome else transfer.object.checksum,
+            verified=outcome.verified if outcome else False,
+            error=error,
+        )
+
+    def _settle(self, item: Item, transfer: Transfer) -> None:
+        self.items.append(item)
+        self.settled.add(transfer.index)
+        self.begun.pop(transfer.index, None)
+        self.sink.emit(Settled(item))
+
+    def _give_up(self, transfers: Iterable[Transfer]) -> None:
+        """What --fail-fast left undone is named too."""
+        error = KaiwoError("not attempted, because another object failed")
+        for transfer in transfers:
+            self._settle(self._item(transfer, "failed", error=error), transfer)
+
+    def _clean(self, transfers: Iterable[Transfer]) -> None:
+        """Nothing is in flight any more: remove what no target was made of."""
+        for transfer in transfers:
+            if transfer.object.size > RANGE:
+                disk.discard(transfer.temporary)

@@ -1,0 +1,117 @@
+"""What all sources share: errors that name the operation, and the check of a range's answer."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from kaiwo.errors import BugError, ChangedError, KaiwoError, RangeIgnoredError, TransientError
+from kaiwo.network import connection_error
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Buffer
+
+#: How much of a single stream is held at once.
+STREAM_CHUNK = 1 << 20
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
+
+
+class StoreSource(ABC):
+    """Base of the sources.
+
+    Args:
+        url: of the bucket, container or repository, ending in ``/``, without secrets.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[RemoteObject]:
+        """See ``protocols.Source``."""
+
+    @abstractmethod
+    def stat(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+
+    @abstractmethod
+    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
+        """See ``protocols.Source``."""
+
+    @abstractmethod
+    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+
+    @abstractmethod
+    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+        """The kaiwo error for one of the SDK's own, or None."""
+
+    def close(self) -> None:  # noqa: B027 - most sources have nothing to give back
+        """See ``protocols.Source``."""
+
+    def classify(self, error: Exception) -> KaiwoError:
+        """See ``protocols.Source``."""
+        return self._classified(error, f"reading from {self._url}")
+
+    def _classified(self, error: Exception, what: str) -> KaiwoError:
+        found = self._known(error, what) or connection_error(error, what)
+        return found or BugError(f"{what}: unforeseen {type(error).__name__}")
+
+    @contextlib.contextmanager
+    def _doing(self, operation: str, key: str) -> Iterator[None]:
+        """Errors inside become kaiwo's, and begin with the operation and the object's URL."""
+        try:
+            yield
+        except KaiwoError:
+            raise
+        except Exception as error:
+            raise self._classified(error, f"{operation} {self._url}{key}") from error
+
+
+def check_answer(
+    status: int, content_range: str | None, start: int, end: int, remote: RemoteObject
+) -> None:
+    """Accept a successful answer to a request for a range, before its body is read.
+
+    Args:
+        status: 200 or 206.
+        content_range: the header of that name.
+        start: first byte that was asked for.
+        end: the byte after the last.
+        remote: the object.
+
+    Raises:
+        RangeIgnoredError: the whole object comes instead.
+        ChangedError: the object has another length than was planned.
+        TransientError: another range comes.
+    """
+    whole = start == 0 and end == remote.size
+    if content_range is None and status != 206:  # noqa: PLR2004 - HTTP's partial content
+        if whole:
+            return
+        raise RangeIgnoredError(f"{remote.key}: the server ignores ranges")
+    # Some servers (rclone's) send the right range under status 200: the header decides.
+    match = _CONTENT_RANGE.fullmatch(content_range or "")
+    if match is None or (int(match[1]), int(match[2]) + 1) != (start, end):
+        raise TransientError(
+            f"{remote.key}: bytes {start} to {end} were asked for, the server answers "
+            f"{content_range or 'without Content-Range'}"
+        )
+
+
+def check_identity(found: str | None, planned: str | None, key: str) -> None:
+    """Refuse an answer that carries another identity than was planned.
+
+    Raises:
+        ChangedError: the object was replaced.
+    """
+    if found is not None and planned is not None and found != planned:
+        raise ChangedError(f"{key}: the object was replaced since it was listed")
+
+
+def plain_etag(etag: str | None) -> str | None:
+    """An etag without quotes and weakness mark."""
+    if not etag:
+        return None
+    return etag.removeprefix("W/").strip('"') or None

@@ -1,0 +1,113 @@
+"""Any other fsspec filesystem, by the methods that all of them have.
+
+What such a filesystem tells of a file differs: an etag, a modification time, or only a size.
+Whatever there is serves as identity. It cannot be part of a request, so it is asked again before
+publication (``stat_tells_more``); and as no such filesystem states a checksum, the bytes are
+checked by their count.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+from kaiwo.errors import (
+    CredentialsError,
+    KaiwoError,
+    NotFoundError,
+    ServiceError,
+    TransientError,
+)
+from kaiwo.network import status_error
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Buffer
+from kaiwo.sources.base import STREAM_CHUNK, StoreSource, plain_etag
+
+_ETAGS = ("ETag", "etag", "e_tag")
+_TIMES = ("mtime", "last_modified", "LastModified", "modified", "created")
+
+
+class FsspecSource(StoreSource):
+    """The files below one path of a filesystem.
+
+    Args:
+        filesystem: any fsspec filesystem.
+        root: the path that keys are relative to.
+        url: of that path, for people.
+    """
+
+    def __init__(self, filesystem: Any, root: str, url: str) -> None:
+        super().__init__(url)
+        self._filesystem = filesystem
+        self._root = root.rstrip("/")
+
+    def close(self) -> None:
+        """See ``protocols.Source``."""
+        del self._filesystem
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    def list(self, prefix: str) -> Iterator[RemoteObject]:
+        """See ``protocols.Source``."""
+        with self._doing("listing", prefix):
+            base = self._filesystem._strip_protocol(self._path(prefix)).rstrip("/")  # noqa: SLF001
+            found = self._filesystem.find(base, detail=True, withdirs=False)
+        for path, info in found.items():
+            relative = posixpath.relpath(path, base) if path != base else ""
+            if relative and info.get("type", "file") == "file" and not path.endswith("/"):
+                yield _described(prefix + relative, info)
+
+    def stat(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        with self._doing("looking up", key):
+            info = self._filesystem.info(self._path(key))
+        if info.get("type", "file") != "file":
+            raise NotFoundError(f"{self._url}{key}: a folder, not a file")
+        return _described(key, info)
+
+    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
+        """See ``protocols.Source``."""
+        with self._doing("reading", remote.key):
+            whole = (start, end) == (0, remote.size)
+            limits = {} if whole else {"start": start, "end": end}
+            data: bytes = self._filesystem.cat_file(self._path(remote.key), **limits)
+            return data
+
+    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        with (
+            self._doing("reading", remote.key),
+            self._filesystem.open(self._path(remote.key), "rb", block_size=0) as file,
+        ):
+            while chunk := file.read(STREAM_CHUNK):
+                yield chunk
+
+    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+        if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+            return NotFoundError(f"{what}: not there; check the name")
+        if isinstance(error, PermissionError):
+            return CredentialsError(f"{what}: access is denied")
+        status = getattr(error, "status", None)
+        if isinstance(status, int):
+            return status_error(status, what)
+        if isinstance(error, NotImplementedError | ImportError):
+            return ServiceError(f"{what}: the filesystem cannot do that ({type(error).__name__})")
+        if type(error).__name__ in ("ClientPayloadError", "ServerDisconnectedError"):
+            return TransientError(f"{what}: the answer was cut off")
+        return None
+
+
+def _described(key: str, info: dict[str, Any]) -> RemoteObject:
+    """A file as its filesystem's ``info`` states it.
+
+    Raises:
+        ServiceError: its size is not known beforehand.
+    """
+    size = info.get("size")
+    if size is None:
+        raise ServiceError(f"{key}: the server does not state its size, so it cannot be checked")
+    etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
+    time = next((str(info[name]) for name in _TIMES if info.get(name)), None)
+    return RemoteObject(key, int(size), plain_etag(etag), time, stat_tells_more=True)

@@ -1,0 +1,223 @@
+"""Google Cloud Storage, through a gcsfs filesystem's session and credentials.
+
+gcsfs repeats what fails for up to half a minute (401 included), and its ``cat_file`` shows no
+headers; so the three requests of the JSON interface that kaiwo needs are made here, on the
+filesystem's session, each once.
+
+Media is asked for with ``Accept-Encoding: gzip`` and not unpacked: objects stored with
+``Content-Encoding: gzip`` then arrive as they are stored, which is what size and checksums
+describe. Otherwise the service would unpack them on the way and ignore ranges.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import google.auth.exceptions
+import yarl
+from fsspec.asyn import sync
+from gcsfs.retry import HttpError, NonRetryableError
+
+from kaiwo import checksums
+from kaiwo.errors import ChangedError, CredentialsError, KaiwoError, TransientError
+from kaiwo.network import status_error
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Buffer
+from kaiwo.sources.base import (
+    STREAM_CHUNK,
+    StoreSource,
+    check_answer,
+    check_identity,
+    plain_etag,
+)
+
+_FIELDS = "name,size,etag,generation,md5Hash,crc32c"
+
+
+class _RefusedAnswerError(Exception):
+    """An answer of 400 or more; arguments: status, the service's reason, headers."""
+
+
+class GcsSource(StoreSource):
+    """The objects of one bucket.
+
+    Args:
+        filesystem: a gcsfs filesystem of its own, whose session does not unpack bodies.
+        bucket: its name.
+        url: ``gs://bucket/``.
+        ssl: a TLS context with a private authority, or None.
+    """
+
+    def __init__(self, filesystem: Any, bucket: str, url: str, ssl: Any = None) -> None:
+        super().__init__(url)
+        self._filesystem = filesystem
+        self._objects = f"b/{quote(bucket, safe='')}/o"
+        self._ssl = {} if ssl is None else {"ssl": ssl}
+
+    def close(self) -> None:
+        """See ``protocols.Source``; the filesystem closes its session when it goes."""
+        del self._filesystem
+
+    def list(self, prefix: str) -> Iterator[RemoteObject]:
+        """See ``protocols.Source``."""
+        parameters = {"prefix": prefix, "maxResults": "1000"}
+        parameters["fields"] = f"nextPageToken,items({_FIELDS})"
+        while True:
+            with self._doing("listing", prefix):
+                page = self._json(self._objects, parameters)
+            for entry in page.get("items", ()):
+                if not entry["name"].endswith("/"):
+                    yield _described(entry)
+            if not page.get("nextPageToken"):
+                return
+            parameters["pageToken"] = page["nextPageToken"]
+
+    def stat(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        with self._doing("looking up", key):
+            return _described(self._json(self._object(key), {"fields": _FIELDS}))
+
+    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
+        """See ``protocols.Source``."""
+        with self._doing("reading", remote.key):
+            arguments = remote, start, end, self._headers()
+            return sync(self._filesystem.loop, self._read, *arguments)  # type: ignore[no-any-return]
+
+    async def _read(
+        self, remote: RemoteObject, start: int, end: int, headers: dict[str, str]
+    ) -> bytes:
+        answer = await self._media(remote, start, end, headers)
+        async with answer:
+            return await answer.read()
+
+    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        with self._doing("reading", remote.key):
+            chunks = self._chunks(remote, self._headers())
+        while True:
+            with self._doing("reading", remote.key):
+                chunk: bytes = sync(self._filesystem.loop, anext, chunks, b"")
+            if not chunk:
+                return
+            yield chunk
+
+    async def _chunks(self, remote: RemoteObject, headers: dict[str, str]) -> AsyncIterator[bytes]:
+        answer = await self._media(remote, 0, remote.size, headers)
+        async with answer:
+            async for chunk in answer.content.iter_chunked(STREAM_CHUNK):
+                yield chunk
+
+    async def _media(
+        self, remote: RemoteObject, start: int, end: int, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        headers = {**headers, "Accept-Encoding": "gzip"}
+        if (start, end) != (0, remote.size):
+            headers["Range"] = f"bytes={start}-{end - 1}"
+        parameters = {"alt": "media"}
+        if remote.version is not None:
+            parameters["generation"] = remote.version
+        try:
+            answer = await self._get(f"download/storage/v1/{self._object(remote.key)}",
+                                     parameters, headers)  # fmt: skip
+        except _RefusedAnswerError as error:
+            if error.args[0] == 404 and remote.version is not None:  # noqa: PLR2004
+                raise ChangedError(
+                    f"{self._url}{remote.key}: the object was replaced or removed since it was "
+                    "listed"
+                ) from error
+            raise
+        try:
+            check_answer(answer.status, answer.headers.get("Content-Range"), start, end, remote)
+            found = answer.headers.get("X-Goog-Generation")
+            check_identity(found, remote.version, self._url + remote.key)
+        except KaiwoError:
+            answer.close()
+            raise
+        return answer
+
+    def _json(self, path: str, parameters: dict[str, str]) -> dict[str, Any]:
+        headers = {**self._headers(), "Accept-Encoding": "identity"}
+        return sync(  # type: ignore[no-any-return]
+            self._filesystem.loop, self._get_json, f"storage/v1/{path}", parameters, headers
+        )
+
+    async def _get_json(
+        self, path: str, parameters: dict[str, str], headers: dict[str, str]
+    ) -> dict[str, Any]:
+        answer = await self._get(path, parameters, headers)
+        async with answer:
+            body: dict[str, Any] = json.loads(await answer.read())
+            return body
+
+    async def _get(
+        self, path: str, parameters: dict[str, str], headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
+        """One GET whose status is below 400; its body is not read yet."""
+        filesystem = self._filesystem
+        session = await filesystem._set_session()  # noqa: SLF001 - see the module's docstring
+        query = filesystem._get_params(parameters)  # noqa: SLF001 - adds who pays
+        url = yarl.URL(f"{filesystem._location}/{path}", encoded=True)  # noqa: SLF001
+        url = url.with_query(query)
+        answer: aiohttp.ClientResponse = await session.get(url, headers=headers, **self._ssl)
+        if answer.status < 400:  # noqa: PLR2004 - HTTP's client errors
+            return answer
+        async with answer:
+            reason = _reason(await answer.read())
+            raise _RefusedAnswerError(answer.status, reason, dict(answer.headers))
+
+    def _object(self, key: str) -> str:
+        return f"{self._objects}/{quote(key, safe='')}"
+
+    def _headers(self) -> dict[str, str]:
+        # In the worker's thread: a token that has to be renewed must not hold up the event loop.
+        return dict(self._filesystem._get_headers({}))  # noqa: SLF001
+
+    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+        if isinstance(error, _RefusedAnswerError):
+            status, reason, headers = error.args
+            return status_error(status, what, reason, headers)
+        if isinstance(error, HttpError | NonRetryableError):
+            return _refused(what)
+        if isinstance(error, google.auth.exceptions.TransportError):
+            return None
+        if isinstance(error, google.auth.exceptions.GoogleAuthError):
+            return _refused(what)
+        if isinstance(error, aiohttp.ClientPayloadError | json.JSONDecodeError):
+            return TransientError(f"{what}: the answer was cut off")
+        return None
+
+
+def _refused(what: str) -> CredentialsError:
+    return CredentialsError(
+        f"{what}: no token could be had for these credentials; check the service account's key, "
+        "or give anonymous: true for a public bucket"
+    )
+
+
+def _described(entry: Mapping[str, Any]) -> RemoteObject:
+    """An object as its resource states it."""
+    stated = {
+        "crc32c": checksums.from_base64(entry.get("crc32c")),
+        "md5": checksums.from_base64(entry.get("md5Hash")),
+    }
+    generation = entry.get("generation")
+    return RemoteObject(
+        entry["name"],
+        int(entry.get("size", 0)),
+        plain_etag(entry.get("etag")),
+        str(generation) if generation is not None else None,
+        checksums.best(stated),
+    )
+
+
+def _reason(body: bytes) -> str:
+    """The service's one-word reason, such as ``notFound``; its sentences may quote the request."""
+    try:
+        reason = json.loads(body)["error"]["errors"][0]["reason"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return ""
+    return reason if isinstance(reason, str) and reason.isalnum() else ""

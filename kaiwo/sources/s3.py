@@ -1,0 +1,207 @@
+"""S3 and what speaks its language, through an s3fs filesystem's client.
+
+``find`` and ``cat_file`` of s3fs send no ``If-Match``, accept a 206 with another range, strip
+slashes from keys and keep listings; so the requests are made one floor below them, by the
+filesystem's own ``_call_s3``: its session, credentials, event loop and requester-pays setting.
+Its retries are off, and botocore's too: repeating is the scheduler's work.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from botocore import exceptions as boto
+from fsspec.asyn import sync
+
+from kaiwo import checksums
+from kaiwo.errors import (
+    ConfigError,
+    CredentialsError,
+    KaiwoError,
+    NotFoundError,
+    ServiceError,
+    TransientError,
+)
+from kaiwo.network import status_error
+from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.protocols import Buffer
+from kaiwo.sources.base import (
+    STREAM_CHUNK,
+    StoreSource,
+    check_answer,
+    check_identity,
+    plain_etag,
+)
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_REFUSED = {
+    "AccessDenied", "AccountProblem", "AllAccessDisabled", "AuthorizationHeaderMalformed",
+    "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch", "TokenRefreshRequired", "UnauthorizedAccess", "InvalidSecurity",
+}  # fmt: skip
+_MISSING = {"NoSuchBucket", "NoSuchKey", "NoSuchVersion"}
+_PASSING = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.SSOError,
+    boto.ProfileNotFound,
+)
+#: Header fields of a HEAD with checksums, of whole objects in base64.
+_STATED = {
+    "crc64nvme": "ChecksumCRC64NVME",
+    "crc32c": "ChecksumCRC32C",
+    "sha256": "ChecksumSHA256",
+    "sha1": "ChecksumSHA1",
+    "crc32": "ChecksumCRC32",
+}
+
+
+class S3Source(StoreSource):
+    """The objects of one bucket.
+
+    Args:
+        filesystem: an s3fs filesystem of its own, without retries.
+        bucket: its name.
+        url: ``s3://bucket/``.
+    """
+
+    def __init__(self, filesystem: Any, bucket: str, url: str) -> None:
+        super().__init__(url)
+        self._filesystem = filesystem
+        self._bucket = bucket
+
+    def close(self) -> None:
+        """See ``protocols.Source``; the filesystem closes its session when it goes."""
+        del self._filesystem
+
+    def _call(self, method: str, **arguments: Any) -> Any:
+        call = self._filesystem._call_s3  # noqa: SLF001 - see the module's docstring
+        return sync(self._filesystem.loop, call, method, Bucket=self._bucket, **arguments)
+
+    def list(self, prefix: str) -> Iterator[RemoteObject]:
+        """See ``protocols.Source``."""
+        arguments: dict[str, Any] = {"Prefix": prefix}
+        while True:
+            with self._doing("listing", prefix):
+                page = self._call("list_objects_v2", **arguments)
+            for entry in page.get("Contents", ()):
+                if not entry["Key"].endswith("/"):
+                    etag = plain_etag(entry.get("ETag"))
+                    yield _described(entry["Key"], entry["Size"], etag)
+            if not page.get("IsTruncated"):
+                return
+            arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def stat(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        with self._doing("looking up", key):
+            head = self._call("head_object", Key=key, ChecksumMode="ENABLED")
+        etag = plain_etag(head.get("ETag"))
+        stated: dict[str, str | None] = {}
+        if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
+            for algorithm, field in _STATED.items():
+                value = head.get(field, "")
+                # A dash counts parts: a checksum of checksums, older than ChecksumType.
+                stated[algorithm] = None if "-" in value else checksums.from_base64(value)
+        # The etag of an object encrypted with a key of KMS or of the client is no md5.
+        encryption = head.get("ServerSideEncryption") or "AES256"
+        plain = encryption == "AES256" and not head.get("SSECustomerAlgorithm")
+        if plain and etag and _MD5.fullmatch(etag):
+            stated["md5"] = etag
+        return RemoteObject(key, head["ContentLength"], etag, checksum=checksums.best(stated))
+
+    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
+        """See ``protocols.Source``."""
+        with self._doing("reading", remote.key):
+            return sync(self._filesystem.loop, self._read, remote, start, end)  # type: ignore[no-any-return]
+
+    async def _read(self, remote: RemoteObject, start: int, end: int) -> bytes:
+        body = await self._body(remote, start, end)
+        try:
+            return await body.read()  # type: ignore[no-any-return]
+        finally:
+            body.close()
+
+    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        chunks = self._chunks(remote)
+        while True:
+            with self._doing("reading", remote.key):
+                chunk: bytes = sync(self._filesystem.loop, anext, chunks, b"")
+            if not chunk:
+                return
+            yield chunk
+
+    async def _chunks(self, remote: RemoteObject) -> AsyncIterator[bytes]:
+        body = await self._body(remote, 0, remote.size)
+        try:
+            while chunk := await body.read(STREAM_CHUNK):
+                yield chunk
+        finally:
+            body.close()
+
+    async def _body(self, remote: RemoteObject, start: int, end: int) -> Any:
+        """The body of a GET that was accepted: right status, range and identity."""
+        arguments: dict[str, Any] = {"Bucket": self._bucket, "Key": remote.key}
+        if (start, end) != (0, remote.size):
+            arguments["Range"] = f"bytes={start}-{end - 1}"
+        if remote.etag is not None:
+            arguments["IfMatch"] = f'"{remote.etag}"'
+        answer = await self._filesystem._call_s3("get_object", **arguments)  # noqa: SLF001
+        try:
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            check_answer(status, answer.get("ContentRange"), start, end, remote)
+            check_identity(plain_etag(answer.get("ETag")), remote.etag, self._url + remote.key)
+        except KaiwoError:
+            answer["Body"].close()
+            raise
+        return answer["Body"]
+
+    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+        # s3fs translates botocore's errors into Python's, and keeps them as the cause.
+        cause = error.__cause__ if isinstance(error.__cause__, boto.ClientError) else error
+        if isinstance(cause, boto.ClientError):
+            return _answered(cause.response, what)
+        if isinstance(cause, _NO_CREDENTIALS):
+            return CredentialsError(
+                f"{what}: no usable credentials ({type(cause).__name__}); give access_key_id and "
+                "secret_key, or anonymous: true for a public bucket"
+            )
+        if isinstance(cause, boto.ParamValidationError | boto.InvalidRegionError):
+            return ConfigError(f"{what}: not a possible bucket, key or region name")
+        if isinstance(cause, boto.NoRegionError):
+            return ConfigError(f"{what}: no region is known; give region")
+        return None
+
+
+def _described(key: str, size: int, etag: str | None) -> RemoteObject:
+    """An object as the listing states it: the etag of most single uploads is their md5."""
+    md5 = Checksum("md5", etag) if etag and _MD5.fullmatch(etag) else None
+    return RemoteObject(key, size, etag, checksum=md5, stat_tells_more=True)
+
+
+def _answered(response: Any, what: str) -> KaiwoError:
+    """The error for an answer of the service, by its code, else by its status."""
+    metadata = response.get("ResponseMetadata", {})
+    code = str(response.get("Error", {}).get("Code", ""))
+    status = int(metadata.get("HTTPStatusCode") or (code if code.isdigit() else 500))
+    if code.isdigit():
+        code = ""
+    if code in _REFUSED:
+        status = 403
+    elif code in _MISSING:
+        return NotFoundError(f"{what}: {code}; check the name, the region and the endpoint")
+    elif code in _PASSING:
+        status = max(status, 500)
+    elif code == "InvalidObjectState":
+        return ServiceError(f"{what}: the object is archived; restore it first")
+    elif status in (301, 307):
+        return ServiceError(f"{what}: {code or status}: the bucket is in another region")
+    elif status < 400:  # noqa: PLR2004 - an error inside a successful answer
+        return TransientError(f"{what}: {code}")
+    return status_error(status, what, code, metadata.get("HTTPHeaders"))

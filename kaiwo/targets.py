@@ -1,0 +1,127 @@
+"""Where an object goes, and which names may not go anywhere.
+
+One containment check for all providers: a key is cut into segments, and every segment has to be
+an ordinary file name. What a bucket says can then never lead out of the folder that the user
+named; what the disk says (a link inside that folder that leads out) is asked in ``escapes``.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from dataclasses import dataclass
+
+from kaiwo.errors import UnsafeNameError
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Place
+
+#: Holds kaiwo's memory; a key may not claim it.
+STATE_FOLDER = ".kaiwo"
+#: Bytes in one name: the limit of ext4, xfs, btrfs, tmpfs and NFS alike.
+LONGEST_NAME = 255
+
+
+def fault_of(name: str) -> str | None:
+    """Why this relative name may not be a path below a target, or None when it may.
+
+    Empty segments in the middle (``a//b``) are what the file system takes them for: one ``/``.
+    """
+    if not name:
+        return "it names no file"
+    if name.startswith("/"):
+        return "it is absolute"
+    for segment in name.split("/"):
+        if segment == "..":
+            return "'..' would climb out of the target"
+        if segment == ".":
+            return "'.' is no file name"
+        if any(ord(character) < 0x20 or character == "\x7f" for character in segment):
+            return "it holds a control character"
+        try:
+            length = len(os.fsencode(segment))
+        except UnicodeEncodeError:
+            return "it cannot be encoded as a file name"
+        if length > LONGEST_NAME:
+            return f"a segment is longer than {LONGEST_NAME} bytes"
+    if name.split("/")[0] == STATE_FOLDER:
+        return f"{STATE_FOLDER}/ is kaiwo's own folder"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Under:
+    """Objects of a folder keep their names, relative to its prefix, below ``folder``.
+
+    Attributes:
+        folder: absolute path.
+        root: see ``Transfer.root``.
+        prefix: what is cut from the front of each key.
+    """
+
+    folder: str
+    root: str
+    prefix: str = ""
+
+    def place(self, remote: RemoteObject) -> Place:
+        """Below the folder; raises UnsafeNameError for a key that may not be there."""
+        relative = remote.key.removeprefix(self.prefix)
+        if fault := fault_of(relative):
+            raise UnsafeNameError(f"key {remote.key!r}: {fault}")
+        target = posixpath.normpath(posixpath.join(self.folder, relative))
+        return Place(target, self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """One object, at exactly that path.
+
+    Attributes:
+        path: absolute path of the file.
+        root: see ``Transfer.root``.
+    """
+
+    path: str
+    root: str
+
+    def place(self, remote: RemoteObject) -> Place:  # noqa: ARG002 - the user named the path
+        """There."""
+        return Place(self.path, self.root)
+
+
+def resolve(target_path: str, download_root: str, *, is_file: bool) -> tuple[str, str]:
+    """The absolute target and its root.
+
+    Relative targets are below the download root, and it is their root. An absolute target is
+    its own root (a file: its folder), unless it lies below the download root anyway.
+
+    Args:
+        target_path: as in the file, without ``..``.
+        download_root: absolute path.
+        is_file: the target is a file, not a folder.
+    """
+    target = posixpath.normpath(posixpath.join(download_root, target_path))
+    # POSIX keeps a leading double slash apart; no system kaiwo runs on does.
+    target = "/" + target.lstrip("/")
+    if is_within(target, download_root):
+        return target, download_root
+    return target, posixpath.dirname(target) if is_file else target
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether that absolute, normalised path is the folder or below it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def escapes(target: str, root: str, seen: dict[str, bool]) -> bool:
+    """Whether a link on the way from the root to the target leads out of the root.
+
+    Args:
+        target: absolute path of a file.
+        root: the folder it must stay in.
+        seen: answers for folders, filled by this function; most targets share their folders.
+    """
+    folder = posixpath.dirname(target)
+    if folder not in seen:
+        inside = is_within(os.path.realpath(folder), os.path.realpath(root))
+        seen[folder] = not inside
+    return seen[folder]

@@ -1,0 +1,164 @@
+"""Azure Blob Storage."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from kaiwo import redact
+from kaiwo.errors import ConfigError
+from kaiwo.network import Network
+from kaiwo.protocols import Source
+from kaiwo.tasks.base import Bucket, ObjectStoreTask, Secret, Text, require_endpoint
+
+_PUBLIC_HOST = "blob.core.windows.net"
+
+
+class AzureTask(ObjectStoreTask):
+    """Blobs of an Azure storage account. Without credentials, the SDK's own chain is used."""
+
+    holder = "containers"
+    credentials = ("connection_string", "account_key", "sas_token", "client_secret")
+
+    type: Literal["azure-blob"] = "azure-blob"
+    connection_string: Secret | None = None
+    """Connection string of the storage account."""
+    connection_string_file: Text | None = None
+    """File that holds it."""
+    account_name: Text | None = None
+    """Name of the storage account."""
+    account_name_file: Text | None = None
+    """File that holds it."""
+    account_key: Secret | None = None
+    """Key of the storage account."""
+    account_key_file: Text | None = None
+    """File that holds it."""
+    sas_token: Secret | None = None
+    """Shared access signature."""
+    sas_token_file: Text | None = None
+    """File that holds it."""
+    tenant_id: Text | None = None
+    """Tenant of a service principal."""
+    client_id: Text | None = None
+    """Client of a service principal."""
+    client_secret: Secret | None = None
+    """Secret of a service principal."""
+    client_secret_file: Text | None = None
+    """File that holds it."""
+    endpoint_url: Text | None = None
+    """Address of the blob service; the account's public one when it is left out."""
+    containers: tuple[Bucket, ...] = Field(min_length=1)
+    """What is wanted."""
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        ways = [name for name in self.credentials if self.given(name)]
+        if len(ways) > 1:
+            raise PydanticCustomError("ways", f"{ways[0]} and {ways[1]} exclude each other")
+        if self.given("connection_string"):
+            for name in ("account_name", "endpoint_url"):
+                if self.given(name):
+                    raise PydanticCustomError("ways", f"{name} is part of the connection_string")
+        elif (ways or self.anonymous) and not (self.given("account_name") or self.endpoint_url):
+            raise PydanticCustomError("account", "account_name or endpoint_url is missing")
+        if self.given("account_key") and not self.given("account_name"):
+            raise PydanticCustomError("account", "account_key needs account_name")
+        if self.given("client_secret") and not (self.tenant_id and self.client_id):
+            raise PydanticCustomError("ways", "client_secret needs tenant_id and client_id")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """See ``Task``."""
+        connection = self.secret("connection_string")
+        if connection is not None:
+            fields = _fields(connection)
+            account = fields.get("accountname", "azure")
+            return redact.url(fields.get("blobendpoint") or _public(account))
+        if self.given("account_name") or self.endpoint_url:
+            return redact.url(self._endpoint())
+        return "azure"
+
+    def url(self, container: str) -> str:
+        """See ``Task``."""
+        return f"az://{container}/"
+
+    def source(self, container: str, network: Network) -> Source:
+        """See ``Task``."""
+        from kaiwo.sources.azure import AzureSource  # noqa: PLC0415 - only runs that use it
+
+        filesystem, url = self.filesystem(), self.url(container)
+        return AzureSource(filesystem, container, url, network, self.ca_bundle)
+
+    def filesystem(self) -> Any:
+        """An adlfs filesystem of its own client.
+
+        adlfs fills whatever it is not given from the environment, and prefers that: so it is
+        given a connection string whenever the task says anything at all.
+        """
+        import adlfs  # noqa: PLC0415 - only runs that use Azure load it
+
+        connection = self._connection()
+        try:
+            filesystem = adlfs.AzureBlobFileSystem(
+                connection_string=connection,
+                anon=self.anonymous,
+                skip_instance_cache=True,
+                use_listings_cache=False,
+            )
+        except ValueError as error:
+            # Its message may quote the connection string.
+            given = "connection_string is malformed" if connection else "no account is known"
+            raise ConfigError(
+                f"{given}; give connection_string, or account_name with account_key or sas_token"
+            ) from error
+        if connection is not None and self._signs_in():
+            from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
+
+            filesystem.credential = self._credential()
+            filesystem.service_client = BlobServiceClient(
+                self._endpoint(), credential=filesystem.credential
+            )
+        return filesystem
+
+    def _connection(self) -> str | None:
+        """A connection string of what is given; None when nothing is."""
+        if (connection := self.secret("connection_string")) is not None:
+            return connection
+        if not (self.given("account_name") or self.endpoint_url):
+            return None
+        parts = [f"BlobEndpoint={self._endpoint()}"]
+        if (key := self.secret("account_key")) is not None:
+            parts += [f"AccountName={self.secret('account_name')}", f"AccountKey={key}"]
+        if (sas := self.secret("sas_token")) is not None:
+            parts.append(f"SharedAccessSignature={sas.removeprefix('?')}")
+        return ";".join(parts)
+
+    def _endpoint(self) -> str:
+        if self.endpoint_url is not None:
+            return require_endpoint(self.endpoint_url).rstrip("/")
+        return _public(str(self.secret("account_name")))
+
+    def _signs_in(self) -> bool:
+        """Whether a token of Microsoft Entra is needed: neither key nor signature is given."""
+        own = ("connection_string", "account_key", "sas_token")
+        return not self.anonymous and not any(self.given(name) for name in own)
+
+    def _credential(self) -> Any:
+        from azure.identity import aio  # noqa: PLC0415
+
+        if (secret := self.secret("client_secret")) is not None:
+            return aio.ClientSecretCredential(str(self.tenant_id), str(self.client_id), secret)
+        return aio.DefaultAzureCredential(managed_identity_client_id=self.client_id)
+
+
+def _public(account: str) -> str:
+    return f"https://{account}.{_PUBLIC_HOST}"
+
+
+def _fields(connection: str) -> dict[str, str]:
+    """The fields of a connection string, by their names in lower case."""
+    pairs = (part.partition("=") for part in connection.split(";"))
+    return {name.strip().lower(): value for name, _, value in pairs}

@@ -1,0 +1,156 @@
+"""Google Cloud Storage."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Literal
+
+from pydantic import Field
+
+from kaiwo import redact
+from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.network import Network
+from kaiwo.protocols import Source
+from kaiwo.tasks.base import Bucket, ObjectStoreTask, Secret, Text, require_endpoint
+
+EMULATOR = "STORAGE_EMULATOR_HOST"
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+_NEW_BUCKET_TYPES = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
+
+
+class GcsTask(ObjectStoreTask):
+    """Objects of Google Cloud Storage. Without credentials, the SDK's own chain is used."""
+
+    credentials = ("application_credentials", "token")
+
+    type: Literal["gcs"] = "gcs"
+    application_credentials: Secret | None = None
+    """JSON of a service account's key (or another kind of Google credentials)."""
+    application_credentials_file: Text | None = None
+    """File that holds it."""
+    token: Secret | None = None
+    """OAuth access token."""
+    token_file: Text | None = None
+    """File that holds it."""
+    project: Text | None = None
+    """Project of the buckets; needed by emulators only."""
+    endpoint_url: Text | None = None
+    """Address of the service; ``STORAGE_EMULATOR_HOST``, else Google, when it is left out."""
+    buckets: tuple[Bucket, ...] = Field(min_length=1)
+    """What is wanted."""
+
+    @property
+    def origin(self) -> str:
+        """See ``Task``."""
+        endpoint = self._endpoint()
+        return redact.url(endpoint) if endpoint else "gcs"
+
+    def url(self, container: str) -> str:
+        """See ``Task``."""
+        return f"gs://{container}/"
+
+    def source(self, container: str, network: Network) -> Source:
+        """See ``Task``."""
+        import ssl  # noqa: PLC0415 - with a private authority only
+
+        filesystem = self.filesystem(network)
+        from kaiwo.sources.gcs import GcsSource  # noqa: PLC0415 - only runs that use GCS load it
+
+        trust = ssl.create_default_context(cafile=self.ca_bundle) if self.ca_bundle else None
+        return GcsSource(filesystem, container, self.url(container), trust)
+
+    def filesystem(self, network: Network) -> Any:
+        """A gcsfs filesystem of its own session, with rights to read only."""
+        core = _gcsfs_core()
+        import aiohttp  # noqa: PLC0415
+
+        return core.GCSFileSystem(
+            project=self.project or "",
+            access="read_only",
+            token=self._token(),
+            endpoint_url=self._endpoint(),
+            session_kwargs={
+                # Bodies stay as they are stored: their size and checksum are what is known.
+                "auto_decompress": False,
+                "trust_env": True,
+                "timeout": aiohttp.ClientTimeout(
+                    total=None,
+                    sock_connect=network.connect_timeout_s,
+                    sock_read=network.stall_timeout_s,
+                ),
+            },
+            skip_instance_cache=True,
+            use_listings_cache=False,
+        )
+
+    def _endpoint(self) -> str | None:
+        if self.endpoint_url is not None:
+            return self.endpoint_url.rstrip("/")
+        emulator = os.environ.get(EMULATOR, "").rstrip("/")
+        if not emulator:
+            return None
+        # Google's own clients take it with and without a scheme.
+        return require_endpoint(emulator if "://" in emulator else f"http://{emulator}")
+
+    def _token(self) -> Any:
+        """Google credentials, or ``anon``; what gcsfs would guess by itself is never wanted."""
+        import google.auth  # noqa: PLC0415
+        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+
+        if self.anonymous:
+            return "anon"
+        if (text := self.secret("application_credentials")) is not None:
+            return _credentials_of(text)
+        if (token := self.secret("token")) is not None:
+            from google.oauth2.credentials import Credentials  # noqa: PLC0415
+
+            return Credentials(token)
+        if (self._endpoint() or "").startswith("http://"):
+            # An emulator: Google's clients send it no credentials, and none may go in the clear.
+            return "anon"
+        try:
+            credentials, _ = google.auth.default(scopes=[_SCOPE])
+        except GoogleAuthError as error:
+            raise CredentialsError(
+                "no Google credentials were found; give application_credentials_file, or "
+                "anonymous: true for a public bucket"
+            ) from error
+        return credentials
+
+
+def _credentials_of(text: str) -> Any:
+    """Google credentials of a JSON text of any of their kinds.
+
+    Raises:
+        ConfigError: it is no such text.
+    """
+    import google.auth  # noqa: PLC0415
+
+    try:
+        info = json.loads(text)
+        credentials, _ = google.auth.load_credentials_from_dict(info, scopes=[_SCOPE])
+    except Exception as error:
+        # Whatever the library says may quote the key.
+        raise ConfigError(
+            "application_credentials is not the JSON of Google credentials"
+        ) from error
+    return credentials
+
+
+def _gcsfs_core() -> Any:
+    """gcsfs without its new bucket types.
+
+    They ask a bucket for its type, which stalls for a minute on a server without TLS, and load
+    gRPC; the switch is read at import.
+    """
+    before = os.environ.get(_NEW_BUCKET_TYPES)
+    os.environ[_NEW_BUCKET_TYPES] = "false"
+    try:
+        import gcsfs.core  # noqa: PLC0415
+    finally:
+        if before is None:
+            del os.environ[_NEW_BUCKET_TYPES]
+        else:
+            os.environ[_NEW_BUCKET_TYPES] = before
+    return gcsfs.core

@@ -1,0 +1,176 @@
+"""The Hugging Face Hub: named files or a whole snapshot, into the Hub's cache or into a folder.
+
+In the cache, kaiwo keeps the library's own layout, so that every other tool finds what is there:
+
+    <cache>/models--owner--repo/
+        blobs/<etag>                    the bytes; sha256 of LFS files, git sha1 of the others
+        snapshots/<commit>/<file>       links to them
+        refs/<revision>                 the commit, written when all of the task is in place
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from kaiwo import disk, redact
+from kaiwo.errors import DiskError, UnsafeNameError
+from kaiwo.network import Network
+from kaiwo.objects import Folder, Named, RemoteObject, Transfer, Want
+from kaiwo.protocols import Place, Placement, Source
+from kaiwo.targets import Under, fault_of, resolve
+from kaiwo.tasks.base import Context, Secret, Task, TaskOpener, Text
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
+
+
+class HfTask(Task):
+    """Files of a repository of the Hugging Face Hub."""
+
+    type: Literal["hf"] = "hf"
+    repo_id: Text
+    """``owner/repo``."""
+    repo_type: Literal["model", "dataset", "space"] = "model"
+    """What kind of repository."""
+    revision: Text = "main"
+    """Branch, tag, commit or ``refs/pr/N``."""
+    files: tuple[Text, ...] = ()
+    """Names of files; all of the repository when it is empty."""
+    allow_patterns: tuple[Text, ...] = ()
+    """Of a snapshot, only what one of these matches; ``*`` matches ``/`` too."""
+    ignore_patterns: tuple[Text, ...] = ()
+    """Of a snapshot, nothing that one of these matches."""
+    token: Secret | None = None
+    """Access token; ``HF_TOKEN`` or the library's login when it is left out."""
+    token_file: Text | None = None
+    """File that holds it."""
+    target_path: Text | None = None
+    """Plain files there, instead of the Hub's cache."""
+    cache_dir: Text | None = None
+    """The Hub's cache; ``HF_HOME`` or the library's default when it is left out."""
+    endpoint_url: Text | None = None
+    """Address of a mirror; ``HF_ENDPOINT`` or the Hub when it is left out."""
+    allow_empty: bool = False
+    """Nothing matched is no error."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not _REPO_ID.fullmatch(self.repo_id) or ".." in self.repo_id:
+            raise PydanticCustomError("repo", "repo_id has the form owner/repo")
+        if self.files and (self.allow_patterns or self.ignore_patterns):
+            raise PydanticCustomError("files", "files and patterns exclude each other")
+        if self.target_path is not None and self.cache_dir is not None:
+            raise PydanticCustomError("target", "target_path and cache_dir exclude each other")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """See ``Task``."""
+        from huggingface_hub.constants import ENDPOINT  # noqa: PLC0415 - only runs that use it
+
+        return redact.url(self.endpoint_url or ENDPOINT)
+
+    def url(self, container: str) -> str:
+        """See ``Task``."""
+        kind = "" if self.repo_type == "model" else f"{self.repo_type}s/"
+        return f"hf://{kind}{container}@{self.revision}/"
+
+    def source(self, container: str, network: Network) -> Source:
+        """See ``Task``."""
+        from kaiwo.sources.hub import HubSource  # noqa: PLC0415 - only runs that use it load it
+
+        return HubSource(
+            container,
+            self.repo_type,
+            self.revision,
+            self.secret("token"),
+            self.endpoint_url,
+            self.url(container),
+            network,
+            self.ca_bundle,
+        )
+
+    def wants(self, context: Context) -> Iterator[Want]:
+        """See ``Task``: one want, so that the revision is resolved once for all files."""
+        selection: Folder | Named = Named(self.files)
+        if not self.files:
+            selection = Folder("", self.allow_patterns, self.ignore_patterns, "name")
+        yield Want(
+            self.label,
+            context.where(()),
+            TaskOpener(self, self.repo_id, context.network, self.origin),
+            selection,
+            self.placement(context.download_root),
+            self.allow_empty,
+        )
+
+    def placement(self, download_root: str) -> Placement:
+        """Where its files go: the folder that was named, or the cache.
+
+        Raises:
+            DiskError: the cache cannot be written.
+        """
+        if self.target_path is not None:
+            return Under(*resolve(self.target_path, download_root, is_file=False))
+        storage = self.storage()
+        try:
+            os.makedirs(storage, exist_ok=True)
+        except OSError as error:
+            reason = disk.disk_error(error, storage).message
+            raise DiskError(f"{reason}; set HF_HOME or cache_dir to a writable folder") from error
+        return InHubCache(storage)
+
+    def storage(self) -> str:
+        """The repository's folder in the cache."""
+        from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415
+        from huggingface_hub.file_download import repo_folder_name  # noqa: PLC0415
+
+        cache = os.path.abspath(os.path.expanduser(self.cache_dir or HF_HUB_CACHE))
+        name = repo_folder_name(repo_id=self.repo_id, repo_type=self.repo_type)
+        return posixpath.join(cache, name)
+
+    def settle(self, transfers: Sequence[Transfer]) -> None:
+        """Let the revision's name point to the commit, now that it is there.
+
+        Raises:
+            DiskError: the cache cannot be written.
+        """
+        if self.target_path is not None or not transfers or _COMMIT.fullmatch(self.revision):
+            return
+        path = posixpath.join(self.storage(), "refs", self.revision)
+        temporary = f"{path}.{transfers[0].run}"
+        try:
+            os.makedirs(posixpath.dirname(path), exist_ok=True)
+            with open(temporary, "w", encoding="ascii") as file:
+                file.write(str(transfers[0].object.version))
+            os.replace(temporary, path)
+        except OSError as error:
+            raise disk.disk_error(error, path) from error
+
+
+@dataclass(frozen=True, slots=True)
+class InHubCache:
+    """The place of a file in the Hub's cache.
+
+    Attributes:
+        storage: the repository's folder.
+    """
+
+    storage: str
+
+    def place(self, remote: RemoteObject) -> Place:
+        """A link in the snapshot, the bytes in a blob."""
+        for name in (remote.key, remote.etag or "", remote.version or ""):
+            if fault := fault_of(name):
+                raise UnsafeNameError(f"file {remote.key!r}: {fault}")
+        snapshot = posixpath.join(self.storage, "snapshots", str(remote.version))
+        blob = posixpath.join(self.storage, "blobs", str(remote.etag))
+        return Place(posixpath.join(snapshot, remote.key), self.storage, blob)

@@ -1,0 +1,103 @@
+"""Anything else that fsspec has a filesystem for: https, sftp, ftp, file, …"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from kaiwo import redact
+from kaiwo.errors import ConfigError, ServiceError
+from kaiwo.network import Network
+from kaiwo.objects import Want
+from kaiwo.protocols import Source
+from kaiwo.tasks.base import Context, FileItem, FolderItem, Item, Task, TaskOpener, selected
+
+#: Schemes with task types of their own, which know how to sign in and what to check.
+_OWN = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure-blob", "abfs": "azure-blob",
+        "hf": "hf"}  # fmt: skip
+
+
+class UrlTask(Task):
+    """Files of any other fsspec protocol."""
+
+    type: Literal["url"] = "url"
+    options: dict[str, Any] | None = Field(default=None, repr=False)
+    """Options of the filesystem, as fsspec's documentation of it names them."""
+    options_file: Annotated[str, Field(min_length=1)] | None = None
+    """File that holds them, as JSON."""
+    items: tuple[Item, ...] = Field(min_length=1)
+    """Folders and files, each with a whole URL."""
+
+    @field_validator("items")
+    @classmethod
+    def _own_schemes(cls, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        for item in items:
+            address = item.folder if isinstance(item, FolderItem) else item.file
+            scheme = address.partition("://")[0]
+            if "://" not in address:
+                raise PydanticCustomError("url", "each file or folder has to be a URL")
+            if scheme in _OWN:
+                raise PydanticCustomError("url", f"{scheme}:// has a type of its own: {_OWN[scheme]}")
+        return items
+
+    @property
+    def origin(self) -> str:
+        """See ``Task``; the URL of each item names its service."""
+        return "url"
+
+    def url(self, container: str) -> str:
+        """See ``Task``."""
+        return redact.url(container)
+
+    def wants(self, context: Context) -> Iterator[Want]:
+        """See ``Task``."""
+        bare = self.model_copy(update={"items": ()})
+        for index, item in enumerate(self.items):
+            address = item.folder if isinstance(item, FolderItem) else item.file
+            base, _, name = address.rstrip("/").rpartition("/")
+            opener: TaskOpener
+            relative: FolderItem | FileItem
+            if isinstance(item, FolderItem):
+                opener = TaskOpener(bare, f"{address.rstrip('/')}/", context.network, "url")
+                relative = item.model_copy(update={"folder": ""})
+            else:
+                opener = TaskOpener(bare, f"{base}/", context.network, "url")
+                relative = item.model_copy(update={"file": name})
+                if item.target_path.endswith("/"):
+                    own_name = os.path.basename(urlsplit(address).path)
+                    path = item.target_path + own_name
+                    relative = relative.model_copy(update={"target_path": path})
+            selection, placement = selected(relative, context.download_root)
+            where = context.where(("items", index))
+            yield Want(self.label, where, opener, selection, placement, item.allow_empty)
+
+    def source(self, container: str, network: Network) -> Source:  # noqa: ARG002 - per protocol
+        """See ``Task``."""
+        from fsspec.core import url_to_fs  # noqa: PLC0415 - only runs that use it load it
+
+        from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415
+
+        try:
+            filesystem, path = url_to_fs(container, skip_instance_cache=True, **self._options())
+        except (ImportError, ValueError) as error:
+            raise ServiceError(
+                f"{self.url(container)}: no filesystem for this protocol is installed"
+            ) from error
+        return FsspecSource(filesystem, path, self.url(container))
+
+    def _options(self) -> dict[str, Any]:
+        if self.options_file is None:
+            return self.options or {}
+        try:
+            options = json.loads(self.secret("options") or "{}")
+        except ValueError as error:
+            raise ConfigError("options_file does not hold JSON") from error
+        if not isinstance(options, dict):
+            raise ConfigError("options_file does not hold a JSON object")
+        return options

@@ -1,0 +1,119 @@
+"""The URLs that ``kaiwo.fetch`` takes, cut into the fields of a task.
+
+    s3://bucket/key    gs://bucket/key    az://container/key
+    hf://[datasets/|spaces/]owner/repo[@revision][/path]
+    https://host/path
+
+Keys are taken as they are: no percent-decoding, no query, no fragment; ``?`` and ``#`` are
+ordinary characters of a key. A glob or a trailing ``/`` makes it a folder.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kaiwo.errors import ConfigError
+
+_SCHEMES = {
+    "s3": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure-blob",
+    "azure": "azure-blob",
+    "abfs": "azure-blob",
+    "hf": "hf",
+}
+_OBJECT_STORES = ("s3", "gcs", "azure-blob")
+_GLOB = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectUrl:
+    """What a URL asks for.
+
+    Attributes:
+        type: the task type.
+        container: bucket, container or repository (``owner/repo``).
+        path: an object's key, a folder (ends in ``/``, or empty) or, with ``glob``, the folder
+            that the glob is relative to.
+        glob: None for an object or a folder.
+        repo_type: of a repository.
+        revision: of a repository.
+    """
+
+    type: str
+    container: str
+    path: str
+    glob: str | None = None
+    repo_type: str = "model"
+    revision: str | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        """It cannot be a single object."""
+        return self.glob is not None or not self.path or self.path.endswith("/")
+
+    @property
+    def own_name(self) -> str:
+        """The file's or folder's own name; the bucket's for a whole bucket."""
+        return self.path.rstrip("/").rpartition("/")[2] or self.container.rpartition("/")[2]
+
+
+def split_glob(path: str) -> tuple[str, str | None]:
+    """The folder before the first segment with a wildcard, and the rest."""
+    segments = path.split("/")
+    for position, segment in enumerate(segments):
+        if _GLOB.search(segment):
+            folder = "".join(f"{name}/" for name in segments[:position])
+            return folder, "/".join(segments[position:])
+    return path, None
+
+
+def parse(url: str) -> ObjectUrl:
+    """Cut a URL into task type, container and path.
+
+    Raises:
+        ConfigError: the scheme is unknown or the container is missing.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise ConfigError("not a URL: give s3://, gs://, az://, hf:// or https://")
+    type_ = _SCHEMES.get(scheme.lower())
+    if type_ is None:
+        known = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise ConfigError(f"unknown scheme {scheme}://; known are {known}")
+    if type_ == "hf":
+        return _parse_hub(rest)
+    container, _, path = rest.partition("/")
+    if not container or "@" in container:
+        raise ConfigError(f"{scheme}:// needs a bucket or container name, and no user info")
+    path, glob = split_glob(path)
+    return ObjectUrl(type_, container, path, glob)
+
+
+def _parse_hub(rest: str) -> ObjectUrl:
+    repo_type = "model"
+    for kind in ("dataset", "space", "model"):
+        if rest.startswith(f"{kind}s/"):
+            repo_type, rest = kind, rest.removeprefix(f"{kind}s/")
+            break
+    match = re.fullmatch(
+        # A revision with a slash is written refs/pr/1, or with %2F for the slash.
+        r"(?P<repo>[^/@]+(?:/[^/@]+)?)(?:@(?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+))?"
+        r"(?:/(?P<path>.*))?",
+        rest,
+        re.DOTALL,
+    )
+    if match is None:
+        raise ConfigError("hf:// needs owner/repo[@revision][/path]")
+    revision = match["revision"]
+    path, glob = split_glob(match["path"] or "")
+    return ObjectUrl(
+        "hf",
+        match["repo"],
+        path,
+        glob,
+        repo_type,
+        revision.replace("%2F", "/") if revision else None,
+    )
