@@ -157,7 +157,9 @@ def validate(config_file: ConfigFile) -> None:
 
 def fetch(
     url: Annotated[str, typer.Argument(help="s3://, gs://, az:// or hf:// URL.", metavar="URL")],
-    target: Annotated[str | None, typer.Argument(help="File or folder [default: its name].")] = None,
+    target: Annotated[
+        str | None, typer.Argument(help="File or folder [default: its name].")
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("-o", help="A field of the task type, as FIELD=VALUE; may be repeated."),
@@ -275,7 +277,11 @@ def _log_to_stderr(level: str) -> None:
         from rich.logging import RichHandler  # noqa: PLC0415 - on a terminal only
 
         handler = RichHandler(
-            console=_console(), markup=False, highlighter=None, show_path=False, rich_tracebacks=False
+            console=_console(),
+            markup=False,
+            highlighter=None,
+            show_path=False,
+            rich_tracebacks=False,
         )
         handler.setFormatter(logging.Formatter("%(message)s", "[%X]"))
     else:

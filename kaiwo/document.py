@@ -104,7 +104,9 @@ def parse(text: str, name: str) -> Document:
         problem = _QUOTED.sub("…", error.problem or "it does not parse")
         raise ConfigError(f"{name}:{line}: not valid YAML: {problem}") from None
     except yaml.YAMLError:
-        raise ConfigError(f"{name}:1: not valid YAML: it holds characters that may not be") from None
+        raise ConfigError(
+            f"{name}:1: not valid YAML: it holds characters that may not be"
+        ) from None
     except RecursionError:
         raise ConfigError(f"{name}:1: not valid YAML: it is nested too deeply") from None
     return Document(name, data, node)

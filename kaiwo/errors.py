@@ -41,6 +41,9 @@ class KaiwoError(Exception):
         """What failed, where, why and what to do, without secrets."""
         return str(self.args[0]) if self.args else self.kind
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class BugError(KaiwoError):
     """Something that kaiwo's authors did not foresee."""

@@ -158,8 +158,11 @@ def _placed(listing: Listing, run: str, checked: _Checked) -> Iterator[tuple[Wan
             except UnsafeNameError as error:
                 checked.offenders.append(f"{want.opener.url('')}: {error.message} ({want.where})")
                 continue
-            yield want, Transfer(
-                index, run, want.task, want.opener, remote, place.target, place.root, place.blob
+            yield (
+                want,
+                Transfer(
+                    index, run, want.task, want.opener, remote, place.target, place.root, place.blob
+                ),
             )
             index += 1
 

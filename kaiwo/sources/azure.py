@@ -83,7 +83,9 @@ class AzureSource(StoreSource):
         """See ``protocols.Source``."""
         with self._doing("looking up", key):
             blob = self._container.get_blob_client(key)
-            return _described(sync(self._filesystem.loop, blob.get_blob_properties, **self._options))
+            return _described(
+                sync(self._filesystem.loop, blob.get_blob_properties, **self._options)
+            )
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
@@ -112,6 +114,8 @@ class AzureSource(StoreSource):
     async def _download(self, remote: RemoteObject, start: int, end: int) -> Any:
         def check(answer: Any) -> None:
             http = answer.http_response
+            if http.status_code not in (200, 206):
+                return  # an error, or the SDK's question whether the blob is empty
             if end - start <= LONGEST_RANGE:
                 answered = http.headers.get("Content-Range")
                 check_answer(http.status_code, answered, start, end, remote)

@@ -14,7 +14,7 @@ from kaiwo.protocols import Buffer
 
 #: How much of a single stream is held at once.
 STREAM_CHUNK = 1 << 20
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 class StoreSource(ABC):
@@ -52,6 +52,8 @@ class StoreSource(ABC):
 
     def classify(self, error: Exception) -> KaiwoError:
         """See ``protocols.Source``."""
+        if isinstance(error, KaiwoError):
+            return error
         return self._classified(error, f"reading from {self._url}")
 
     def _classified(self, error: Exception, what: str) -> KaiwoError:
@@ -93,6 +95,10 @@ def check_answer(
         raise RangeIgnoredError(f"{remote.key}: the server ignores ranges")
     # Some servers (rclone's) send the right range under status 200: the header decides.
     match = _CONTENT_RANGE.fullmatch(content_range or "")
+    if match is not None and match[3] not in ("*", str(remote.size)):
+        raise ChangedError(
+            f"{remote.key}: {remote.size} bytes were listed, the object has {match[3]} now"
+        )
     if match is None or (int(match[1]), int(match[2]) + 1) != (start, end):
         raise TransientError(
             f"{remote.key}: bytes {start} to {end} were asked for, the server answers "

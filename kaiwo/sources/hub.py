@@ -5,8 +5,8 @@ it, in whatever process, asks for that commit. What the Hub states of a file is 
 the sha256 of LFS files, the git sha1 of the others; the library's cache names its blobs by the
 same.
 
-The few requests are made on a client of the source's own, with the library's headers (token,
-user agent): its functions keep one client for the whole process, and wait for ever.
+The few requests are made on a client of the source's own, with the token that the library
+finds: its functions keep one client for the whole process, and wait for ever.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 from urllib.parse import quote, urljoin
 
 import httpx2
-from huggingface_hub import hf_hub_url
-from huggingface_hub.constants import ENDPOINT, is_offline_mode
-from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub import get_token, hf_hub_url
+from huggingface_hub.constants import ENDPOINT, HF_HUB_DISABLE_IMPLICIT_TOKEN, is_offline_mode
 
+from kaiwo._version import __version__
 from kaiwo.errors import (
     CredentialsError,
     KaiwoError,
@@ -70,9 +70,13 @@ class HubSource(StoreSource):
         self._endpoint = (endpoint or ENDPOINT).rstrip("/")
         self._api = f"{self._endpoint}/api/{repo_type}s/{repo_id}"
         self._commit: str | None = None
-        headers = build_hf_headers(token=token, library_name="kaiwo")
+        # Not the library's build_hf_headers: it asks the Hub a question of its own first.
+        if token is None and not HF_HUB_DISABLE_IMPLICIT_TOKEN:
+            token = get_token()
         # Sizes and ranges are those of the file, so it may not be packed on the way.
-        headers["Accept-Encoding"] = "identity"
+        headers = {"User-Agent": f"kaiwo/{__version__}", "Accept-Encoding": "identity"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         self._client = httpx2.Client(
             headers=headers,
             # A redirect to another host loses the token, which must not leave the endpoint.
@@ -116,7 +120,7 @@ class HubSource(StoreSource):
         commit = self.commit()
         with self._doing("looking up", key):
             address = f"{self._api}/paths-info/{commit}"
-            answer = self._client.post(address, json={"paths": [key], "expand": False})
+            answer = self._client.post(address, data={"paths": [key], "expand": False})
             entries = self._accepted(answer).json()
         for entry in entries:
             if entry["type"] == "file" and entry["path"] == key:

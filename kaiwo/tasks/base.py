@@ -130,7 +130,7 @@ def _item_kind(value: Any) -> str | None:
 def _flat(value: Any) -> Any:
     """An item in its nested form, ``folder: {folder: …}``, in the flat one."""
     if isinstance(value, Mapping) and len(value) == 1:
-        (key, inner), = value.items()
+        ((key, inner),) = value.items()
         if key in ("folder", "file") and isinstance(inner, Mapping):
             return inner
     return value

@@ -26,7 +26,7 @@ class GcsTask(ObjectStoreTask):
 
     type: Literal["gcs"] = "gcs"
     application_credentials: Secret | None = None
-    """JSON of a service account's key (or another kind of Google credentials)."""
+    """JSON of a service account's key."""
     application_credentials_file: Text | None = None
     """File that holds it."""
     token: Secret | None = None
@@ -95,9 +95,6 @@ class GcsTask(ObjectStoreTask):
 
     def _token(self) -> Any:
         """Google credentials, or ``anon``; what gcsfs would guess by itself is never wanted."""
-        import google.auth  # noqa: PLC0415
-        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-
         if self.anonymous:
             return "anon"
         if (text := self.secret("application_credentials")) is not None:
@@ -109,6 +106,9 @@ class GcsTask(ObjectStoreTask):
         if (self._endpoint() or "").startswith("http://"):
             # An emulator: Google's clients send it no credentials, and none may go in the clear.
             return "anon"
+        import google.auth  # noqa: PLC0415
+        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+
         try:
             credentials, _ = google.auth.default(scopes=[_SCOPE])
         except GoogleAuthError as error:
@@ -120,22 +120,24 @@ class GcsTask(ObjectStoreTask):
 
 
 def _credentials_of(text: str) -> Any:
-    """Google credentials of a JSON text of any of their kinds.
+    """Google credentials of the JSON of a service account's key, or of a user's login.
 
     Raises:
-        ConfigError: it is no such text.
+        ConfigError: it is neither.
     """
-    import google.auth  # noqa: PLC0415
+    from google.auth.exceptions import MalformedError  # noqa: PLC0415
+    from google.oauth2 import credentials, service_account  # noqa: PLC0415
 
     try:
         info = json.loads(text)
-        credentials, _ = google.auth.load_credentials_from_dict(info, scopes=[_SCOPE])
-    except Exception as error:
+        if info["type"] == "authorized_user":
+            return credentials.Credentials.from_authorized_user_info(info, scopes=[_SCOPE])
+        return service_account.Credentials.from_service_account_info(info, scopes=[_SCOPE])
+    except (ValueError, KeyError, TypeError, MalformedError) as error:
         # Whatever the library says may quote the key.
         raise ConfigError(
-            "application_credentials is not the JSON of Google credentials"
+            "application_credentials is not the JSON of a service account's key"
         ) from error
-    return credentials
 
 
 def _gcsfs_core() -> Any:

@@ -43,7 +43,9 @@ class UrlTask(Task):
             if "://" not in address:
                 raise PydanticCustomError("url", "each file or folder has to be a URL")
             if scheme in _OWN:
-                raise PydanticCustomError("url", f"{scheme}:// has a type of its own: {_OWN[scheme]}")
+                raise PydanticCustomError(
+                    "url", f"{scheme}:// has a type of its own: {_OWN[scheme]}"
+                )
         return items
 
     @property

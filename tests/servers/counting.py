@@ -266,7 +266,7 @@ async def _proxies(upstreams: Sequence[Upstream], delay_s: float) -> AsyncIterat
                 max_field_size=_LINE_LIMIT,
             )
             settings[upstream.name] = await stack.enter_async_context(
-                _listen(web.ServerRunner(server, shutdown_timeout=0.0))
+                _listen(web.ServerRunner(server, shutdown_timeout=0.1))
             )
             ports[upstream.url] = settings[upstream.name]
         app = web.Application()

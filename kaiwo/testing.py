@@ -1,0 +1,216 @@
+"""The conformance suite: what a source has to do, run against a real server.
+
+This is the definition of ``protocols.Source``. A provider's test file inherits the suite and says
+how a bucket is filled; kaiwo's own providers do it in a dozen lines each:
+
+    class TestMyStore(SourceSuite):
+        @pytest.fixture
+        def bucket(self, server) -> TestBucket:
+            return TestBucket(opener=..., missing=..., put=lambda objects: ...)
+
+The suite needs pytest, which kaiwo itself does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+
+from kaiwo import checksums
+from kaiwo.errors import ChangedError, NotFoundError
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Opener, Source
+
+#: Names that have broken downloaders, each below the suite's folder.
+ODD_NAMES = (
+    "with space.txt",
+    "percent%20sign%.txt",
+    "plus+sign.txt",
+    "hash#sign.txt",
+    "question?mark=1&two.txt",
+    "brackets[1]{2}(3).txt",
+    "unicode-ñ-日本-🚀.txt",
+    "[red]markup[/wrong].txt",
+    ".leading.dot",
+    "quotes'\"`.txt",
+    "colon:at@equals=comma,.txt",
+    "tilde~caret^dollar$.txt",
+    "folder with space/nested%/file+.txt",
+)
+FOLDER = "suite"
+
+
+@dataclass(frozen=True)
+class TestBucket:
+    """A bucket for one test, empty at its beginning.
+
+    Attributes:
+        opener: of a source for it.
+        missing: of a source for a bucket that does not exist.
+        put: stores objects, replacing those that are there.
+    """
+
+    __test__ = False
+
+    opener: Opener
+    missing: Opener
+    put: Callable[[Mapping[str, bytes]], None]
+
+
+class SourceSuite:
+    """Inherited by the tests of each provider."""
+
+    #: What this provider's test server cannot store.
+    unnameable: ClassVar[tuple[str, ...]] = ()
+    #: Objects that make the listing come in several pages.
+    many: ClassVar[int] = 1_100
+
+    @pytest.fixture
+    def bucket(self) -> TestBucket:
+        """An empty bucket; to be given by the provider's tests."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def source(self, bucket: TestBucket) -> Iterator[Source]:
+        """An open source for the bucket."""
+        source = bucket.opener.open()
+        yield source
+        source.close()
+
+    def test_lists_every_file_below_a_prefix_flat_and_with_its_size(
+        self, bucket: TestBucket, source: Source
+    ) -> None:
+        """Of two folders of which one's name begins with the other's, one is listed."""
+        bucket.put(
+            {f"{FOLDER}/a": b"1", f"{FOLDER}/deep/er/b": b"22", f"{FOLDER}2/c": b"", "d": b""}
+        )
+        found = {each.key: each.size for each in source.list(f"{FOLDER}/")}
+        assert found == {f"{FOLDER}/a": 1, f"{FOLDER}/deep/er/b": 2}
+        assert len(list(source.list(""))) == 4  # noqa: PLR2004
+
+    def test_odd_names_are_listed_looked_up_and_read_as_they_are(
+        self, bucket: TestBucket, source: Source
+    ) -> None:
+        """Percent signs, markup, brackets, unicode: nothing is decoded or read as magic."""
+        names = [name for name in ODD_NAMES if name not in self.unnameable]
+        objects = {f"{FOLDER}/{name}": name.encode() for name in names}
+        bucket.put(objects)
+        listed = {each.key: each for each in source.list(f"{FOLDER}/")}
+        assert set(listed) == set(objects)
+        for key, data in objects.items():
+            assert bytes(source.read(listed[key], 0, len(data))) == data
+            assert source.stat(key).identity == listed[key].identity
+
+    def test_empty_objects_are_files(self, bucket: TestBucket, source: Source) -> None:
+        """They are listed, and their zero bytes can be read."""
+        bucket.put({f"{FOLDER}/empty": b""})
+        (found,) = source.list(f"{FOLDER}/")
+        assert (found.size, bytes(source.read(found, 0, 0))) == (0, b"")
+
+    def test_a_listing_of_several_pages_is_complete(
+        self, bucket: TestBucket, source: Source
+    ) -> None:
+        """No page is lost, none comes twice."""
+        expected = [f"{FOLDER}/{number:05}" for number in range(self.many)]
+        bucket.put(dict.fromkeys(expected, b"x"))
+        assert sorted(each.key for each in source.list(f"{FOLDER}/")) == expected
+
+    def test_an_empty_prefix_yields_nothing(self, bucket: TestBucket, source: Source) -> None:
+        """The bucket is there; the folder is not."""
+        bucket.put({"other": b"x"})
+        assert not self.listed_or_missing(source, f"{FOLDER}/")
+
+    def test_listings_are_never_from_a_cache(self, bucket: TestBucket, source: Source) -> None:
+        """What is stored between two listings is in the second."""
+        bucket.put({f"{FOLDER}/a": b"1"})
+        before = {each.key for each in source.list(f"{FOLDER}/")}
+        bucket.put({f"{FOLDER}/b": b"2"})
+        later = bucket.opener.open()
+        assert {each.key for each in later.list(f"{FOLDER}/")} - before == {f"{FOLDER}/b"}
+        later.close()
+
+    def test_ranges_are_exact(self, bucket: TestBucket, source: Source) -> None:
+        """Any range of a large object, its ends and the whole."""
+        data = random.Random(1).randbytes(300_000)  # noqa: S311 - a fixed pattern
+        found = self.stored(bucket, source, data)
+        for start, end in ((0, 1), (0, 300_000), (1, 2), (150_000, 299_999), (299_999, 300_000)):
+            assert bytes(source.read(found, start, end)) == data[start:end]
+
+    def test_a_stream_is_the_whole_object(self, bucket: TestBucket, source: Source) -> None:
+        """For servers that ignore ranges."""
+        data = random.Random(2).randbytes(3_000_001)  # noqa: S311 - a fixed pattern
+        found = self.stored(bucket, source, data)
+        assert b"".join(bytes(chunk) for chunk in source.stream(found)) == data
+
+    def test_stated_checksums_are_those_of_the_bytes(
+        self, bucket: TestBucket, source: Source
+    ) -> None:
+        """In the listing and when the object is asked for."""
+        data = b"some bytes"
+        listed = self.stored(bucket, source, data)
+        for found in (listed, source.stat(listed.key)):
+            if found.checksum is not None:
+                assert found.checksum == checksums.of_bytes(found.checksum.algorithm, data)
+
+    def test_a_missing_object_is_not_found(self, bucket: TestBucket, source: Source) -> None:
+        """The message names it."""
+        bucket.put({"other": b"x"})
+        with pytest.raises(NotFoundError, match="no-such-object"):
+            source.stat(f"{FOLDER}/no-such-object")
+
+    def test_a_missing_bucket_is_not_found(self, bucket: TestBucket) -> None:
+        """When it is listed as when an object in it is asked for."""
+        source = bucket.missing.open()
+        with pytest.raises(NotFoundError):
+            list(source.list(""))
+        with pytest.raises(NotFoundError):
+            source.stat("key")
+        source.close()
+
+    def test_a_replaced_object_never_yields_other_bytes(
+        self, bucket: TestBucket, source: Source
+    ) -> None:
+        """Not in a range, not as a whole, not in a stream, though it has the same size.
+
+        A store that keeps versions may go on giving those that were planned.
+        """
+        old, new = b"o" * 200_000, b"n" * 200_000
+        planned = self.stored(bucket, source, old)
+        bucket.put({planned.key: new})
+        for read in (
+            lambda: source.read(planned, 0, 100),
+            lambda: source.read(planned, 0, len(old)),
+            lambda: b"".join(bytes(chunk) for chunk in source.stream(planned)),
+        ):
+            with contextlib.suppress(ChangedError):
+                assert set(read()) == {ord("o")}
+
+    def test_a_shrunken_object_is_an_error(self, bucket: TestBucket, source: Source) -> None:
+        """A range beyond its end never comes back shorter in silence."""
+        planned = self.stored(bucket, source, b"o" * 1_000)
+        beyond = replace(planned, size=2_000, etag=None, version=planned.version)
+        try:
+            data = source.read(beyond, 900, 2_000)
+        except Exception as error:
+            assert source.classify(error).exit_code != 1
+        else:
+            assert len(data) != 1_100  # noqa: PLR2004 - the engine refuses a short body
+
+    def stored(self, bucket: TestBucket, source: Source, data: bytes) -> RemoteObject:
+        """Store the bytes, and describe them as the listing does."""
+        key = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:8]}.bin"
+        bucket.put({key: data})
+        return next(each for each in source.list(f"{FOLDER}/") if each.key == key)
+
+    def listed_or_missing(self, source: Source, prefix: str) -> list[RemoteObject]:
+        """Some stores say that a folder does not exist; others know no folders."""
+        try:
+            return list(source.list(prefix))
+        except NotFoundError:
+            return []

@@ -1,0 +1,133 @@
+"""Servers for the whole session, started when a test first asks for them; the command as a child."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests import stores
+from tests.stores import Store
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Store]:
+    """S3 by moto: all key shapes; does not look at signatures."""
+    with stores.s3() as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def s3_signed() -> Iterator[Store]:
+    """S3 by moto, which refuses wrong credentials."""
+    with stores.s3("--check-signatures") as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Iterator[Store]:
+    """S3 by rclone."""
+    with stores.s3(server="rclone") as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[Store]:
+    """Google Cloud Storage by gcp-storage-emulator."""
+    with stores.gcs() as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[Store]:
+    """Azure Blob Storage by azurite."""
+    with stores.azure() as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[Store]:
+    """The Hugging Face Hub of our own."""
+    with stores.hub() as store:
+        yield store
+
+
+@pytest.fixture(params=["s3", "gcs", "azure"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Each object store in turn."""
+    found: Store = request.getfixturevalue(request.param)
+    return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the command left behind.
+
+    Attributes:
+        code: its exit code.
+        stdout: what it wrote there.
+        stderr: what it wrote there.
+        report: its JSON report, empty when it wrote none.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+    report: Mapping[str, Any]
+
+
+@pytest.fixture
+def kaiwo(tmp_path: Path) -> Callable[..., Run]:
+    """Runs ``python -m kaiwo.downloader`` on a configuration, in a clean environment.
+
+    The configuration is a mapping or a YAML text; ``download_root`` is ``tmp_path / "out"`` unless
+    it names one. Options follow as strings, variables of the environment as ``env``.
+    """
+
+    def run(
+        config: Mapping[str, Any] | str, *options: str, env: Mapping[str, str] | None = None
+    ) -> Run:
+        path, report = tmp_path / "config.yaml", tmp_path / "report.json"
+        text = config
+        if not isinstance(text, str):
+            text = yaml.safe_dump({"download_root": str(tmp_path / "out"), **config})
+        path.write_text(text, encoding="utf-8")
+        report.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "kaiwo.downloader", str(path), "--report", str(report)]
+        done = subprocess.run(
+            [*command, *options],
+            cwd=tmp_path,
+            env=clean_environment(tmp_path) | dict(env or {}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        document = json.loads(report.read_text()) if report.exists() else {}
+        return Run(done.returncode, done.stdout, done.stderr, document)
+
+    return run
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """As a pod has it: no credentials, no settings, a home of its own."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    here = str(Path(__file__).resolve().parents[1])
+    return kept | {"HOME": str(home), "PYTHONPATH": here, "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder but kaiwo's own, by its relative name."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    named = {path.relative_to(folder).as_posix(): path for path in files}
+    return {
+        name: path.read_bytes() for name, path in named.items() if not name.startswith(".kaiwo/")
+    }

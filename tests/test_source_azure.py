@@ -1,0 +1,14 @@
+"""Azure Blob Storage is a source."""
+
+from __future__ import annotations
+
+import pytest
+
+from kaiwo.testing import SourceSuite, TestBucket
+from tests.stores import Store
+
+
+class TestAzurite(SourceSuite):
+    @pytest.fixture
+    def bucket(self, azure: Store) -> TestBucket:
+        return azure.test_bucket()

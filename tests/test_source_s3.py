@@ -1,0 +1,20 @@
+"""S3, by two servers, is a source."""
+
+from __future__ import annotations
+
+import pytest
+
+from kaiwo.testing import SourceSuite, TestBucket
+from tests.stores import Store
+
+
+class TestMoto(SourceSuite):
+    @pytest.fixture
+    def bucket(self, s3: Store) -> TestBucket:
+        return s3.test_bucket()
+
+
+class TestRclone(SourceSuite):
+    @pytest.fixture
+    def bucket(self, rclone: Store) -> TestBucket:
+        return rclone.test_bucket()
