@@ -95,7 +95,7 @@ def write_config(running: dict[str, Store]) -> str:
             (WORK / "secrets" / field).write_text(f"{secret}\n", encoding="utf-8")
     template = string.Template((HERE / "demo.yaml").read_text(encoding="utf-8"))
     text = template.substitute(
-        work=WORK.relative_to(Path.cwd()) if WORK.is_relative_to(Path.cwd()) else WORK,
+        work=WORK.name,
         s3=running["s3"].settings["endpoint_url"],
         gcs=running["gcs"].settings["endpoint_url"],
         service_account=running["gcs"].settings["service_account_file"],
