@@ -15,8 +15,8 @@ setup: $(READY)  ## make the environment in .venv, and install the local servers
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
 	$(BIN)/python -m tests.servers.azure --install
 	@touch $(READY)
 
