@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import posixpath
 import secrets
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

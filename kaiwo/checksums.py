@@ -1,7 +1,7 @@
-"""Checksums of local bytes, by the names that stores give them.
+r"""Checksums of local bytes, by the names that stores give them.
 
 crc32c and crc64nvme come from awscrt (about 19 GiB/s), the others from hashlib. A git sha1
-is the sha1 of ``blob <size>\\0`` and the content, which is how the Hub names small files.
+is the sha1 of ``blob <size>\0`` and the content, which is how the Hub names small files.
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ def hasher(algorithm: str, size: int) -> Hasher | None:
         case "md5" | "sha1" | "sha256":
             return hashlib.new(algorithm, usedforsecurity=False)
         case "git-sha1":
-            git = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
-            return git
+            return hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
         case "crc32":
             return _Crc(binascii.crc32, 8)
         case "crc32c" | "crc64nvme":

@@ -53,7 +53,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._repeats: list[tuple[float, int, JobT]] = []
         self._order = itertools.count()
         self._results: queue.SimpleQueue[tuple[JobT, Future[ResultT]]] = queue.SimpleQueue()
-        self._in_flight: set[Future[ResultT]] = set()
+        self._in_flight: dict[Future[ResultT], JobT] = {}
         self._last_tick = time.monotonic()
 
     def feed(self, jobs: Iterable[JobT]) -> None:
@@ -71,6 +71,10 @@ class Dispatcher(Generic[JobT, ResultT]):
         for future in list(self._in_flight):
             future.cancel()
 
+    def in_flight(self) -> Iterator[JobT]:
+        """The jobs that were submitted and have not come back."""
+        return iter(self._in_flight.values())
+
     def run(self, handle: Callable[[JobT, ResultT], None]) -> None:
         """Return when all jobs are done; each result is handed over in this thread.
 
@@ -82,7 +86,7 @@ class Dispatcher(Generic[JobT, ResultT]):
                 finished = self._next_result()
                 if finished is not None:
                     job, future = finished
-                    self._in_flight.discard(future)
+                    del self._in_flight[future]
                     if not future.cancelled():
                         handle(job, future.result())
             elif self._repeats:
@@ -97,7 +101,7 @@ class Dispatcher(Generic[JobT, ResultT]):
             if job is None:
                 return
             future = self._executor.submit(self._work, job)
-            self._in_flight.add(future)
+            self._in_flight[future] = job
             future.add_done_callback(lambda done, job=job: self._results.put((job, done)))  # type: ignore[misc]
 
     def _next_job(self) -> JobT | None:

@@ -62,7 +62,7 @@ def matcher(selection: Folder) -> Callable[[str], bool]:
 
 
 def glob_pattern(glob: str) -> re.Pattern[str]:
-    """fsspec's documented rules: ``*`` stays in a segment, ``**`` is whole segments.
+    """Follow fsspec's documented rules: ``*`` stays in a segment, ``**`` is whole segments.
 
     Raises:
         ValueError: ``**`` is only a part of a segment.
@@ -74,7 +74,7 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
 
 
 def name_pattern(glob: str) -> re.Pattern[str]:
-    """The Hub's rules: ``*`` matches ``/`` too, and ``folder/`` means all below it."""
+    """Follow the Hub's rules: ``*`` matches ``/`` too, and ``folder/`` means all below it."""
     return re.compile(fnmatch.translate(glob + "*" if glob.endswith("/") else glob))
 
 

@@ -12,8 +12,9 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kaiwo.errors import (
     CertificateError,
@@ -72,31 +73,65 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
         what: the operation and its object, to begin the message with.
     """
     causes = list(chain(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return CertificateError(
-                f"{what}: the server's TLS certificate is not trusted "
-                f"({cause.verify_message}); give its authority with ca_bundle"
-            )
-    for cause in causes:
-        if isinstance(cause, socket.gaierror):
-            return UnreachableError(f"{what}: the host name is unknown ({cause.strerror})")
-        if isinstance(cause, ConnectionRefusedError):
-            return UnreachableError(f"{what}: connection refused (is the service up?)")
-    for cause in causes:
-        if isinstance(cause, TimeoutError):
-            return TransientError(f"{what}: no answer in time")
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            reason = getattr(cause, "reason", None) or "protocol error"
-            return TransientError(f"{what}: TLS failed ({reason})")
-        if isinstance(cause, ConnectionError):
-            reason = os.strerror(cause.errno) if cause.errno else "connection lost"
-            return TransientError(f"{what}: {reason}")
-        if isinstance(cause, OSError) and cause.errno is not None and cause.filename is None:
-            # The remaining socket errors: no route to host, network is down, ...
-            return TransientError(f"{what}: {os.strerror(cause.errno)}")
+    for kind, describe in _KINDS:
+        for cause in causes:
+            if isinstance(cause, kind) and (found := describe(cause, what)) is not None:
+                return found
     return None
+
+
+def wire_error(error: BaseException, what: str) -> KaiwoError:
+    """The same for an error that can only come from the wire, whatever its cause."""
+    return connection_error(error, what) or TransientError(
+        f"{what}: the connection was cut ({type(error).__name__})"
+    )
+
+
+def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError:
+    return CertificateError(
+        f"{what}: the server's TLS certificate is not trusted ({cause.verify_message}); "
+        "give its authority with ca_bundle"
+    )
+
+
+def _unknown_host(cause: socket.gaierror, what: str) -> KaiwoError:
+    return UnreachableError(f"{what}: the host name is unknown ({cause.strerror})")
+
+
+def _refused(_: ConnectionRefusedError, what: str) -> KaiwoError:
+    return UnreachableError(f"{what}: connection refused (is the service up?)")
+
+
+def _late(_: TimeoutError, what: str) -> KaiwoError:
+    return TransientError(f"{what}: no answer in time")
+
+
+def _tls(cause: ssl.SSLError, what: str) -> KaiwoError:
+    return TransientError(f"{what}: TLS failed ({cause.reason or 'protocol error'})")
+
+
+def _lost(cause: ConnectionError, what: str) -> KaiwoError:
+    reason = os.strerror(cause.errno) if cause.errno else "connection lost"
+    return TransientError(f"{what}: {reason}")
+
+
+def _socket(cause: OSError, what: str) -> KaiwoError | None:
+    """No route to host, network is down, and the like; a file's error names the file."""
+    if cause.errno is None or cause.filename is not None:
+        return None
+    return TransientError(f"{what}: {os.strerror(cause.errno)}")
+
+
+#: What is looked for in a chain of causes: the most telling first.
+_KINDS: tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError | None]], ...] = (
+    (ssl.SSLCertVerificationError, _untrusted),
+    (socket.gaierror, _unknown_host),
+    (ConnectionRefusedError, _refused),
+    (TimeoutError, _late),
+    (ssl.SSLError, _tls),
+    (ConnectionError, _lost),
+    (OSError, _socket),
+)
 
 
 def status_error(

@@ -287,7 +287,10 @@ class _Run:
             self._settle(self._item(transfer, "failed", error=error), transfer)
 
     def _clean(self, transfers: Iterable[Transfer]) -> None:
-        """Nothing is in flight any more: remove what no target was made of."""
+        """Remove what no target was made of; after a signal, of what is in flight too."""
         for transfer in transfers:
             if transfer.object.size > RANGE:
+                disk.discard(transfer.temporary)
+        for job in self.dispatcher.in_flight():
+            for transfer in job.transfers if isinstance(job, Batch) else ():
                 disk.discard(transfer.temporary)

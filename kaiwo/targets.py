@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from dataclasses import dataclass
 
 from kaiwo.errors import UnsafeNameError
@@ -19,6 +20,7 @@ from kaiwo.protocols import Place
 STATE_FOLDER = ".kaiwo"
 #: Bytes in one name: the limit of ext4, xfs, btrfs, tmpfs and NFS alike.
 LONGEST_NAME = 255
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def fault_of(name: str) -> str | None:
@@ -30,22 +32,22 @@ def fault_of(name: str) -> str | None:
         return "it names no file"
     if name.startswith("/"):
         return "it is absolute"
-    for segment in name.split("/"):
-        if segment == "..":
-            return "'..' would climb out of the target"
-        if segment == ".":
-            return "'.' is no file name"
-        if any(ord(character) < 0x20 or character == "\x7f" for character in segment):
-            return "it holds a control character"
-        try:
-            length = len(os.fsencode(segment))
-        except UnicodeEncodeError:
-            return "it cannot be encoded as a file name"
-        if length > LONGEST_NAME:
-            return f"a segment is longer than {LONGEST_NAME} bytes"
-    if name.split("/")[0] == STATE_FOLDER:
+    segments = name.split("/")
+    if segments[0] == STATE_FOLDER:
         return f"{STATE_FOLDER}/ is kaiwo's own folder"
-    return None
+    return next((fault for segment in segments if (fault := _fault_of_segment(segment))), None)
+
+
+def _fault_of_segment(segment: str) -> str | None:
+    if segment in (".", ".."):
+        return f"{segment!r} is no file name"
+    if _CONTROL.search(segment):
+        return "it holds a control character"
+    try:
+        length = len(os.fsencode(segment))
+    except UnicodeEncodeError:
+        return "it cannot be encoded as a file name"
+    return f"a segment is longer than {LONGEST_NAME} bytes" if length > LONGEST_NAME else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Servers for the whole session, started when a test first asks for them; the command as a child."""
+"""Servers for the whole session, started when first asked for; the command as a child."""
 
 from __future__ import annotations
 
@@ -96,8 +96,9 @@ def kaiwo(tmp_path: Path) -> Callable[..., Run]:
         config: Mapping[str, Any] | str, *options: str, env: Mapping[str, str] | None = None
     ) -> Run:
         path, report = tmp_path / "config.yaml", tmp_path / "report.json"
-        text = config
-        if not isinstance(text, str):
+        if isinstance(config, str):
+            text = config
+        else:
             text = yaml.safe_dump({"download_root": str(tmp_path / "out"), **config})
         path.write_text(text, encoding="utf-8")
         report.unlink(missing_ok=True)

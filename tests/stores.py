@@ -47,7 +47,9 @@ class Store:
         self.fill(name, objects or {})
         return name
 
-    def task(self, bucket: str, items: Sequence[Mapping[str, Any]], **fields: Any) -> dict[str, Any]:
+    def task(
+        self, bucket: str, items: Sequence[Mapping[str, Any]], **fields: Any
+    ) -> dict[str, Any]:
         """A task of a configuration; fields that are None are left out."""
         given = {**self.fields, **fields}
         task: dict[str, Any] = {"type": self.type}
@@ -115,7 +117,9 @@ def azure() -> Iterator[Store]:
     """Azure Blob Storage."""
     with _started("azure") as settings:
         fields = {"connection_string": settings["connection_string"]}
-        yield Store("azure-blob", fields, lambda b, o: upload.upload_azure(settings, b, o), settings)
+        yield Store(
+            "azure-blob", fields, lambda b, o: upload.upload_azure(settings, b, o), settings
+        )
 
 
 @contextmanager

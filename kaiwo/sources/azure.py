@@ -1,6 +1,6 @@
-"""Azure Blob Storage, through an adlfs filesystem's service client.
+r"""Azure Blob Storage, through an adlfs filesystem's service client.
 
-adlfs reads names as URLs (``?`` and ``\\`` get mangled), sends no etag condition and takes a
+adlfs reads names as URLs (``?`` and ``\`` get mangled), sends no etag condition and takes a
 missing container for an empty one; so kaiwo calls the service client that the filesystem made:
 its credentials, its session, its event loop. The SDK's own repeats are off.
 """
@@ -15,8 +15,8 @@ from azure.core import exceptions as azure
 from fsspec.asyn import sync
 
 from kaiwo import checksums
-from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, TransientError
-from kaiwo.network import Network, status_error
+from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
+from kaiwo.network import Network, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import (
@@ -138,8 +138,6 @@ class AzureSource(StoreSource):
                 f"{what}: no usable credentials; give connection_string, account_key or "
                 "sas_token, or anonymous: true for a public container"
             )
-        if isinstance(error, azure.IncompleteReadError):
-            return TransientError(f"{what}: the answer was cut off")
         if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
             code = str(getattr(error, "error_code", None) or "").rpartition(".")[2]
             if code.isupper():  # StorageErrorCode's names; its values are what the service says
@@ -147,6 +145,8 @@ class AzureSource(StoreSource):
             status = 403 if code in _REFUSED else int(error.status_code)
             headers = getattr(error.response, "headers", None)
             return status_error(status, what, code, headers)
+        if isinstance(error, azure.AzureError):
+            return wire_error(error, what)
         if isinstance(error, ValueError):
             return ConfigError(f"{what}: not a possible container or blob name")
         return None

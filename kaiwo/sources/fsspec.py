@@ -17,9 +17,8 @@ from kaiwo.errors import (
     KaiwoError,
     NotFoundError,
     ServiceError,
-    TransientError,
 )
-from kaiwo.network import status_error
+from kaiwo.network import status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, plain_etag
@@ -94,8 +93,8 @@ class FsspecSource(StoreSource):
             return status_error(status, what)
         if isinstance(error, NotImplementedError | ImportError):
             return ServiceError(f"{what}: the filesystem cannot do that ({type(error).__name__})")
-        if type(error).__name__ in ("ClientPayloadError", "ServerDisconnectedError"):
-            return TransientError(f"{what}: the answer was cut off")
+        if any(each.__name__ == "ClientError" for each in type(error).__mro__):
+            return wire_error(error, what)  # aiohttp's, which other filesystems need not have
         return None
 
 

@@ -17,14 +17,14 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import google.auth.exceptions
 import yarl
 from fsspec.asyn import sync
 from gcsfs.retry import HttpError, NonRetryableError
+from google.auth.exceptions import GoogleAuthError, TransportError
 
 from kaiwo import checksums
 from kaiwo.errors import ChangedError, CredentialsError, KaiwoError, TransientError
-from kaiwo.network import status_error
+from kaiwo.network import status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import (
@@ -180,18 +180,21 @@ class GcsSource(StoreSource):
         if isinstance(error, _RefusedAnswerError):
             status, reason, headers = error.args
             return status_error(status, what, reason, headers)
-        if isinstance(error, HttpError | NonRetryableError):
-            return _refused(what)
-        if isinstance(error, google.auth.exceptions.TransportError):
-            return None
-        if isinstance(error, google.auth.exceptions.GoogleAuthError):
-            return _refused(what)
-        if isinstance(error, aiohttp.ClientPayloadError | json.JSONDecodeError):
-            return TransientError(f"{what}: the answer was cut off")
+        if isinstance(error, aiohttp.ClientError):
+            return wire_error(error, what)
+        if isinstance(error, json.JSONDecodeError):
+            return TransientError(f"{what}: the answer is no JSON")
+        return _sign_in_error(error, what)
+
+
+def _sign_in_error(error: Exception, what: str) -> KaiwoError | None:
+    """The kaiwo error when no token could be had; gcsfs wraps the library's errors."""
+    if isinstance(error, TransportError):
+        return wire_error(error, what)
+    if not isinstance(error, HttpError | NonRetryableError | GoogleAuthError):
         return None
-
-
-def _refused(what: str) -> CredentialsError:
+    if getattr(error.__cause__, "retryable", False):
+        return TransientError(f"{what}: the service that gives tokens fails")
     return CredentialsError(
         f"{what}: no token could be had for these credentials; check the service account's key, "
         "or give anonymous: true for a public bucket"

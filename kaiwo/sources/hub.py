@@ -29,7 +29,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.network import Network, status_error
+from kaiwo.network import Network, status_error, wire_error
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer
@@ -57,6 +57,7 @@ class HubSource(StoreSource):
         repo_id: str,
         repo_type: str,
         revision: str,
+        *,
         token: str | None,
         endpoint: str | None,
         url: str,
@@ -170,12 +171,12 @@ class HubSource(StoreSource):
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
         if isinstance(error, httpx2.HTTPStatusError):
             return self._refused(error.response, what)
-        if isinstance(error, httpx2.TimeoutException):
-            return TransientError(f"{what}: no answer in time")
-        if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.WriteError):
-            return TransientError(f"{what}: the connection was cut")
         if isinstance(error, httpx2.TooManyRedirects | httpx2.UnsupportedProtocol):
             return ServiceError(f"{what}: {type(error).__name__}; check the endpoint")
+        if isinstance(error, httpx2.TimeoutException):
+            return TransientError(f"{what}: no answer in time")
+        if isinstance(error, httpx2.TransportError):
+            return wire_error(error, what)
         if isinstance(error, KeyError | TypeError | ValueError) and not isinstance(error, OSError):
             return ServiceError(f"{what}: the answer is none of a Hub; check the endpoint")
         return None
@@ -208,8 +209,5 @@ class HubSource(StoreSource):
 def _described(entry: dict[str, Any], commit: str) -> RemoteObject:
     """A file as the tree states it."""
     lfs = entry.get("lfs")
-    if lfs:
-        checksum = Checksum("sha256", lfs["oid"])
-    else:
-        checksum = Checksum("git-sha1", entry["oid"])
+    checksum = Checksum("sha256", lfs["oid"]) if lfs else Checksum("git-sha1", entry["oid"])
     return RemoteObject(entry["path"], int(entry["size"]), checksum.value, commit, checksum)

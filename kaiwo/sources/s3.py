@@ -12,7 +12,9 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import aiohttp
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 from fsspec.asyn import sync
 
 from kaiwo import checksums
@@ -24,7 +26,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.network import status_error
+from kaiwo.network import status_error, wire_error
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import (
@@ -50,6 +52,12 @@ _NO_CREDENTIALS = (
     boto.TokenRetrievalError,
     boto.SSOError,
     boto.ProfileNotFound,
+)
+_WIRE = (
+    boto.HTTPClientError,
+    boto.IncompleteReadError,
+    aiohttp.ClientError,
+    ResponseParserError,
 )
 #: Header fields of a HEAD with checksums, of whole objects in base64.
 _STATED = {
@@ -176,6 +184,8 @@ class S3Source(StoreSource):
             return ConfigError(f"{what}: not a possible bucket, key or region name")
         if isinstance(cause, boto.NoRegionError):
             return ConfigError(f"{what}: no region is known; give region")
+        if isinstance(cause, _WIRE):
+            return wire_error(cause, what)
         return None
 
 

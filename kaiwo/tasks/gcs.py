@@ -141,7 +141,7 @@ def _credentials_of(text: str) -> Any:
 
 
 def _gcsfs_core() -> Any:
-    """gcsfs without its new bucket types.
+    """Import gcsfs without its new bucket types.
 
     They ask a bucket for its type, which stalls for a minute on a server without TLS, and load
     gRPC; the switch is read at import.

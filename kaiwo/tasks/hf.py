@@ -91,11 +91,11 @@ class HfTask(Task):
             container,
             self.repo_type,
             self.revision,
-            self.secret("token"),
-            self.endpoint_url,
-            self.url(container),
-            network,
-            self.ca_bundle,
+            token=self.secret("token"),
+            endpoint=self.endpoint_url,
+            url=self.url(container),
+            network=network,
+            ca_bundle=self.ca_bundle,
         )
 
     def wants(self, context: Context) -> Iterator[Want]:

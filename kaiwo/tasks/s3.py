@@ -1,4 +1,4 @@
-"""S3 and what speaks its language: AWS, MinIO, Ceph, Cloudflare R2, …"""
+"""S3 and what speaks its language: AWS, MinIO, Ceph, Cloudflare R2 and others."""
 
 from __future__ import annotations
 

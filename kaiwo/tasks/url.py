@@ -1,4 +1,4 @@
-"""Anything else that fsspec has a filesystem for: https, sftp, ftp, file, …"""
+"""Anything else that fsspec has a filesystem for: https, sftp, ftp, file and others."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, FileItem, FolderItem, Item, Task, TaskOpener, selected
 
 #: Schemes with task types of their own, which know how to sign in and what to check.
-_OWN = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure-blob", "abfs": "azure-blob",
-        "hf": "hf"}  # fmt: skip
+_OWN = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure-blob",
+    "abfs": "azure-blob",
+    "hf": "hf",
+}
 
 
 class UrlTask(Task):
