@@ -179,7 +179,9 @@ def _fetch(
     """Fetch a file or a folder; ``place`` may be None for the Hub's cache."""
     item = _item(url, place, is_file=is_file)
     document = Document("fetch", {ITEMS: [{"type": url.type, **fields, **item}]})
-    config = build(document, {"download_root": "/"})
+    # The target is its own root: kaiwo's memory of it lives there, or beside it.
+    root = os.getcwd() if place is None else posixpath.dirname(place) if is_file else place
+    config = build(document, {"download_root": root})
     config.check_secrets()
     ((task, wants),) = wanted(config)
     if url.type == "hf":

@@ -274,14 +274,12 @@ def _log_to_stderr(level: str) -> None:
         return
     handler: logging.Handler
     if sys.stderr.isatty():
-        from rich.logging import RichHandler  # noqa: PLC0415 - on a terminal only
+        from rich.highlighter import NullHighlighter  # noqa: PLC0415 - on a terminal only
+        from rich.logging import RichHandler  # noqa: PLC0415
 
+        # Names of objects are neither markup nor numbers to be coloured.
         handler = RichHandler(
-            console=_console(),
-            markup=False,
-            highlighter=None,
-            show_path=False,
-            rich_tracebacks=False,
+            console=_console(), markup=False, highlighter=NullHighlighter(), show_path=False
         )
         handler.setFormatter(logging.Formatter("%(message)s", "[%X]"))
     else:

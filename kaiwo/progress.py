@@ -44,7 +44,7 @@ class Tally:
                 self.started_s = time.monotonic()
             case Progressed(count):
                 self.bytes_done += count
-            case Settled(item) if item.status != "unchanged" or item.attempts:
+            case Settled(item) if item.attempts:
                 self.files_done += 1
                 self.failed += item.status == "failed"
                 if item.status == "unchanged":
