@@ -28,7 +28,8 @@ from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy
 from kaiwo.schedule import Rules
 from kaiwo.targets import At, Under
-from kaiwo.tasks.base import Context, Task, file_name
+from kaiwo.tasks.base import Context, Task
+from kaiwo.tasks.items import file_name
 
 #: A task, and what it wants.
 Wanted = tuple[Task, tuple[Want, ...]]

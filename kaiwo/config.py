@@ -27,6 +27,7 @@ from kaiwo.document import Document, parse
 from kaiwo.errors import ConfigError
 from kaiwo.tasks import task_class, task_types
 from kaiwo.tasks.base import Task
+from kaiwo.tasks.items import Bucket, FileItem, FolderItem
 
 ITEMS = "download_items"
 PREFIX = "KAIWO_"
@@ -285,8 +286,6 @@ def _one_of(names: Iterable[str]) -> str:
 
 def _fields_at(model: Any, location: Sequence[str | int]) -> Iterable[str]:
     """The keys of the model that a location leads to, by a walk through the annotations."""
-    from kaiwo.tasks.base import Bucket, FileItem, FolderItem  # noqa: PLC0415
-
     if "folder item" in location:
         return FolderItem.model_fields
     if "file item" in location:

@@ -11,7 +11,8 @@ from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.network import Network
 from kaiwo.protocols import Source
-from kaiwo.tasks.base import Bucket, ObjectStoreTask, Secret, Text, require_endpoint
+from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
+from kaiwo.tasks.items import Bucket, Secret, Text
 
 _PUBLIC_HOST = "blob.core.windows.net"
 

@@ -1,4 +1,4 @@
-"""What all task types share: fields, secrets, items, and the way from a task to its wants.
+"""What all task types share: fields, secrets, and the way from a task to its wants.
 
 A task is what the user wrote, validated and frozen. It touches neither network nor secret files
 until ``check`` and ``open``; a secret is read where it is used, so that a job that travels to
@@ -9,158 +9,21 @@ from __future__ import annotations
 
 import secrets
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    SecretStr,
-    StringConstraints,
-    Tag,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo.errors import ConfigError
-from kaiwo.listing import glob_pattern
 from kaiwo.network import Network
-from kaiwo.objects import Folder, Named, Transfer, Want
-from kaiwo.protocols import Placement, Source
-from kaiwo.targets import At, Under, fault_of, resolve
+from kaiwo.objects import Transfer, Want
+from kaiwo.protocols import Source
+from kaiwo.tasks.items import Bucket, Model, Text, require_inside, selected
 
-Text = Annotated[str, StringConstraints(min_length=1)]
-Secret = Annotated[SecretStr, Field(min_length=1)]
 #: Where in the file: keys and indices from a task downwards.
 Location = tuple[str | int, ...]
-
-
-def _require_inside(target_path: str) -> str:
-    if "\0" in target_path:
-        raise PydanticCustomError("target", "holds a NUL character")
-    if ".." in target_path.split("/"):
-        raise PydanticCustomError("target", "'..' would climb out of the download root")
-    return target_path
-
-
-def _require_http(address: str) -> str:
-    if not address.startswith(("http://", "https://")):
-        raise PydanticCustomError("endpoint", "has to begin with http:// or https://")
-    return address
-
-
-def _require_glob(glob: str) -> str:
-    try:
-        glob_pattern(glob)
-    except ValueError as error:
-        raise PydanticCustomError("glob", "'**' has to be a whole path component") from error
-    return glob
-
-
-class Model(BaseModel):
-    """Frozen, strict about keys, silent about values."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
-
-
-class _Item(Model):
-    target_path: Text
-    """Where it goes: below the download root, or absolute."""
-    allow_empty: bool = False
-    """Nothing matched is no error."""
-
-    @field_validator("target_path")
-    @classmethod
-    def _inside(cls, value: str) -> str:
-        return _require_inside(value)
-
-
-class FolderItem(_Item):
-    """Every file below a folder that matches a glob."""
-
-    folder: str
-    """The folder; empty, ``.`` or ``/`` is the whole bucket."""
-    glob: Text = "**/*"
-    """fsspec glob, matched against the key relative to the folder."""
-
-    @field_validator("glob")
-    @classmethod
-    def _translatable(cls, value: str) -> str:
-        return _require_glob(value)
-
-    @property
-    def prefix(self) -> str:
-        """What all its keys begin with: empty, or ending in ``/``."""
-        folder = self.folder.strip("/")
-        return "" if folder in ("", ".") else f"{folder}/"
-
-
-class FileItem(_Item):
-    """One object."""
-
-    file: Text
-    """Its key."""
-
-    @field_validator("file")
-    @classmethod
-    def _is_file(cls, value: str) -> str:
-        if value.endswith("/"):
-            raise PydanticCustomError("file", "ends in '/': give it as a folder")
-        return value
-
-
-def _item_kind(value: Any) -> str | None:
-    if isinstance(value, FolderItem):
-        return "folder item"
-    if isinstance(value, FileItem):
-        return "file item"
-    if not isinstance(value, Mapping) or ("folder" in value) == ("file" in value):
-        return None
-    return "folder item" if "folder" in value else "file item"
-
-
-def _flat(value: Any) -> Any:
-    """An item in its nested form, ``folder: {folder: …}``, in the flat one."""
-    if isinstance(value, Mapping) and len(value) == 1:
-        ((key, inner),) = value.items()
-        if key in ("folder", "file") and isinstance(inner, Mapping):
-            return inner
-    return value
-
-
-Item = Annotated[
-    Annotated[FolderItem, Tag("folder item")] | Annotated[FileItem, Tag("file item")],
-    Discriminator(
-        _item_kind,
-        custom_error_type="item",
-        custom_error_message="an item has either 'folder' or 'file', and a 'target_path'",
-    ),
-    BeforeValidator(_flat),
-]
-
-
-class Bucket(Model):
-    """A bucket or container and what is wanted from it."""
-
-    name: Text
-    """Its name."""
-    items: tuple[Item, ...] = Field(min_length=1)
-    """Folders and files."""
-
-    @field_validator("name")
-    @classmethod
-    def _one_name(cls, value: str) -> str:
-        if "/" in value:
-            raise PydanticCustomError("bucket", "is a bucket's name; a folder goes into an item")
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +140,12 @@ class Task(Model):
         if direct != name and value is not None and info.data.get(direct) is not None:
             raise PydanticCustomError("both", f"give either {direct} or {name}, not both")
         if name == "endpoint_url" and value is not None:
-            return _require_http(str(value))
+            try:
+                return require_endpoint(value)
+            except ConfigError as error:
+                raise PydanticCustomError("endpoint", "{fault}", {"fault": error.message}) from None
         if name == "target_path" and value is not None:
-            return _require_inside(value)
+            return require_inside(value)
         return value
 
 
@@ -317,21 +183,6 @@ class ObjectStoreTask(Task):
                 yield Want(self.label, where, opener, selection, placement, item.allow_empty)
 
 
-def selected(item: FolderItem | FileItem, download_root: str) -> tuple[Folder | Named, Placement]:
-    """Which objects an item means, and where they go.
-
-    A file's target that ends in ``/`` is the folder to put it in.
-    """
-    if isinstance(item, FolderItem):
-        folder, root = resolve(item.target_path, download_root, is_file=False)
-        return Folder(item.prefix, (item.glob,)), Under(folder, root, item.prefix)
-    target = item.target_path
-    if target.endswith("/"):
-        target += file_name(item.file)
-    path, root = resolve(target, download_root, is_file=True)
-    return Named((item.file,)), At(path, root)
-
-
 def require_endpoint(address: str) -> str:
     """The address, if it can be one; a secret file's content has not been looked at before.
 
@@ -339,20 +190,8 @@ def require_endpoint(address: str) -> str:
         ConfigError: it begins with neither ``http://`` nor ``https://``.
     """
     if not address.startswith(("http://", "https://")):
-        raise ConfigError("endpoint_url has to begin with http:// or https://")
+        raise ConfigError("an endpoint has to begin with http:// or https://")
     return address
-
-
-def file_name(key: str) -> str:
-    """The last segment of a key, as the name of a file.
-
-    Raises:
-        ConfigError: it can be none.
-    """
-    name = key.rpartition("/")[2]
-    if fault := fault_of(name):
-        raise ConfigError(f"{key!r} cannot name a file ({fault}): give target_path a file name")
-    return name
 
 
 def read_secret(path: str) -> str:

@@ -12,7 +12,8 @@ from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.network import Network
 from kaiwo.protocols import Source
-from kaiwo.tasks.base import Bucket, ObjectStoreTask, Secret, Text, require_endpoint
+from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
+from kaiwo.tasks.items import Bucket, Secret, Text
 
 EMULATOR = "STORAGE_EMULATOR_HOST"
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"

@@ -26,7 +26,8 @@ from kaiwo.network import Network
 from kaiwo.objects import Folder, Named, RemoteObject, Transfer, Want
 from kaiwo.protocols import Place, Placement, Source
 from kaiwo.targets import Under, fault_of, resolve
-from kaiwo.tasks.base import Context, Secret, Task, TaskOpener, Text
+from kaiwo.tasks.base import Context, Task, TaskOpener
+from kaiwo.tasks.items import Secret, Text
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)

@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.network import Network
 from kaiwo.protocols import Source
-from kaiwo.tasks.base import Bucket, ObjectStoreTask, Secret, Text, require_endpoint
+from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
+from kaiwo.tasks.items import Bucket, Secret, Text
 
 
 class S3Task(ObjectStoreTask):

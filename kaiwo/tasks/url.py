@@ -16,7 +16,8 @@ from kaiwo.errors import ConfigError, ServiceError
 from kaiwo.network import Network
 from kaiwo.objects import Want
 from kaiwo.protocols import Source
-from kaiwo.tasks.base import Context, FileItem, FolderItem, Item, Task, TaskOpener, selected
+from kaiwo.tasks.base import Context, Task, TaskOpener
+from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
 
 #: Schemes with task types of their own, which know how to sign in and what to check.
 _OWN = {
