@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -79,6 +80,13 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("max_workers", "retries", mode="before")
+    @classmethod
+    def _no_switch(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise PydanticCustomError("number", "has to be a number")
+        return value
 
     @property
     def workers(self) -> int:
@@ -163,6 +171,13 @@ def _settings(
     document: Document, values: dict[str, Any], options: Mapping[str, Any], faults: list[str]
 ) -> Settings | None:
     given = {name: value for name, value in options.items() if value is not None}
+    known = (ITEMS, *Settings.model_fields)
+    for key in [key for key in values if key not in known]:
+        # Looked at here: the environment's names may be of any case, and the file's would too.
+        del values[key]
+        guess = suggestion(key, known)
+        hint = f"; did you mean {guess}?" if guess else ""
+        faults.append(f"{document.where((key,))}: unknown key {key!r}{hint}")
 
     class Layered(Settings):
         @classmethod
@@ -184,7 +199,6 @@ def _settings(
             return f"environment {PREFIX}{name.upper()}"
         return document.where(location)
 
-    known = (ITEMS, *Settings.model_fields)
     try:
         return Layered(**given)
     except ValidationError as error:
@@ -219,7 +233,11 @@ def _task(document: Document, number: int, item: object, faults: list[str]) -> T
         hint = f" (is {hint[1:-1]} meant to be it?)" if hint else ""
         faults.append(f"{document.where(location)}: 'type' is missing{hint}; {_one_of(known)}")
         return None
-    class_ = task_class(type_) if isinstance(type_, str) else None
+    try:
+        class_ = task_class(type_) if isinstance(type_, str) else None
+    except ConfigError as error:
+        faults.append(f"{document.where((*location, 'type'))}: {error.message}")
+        return None
     if class_ is None:
         hint = suggestion(str(type_), known)
         guess = f"did you mean {hint}? " if hint else ""
@@ -250,8 +268,12 @@ def described(
         fields: the keys that are known at a location.
     """
     lines = []
-    for fault in error.errors(include_input=False, include_url=False, include_context=True):
+    faults = error.errors(include_input=False, include_url=False, include_context=True)
+    for fault in faults:
         location = fault["loc"]
+        inside = (other["loc"][: len(location)] == location for other in faults if other != fault)
+        if fault["type"] == "too_short" and any(inside):
+            continue  # pydantic counts only the entries that are right
         context = fault.get("ctx", {})
         match fault["type"]:
             case "extra_forbidden":
@@ -265,7 +287,8 @@ def described(
             case "string_too_short":
                 reason = "is empty"
             case "too_short":
-                reason = "needs at least one entry"
+                entries = context["field_type"] == "Tuple"
+                reason = "needs at least one entry" if entries else "is empty"
             case "literal_error":
                 reason = f"has to be one of {context['expected']}"
             case _:

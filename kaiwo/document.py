@@ -18,7 +18,10 @@ from kaiwo.errors import ConfigError
 
 #: More nodes than any sensible file has; aliases of aliases grow without bound.
 MOST_NODES = 1_000_000
-_QUOTED = re.compile(r"'[^']{2,}'")
+DEEPEST = 100
+_QUOTED = re.compile(r"'([^']*)'")
+_MERGE = "tag:yaml.org,2002:merge"
+_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -36,7 +39,7 @@ class Document:
     """
 
     name: str
-    data: Any
+    data: Any = field(repr=False)
     _node: yaml.Node | None = field(repr=False, default=None)
 
     def where(self, location: Sequence[str | int]) -> str:
@@ -73,13 +76,22 @@ def _step(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node | None, ya
         return (None, node.value[step]) if 0 <= step < len(node.value) else None
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if key.value == step:
+            if key.value == step and key.tag != _MERGE:
                 return key, value
+        for key, value in node.value:
+            for other in _merged(value) if key.tag == _MERGE else ():
+                if (found := _step(other, step)) is not None:
+                    return found
         if len(node.value) == 1 and node.value[0][0].value in ("folder", "file"):
             # An item in its nested form stands one level deeper than in the flat one.
             inner = node.value[0][1]
             return _step(inner, step) if isinstance(inner, yaml.MappingNode) else None
     return None
+
+
+def _merged(value: yaml.Node) -> list[yaml.Node]:
+    """The nodes under a merge key: one mapping, or several."""
+    return list(value.value) if isinstance(value, yaml.SequenceNode) else [value]
 
 
 def parse(text: str, name: str) -> Document:
@@ -89,6 +101,7 @@ def parse(text: str, name: str) -> Document:
         ConfigError: it is no YAML, holds several documents, or repeats a key.
     """
     try:
+        _check_depth(text, name)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -100,16 +113,31 @@ def parse(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"{mark.line + 1}" if mark else "1"
-        # The problem may quote the text: an alias, a tag, a token.
-        problem = _QUOTED.sub("…", error.problem or "it does not parse")
+        problem = _QUOTED.sub(_shown, error.problem or "it does not parse")
         raise ConfigError(f"{name}:{line}: not valid YAML: {problem}") from None
     except yaml.YAMLError:
         raise ConfigError(
-            f"{name}:1: not valid YAML: it holds characters that may not be"
+            f"{name}:1: not valid YAML: it holds characters that may not be there"
         ) from None
-    except RecursionError:
-        raise ConfigError(f"{name}:1: not valid YAML: it is nested too deeply") from None
     return Document(name, data, node)
+
+
+def _shown(quoted: re.Match[str]) -> str:
+    """What the parser quotes may be the text (an alias, a tag); single characters are its own."""
+    return quoted[0] if len(quoted[1]) == 1 else "…"
+
+
+def _check_depth(text: str, name: str) -> None:
+    """Refuse what is nested so deeply that the parser, written in C, would run out of stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise ConfigError(f"{name}:{line}: it is nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 class _Builder:
@@ -119,33 +147,48 @@ class _Builder:
         self._loader = loader
         self._name = name
         self._count = 0
+        # Merged mappings may be merged by many, and those by many again.
+        self._built: dict[int, Any] = {}
 
     def build(self, node: yaml.Node, above: tuple[int, ...]) -> Any:
         self._count += 1
         if self._count > MOST_NODES or id(node) in above:
             raise self._error(node, "aliases repeat too much")
         above = (*above, id(node))
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
+            raise self._error(node, "a tag that is not known here")
         if isinstance(node, yaml.MappingNode):
-            self._loader.flatten_mapping(node)  # the merge key, <<
             return self._mapping(node, above)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(child, above) for child in node.value]
         try:
             return self._loader.construct_object(node)
-        except (ValueError, yaml.YAMLError):
+        except (ValueError, LookupError, AttributeError, yaml.YAMLError):
             raise self._error(node, "a value that is none of its kind") from None
 
     def _mapping(self, node: yaml.MappingNode, above: tuple[int, ...]) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         lines: dict[str, int] = {}
+        merged: list[yaml.Node] = []
         for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise self._error(key, "a key has to be a plain word")
-            if key.value in mapping:
+            if key.tag == _MERGE:
+                merged += _merged(child)
+                continue
+            if key.value in lines:
                 first = lines[key.value]
                 raise self._error(key, f"duplicate key {key.value!r}, first on line {first}")
             lines[key.value] = key.start_mark.line + 1
             mapping[key.value] = self.build(child, above)
+        for other in merged:
+            # What is merged never replaces what is there: own keys first, then the first merged.
+            if id(other) not in self._built:
+                self._built[id(other)] = self.build(other, above)
+            below = self._built[id(other)]
+            if not isinstance(below, dict):
+                raise self._error(other, "only mappings can be merged")
+            mapping = below | mapping
         return mapping
 
     def _error(self, node: yaml.Node, problem: str) -> ConfigError:

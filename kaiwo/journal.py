@@ -70,7 +70,10 @@ class Manifest:
         try:
             with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
                 lines = iter(file)
-                if _parsed(next(lines, "")) != _HEADER:
+                header = next(lines, "")
+                if _encoded(_HEADER).startswith(os.fsencode(header)) and header[-1:] != "\n":
+                    return {}  # torn in its first line, or empty: begun anew
+                if _parsed(header) != _HEADER:
                     self._foreign = True
                     logger.warning("%s is of another version of kaiwo: ignored", self._path)
                     return {}
@@ -130,7 +133,8 @@ class Manifest:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             descriptor = os.open(self._path, flags, 0o600)
             size = os.fstat(descriptor).st_size
-            if size == 0:
+            if size < len(_encoded(_HEADER)):
+                os.ftruncate(descriptor, 0)
                 os.write(descriptor, _encoded(_HEADER))
             elif os.pread(descriptor, 1, size - 1) != b"\n":
                 # A torn last line must not swallow the next one.
@@ -175,7 +179,7 @@ def _encoded(line: Mapping[str, object]) -> bytes:
 def _parsed(line: str) -> object:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

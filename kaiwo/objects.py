@@ -161,8 +161,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ListJob:
-    """Find the objects of one want."""
+    """Find the objects of one want, the one of that number."""
 
+    number: int
     want: Want
     attempt: int = 0
     failing_since_s: float | None = None

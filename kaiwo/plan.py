@@ -55,7 +55,6 @@ def gather(
         sink: is told of repeats.
     """
     results: dict[int, Found] = {}
-    numbers = {id(want): number for number, want in enumerate(wants)}
 
     def handle(job: ListJob, found: Found) -> None:
         if found.error is not None:
@@ -67,10 +66,10 @@ def gather(
                 again = replace(job, attempt=job.attempt + 1, failing_since_s=since_s)
                 dispatcher.repeat(again, delay_s)
                 return
-        results[numbers[id(job.want)]] = found
+        results[job.number] = found
 
     dispatcher = Dispatcher(executor, window, find, idle=lambda: sink.emit(Ticked()))
-    dispatcher.feed(ListJob(want) for want in wants)
+    dispatcher.feed(ListJob(number, want) for number, want in enumerate(wants))
     dispatcher.run(handle)
     return _judged(wants, results)
 
@@ -173,7 +172,7 @@ class _Checked:
 
     offenders: list[str] = field(default_factory=list)
     owners: dict[str, str] = field(default_factory=dict)
-    outside: dict[str, bool] = field(default_factory=dict)
+    outside: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def transfers(self, placed: Iterable[tuple[Want, Transfer]]) -> Iterator[Transfer]:
         """The transfers, each with a look at what is at its target now."""
@@ -192,7 +191,7 @@ class _Checked:
 
     def _check_ancestors(self, transfer: Transfer) -> None:
         folder = posixpath.dirname(transfer.target)
-        while len(folder) > len(transfer.root):
+        while folder != "/":
             if folder in self.owners:
                 self.offenders.append(
                     f"{transfer.target}: {self.owners[transfer.target]} needs a folder where "
@@ -202,7 +201,8 @@ class _Checked:
 
     def _compared(self, transfer: Transfer) -> Transfer:
         target, owner = transfer.target, self.owners[transfer.target]
-        if escapes(transfer.blob or target, transfer.root, self.outside):
+        paths = [target] if transfer.blob is None else [target, transfer.blob]
+        if any(escapes(path, transfer.root, self.outside) for path in paths):
             self.offenders.append(f"{target}: a link leads out of {transfer.root} ({owner})")
             return transfer
         try:

@@ -114,7 +114,7 @@ def is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def escapes(target: str, root: str, seen: dict[str, bool]) -> bool:
+def escapes(target: str, root: str, seen: dict[tuple[str, str], bool]) -> bool:
     """Whether a link on the way from the root to the target leads out of the root.
 
     Args:
@@ -122,8 +122,8 @@ def escapes(target: str, root: str, seen: dict[str, bool]) -> bool:
         root: the folder it must stay in.
         seen: answers for folders, filled by this function; most targets share their folders.
     """
-    folder = posixpath.dirname(target)
-    if folder not in seen:
-        inside = is_within(os.path.realpath(folder), os.path.realpath(root))
-        seen[folder] = not inside
-    return seen[folder]
+    place = posixpath.dirname(target), root
+    if place not in seen:
+        folder, top = (os.path.realpath(path) for path in place)
+        seen[place] = not is_within(folder, top)
+    return seen[place]

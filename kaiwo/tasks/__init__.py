@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from importlib.metadata import entry_points
 
+from kaiwo.errors import ConfigError
 from kaiwo.tasks.base import Task
 
 GROUP = "kaiwo.tasks"
@@ -28,12 +29,19 @@ def task_types() -> dict[str, str]:
 
 
 def task_class(type_: str) -> type[Task] | None:
-    """The class of a task type; None for an unknown one."""
+    """The class of a task type; None for an unknown one.
+
+    Raises:
+        ConfigError: another package registered something that is none.
+    """
     path = BUILT_IN.get(type_) or task_types().get(type_)
     if path is None:
         return None
     module, _, name = path.partition(":")
-    found = getattr(importlib.import_module(module), name)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{path}, the class of task type {type_!r}, cannot be loaded") from error
     if not (isinstance(found, type) and issubclass(found, Task)):
-        raise TypeError(f"{path}, registered as task type {type_!r}, is no kaiwo Task")
+        raise ConfigError(f"{path}, registered as task type {type_!r}, is no kaiwo Task")
     return found

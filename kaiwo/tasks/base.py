@@ -75,6 +75,11 @@ class Task(Model):
     ca_bundle: Text | None = None
     """PEM file of the certificates to trust instead of the system's."""
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # An endpoint may hold user info, a URL a signature.
+        yield "type", self.type
+        yield "name", self.name
+
     @property
     def label(self) -> str:
         """The name, or the type of a nameless task."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -99,6 +100,9 @@ class FileItem(_Item):
         return value
 
 
+_KINDS = ("folder", "file")
+
+
 def _item_kind(value: Any) -> str | None:
     if isinstance(value, FolderItem):
         return "folder item"
@@ -111,11 +115,25 @@ def _item_kind(value: Any) -> str | None:
 
 def _flat(value: Any) -> Any:
     """An item in its nested form, ``folder: {folder: …}``, in the flat one."""
-    if isinstance(value, Mapping) and len(value) == 1:
+    if not isinstance(value, Mapping):
+        return value
+    if len(value) == 1:
         ((key, inner),) = value.items()
-        if key in ("folder", "file") and isinstance(inner, Mapping):
+        if key in _KINDS and isinstance(inner, Mapping):
+            if key not in inner:
+                _refuse_misspelled(inner)
+                raise PydanticCustomError("item", f"what stands under '{key}' needs a '{key}' too")
             return inner
+    if not any(kind in value for kind in _KINDS):
+        _refuse_misspelled(value)
     return value
+
+
+def _refuse_misspelled(value: Mapping[Any, Any]) -> None:
+    for kind in _KINDS:
+        for key in difflib.get_close_matches(kind, map(str, value), n=1):
+            text = "unknown key {key}; did you mean {kind}?"
+            raise PydanticCustomError("item", text, {"key": repr(key), "kind": repr(kind)})
 
 
 Item = Annotated[
