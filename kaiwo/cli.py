@@ -114,17 +114,17 @@ def _download(config_file: str, options: dict[str, Any]) -> int:
     from kaiwo import api, config, progress, report  # noqa: PLC0415 - --help needs none of it
 
     _log_to_stderr(str(options["log_level"] or os.environ.get("KAIWO_LOG_LEVEL") or "INFO"))
+    destination = options["report"] or os.environ.get("KAIWO_REPORT")
     try:
         loaded = config.load(config_file, options)
         settings = loaded.settings
+        destination = settings.report
         _log_to_stderr(settings.log_level)
         done = api.run(loaded, progress.sink_for(settings.progress, _console))
     except KaiwoError as error:
-        report.write_termination_message(report.failure(error))
+        report.deliver(report.failure(error), destination)
         raise
-    if settings.report is not None:
-        report.write(done, settings.report)
-    report.write_termination_message(done)
+    report.deliver(done, destination)
     _summarise(done)
     return done.exit_code
 

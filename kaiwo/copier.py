@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -104,14 +104,14 @@ def _small(transfer: Transfer, *, verify: bool) -> Outcome:
     size = transfer.object.size
     data = _read(source, transfer, 0, size)
     checksum = None
-    if verify:
-        checksum = _verified(source, transfer, lambda name: checksums.of_bytes(name, data))
     try:
+        if verify:
+            checksum = _verified(source, transfer, lambda name: checksums.of_bytes(name, data))
         disk.write_stream(transfer.temporary, (data,))
         return _published(transfer, size, checksum)
-    except KaiwoError:
+    except KaiwoError as error:
         disk.discard(transfer.temporary)
-        raise
+        return Outcome(transfer, bytes=size, error=error)
 
 
 def _range(transfer: Transfer, *, start: int, end: int) -> Outcome:
@@ -122,18 +122,23 @@ def _range(transfer: Transfer, *, start: int, end: int) -> Outcome:
 
 def _whole(transfer: Transfer) -> Outcome:
     source = source_of(transfer.opener)
+    received = 0
+
+    def counted() -> Iterator[Buffer]:
+        nonlocal received
+        for chunk in source.stream(transfer.object):
+            received += len(chunk)
+            yield chunk
+
     try:
-        count = disk.write_stream(transfer.temporary, source.stream(transfer.object))
-    except KaiwoError:
-        raise
+        disk.write_stream(transfer.temporary, counted())
     except Exception as error:
-        raise source.classify(error) from error
-    if count != transfer.object.size:
-        raise TransientError(
-            f"reading {transfer.source}: the stream ended after {count} "
-            f"of {transfer.object.size} bytes"
-        )
-    return Outcome(transfer, bytes=count)
+        return Outcome(transfer, bytes=received, error=source.classify(error))
+    if received == transfer.object.size:
+        return Outcome(transfer, bytes=received)
+    short = f"the stream ended after {received} of {transfer.object.size} bytes"
+    cut = TransientError(f"reading {transfer.source}: {short}")
+    return Outcome(transfer, bytes=received, error=cut)
 
 
 def _finish(transfer: Transfer, *, verify: bool) -> Outcome:

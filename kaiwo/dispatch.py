@@ -36,6 +36,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         work: a module-level function; it, its argument and its result must be picklable when
             the executor's workers are processes.
         idle: called about every half second, for displays that follow the clock.
+        wanted: asked before a job is repeated; what is not wanted any more is dropped.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class Dispatcher(Generic[JobT, ResultT]):
         window: int,
         work: Callable[[JobT], ResultT],
         idle: Callable[[], None] = lambda: None,
+        wanted: Callable[[JobT], bool] = lambda _: True,
     ) -> None:
         self._executor = executor
         self._window = window
         self._work = work
         self._idle = idle
+        self._wanted = wanted
         self._feeds: deque[Iterator[JobT]] = deque()
         self._repeats: list[tuple[float, int, JobT]] = []
         self._order = itertools.count()
@@ -105,8 +108,10 @@ class Dispatcher(Generic[JobT, ResultT]):
             future.add_done_callback(lambda done, job=job: self._results.put((job, done)))  # type: ignore[misc]
 
     def _next_job(self) -> JobT | None:
-        if self._repeats and self._repeats[0][0] <= time.monotonic():
-            return heapq.heappop(self._repeats)[2]
+        while self._repeats and self._repeats[0][0] <= time.monotonic():
+            repeated = heapq.heappop(self._repeats)[2]
+            if self._wanted(repeated):
+                return repeated
         while self._feeds:
             for job in self._feeds[0]:
                 return job

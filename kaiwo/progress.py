@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 from kaiwo import redact
 from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled
+from kaiwo.objects import Item
 from kaiwo.protocols import Sink
 
 if TYPE_CHECKING:
@@ -213,11 +214,21 @@ def log_event(event: Event) -> None:
             message = redact.text(error.message)
             logger.warning("%s; attempt %d in %.1f s", message, attempt + 1, delay_s)
         case Settled(item) if item.error is not None:
-            logger.error("failed: %s", redact.text(item.error.message))
+            logger.error("failed: %s", failure(item))
         case Settled(item):
             logger.debug("%s: %s -> %s", item.status, item.source, item.target)
         case _:
             pass
+
+
+def failure(item: Item) -> str:
+    """Task, URL, target and reason of an object that failed."""
+    message = redact.text(item.error.message) if item.error else ""
+    if not item.target:
+        return message  # a want that was never placed; the message names it
+    if item.source not in message:
+        message = f"{item.source}: {message}"
+    return f"{message} (task {item.task}, target {item.target})"
 
 
 def line(tally: Tally) -> str:

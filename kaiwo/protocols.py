@@ -48,7 +48,7 @@ class Source(Protocol):
         ...
 
     def classify(self, error: Exception) -> KaiwoError:
-        """Which kind of error this is; the message names no secret."""
+        """Which kind of error this is (a kaiwo error: itself); the message names no secret."""
         ...
 
     def close(self) -> None:

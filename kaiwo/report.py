@@ -12,7 +12,7 @@ from typing import Any
 
 from kaiwo import redact
 from kaiwo.disk import disk_error
-from kaiwo.errors import KaiwoError, exit_code_of
+from kaiwo.errors import DiskError, KaiwoError, exit_code_of
 from kaiwo.objects import Checksum, Item, Report
 
 VERSION = 1
@@ -79,12 +79,24 @@ def _error(error: KaiwoError) -> dict[str, str]:
     return {"kind": error.kind, "message": redact.text(error.message)}
 
 
-def write(report: Report, destination: str) -> None:
-    """Write the JSON report; ``-`` is stdout.
+def deliver(report: Report, destination: str | None) -> None:
+    """Write the JSON report where it was asked for, and the pod's termination message.
 
     Raises:
-        DiskError: the file cannot be written.
+        DiskError: all went well, and only the report cannot be written.
     """
+    write_termination_message(report)
+    if destination is None:
+        return
+    try:
+        _write(report, destination)
+    except DiskError as error:
+        if report.ok:
+            raise
+        logger.warning("%s", error.message)
+
+
+def _write(report: Report, destination: str) -> None:
     text = json.dumps(as_json(report), indent=2) + "\n"
     if destination == "-":
         sys.stdout.write(text)

@@ -112,7 +112,11 @@ class _Run:
         """See ``run``."""
         start_s = time.monotonic()
         self.dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
-            self.executor, self.rules.workers, move, idle=lambda: self.sink.emit(Ticked())
+            self.executor,
+            self.rules.workers,
+            move,
+            idle=lambda: self.sink.emit(Ticked()),
+            wanted=self._wanted,
         )
         size = sum(each.object.size for each in plan.transfers)
         self.sink.emit(Planned(len(plan.transfers), size, len(plan.unchanged)))
@@ -162,6 +166,16 @@ class _Run:
                 return
             yield Range(transfer, start, min(start + RANGE, size))
 
+    def _wanted(self, job: Job) -> bool:
+        """Not a range of an object that has failed, or that comes in a stream now."""
+        if isinstance(job, Batch):
+            return True
+        index = job.transfer.index
+        if index in self.settled:
+            return False
+        streams = index in self.begun and self.begun[index].single_stream
+        return not (isinstance(job, Range) and streams)
+
     def _begin(self, transfer: Transfer) -> _Progress:
         return self.begun.setdefault(transfer.index, _Progress(time.monotonic()))
 
@@ -171,6 +185,8 @@ class _Run:
             if outcome.transfer.index in self.settled:
                 continue
             progress = self._begin(outcome.transfer)
+            if isinstance(job, Range) and progress.single_stream:
+                continue
             if outcome.error is not None:
                 self._failed(job, outcome, outcome.error, progress)
                 continue
@@ -187,14 +203,14 @@ class _Run:
             self.dispatcher.feed(self._jobs([transfer]))
         elif isinstance(job, Whole):
             self.dispatcher.repeat(Finish(transfer, self.rules.verify), 0)
-        elif isinstance(job, Range) and not progress.single_stream:
+        elif isinstance(job, Range):
             progress.ranges_left -= 1
             if progress.ranges_left == 0:
                 self.dispatcher.repeat(Finish(transfer, self.rules.verify), 0)
 
     def _failed(self, job: Job, outcome: Outcome, error: KaiwoError, progress: _Progress) -> None:
         transfer = outcome.transfer
-        if isinstance(error, RangeIgnoredError):
+        if isinstance(error, RangeIgnoredError) and isinstance(job, Range):
             self._stream_instead(transfer, progress)
             return
         differs = isinstance(error, IntegrityError) and not isinstance(error, ChangedError)
@@ -225,9 +241,8 @@ class _Run:
         if origin not in self.without_ranges:
             self.without_ranges.add(origin)
             logger.warning("%s ignores ranges: single streams from now on", origin)
-        if not progress.single_stream:
-            progress.single_stream = True
-            self._start_over(transfer, progress)
+        progress.single_stream = True
+        self._start_over(transfer, progress)
 
     def _start_over(self, transfer: Transfer, progress: _Progress) -> None:
         disk.discard(transfer.temporary)
