@@ -113,7 +113,8 @@ def download(
 def _download(config_file: str, options: dict[str, Any]) -> int:
     from kaiwo import api, config, progress, report  # noqa: PLC0415 - --help needs none of it
 
-    _log_to_stderr(str(options["log_level"] or os.environ.get("KAIWO_LOG_LEVEL") or "INFO"))
+    early = str(options["log_level"] or os.environ.get("KAIWO_LOG_LEVEL", "")).upper()
+    _log_to_stderr(early if early in _LEVELS else "INFO")
     destination = options["report"] or os.environ.get("KAIWO_REPORT")
     try:
         loaded = config.load(config_file, options)
@@ -121,8 +122,9 @@ def _download(config_file: str, options: dict[str, Any]) -> int:
         destination = settings.report
         _log_to_stderr(settings.log_level)
         done = api.run(loaded, progress.sink_for(settings.progress, _console))
-    except KaiwoError as error:
-        report.deliver(report.failure(error), destination)
+    except (KaiwoError, _Interrupted) as error:
+        cause = error.error if isinstance(error, _Interrupted) else error
+        report.deliver(report.failure(cause), destination)
         raise
     report.deliver(done, destination)
     _summarise(done)
@@ -219,12 +221,12 @@ def _guarded(command: Callable[[], int]) -> int:
     partial bytes, so there is nothing to finish.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+        signal.signal(number, _interrupt)
     try:
         return command()
-    except StoppedError as error:
-        logger.error("%s", error.message)  # noqa: TRY400 - no trace for a signal
-        _leave(exit_code_of(error))
+    except _Interrupted as interrupted:
+        logger.error("%s", interrupted.error.message)  # noqa: TRY400 - no trace for a signal
+        _leave(exit_code_of(interrupted.error))
     except KaiwoError as error:
         _log_to_stderr_if_silent()
         logger.error("%s", redact.text(error.message))  # noqa: TRY400 - no trace but at DEBUG
@@ -239,9 +241,18 @@ def _guarded(command: Callable[[], int]) -> int:
         return 1
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signal's protocol
+class _Interrupted(BaseException):
+    """Raised by a signal wherever the main thread is; no ``except Exception`` may swallow it."""
+
+    def __init__(self, number: int) -> None:
+        self.error = StoppedError(f"stopped by {signal.Signals(number).name}", number)
+        super().__init__(self.error)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as signals are
+    # A second one ends the process at once.
     signal.signal(number, signal.SIG_DFL)
-    raise StoppedError(f"stopped by {signal.Signals(number).name}", number)
+    raise _Interrupted(number)
 
 
 def _leave(code: int) -> NoReturn:

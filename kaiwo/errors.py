@@ -5,7 +5,8 @@
     ├── ConfigError                2     no       usage, the file, a secret file
     │   └── UnsafeNameError        2     no       hostile or conflicting names
     ├── CredentialsError           3     no       the store refuses them
-    ├── NotFoundError              4     no       bucket, object, revision, or no match
+    ├── NotFoundError              4     no       an object is missing, or nothing matched
+    │   └── ContainerMissingError  4     no       bucket, container, repository or revision
     ├── ServiceError               5     no       the service or the network, for good
     │   ├── CertificateError       5     no       TLS certificate not trusted
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
@@ -72,10 +73,14 @@ class CredentialsError(KaiwoError):
 
 
 class NotFoundError(KaiwoError):
-    """A bucket, object, repository or revision is missing, or nothing matched."""
+    """What was asked for is missing, or nothing matched."""
 
     exit_code = 4
     kind = "not found"
+
+
+class ContainerMissingError(NotFoundError):
+    """The bucket, container, repository or revision itself is missing."""
 
 
 class ServiceError(KaiwoError):

@@ -43,7 +43,7 @@ def find(job: ListJob) -> Found:
     except KaiwoError as error:
         return Found(error=error)
     except Exception as error:
-        return Found(error=source.classify(error) if source else BugError(_bug(error)))
+        return Found(error=_classified(error, source))
 
 
 def matcher(selection: Folder) -> Callable[[str], bool]:
@@ -78,5 +78,10 @@ def name_pattern(glob: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(glob + "*" if glob.endswith("/") else glob))
 
 
-def _bug(error: Exception) -> str:
-    return f"opening the source failed: {type(error).__name__}"
+def _classified(error: Exception, source: Source | None) -> KaiwoError:
+    if source is None:
+        return BugError(f"opening the source failed: unforeseen {type(error).__name__}")
+    try:
+        return source.classify(error)
+    except Exception as another:
+        return BugError(f"{type(error).__name__} could not be told: {type(another).__name__}")

@@ -19,6 +19,7 @@ from typing import Any
 from kaiwo.errors import (
     CertificateError,
     ChangedError,
+    ContainerMissingError,
     CredentialsError,
     KaiwoError,
     NotFoundError,
@@ -88,8 +89,10 @@ def wire_error(error: BaseException, what: str) -> KaiwoError:
 
 
 def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError:
+    # aiohttp raises one of its own, which lacks the message; the cause below it has one.
+    reason = getattr(cause, "verify_message", None) or "verification failed"
     return CertificateError(
-        f"{what}: the server's TLS certificate is not trusted ({cause.verify_message}); "
+        f"{what}: the server's TLS certificate is not trusted ({reason}); "
         "give its authority with ca_bundle"
     )
 
@@ -152,7 +155,10 @@ def status_error(
             "check the key, its rights to this object, and the clock"
         )
     if status in (404, 410):
-        return NotFoundError(f"{answer}: not there; check the name, the region and the endpoint")
+        hint = "not there; check the name, the region and the endpoint"
+        if code in ("ContainerNotFound", "NoSuchBucket"):
+            return ContainerMissingError(f"{answer}: {hint}")
+        return NotFoundError(f"{answer}: {hint}")
     if status in (409, 412, 416):
         return ChangedError(f"{answer}: the object was replaced or removed since it was listed")
     if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 - HTTP's server errors

@@ -12,6 +12,7 @@ item of the report.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import posixpath
@@ -22,14 +23,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from kaiwo.dispatch import Dispatcher
-from kaiwo.errors import KaiwoError, NotFoundError, UnsafeNameError
+from kaiwo.errors import ContainerMissingError, KaiwoError, NotFoundError, UnsafeNameError
 from kaiwo.events import Retried, Ticked
 from kaiwo.journal import Memory, Record
 from kaiwo.listing import Found, find
 from kaiwo.objects import Folder, Item, ListJob, Named, Plan, RemoteObject, Transfer, Want
 from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy
-from kaiwo.targets import escapes
+from kaiwo.targets import is_within, real_path
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +81,9 @@ def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
     for number, want in enumerate(wants):
         result = results[number]
         error = result.error
-        if want.allow_empty and isinstance(error, NotFoundError):
-            # What is not there matches nothing either.
+        absent = isinstance(error, NotFoundError) and not isinstance(error, ContainerMissingError)
+        if error is not None and absent and want.allow_empty:
+            # A misspelled bucket is never meant.
             logger.warning("%s: %s", want.where, error.message)
             error = None
         elif error is None and not result.objects and not want.allow_empty:
@@ -168,52 +170,64 @@ def _placed(listing: Listing, run: str, checked: _Checked) -> Iterator[tuple[Wan
 
 @dataclass
 class _Checked:
-    """The targets of a plan as they are collected, and what is wrong with them."""
+    """The targets of a plan as they are collected, and what is wrong with them.
+
+    Two names are one target when links in their folders lead to the same place, so ``owners`` goes
+    by the real paths.
+    """
 
     offenders: list[str] = field(default_factory=list)
     owners: dict[str, str] = field(default_factory=dict)
-    outside: dict[tuple[str, str], bool] = field(default_factory=dict)
+    folders: dict[str, str] = field(default_factory=dict)
 
     def transfers(self, placed: Iterable[tuple[Want, Transfer]]) -> Iterator[Transfer]:
         """The transfers, each with a look at what is at its target now."""
-        accepted: list[Transfer] = []
+        accepted: list[tuple[str, Transfer]] = []
         for want, transfer in placed:
-            target = transfer.target
+            path = real_path(transfer.target, self.folders)
             owner = f"{transfer.source} ({want.where})"
-            if target in self.owners:
-                self.offenders.append(f"{target}: both {self.owners[target]} and {owner} go there")
+            if path in self.owners:
+                also = f"both {self.owners[path]} and {owner} go there"
+                self.offenders.append(f"{transfer.target}: {also}")
                 continue
-            self.owners[target] = owner
-            accepted.append(transfer)
-        for transfer in accepted:
-            self._check_ancestors(transfer)
-            yield self._compared(transfer)
+            self.owners[path] = owner
+            accepted.append((path, transfer))
+        for path, transfer in accepted:
+            self._check_ancestors(path, transfer)
+            self._check_inside(path, transfer)
+            yield self._compared(path, transfer)
 
-    def _check_ancestors(self, transfer: Transfer) -> None:
-        folder = posixpath.dirname(transfer.target)
+    def _check_ancestors(self, path: str, transfer: Transfer) -> None:
+        folder = posixpath.dirname(path)
         while folder != "/":
             if folder in self.owners:
                 self.offenders.append(
-                    f"{transfer.target}: {self.owners[transfer.target]} needs a folder where "
+                    f"{transfer.target}: {self.owners[path]} needs a folder where "
                     f"{self.owners[folder]} is a file"
                 )
             folder = posixpath.dirname(folder)
 
-    def _compared(self, transfer: Transfer) -> Transfer:
-        target, owner = transfer.target, self.owners[transfer.target]
-        paths = [target] if transfer.blob is None else [target, transfer.blob]
-        if any(escapes(path, transfer.root, self.outside) for path in paths):
-            self.offenders.append(f"{target}: a link leads out of {transfer.root} ({owner})")
-            return transfer
+    def _check_inside(self, path: str, transfer: Transfer) -> None:
+        paths = [path]
+        if transfer.blob is not None:
+            paths.append(real_path(transfer.blob, self.folders))
+        top = posixpath.dirname(real_path(posixpath.join(transfer.root, "."), self.folders))
+        if not all(is_within(each, top) for each in paths):
+            also = f"a link leads out of {transfer.root} ({self.owners[path]})"
+            self.offenders.append(f"{transfer.target}: {also}")
+
+    def _compared(self, path: str, transfer: Transfer) -> Transfer:
+        target, owner = transfer.target, self.owners[path]
         try:
             status = os.stat(target)
         except FileNotFoundError:
             return transfer
-        except NotADirectoryError:
-            self.offenders.append(f"{target}: a file is where a folder is needed ({owner})")
-            return transfer
-        except OSError:
-            # Whatever is wrong there, the attempt to write will say it better.
+        except OSError as error:
+            if error.errno == errno.ENOTDIR:
+                self.offenders.append(f"{target}: a file is where a folder is needed ({owner})")
+            elif error.errno == errno.ENAMETOOLONG:
+                self.offenders.append(f"{target}: the name is too long ({owner})")
+            # Whatever else is wrong there, the attempt to write will say it better.
             return transfer
         if stat.S_ISDIR(status.st_mode):
             self.offenders.append(f"{target}: a folder is where the file should go ({owner})")

@@ -114,16 +114,14 @@ def is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def escapes(target: str, root: str, seen: dict[tuple[str, str], bool]) -> bool:
-    """Whether a link on the way from the root to the target leads out of the root.
+def real_path(path: str, folders: dict[str, str]) -> str:
+    """The path with all links in its folder followed, but not the one at its end.
 
     Args:
-        target: absolute path of a file.
-        root: the folder it must stay in.
-        seen: answers for folders, filled by this function; most targets share their folders.
+        path: absolute.
+        folders: answers for folders, filled by this function; most targets share theirs.
     """
-    place = posixpath.dirname(target), root
-    if place not in seen:
-        folder, top = (os.path.realpath(path) for path in place)
-        seen[place] = not is_within(folder, top)
-    return seen[place]
+    folder, name = posixpath.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return posixpath.join(folders[folder], name)

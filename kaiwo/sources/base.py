@@ -68,7 +68,11 @@ class StoreSource(ABC):
         except KaiwoError:
             raise
         except Exception as error:
-            raise self._classified(error, f"{operation} {self._url}{key}") from error
+            raise self._classified(error, f"{operation} {self._named(key)}") from error
+
+    def _named(self, key: str) -> str:
+        """The URL of a key, without secrets."""
+        return self._url + key
 
 
 def check_answer(

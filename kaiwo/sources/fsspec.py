@@ -12,6 +12,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import Any
 
+from kaiwo import redact
 from kaiwo.errors import (
     CredentialsError,
     KaiwoError,
@@ -45,6 +46,9 @@ class FsspecSource(StoreSource):
         """See ``protocols.Source``."""
         del self._filesystem
 
+    def _named(self, key: str) -> str:
+        return redact.url(self._url + key)
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
@@ -63,7 +67,7 @@ class FsspecSource(StoreSource):
         with self._doing("looking up", key):
             info = self._filesystem.info(self._path(key))
         if info.get("type", "file") != "file":
-            raise NotFoundError(f"{self._url}{key}: a folder, not a file")
+            raise NotFoundError(f"{self._named(key)}: a folder, not a file")
         return _described(key, info)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:

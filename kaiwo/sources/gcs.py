@@ -23,7 +23,13 @@ from gcsfs.retry import HttpError, NonRetryableError
 from google.auth.exceptions import GoogleAuthError, TransportError
 
 from kaiwo import checksums
-from kaiwo.errors import ChangedError, CredentialsError, KaiwoError, TransientError
+from kaiwo.errors import (
+    ChangedError,
+    ContainerMissingError,
+    CredentialsError,
+    KaiwoError,
+    TransientError,
+)
 from kaiwo.network import status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
@@ -68,13 +74,21 @@ class GcsSource(StoreSource):
         parameters["fields"] = f"nextPageToken,items({_FIELDS})"
         while True:
             with self._doing("listing", prefix):
-                page = self._json(self._objects, parameters)
+                page = self._page(parameters)
             for entry in page.get("items", ()):
                 if not entry["name"].endswith("/"):
                     yield _described(entry)
             if not page.get("nextPageToken"):
                 return
             parameters["pageToken"] = page["nextPageToken"]
+
+    def _page(self, parameters: dict[str, str]) -> dict[str, Any]:
+        try:
+            return self._json(self._objects, parameters)
+        except _RefusedAnswerError as error:
+            if error.args[0] == 404:  # noqa: PLR2004 - an empty bucket is listed, too
+                raise ContainerMissingError(f"{self._url}: there is no such bucket") from error
+            raise
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""

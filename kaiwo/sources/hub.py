@@ -23,6 +23,7 @@ from huggingface_hub.constants import ENDPOINT, HF_HUB_DISABLE_IMPLICIT_TOKEN, i
 
 from kaiwo._version import __version__
 from kaiwo.errors import (
+    ContainerMissingError,
     CredentialsError,
     KaiwoError,
     NotFoundError,
@@ -194,12 +195,12 @@ class HubSource(StoreSource):
                 f"{self._endpoint}/{self._repo_id} and give a token that has it"
             )
         if code == "RevisionNotFound":
-            return NotFoundError(f"{what}: {repository} has no revision {self._revision}")
+            return ContainerMissingError(f"{what}: {repository} has no revision {self._revision}")
         if code == "EntryNotFound":
             return NotFoundError(f"{what}: {repository} has no such file")
         if code == "RepoNotFound" or (status == 401 and message != _BAD_TOKEN):  # noqa: PLR2004
             # The Hub does not tell a missing repository from a private one.
-            return NotFoundError(
+            return ContainerMissingError(
                 f"{what}: {repository} does not exist, or is private and needs a token with "
                 "the right to read it"
             )

@@ -20,6 +20,7 @@ from fsspec.asyn import sync
 from kaiwo import checksums
 from kaiwo.errors import (
     ConfigError,
+    ContainerMissingError,
     CredentialsError,
     KaiwoError,
     NotFoundError,
@@ -43,7 +44,11 @@ _REFUSED = {
     "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed",
     "SignatureDoesNotMatch", "TokenRefreshRequired", "UnauthorizedAccess", "InvalidSecurity",
 }  # fmt: skip
-_MISSING = {"NoSuchBucket", "NoSuchKey", "NoSuchVersion"}
+_MISSING = {
+    "NoSuchBucket": ContainerMissingError,
+    "NoSuchKey": NotFoundError,
+    "NoSuchVersion": NotFoundError,
+}
 _PASSING = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -200,12 +205,14 @@ def _answered(response: Any, what: str) -> KaiwoError:
     metadata = response.get("ResponseMetadata", {})
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(metadata.get("HTTPStatusCode") or (code if code.isdigit() else 500))
+    # The answer to a HEAD has no body; a 400 there is about the signature or the token.
+    refused = code in _REFUSED or code == "400"
     if code.isdigit():
         code = ""
-    if code in _REFUSED:
+    if refused:
         status = 403
     elif code in _MISSING:
-        return NotFoundError(f"{what}: {code}; check the name, the region and the endpoint")
+        return _MISSING[code](f"{what}: {code}; check the name, the region and the endpoint")
     elif code in _PASSING:
         status = max(status, 500)
     elif code == "InvalidObjectState":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -82,9 +83,9 @@ class AzureTask(ObjectStoreTask):
             return redact.url(self._endpoint())
         return "azure"
 
-    def url(self, container: str) -> str:
+    def url(self, container: str, key: str = "") -> str:
         """See ``Task``."""
-        return f"az://{container}/"
+        return f"az://{container}/{key}"
 
     def source(self, container: str, network: Network) -> Source:
         """See ``Task``."""
@@ -102,7 +103,9 @@ class AzureTask(ObjectStoreTask):
         import adlfs  # noqa: PLC0415 - only runs that use Azure load it
 
         connection = self._connection()
+        key = _fields(connection or "").get("accountkey", "")
         try:
+            base64.b64decode(key, validate=True)
             filesystem = adlfs.AzureBlobFileSystem(
                 connection_string=connection,
                 anon=self.anonymous,
@@ -111,7 +114,7 @@ class AzureTask(ObjectStoreTask):
             )
         except ValueError as error:
             # Its message may quote the connection string.
-            given = "connection_string is malformed" if connection else "no account is known"
+            given = "the account's key or address is malformed" if connection else "no account"
             raise ConfigError(
                 f"{given}; give connection_string, or account_name with account_key or sas_token"
             ) from error

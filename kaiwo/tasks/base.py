@@ -8,6 +8,7 @@ another process carries the file's path, not its content.
 from __future__ import annotations
 
 import secrets
+import ssl
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class TaskOpener:
 
     def url(self, key: str) -> str:
         """See ``protocols.Opener``."""
-        return self.task.url(self.container) + key
+        return self.task.url(self.container, key)
 
 
 class Task(Model):
@@ -91,8 +92,8 @@ class Task(Model):
         """The service, without secrets: what distinguishes two of the same bucket."""
 
     @abstractmethod
-    def url(self, container: str) -> str:
-        """The container's URL, ending in ``/``, without secrets."""
+    def url(self, container: str, key: str = "") -> str:
+        """The URL of a container (ending in ``/``) or of a key in it, without secrets."""
 
     @abstractmethod
     def source(self, container: str, network: Network) -> Source:
@@ -115,9 +116,11 @@ class Task(Model):
                     yield name, error.message
         if self.ca_bundle is not None:
             try:
-                read_secret(self.ca_bundle)
-            except ConfigError as error:
-                yield "ca_bundle", error.message
+                ssl.create_default_context(cafile=self.ca_bundle)
+            except ssl.SSLError:
+                yield "ca_bundle", f"{self.ca_bundle} holds no certificate in PEM form"
+            except OSError as error:
+                yield "ca_bundle", f"cannot read {self.ca_bundle}: {error.strerror}"
 
     def secret(self, name: str) -> str | None:
         """The value of a field that is given directly or, as ``<name>_file``, in a file.

@@ -47,9 +47,9 @@ class GcsTask(ObjectStoreTask):
         endpoint = self._endpoint()
         return redact.url(endpoint) if endpoint else "gcs"
 
-    def url(self, container: str) -> str:
+    def url(self, container: str, key: str = "") -> str:
         """See ``Task``."""
-        return f"gs://{container}/"
+        return f"gs://{container}/{key}"
 
     def source(self, container: str, network: Network) -> Source:
         """See ``Task``."""

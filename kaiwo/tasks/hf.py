@@ -79,10 +79,10 @@ class HfTask(Task):
 
         return redact.url(self.endpoint_url or ENDPOINT)
 
-    def url(self, container: str) -> str:
+    def url(self, container: str, key: str = "") -> str:
         """See ``Task``."""
         kind = "" if self.repo_type == "model" else f"{self.repo_type}s/"
-        return f"hf://{kind}{container}@{self.revision}/"
+        return f"hf://{kind}{container}@{self.revision}/{key}"
 
     def source(self, container: str, network: Network) -> Source:
         """See ``Task``."""

@@ -23,7 +23,7 @@ from kaiwo.errors import ConfigError
 from kaiwo.listing import glob_pattern
 from kaiwo.objects import Folder, Named
 from kaiwo.protocols import Placement
-from kaiwo.targets import At, Under, fault_of, resolve
+from kaiwo.targets import LONGEST_NAME, At, Under, fault_of, resolve
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
@@ -35,6 +35,10 @@ def require_inside(target_path: str) -> str:
         raise PydanticCustomError("target", "holds a NUL character")
     if ".." in target_path.split("/"):
         raise PydanticCustomError("target", "'..' would climb out of the download root")
+    if any(
+        len(segment.encode(errors="replace")) > LONGEST_NAME for segment in target_path.split("/")
+    ):
+        raise PydanticCustomError("target", f"a name in it is longer than {LONGEST_NAME} bytes")
     return target_path
 
 

@@ -63,9 +63,9 @@ class S3Task(ObjectStoreTask):
         endpoint = self.secret("endpoint_url")
         return redact.url(endpoint) if endpoint else "s3"
 
-    def url(self, container: str) -> str:
+    def url(self, container: str, key: str = "") -> str:
         """See ``Task``."""
-        return f"s3://{container}/"
+        return f"s3://{container}/{key}"
 
     def source(self, container: str, network: Network) -> Source:
         """See ``Task``."""

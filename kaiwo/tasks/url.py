@@ -61,9 +61,9 @@ class UrlTask(Task):
         """See ``Task``; the URL of each item names its service."""
         return "url"
 
-    def url(self, container: str) -> str:
-        """See ``Task``."""
-        return redact.url(container)
+    def url(self, container: str, key: str = "") -> str:
+        """See ``Task``; a query may be a signature."""
+        return redact.url(container + key)
 
     def wants(self, context: Context) -> Iterator[Want]:
         """See ``Task``."""

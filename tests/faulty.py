@@ -1,0 +1,480 @@
+"""Fakes at kaiwo's own seams: a source with a script of faults, executors, a sink, builders.
+
+    store = FaultyStore({"a": b"..."})
+    store.script("a", fails(TransientError("reset")), wrong)    the first two reads of "a"
+    store.script(("big", RANGE), short, times=2)                the first two reads of that range
+    store.script(STREAM, fails(...))                            the first stream of any object
+
+A step takes the right bytes and returns what the store sends instead, or raises. Where the script
+of a read is at its end, the right bytes come.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import hashlib
+import itertools
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kaiwo import schedule
+from kaiwo.errors import BugError, KaiwoError, NotFoundError, TransientError
+from kaiwo.events import Event, Planned, Progressed, Retried, Settled
+from kaiwo.journal import Memory
+from kaiwo.objects import Checksum, Item, Job, Outcome, Plan, RemoteObject, Report, Transfer
+from kaiwo.opened import forget
+from kaiwo.protocols import Buffer, Opener, Source
+from kaiwo.retry import RetryPolicy
+from kaiwo.schedule import RANGE, Rules
+
+T = TypeVar("T")
+EventT = TypeVar("EventT", bound=Event)
+Step = Callable[[bytes], Buffer]
+#: A read of an object, of one of its ranges (its start), or a stream of it (-1).
+Where = str | tuple[str, int]
+STREAM = -1
+MIB = 1 << 20
+#: How long a test waits for what has to happen before it fails.
+PATIENCE_S = 20.0
+
+_numbers = itertools.count()
+
+
+@cache
+def content(size: int, seed: int = 0) -> bytes:
+    """Random bytes, the same for the same size and seed."""
+    return random.Random(f"{seed}-{size}").randbytes(size)
+
+
+def fails(error: Exception) -> Step:
+    """The read ends with that error."""
+
+    def step(_: bytes) -> Buffer:
+        raise error
+
+    return step
+
+
+def short(data: bytes) -> Buffer:
+    """The last byte is missing."""
+    return data[:-1]
+
+
+def wrong(data: bytes) -> Buffer:
+    """One byte is another."""
+    return bytes([data[0] ^ 0xFF]) + data[1:]
+
+
+def waits(event: threading.Event) -> Step:
+    """The right bytes come when the event is set."""
+
+    def step(data: bytes) -> Buffer:
+        if not event.wait(PATIENCE_S):
+            raise TimeoutError("nobody set the event")
+        return data
+
+    return step
+
+
+class FaultyStore:
+    """A bucket in memory, its source, and the counts of what was asked of it."""
+
+    def __init__(self, objects: Mapping[str, bytes] | None = None) -> None:
+        self.objects = dict(objects or {})
+        self.stated: dict[str, RemoteObject] = {}
+        self.stats: list[str] = []
+        self.listings: list[str] = []
+        self.reads: list[tuple[str, int, int]] = []
+        self.streams: list[str] = []
+        self.opened = 0
+        self.closed = 0
+        self.most_at_once = 0
+        self.list_faults: list[Exception] = []
+        self.open_faults: list[Exception] = []
+        self.stat_faults: list[Exception] = []
+        self._scripts: dict[Where, Iterator[Step]] = {}
+        self._at_once = 0
+        self._lock = threading.Lock()
+
+    def script(self, where: Where, *steps: Step, times: int = 1) -> None:
+        """What the next reads there meet, one step each; ``times`` repeats all of the steps."""
+        self._scripts[where] = iter(steps * times)
+
+    def always(self, where: Where, step: Step) -> None:
+        """What every read there meets."""
+        self._scripts[where] = itertools.repeat(step)
+
+    def remote(self, key: str) -> RemoteObject:
+        """The object as the store states it: its etag and checksum are the md5 of its bytes."""
+        if key in self.stated:
+            return self.stated[key]
+        if key not in self.objects:
+            raise NotFoundError(f"faulty://{key}: not there")
+        digest = hashlib.md5(self.objects[key]).hexdigest()
+        return RemoteObject(key, len(self.objects[key]), digest, None, Checksum("md5", digest))
+
+    def list(self, prefix: str) -> Iterator[RemoteObject]:
+        """See ``protocols.Source``."""
+        self.listings.append(prefix)
+        self._raise_next(self.list_faults)
+        yield from (self.remote(key) for key in list(self.objects) if key.startswith(prefix))
+
+    def stat(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        with self._lock:
+            self.stats.append(key)
+        self._raise_next(self.stat_faults)
+        return self.remote(key)
+
+    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
+        """See ``protocols.Source``."""
+        with self._reading():
+            with self._lock:
+                self.reads.append((remote.key, start, end))
+            return self._through(self.objects[remote.key][start:end], (remote.key, start))
+
+    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        with self._reading():
+            with self._lock:
+                self.streams.append(remote.key)
+            data = self._through(self.objects[remote.key], (remote.key, STREAM))
+            for start in range(0, len(data), MIB):
+                yield data[start : start + MIB]
+
+    def classify(self, error: Exception) -> KaiwoError:
+        """See ``protocols.Source``."""
+        if isinstance(error, KaiwoError):
+            return error
+        if isinstance(error, ConnectionError | TimeoutError):
+            return TransientError(f"faulty: {type(error).__name__}")
+        return BugError(f"faulty: unforeseen {type(error).__name__}")
+
+    def close(self) -> None:
+        """See ``protocols.Source``."""
+        self.closed += 1
+
+    def open(self) -> FaultyStore:
+        """Itself, as an opener's ``open`` returns it."""
+        self.opened += 1
+        self._raise_next(self.open_faults)
+        return self
+
+    def reads_of(self, key: str) -> Counter[int]:
+        """How often each range of the object was asked for, by its start."""
+        return Counter(start for name, start, _ in self.reads if name == key)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+    def _through(self, data: bytes, where: tuple[str, int]) -> Buffer:
+        """The data after the step that is due, if one is."""
+        with self._lock:
+            key, start = where
+            keys: tuple[Where, ...] = (where,) if start == STREAM else (where, key)
+            steps = (next(self._scripts[each], None) for each in keys if each in self._scripts)
+            step = next((each for each in steps if each is not None), None)
+        return data if step is None else step(data)
+
+    def _raise_next(self, faults: builtins.list[Exception]) -> None:
+        with self._lock:
+            error = faults.pop(0) if faults else None
+        if error is not None:
+            raise error
+
+
+@dataclass(frozen=True)
+class FaultyOpener:
+    """Opens a ``FaultyStore``; two openers are never equal. For threads only."""
+
+    store: FaultyStore = field(compare=False, repr=False)
+    origin: str = "faulty://host"
+    number: int = field(default_factory=lambda: next(_numbers))
+
+    def open(self) -> Source:
+        """See ``protocols.Opener``."""
+        return self.store.open()
+
+    def url(self, key: str) -> str:
+        """See ``protocols.Opener``."""
+        return f"faulty://bucket/{key}"
+
+
+@dataclass(frozen=True)
+class PatternOpener:
+    """Plain data, for workers in other processes: objects whose bytes follow from their sizes.
+
+    Attributes:
+        sizes: key and size of each object.
+        once: a folder; the first read of each range fails, in whatever process, and leaves a file
+            there.
+    """
+
+    sizes: tuple[tuple[str, int], ...]
+    once: str | None = None
+    origin: str = "pattern://host"
+
+    def open(self) -> Source:
+        """See ``protocols.Opener``."""
+        store = FaultyStore({key: content(size) for key, size in self.sizes})
+        if self.once is not None:
+            for key, _ in self.sizes:
+                store.always(key, _FailsOnce(self.once))
+        return store
+
+    def url(self, key: str) -> str:
+        """See ``protocols.Opener``."""
+        return f"pattern://bucket/{key}"
+
+
+@dataclass(frozen=True)
+class _FailsOnce:
+    folder: str
+
+    def __call__(self, data: bytes) -> Buffer:
+        name = hashlib.sha256(data).hexdigest()
+        try:
+            os.close(os.open(os.path.join(self.folder, name), os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return data
+        raise TransientError("reset, the first time", None)
+
+
+class InlineExecutor(Executor):
+    """Runs each job at once, in the caller's thread, and remembers it.
+
+    Args:
+        inner: runs them instead, when it is given.
+    """
+
+    def __init__(self, inner: Executor | None = None) -> None:
+        self.jobs: list[Any] = []
+        self.futures: list[Future[Any]] = []
+        self.was_shut_down = False
+        self._inner = inner
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """See ``concurrent.futures.Executor``."""
+        self.jobs.extend(args[:1])
+        if self._inner is not None:
+            future = self._inner.submit(fn, *args, **kwargs)
+            self.futures.append(future)
+            return future
+        future = Future()
+        self.futures.append(future)
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
+        """See ``concurrent.futures.Executor``."""
+        self.was_shut_down = True
+
+    def of(self, kind: type[T]) -> list[T]:
+        """The jobs of that type, in their order."""
+        return [job for job in self.jobs if isinstance(job, kind)]
+
+
+@dataclass
+class RecordingSink:
+    """Keeps every event, and the thread that told it."""
+
+    events: list[Event] = field(default_factory=list)
+    threads: set[int] = field(default_factory=set)
+
+    def emit(self, event: Event) -> None:
+        """See ``protocols.Sink``."""
+        self.events.append(event)
+        self.threads.add(threading.get_ident())
+
+    def of(self, kind: type[EventT]) -> list[EventT]:
+        """The events of that type, in their order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def progressed(self) -> int:
+        """The sum of all progress."""
+        return sum(event.bytes for event in self.of(Progressed))
+
+
+class PromptPolicy(RetryPolicy):
+    """Decides as the real policy does, but never waits."""
+
+    def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:
+        """See ``RetryPolicy``."""
+        delay_s = super().delay_s(error, attempt, failing_for_s)
+        return None if delay_s is None else 0.0
+
+
+def transfer_of(
+    opener: Opener,
+    remote: RemoteObject,
+    root: Path | str,
+    index: int = 0,
+    *,
+    present: bool = False,
+    blob: str | None = None,
+) -> Transfer:
+    """The transfer of an object to its own name below a root."""
+    target = os.path.join(root, remote.key)
+    return Transfer(
+        index, "run", "task", opener, remote, target, str(root), blob=blob, present=present
+    )
+
+
+def plan_of(
+    opener: FaultyOpener,
+    root: Path,
+    *,
+    unchanged: Sequence[Transfer] = (),
+    missed: Sequence[Item] = (),
+) -> Plan:
+    """All objects of the store, largest first, to their own names below the root."""
+    remotes = sorted(map(opener.store.remote, opener.store.objects), key=lambda each: -each.size)
+    transfers = tuple(
+        transfer_of(opener, remote, root, index) for index, remote in enumerate(remotes)
+    )
+    return Plan(transfers, tuple(unchanged), tuple(missed))
+
+
+@dataclass
+class Ran:
+    """A run and what it left behind."""
+
+    report: Report
+    sink: RecordingSink
+    executor: Executor
+    root: Path
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What an inline executor was given."""
+        assert isinstance(self.executor, InlineExecutor)
+        return self.executor.jobs
+
+    def item(self, key: str) -> Item:
+        """The report's line for one object."""
+        (found,) = (item for item in self.report.items if item.target == str(self.root / key))
+        return found
+
+    def error(self, key: str) -> KaiwoError:
+        """Why that object failed."""
+        error = self.item(key).error
+        assert error is not None
+        return error
+
+    def settled(self) -> Counter[str]:
+        """How often each target was said to be settled."""
+        return Counter(event.item.target for event in self.sink.of(Settled))
+
+    @property
+    def retried(self) -> list[Retried]:
+        """The repeats that the sink was told of."""
+        return self.sink.of(Retried)
+
+    @property
+    def planned(self) -> Planned:
+        """What the sink was told at the beginning."""
+        (event,) = self.sink.of(Planned)
+        return event
+
+
+def carry_out(
+    plan: Plan,
+    root: Path,
+    executor: Executor | None = None,
+    *,
+    workers: int = 4,
+    policy: RetryPolicy | None = None,
+    verify: bool = True,
+    fail_fast: bool = False,
+    sink: RecordingSink | None = None,
+) -> Ran:
+    """Run a plan, by default at once in this thread and without waiting before repeats."""
+    executor = executor or InlineExecutor()
+    sink = sink or RecordingSink()
+    rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast)
+    memory = Memory()
+    openers = {transfer.opener for transfer in plan.transfers}
+    try:
+        report = schedule.run(plan, executor, rules, memory, sink)
+    finally:
+        memory.close()
+        for opener in openers:
+            forget(opener)
+    return Ran(report, sink, executor, root)
+
+
+def run_store(
+    store: FaultyStore, root: Path, executor: Executor | None = None, **rules: Any
+) -> Ran:
+    """Download everything that a store holds."""
+    return carry_out(plan_of(FaultyOpener(store), root), root, executor, **rules)
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Every file below a folder but kaiwo's memory, by its relative name."""
+    found = (path for path in root.rglob("*") if path.is_file())
+    named = {path.relative_to(root).as_posix(): path for path in found}
+    return {
+        name: path.read_bytes() for name, path in named.items() if ".kaiwo" not in name.split("/")
+    }
+
+
+def published(transfer: Transfer, mtime_ns: int, *, verified: bool = True) -> Outcome:
+    """The outcome of an object that is in place."""
+    return Outcome(
+        transfer,
+        bytes=transfer.object.size,
+        published=True,
+        mtime_ns=mtime_ns,
+        checksum=transfer.object.checksum,
+        verified=verified,
+    )
+
+
+def put(transfer: Transfer, data: bytes) -> Outcome:
+    """Write the target as a run would have done, and return the outcome that it had."""
+    path = Path(transfer.target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return published(transfer, path.stat().st_mtime_ns)
+
+
+def wait_until(condition: Callable[[], bool], reason: str) -> None:
+    """Return when it is true; the test fails when it does not become true."""
+    deadline = time.monotonic() + PATIENCE_S
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, reason
+        pause.wait(0.01)
+
+
+def ranges_of(size: int) -> list[tuple[int, int]]:
+    """The ranges that a large object is read in."""
+    return [(start, min(start + RANGE, size)) for start in range(0, size, RANGE)]
+
+
+def keys(count: int) -> Iterable[str]:
+    """So many names of objects, in a few folders."""
+    return (f"folder{number % 7}/file{number:05}" for number in range(count))

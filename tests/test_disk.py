@@ -1,0 +1,343 @@
+"""Files: ranges in any order, publication by rename, and what the file system refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kaiwo import disk
+from kaiwo.errors import DiskError
+from kaiwo.objects import RemoteObject, Transfer
+from tests.faulty import MIB, PatternOpener, content, ranges_of, transfer_of
+
+OPENER = PatternOpener(())
+
+
+def transfer(root: Path, key: str = "deep/er/a.bin") -> Transfer:
+    return transfer_of(OPENER, RemoteObject(key, 3), root)
+
+
+def mode(path: str | Path) -> int:
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], None]]:
+    before = os.umask(0o022)
+
+    def set_to(mask: int) -> None:
+        os.umask(mask)
+
+    yield set_to
+    os.umask(before)
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def test_ranges_may_be_written_in_any_order(tmp_path: Path) -> None:
+    data, path = content(17 * MIB + 5), str(tmp_path / "part")
+    ranges = ranges_of(len(data))
+    random.Random(3).shuffle(ranges)
+    assert ranges != sorted(ranges)
+    for start, end in ranges:
+        disk.write_range(path, memoryview(data)[start:end], start)
+    assert Path(path).read_bytes() == data
+
+
+def test_a_range_leaves_the_rest_of_the_file_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "part")
+    disk.write_range(path, b"0123456789", 0)
+    disk.write_range(path, bytearray(b"ab"), 4)
+    disk.write_range(path, b"", 7)
+    assert Path(path).read_bytes() == b"0123ab6789"
+
+
+def test_folders_are_made_when_the_first_byte_comes(tmp_path: Path) -> None:
+    disk.write_range(str(tmp_path / "a/b/part"), b"x", 0)
+    assert disk.write_stream(str(tmp_path / "c/d/part"), [b"x"]) == 1
+    assert (tmp_path / "a/b/part").read_bytes() == (tmp_path / "c/d/part").read_bytes() == b"x"
+
+
+def test_a_stream_replaces_what_an_earlier_one_left(tmp_path: Path) -> None:
+    path = str(tmp_path / "part")
+    assert disk.write_stream(path, [b"a longer", b" beginning"]) == 18
+    assert disk.write_stream(path, [b"new", memoryview(b""), bytearray(b"er")]) == 5
+    assert Path(path).read_bytes() == b"newer"
+    assert disk.write_stream(path, []) == 0
+    assert Path(path).read_bytes() == b""
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("by peer"), ZeroDivisionError()])
+def test_errors_of_the_stream_itself_pass_through(tmp_path: Path, error: Exception) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"some"
+        raise error
+
+    open_files = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(type(error)):
+        disk.write_stream(str(tmp_path / "part"), chunks())
+    assert len(os.listdir("/proc/self/fd")) == open_files
+
+
+def test_a_link_at_a_temporary_name_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "part").symlink_to(tmp_path / "victim")
+    with pytest.raises(DiskError):
+        disk.write_range(str(tmp_path / "part"), b"x", 0)
+    with pytest.raises(DiskError):
+        disk.write_stream(str(tmp_path / "part"), [b"x"])
+    assert not (tmp_path / "victim").exists()
+
+
+# --- publishing -------------------------------------------------------------------------------
+
+
+def test_publishing_renames_and_tells_the_modification_time(tmp_path: Path) -> None:
+    each = transfer(tmp_path)
+    disk.write_range(each.temporary, b"new", 0)
+    inode = os.stat(each.temporary).st_ino
+    mtime_ns = disk.publish(each)
+    status = os.stat(each.target)
+    assert (status.st_ino, status.st_mtime_ns) == (inode, mtime_ns)
+    assert os.listdir(os.path.dirname(each.target)) == ["a.bin"]
+
+
+def test_publishing_replaces_a_file_whole_and_spares_who_reads_it(tmp_path: Path) -> None:
+    each = transfer(tmp_path)
+    disk.write_range(each.temporary, b"new", 0)
+    Path(each.target).write_bytes(b"what was there")
+    with Path(each.target).open("rb") as reader:
+        disk.publish(each)
+        assert reader.read() == b"what was there"
+    assert Path(each.target).read_bytes() == b"new"
+
+
+def test_publishing_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    each = transfer(tmp_path, "a")
+    (tmp_path / "elsewhere").write_bytes(b"another's")
+    (tmp_path / "a").symlink_to("elsewhere")
+    disk.write_range(each.temporary, b"new", 0)
+    disk.publish(each)
+    assert (tmp_path / "elsewhere").read_bytes() == b"another's"
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert not (tmp_path / "a").is_symlink()
+
+
+def test_a_blob_holds_the_bytes_and_the_target_is_a_relative_link(tmp_path: Path) -> None:
+    blob = str(tmp_path / "blobs" / "123")
+    each = replace(transfer(tmp_path, "snapshots/c0/deep/a.bin"), blob=blob)
+    disk.write_range(each.temporary, b"new", 0)
+    assert os.path.dirname(each.temporary) == str(tmp_path / "blobs")
+    disk.publish(each)
+    assert os.readlink(each.target) == "../../../blobs/123"
+    assert Path(each.target).read_bytes() == Path(blob).read_bytes() == b"new"
+    moved = tmp_path.with_name(f"{tmp_path.name}-moved")
+    tmp_path.rename(moved)
+    assert (moved / "snapshots/c0/deep/a.bin").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("before", ["file", "link", "dangling"])
+def test_a_link_replaces_what_is_there(tmp_path: Path, before: str) -> None:
+    (tmp_path / "blob").write_bytes(b"new")
+    (tmp_path / "other").write_bytes(b"other")
+    target = tmp_path / "target"
+    if before == "file":
+        target.write_bytes(b"old")
+    else:
+        target.symlink_to("other" if before == "link" else "nowhere")
+    disk.link(str(tmp_path / "blob"), str(target))
+    assert os.readlink(target) == "blob"
+    assert (tmp_path / "other").read_bytes() == b"other"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "other", "target"]
+
+
+def test_a_link_that_cannot_be_put_there_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_bytes(b"new")
+    (tmp_path / "target").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        disk.link(str(tmp_path / "blob"), str(tmp_path / "target"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "target"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077, 0o002])
+def test_modes_follow_the_umask(tmp_path: Path, umask: Callable[[int], None], mask: int) -> None:
+    umask(mask)
+    for number, write in enumerate((_by_range, _by_stream)):
+        each = transfer(tmp_path / str(number))
+        write(each)
+        disk.publish(each)
+        assert mode(each.target) == 0o666 & ~mask
+        assert mode(os.path.dirname(each.target)) == 0o777 & ~mask
+
+
+def _by_range(each: Transfer) -> None:
+    disk.write_range(each.temporary, b"new", 0)
+
+
+def _by_stream(each: Transfer) -> None:
+    disk.write_stream(each.temporary, [b"new"])
+
+
+# --- looking ----------------------------------------------------------------------------------
+
+
+def test_only_a_regular_file_is_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"123")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    found = {name: disk.regular_file(str(tmp_path / name)) for name in os.listdir(tmp_path)}
+    assert {name for name, status in found.items() if status} == {"file", "link"}
+    assert disk.regular_file(str(tmp_path / "file" / "below")) is None
+    assert disk.regular_file(str(tmp_path / "nothing")) is None
+
+
+def test_discarding_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "part"
+    path.write_bytes(b"x")
+    disk.discard(str(path))
+    disk.discard(str(path))
+    assert not path.exists()
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+def refused(number: int, path: str | Path, action: Callable[[], object]) -> str:
+    """The message of the disk error that the action has to end with."""
+    with pytest.raises(DiskError) as caught:
+        action()
+    message = caught.value.message
+    assert message.startswith(f"cannot write {path}: {os.strerror(number)}")
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.__cause__.errno == number
+    return message
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=10", "none", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount here")
+    if done.returncode:
+        pytest.skip(f"no file system may be mounted: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_says_so_and_what_to_do(tiny: Path) -> None:
+    path = str(tiny / "part")
+    for write in (
+        lambda: disk.write_range(path, bytes(100_000), 0),
+        lambda: disk.write_stream(path, [bytes(10_000)] * 10),
+    ):
+        assert "free some space" in refused(errno.ENOSPC, path, write)
+        disk.discard(path)
+
+
+def test_a_disk_without_inodes_says_so(tiny: Path) -> None:
+    paths = [str(tiny / f"part{number}") for number in range(10)]
+    for path in paths[:9]:
+        disk.write_stream(path, [])
+    refused(errno.ENOSPC, paths[9], lambda: disk.write_stream(paths[9], []))
+
+
+def test_a_read_only_disk_says_so_and_what_to_do(tiny: Path) -> None:
+    each = transfer(tiny, "a")
+    disk.write_range(each.temporary, b"new", 0)
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny)], check=True)
+    path = str(tiny / "part")
+    assert "writable" in refused(errno.EROFS, path, lambda: disk.write_range(path, b"x", 0))
+    assert "writable" in refused(errno.EROFS, each.target, lambda: disk.publish(each))
+
+
+_TOO_LARGE = """
+import resource, sys
+from kaiwo import disk
+from kaiwo.errors import DiskError
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for write in (
+    lambda path: disk.write_range(path, bytes(2000), 0),
+    lambda path: disk.write_stream(path, [bytes(600)] * 3),
+):
+    try:
+        write(sys.argv[1])
+    except DiskError as error:
+        print(error.exit_code, error.message)
+"""
+
+
+def test_a_file_that_grows_too_large_is_a_disk_error(tmp_path: Path) -> None:
+    path = str(tmp_path / "part")
+    command = [sys.executable, "-c", _TOO_LARGE, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"6 cannot write {path}: {os.strerror(errno.EFBIG)}\n" * 2
+    assert os.path.getsize(path) == 1_000
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_of_another_says_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    path = str(folder / "part")
+    assert "right" in refused(errno.EACCES, path, lambda: disk.write_range(path, b"x", 0))
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    path = str(tmp_path / "file" / "part")
+    message = refused(errno.ENOTDIR, path, lambda: disk.write_range(path, b"x", 0))
+    assert "a file is where a folder is needed" in message
+
+
+def test_a_file_where_a_folder_has_to_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    path = str(tmp_path / "file" / "deep" / "part")
+    message = refused(errno.ENOTDIR, path, lambda: disk.write_stream(path, [b"x"]))
+    assert "a file is where a folder is needed" in message
+
+
+def test_a_link_to_nowhere_where_a_folder_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere/at/all")
+    path = str(tmp_path / "link" / "part")
+    with pytest.raises(DiskError):
+        disk.write_range(path, b"x", 0)
+
+
+def test_a_folder_where_the_file_should_go(tmp_path: Path) -> None:
+    each = transfer(tmp_path, "a")
+    (tmp_path / "a").mkdir()
+    disk.write_range(each.temporary, b"new", 0)
+    message = refused(errno.EISDIR, each.target, lambda: disk.publish(each))
+    assert "a folder is where the file should go" in message
+    assert Path(each.temporary).read_bytes() == b"new"
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    path = str(tmp_path / ("x" * 300))
+    message = refused(errno.ENAMETOOLONG, path, lambda: disk.write_range(path, b"x", 0))
+    assert "shorter" in message
+
+
+def test_publishing_what_is_not_there_is_a_disk_error(tmp_path: Path) -> None:
+    each = transfer(tmp_path, "a")
+    refused(errno.ENOENT, each.target, lambda: disk.publish(each))
+
+
+def test_an_error_without_a_number_still_has_a_reason() -> None:
+    assert disk.disk_error(OSError("odd"), "/a").message == "cannot write /a: OSError"

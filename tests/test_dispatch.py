@@ -1,0 +1,280 @@
+"""Jobs on an executor: how many at once, in which order, and what becomes of failures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import pytest
+
+from kaiwo.dispatch import Dispatcher
+from tests.faulty import PATIENCE_S, InlineExecutor, wait_until
+
+T = TypeVar("T")
+
+
+def same(job: int) -> int:
+    return job
+
+
+def inline(
+    work: Callable[[int], int] = same, window: int = 1
+) -> tuple[Dispatcher[int, int], InlineExecutor]:
+    executor = InlineExecutor()
+    return Dispatcher(executor, window, work), executor
+
+
+class HeldExecutor(InlineExecutor):
+    """Finishes nothing until it is told to."""
+
+    def submit(self, _: Callable[..., T], /, *args: Any, **__: Any) -> Future[T]:
+        future: Future[T] = Future()
+        self.jobs.append(args[0])
+        self.futures.append(future)
+        return future
+
+
+def test_every_result_is_handed_over_with_its_job() -> None:
+    dispatcher, _ = inline(lambda job: job * 10, window=3)
+    dispatcher.feed(range(10))
+    handled: list[tuple[int, int]] = []
+    dispatcher.run(lambda job, result: handled.append((job, result)))
+    assert sorted(handled) == [(job, job * 10) for job in range(10)]
+
+
+def test_nothing_to_do_ends_at_once() -> None:
+    dispatcher, executor = inline()
+    dispatcher.feed([])
+    dispatcher.run(lambda *_: pytest.fail("there was no job"))
+    assert executor.jobs == []
+
+
+def test_the_window_is_filled_and_never_exceeded() -> None:
+    window, at_once, most = 3, 0, 0
+    lock, together = threading.Lock(), threading.Barrier(window)
+
+    def work(job: int) -> int:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        together.wait(PATIENCE_S)
+        with lock:
+            at_once -= 1
+        return job
+
+    with ThreadPoolExecutor(16) as pool:
+        dispatcher = Dispatcher(pool, window, work)
+        dispatcher.feed(range(window * 10))
+        dispatcher.run(lambda *_: None)
+    assert most == window
+
+
+def test_feeds_are_taken_in_their_order() -> None:
+    dispatcher, executor = inline()
+    dispatcher.feed([1, 2])
+    dispatcher.feed([])
+    dispatcher.feed(iter([3, 4]))
+    dispatcher.run(lambda *_: None)
+    assert executor.jobs == [1, 2, 3, 4]
+
+
+def test_what_is_fed_while_running_comes_last() -> None:
+    dispatcher, executor = inline()
+    dispatcher.feed([1, 2, 3])
+
+    def handle(job: int, _: int) -> None:
+        if job == 1:
+            dispatcher.feed([9])
+
+    dispatcher.run(handle)
+    assert executor.jobs == [1, 2, 3, 9]
+
+
+def test_feeds_are_read_only_when_there_is_room() -> None:
+    taken: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for job in range(100):
+            taken.append(job)
+            yield job
+
+    dispatcher, _ = inline(window=2)
+    dispatcher.feed(jobs())
+    assert taken == []
+    lead: list[int] = []
+    dispatcher.run(lambda job, _: lead.append(len(taken) - job))
+    assert len(lead) == 100
+    assert max(lead) <= 2
+
+
+def test_a_repeat_that_is_due_comes_before_what_is_fed() -> None:
+    dispatcher, executor = inline()
+    dispatcher.feed([1, 2, 3])
+
+    def handle(job: int, _: int) -> None:
+        if job == 1:
+            dispatcher.repeat(7, 0)
+
+    dispatcher.run(handle)
+    assert executor.jobs == [1, 7, 2, 3]
+
+
+def test_a_repeat_that_is_not_due_does_not_hold_up_the_others() -> None:
+    dispatcher, executor = inline()
+    dispatcher.repeat(7, 0.05)
+    dispatcher.feed([1, 2, 3])
+    dispatcher.run(lambda *_: None)
+    assert executor.jobs == [1, 2, 3, 7]
+
+
+def test_repeats_run_by_their_due_time_and_not_earlier() -> None:
+    began: dict[int, float] = {}
+
+    def work(job: int) -> int:
+        began[job] = time.monotonic()
+        return job
+
+    dispatcher, executor = inline(work, window=4)
+    start = time.monotonic()
+    dispatcher.repeat(3, 0.12)
+    dispatcher.repeat(1, 0.02)
+    dispatcher.repeat(2, 0.07)
+    dispatcher.run(lambda *_: None)
+    assert executor.jobs == [1, 2, 3]
+    assert all(began[job] - start >= due for job, due in ((1, 0.02), (2, 0.07), (3, 0.12)))
+
+
+def test_repeats_that_are_due_together_keep_their_order() -> None:
+    dispatcher, executor = inline()
+    for job in (5, 3, 4):
+        dispatcher.repeat(job, 0)
+    dispatcher.run(lambda *_: None)
+    assert executor.jobs == [5, 3, 4]
+
+
+def test_a_repeat_is_run_on_time_while_another_job_is_busy() -> None:
+    repeated = threading.Event()
+
+    def work(job: int) -> int:
+        if job == 0:
+            assert repeated.wait(PATIENCE_S)
+        else:
+            repeated.set()
+        return job
+
+    with ThreadPoolExecutor(2) as pool:
+        dispatcher = Dispatcher(pool, 2, work)
+        dispatcher.feed([0])
+        dispatcher.repeat(1, 0.01)
+        order: list[int] = []
+        dispatcher.run(lambda job, _: order.append(job))
+    assert sorted(order) == [0, 1]
+
+
+def test_abandon_forgets_feeds_and_repeats() -> None:
+    dispatcher, executor = inline()
+    dispatcher.feed(range(10))
+    dispatcher.repeat(99, 3_600)
+
+    def handle(job: int, _: int) -> None:
+        if job == 2:
+            dispatcher.abandon()
+
+    dispatcher.run(handle)
+    assert executor.jobs == [0, 1, 2]
+
+
+def test_after_abandon_what_is_running_still_comes_back_and_what_waits_does_not() -> None:
+    executor = HeldExecutor()
+    dispatcher = Dispatcher(executor, 3, same)
+    dispatcher.feed(range(10))
+    handled: list[int] = []
+
+    def handle(job: int, _: int) -> None:
+        handled.append(job)
+        if job == 0:
+            dispatcher.abandon()
+            executor.futures[1].set_result(1)
+
+    def finish_the_first() -> None:
+        wait_until(lambda: len(executor.futures) == 3, "the window is not filled")
+        assert executor.futures[1].set_running_or_notify_cancel()
+        executor.futures[0].set_result(0)
+
+    other = threading.Thread(target=finish_the_first)
+    other.start()
+    dispatcher.run(handle)
+    other.join()
+    assert handled == [0, 1]
+    assert executor.jobs == [0, 1, 2]
+    assert executor.futures[2].cancelled()
+
+
+def test_an_exception_of_the_work_passes_through() -> None:
+    def work(job: int) -> int:
+        raise ZeroDivisionError(job)
+
+    dispatcher, _ = inline(work)
+    dispatcher.feed([1])
+    with pytest.raises(ZeroDivisionError):
+        dispatcher.run(lambda *_: None)
+
+
+def test_an_exception_of_the_handler_passes_through() -> None:
+    def handle(job: int, _: int) -> None:
+        raise ZeroDivisionError(job)
+
+    dispatcher, _ = inline()
+    dispatcher.feed([1])
+    with pytest.raises(ZeroDivisionError):
+        dispatcher.run(handle)
+
+
+def test_an_exception_of_a_feed_passes_through() -> None:
+    dispatcher, _ = inline()
+    dispatcher.feed(1 // (2 - job) for job in range(5))
+    with pytest.raises(ZeroDivisionError):
+        dispatcher.run(lambda *_: None)
+
+
+def test_idle_is_called_while_nothing_comes_back() -> None:
+    called = threading.Event()
+
+    def work(job: int) -> int:
+        assert called.wait(PATIENCE_S)
+        return job
+
+    with ThreadPoolExecutor(1) as pool:
+        dispatcher = Dispatcher(pool, 1, work, idle=called.set)
+        dispatcher.feed([1])
+        dispatcher.run(lambda *_: None)
+    assert called.is_set()
+
+
+def test_idle_is_called_while_a_repeat_is_waited_for() -> None:
+    executor = InlineExecutor()
+    ticks: list[int] = []
+    dispatcher = Dispatcher(executor, 1, same, idle=lambda: ticks.append(len(executor.jobs)))
+    dispatcher.repeat(1, 0.7)
+    dispatcher.run(lambda *_: None)
+    assert ticks[:1] == [0]
+
+
+def test_results_are_handled_in_the_thread_that_runs() -> None:
+    threads: set[int] = set()
+    with ThreadPoolExecutor(4) as pool:
+        dispatcher = Dispatcher(pool, 4, same)
+        dispatcher.feed(range(50))
+        dispatcher.run(lambda *_: threads.add(threading.get_ident()))
+    assert threads == {threading.get_ident()}
+
+
+def test_the_executor_is_not_shut_down() -> None:
+    dispatcher, executor = inline()
+    dispatcher.feed([1])
+    dispatcher.run(lambda *_: None)
+    assert not executor.was_shut_down

@@ -1,0 +1,145 @@
+"""The tree of errors."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from kaiwo import errors
+from kaiwo.errors import (
+    EXIT_CODE_ORDER,
+    BugError,
+    KaiwoError,
+    StoppedError,
+    TransientError,
+    exit_code_of,
+    first_exit_code,
+)
+
+MESSAGE = "reading s3://bucket/ñ/日本: what failed, and what to do"
+
+
+def kinds(base: type[KaiwoError] = KaiwoError) -> Iterator[type[KaiwoError]]:
+    yield base
+    for kind in base.__subclasses__():
+        if kind.__module__ == "kaiwo.errors":
+            yield from kinds(kind)
+
+
+KINDS = list(kinds())
+
+
+def made(kind: type[KaiwoError], message: str = MESSAGE) -> KaiwoError:
+    if issubclass(kind, StoppedError):
+        return kind(message, 15)
+    if issubclass(kind, TransientError):
+        return kind(message, 2.5)
+    return kind(message)
+
+
+def boom(kind: type[KaiwoError]) -> None:
+    raise made(kind) from ValueError("the cause")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_survives_pickling(kind: type[KaiwoError], protocol: int) -> None:
+    error = made(kind)
+    again = pickle.loads(pickle.dumps(error, protocol))
+    assert type(again) is kind
+    assert again.args == error.args
+    assert again.message == str(again) == MESSAGE
+    assert vars(again) == vars(error)
+    assert (again.exit_code, again.kind, again.retryable) == (
+        error.exit_code,
+        error.kind,
+        error.retryable,
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_can_be_copied(kind: type[KaiwoError]) -> None:
+    error = made(kind)
+    assert copy.copy(error).args == copy.deepcopy(error).args == error.args
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_can_be_told_again_with_more_words(kind: type[KaiwoError]) -> None:
+    # As the plan does, to say whose listing failed.
+    error = made(kind)
+    longer = type(error)(f"there: {error.message}", *error.args[1:])
+    assert longer.message == f"there: {MESSAGE}"
+    assert vars(longer) == vars(error)
+
+
+def test_errors_come_back_from_worker_processes() -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        future = pool.submit(boom, TransientError)
+        error = future.exception(timeout=60)
+    assert isinstance(error, TransientError)
+    assert (error.message, error.retry_after_s) == (MESSAGE, 2.5)
+
+
+def test_the_exit_codes_are_those_of_the_contract() -> None:
+    codes = {kind.__name__: exit_code_of(made(kind)) for kind in KINDS}
+    assert (
+        codes.items()
+        >= {
+            "BugError": 1,
+            "ConfigError": 2,
+            "UnsafeNameError": 2,
+            "CredentialsError": 3,
+            "NotFoundError": 4,
+            "ServiceError": 5,
+            "CertificateError": 5,
+            "TransientError": 5,
+            "UnreachableError": 5,
+            "RangeIgnoredError": 5,
+            "DiskError": 6,
+            "IntegrityError": 7,
+            "ChangedError": 7,
+            "StoppedError": 143,
+        }.items()
+    )
+
+
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
+def test_a_signal_is_128_and_its_number(number: int, code: int) -> None:
+    assert exit_code_of(StoppedError("stopped", number)) == code
+
+
+def test_only_transient_errors_are_retried() -> None:
+    assert {kind for kind in KINDS if kind.retryable} == {
+        kind for kind in KINDS if issubclass(kind, TransientError)
+    }
+
+
+def test_every_kind_has_a_name_for_reports() -> None:
+    assert all(kind.kind != "error" for kind in KINDS if kind is not KaiwoError)
+
+
+def test_several_kinds_in_one_run_the_first_of_3_4_6_7_8_5_counts() -> None:
+    order = (3, 4, 6, 7, 8, 5)
+    assert order == EXIT_CODE_ORDER
+    for count in range(1, len(order) + 1):
+        for codes in itertools.permutations(order, count):
+            assert first_exit_code(codes) == min(codes, key=order.index)
+
+
+def test_a_defect_beside_a_failure_does_not_hide_it() -> None:
+    assert first_exit_code([1, 5]) == 5
+    assert first_exit_code([1]) == BugError.exit_code
+
+
+def test_no_failure_is_0() -> None:
+    assert first_exit_code([]) == 0
+
+
+def test_an_error_without_words_still_says_its_kind() -> None:
+    assert str(errors.NotFoundError()) == "not found"

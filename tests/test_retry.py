@@ -1,0 +1,118 @@
+"""When a failed request is repeated."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from kaiwo.errors import (
+    BugError,
+    CertificateError,
+    ChangedError,
+    ConfigError,
+    CredentialsError,
+    DiskError,
+    IntegrityError,
+    KaiwoError,
+    NotFoundError,
+    RangeIgnoredError,
+    ServiceError,
+    TransientError,
+    UnreachableError,
+)
+from kaiwo.retry import LONGEST_DELAY_S, LONGEST_DELAY_WHILE_UNREACHABLE_S, RetryPolicy
+
+PERMANENT = (
+    BugError,
+    CertificateError,
+    ChangedError,
+    ConfigError,
+    CredentialsError,
+    DiskError,
+    IntegrityError,
+    KaiwoError,
+    NotFoundError,
+    ServiceError,
+)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    random.seed(1)
+
+
+@pytest.mark.parametrize("kind", PERMANENT)
+def test_permanent_errors_are_never_repeated(kind: type[KaiwoError]) -> None:
+    assert RetryPolicy().delay_s(kind("no"), 0, 0) is None
+
+
+@pytest.mark.parametrize("kind", [TransientError, UnreachableError, RangeIgnoredError])
+def test_transient_errors_are_repeated_as_often_as_the_policy_says(
+    kind: type[TransientError],
+) -> None:
+    policy = RetryPolicy(retries=3, startup_wait_s=0)
+    delays = [policy.delay_s(kind("no"), attempt, 1.0) for attempt in range(5)]
+    assert [delay is not None for delay in delays] == [True, True, True, False, False]
+
+
+def test_no_retries_mean_one_attempt() -> None:
+    assert RetryPolicy(retries=0).delay_s(TransientError("no"), 0, 0) is None
+
+
+def test_delays_double_with_jitter_up_to_a_limit() -> None:
+    policy = RetryPolicy(retries=1_000)
+    for attempt in range(1_000):
+        longest = min(LONGEST_DELAY_S, 0.25 * 2.0**attempt)
+        delay = policy.delay_s(TransientError("no"), attempt, 0)
+        assert delay is not None
+        assert longest / 2 <= delay <= longest
+
+
+def test_two_pods_do_not_return_together() -> None:
+    policy = RetryPolicy()
+    assert len({policy.delay_s(TransientError("no"), 3, 0) for _ in range(50)}) > 40
+
+
+def test_a_delay_is_never_shorter_than_the_service_asks_for() -> None:
+    policy = RetryPolicy()
+    assert policy.delay_s(TransientError("busy", 7.5), 0, 0) == 7.5
+    assert policy.delay_s(TransientError("busy", 120), 4, 0) == 120
+    later = policy.delay_s(TransientError("busy", 0), 4, 0)
+    assert later is not None
+    assert later >= 2
+
+
+def test_the_wish_of_a_service_does_not_add_attempts() -> None:
+    assert RetryPolicy(retries=2).delay_s(TransientError("busy", 1), 2, 0) is None
+
+
+def test_a_service_that_is_not_up_is_asked_until_the_wait_is_over() -> None:
+    policy = RetryPolicy(retries=0, startup_wait_s=30)
+    error = UnreachableError("refused")
+    assert policy.delay_s(error, 40, 29.9) is not None
+    assert policy.delay_s(error, 40, 30) is None
+    assert policy.delay_s(TransientError("reset"), 0, 1) is None
+
+
+def test_a_service_that_is_not_up_is_asked_often() -> None:
+    policy = RetryPolicy(startup_wait_s=3_600)
+    for attempt in range(100):
+        delay = policy.delay_s(UnreachableError("refused"), attempt, 10)
+        assert delay is not None
+        assert delay <= LONGEST_DELAY_WHILE_UNREACHABLE_S
+
+
+def test_the_last_look_is_when_the_wait_is_over() -> None:
+    policy = RetryPolicy(retries=0, startup_wait_s=30)
+    clock, attempt = 0.0, 0
+    while (delay := policy.delay_s(UnreachableError("refused"), attempt, clock)) is not None:
+        clock, attempt = clock + delay, attempt + 1
+    assert 30 <= clock < 30.1
+    assert attempt < 60
+
+
+def test_a_service_that_never_comes_up_still_has_its_retries() -> None:
+    policy = RetryPolicy(retries=5, startup_wait_s=0)
+    delays = [policy.delay_s(UnreachableError("refused"), attempt, 99) for attempt in range(6)]
+    assert [delay is None for delay in delays] == [False] * 5 + [True]

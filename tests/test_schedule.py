@@ -1,0 +1,830 @@
+"""From a plan to a report: what is asked of the source, what is repeated, what is in place."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from kaiwo.errors import (
+    BugError,
+    CertificateError,
+    ChangedError,
+    ConfigError,
+    CredentialsError,
+    DiskError,
+    IntegrityError,
+    KaiwoError,
+    NotFoundError,
+    RangeIgnoredError,
+    ServiceError,
+    TransientError,
+)
+from kaiwo.events import Planned, Settled
+from kaiwo.journal import Memory
+from kaiwo.objects import (
+    Batch,
+    Checksum,
+    Compare,
+    Finish,
+    Item,
+    Plan,
+    Range,
+    RemoteObject,
+    Whole,
+)
+from kaiwo.protocols import Buffer
+from kaiwo.retry import RetryPolicy
+from kaiwo.schedule import BATCH_BYTES, BATCH_OBJECTS, RANGE
+from tests.faulty import (
+    MIB,
+    PATIENCE_S,
+    STREAM,
+    FaultyOpener,
+    FaultyStore,
+    InlineExecutor,
+    PatternOpener,
+    PromptPolicy,
+    RecordingSink,
+    Step,
+    carry_out,
+    content,
+    fails,
+    files,
+    keys,
+    plan_of,
+    put,
+    ranges_of,
+    run_store,
+    short,
+    transfer_of,
+    waits,
+    wrong,
+)
+
+LARGE = 17 * MIB
+PERMANENT = [
+    BugError,
+    CertificateError,
+    ChangedError,
+    ConfigError,
+    CredentialsError,
+    DiskError,
+    NotFoundError,
+    ServiceError,
+]
+
+
+def large(**others: bytes) -> FaultyStore:
+    """A store with one object of three ranges, and others."""
+    return FaultyStore({"big": content(LARGE), **others})
+
+
+# --- jobs -------------------------------------------------------------------------------------
+
+
+def test_small_objects_travel_in_batches_of_64(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    store = FaultyStore(dict.fromkeys(keys(150), b"0123456789"))
+    run_store(store, tmp_path, executor)
+    assert [len(job.transfers) for job in executor.of(Batch)] == [64, 64, 22]
+    assert BATCH_OBJECTS == 64
+    assert files(tmp_path) == store.objects
+
+
+def test_a_batch_holds_at_most_a_mebibyte(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    run_store(FaultyStore({f"f{n}": content(300 << 10, n) for n in range(10)}), tmp_path, executor)
+    assert [len(job.transfers) for job in executor.of(Batch)] == [3, 3, 3, 1]
+
+
+def test_a_batch_may_hold_exactly_a_mebibyte(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    store = FaultyStore({f"f{number}": content(BATCH_BYTES // 4, number) for number in range(8)})
+    run_store(store, tmp_path, executor)
+    assert [len(job.transfers) for job in executor.of(Batch)] == [4, 4]
+
+
+def test_medium_objects_travel_alone_in_one_request(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    sizes = (MIB + 1, 3 * MIB, RANGE)
+    store = FaultyStore({f"f{size}": content(size) for size in sizes})
+    run_store(store, tmp_path, executor)
+    assert [len(job.transfers) for job in executor.of(Batch)] == [1, 1, 1]
+    assert sorted(store.reads) == sorted((f"f{size}", 0, size) for size in sizes)
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("size", [RANGE + 1, 2 * RANGE, LARGE])
+def test_large_objects_are_read_in_ranges_of_8_mebibytes(tmp_path: Path, size: int) -> None:
+    executor = InlineExecutor()
+    store = FaultyStore({"big": content(size)})
+    run = run_store(store, tmp_path, executor)
+    assert RANGE == 8 * MIB
+    assert store.reads == [("big", start, end) for start, end in ranges_of(size)]
+    assert len(executor.of(Finish)) == 1
+    assert files(tmp_path) == store.objects
+    assert run.item("big").attempts == 1
+
+
+def test_jobs_are_made_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    store = large(medium=content(2 * MIB), small=b"s", other=content(9 * MIB))
+    run_store(store, tmp_path, executor, workers=1)
+    assert [key for key, _, _ in store.reads] == ["big"] * 3 + ["other"] * 2 + ["medium", "small"]
+
+
+def test_ranges_are_made_only_when_there_is_room(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    store = large()
+    store.script("big", fails(NotFoundError("gone")))
+    run_store(store, tmp_path, executor, workers=1)
+    assert len(executor.of(Range)) == 1
+
+
+def test_empty_objects_become_empty_files(tmp_path: Path) -> None:
+    run = run_store(FaultyStore({"empty": b"", "folder/empty": b""}), tmp_path)
+    assert run.report.ok
+    assert files(tmp_path) == {"empty": b"", "folder/empty": b""}
+
+
+def test_an_empty_plan_is_a_success(tmp_path: Path) -> None:
+    run = carry_out(Plan(), tmp_path)
+    assert (run.report.ok, run.report.items, run.sink.events) == (True, (), [Planned(0, 0, 0)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_never_more_reads_at_once_than_workers(tmp_path: Path, workers: int) -> None:
+    store = large(**{f"f{number}": content(2 * MIB, number) for number in range(workers * 4 - 3)})
+    together = threading.Barrier(workers)
+
+    def meet(data: bytes) -> Buffer:
+        together.wait(PATIENCE_S)
+        return data
+
+    for key in store.objects:
+        store.always(key, meet)
+    with ThreadPoolExecutor(16) as pool:
+        run = run_store(store, tmp_path, pool, workers=workers)
+    assert run.report.ok
+    assert store.most_at_once == workers
+
+
+# --- repeats ----------------------------------------------------------------------------------
+
+
+def test_only_the_range_that_failed_is_repeated(tmp_path: Path) -> None:
+    store = large()
+    store.script(("big", RANGE), fails(TransientError("reset")), times=2)
+    run = run_store(store, tmp_path)
+    assert store.reads_of("big") == {0: 1, RANGE: 3, 2 * RANGE: 1}
+    assert files(tmp_path) == store.objects
+    assert (run.report.exit_code, run.item("big").attempts) == (0, 3)
+    assert [(each.attempt, each.what) for each in run.retried] == [
+        (1, "faulty://bucket/big"),
+        (2, "faulty://bucket/big"),
+    ]
+
+
+def test_only_the_object_of_a_batch_that_failed_is_repeated(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    store = FaultyStore({"a": b"1", "b": b"2", "c": b"3"})
+    store.script("b", fails(TransientError("reset")))
+    run = run_store(store, tmp_path, executor)
+    assert Counter(key for key, _, _ in store.reads) == {"a": 1, "b": 2, "c": 1}
+    assert [len(job.transfers) for job in executor.of(Batch)] == [3, 1]
+    assert {item.target: item.attempts for item in run.report.items} == {
+        str(tmp_path / key): count for key, count in (("a", 1), ("b", 2), ("c", 1))
+    }
+
+
+@pytest.mark.parametrize("retries", [0, 1, 5])
+@pytest.mark.parametrize("key", ["small", "big"])
+def test_retries_stop_at_the_limit_and_the_last_cause_is_named(
+    tmp_path: Path, key: str, retries: int
+) -> None:
+    store = large(small=b"x")
+    causes = [fails(TransientError(f"cause {number}")) for number in range(retries + 1)]
+    store.script((key, 0), *causes)
+    run = run_store(store, tmp_path, policy=PromptPolicy(retries))
+    assert store.reads_of(key)[0] == retries + 1
+    assert run.item(key).attempts == retries + 1
+    assert run.error(key).message == f"cause {retries}"
+    assert (run.item(key).status, run.report.exit_code) == ("failed", 5)
+    assert key not in files(tmp_path)
+
+
+def test_each_range_has_its_own_retries(tmp_path: Path) -> None:
+    store = large()
+    for start, _ in ranges_of(LARGE):
+        store.script(("big", start), fails(TransientError("reset")), times=3)
+    run = run_store(store, tmp_path, policy=PromptPolicy(3))
+    assert run.report.ok
+    assert run.item("big").attempts == 10
+
+
+@pytest.mark.parametrize("key", ["small", "big"])
+def test_a_short_body_is_repeated(tmp_path: Path, key: str) -> None:
+    store = large(small=b"four")
+    store.script(key, short, lambda data: data + b"!", lambda _: b"")
+    run = run_store(store, tmp_path)
+    assert run.report.ok
+    assert len(run.retried) == 3
+    assert files(tmp_path) == store.objects
+
+
+def test_an_error_of_the_sdk_is_classified_by_the_source(tmp_path: Path) -> None:
+    store = large(small=b"x")
+    store.script("small", fails(ConnectionResetError("by peer")))
+    store.script(("big", 0), fails(ConnectionResetError("by peer")))
+    run = run_store(store, tmp_path)
+    assert run.report.ok
+    assert {each.error.message for each in run.retried} == {"faulty: ConnectionResetError"}
+
+
+def test_a_repeat_waits_as_long_as_the_service_asks(tmp_path: Path) -> None:
+    store = FaultyStore({"a": b"1"})
+    store.script("a", fails(TransientError("429", 0.3)))
+    run = run_store(store, tmp_path, policy=RetryPolicy())
+    assert run.report.ok
+    assert [each.delay_s for each in run.retried] == [0.3]
+    assert run.report.seconds >= 0.3
+    assert run.item("a").seconds >= 0.3
+
+
+@pytest.mark.parametrize("kind", PERMANENT)
+@pytest.mark.parametrize("key", ["small", "big"])
+def test_permanent_errors_are_never_repeated(
+    tmp_path: Path, kind: type[KaiwoError], key: str
+) -> None:
+    store = FaultyStore({"small": b"x", "big": content(RANGE + 1)})
+    store.always(key, fails(kind("that is that")))
+    run = run_store(store, tmp_path, workers=1)
+    assert store.reads_of(key) == {0: 1}
+    assert (run.error(key).message, run.item(key).attempts) == ("that is that", 1)
+    assert run.report.exit_code == kind.exit_code
+    assert run.retried == []
+    assert set(files(tmp_path)) == {"small", "big"} - {key}
+
+
+def test_after_a_permanent_failure_no_range_of_the_object_is_begun(tmp_path: Path) -> None:
+    store = FaultyStore({"big": content(5 * RANGE)})
+    store.script(("big", 0), fails(CredentialsError("expired")))
+    run_store(store, tmp_path, workers=1)
+    assert store.reads_of("big") == {0: 1}
+
+
+def test_after_a_permanent_failure_no_range_of_the_object_is_repeated(tmp_path: Path) -> None:
+    store = FaultyStore({"big": content(2 * RANGE)})
+    store.script(("big", 0), fails(TransientError("busy", 0.05)))
+    store.script(("big", RANGE), fails(CredentialsError("expired")))
+    run_store(store, tmp_path, policy=RetryPolicy(), workers=1)
+    assert store.reads_of("big") == {0: 1, RANGE: 1}
+
+
+# --- integrity --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["small", "medium", "big"])
+def test_wrong_bytes_are_fetched_again(tmp_path: Path, key: str) -> None:
+    store = large(small=b"some", medium=content(2 * MIB))
+    store.script(key, wrong)
+    run = run_store(store, tmp_path)
+    assert files(tmp_path) == store.objects
+    assert store.reads_of(key)[0] == 2
+    assert (run.report.ok, run.item(key).attempts, run.item(key).verified) == (True, 2, True)
+    (retry,) = run.retried
+    assert isinstance(retry.error, IntegrityError)
+
+
+@pytest.mark.parametrize("key", ["small", "medium", "big"])
+def test_wrong_bytes_twice_are_an_integrity_error_and_nothing_is_there(
+    tmp_path: Path, key: str
+) -> None:
+    store = large(small=b"some", medium=content(2 * MIB))
+    store.always((key, 0), wrong)
+    run = run_store(store, tmp_path)
+    assert store.reads_of(key)[0] == 2
+    assert run.report.exit_code == 7
+    assert type(run.error(key)) is IntegrityError
+    assert "md5" in run.error(key).message
+    assert set(files(tmp_path)) == set(store.objects) - {key}
+
+
+@pytest.mark.parametrize("key", ["small", "big"])
+def test_wrong_bytes_do_not_replace_what_is_there(tmp_path: Path, key: str) -> None:
+    store = large(small=b"some")
+    (tmp_path / key).write_bytes(b"what was there before")
+    store.always((key, 0), wrong)
+    run_store(store, tmp_path)
+    assert (tmp_path / key).read_bytes() == b"what was there before"
+
+
+def test_with_verify_size_bytes_are_only_counted(tmp_path: Path) -> None:
+    store = large(small=b"some")
+    store.always("small", wrong)
+    store.script(("big", RANGE), wrong)
+    run = run_store(store, tmp_path, verify=False)
+    assert run.report.ok
+    assert not any(item.verified for item in run.report.items)
+
+
+def test_without_a_stated_checksum_the_item_says_that_nothing_was_verified(tmp_path: Path) -> None:
+    store = FaultyStore({"a": b"some"})
+    store.stated["a"] = RemoteObject("a", 4)
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, run.item("a").verified, run.item("a").checksum) == (True, False, None)
+
+
+@pytest.mark.parametrize("size", [4, LARGE])
+def test_an_etag_that_looks_like_a_checksum_and_is_none_is_asked_about(
+    tmp_path: Path, size: int
+) -> None:
+    # An S3 object under KMS: 32 hexadecimal digits that are not the md5.
+    store = FaultyStore({"a": content(size)})
+    right = store.remote("a")
+    encrypted = replace(right, checksum=Checksum("md5", "0" * 32), stat_tells_more=True)
+    plan = Plan((transfer_of(FaultyOpener(store), encrypted, tmp_path),))
+    run = carry_out(plan, tmp_path)
+    assert (run.report.ok, run.item("a").verified) == (True, True)
+    assert run.item("a").checksum == right.checksum
+    assert store.stats == ["a"]
+    assert run.retried == []
+
+
+@pytest.mark.parametrize("size", [4, LARGE])
+def test_an_object_that_is_another_when_asked_again_is_not_published(
+    tmp_path: Path, size: int
+) -> None:
+    store = FaultyStore({"a": content(size)})
+    planned = RemoteObject("a", size, "the old one", stat_tells_more=True)
+    run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
+    assert isinstance(run.error("a"), ChangedError)
+    assert (run.report.exit_code, files(tmp_path), run.retried) == (7, {}, [])
+
+
+def test_a_stat_that_fails_in_passing_is_repeated_without_reading_a_large_object_again(
+    tmp_path: Path,
+) -> None:
+    store = large()
+    planned = replace(store.remote("big"), checksum=None, stat_tells_more=True)
+    store.stat_faults = [ConnectionResetError("by peer"), TransientError("503")]
+    run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
+    assert run.report.ok
+    assert len(store.reads) == 3
+    assert store.stats == ["big"] * 3
+
+
+# --- servers that ignore ranges ---------------------------------------------------------------
+
+
+def test_where_ranges_are_ignored_all_objects_of_that_origin_come_in_streams(
+    tmp_path: Path,
+) -> None:
+    store = FaultyStore({key: content(LARGE, seed) for seed, key in enumerate("abc")})
+    for key in store.objects:
+        store.always(key, fails(RangeIgnoredError("200")))
+        store.script((key, STREAM), lambda data: data)
+    other = FaultyStore({"elsewhere": content(LARGE - 1)})
+    first = plan_of(FaultyOpener(store), tmp_path).transfers
+    elsewhere = transfer_of(
+        FaultyOpener(other, "faulty://other"), other.remote("elsewhere"), tmp_path, 9
+    )
+    run = carry_out(Plan((*first, elsewhere)), tmp_path, workers=1)
+    assert run.report.ok
+    assert files(tmp_path) == store.objects | other.objects
+    assert sorted(store.streams) == ["a", "b", "c"]
+    assert [key for key, _, _ in store.reads] == ["a"]
+    assert (len(other.reads), other.streams) == (3, [])
+
+
+def test_ignored_ranges_count_as_no_failure_of_the_object(tmp_path: Path) -> None:
+    store = large()
+    for start, _ in ranges_of(LARGE):
+        store.always(("big", start), fails(RangeIgnoredError("200")))
+    run = run_store(store, tmp_path, policy=PromptPolicy(0))
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert run.sink.progressed == LARGE
+
+
+def test_objects_that_fit_in_one_request_are_not_streamed(tmp_path: Path) -> None:
+    store = large(small=b"x", medium=content(RANGE))
+    store.script(("big", 0), fails(RangeIgnoredError("200")))
+    assert run_store(store, tmp_path).report.ok
+    assert store.streams == ["big"]
+
+
+@pytest.mark.parametrize("fault", [fails(TransientError("reset")), short])
+def test_a_stream_that_breaks_off_is_repeated(tmp_path: Path, fault: Step) -> None:
+    store = large()
+    store.script(("big", 0), fails(RangeIgnoredError("200")))
+    store.script(("big", STREAM), fault, times=2)
+    run = run_store(store, tmp_path, workers=1)
+    assert run.report.ok
+    assert store.streams == ["big"] * 3
+    assert files(tmp_path) == store.objects
+    assert run.sink.progressed == LARGE
+
+
+def test_a_stream_of_wrong_bytes_is_fetched_again_once(tmp_path: Path) -> None:
+    store = large()
+    store.script(("big", 0), fails(RangeIgnoredError("200")))
+    store.script(("big", STREAM), wrong)
+    run = run_store(store, tmp_path)
+    assert run.report.ok
+    assert store.streams == ["big"] * 2
+    store.always(("big", 0), fails(RangeIgnoredError("200")))
+    store.always(("big", STREAM), wrong)
+    again = run_store(store, tmp_path / "again")
+    assert (again.report.exit_code, files(tmp_path / "again")) == (7, {})
+
+
+@pytest.mark.parametrize("key", ["small", "big"])
+def test_a_source_that_always_says_that_ranges_are_ignored_is_named_as_the_cause(
+    tmp_path: Path, key: str
+) -> None:
+    # No source should; but an object must not be dropped in silence if one does.
+    store = large(small=b"x")
+    store.always(key, fails(RangeIgnoredError("200 for a range")))
+    store.always((key, STREAM), fails(RangeIgnoredError("200 for a range")))
+    run = run_store(store, tmp_path)
+    assert (run.report.exit_code, run.error(key).message) == (5, "200 for a range")
+
+
+def test_a_range_that_arrives_after_the_stream_began_does_not_count(tmp_path: Path) -> None:
+    store, began = large(), threading.Event()
+    store.script(("big", 0), waits(began))
+    store.always(("big", RANGE), fails(RangeIgnoredError("200")))
+    store.always(("big", 2 * RANGE), fails(RangeIgnoredError("200")))
+    with ThreadPoolExecutor(3) as pool:
+        executor = InlineExecutor(pool)
+
+        def stream(data: bytes) -> Buffer:
+            began.set()
+            assert wait(executor.futures[:1], PATIENCE_S).done
+            return data
+
+        store.script(("big", STREAM), stream)
+        run = run_store(store, tmp_path, executor, workers=3)
+    assert run.report.ok
+    assert files(tmp_path) == store.objects
+    assert run.sink.progressed == LARGE
+
+
+# --- failures of single objects ---------------------------------------------------------------
+
+
+def test_one_failed_object_does_not_stop_the_others(tmp_path: Path) -> None:
+    store = large(**{key: key.encode() for key in keys(100)})
+    failing = {"big", *list(keys(100))[::10]}
+    for key in failing:
+        store.always(key, fails(NotFoundError(f"{key}: gone")))
+    run = run_store(store, tmp_path)
+    assert set(files(tmp_path)) == set(store.objects) - failing
+    assert run.report.exit_code == 4
+    assert run.report.count("failed") == len(failing)
+    assert run.report.count("downloaded") == 101 - len(failing)
+
+
+def test_several_kinds_of_failure_the_first_of_the_order_is_the_exit_code(tmp_path: Path) -> None:
+    store = FaultyStore({"a": b"1", "b": b"2", "c": b"3"})
+    store.always("a", fails(ServiceError("5")))
+    store.always("b", fails(IntegrityError("7")))
+    store.always("c", fails(DiskError("6")))
+    assert run_store(store, tmp_path).report.exit_code == 6
+
+
+@pytest.mark.parametrize("key", ["small", "big"])
+def test_an_unforeseen_exception_fails_that_object_only(tmp_path: Path, key: str) -> None:
+    store = large(small=b"x", other=b"y")
+    store.always(key, fails(ZeroDivisionError("secret text")))
+    run = run_store(store, tmp_path)
+    assert run.report.exit_code == 1
+    assert set(files(tmp_path)) == {"small", "big", "other"} - {key}
+    assert isinstance(run.error(key), BugError)
+    assert "ZeroDivisionError" in run.error(key).message
+    assert "secret" not in run.error(key).message
+
+
+def test_a_source_that_answers_with_nonsense_fails_that_object_only(tmp_path: Path) -> None:
+    class Nonsense(bytes):
+        def __len__(self) -> int:
+            raise ZeroDivisionError("secret text")
+
+    store = FaultyStore({"a": b"1", "b": b"2"})
+    store.script("a", Nonsense)
+    run = run_store(store, tmp_path)
+    assert run.report.exit_code == 1
+    assert files(tmp_path) == {"b": b"2"}
+    assert "ZeroDivisionError" in run.error("a").message
+    assert "secret" not in run.error("a").message
+
+
+def test_a_source_that_cannot_be_opened_fails_its_own_objects(tmp_path: Path) -> None:
+    closed, open_ = FaultyStore({"a": b"1", "b": b"2"}), FaultyStore({"c": b"3"})
+    closed.open_faults = [CredentialsError("no such key file")] * 2
+    plan = Plan(
+        (
+            *plan_of(FaultyOpener(closed), tmp_path).transfers,
+            transfer_of(FaultyOpener(open_), open_.remote("c"), tmp_path, 2),
+        )
+    )
+    run = carry_out(plan, tmp_path)
+    assert (run.report.exit_code, files(tmp_path)) == (3, {"c": b"3"})
+
+
+def test_a_folder_that_cannot_be_made_is_a_disk_error_of_that_object(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+    store = FaultyStore({"file/below": b"1", "big": content(LARGE), "other": b"2"})
+    run = run_store(store, tmp_path)
+    assert run.report.exit_code == 6
+    assert store.reads_of("file/below") == {0: 1}
+    assert str(tmp_path / "file") in run.error("file/below").message
+    assert set(files(tmp_path)) == {"file", "big", "other"}
+
+
+def test_fail_fast_ends_at_the_first_failure_and_names_the_rest(tmp_path: Path) -> None:
+    store = FaultyStore({f"f{n}": content(2 * MIB, n) for n in range(6)} | {"big": content(LARGE)})
+    plan = plan_of(FaultyOpener(store), tmp_path)
+    third = plan.transfers[2].object.key
+    store.always(third, fails(CredentialsError("expired")))
+    run = carry_out(plan, tmp_path, workers=1, fail_fast=True)
+    assert run.report.exit_code == 3
+    assert len(run.report.items) == 7
+    assert run.report.count("downloaded") == 2
+    assert run.report.count("failed") == 5
+    assert set(files(tmp_path)) == {transfer.object.key for transfer in plan.transfers[:2]}
+    named = [item for item in run.report.items if "not attempted" in str(item.error)]
+    assert len(named) == 4
+    assert set(run.settled().values()) == {1}
+
+
+def test_fail_fast_does_not_end_at_what_is_repeated(tmp_path: Path) -> None:
+    store = large(small=b"x")
+    store.script("small", fails(TransientError("reset")))
+    store.script("big", wrong)
+    assert run_store(store, tmp_path, fail_fast=True).report.ok
+
+
+def test_fail_fast_lets_what_is_running_end(tmp_path: Path) -> None:
+    store = FaultyStore({"slow": content(2 * MIB), "bad": content(MIB + 1)})
+    gate = threading.Event()
+
+    class Opening(RecordingSink):
+        def emit(self, event: object) -> None:
+            if isinstance(event, Settled) and event.item.status == "failed":
+                gate.set()
+
+    store.script("slow", waits(gate))
+    store.always("bad", fails(NotFoundError("gone")))
+    with ThreadPoolExecutor(2) as pool:
+        run = run_store(store, tmp_path, pool, workers=2, fail_fast=True, sink=Opening())
+    assert run.report.exit_code == 4
+    assert set(files(tmp_path)) == {"slow"}
+
+
+# --- what is left behind ----------------------------------------------------------------------
+
+
+def test_no_temporary_file_is_left(tmp_path: Path) -> None:
+    store = large(good=b"1", bad=b"2", gone=content(LARGE, 2), broken=content(LARGE, 3))
+    store.always("big", wrong)
+    store.always("bad", wrong)
+    store.script(("gone", RANGE), fails(NotFoundError("gone")))
+    store.always(("broken", 0), fails(TransientError("reset")))
+    with ThreadPoolExecutor(4) as pool:
+        run = run_store(store, tmp_path, pool)
+    assert run.report.exit_code == 4
+    assert files(tmp_path) == {"good": b"1"}
+    assert {path.name for path in tmp_path.iterdir()} == {"good", ".kaiwo"}
+
+
+def test_no_temporary_file_is_left_by_a_defect(tmp_path: Path) -> None:
+    class BrokenSink(RecordingSink):
+        def emit(self, event: object) -> None:
+            if len(self.events) == 3:
+                raise ZeroDivisionError
+            self.events.append(event)  # type: ignore[arg-type]
+
+    with pytest.raises(ZeroDivisionError):
+        run_store(large(), tmp_path, sink=BrokenSink())
+    assert files(tmp_path) == {}
+
+
+def test_the_executor_is_not_shut_down(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    run_store(FaultyStore({"a": b"1"}), tmp_path, executor)
+    assert not executor.was_shut_down
+
+
+def test_memory_holds_what_is_in_place_and_nothing_else(tmp_path: Path) -> None:
+    store = large(good=b"1", bad=b"2", gone=content(LARGE, 2))
+    store.always("bad", wrong)
+    store.script(("gone", RANGE), fails(NotFoundError("gone")))
+    plan = plan_of(FaultyOpener(store), tmp_path)
+    carry_out(plan, tmp_path)
+    memory = Memory().of(str(tmp_path))
+    held = {each.object.key: memory.holds(each) for each in plan.transfers}
+    assert {key for key, record in held.items() if record} == {"big", "good"}
+    assert all(record.checksum for record in held.values() if record)
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "file", "link"])
+def test_memory_that_cannot_be_written_does_not_fail_the_run(tmp_path: Path, obstacle: str) -> None:
+    state = tmp_path / ".kaiwo"
+    if obstacle == "folder":
+        (state / "manifest.jsonl").mkdir(parents=True)
+    elif obstacle == "file":
+        state.write_bytes(b"in the way")
+    else:
+        state.symlink_to("nowhere/at/all")
+    run = run_store(FaultyStore({"a": b"1", "b": b"2"}), tmp_path)
+    assert run.report.ok
+    assert {"a": b"1", "b": b"2"}.items() <= files(tmp_path).items()
+
+
+# --- the report and the events ----------------------------------------------------------------
+
+
+def test_the_report_counts_every_object_once(tmp_path: Path) -> None:
+    store = large(good=b"12", bad=b"3")
+    store.always("bad", fails(NotFoundError("gone")))
+    old = FaultyStore({"old": b"4567"})
+    unchanged = transfer_of(FaultyOpener(old), old.remote("old"), tmp_path, 7)
+    missed = Item("task", "faulty://empty/", "", "failed", 0, error=NotFoundError("none"))
+    plan = plan_of(FaultyOpener(store), tmp_path, unchanged=[unchanged], missed=[missed])
+    run = carry_out(plan, tmp_path)
+    report = run.report
+    assert len(report.items) == 5
+    assert [report.count(s) for s in ("downloaded", "resumed", "unchanged", "failed")] == [
+        2,
+        0,
+        1,
+        2,
+    ]
+    assert report.transferred_bytes == LARGE + 2
+    assert old.reads == []
+    assert [event.item for event in run.sink.of(Settled)] == list(report.items)
+    assert run.planned == Planned(3, LARGE + 3, 1)
+    good, unread = run.item("good"), run.item("old")
+    assert (good.task, good.source, good.bytes) == ("task", "faulty://bucket/good", 2)
+    assert (good.etag, good.attempts, good.error) == (store.remote("good").etag, 1, None)
+    assert (unread.status, unread.attempts, unread.verified) == ("unchanged", 0, True)
+
+
+def test_progress_sums_to_the_bytes_of_what_is_in_place(tmp_path: Path) -> None:
+    store = large(small=b"12", medium=content(2 * MIB))
+    store.script(("big", RANGE), fails(TransientError("reset")), short, wrong)
+    store.script("medium", wrong, fails(TransientError("reset")))
+    run = run_store(store, tmp_path)
+    assert run.report.ok
+    assert run.sink.progressed == sum(map(len, store.objects.values()))
+
+
+@pytest.mark.parametrize("key", ["small", "big"])
+def test_bytes_that_were_read_again_are_transferred_bytes_too(tmp_path: Path, key: str) -> None:
+    store = FaultyStore({"small": b"some", "big": content(LARGE)})
+    store = FaultyStore({key: store.objects[key]})
+    store.script((key, 0), wrong)
+    run = run_store(store, tmp_path)
+    assert run.report.transferred_bytes == 2 * len(store.objects[key])
+
+
+def test_events_come_in_the_thread_of_the_caller(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        run = run_store(large(small=b"x"), tmp_path, pool)
+    assert run.sink.threads == {threading.get_ident()}
+
+
+# --- what is there already --------------------------------------------------------------------
+
+
+def test_a_file_that_the_checksum_proves_is_adopted_without_reading(tmp_path: Path) -> None:
+    store = large(small=b"12")
+    plan = plan_of(FaultyOpener(store), tmp_path)
+    for transfer in plan.transfers:
+        put(transfer, store.objects[transfer.object.key])
+    plan = Plan(tuple(replace(transfer, present=True) for transfer in plan.transfers))
+    run = carry_out(plan, tmp_path)
+    assert store.reads == []
+    assert run.report.count("unchanged") == 2
+    assert all(item.verified for item in run.report.items)
+    assert (run.report.transferred_bytes, run.sink.progressed) == (0, 0)
+    memory = Memory().of(str(tmp_path))
+    assert all(memory.holds(transfer) for transfer in plan.transfers)
+
+
+def test_a_file_of_the_right_size_with_other_bytes_is_replaced(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    store = large(small=b"12")
+    plan = plan_of(FaultyOpener(store), tmp_path)
+    for transfer in plan.transfers:
+        put(transfer, bytes(wrong(store.objects[transfer.object.key])))
+    run = carry_out(
+        Plan(tuple(replace(transfer, present=True) for transfer in plan.transfers)),
+        tmp_path,
+        executor,
+    )
+    assert files(tmp_path) == store.objects
+    assert run.report.count("downloaded") == 2
+    assert [type(job) for job in executor.jobs[:2]] == [Compare, Compare]
+
+
+def test_a_file_that_nothing_proves_is_replaced(tmp_path: Path) -> None:
+    store = FaultyStore({"a": b"new"})
+    store.stated["a"] = RemoteObject("a", 3, "etag")
+    transfer = transfer_of(FaultyOpener(store), store.remote("a"), tmp_path, present=True)
+    put(transfer, b"old")
+    assert carry_out(Plan((transfer,)), tmp_path).report.count("downloaded") == 1
+    assert files(tmp_path) == {"a": b"new"}
+
+
+def test_a_comparison_that_fails_in_passing_is_repeated(tmp_path: Path) -> None:
+    store = FaultyStore({"a": b"some"})
+    remote = replace(store.remote("a"), checksum=None, stat_tells_more=True)
+    transfer = transfer_of(FaultyOpener(store), remote, tmp_path, present=True)
+    put(transfer, b"some")
+    store.stat_faults = [TransientError("503"), ConnectionResetError("by peer")]
+    run = carry_out(Plan((transfer,)), tmp_path)
+    assert (run.item("a").status, run.item("a").attempts, store.reads) == ("unchanged", 3, [])
+
+
+# --- executors --------------------------------------------------------------------------------
+
+
+@contextmanager
+def _executor(kind: str) -> Iterator[Executor]:
+    if kind == "inline":
+        yield InlineExecutor()
+    elif kind == "threads":
+        with ThreadPoolExecutor(4) as threads:
+            yield threads
+    else:
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+            yield processes
+
+
+@pytest.mark.parametrize("kind", ["inline", "threads", "processes"])
+def test_any_executor_will_do(tmp_path: Path, kind: str) -> None:
+    once, root = tmp_path / "once", tmp_path / "out"
+    once.mkdir()
+    sizes = tuple((f"f{size}", size) for size in (0, 1, 5_000, MIB + 1, LARGE))
+    opener = PatternOpener(sizes, str(once))
+    store = FaultyStore({key: content(size) for key, size in sizes})
+    transfers = tuple(
+        transfer_of(opener, store.remote(key), root, index)
+        for index, (key, _) in enumerate(reversed(sizes))
+    )
+    with _executor(kind) as executor:
+        run = carry_out(Plan(transfers), root, executor)
+        assert executor.submit(os.getpid).result(PATIENCE_S)
+    assert run.report.ok
+    assert files(root) == store.objects
+    assert len(run.retried) == 7
+    assert run.sink.progressed == sum(size for _, size in sizes)
+
+
+def test_errors_come_back_from_processes_as_they_are(tmp_path: Path) -> None:
+    opener = PatternOpener((("there", 10),))
+    lying = RemoteObject("there", 10, checksum=Checksum("md5", "0" * 32))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        run = carry_out(Plan((transfer_of(opener, lying, tmp_path),)), tmp_path, pool)
+    assert run.report.exit_code == 7
+    assert type(run.error("there")) is IntegrityError
+
+
+def test_under_many_faults_everything_is_in_place_in_the_end(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    store = large(**{key: content(chance.randrange(20_000), 3) for key in keys(400)})
+    faults = (short, fails(TransientError("503")), fails(ConnectionResetError("by peer")))
+    for key, data in store.objects.items():
+        if data:
+            steps = [chance.choice(faults) for _ in range(chance.randrange(4))]
+            store.script(key, *steps, *([wrong] if chance.random() < 0.2 else []))
+    with ThreadPoolExecutor(8) as pool:
+        run = run_store(store, tmp_path, pool, workers=8, policy=PromptPolicy(5))
+    assert run.report.ok
+    assert files(tmp_path) == store.objects
+    assert run.sink.progressed == sum(map(len, store.objects.values()))
+    assert all(item.verified for item in run.report.items)
+    assert set(run.settled().values()) == {1}
+
+
+def test_the_first_job_of_each_kind_is_data(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    store = large(small=b"x", streamed=content(LARGE, 5))
+    store.script(("streamed", 0), fails(RangeIgnoredError("200")))
+    run_store(store, tmp_path, executor, workers=1)
+    kinds = {type(job) for job in executor.jobs}
+    assert kinds == {Batch, Range, Whole, Finish}
+    assert all(job == replace(job) for job in executor.jobs)
