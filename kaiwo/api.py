@@ -182,27 +182,31 @@ def _fetch(
     document = Document("fetch", {ITEMS: [{"type": url.type, **fields, **item}]})
     # The target is its own root: kaiwo's memory of it lives there, or beside it.
     root = os.getcwd() if place is None else posixpath.dirname(place) if is_file else place
-    config = build(document, {"download_root": root})
+    config = build(document, {"download_root": root, "fail_fast": True})
     config.check_secrets()
-    ((task, wants),) = wanted(config)
+    ((task, (want,)),) = wanted(config)
     if url.type == "hf":
-        wants = tuple(_narrowed(want, url, place, is_file=is_file) for want in wants)
-    report = _carry_out(config, ((task, wants),), sink)
+        want = _narrowed(want, url, place, is_file=is_file)
+    # There is no file to name a line of; the URL says it all.
+    want = replace(want, where="")
+    report = _carry_out(config, ((task, (want,)),), sink)
     first = next((item.error for item in report.items if item.error is not None), None)
     if first is not None:
         raise first
     if place is not None:
         return Path(place)
-    return _home(wants, report, is_file=is_file)
+    return _home(want, url, report, is_file=is_file)
 
 
-def _home(wants: Sequence[Want], report: Report, *, is_file: bool) -> Path:
-    """Where things are that the task itself found a place for: the file, or what holds it."""
+def _home(want: Want, url: urls.ObjectUrl, report: Report, *, is_file: bool) -> Path:
+    """Where things are that the task itself found a place for: the file, or the URL's folder."""
     if not report.items:
         raise NotFoundError("nothing matches, so there is no folder")
     item = report.items[0]
-    key = item.source.removeprefix(wants[0].opener.url(""))
-    return Path(item.target if is_file else item.target.removesuffix(key))
+    if is_file:
+        return Path(item.target)
+    key = item.source.removeprefix(want.opener.url(url.path))
+    return Path(item.target.removesuffix(key))
 
 
 def _item(url: urls.ObjectUrl, place: str | None, *, is_file: bool) -> dict[str, Any]:

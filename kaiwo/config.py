@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
-    InitSettingsSource,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -75,6 +75,18 @@ class Settings(BaseSettings):
     """Fetch even what is already there."""
     state_dir: Annotated[str, Field(min_length=1)] | None = None
     """Where kaiwo's memory lives, instead of ``.kaiwo/`` in the target roots."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The layers are put over each other in ``_settings``, where the file's are known."""
+        return (init_settings,)
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -179,33 +191,20 @@ def _settings(
         hint = f"; did you mean {guess}?" if guess else ""
         faults.append(f"{document.where((key,))}: unknown key {key!r}{hint}")
 
-    class Layered(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, values)
+    environment = EnvSettingsSource(Settings)()
 
     def where(location: tuple[str | int, ...]) -> str:
         name = str(location[0]) if location else ""
         if name in given:
             return f"option --{name.replace('_', '-')}"
-        if f"{PREFIX}{name}".upper() in (key.upper() for key in os.environ):
+        if name in environment:
             return f"environment {PREFIX}{name.upper()}"
         return document.where(location)
 
     try:
-        return Layered(**given)
+        return Settings(**{**values, **environment, **given})
     except ValidationError as error:
         faults += described(error, where, lambda _: known)
-    except ValueError as error:
-        # The environment's text is no JSON where a list is meant; there is no such setting yet.
-        faults.append(f"environment {PREFIX}…: {type(error).__name__}")
     return None
 
 

@@ -133,8 +133,11 @@ class Manifest:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             descriptor = os.open(self._path, flags, 0o600)
             size = os.fstat(descriptor).st_size
-            if size < len(_encoded(_HEADER)):
-                os.ftruncate(descriptor, 0)
+            if size == 0:
+                # Two that begin together may both write it; a second header is a foreign line.
+                os.write(descriptor, _encoded(_HEADER))
+            elif size < len(_encoded(_HEADER)):
+                os.ftruncate(descriptor, 0)  # torn in its first line
                 os.write(descriptor, _encoded(_HEADER))
             elif os.pread(descriptor, 1, size - 1) != b"\n":
                 # A torn last line must not swallow the next one.

@@ -28,6 +28,9 @@ from kaiwo.errors import (
     UnreachableError,
 )
 
+#: A service that asks for more is asked again nevertheless: the run has an end.
+LONGEST_RETRY_AFTER_S = 300.0
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -88,9 +91,13 @@ def wire_error(error: BaseException, what: str) -> KaiwoError:
     )
 
 
-def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError:
-    # aiohttp raises one of its own, which lacks the message; the cause below it has one.
-    reason = getattr(cause, "verify_message", None) or "verification failed"
+def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError | None:
+    # aiohttp raises one of its own that lacks the message; the cause below it has it.
+    reason = getattr(cause, "verify_message", None)
+    return _not_trusted(reason, what) if reason else None
+
+
+def _not_trusted(reason: object, what: str) -> CertificateError:
     return CertificateError(
         f"{what}: the server's TLS certificate is not trusted ({reason}); "
         "give its authority with ca_bundle"
@@ -109,8 +116,9 @@ def _late(_: TimeoutError, what: str) -> KaiwoError:
     return TransientError(f"{what}: no answer in time")
 
 
-def _tls(cause: ssl.SSLError, what: str) -> KaiwoError:
-    return TransientError(f"{what}: TLS failed ({cause.reason or 'protocol error'})")
+def _tls(cause: ssl.SSLError, what: str) -> KaiwoError | None:
+    reason = getattr(cause, "reason", None)
+    return TransientError(f"{what}: TLS failed ({reason})") if reason else None
 
 
 def _lost(cause: ConnectionError, what: str) -> KaiwoError:
@@ -128,10 +136,12 @@ def _socket(cause: OSError, what: str) -> KaiwoError | None:
 #: What is looked for in a chain of causes: the most telling first.
 _KINDS: tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError | None]], ...] = (
     (ssl.SSLCertVerificationError, _untrusted),
+    (ssl.SSLCertVerificationError, lambda _, what: _not_trusted("verification failed", what)),
     (socket.gaierror, _unknown_host),
     (ConnectionRefusedError, _refused),
     (TimeoutError, _late),
     (ssl.SSLError, _tls),
+    (ssl.SSLError, lambda _, what: TransientError(f"{what}: TLS failed")),
     (ConnectionError, _lost),
     (OSError, _socket),
 )
@@ -171,11 +181,10 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     value = next((v for k, v in headers.items() if k.lower() == "retry-after"), None)
     if value is None:
         return None
+    if value.strip().isdecimal():
+        return min(float(value), LONGEST_RETRY_AFTER_S)
     try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        wait_s = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
     except (TypeError, ValueError):
         return None
+    return min(max(wait_s, 0.0), LONGEST_RETRY_AFTER_S)

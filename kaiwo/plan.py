@@ -91,7 +91,8 @@ def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
         if error is None:
             found.append((want, result.objects))
         else:
-            failed.append((want, type(error)(f"{want.where}: {error.message}", *error.args[1:])))
+            message = f"{want.where}: {error.message}" if want.where else error.message
+            failed.append((want, type(error)(message, *error.args[1:])))
     return Listing(tuple(found), tuple(failed))
 
 
@@ -157,7 +158,7 @@ def _placed(listing: Listing, run: str, checked: _Checked) -> Iterator[tuple[Wan
             try:
                 place = want.placement.place(remote)
             except UnsafeNameError as error:
-                checked.offenders.append(f"{want.opener.url('')}: {error.message} ({want.where})")
+                checked.offenders.append(f"{want.opener.url('')}: {error.message}{_where(want)}")
                 continue
             yield (
                 want,
@@ -166,6 +167,10 @@ def _placed(listing: Listing, run: str, checked: _Checked) -> Iterator[tuple[Wan
                 ),
             )
             index += 1
+
+
+def _where(want: Want) -> str:
+    return f" ({want.where})" if want.where else ""
 
 
 @dataclass
@@ -185,7 +190,7 @@ class _Checked:
         accepted: list[tuple[str, Transfer]] = []
         for want, transfer in placed:
             path = real_path(transfer.target, self.folders)
-            owner = f"{transfer.source} ({want.where})"
+            owner = f"{transfer.source}{_where(want)}"
             if path in self.owners:
                 also = f"both {self.owners[path]} and {owner} go there"
                 self.offenders.append(f"{transfer.target}: {also}")

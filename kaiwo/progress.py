@@ -5,12 +5,13 @@ Sinks never raise and never wait. Names of objects are data, not markup.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from kaiwo import redact
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 class Tally:
     """Counts of a run, and what follows from them."""
 
-    started_s: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
+    started_s: float = 0.0
     files: int = 0
     bytes: int = 0
     files_done: int = 0
@@ -42,7 +44,7 @@ class Tally:
         match event:
             case Planned(files, size):
                 self.files, self.bytes = files, size
-                self.started_s = time.monotonic()
+                self.started_s = self.clock()
             case Progressed(count):
                 self.bytes_done += count
             case Settled(item) if item.attempts:
@@ -58,7 +60,7 @@ class Tally:
     @property
     def rate(self) -> float:
         """Bytes per second since the plan was closed."""
-        return self.bytes_done / max(time.monotonic() - self.started_s, 1e-3)
+        return self.bytes_done / max(self.clock() - self.started_s, 1e-3)
 
     @property
     def left_s(self) -> float | None:
@@ -69,15 +71,15 @@ class Tally:
 class LogSink:
     """A log line when the plan is closed, and then every ten seconds."""
 
-    def __init__(self) -> None:
-        self._tally = Tally()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tally = Tally(clock)
         self._next_s = 0.0
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
         self._tally.add(event)
         log_event(event)
-        now_s = time.monotonic()
+        now_s = self._tally.clock()
         if isinstance(event, Planned):
             self._next_s = now_s + LOG_EVERY_S
         elif self._tally.files and now_s >= self._next_s and not isinstance(event, Ended):
@@ -124,7 +126,7 @@ class JsonSink:
                 pass
 
     def _print(self, document: dict[str, object]) -> None:
-        print(json.dumps(document), file=self._stream, flush=True)
+        _write(self._stream, json.dumps(document) + "\n")
 
 
 class BarSink:
@@ -187,10 +189,8 @@ class LineSink:
         now_s = time.monotonic()
         if self._tally.files and (now_s >= self._next_s or isinstance(event, Ended)):
             self._next_s = now_s + 0.2
-            self._stream.write(f"\r{line(self._tally):<78}")
-            if isinstance(event, Ended):
-                self._stream.write("\n")
-            self._stream.flush()
+            end = "\n" if isinstance(event, Ended) else ""
+            _write(self._stream, f"\r{line(self._tally):<78}{end}")
 
 
 class QuietSink:
@@ -262,6 +262,13 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _write(stream: IO[str], text: str) -> None:
+    """Write at once; a reader that has gone is no reason to stop downloading."""
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text)
+        stream.flush()
 
 
 def notebook_sink() -> Sink:

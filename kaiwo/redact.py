@@ -13,21 +13,26 @@ _SECRET_PARAMETERS = re.compile(
     r"[^&\s'\"]*"
 )
 _SECRET_FIELDS = re.compile(
-    r"(?i)((?:accountkey|sharedaccesssignature|authorization|x-amz-security-token)"
-    r"['\"]?\s*[=:]\s*['\"]?(?:bearer |basic |sharedkey )?)[^;'\"\s,]+"
+    r"(?i)((?:accountkey|sharedaccesssignature|x-amz-security-token)"
+    r"['\"]?\s*[=:]\s*['\"]?)[^;'\"\s,]+"
 )
-_USER_INFO = re.compile(r"(://)[^/@\s]+@")
+_AUTHORIZATION = re.compile(r"(?i)(authorization['\"]?\s*[=:]\s*['\"]?)[^'\"\r\n]+")
+_USER_INFO = re.compile(r"(://)[^/\s]+@")
 
 
 def text(message: str) -> str:
     """The message without signatures, keys and user info in the URLs that it quotes."""
     message = _SECRET_PARAMETERS.sub(rf"\1{HIDDEN}", message)
     message = _SECRET_FIELDS.sub(rf"\1{HIDDEN}", message)
+    message = _AUTHORIZATION.sub(rf"\1{HIDDEN}", message)
     return _USER_INFO.sub(rf"\1{HIDDEN}@", message)
 
 
 def url(address: str) -> str:
     """The URL without user info, query and fragment: what may name an object in a report."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return HIDDEN  # not a URL; whatever it is, it is not to be shown
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))

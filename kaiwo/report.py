@@ -120,15 +120,23 @@ def termination_message(report: Report) -> str:
         if item.error is not None
     ]
     document["failures"] = []
-    text = json.dumps(document)
     for failure in failures:
-        failure["message"] = failure["message"][:600]
         document["failures"].append(failure)
-        longer = json.dumps(document)
-        if len(longer) > LONGEST_MESSAGE:
+        if len(json.dumps(document)) > LONGEST_MESSAGE:
+            document["failures"].pop()
             break
-        text = longer
-    return text
+    if failures and not document["failures"]:
+        document["failures"] = [_cut(failures[0], LONGEST_MESSAGE - len(json.dumps(document)))]
+    return json.dumps(document)
+
+
+def _cut(failure: dict[str, str], budget: int) -> dict[str, str]:
+    """The failure, its longest text cut until it takes no more than so many bytes of JSON."""
+    failure = dict(failure)
+    while len(json.dumps(failure)) > budget:
+        longest = max(failure, key=lambda name: len(failure[name]))
+        failure[longest] = failure[longest][: len(failure[longest]) * 3 // 4]
+    return failure
 
 
 def write_termination_message(report: Report) -> None:

@@ -1,6 +1,7 @@
 """From a plan to a report, on any executor: the one owner of a run's state.
 
-    small objects   batches of at most 64 objects and 1 MiB: one job reads, checks, publishes
+    small objects   batches of at most 64 objects and 1 MiB: one job reads, checks, publishes;
+                    fewer when there are few, so that all workers have some
     larger ones     up to 8 MiB: a batch of one
     large ones      ranges of 8 MiB, lazily, one object after the other; then one job that
                     checks and publishes
@@ -140,12 +141,16 @@ class _Run:
         """The jobs of these transfers, in their order; each is made when there is room for it."""
         small: list[Transfer] = []
         size = 0
-        for transfer in transfers:
+        for position, transfer in enumerate(transfers):
             length = transfer.object.size
             if length > RANGE:
                 yield from self._ranges(transfer)
                 continue
-            if small and (size + length > BATCH_BYTES or len(small) == BATCH_OBJECTS):
+            # What is left is shared: the last batches are short, so that no worker idles while
+            # another has many objects before it.
+            share = -(-(len(transfers) - position + len(small)) // (2 * self.rules.workers))
+            longest = min(BATCH_OBJECTS, share)
+            if small and (size + length > BATCH_BYTES or len(small) >= longest):
                 yield Batch(tuple(small), self.rules.verify)
                 small, size = [], 0
             small.append(transfer)

@@ -33,14 +33,14 @@ def fault_of(name: str) -> str | None:
     if name.startswith("/"):
         return "it is absolute"
     segments = name.split("/")
-    if segments[0] == STATE_FOLDER:
-        return f"{STATE_FOLDER}/ is kaiwo's own folder"
     return next((fault for segment in segments if (fault := _fault_of_segment(segment))), None)
 
 
 def _fault_of_segment(segment: str) -> str | None:
     if segment in (".", ".."):
         return f"{segment!r} is no file name"
+    if segment == STATE_FOLDER:
+        return f"{STATE_FOLDER} is kaiwo's own folder"
     if _CONTROL.search(segment):
         return "it holds a control character"
     try:

@@ -2,16 +2,18 @@
 
     s3://bucket/key    gs://bucket/key    az://container/key
     hf://[datasets/|spaces/]owner/repo[@revision][/path]
-    https://host/path
+    https://host/path, and whatever else fsspec has a filesystem for
 
-Keys are taken as they are: no percent-decoding, no query, no fragment; ``?`` and ``#`` are
-ordinary characters of a key. A glob or a trailing ``/`` makes it a folder.
+Keys are taken as they are: no percent-decoding, no query, no fragment. A glob (``*``, ``?``,
+``[``) or a trailing ``/`` makes it a folder; a key that holds one of these characters itself is
+named in a file, or by its folder. Other URLs are whole: what follows ``?`` is their query.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from kaiwo.errors import ConfigError
 
@@ -24,7 +26,6 @@ _SCHEMES = {
     "abfs": "azure-blob",
     "hf": "hf",
 }
-_OBJECT_STORES = ("s3", "gcs", "azure-blob")
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -34,7 +35,7 @@ class ObjectUrl:
 
     Attributes:
         type: the task type.
-        container: bucket, container or repository (``owner/repo``).
+        container: bucket, container or repository (``owner/repo``); a host of other URLs.
         path: an object's key, a folder (ends in ``/``, or empty) or, with ``glob``, the folder
             that the glob is relative to.
         glob: None for an object or a folder.
@@ -57,7 +58,8 @@ class ObjectUrl:
     @property
     def own_name(self) -> str:
         """The file's or folder's own name; the bucket's for a whole bucket."""
-        return self.path.rstrip("/").rpartition("/")[2] or self.container.rpartition("/")[2]
+        path = urlsplit(self.path).path if self.type == "url" else self.path
+        return path.rstrip("/").rpartition("/")[2] or self.container.rpartition("/")[2]
 
 
 def split_glob(path: str) -> tuple[str, str | None]:
@@ -74,15 +76,19 @@ def parse(url: str) -> ObjectUrl:
     """Cut a URL into task type, container and path.
 
     Raises:
-        ConfigError: the scheme is unknown or the container is missing.
+        ConfigError: it is no URL, or the container is missing.
     """
     scheme, separator, rest = url.partition("://")
-    if not separator:
+    if not separator or not scheme:
         raise ConfigError("not a URL: give s3://, gs://, az://, hf:// or https://")
     type_ = _SCHEMES.get(scheme.lower())
     if type_ is None:
-        known = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise ConfigError(f"unknown scheme {scheme}://; known are {known}")
+        from fsspec.registry import known_implementations  # noqa: PLC0415 - for these only
+
+        if scheme not in known_implementations:
+            known = ", ".join(f"{name}://" for name in _SCHEMES)
+            raise ConfigError(f"unknown scheme {scheme}://; known are {known}, https:// and others")
+        return ObjectUrl("url", rest.partition("/")[0].rpartition("@")[2], url)
     if type_ == "hf":
         return _parse_hub(rest)
     container, _, path = rest.partition("/")
@@ -105,7 +111,7 @@ def _parse_hub(rest: str) -> ObjectUrl:
         rest,
         re.DOTALL,
     )
-    if match is None:
+    if match is None or rest.partition("/")[2].partition("/")[0].endswith("@"):
         raise ConfigError("hf:// needs owner/repo[@revision][/path]")
     revision = match["revision"]
     path, glob = split_glob(match["path"] or "")

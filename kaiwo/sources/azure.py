@@ -15,7 +15,7 @@ from azure.core import exceptions as azure
 from fsspec.asyn import sync
 
 from kaiwo import checksums
-from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
+from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, ServiceError
 from kaiwo.network import Network, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
@@ -51,7 +51,10 @@ class AzureSource(StoreSource):
     ) -> None:
         super().__init__(url)
         self._filesystem = filesystem
-        self._container = filesystem.service_client.get_container_client(container)
+        try:
+            self._container = filesystem.service_client.get_container_client(container)
+        except ValueError as error:
+            raise ConfigError(f"{url}: not a possible container name") from error
         self._options: dict[str, Any] = {
             "retry_total": 0,
             "connection_timeout": network.connect_timeout_s,
@@ -148,7 +151,7 @@ class AzureSource(StoreSource):
         if isinstance(error, azure.AzureError):
             return wire_error(error, what)
         if isinstance(error, ValueError):
-            return ConfigError(f"{what}: not a possible container or blob name")
+            return ServiceError(f"{what}: the answer is none of Azure's; check the endpoint")
         return None
 
 

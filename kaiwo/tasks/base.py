@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -195,10 +196,17 @@ def require_endpoint(address: str) -> str:
     """The address, if it can be one; a secret file's content has not been looked at before.
 
     Raises:
-        ConfigError: it begins with neither ``http://`` nor ``https://``.
+        ConfigError: it is no address of a service.
     """
     if not address.startswith(("http://", "https://")):
         raise ConfigError("an endpoint has to begin with http:// or https://")
+    try:
+        parts = urlsplit(address)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError("an endpoint needs a host, and a port that is a number")
     return address
 
 

@@ -23,22 +23,19 @@ from kaiwo.errors import ConfigError
 from kaiwo.listing import glob_pattern
 from kaiwo.objects import Folder, Named
 from kaiwo.protocols import Placement
-from kaiwo.targets import LONGEST_NAME, At, Under, fault_of, resolve
+from kaiwo.targets import At, Under, fault_of, resolve
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
 def require_inside(target_path: str) -> str:
-    """Refuse a target that climbs; for validators."""
-    if "\0" in target_path:
-        raise PydanticCustomError("target", "holds a NUL character")
-    if ".." in target_path.split("/"):
+    """Refuse a target that climbs, or that no file can have; for validators."""
+    segments = [name for name in target_path.split("/") if name not in ("", ".")]
+    if ".." in segments:
         raise PydanticCustomError("target", "'..' would climb out of the download root")
-    if any(
-        len(segment.encode(errors="replace")) > LONGEST_NAME for segment in target_path.split("/")
-    ):
-        raise PydanticCustomError("target", f"a name in it is longer than {LONGEST_NAME} bytes")
+    if segments and (fault := fault_of("/".join(segments))):
+        raise PydanticCustomError("target", "{fault}", {"fault": fault})
     return target_path
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from fsspec.registry import known_implementations
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
@@ -50,6 +51,8 @@ class UrlTask(Task):
             scheme = address.partition("://")[0]
             if "://" not in address:
                 raise PydanticCustomError("url", "each file or folder has to be a URL")
+            if scheme not in known_implementations:
+                raise PydanticCustomError("url", "fsspec knows no such protocol")
             if scheme in _OWN:
                 raise PydanticCustomError(
                     "url", f"{scheme}:// has a type of its own: {_OWN[scheme]}"

@@ -61,7 +61,7 @@ def upload_gcs(settings: Mapping[str, str], bucket: str, objects: Mapping[str, b
 
     client = Client(
         project=settings["project"],
-        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        credentials=AnonymousCredentials(),
         client_options={"api_endpoint": settings["endpoint_url"]},
     )
     with contextlib.closing(client):
