@@ -636,7 +636,7 @@ def test_anonymous_and_credentials_exclude_each_other(type_: str, fields: dict[s
         ({"folder": "k", "target_path": "a/../../x"}, "target_path", ".."),
         ({"folder": "k", "target_path": "/a/../x"}, "target_path", ".."),
         ({"folder": "k", "target_path": "a/.."}, "target_path", ".."),
-        ({"file": "k", "target_path": "a\0b"}, "target_path", "NUL"),
+        ({"file": "k", "target_path": "a\0b"}, "target_path", "control"),
         ({"file": "", "target_path": "t"}, "file", "is empty"),
         ({"file": "f/", "target_path": "t"}, "file", "folder"),
         ({"file": ["k"], "target_path": "t"}, "file", ""),

@@ -92,26 +92,37 @@ def large(**others: bytes) -> FaultyStore:
 # --- jobs -------------------------------------------------------------------------------------
 
 
+def batches(executor: InlineExecutor) -> list[int]:
+    """How many objects each batch held, in the order of submission."""
+    return [len(job.transfers) for job in executor.of(Batch)]
+
+
 def test_small_objects_travel_in_batches_of_64(tmp_path: Path) -> None:
     executor = InlineExecutor()
-    store = FaultyStore(dict.fromkeys(keys(150), b"0123456789"))
-    run_store(store, tmp_path, executor)
-    assert [len(job.transfers) for job in executor.of(Batch)] == [64, 64, 22]
+    store = FaultyStore(dict.fromkeys(keys(300), b"0123456789"))
+    run_store(store, tmp_path, executor, workers=1)
+    assert batches(executor)[:2] == [64, 64]
+    assert sum(batches(executor)) == 300
     assert BATCH_OBJECTS == 64
     assert files(tmp_path) == store.objects
 
 
-def test_a_batch_holds_at_most_a_mebibyte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_few_objects_are_shared_by_all_workers(tmp_path: Path, workers: int) -> None:
     executor = InlineExecutor()
-    run_store(FaultyStore({f"f{n}": content(300 << 10, n) for n in range(10)}), tmp_path, executor)
-    assert [len(job.transfers) for job in executor.of(Batch)] == [3, 3, 3, 1]
+    store = FaultyStore(dict.fromkeys(keys(50), b"0123456789"))
+    run_store(store, tmp_path, executor, workers=workers)
+    assert max(batches(executor)) <= -(-50 // (2 * workers))
+    assert sum(batches(executor)) == 50
 
 
-def test_a_batch_may_hold_exactly_a_mebibyte(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "most"), [(300 << 10, 3), (BATCH_BYTES // 4, 4)])
+def test_a_batch_holds_at_most_a_mebibyte(tmp_path: Path, size: int, most: int) -> None:
     executor = InlineExecutor()
-    store = FaultyStore({f"f{number}": content(BATCH_BYTES // 4, number) for number in range(8)})
-    run_store(store, tmp_path, executor)
-    assert [len(job.transfers) for job in executor.of(Batch)] == [4, 4]
+    store = FaultyStore({f"f{number}": content(size, number) for number in range(40)})
+    run_store(store, tmp_path, executor, workers=1)
+    assert batches(executor)[:4] == [most] * 4
+    assert sum(batches(executor)) == 40
 
 
 def test_medium_objects_travel_alone_in_one_request(tmp_path: Path) -> None:
@@ -198,13 +209,15 @@ def test_only_the_range_that_failed_is_repeated(tmp_path: Path) -> None:
 
 def test_only_the_object_of_a_batch_that_failed_is_repeated(tmp_path: Path) -> None:
     executor = InlineExecutor()
-    store = FaultyStore({"a": b"1", "b": b"2", "c": b"3"})
-    store.script("b", fails(TransientError("reset")))
-    run = run_store(store, tmp_path, executor)
-    assert Counter(key for key, _, _ in store.reads) == {"a": 1, "b": 2, "c": 1}
-    assert [len(job.transfers) for job in executor.of(Batch)] == [3, 1]
+    names = list(keys(12))
+    store = FaultyStore(dict.fromkeys(names, b"1"))
+    store.script(names[1], fails(TransientError("reset")))
+    run = run_store(store, tmp_path, executor, workers=1)
+    expected = {name: 2 if name == names[1] else 1 for name in names}
+    assert Counter(key for key, _, _ in store.reads) == expected
+    assert batches(executor)[0] == 6
     assert {item.target: item.attempts for item in run.report.items} == {
-        str(tmp_path / key): count for key, count in (("a", 1), ("b", 2), ("c", 1))
+        str(tmp_path / key): count for key, count in expected.items()
     }
 
 

@@ -40,6 +40,7 @@ HOSTILE = {
     ".kaiwo": "own folder",
     ".kaiwo/manifest.jsonl": "own folder",
     ".kaiwo//manifest.jsonl": "own folder",
+    "m/.kaiwo/manifest.jsonl": "own folder",
 }
 HARMLESS = (
     *ODD_NAMES,
@@ -62,7 +63,6 @@ HARMLESS = (
     "$HOME",
     "x" * 255,
     "ñ" * 127,
-    "sub/.kaiwo/a",
     ".kaiwo.txt",
     ".kaiwo2/a",
 )
