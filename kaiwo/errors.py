@@ -26,6 +26,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+#: What a process's exit code says.
+EXIT_CODES = {
+    0: "every object is in place and verified",
+    1: "a bug in kaiwo",
+    2: "usage, configuration, a secret file that cannot be read, a hostile or conflicting name",
+    3: "credentials refused",
+    4: "bucket, object, repository or revision missing, or nothing matched",
+    5: "network or service still failing after the retries; TLS certificate not trusted",
+    6: "disk: no space, read-only, too many files",
+    7: "integrity: checksum, size or identity differs",
+    8: "deadline passed",
+    130: "stopped by SIGINT",
+    143: "stopped by SIGTERM",
+}
 #: When several kinds failed in one run, the first of these is the run's exit code.
 EXIT_CODE_ORDER = (3, 4, 6, 7, 8, 5)
 

@@ -1,0 +1,110 @@
+"""The tables of README.md, made from the code: ``python -m tests.reference`` writes them.
+
+Each stands between two comments that name it; ``tests/test_readme.py`` holds them equal.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from kaiwo.config import Settings
+from kaiwo.errors import EXIT_CODES
+from kaiwo.tasks import BUILT_IN, task_class
+from kaiwo.tasks.base import ObjectStoreTask, Task
+from kaiwo.tasks.items import FileItem, FolderItem
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def exit_codes() -> str:
+    """Every exit code and what it says."""
+    return table(("code", "meaning"), ((str(code), text) for code, text in EXIT_CODES.items()))
+
+
+def options() -> str:
+    """Every setting: option, variable of the environment and key of the file."""
+    rows = (
+        (f"`--{name.replace('_', '-')}`", shown(field), described(field))
+        for name, field in Settings.model_fields.items()
+    )
+    return table(("option", "default", "meaning"), rows)
+
+
+def fields() -> str:
+    """Every field of every task type; a field and its ``_file`` are one row."""
+    rows = []
+    for type_ in BUILT_IN:
+        class_ = task_class(type_)
+        assert class_ is not None
+        own = {name: field for name, field in class_.model_fields.items() if name not in shared()}
+        for name, field in own.items():
+            if name.endswith("_file") and name.removesuffix("_file") in own:
+                continue
+            both = f"`{name}`" + (", `_file`" if f"{name}_file" in own else "")
+            rows.append((f"`{type_}`", both, shown(field), described(field)))
+    rows += [("all", f"`{name}`", shown(field), described(field)) for name, field in common()]
+    for kind, item in (("a folder item", FolderItem), ("a file item", FileItem)):
+        for name, field in item.model_fields.items():
+            rows.append((kind, f"`{name}`", shown(field), described(field)))
+    return table(("type", "field", "default", "meaning"), rows)
+
+
+def shared() -> set[str]:
+    """Fields that all types have, and the type itself."""
+    return set(Task.model_fields) | set(ObjectStoreTask.model_fields) - {"anonymous"}
+
+
+def common() -> list[tuple[str, FieldInfo]]:
+    """The fields that all types have."""
+    return [(name, field) for name, field in Task.model_fields.items() if name != "type"]
+
+
+def described(field: FieldInfo) -> str:
+    """A field's docstring, in Markdown."""
+    return " ".join(str(field.description).replace("``", "`").split())
+
+
+def shown(field: FieldInfo) -> str:
+    """A default as it is written in YAML."""
+    if field.is_required():
+        return "required"
+    if field.default is None or field.default == ():
+        return ""
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
+    text = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+    return f"`{text}`"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "exit codes": exit_codes,
+    "fields": fields,
+    "options": options,
+}
+
+
+def filled(text: str) -> str:
+    """The document with all its tables as the code has them."""
+    for name, make in TABLES.items():
+        begin, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
+        pattern = re.escape(begin) + r".*?" + re.escape(end)
+        written = f"{begin}\n{make()}\n\n{end}".replace("\\", r"\\")
+        text, count = re.subn(pattern, written, text, flags=re.DOTALL)
+        if count != 1:
+            sys.exit(f"README.md has {count} tables named {name!r}")
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
