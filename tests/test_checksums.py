@@ -74,7 +74,11 @@ def test_files_of_several_chunks(tmp_path: Path, size: int) -> None:
         )
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"line\r\nline\n", content(70_000)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x", b"line\r\nline\n", content(70_000)],
+    ids=["empty", "one", "lines", "many"],
+)
 def test_a_git_sha1_is_what_git_says(tmp_path: Path, data: bytes) -> None:
     command = ["git", "hash-object", "--no-filters", "--stdin"]
     done = subprocess.run(command, input=data, capture_output=True, cwd=tmp_path, check=True)
