@@ -40,7 +40,7 @@ RUN cd /opt/kaiwo/lib/python*/site-packages \
 # unpacked with other times nor a build that rewrites them makes the bytecode stale.
 COPY pyproject.toml README.md ./
 COPY kaiwo/ kaiwo/
-RUN /opt/build/bin/python -m hatchling build --target wheel --clean /dist \
+RUN /opt/build/bin/python -m hatchling build --target wheel --directory /dist \
     && python -m pip --no-cache-dir --disable-pip-version-check --python /opt/kaiwo/bin/python \
         install --quiet --no-compile --no-deps --no-index /dist/*.whl \
     && rm -f /opt/kaiwo/bin/activate* /opt/kaiwo/bin/Activate* \

@@ -102,12 +102,7 @@ class AzureSource(StoreSource):
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         chunks = self._chunks(remote)
-        while True:
-            with self._doing("reading", remote.key):
-                chunk: bytes = sync(self._filesystem.loop, anext, chunks, b"")
-            if not chunk:
-                return
-            yield chunk
+        yield from self._drained(self._filesystem.loop, chunks, remote)
 
     async def _chunks(self, remote: RemoteObject) -> AsyncIterator[bytes]:
         download = await self._download(remote, 0, remote.size)

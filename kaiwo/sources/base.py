@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Iterator
+
+from fsspec.asyn import sync
 
 from kaiwo.errors import BugError, ChangedError, KaiwoError, RangeIgnoredError, TransientError
 from kaiwo.network import connection_error
@@ -69,6 +72,17 @@ class StoreSource(ABC):
             raise
         except Exception as error:
             raise self._classified(error, f"{operation} {self._named(key)}") from error
+
+    def _drained(
+        self, loop: AbstractEventLoop, chunks: AsyncIterator[bytes], remote: RemoteObject
+    ) -> Iterator[bytes]:
+        """What an asynchronous iterator of a filesystem's loop yields, for a worker's thread."""
+        while True:
+            with self._doing("reading", remote.key):
+                chunk: bytes = sync(loop, anext, chunks, b"")
+            if not chunk:
+                return
+            yield chunk
 
     def _named(self, key: str) -> str:
         """The URL of a key, without secrets."""

@@ -112,12 +112,7 @@ class GcsSource(StoreSource):
         """See ``protocols.Source``."""
         with self._doing("reading", remote.key):
             chunks = self._chunks(remote, self._headers())
-        while True:
-            with self._doing("reading", remote.key):
-                chunk: bytes = sync(self._filesystem.loop, anext, chunks, b"")
-            if not chunk:
-                return
-            yield chunk
+        yield from self._drained(self._filesystem.loop, chunks, remote)
 
     async def _chunks(self, remote: RemoteObject, headers: dict[str, str]) -> AsyncIterator[bytes]:
         answer = await self._media(remote, 0, remote.size, headers)

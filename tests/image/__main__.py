@@ -88,7 +88,7 @@ def fetch_wheels(engine: Engine, base: str, folder: str) -> None:
         subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "--disable-pip-version-check", "download"),
-                *("--quiet", "--only-binary=:all:", "--require-hashes", f"--dest={folder}"),
+                *("-qq", "--only-binary=:all:", "--require-hashes", f"--dest={folder}"),
                 *(f"--requirement={ROOT / 'requirements' / lock}.lock", "--no-deps"),
                 *(f"--python-version={version}", "--implementation=cp"),
                 *(f"--platform={platform}" for platform in platforms),
