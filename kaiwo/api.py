@@ -27,7 +27,7 @@ from kaiwo.progress import QuietSink, notebook_sink
 from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy
 from kaiwo.schedule import Rules
-from kaiwo.targets import At, Under
+from kaiwo.targets import At, Under, expanded
 from kaiwo.tasks.base import Context, Task
 from kaiwo.tasks.items import file_name
 
@@ -76,9 +76,10 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
     network = Network(config.settings.stall_timeout, connections=max(64, config.settings.workers))
     result = []
     for number, task in enumerate(config.tasks):
+        named = f" ({task.name})" if task.name else ""
 
-        def where(location: Sequence[str | int], number: int = number) -> str:
-            return config.where(number, location)
+        def where(location: Sequence[str | int], number: int = number, named: str = named) -> str:
+            return config.where(number, location) + named
 
         context = Context(config.download_root, network, where)
         try:
@@ -98,6 +99,7 @@ def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
     wants = [want for _, wants in tasks for want in wants]
     memory = Memory(settings.state_dir)
     executor = ThreadPoolExecutor(settings.workers, thread_name_prefix="kaiwo")
+    report = Report(1, 0.0)
     try:
         listing = plan.gather(wants, executor, settings.workers, policy, sink)
         if listing.failed and settings.fail_fast:
@@ -106,13 +108,14 @@ def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
         closed = plan.close(listing, token, memory, force=settings.force, verify=rules.verify)
         report = schedule.run(closed, executor, rules, memory, sink)
         _settle(tasks, (*closed.transfers, *closed.unchanged), report)
+        report = replace(report, seconds=time.monotonic() - start_s)
     finally:
+        # A display has to end, whatever ended the run.
+        sink.emit(Ended(report))
         executor.shutdown(wait=False, cancel_futures=True)
         memory.close()
         for want in wants:
             opened.forget(want.opener)
-    report = replace(report, seconds=time.monotonic() - start_s)
-    sink.emit(Ended(report))
     return report
 
 
@@ -154,16 +157,18 @@ def fetch(
         KaiwoError: it is not in place; the error says why.
     """
     url = urls.parse(url_spec)
-    place = None if target is None else os.path.abspath(os.path.expanduser(os.fspath(target)))
-    if place is not None and str(target).endswith("/") and not url.is_folder:
-        place = posixpath.join(place, file_name(url.path))
+    place = None if target is None else os.path.abspath(expanded(os.fspath(target)))
     if place is None and url.type != "hf":
         place = os.path.abspath(url.own_name)
     sink = sink or notebook_sink()
     if url.is_folder:
         return _fetch(url, place, sink, fields, is_file=False)
+    file_place = place
+    if place is not None and (str(target).endswith("/") or os.path.isdir(place)):
+        # As cp does it: a file goes into a folder.
+        file_place = posixpath.join(place, file_name(url.own_name))
     try:
-        return _fetch(url, place, sink, fields, is_file=True)
+        return _fetch(url, file_place, sink, fields, is_file=True)
     except NotFoundError as missing:
         if url.type == "url":
             raise

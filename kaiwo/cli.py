@@ -18,11 +18,12 @@ import typer
 
 from kaiwo import redact
 from kaiwo._version import __version__
-from kaiwo.errors import KaiwoError, StoppedError, exit_code_of
+from kaiwo.errors import EXIT_CODES, ConfigError, KaiwoError, StoppedError, exit_code_of
 
 if TYPE_CHECKING:
     from kaiwo.objects import Report
 
+HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="kaiwo",
     help="Put models and data where a program needs them.",
@@ -30,6 +31,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings=HELP,
+    epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + ".",
 )
 logger = logging.getLogger("kaiwo")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -132,26 +135,25 @@ def _download(config_file: str, options: dict[str, Any]) -> int:
 
 
 def _summarise(done: Report) -> None:
-    from kaiwo.progress import amount, duration  # noqa: PLC0415
+    from kaiwo.progress import amount, counted, duration  # noqa: PLC0415
 
-    size = sum(item.bytes for item in done.items)
-    text = "%d files, %s in place (%d downloaded, %d unchanged) in %s"
-    good = [done.count("downloaded") + done.count("resumed"), done.count("unchanged")]
-    failed = done.count("failed")
-    if failed:
-        logger.error("%d of %d files failed; exit code %d", failed, len(done.items), done.exit_code)
-    size -= sum(item.bytes for item in done.items if item.status == "failed")
-    logger.info(text, sum(good), amount(size), *good, duration(done.seconds))
+    size = sum(item.bytes for item in done.items if item.status != "failed")
+    fetched, unchanged = done.count("downloaded") + done.count("resumed"), done.count("unchanged")
+    files = counted(fetched + unchanged, "file")
+    text = "%s, %s in place (%d downloaded, %d unchanged) in %s"
+    logger.info(text, files, amount(size), fetched, unchanged, duration(done.seconds))
+    if failed := done.count("failed"):
+        logger.error("%d failed, see above; exit code %d", failed, done.exit_code)
 
 
 def validate(config_file: ConfigFile) -> None:
     """Check CONFIG_FILE alone: no network, no secret file."""
 
     def check() -> int:
-        from kaiwo import config  # noqa: PLC0415
+        from kaiwo import config, progress  # noqa: PLC0415
 
         loaded = config.load(config_file)
-        print(f"{config_file}: valid, {len(loaded.tasks)} tasks")
+        print(f"{config_file}: valid, {progress.counted(len(loaded.tasks), 'task')}")
         return 0
 
     raise typer.Exit(_guarded(check))
@@ -230,7 +232,7 @@ def _guarded(command: Callable[[], int]) -> int:
     except KaiwoError as error:
         _log_to_stderr_if_silent()
         logger.error("%s", redact.text(error.message))  # noqa: TRY400 - no trace but at DEBUG
-        if logger.isEnabledFor(logging.DEBUG):
+        if logger.isEnabledFor(logging.DEBUG) and not isinstance(error, ConfigError):
             logger.debug("%s", redact.text(traceback.format_exc()))
         return exit_code_of(error)
     except Exception as error:
@@ -245,7 +247,9 @@ class _Interrupted(BaseException):
     """Raised by a signal wherever the main thread is; no ``except Exception`` may swallow it."""
 
     def __init__(self, number: int) -> None:
-        self.error = StoppedError(f"stopped by {signal.Signals(number).name}", number)
+        name = signal.Signals(number).name
+        text = f"stopped by {name}; what is complete is in place, a further run goes on from there"
+        self.error = StoppedError(text, number)
         super().__init__(self.error)
 
 

@@ -8,9 +8,8 @@ may be a secret, above all when its key is misspelled.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +25,8 @@ from pydantic_settings import (
 
 from kaiwo.document import Document, parse
 from kaiwo.errors import ConfigError
+from kaiwo.faults import described, suggestion
+from kaiwo.targets import expanded
 from kaiwo.tasks import task_class, task_types
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import Bucket, FileItem, FolderItem
@@ -123,7 +124,7 @@ class Config:
     @property
     def download_root(self) -> str:
         """Absolute, normalised."""
-        return os.path.abspath(os.path.expanduser(self.settings.download_root or "."))
+        return os.path.abspath(expanded(self.settings.download_root or "."))
 
     def where(self, number: int, location: Sequence[str | int]) -> str:
         """File, line and field of a location in the task of that number."""
@@ -252,54 +253,6 @@ def _task(document: Document, number: int, item: object, faults: list[str]) -> T
             lambda inner: _fields_at(class_, inner),
         )
         return None
-
-
-def described(
-    error: ValidationError,
-    where: Callable[[tuple[str | int, ...]], str],
-    fields: Callable[[tuple[str | int, ...]], Iterable[str]],
-) -> list[str]:
-    """One line for each fault: where it is, what is wrong, what was probably meant.
-
-    Args:
-        error: pydantic's; its inputs are not looked at.
-        where: position of a location.
-        fields: the keys that are known at a location.
-    """
-    lines = []
-    faults = error.errors(include_input=False, include_url=False, include_context=True)
-    for fault in faults:
-        location = fault["loc"]
-        inside = (other["loc"][: len(location)] == location for other in faults if other != fault)
-        if fault["type"] == "too_short" and any(inside):
-            continue  # pydantic counts only the entries that are right
-        context = fault.get("ctx", {})
-        match fault["type"]:
-            case "extra_forbidden":
-                key = str(location[-1])
-                guess = suggestion(key, fields(location[:-1]))
-                reason = f"unknown key {key!r}" + (f"; did you mean {guess}?" if guess else "")
-            case "missing":
-                reason = "is required"
-            case "string_type" | "secret_str":
-                reason = "has to be a text; write it in quotes"
-            case "string_too_short":
-                reason = "is empty"
-            case "too_short":
-                entries = context["field_type"] == "Tuple"
-                reason = "needs at least one entry" if entries else "is empty"
-            case "literal_error":
-                reason = f"has to be one of {context['expected']}"
-            case _:
-                reason = fault["msg"]
-        lines.append(f"{where(location)}: {reason}")
-    return lines
-
-
-def suggestion(key: str, known: Iterable[str]) -> str | None:
-    """The nearest of the known keys in quotes, if one is near."""
-    close = difflib.get_close_matches(key.lower(), list(known), n=1, cutoff=0.6)
-    return f"'{close[0]}'" if close else None
 
 
 def _one_of(names: Iterable[str]) -> str:

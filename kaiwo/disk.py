@@ -36,7 +36,9 @@ def disk_error(error: OSError, path: str) -> DiskError:
     """What the file system refused, where, and what to do."""
     hint = _HINTS.get(error.errno or 0)
     reason = error.strerror or type(error).__name__
-    return DiskError(f"cannot write {path}: {reason}" + (f" ({hint})" if hint else ""))
+    folder, name = os.path.split(path)
+    where = f"in {folder}" if name.startswith(".kaiwo-") else path
+    return DiskError(f"cannot write {where}: {reason}" + (f" ({hint})" if hint else ""))
 
 
 def _open_for_writing(path: str, flags: int) -> int:
@@ -58,14 +60,28 @@ def _write_all(descriptor: int, data: Buffer, offset: int) -> None:
         offset += written
 
 
-def write_range(path: str, data: Buffer, offset: int) -> None:
-    """Put one range into the temporary file, which is made when it is not there.
+def create(path: str) -> None:
+    """Make an empty temporary file, and its folder.
 
     Raises:
         DiskError: the file system refused.
     """
     try:
-        descriptor = _open_for_writing(path, 0)
+        os.close(_open_for_writing(path, os.O_TRUNC))
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def write_range(path: str, data: Buffer, offset: int) -> None:
+    """Put one range into a temporary file that was made by ``create``.
+
+    It is not made here: a worker that comes late must not bring back what was cleaned away.
+
+    Raises:
+        DiskError: the file system refused.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             _write_all(descriptor, data, offset)
         finally:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from kaiwo.cli import download
+from kaiwo.cli import HELP, download
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings=HELP,
+)
 app.command()(download)
 
 

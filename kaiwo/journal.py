@@ -63,6 +63,7 @@ class Manifest:
         self._path = state_path(root, state_dir)
         self._descriptor: int | None = None
         self._foreign = False
+        self._failed = False
         self._records = self._load()
 
     def _load(self) -> dict[str, Record]:
@@ -103,12 +104,8 @@ class Manifest:
         return record
 
     def remember(self, outcome: Outcome) -> None:
-        """Append what was published or adopted.
-
-        Raises:
-            DiskError: the state folder cannot be written.
-        """
-        if self._foreign:
+        """Append what was published or adopted; what cannot be written is said once."""
+        if self._foreign or self._failed:
             return
         transfer = outcome.transfer
         checksum = outcome.checksum if outcome.verified else None
@@ -125,7 +122,9 @@ class Manifest:
         try:
             os.write(self._opened(), _encoded(line))
         except OSError as error:
-            raise disk_error(error, self._path) from error
+            self._failed = True
+            message = disk_error(error, self._path).message
+            logger.warning("%s; a second run will have to look at the files again", message)
 
     def _opened(self) -> int:
         if self._descriptor is None:

@@ -118,6 +118,8 @@ def _late(_: TimeoutError, what: str) -> KaiwoError:
 
 def _tls(cause: ssl.SSLError, what: str) -> KaiwoError | None:
     reason = getattr(cause, "reason", None)
+    if reason == "WRONG_VERSION_NUMBER":
+        return ServiceError(f"{what}: the server does not speak TLS; http:// instead of https://?")
     return TransientError(f"{what}: TLS failed ({reason})") if reason else None
 
 
@@ -162,10 +164,10 @@ def status_error(
     if status in (401, 403, 407):
         return CredentialsError(
             f"{answer}: the service refuses these credentials; "
-            "check the key, its rights to this object, and the clock"
+            "check them, and their rights to this object"
         )
     if status in (404, 410):
-        hint = "not there; check the name, the region and the endpoint"
+        hint = "not there; check the name and the endpoint"
         if code in ("ContainerNotFound", "NoSuchBucket"):
             return ContainerMissingError(f"{answer}: {hint}")
         return NotFoundError(f"{answer}: {hint}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from kaiwo.errors import KaiwoError
@@ -280,7 +280,7 @@ class Report:
     exit_code: int
     seconds: float
     transferred_bytes: int = 0
-    items: Sequence[Item] = ()
+    items: Sequence[Item] = field(default=(), repr=False)
     error: KaiwoError | None = None
 
     @property

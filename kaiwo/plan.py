@@ -127,7 +127,7 @@ def close(listing: Listing, run: str, memory: Memory, *, force: bool, verify: bo
     transfers = list(checked.transfers(_placed(listing, run, checked)))
     if checked.offenders:
         raise UnsafeNameError(
-            "nothing was downloaded, because of names that may not be:\n  "
+            "nothing was begun; these names cannot be files, or exclude each other:\n  "
             + "\n  ".join(checked.offenders)
         )
     if force:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from kaiwo import redact
+from kaiwo.errors import KaiwoError, UnreachableError
 from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled
 from kaiwo.objects import Item
 from kaiwo.protocols import Sink
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOG_EVERY_S = 10.0
+#: After so many lines about failures, the report is the place to look.
+MOST_FAILURES = 100
 logger = logging.getLogger(__name__)
 
 
@@ -73,12 +76,13 @@ class LogSink:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = Tally(clock)
+        self._log = EventLog(clock)
         self._next_s = 0.0
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
         self._tally.add(event)
-        log_event(event)
+        self._log.add(event)
         now_s = self._tally.clock()
         if isinstance(event, Planned):
             self._next_s = now_s + LOG_EVERY_S
@@ -143,6 +147,7 @@ class BarSink:
         )
 
         self._tally = Tally()
+        self._log = EventLog()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -160,7 +165,7 @@ class BarSink:
         """See ``protocols.Sink``."""
         self._tally.add(event)
         tally = self._tally
-        log_event(event)
+        self._log.add(event)
         match event:
             case Planned():
                 self._bar.update(self._row, description="downloading", total=tally.bytes)
@@ -196,29 +201,54 @@ class LineSink:
 class QuietSink:
     """Only what goes wrong."""
 
+    def __init__(self) -> None:
+        self._log = EventLog()
+
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
         if not isinstance(event, Planned):
-            log_event(event)
+            self._log.add(event)
 
 
-def log_event(event: Event) -> None:
-    """The log line that an event is worth by itself."""
-    match event:
-        case Planned(files, size, unchanged):
-            logger.info(
-                "%d files, %s to fetch; %d files are in place already",
-                files, amount(size), unchanged,
-            )  # fmt: skip
-        case Retried(_, error, attempt, delay_s):
-            message = redact.text(error.message)
-            logger.warning("%s; attempt %d in %.1f s", message, attempt + 1, delay_s)
-        case Settled(item) if item.error is not None:
+class EventLog:
+    """The log lines that events are worth by themselves; what repeats is not said for ever."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._said_s: dict[str, float] = {}
+
+    def add(self, event: Event) -> None:
+        """Log it, if it is worth a line."""
+        match event:
+            case Planned(files, size, unchanged) if files or unchanged:
+                text = "%s, %s to fetch; %s in place already"
+                logger.info(text, counted(files, "file"), amount(size), counted(unchanged, "file"))
+            case Retried(_, error, attempt, delay_s):
+                self._retried(error, attempt, delay_s)
+            case Settled(item) if item.error is not None:
+                self._failed(item)
+            case Settled(item):
+                logger.debug("%s: %s -> %s", item.status, item.source, item.target)
+            case _:
+                pass
+
+    def _retried(self, error: KaiwoError, attempt: int, delay_s: float) -> None:
+        message = redact.text(error.message)
+        now_s = self._clock()
+        if isinstance(error, UnreachableError):
+            # While a service is waited for, all tasks ask for it, again and again.
+            if now_s < self._said_s.get(message, now_s):
+                return
+            self._said_s[message] = now_s + LOG_EVERY_S / 2
+        logger.warning("%s; attempt %d in %.1f s", message, attempt + 1, delay_s)
+
+    def _failed(self, item: Item) -> None:
+        self._failures += 1
+        if self._failures <= MOST_FAILURES:
             logger.error("failed: %s", failure(item))
-        case Settled(item):
-            logger.debug("%s: %s -> %s", item.status, item.source, item.target)
-        case _:
-            pass
+        elif self._failures == MOST_FAILURES + 1:
+            logger.error("failed: more than %d; --report names them all", MOST_FAILURES)
 
 
 def failure(item: Item) -> str:
@@ -241,8 +271,13 @@ def line(tally: Tally) -> str:
     if tally.left_s is not None:
         parts.append(f"{duration(tally.left_s)} left")
     if tally.retries:
-        parts.append(f"{tally.retries} retries")
+        parts.append(counted(tally.retries, "retry", "retries"))
     return ", ".join(parts)
+
+
+def counted(count: int, noun: str, several: str | None = None) -> str:
+    """So many of them, for people."""
+    return f"{count} {noun if count == 1 else several or noun + 's'}"
 
 
 def amount(count: float) -> str:
@@ -256,7 +291,9 @@ def amount(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds, for people."""
-    whole = max(0, round(seconds))
+    if seconds < 9.95:  # noqa: PLR2004 - where tenths begin to be noise
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
     if whole < 60:  # noqa: PLR2004 - what a minute is
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)

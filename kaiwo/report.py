@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kaiwo import redact
-from kaiwo.disk import disk_error
+from kaiwo.disk import discard, disk_error
 from kaiwo.errors import DiskError, KaiwoError, exit_code_of
 from kaiwo.objects import Checksum, Item, Report
 
@@ -107,6 +107,7 @@ def _write(report: Report, destination: str) -> None:
         Path(temporary).write_text(text, encoding="utf-8")
         os.replace(temporary, destination)
     except OSError as error:
+        discard(temporary)
         raise disk_error(error, destination) from error
 
 

@@ -164,6 +164,13 @@ class _Run:
             progress.single_stream = True
             yield Whole(transfer)
             return
+        try:
+            disk.create(transfer.temporary)
+        except DiskError as error:
+            self._settle(self._item(transfer, "failed", progress, error=error), transfer)
+            if self.rules.fail_fast:
+                self.dispatcher.abandon()
+            return
         size = transfer.object.size
         progress.ranges_left = -(-size // RANGE)
         for start in range(0, size, RANGE):
@@ -258,10 +265,7 @@ class _Run:
     def _in_place(self, outcome: Outcome, progress: _Progress) -> None:
         transfer = outcome.transfer
         status: Status = "unchanged" if outcome.adopted else "downloaded"
-        try:
-            self.memory.of(transfer.root).remember(outcome)
-        except DiskError as error:
-            logger.warning("%s; a second run will have to look at the files again", error.message)
+        self.memory.of(transfer.root).remember(outcome)
         item = self._item(transfer, status, progress, outcome)
         self._settle(item, transfer)
 

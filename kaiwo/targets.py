@@ -12,7 +12,7 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from kaiwo.errors import UnsafeNameError
+from kaiwo.errors import ConfigError, UnsafeNameError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Place
 
@@ -90,6 +90,18 @@ class At:
         return Place(self.path, self.root)
 
 
+def expanded(path: str) -> str:
+    """The path with a leading ``~`` replaced by the home folder.
+
+    Raises:
+        ConfigError: there is no home folder, as for a user without an entry in passwd.
+    """
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise ConfigError(f"{path}: no home folder is known here; set HOME, or give a whole path")
+    return found
+
+
 def resolve(target_path: str, download_root: str, *, is_file: bool) -> tuple[str, str]:
     """The absolute target and its root.
 
@@ -101,7 +113,7 @@ def resolve(target_path: str, download_root: str, *, is_file: bool) -> tuple[str
         download_root: absolute path.
         is_file: the target is a file, not a folder.
     """
-    target = posixpath.normpath(posixpath.join(download_root, target_path))
+    target = posixpath.normpath(posixpath.join(download_root, expanded(target_path)))
     # POSIX keeps a leading double slash apart; no system kaiwo runs on does.
     target = "/" + target.lstrip("/")
     if is_within(target, download_root):

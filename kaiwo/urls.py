@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from kaiwo import redact
 from kaiwo.errors import ConfigError
 
 _SCHEMES = {
@@ -78,9 +79,10 @@ def parse(url: str) -> ObjectUrl:
     Raises:
         ConfigError: it is no URL, or the container is missing.
     """
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, rest = str(url).partition("://")
     if not separator or not scheme:
-        raise ConfigError("not a URL: give s3://, gs://, az://, hf:// or https://")
+        given = redact.text(repr(url))
+        raise ConfigError(f"{given} is no URL: give s3://, gs://, az://, hf:// or https://")
     type_ = _SCHEMES.get(scheme.lower())
     if type_ is None:
         from fsspec.registry import known_implementations  # noqa: PLC0415 - for these only

@@ -644,7 +644,11 @@ def test_anonymous_and_credentials_exclude_each_other(type_: str, fields: dict[s
         ({"folder": "f", "target_path": "t", "glob": "a**"}, "glob", "**"),
         ({"folder": "f", "target_path": "t", "glob": "x/**b/*"}, "glob", "**"),
         ({"folder": "f", "target_path": "t", "glob": ["*"]}, "glob", ""),
-        ({"folder": "f", "target_path": "t", "allow_empty": "maybe"}, "allow_empty", "boolean"),
+        (
+            {"folder": "f", "target_path": "t", "allow_empty": "maybe"},
+            "allow_empty",
+            "true or false",
+        ),
         ({"file": "f", "target_path": "t", "glob": "*"}, "glob", "unknown key"),
     ],
 )

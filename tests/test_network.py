@@ -302,7 +302,9 @@ def test_a_certificate_that_nobody_trusts_is_final_and_says_what_to_do(
 
 
 @each_sdk
-def test_a_server_without_tls_where_tls_is_spoken_is_transient(sdk: Callable[[str], None]) -> None:
+def test_a_server_without_tls_where_tls_is_spoken_is_named_at_once(
+    sdk: Callable[[str], None],
+) -> None:
     def speaks_plainly(connection: socket.socket) -> None:
         connection.recv(65_536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -311,8 +313,8 @@ def test_a_server_without_tls_where_tls_is_spoken_is_transient(sdk: Callable[[st
 
     with server(speaks_plainly) as address:
         found = told(raised(sdk, address.replace("http:", "https:")))
-    assert type(found) is TransientError
-    assert "TLS" in found.message
+    assert type(found) is ServiceError
+    assert "http:// instead of https://" in found.message
 
 
 @each_sdk

@@ -140,8 +140,9 @@ def test_bytes_are_shown_in_binary_units(count: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-1, "0 s"),
-        (0.4, "0 s"),
+        (-1, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
         (59.4, "59 s"),
         (59.6, "1 min 00 s"),
         (61, "1 min 01 s"),
@@ -160,7 +161,7 @@ def test_a_line_has_files_bytes_rate_and_time_left() -> None:
     tally.add(Progressed(-5))
     shown = line(tally)
     assert shown.startswith("1 of 3 files, 15 B of 30 B, ")
-    assert re.search(r"/s, \d+ s left, 1 retries$", shown)
+    assert re.search(r"/s, \d+(\.\d)? s left, 1 retry$", shown)
 
 
 # --- log lines --------------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def test_a_line_has_files_bytes_rate_and_time_left() -> None:
 
 def test_the_plan_is_worth_a_line(log: pytest.LogCaptureFixture) -> None:
     tell(LogSink(), [Planned(3, 3 << 20, 2)])
-    assert messages(log) == ["3 files, 3.0 MiB to fetch; 2 files are in place already"]
+    assert messages(log) == ["3 files, 3.0 MiB to fetch; 2 files in place already"]
 
 
 def test_a_line_comes_every_ten_seconds(log: pytest.LogCaptureFixture) -> None:

@@ -42,14 +42,21 @@ class AzureSource(StoreSource):
         filesystem: an adlfs filesystem of its own.
         container: its name.
         url: ``az://container/``.
+        address: see ``StoreSource``.
         network: timeouts.
         ca_bundle: path of the certificates to trust, or None for the system's.
     """
 
     def __init__(
-        self, filesystem: Any, container: str, url: str, network: Network, ca_bundle: str | None
+        self,
+        filesystem: Any,
+        container: str,
+        url: str,
+        address: str,
+        network: Network,
+        ca_bundle: str | None,
     ) -> None:
-        super().__init__(url)
+        super().__init__(url, address)
         self._filesystem = filesystem
         try:
             self._container = filesystem.service_client.get_container_client(container)

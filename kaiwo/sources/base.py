@@ -25,10 +25,12 @@ class StoreSource(ABC):
 
     Args:
         url: of the bucket, container or repository, ending in ``/``, without secrets.
+        address: of the service, when it is not the provider's public one.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, address: str = "") -> None:
         self._url = url
+        self._at = f" at {address}" if "://" in address else ""
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[RemoteObject]:
@@ -71,7 +73,7 @@ class StoreSource(ABC):
         except KaiwoError:
             raise
         except Exception as error:
-            raise self._classified(error, f"{operation} {self._named(key)}") from error
+            raise self._classified(error, f"{operation} {self._named(key)}{self._at}") from error
 
     def _drained(
         self, loop: AbstractEventLoop, chunks: AsyncIterator[bytes], remote: RemoteObject

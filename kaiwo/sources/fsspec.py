@@ -19,12 +19,22 @@ from kaiwo.errors import (
     NotFoundError,
     ServiceError,
 )
-from kaiwo.network import status_error, wire_error
+from kaiwo.network import chain, connection_error, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, plain_etag
 
 _ETAGS = ("ETag", "etag", "e_tag")
+#: Errors of Python's own that filesystems raise, and what they are here.
+_FAMILIAR: tuple[tuple[tuple[type[Exception], ...], type[KaiwoError], str], ...] = (
+    (
+        (FileNotFoundError, IsADirectoryError, NotADirectoryError),
+        NotFoundError,
+        "not there; check the name",
+    ),
+    ((PermissionError,), CredentialsError, "access is denied"),
+    ((NotImplementedError, ImportError), ServiceError, "this filesystem cannot do that"),
+)
 _TIMES = ("mtime", "last_modified", "LastModified", "modified", "created")
 
 
@@ -88,15 +98,15 @@ class FsspecSource(StoreSource):
                 yield chunk
 
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
-        if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-            return NotFoundError(f"{what}: not there; check the name")
-        if isinstance(error, PermissionError):
-            return CredentialsError(f"{what}: access is denied")
-        status = getattr(error, "status", None)
-        if isinstance(status, int):
+        # A filesystem may call everything "not found"; what it was raised from tells more.
+        if (found := connection_error(error, what)) is not None:
+            return found
+        statuses = (getattr(cause, "status", None) for cause in chain(error))
+        if (status := next((each for each in statuses if isinstance(each, int)), None)) is not None:
             return status_error(status, what)
-        if isinstance(error, NotImplementedError | ImportError):
-            return ServiceError(f"{what}: the filesystem cannot do that ({type(error).__name__})")
+        for kinds, found_as, text in _FAMILIAR:
+            if isinstance(error, kinds):
+                return found_as(f"{what}: {text}")
         if any(each.__name__ == "ClientError" for each in type(error).__mro__):
             return wire_error(error, what)  # aiohttp's, which other filesystems need not have
         return None

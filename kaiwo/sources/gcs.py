@@ -55,11 +55,14 @@ class GcsSource(StoreSource):
         filesystem: a gcsfs filesystem of its own, whose session does not unpack bodies.
         bucket: its name.
         url: ``gs://bucket/``.
+        address: see ``StoreSource``.
         ssl: a TLS context with a private authority, or None.
     """
 
-    def __init__(self, filesystem: Any, bucket: str, url: str, ssl: Any = None) -> None:
-        super().__init__(url)
+    def __init__(
+        self, filesystem: Any, bucket: str, url: str, address: str, ssl: Any = None
+    ) -> None:
+        super().__init__(url, address)
         self._filesystem = filesystem
         self._objects = f"b/{quote(bucket, safe='')}/o"
         self._ssl = {} if ssl is None else {"ssl": ssl}

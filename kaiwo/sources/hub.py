@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -21,6 +22,7 @@ import httpx2
 from huggingface_hub import get_token, hf_hub_url
 from huggingface_hub.constants import ENDPOINT, HF_HUB_DISABLE_IMPLICIT_TOKEN, is_offline_mode
 
+from kaiwo import redact
 from kaiwo._version import __version__
 from kaiwo.errors import (
     ContainerMissingError,
@@ -65,13 +67,14 @@ class HubSource(StoreSource):
         network: Network,
         ca_bundle: str | None,
     ) -> None:
-        super().__init__(url)
+        super().__init__(url, redact.url(endpoint or ENDPOINT))
         self._repo_id = repo_id
         self._repo_type = repo_type
         self._revision = revision
         self._endpoint = (endpoint or ENDPOINT).rstrip("/")
         self._api = f"{self._endpoint}/api/{repo_type}s/{repo_id}"
         self._commit: str | None = None
+        self._resolving = threading.Lock()
         # Not the library's build_hf_headers: it asks the Hub a question of its own first.
         if token is None and not HF_HUB_DISABLE_IMPLICIT_TOKEN:
             token = get_token()
@@ -94,13 +97,18 @@ class HubSource(StoreSource):
 
     def commit(self) -> str:
         """The commit that the revision was when it was first asked for."""
-        if self._commit is None:
-            if is_offline_mode():
-                raise ServiceError(f"{self._url}: HF_HUB_OFFLINE is set, the Hub is not asked")
-            with self._doing("resolving", ""):
-                address = f"{self._api}/revision/{quote(self._revision, safe='')}"
-                self._commit = str(self._accepted(self._client.get(address)).json()["sha"])
+        # Many files may ask at once; a branch that moves in between must not give two commits.
+        with self._resolving:
+            if self._commit is None:
+                self._commit = self._resolved()
         return self._commit
+
+    def _resolved(self) -> str:
+        if is_offline_mode():
+            raise ServiceError(f"{self._url}: HF_HUB_OFFLINE is set, the Hub is not asked")
+        with self._doing("resolving", ""):
+            address = f"{self._api}/revision/{quote(self._revision, safe='')}"
+            return str(self._accepted(self._client.get(address)).json()["sha"])
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""

@@ -81,10 +81,11 @@ class S3Source(StoreSource):
         filesystem: an s3fs filesystem of its own, without retries.
         bucket: its name.
         url: ``s3://bucket/``.
+        address: see ``StoreSource``.
     """
 
-    def __init__(self, filesystem: Any, bucket: str, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, filesystem: Any, bucket: str, url: str, address: str) -> None:
+        super().__init__(url, address)
         self._filesystem = filesystem
         self._bucket = bucket
 

@@ -92,7 +92,7 @@ class AzureTask(ObjectStoreTask):
         from kaiwo.sources.azure import AzureSource  # noqa: PLC0415 - only runs that use it
 
         filesystem, url = self.filesystem(), self.url(container)
-        return AzureSource(filesystem, container, url, network, self.ca_bundle)
+        return AzureSource(filesystem, container, url, self.origin, network, self.ca_bundle)
 
     def filesystem(self) -> Any:
         """An adlfs filesystem of its own client.

@@ -22,6 +22,7 @@ from kaiwo.errors import ConfigError
 from kaiwo.network import Network
 from kaiwo.objects import Transfer, Want
 from kaiwo.protocols import Source
+from kaiwo.targets import expanded
 from kaiwo.tasks.items import Bucket, Model, Text, require_inside, selected
 
 #: Where in the file: keys and indices from a task downwards.
@@ -217,7 +218,7 @@ def read_secret(path: str) -> str:
         ConfigError: it cannot be read, is no text, or is empty.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with open(expanded(path), encoding="utf-8-sig") as file:
             content = file.read().rstrip("\r\n")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error

@@ -59,7 +59,7 @@ class GcsTask(ObjectStoreTask):
         from kaiwo.sources.gcs import GcsSource  # noqa: PLC0415 - only runs that use GCS load it
 
         trust = ssl.create_default_context(cafile=self.ca_bundle) if self.ca_bundle else None
-        return GcsSource(filesystem, container, self.url(container), trust)
+        return GcsSource(filesystem, container, self.url(container), self.origin, trust)
 
     def filesystem(self, network: Network) -> Any:
         """A gcsfs filesystem of its own session, with rights to read only."""

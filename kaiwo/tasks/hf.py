@@ -21,12 +21,12 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import disk, redact
-from kaiwo.errors import DiskError, UnsafeNameError
+from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
 from kaiwo.network import Network
 from kaiwo.objects import Folder, Named, RemoteObject, Transfer, Want
 from kaiwo.protocols import Place, Placement, Source
-from kaiwo.targets import Under, fault_of, resolve
-from kaiwo.tasks.base import Context, Task, TaskOpener
+from kaiwo.targets import Under, expanded, fault_of, resolve
+from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.items import Secret, Text
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -100,18 +100,18 @@ class HfTask(Task):
         )
 
     def wants(self, context: Context) -> Iterator[Want]:
-        """See ``Task``: one want, so that the revision is resolved once for all files."""
-        selection: Folder | Named = Named(self.files)
-        if not self.files:
-            selection = Folder("", self.allow_patterns, self.ignore_patterns, "name")
-        yield Want(
-            self.label,
-            context.where(()),
-            TaskOpener(self, self.repo_id, context.network, self.origin),
-            selection,
-            self.placement(context.download_root),
-            self.allow_empty,
-        )
+        """See ``Task``: of one opener, so that the revision is resolved once for all files."""
+        opener = TaskOpener(self, self.repo_id, context.network, self.origin)
+        placement = self.placement(context.download_root)
+        selections: list[tuple[Location, Folder | Named]] = [
+            (("files", index), Named((name,))) for index, name in enumerate(self.files)
+        ]
+        if not selections:
+            patterns = self.allow_patterns, self.ignore_patterns
+            selections = [((), Folder("", *patterns, syntax="name"))]
+        for location, selection in selections:
+            where = context.where(location)
+            yield Want(self.label, where, opener, selection, placement, self.allow_empty)
 
     def placement(self, download_root: str) -> Placement:
         """Where its files go: the folder that was named, or the cache.
@@ -134,7 +134,13 @@ class HfTask(Task):
         from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415
         from huggingface_hub.file_download import repo_folder_name  # noqa: PLC0415
 
-        cache = os.path.abspath(os.path.expanduser(self.cache_dir or HF_HUB_CACHE))
+        try:
+            cache = os.path.abspath(expanded(self.cache_dir or HF_HUB_CACHE))
+        except ConfigError as error:
+            hint = "set HF_HOME or cache_dir to a writable folder"
+            raise DiskError(
+                f"the Hub's cache is in the home folder, and there is none; {hint}"
+            ) from error
         name = repo_folder_name(repo_id=self.repo_id, repo_type=self.repo_type)
         return posixpath.join(cache, name)
 

@@ -71,7 +71,8 @@ class S3Task(ObjectStoreTask):
         """See ``Task``."""
         from kaiwo.sources.s3 import S3Source  # noqa: PLC0415 - only runs that use S3 load it
 
-        return S3Source(self.filesystem(network), container, self.url(container))
+        filesystem, url = self.filesystem(network), self.url(container)
+        return S3Source(filesystem, container, url, self.origin)
 
     def filesystem(self, network: Network) -> Any:
         """An s3fs filesystem of its own session, which repeats nothing by itself."""

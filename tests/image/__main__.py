@@ -1,29 +1,33 @@
 """Build the container image, and run it as a pod would: any UID, read-only root, no HOME.
 
-    python -m tests.image [--base IMAGE] [--stand-in] [--offline] [--pip-config FILE]
+    python -m tests.image [--engine podman|docker] [--base IMAGE] [--stand-in] [--offline]
+        [--pip-config FILE]
 
 podman or docker, whichever works, builds the image; the containers share the host's network, so
 that they reach the local servers. KAIWO_ENGINE_FLAGS holds more global flags for the engine. Where
 no image can be pulled, --stand-in makes the base from Debian packages; where a container reaches
-no package index, --offline fetches the wheels of the lock outside, and builds without a network.
+no package index, --offline fetches the wheels of the locks outside, and builds from these alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.image import standin
 from tests.image.checks import Checks
-from tests.image.engine import CannotTest, Engine
-from tests.servers import ROOT
+from tests.image.engine import NAMES, CannotTest, Engine
+from tests.servers import ROOT, serving
 
 _TAG = "localhost/kaiwo-downloader:test"
 _BASE = "python:3.12-slim"
@@ -38,21 +42,23 @@ def main() -> int:
     """Build and check; 0 when everything holds."""
     parser = argparse.ArgumentParser(prog="python -m tests.image", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--engine", choices=NAMES, help="which one [default: the first that works]")
     parser.add_argument("--base", default=_BASE, help=f"the base image [default: {_BASE}]")
     parser.add_argument("--stand-in", action="store_true", help="make the base image, of Debian")
-    parser.add_argument("--offline", action="store_true", help="build without a network")
+    parser.add_argument("--offline", action="store_true", help="build from wheels fetched outside")
     parser.add_argument("--pip-config", metavar="FILE", help="pip's configuration for the build")
     options = parser.parse_args()
     try:
-        engine = Engine.find()
+        engine = Engine.find(options.engine)
         start_s = time.monotonic()
         if options.stand_in:
             say(f"making a stand-in for {options.base}")
             standin.make(engine, options.base)
             say(f"made in {time.monotonic() - start_s:.0f} s")
             start_s = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="kaiwo-wheels-") as folder:
-            flags = build_flags(engine, options.base, options.pip_config, options.offline, folder)
+        with reachable_packages(
+            engine, options.base, options.pip_config, offline=options.offline
+        ) as flags:
             say(f"building {_TAG} with {engine.name}")
             engine.build(str(ROOT), _TAG, options.base, flags)
         say(f"built in {time.monotonic() - start_s:.0f} s")
@@ -64,20 +70,34 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def build_flags(
-    engine: Engine, base: str, pip_config: str | None, offline: bool, folder: str
-) -> Sequence[str]:
-    """How this build reaches the packages."""
-    if not offline:
-        secret = [f"--secret=id=pip.conf,src={pip_config}"] if pip_config else []
-        return ["--network=host", *secret]
-    if engine.name != "podman":
-        raise CannotTest("--offline needs podman: docker mounts no folder while it builds")
-    say("fetching the wheels of the locks")
-    fetch_wheels(engine, base, folder)
-    config = Path(folder, "pip.conf")
-    config.write_text("[global]\nno-index = true\nfind-links = /wheels\n", encoding="utf-8")
-    return ["--network=none", f"--secret=id=pip.conf,src={config}", f"--volume={folder}:/wheels:ro"]
+@contextmanager
+def reachable_packages(
+    engine: Engine, base: str, pip_config: str | None, *, offline: bool
+) -> Iterator[Sequence[str]]:
+    """The engine's options with which the build reaches the packages, while the block runs."""
+    with ExitStack() as stack:
+        if offline:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kaiwo-wheels-"))
+            pip_config = str(Path(folder, "pip.conf"))
+            say("fetching the wheels of the locks")
+            fetch_wheels(engine, base, folder)
+            handler = functools.partial(QuietHandler, directory=folder)
+            server = stack.enter_context(ThreadingHTTPServer((serving.HOST, 0), handler))
+            stack.enter_context(serving.in_thread(server))
+            index = f"no-index = true\nfind-links = http://{serving.HOST}:{server.server_port}/\n"
+            text = f"[global]\n{index}"
+            Path(pip_config).write_text(text, encoding="utf-8")
+        yield [
+            "--network=host",
+            *([f"--secret=id=pip.conf,src={pip_config}"] if pip_config else []),
+        ]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder, and says nothing about it."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name upstream
+        """Not a word."""
 
 
 def fetch_wheels(engine: Engine, base: str, folder: str) -> None:

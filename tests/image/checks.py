@@ -27,8 +27,9 @@ _LIMIT = 350_000_000
 _LARGEST = 10
 _STOP_S = 5.0
 _START_S = 60.0
-_LIBRARY_USER = "65532:65532"
-_USERS = ("12345:12345", "12345", "1000:1000", "0:0")
+_USER = "65532:65532"
+_STRANGER = "12345:12345"
+_USERS = (_USER, "12345", "1000:1000", "0:0")
 
 
 class Checks:
@@ -68,7 +69,7 @@ class Checks:
         """What the image says about itself."""
         known = self._engine.inspect(self._image)
         config = known["Config"]
-        self._check("its user", config.get("User") == _LIBRARY_USER, config.get("User"))
+        self._check("its user", config.get("User") == _USER, config.get("User"))
         entry = config.get("Entrypoint")
         self._check("its entry", entry == ["python", "-m", "kaiwo.downloader"], entry)
         titled = (config.get("Labels") or {}).get("org.opencontainers.image.title")
@@ -86,7 +87,8 @@ class Checks:
         self._check(f"at most {_LIMIT / 1e6:.0f} MB", size <= _LIMIT, f"{size / 1e6:.0f} MB")
         weights = sorted(found["packages"].items(), key=lambda pair: -pair[1])
         total = sum(found["packages"].values())
-        print(f"     Python {found['python']}; {len(weights)} packages, {total / 1e6:.1f} MB")
+        print(f"     Python {found['python']}; --help takes {found['help_s']:.2f} s")
+        print(f"     {size / 1e6:.0f} MB, of which {len(weights)} packages: {total / 1e6:.0f} MB")
         for name, weight in weights[:_LARGEST]:
             print(f"     {weight / 1e6:8.1f} MB  {name}")
         self._check("no pip, no tools", not found["tools"] + found["modules"], found["tools"])
@@ -101,15 +103,13 @@ class Checks:
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
         mounts = [f"--volume={folder}:/config:ro"]
-        start_s = time.monotonic()
         ended = self._run("--help")
-        took = time.monotonic() - start_s
         helped = ended.code == 0 and "CONFIG_FILE" in ended.stdout
-        self._check(f"--help, in {took:.1f} s", helped, ended)
+        self._check("--help", helped, ended)
         ended = self._run("/config/bad.yaml", flags=mounts)
         refused = ended.code == 2 and "repo_id" in ended.stderr
         self._check("exit code 2 for a bad file", refused, ended)
-        for user in (_LIBRARY_USER, *_USERS):
+        for user in _USERS:
             flags = [*mounts, f"--user={user}"]
             ended = self._run("validate", "/config/good.yaml", entry="kaiwo", flags=flags)
             self._check(f"runs as {user}", ended.code == 0, ended)
@@ -224,7 +224,7 @@ class Checks:
             # Its own idea of read-only leaves a writable /tmp; a pod's does not.
             strict.append("--read-only-tmpfs=false")
         # Mounts of this script's folders, on hosts with SELinux.
-        return [*strict, "--security-opt=label=disable", "--network=host", f"--user={_USERS[0]}"]
+        return [*strict, "--security-opt=label=disable", "--network=host", f"--user={_STRANGER}"]
 
     def _run(self, *args: str, entry: str | None = None, flags: list[str] | None = None) -> Ended:
         """A container from its start to its end."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+NAMES = ("podman", "docker")
 FLAGS = "KAIWO_ENGINE_FLAGS"
 """The environment variable with more global flags of the engine: a runtime, a storage driver."""
 
@@ -38,11 +39,11 @@ class Engine:
     command: tuple[str, ...]
 
     @classmethod
-    def find(cls) -> Engine:
-        """The first of podman and docker that is installed and works."""
+    def find(cls, wanted: str | None = None) -> Engine:
+        """The engine of this name, or else the first of them, that is installed and works."""
         flags = shlex.split(os.environ.get(FLAGS, ""))
         reasons = []
-        for name in ("podman", "docker"):
+        for name in [wanted] if wanted else NAMES:
             if shutil.which(name) is None:
                 reasons.append(f"{name}: not installed")
                 continue
