@@ -51,7 +51,8 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="kaiwo-downloader" \
       org.opencontainers.image.description="Puts models and data where a program needs them: S3, GCS, Azure Blob Storage and the Hugging Face Hub, from one YAML file"
 
-# The official images come without bytecode of the standard library: a third of the start-up time.
+# The official images come without bytecode of the standard library, which then is compiled at each
+# start: 0.47 s instead of 0.29 s until a file is read, and 0.82 s without any bytecode.
 RUN python -m pip --disable-pip-version-check uninstall --quiet --yes --root-user-action ignore pip \
     && python -c "import ensurepip, os, shutil; shutil.rmtree(os.path.dirname(ensurepip.__file__))" \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \

@@ -70,10 +70,11 @@ lock: $(READY)  ## renew requirements/*.lock; UPGRADE=--upgrade takes the newest
 	done
 
 image:  ## build the container image, with podman or docker
-	$(or $(ENGINE),$(shell command -v podman || command -v docker)) build -t kaiwo-downloader .
+	$(or $(ENGINE),$(shell command -v podman || command -v docker)) build $(BUILD_FLAGS) -t kaiwo-downloader .
 
+# IMAGE_FLAGS="--stand-in --offline" where no image can be pulled; see python -m tests.image --help
 image-test: $(READY)  ## build the image, and run it against the local servers
-	$(BIN)/python -m tests.image
+	$(BIN)/python -m tests.image $(IMAGE_FLAGS)
 
 clean:  ## remove everything that the targets made
 	rm -rf $(VENV) .venv-lowest .servers .demo .mypy_cache .pytest_cache .ruff_cache \

@@ -71,8 +71,7 @@ def test_the_address_of_a_service_that_is_not_there_is_named(tmp_path: Path) -> 
         "anonymous": True,
         "buckets": [{"name": "b", "items": [{"file": "k", "target_path": str(tmp_path / "k")}]}],
     }
-    options = {"retries": 0, "startup_wait": 0.0}
-    report = kaiwo.download({"download_items": [task]}, **options)
+    report = kaiwo.download({"download_items": [task]}, retries=0, startup_wait=0)
     assert report.items[0].error is not None
     assert f"at {address}: connection refused" in report.items[0].error.message
 
