@@ -103,17 +103,17 @@ def test_a_file_goes_where_its_target_says_whatever_its_key() -> None:
 @pytest.mark.parametrize(
     ("target_path", "is_file", "expected"),
     [
-        ("a/b", True, ("/root/dl/a/b", "/root/dl")),
-        ("a/b", False, ("/root/dl/a/b", "/root/dl")),
-        ("a//b/./c/", False, ("/root/dl/a/b/c", "/root/dl")),
-        (".", False, ("/root/dl", "/root/dl")),
-        ("/root/dl/a", True, ("/root/dl/a", "/root/dl")),
-        ("/root/dl", False, ("/root/dl", "/root/dl")),
+        ("a/b", True, ("/srv/dl/a/b", "/srv/dl")),
+        ("a/b", False, ("/srv/dl/a/b", "/srv/dl")),
+        ("a//b/./c/", False, ("/srv/dl/a/b/c", "/srv/dl")),
+        (".", False, ("/srv/dl", "/srv/dl")),
+        ("/srv/dl/a", True, ("/srv/dl/a", "/srv/dl")),
+        ("/srv/dl", False, ("/srv/dl", "/srv/dl")),
         ("/elsewhere/a", False, ("/elsewhere/a", "/elsewhere/a")),
         ("/elsewhere/a", True, ("/elsewhere/a", "/elsewhere")),
         ("/elsewhere/a/", False, ("/elsewhere/a", "/elsewhere/a")),
         ("//elsewhere/a", False, ("/elsewhere/a", "/elsewhere/a")),
-        ("/root/dl2", False, ("/root/dl2", "/root/dl2")),
+        ("/srv/dl2", False, ("/srv/dl2", "/srv/dl2")),
         ("/a", True, ("/a", "/")),
         ("/", False, ("/", "/")),
     ],
@@ -121,7 +121,7 @@ def test_a_file_goes_where_its_target_says_whatever_its_key() -> None:
 def test_a_target_has_the_download_root_or_its_own(
     target_path: str, is_file: bool, expected: tuple[str, str]
 ) -> None:
-    assert resolve(target_path, "/root/dl", is_file=is_file) == expected
+    assert resolve(target_path, "/srv/dl", is_file=is_file) == expected
 
 
 def test_with_the_whole_disk_as_download_root_everything_is_below_it() -> None:
