@@ -5,6 +5,7 @@ Only results go to stdout; logs, bars and errors go to stderr.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -21,6 +22,8 @@ from kaiwo._version import __version__
 from kaiwo.errors import EXIT_CODES, ConfigError, KaiwoError, StoppedError, exit_code_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from kaiwo.objects import Report
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -116,8 +119,7 @@ def download(
 def _download(config_file: str, options: dict[str, Any]) -> int:
     from kaiwo import api, config, progress, report  # noqa: PLC0415 - --help needs none of it
 
-    early = str(options["log_level"] or os.environ.get("KAIWO_LOG_LEVEL", "")).upper()
-    _log_to_stderr(early if early in _LEVELS else "INFO")
+    _log_to_stderr(_early_level(options["log_level"]))
     destination = options["report"] or os.environ.get("KAIWO_REPORT")
     try:
         loaded = config.load(config_file, options)
@@ -181,7 +183,7 @@ def fetch(
     def run() -> int:
         from kaiwo import api, progress  # noqa: PLC0415
 
-        _log_to_stderr(log_level or "INFO")
+        _log_to_stderr(_early_level(log_level))
         path = api.fetch(url, target, sink=progress.sink_for("auto", _console), **fields)
         print(path)
         return 0
@@ -266,17 +268,18 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _console() -> Any:
+@functools.cache
+def _console() -> Console:
     """The one rich console: log lines and the bar must not draw over each other."""
     from rich.console import Console  # noqa: PLC0415 - on a terminal only
 
-    global _shared_console  # noqa: PLW0603 - the terminal is global, too
-    if _shared_console is None:
-        _shared_console = Console(stderr=True)
-    return _shared_console
+    return Console(stderr=True)
 
 
-_shared_console: Any = None
+def _early_level(option: str | None) -> str:
+    """The level to begin with, before it is known what the file says."""
+    level = (option or os.environ.get("KAIWO_LOG_LEVEL", "")).upper()
+    return level if level in _LEVELS else "INFO"
 
 
 def _log_to_stderr(level: str) -> None:
