@@ -17,7 +17,6 @@ import logging
 import os
 import posixpath
 import stat
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -58,16 +57,12 @@ def gather(
     results: dict[int, Found] = {}
 
     def handle(job: ListJob, found: Found) -> None:
-        if found.error is not None:
-            now_s = time.monotonic()
-            since_s = job.failing_since_s or now_s
-            delay_s = policy.delay_s(found.error, job.attempt, now_s - since_s)
-            if delay_s is not None:
-                sink.emit(Retried(job.want.where, found.error, job.attempt + 1, delay_s))
-                again = replace(job, attempt=job.attempt + 1, failing_since_s=since_s)
-                dispatcher.repeat(again, delay_s)
-                return
-        results[job.number] = found
+        again = policy.again(job, found.error) if found.error is not None else None
+        if again is None or found.error is None:
+            results[job.number] = found
+            return
+        sink.emit(Retried(job.want.where, found.error, again[0].attempt, again[1]))
+        dispatcher.repeat(*again)
 
     dispatcher = Dispatcher(executor, window, find, idle=lambda: sink.emit(Ticked()))
     dispatcher.feed(ListJob(number, want) for number, want in enumerate(wants))

@@ -6,9 +6,14 @@ Nobody sleeps here. The scheduler submits the job again when the delay is over.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from kaiwo.errors import KaiwoError, TransientError, UnreachableError
+from kaiwo.objects import Batch, Compare, Finish, ListJob, Range, Whole
+
+JobT = TypeVar("JobT", ListJob, Compare | Batch | Range | Whole | Finish)
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 20.0
@@ -28,6 +33,15 @@ class RetryPolicy:
 
     retries: int = 5
     startup_wait_s: float = 30.0
+
+    def again(self, job: JobT, error: KaiwoError) -> tuple[JobT, float] | None:
+        """The job for its next attempt and the seconds until then, or None: the error is final."""
+        now_s = time.monotonic()
+        since_s = now_s if job.failing_since_s is None else job.failing_since_s
+        delay_s = self.delay_s(error, job.attempt, now_s - since_s)
+        if delay_s is None:
+            return None
+        return replace(job, attempt=job.attempt + 1, failing_since_s=since_s), delay_s
 
     def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:
         """Seconds until the next attempt, or None when the error is final.

@@ -167,9 +167,7 @@ class _Run:
         try:
             disk.create(transfer.temporary)
         except DiskError as error:
-            self._settle(self._item(transfer, "failed", progress, error=error), transfer)
-            if self.rules.fail_fast:
-                self.dispatcher.abandon()
+            self._fail(transfer, progress, error)
             return
         size = transfer.object.size
         progress.ranges_left = -(-size // RANGE)
@@ -232,20 +230,22 @@ class _Run:
             self.sink.emit(Retried(transfer.source, error, 1, 0))
             self._start_over(transfer, progress)
             return
-        now_s = time.monotonic()
-        since_s = job.failing_since_s or now_s
-        delay_s = self.rules.policy.delay_s(error, job.attempt, now_s - since_s)
-        if delay_s is None:
-            self._settle(self._item(transfer, "failed", progress, error=error), transfer)
-            if self.rules.fail_fast:
-                self.dispatcher.abandon()
+        again = self.rules.policy.again(self._alone(job, transfer), error)
+        if again is None:
+            self._fail(transfer, progress, error)
             return
         progress.attempts += 1
-        self.sink.emit(Retried(transfer.source, error, job.attempt + 1, delay_s))
-        again = replace(job, attempt=job.attempt + 1, failing_since_s=since_s)
-        if isinstance(again, Batch):
-            again = replace(again, transfers=(transfer,))
-        self.dispatcher.repeat(again, delay_s)
+        self.sink.emit(Retried(transfer.source, error, again[0].attempt, again[1]))
+        self.dispatcher.repeat(*again)
+
+    def _alone(self, job: Job, transfer: Transfer) -> Job:
+        """The job for this object only: the others of its batch are done."""
+        return replace(job, transfers=(transfer,)) if isinstance(job, Batch) else job
+
+    def _fail(self, transfer: Transfer, progress: _Progress, error: KaiwoError) -> None:
+        self._settle(self._item(transfer, "failed", progress, error=error), transfer)
+        if self.rules.fail_fast:
+            self.dispatcher.abandon()
 
     def _stream_instead(self, transfer: Transfer, progress: _Progress) -> None:
         """Its service ignores ranges: from now on, its objects come in single streams."""
