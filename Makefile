@@ -1,6 +1,6 @@
 # Everything that a checkout needs, by name. Bare `make` prints this list; CI runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lowest lint format types floors coverage lock image image-test clean
+.PHONY: help setup reference demo test test-lowest lint format types floors coverage lock image image-test clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -60,6 +60,9 @@ types: $(READY)  ## mypy, strict
 floors: $(READY)  ## imports go down only
 	$(BIN)/lint-imports --no-cache
 
+reference: $(READY)  ## write the tables of README.md from the code
+	$(BIN)/python -m tests.reference
+
 lock: $(READY)  ## renew requirements/*.lock; UPGRADE=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --output-file requirements/image.lock
 	$(COMPILE) --group test --constraints requirements/image.lock \
@@ -68,6 +71,7 @@ lock: $(READY)  ## renew requirements/*.lock; UPGRADE=--upgrade takes the newest
 		$(COMPILE) --group $$group --constraints requirements/image.lock \
 			--constraints requirements/test.lock --output-file requirements/$$group.lock || exit 1; \
 	done
+	@! git diff --quiet -- requirements || touch $(READY)  # nothing new: nothing to install
 
 image:  ## build the container image, with podman or docker
 	$(or $(ENGINE),$(shell command -v podman || command -v docker)) build $(BUILD_FLAGS) -t kaiwo-downloader .

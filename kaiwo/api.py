@@ -5,24 +5,25 @@ This is where the floors are wired together; the command line is one more user o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kaiwo import opened, plan, schedule, urls
-from kaiwo.config import ITEMS, Config, build, load
+from kaiwo.config import ITEMS, Config, Settings, build, load
 from kaiwo.document import Document
 from kaiwo.errors import ConfigError, NotFoundError
 from kaiwo.events import Ended
 from kaiwo.journal import Memory
 from kaiwo.network import Network
-from kaiwo.objects import Folder, Named, Report, Transfer, Want
+from kaiwo.objects import Folder, Named, Plan, Report, Want
 from kaiwo.progress import QuietSink, notebook_sink
 from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy
@@ -89,43 +90,81 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
     return tuple(result)
 
 
-def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
-    """List, plan, schedule, and let go of everything that was opened."""
-    start_s = time.monotonic()
+def decide(config: Config, sink: Sink) -> Plan:
+    """What ``run`` would do, decided and checked; no byte of any object is read.
+
+    Raises:
+        KaiwoError: nothing would be begun: the configuration is wrong, or names are unsafe.
+    """
+    config.check_secrets()
+    with _workshop(config, wanted(config)) as workshop:
+        return _planned(workshop, sink)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Workshop:
+    """What a run works with."""
+
+    settings: Settings
+    wants: Sequence[Want]
+    rules: Rules
+    memory: Memory
+    executor: Executor
+
+
+@contextlib.contextmanager
+def _workshop(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Workshop]:
+    """An executor and the memory; afterwards all that was opened is let go of."""
     settings = config.settings
     policy = RetryPolicy(settings.retries, settings.startup_wait)
     rules = Rules(settings.workers, policy, settings.verify == "checksum", settings.fail_fast)
-    tasks = tuple(tasks)
     wants = [want for _, wants in tasks for want in wants]
     memory = Memory(settings.state_dir)
     executor = ThreadPoolExecutor(settings.workers, thread_name_prefix="kaiwo")
-    report = Report(1, 0.0)
     try:
-        listing = plan.gather(wants, executor, settings.workers, policy, sink)
-        if listing.failed and settings.fail_fast:
-            raise listing.failed[0][1]
-        token = secrets.token_hex(4)
-        closed = plan.close(listing, token, memory, force=settings.force, verify=rules.verify)
-        report = schedule.run(closed, executor, rules, memory, sink)
-        _settle(tasks, (*closed.transfers, *closed.unchanged), report)
-        report = replace(report, seconds=time.monotonic() - start_s)
+        yield _Workshop(settings, wants, rules, memory, executor)
     finally:
-        # A display has to end, whatever ended the run.
-        sink.emit(Ended(report))
         executor.shutdown(wait=False, cancel_futures=True)
         memory.close()
         for want in wants:
             opened.forget(want.opener)
+
+
+def _planned(workshop: _Workshop, sink: Sink) -> tuple[Plan, plan.Listing]:
+    rules, settings = workshop.rules, workshop.settings
+    listing = plan.gather(workshop.wants, workshop.executor, rules.workers, rules.policy, sink)
+    if listing.failed and settings.fail_fast:
+        raise listing.failed[0][1]
+    token = secrets.token_hex(4)
+    closed = plan.close(listing, token, workshop.memory, force=settings.force, verify=rules.verify)
+    return closed, listing
+
+
+def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
+    """List, plan, schedule, settle."""
+    start_s = time.monotonic()
+    tasks = tuple(tasks)
+    report = Report(1, 0.0)
+    with _workshop(config, tasks) as workshop:
+        try:
+            closed, listing = _planned(workshop, sink)
+            report = schedule.run(closed, workshop.executor, workshop.rules, workshop.memory, sink)
+            _settle(tasks, closed, listing, report)
+            report = replace(report, seconds=time.monotonic() - start_s)
+        finally:
+            # A display has to end, whatever ended the run.
+            sink.emit(Ended(report))
     return report
 
 
-def _settle(tasks: Iterable[Wanted], transfers: Sequence[Transfer], report: Report) -> None:
+def _settle(tasks: Iterable[Wanted], closed: Plan, listing: plan.Listing, report: Report) -> None:
     """Let each task of which everything is in place do what remains."""
     failed = {item.target for item in report.items if item.status == "failed"}
+    missed = {want.opener for want, _ in listing.failed}
     for task, wants in tasks:
         openers = {want.opener for want in wants}
-        own = [transfer for transfer in transfers if transfer.opener in openers]
-        if not any(transfer.target in failed for transfer in own):
+        own = [each for each in (*closed.transfers, *closed.unchanged) if each.opener in openers]
+        if not openers & missed and not any(each.target in failed for each in own):
             task.settle(own)
 
 

@@ -6,6 +6,7 @@ Only results go to stdout; logs, bars and errors go to stderr.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import signal
@@ -57,18 +58,19 @@ def _choice(*values: str) -> Callable[[str | None], str | None]:
     return check
 
 
+LogLevel = Annotated[
+    str | None,
+    typer.Option(help="DEBUG, INFO, WARNING or ERROR [default: INFO].", callback=_choice(*_LEVELS)),
+]
+
+
 def download(
     config_file: ConfigFile,
     max_workers: Annotated[
         int | None,
         typer.Option(help="Concurrent workers, shared by all tasks [default: 8].", min=1, max=1024),
     ] = None,
-    log_level: Annotated[
-        str | None,
-        typer.Option(
-            help="DEBUG, INFO, WARNING or ERROR [default: INFO].", callback=_choice(*_LEVELS)
-        ),
-    ] = None,
+    log_level: LogLevel = None,
     download_root: Annotated[
         str | None,
         typer.Option(help="Relative targets are below it [default: the file's, else here]."),
@@ -110,9 +112,15 @@ def download(
     force: Annotated[
         bool | None, typer.Option("--force", help="Fetch even what is already there.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
+    ] = False,
 ) -> None:
     """Download everything that CONFIG_FILE asks for."""
-    options = {name: value for name, value in locals().items() if name != "config_file"}
+    given = locals()
+    options = {name: given[name] for name in given if name not in ("config_file", "dry_run")}
+    if dry_run:
+        raise typer.Exit(_guarded(lambda: _plan(config_file, options, as_json=False)))
     raise typer.Exit(_guarded(lambda: _download(config_file, options)))
 
 
@@ -161,6 +169,51 @@ def validate(config_file: ConfigFile) -> None:
     raise typer.Exit(_guarded(check))
 
 
+def plan(
+    config_file: ConfigFile,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    download_root: Annotated[
+        str | None,
+        typer.Option(help="Relative targets are below it [default: the file's, else here]."),
+    ] = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Print everything that `download` would do; no byte of any object is read."""
+    options = {"download_root": download_root, "log_level": log_level}
+    raise typer.Exit(_guarded(lambda: _plan(config_file, options, as_json=as_json)))
+
+
+def _plan(config_file: str, options: dict[str, Any], *, as_json: bool) -> int:
+    from kaiwo import api, config, progress, report  # noqa: PLC0415
+
+    _log_to_stderr(_early_level(options["log_level"]))
+    loaded = config.load(config_file, options)
+    _log_to_stderr(loaded.settings.log_level)
+    decided = api.decide(loaded, progress.QuietSink())
+    document = report.plan_as_json(decided)
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        for item in document["items"]:
+            action = item.get("action", "failed")
+            print(f"{action:<9}  {item['bytes']:>15,}  {item['source']} -> {item['target']}")
+    for item in decided.missed:
+        logger.error("%s", progress.failure(item))
+    return report.plan_exit_code(decided)
+
+
+def schema() -> None:
+    """Print the JSON Schema of the file, for editors."""
+
+    def show() -> int:
+        from kaiwo import config  # noqa: PLC0415
+
+        print(json.dumps(config.schema(), indent=2))
+        return 0
+
+    raise typer.Exit(_guarded(show))
+
+
 def fetch(
     url: Annotated[str, typer.Argument(help="s3://, gs://, az:// or hf:// URL.", metavar="URL")],
     target: Annotated[
@@ -170,12 +223,7 @@ def fetch(
         list[str] | None,
         typer.Option("-o", help="A field of the task type, as FIELD=VALUE; may be repeated."),
     ] = None,
-    log_level: Annotated[
-        str | None,
-        typer.Option(
-            help="DEBUG, INFO, WARNING or ERROR [default: INFO].", callback=_choice(*_LEVELS)
-        ),
-    ] = None,
+    log_level: LogLevel = None,
 ) -> None:
     """Download one URL, without a file, and print where it is."""
     fields = dict(_field(text) for text in option or ())
@@ -215,6 +263,8 @@ def _root(
 
 app.command()(download)
 app.command()(fetch)
+app.command()(plan)
+app.command()(schema)
 app.command()(validate)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic.json_schema import models_json_schema
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -163,6 +164,27 @@ def load(path: str | os.PathLike[str], options: Mapping[str, Any] | None = None)
     except UnicodeDecodeError:
         raise ConfigError(f"{name}: cannot read the configuration: it is not UTF-8") from None
     return build(parse(text, name), options)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the file."""
+    classes = [class_ for name in task_types() if (class_ := task_class(name)) is not None]
+    _, tasks = models_json_schema([(class_, "validation") for class_ in classes])
+    top = Settings.model_json_schema()
+    items = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"oneOf": [{"$ref": f"#/$defs/{class_.__name__}"} for class_ in classes]},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "kaiwo",
+        "type": "object",
+        "properties": {**top["properties"], ITEMS: items},
+        "required": [ITEMS],
+        "additionalProperties": False,
+        "$defs": tasks["$defs"],
+    }
 
 
 def build(document: Document, options: Mapping[str, Any] | None = None) -> Config:

@@ -12,8 +12,8 @@ from typing import Any
 
 from kaiwo import redact
 from kaiwo.disk import discard, disk_error
-from kaiwo.errors import DiskError, KaiwoError, exit_code_of
-from kaiwo.objects import Checksum, Item, Report
+from kaiwo.errors import DiskError, KaiwoError, exit_code_of, first_exit_code
+from kaiwo.objects import Checksum, Item, Plan, Report, Transfer
 
 VERSION = 1
 #: Kubernetes cuts a termination message after so many bytes.
@@ -38,6 +38,40 @@ def summary(report: Report) -> dict[str, Any]:
         "unchanged": counts["unchanged"],
         "resumed": counts["resumed"],
         "failed": counts["failed"],
+    }
+
+
+def plan_as_json(plan: Plan) -> dict[str, Any]:
+    """A plan: what would be fetched, what is in place, what cannot be planned."""
+    items = [
+        *(_planned(each, "check" if each.present else "download") for each in plan.transfers),
+        *(_planned(each, "unchanged") for each in plan.unchanged),
+        *(_item(item) for item in plan.missed),
+    ]
+    return {
+        "version": VERSION,
+        "ok": not plan.missed,
+        "exit_code": plan_exit_code(plan),
+        "files": len(plan.transfers) + len(plan.unchanged),
+        "bytes": sum(each.object.size for each in (*plan.transfers, *plan.unchanged)),
+        "items": items,
+    }
+
+
+def plan_exit_code(plan: Plan) -> int:
+    """How a run of this plan would exit, as far as it is known beforehand."""
+    return first_exit_code(item.error.exit_code for item in plan.missed if item.error is not None)
+
+
+def _planned(transfer: Transfer, action: str) -> dict[str, Any]:
+    return {
+        "task": transfer.task,
+        "source": transfer.source,
+        "target": transfer.target,
+        "action": action,
+        "bytes": transfer.object.size,
+        "etag": transfer.object.etag,
+        "checksum": _checksum(transfer.object.checksum, verified=False),
     }
 
 

@@ -28,7 +28,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "hf": {"type": "hf", "repo_id": "owner/repo"},
     "url": {"type": "url", "items": [{"file": "https://host/k", "target_path": "t"}]},
 }
-#: What SEED.md shows, to the letter.
+#: What the documentation of the file shows, to the letter.
 EXAMPLE = """\
 download_root: "/path/to/local/download"
 download_items:

@@ -2,7 +2,7 @@
 
     python tests/upload_test_data.py [--s3 URL] [--gcs URL] [--azure CONNECTION_STRING]
 
-The defaults are the compose file's; the tests run the same script against servers of their own.
+Without options, the compose file's three services; with options, those that are named.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ AZURITE = (
     "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
     "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
 )
+#: Where the compose file's services listen.
+DEFAULTS = {"s3": "http://localhost:9000", "gcs": "http://localhost:9023", "azure": AZURITE}
 #: What each service holds: the wanted and some that must not come.
 OBJECTS = {
     "data/first.csv": b"a,b\n1,2\n",
@@ -36,21 +38,27 @@ OBJECTS = {
 def main() -> None:
     """Upload everything."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--s3", default="http://localhost:9000", metavar="URL")
-    parser.add_argument("--gcs", default="http://localhost:9023", metavar="URL")
-    parser.add_argument("--azure", default=AZURITE, metavar="CONNECTION_STRING")
-    options = parser.parse_args()
-    s3 = {
-        "endpoint_url": options.s3,
-        "access_key_id": "kaiwo-test-key",
-        "secret_key": "kaiwo-test-secret",
-        "region": "us-east-1",
-    }
-    upload.upload_s3(s3, "kaiwo-test-bucket", OBJECTS)
-    gcs = {"endpoint_url": options.gcs, "project": "kaiwo-test"}
-    upload.upload_gcs(gcs, "kaiwo-test-bucket", OBJECTS)
-    upload.upload_azure({"connection_string": options.azure}, "kaiwo-test-container", OBJECTS)
-    print(f"{len(OBJECTS)} objects in each of three services")
+    parser.add_argument("--s3", metavar="URL")
+    parser.add_argument("--gcs", metavar="URL")
+    parser.add_argument("--azure", metavar="CONNECTION_STRING")
+    named = {name: value for name, value in vars(parser.parse_args()).items() if value}
+    for name, address in (named or DEFAULTS).items():
+        fill(name, address)
+        print(f"{name}: {len(OBJECTS)} objects")
+
+
+def fill(name: str, address: str) -> None:
+    """Upload everything to one service."""
+    if name == "s3":
+        keys = {"access_key_id": "kaiwo-test-key", "secret_key": "kaiwo-test-secret"}
+        settings = {"endpoint_url": address, "region": "us-east-1", **keys}
+        upload.upload_s3(settings, "kaiwo-test-bucket", OBJECTS)
+    elif name == "gcs":
+        settings = {"endpoint_url": address, "project": "kaiwo-test"}
+        upload.upload_gcs(settings, "kaiwo-test-bucket", OBJECTS)
+    else:
+        settings = {"connection_string": address}
+        upload.upload_azure(settings, "kaiwo-test-container", OBJECTS)
 
 
 if __name__ == "__main__":
