@@ -121,6 +121,7 @@ def kaiwo(tmp_path: Path) -> Callable[..., Run]:
 def clean_environment(home: Path) -> dict[str, str]:
     """As a pod has it: no credentials, no settings, a home of its own."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     here = str(Path(__file__).resolve().parents[1])
     return kept | {"HOME": str(home), "PYTHONPATH": here, "HF_HUB_DISABLE_TELEMETRY": "1"}
 
