@@ -1,30 +1,27 @@
-"""The command line: options, logging, exit codes. Everything else is ``kaiwo.api``.
-
-Only results go to stdout; logs, bars and errors go to stderr.
-"""
+"""The command line: its commands and options. Everything else is ``kaiwo.api``."""
 
 from __future__ import annotations
 
-import functools
 import json
-import logging
 import os
-import signal
-import sys
-import traceback
 from collections.abc import Callable
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaiwo import redact
 from kaiwo._version import __version__
-from kaiwo.errors import EXIT_CODES, ConfigError, KaiwoError, StoppedError, exit_code_of
+from kaiwo.errors import EXIT_CODES, KaiwoError
+from kaiwo.process import (
+    LEVELS,
+    Interrupted,
+    console,
+    early_level,
+    guarded,
+    log_to_stderr,
+    logger,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from kaiwo.objects import Report
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -38,8 +35,6 @@ app = typer.Typer(
     context_settings=HELP,
     epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + ".",
 )
-logger = logging.getLogger("kaiwo")
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 ConfigFile = Annotated[str, typer.Argument(help="The YAML file.", metavar="CONFIG_FILE")]
 
@@ -60,7 +55,7 @@ def _choice(*values: str) -> Callable[[str | None], str | None]:
 
 LogLevel = Annotated[
     str | None,
-    typer.Option(help="DEBUG, INFO, WARNING or ERROR [default: INFO].", callback=_choice(*_LEVELS)),
+    typer.Option(help="DEBUG, INFO, WARNING or ERROR [default: INFO].", callback=_choice(*LEVELS)),
 ]
 
 
@@ -120,23 +115,23 @@ def download(
     given = locals()
     options = {name: given[name] for name in given if name not in ("config_file", "dry_run")}
     if dry_run:
-        raise typer.Exit(_guarded(lambda: _plan(config_file, options, as_json=False)))
-    raise typer.Exit(_guarded(lambda: _download(config_file, options)))
+        raise typer.Exit(guarded(lambda: _plan(config_file, options, as_json=False)))
+    raise typer.Exit(guarded(lambda: _download(config_file, options)))
 
 
 def _download(config_file: str, options: dict[str, Any]) -> int:
     from kaiwo import api, config, progress, report  # noqa: PLC0415 - --help needs none of it
 
-    _log_to_stderr(_early_level(options["log_level"]))
+    log_to_stderr(early_level(options["log_level"]))
     destination = options["report"] or os.environ.get("KAIWO_REPORT")
     try:
         loaded = config.load(config_file, options)
         settings = loaded.settings
         destination = settings.report
-        _log_to_stderr(settings.log_level)
-        done = api.run(loaded, progress.sink_for(settings.progress, _console))
-    except (KaiwoError, _Interrupted) as error:
-        cause = error.error if isinstance(error, _Interrupted) else error
+        log_to_stderr(settings.log_level)
+        done = api.run(loaded, progress.sink_for(settings.progress, console))
+    except (KaiwoError, Interrupted) as error:
+        cause = error.error if isinstance(error, Interrupted) else error
         report.deliver(report.failure(cause), destination)
         raise
     report.deliver(done, destination)
@@ -166,7 +161,7 @@ def validate(config_file: ConfigFile) -> None:
         print(f"{config_file}: valid, {progress.counted(len(loaded.tasks), 'task')}")
         return 0
 
-    raise typer.Exit(_guarded(check))
+    raise typer.Exit(guarded(check))
 
 
 def plan(
@@ -180,15 +175,15 @@ def plan(
 ) -> None:
     """Print everything that `download` would do; no byte of any object is read."""
     options = {"download_root": download_root, "log_level": log_level}
-    raise typer.Exit(_guarded(lambda: _plan(config_file, options, as_json=as_json)))
+    raise typer.Exit(guarded(lambda: _plan(config_file, options, as_json=as_json)))
 
 
 def _plan(config_file: str, options: dict[str, Any], *, as_json: bool) -> int:
     from kaiwo import api, config, progress, report  # noqa: PLC0415
 
-    _log_to_stderr(_early_level(options["log_level"]))
+    log_to_stderr(early_level(options["log_level"]))
     loaded = config.load(config_file, options)
-    _log_to_stderr(loaded.settings.log_level)
+    log_to_stderr(loaded.settings.log_level)
     decided = api.decide(loaded, progress.QuietSink())
     document = report.plan_as_json(decided)
     if as_json:
@@ -211,7 +206,7 @@ def schema() -> None:
         print(json.dumps(config.schema(), indent=2))
         return 0
 
-    raise typer.Exit(_guarded(show))
+    raise typer.Exit(guarded(show))
 
 
 def fetch(
@@ -231,12 +226,12 @@ def fetch(
     def run() -> int:
         from kaiwo import api, progress  # noqa: PLC0415
 
-        _log_to_stderr(_early_level(log_level))
-        path = api.fetch(url, target, sink=progress.sink_for("auto", _console), **fields)
+        log_to_stderr(early_level(log_level))
+        path = api.fetch(url, target, sink=progress.sink_for("auto", console), **fields)
         print(path)
         return 0
 
-    raise typer.Exit(_guarded(run))
+    raise typer.Exit(guarded(run))
 
 
 def _field(text: str) -> tuple[str, Any]:
@@ -266,101 +261,6 @@ app.command()(fetch)
 app.command()(plan)
 app.command()(schema)
 app.command()(validate)
-
-
-def _guarded(command: Callable[[], int]) -> int:
-    """Run a command; its errors become one message and an exit code.
-
-    A signal ends the process at once, whatever a worker is waiting for: a target never holds
-    partial bytes, so there is nothing to finish.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
-    try:
-        return command()
-    except _Interrupted as interrupted:
-        logger.error("%s", interrupted.error.message)  # noqa: TRY400 - no trace for a signal
-        _leave(exit_code_of(interrupted.error))
-    except KaiwoError as error:
-        _log_to_stderr_if_silent()
-        logger.error("%s", redact.text(error.message))  # noqa: TRY400 - no trace but at DEBUG
-        if logger.isEnabledFor(logging.DEBUG) and not isinstance(error, ConfigError):
-            logger.debug("%s", redact.text(traceback.format_exc()))
-        return exit_code_of(error)
-    except Exception as error:
-        _log_to_stderr_if_silent()
-        trace = "".join(traceback.format_tb(error.__traceback__))
-        text = "a defect of kaiwo, please report it: %s\n%s"
-        logger.critical(text, type(error).__name__, redact.text(trace))
-        return 1
-
-
-class _Interrupted(BaseException):
-    """Raised by a signal wherever the main thread is; no ``except Exception`` may swallow it."""
-
-    def __init__(self, number: int) -> None:
-        name = signal.Signals(number).name
-        text = f"stopped by {name}; what is complete is in place, a further run goes on from there"
-        self.error = StoppedError(text, number)
-        super().__init__(self.error)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as signals are
-    # A second one ends the process at once.
-    signal.signal(number, signal.SIG_DFL)
-    raise _Interrupted(number)
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process without waiting for its threads."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-@functools.cache
-def _console() -> Console:
-    """The one rich console: log lines and the bar must not draw over each other."""
-    from rich.console import Console  # noqa: PLC0415 - on a terminal only
-
-    return Console(stderr=True)
-
-
-def _early_level(option: str | None) -> str:
-    """The level to begin with, before it is known what the file says."""
-    level = (option or os.environ.get("KAIWO_LOG_LEVEL", "")).upper()
-    return level if level in _LEVELS else "INFO"
-
-
-def _log_to_stderr(level: str) -> None:
-    """Send kaiwo's log lines to stderr: rich on a terminal, plain elsewhere.
-
-    The SDKs' own lines stay silent: they quote headers and signed addresses.
-    """
-    logger.setLevel(level)
-    if logger.handlers:
-        return
-    handler: logging.Handler
-    if sys.stderr.isatty():
-        from rich.highlighter import NullHighlighter  # noqa: PLC0415 - on a terminal only
-        from rich.logging import RichHandler  # noqa: PLC0415
-
-        # Names of objects are neither markup nor numbers to be coloured.
-        handler = RichHandler(
-            console=_console(), markup=False, highlighter=NullHighlighter(), show_path=False
-        )
-        handler.setFormatter(logging.Formatter("%(message)s", "[%X]"))
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.propagate = False
-    logging.getLogger().addHandler(logging.NullHandler())
-
-
-def _log_to_stderr_if_silent() -> None:
-    if not logger.handlers:
-        _log_to_stderr("INFO")
 
 
 def main() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kaiwo.errors import KaiwoError
 from kaiwo.objects import Item, Report
-from kaiwo.protocols import Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +54,3 @@ class Ended:
 
 
 Event = Planned | Progressed | Settled | Retried | Ticked | Ended
-
-
-@dataclass(frozen=True, slots=True)
-class Tee:
-    """Hands every event to several sinks."""
-
-    sinks: tuple[Sink, ...]
-
-    def emit(self, event: Event) -> None:
-        """Tell them all."""
-        for sink in self.sinks:
-            sink.emit(event)
-
-
-def tee(sinks: Iterable[Sink]) -> Sink:
-    """One sink for several."""
-    return Tee(tuple(sinks))

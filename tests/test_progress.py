@@ -21,7 +21,7 @@ import pytest
 from rich.console import Console
 
 from kaiwo.errors import NotFoundError, TransientError
-from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Ticked, tee
+from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Ticked
 from kaiwo.objects import Item, Report, Status
 from kaiwo.progress import (
     LOG_EVERY_S,
@@ -37,7 +37,6 @@ from kaiwo.progress import (
     sink_for,
 )
 from kaiwo.protocols import Sink
-from tests.faulty import RecordingSink
 
 NAME = "[red]markup[/wrong] [bold].txt"
 SECRET = "hunter2"
@@ -393,9 +392,3 @@ def test_the_sink_is_the_one_that_was_asked_for(kind: str, expected: type[Sink])
 def test_a_console_is_made_only_for_a_bar() -> None:
     for kind in ("auto", "log", "json", "none"):
         sink_for(kind, lambda: pytest.fail("nobody needs it"))
-
-
-def test_several_sinks_are_all_told_in_order() -> None:
-    first, second = RecordingSink(), RecordingSink()
-    tell(tee([first, second]))
-    assert first.events == second.events == list(RUN)
