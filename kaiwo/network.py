@@ -19,6 +19,7 @@ from typing import Any
 from kaiwo.errors import (
     CertificateError,
     ChangedError,
+    ConfigError,
     ContainerMissingError,
     CredentialsError,
     KaiwoError,
@@ -176,6 +177,22 @@ def status_error(
     if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 - HTTP's server errors
         return TransientError(answer, retry_after_s(headers or {}))
     return ServiceError(f"{answer}: the service does not accept this request")
+
+
+def header_token(token: str, name: str) -> str:
+    """A token as it may stand in a header: without the white space around it.
+
+    Args:
+        token: as the user gave it.
+        name: of its field, for the error.
+
+    Raises:
+        ConfigError: no header can hold it.
+    """
+    token = token.strip()
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError(f"{name} has a line break in it, or a letter that no token has")
+    return token
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -70,7 +70,10 @@ class FsspecSource(StoreSource):
         for path, info in found.items():
             relative = posixpath.relpath(path, base) if path != base else ""
             if relative and info.get("type", "file") == "file" and not path.endswith("/"):
-                yield _described(prefix + relative, info)
+                if info.get("size") is None:  # a page of links, over http
+                    yield self.stat(prefix + relative)
+                else:
+                    yield self._described(prefix + relative, info)
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -78,7 +81,7 @@ class FsspecSource(StoreSource):
             info = self._filesystem.info(self._path(key))
         if info.get("type", "file") != "file":
             raise NotFoundError(f"{self._named(key)}: a folder, not a file")
-        return _described(key, info)
+        return self._described(key, info)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
@@ -97,6 +100,21 @@ class FsspecSource(StoreSource):
             while chunk := file.read(STREAM_CHUNK):
                 yield chunk
 
+    def _described(self, key: str, info: dict[str, Any]) -> RemoteObject:
+        """A file as its filesystem's ``info`` states it.
+
+        Raises:
+            ServiceError: its size is not known beforehand.
+        """
+        size = info.get("size")
+        if size is None:
+            raise ServiceError(
+                f"{self._named(key)}: the server does not state its size, so it cannot be checked"
+            )
+        etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
+        time = next((str(info[name]) for name in _TIMES if info.get(name)), None)
+        return RemoteObject(key, int(size), plain_etag(etag), time, stat_tells_more=True)
+
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
         # A filesystem may call everything "not found"; what it was raised from tells more.
         if (found := connection_error(error, what)) is not None:
@@ -110,17 +128,3 @@ class FsspecSource(StoreSource):
         if any(each.__name__ == "ClientError" for each in type(error).__mro__):
             return wire_error(error, what)  # aiohttp's, which other filesystems need not have
         return None
-
-
-def _described(key: str, info: dict[str, Any]) -> RemoteObject:
-    """A file as its filesystem's ``info`` states it.
-
-    Raises:
-        ServiceError: its size is not known beforehand.
-    """
-    size = info.get("size")
-    if size is None:
-        raise ServiceError(f"{key}: the server does not state its size, so it cannot be checked")
-    etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
-    time = next((str(info[name]) for name in _TIMES if info.get(name)), None)
-    return RemoteObject(key, int(size), plain_etag(etag), time, stat_tells_more=True)

@@ -25,6 +25,7 @@ from huggingface_hub.constants import ENDPOINT, HF_HUB_DISABLE_IMPLICIT_TOKEN, i
 from kaiwo import redact
 from kaiwo._version import __version__
 from kaiwo.errors import (
+    ConfigError,
     ContainerMissingError,
     CredentialsError,
     KaiwoError,
@@ -32,7 +33,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.network import Network, status_error, wire_error
+from kaiwo.network import Network, header_token, status_error, wire_error
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer
@@ -81,15 +82,21 @@ class HubSource(StoreSource):
         # Sizes and ranges are those of the file, so it may not be packed on the way.
         headers = {"User-Agent": f"kaiwo/{__version__}", "Accept-Encoding": "identity"}
         if token:
-            headers["Authorization"] = f"Bearer {token}"
-        self._client = httpx2.Client(
-            headers=headers,
-            # A redirect to another host loses the token, which must not leave the endpoint.
-            follow_redirects=True,
-            timeout=httpx2.Timeout(network.stall_timeout_s, connect=network.connect_timeout_s),
-            limits=httpx2.Limits(max_connections=network.connections),
-            verify=ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True,
-        )
+            headers["Authorization"] = f"Bearer {header_token(token, 'token')}"
+        try:
+            self._client = httpx2.Client(
+                headers=headers,
+                # A redirect to another host loses the token, which must not leave the endpoint.
+                follow_redirects=True,
+                timeout=httpx2.Timeout(network.stall_timeout_s, connect=network.connect_timeout_s),
+                limits=httpx2.Limits(max_connections=network.connections),
+                verify=ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True,
+            )
+        except (httpx2.InvalidURL, ImportError, OSError, ValueError) as error:
+            raise ConfigError(
+                f"{url}: the environment's proxy (http_proxy, all_proxy) or certificates "
+                f"(SSL_CERT_FILE) cannot be used ({type(error).__name__})"
+            ) from error
 
     def close(self) -> None:
         """See ``protocols.Source``."""

@@ -27,7 +27,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.network import status_error, wire_error
+from kaiwo.network import chain, status_error, wire_error
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import (
@@ -63,6 +63,13 @@ _WIRE = (
     boto.IncompleteReadError,
     aiohttp.ClientError,
     ResponseParserError,
+)
+_SETTINGS = (
+    boto.ConfigParseError,
+    boto.EndpointProviderError,
+    boto.InvalidConfigError,
+    boto.InvalidDefaultsMode,
+    boto.InvalidProxiesConfigError,
 )
 #: Header fields of a HEAD with checksums, of whole objects in base64.
 _STATED = {
@@ -117,11 +124,14 @@ class S3Source(StoreSource):
             head = self._call("head_object", Key=key, ChecksumMode="ENABLED")
         etag = plain_etag(head.get("ETag"))
         stated: dict[str, str | None] = {}
-        if head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
-            for algorithm, field in _STATED.items():
-                value = head.get(field, "")
-                # A dash counts parts: a checksum of checksums, older than ChecksumType.
-                stated[algorithm] = None if "-" in value else checksums.from_base64(value)
+        # Where the type is not told, what an upload in parts has is a checksum of checksums: all
+        # but crc64nvme, which is of the whole always. A dash counts the parts of such a one.
+        parts = "-" in (etag or "")
+        for algorithm, field in _STATED.items():
+            value = head.get(field, "")
+            kind = "COMPOSITE" if parts and algorithm != "crc64nvme" else "FULL_OBJECT"
+            if head.get("ChecksumType", kind) == "FULL_OBJECT" and "-" not in value:
+                stated[algorithm] = checksums.from_base64(value)
         # The etag of an object encrypted with a key of KMS or of the client is no md5.
         encryption = head.get("ServerSideEncryption") or "AES256"
         plain = encryption == "AES256" and not head.get("SSECustomerAlgorithm")
@@ -181,13 +191,27 @@ class S3Source(StoreSource):
                 f"{what}: no usable credentials ({type(cause).__name__}); give access_key_id and "
                 "secret_key, or anonymous: true for a public bucket"
             )
-        if isinstance(cause, boto.ParamValidationError | boto.InvalidRegionError):
-            return ConfigError(f"{what}: not a possible bucket, key or region name")
-        if isinstance(cause, boto.NoRegionError):
-            return ConfigError(f"{what}: no region is known; give region")
-        if isinstance(cause, _WIRE):
+        if isinstance(cause, _WIRE) and not any(
+            isinstance(each, FileNotFoundError) for each in chain(cause)
+        ):
             return wire_error(cause, what)
-        return None
+        return _setting_error(cause, what)
+
+
+def _setting_error(error: Exception, what: str) -> KaiwoError | None:
+    """The error for a request that was never sent, for what the user or the pod has set."""
+    if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError):
+        return ConfigError(f"{what}: not a possible bucket, key or region name")
+    if isinstance(error, boto.NoRegionError):
+        return ConfigError(f"{what}: no region is known; give region")
+    if isinstance(error, boto.HTTPClientError):
+        return ConfigError(f"{what}: the file that AWS_CA_BUNDLE names is not there")
+    if isinstance(error, _SETTINGS):
+        return ConfigError(
+            f"{what}: the SDK's settings, in the environment or its own files, are not possible "
+            f"({type(error).__name__})"
+        )
+    return None
 
 
 def _described(key: str, size: int, etag: str | None) -> RemoteObject:

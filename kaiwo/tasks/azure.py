@@ -9,13 +9,13 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
-from kaiwo.errors import ConfigError
+from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.network import Network
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
 from kaiwo.tasks.items import Bucket, Secret, Text
 
-_PUBLIC_HOST = "blob.core.windows.net"
+_PUBLIC_SUFFIX = "core.windows.net"
 
 
 class AzureTask(ObjectStoreTask):
@@ -74,11 +74,12 @@ class AzureTask(ObjectStoreTask):
     @property
     def origin(self) -> str:
         """See ``Task``."""
-        connection = self.secret("connection_string")
-        if connection is not None:
-            fields = _fields(connection)
-            account = fields.get("accountname", "azure")
-            return redact.url(fields.get("blobendpoint") or _public(account))
+        if self.given("connection_string"):
+            fields = _fields(self._connection() or "")
+            account = fields.get("accountname")
+            suffix = fields.get("endpointsuffix", _PUBLIC_SUFFIX)
+            endpoint = fields.get("blobendpoint") or (account and _public(account, suffix))
+            return redact.url(endpoint) if endpoint else "azure"
         if self.given("account_name") or self.endpoint_url:
             return redact.url(self._endpoint())
         return "azure"
@@ -119,6 +120,11 @@ class AzureTask(ObjectStoreTask):
                 f"{given}; give connection_string, or account_name with account_key or sas_token"
             ) from error
         if connection is not None and self._signs_in():
+            if self._endpoint().startswith("http://"):
+                raise CredentialsError(
+                    "no token is sent over http://; give account_name with account_key, sas_token, "
+                    "an https:// endpoint, or anonymous: true for a public container"
+                )
             from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
 
             filesystem.credential = self._credential()
@@ -130,14 +136,16 @@ class AzureTask(ObjectStoreTask):
     def _connection(self) -> str | None:
         """A connection string of what is given; None when nothing is."""
         if (connection := self.secret("connection_string")) is not None:
-            return connection
+            # As secrets are often kept: wrapped, or with blanks around them.
+            parts = [part.strip() for part in connection.split(";")]
+            return ";".join(part for part in parts if part)
         if not (self.given("account_name") or self.endpoint_url):
             return None
         parts = [f"BlobEndpoint={self._endpoint()}"]
         if (key := self.secret("account_key")) is not None:
             parts += [f"AccountName={self.secret('account_name')}", f"AccountKey={key}"]
         if (sas := self.secret("sas_token")) is not None:
-            parts.append(f"SharedAccessSignature={sas.removeprefix('?')}")
+            parts.append(f"SharedAccessSignature={sas.strip().removeprefix('?')}")
         return ";".join(parts)
 
     def _endpoint(self) -> str:
@@ -154,12 +162,17 @@ class AzureTask(ObjectStoreTask):
         from azure.identity import aio  # noqa: PLC0415
 
         if (secret := self.secret("client_secret")) is not None:
-            return aio.ClientSecretCredential(str(self.tenant_id), str(self.client_id), secret)
+            try:
+                return aio.ClientSecretCredential(
+                    str(self.tenant_id), str(self.client_id), secret, retry_total=0
+                )
+            except ValueError as error:
+                raise ConfigError("tenant_id, or AZURE_AUTHORITY_HOST, is not possible") from error
         return aio.DefaultAzureCredential(managed_identity_client_id=self.client_id)
 
 
-def _public(account: str) -> str:
-    return f"https://{account}.{_PUBLIC_HOST}"
+def _public(account: str, suffix: str = _PUBLIC_SUFFIX) -> str:
+    return f"https://{account}.blob.{suffix}"
 
 
 def _fields(connection: str) -> dict[str, str]:

@@ -208,6 +208,8 @@ def require_endpoint(address: str) -> str:
         usable = False
     if not usable:
         raise ConfigError("an endpoint needs a host, and a port that is a number")
+    if parts.query or parts.fragment:
+        raise ConfigError("an endpoint ends before '?' and '#'; a signature has a field of its own")
     return address
 
 

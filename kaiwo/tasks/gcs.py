@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.network import Network
+from kaiwo.network import Network, header_token
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
 from kaiwo.tasks.items import Bucket, Secret, Text
@@ -103,7 +103,7 @@ class GcsTask(ObjectStoreTask):
         if (token := self.secret("token")) is not None:
             from google.oauth2.credentials import Credentials  # noqa: PLC0415
 
-            return Credentials(token)
+            return Credentials(header_token(token, "token"))
         if (self._endpoint() or "").startswith("http://"):
             # An emulator: Google's clients send it no credentials, and none may go in the clear.
             return "anon"
@@ -112,10 +112,11 @@ class GcsTask(ObjectStoreTask):
 
         try:
             credentials, _ = google.auth.default(scopes=[_SCOPE])
-        except GoogleAuthError as error:
+        except (GoogleAuthError, OSError) as error:
             raise CredentialsError(
-                "no Google credentials were found; give application_credentials_file, or "
-                "anonymous: true for a public bucket"
+                "no usable Google credentials were found, in GOOGLE_APPLICATION_CREDENTIALS or "
+                "elsewhere; give application_credentials_file, or anonymous: true for a public "
+                "bucket"
             ) from error
         return credentials
 

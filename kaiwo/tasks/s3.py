@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
-from kaiwo.network import Network
+from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.network import Network, header_token
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
 from kaiwo.tasks.items import Bucket, Secret, Text
@@ -77,23 +78,23 @@ class S3Task(ObjectStoreTask):
     def filesystem(self, network: Network) -> Any:
         """An s3fs filesystem of its own session, which repeats nothing by itself."""
         import s3fs  # noqa: PLC0415 - only runs that use S3 load it
-        from aiobotocore.session import AioSession  # noqa: PLC0415
 
+        token = self.secret("session_token")
         endpoint = self.secret("endpoint_url")
         filesystem = s3fs.S3FileSystem(
             anon=self.anonymous,
             endpoint_url=require_endpoint(endpoint) if endpoint else None,
             key=self.secret("access_key_id"),
             secret=self.secret("secret_key"),
-            token=self.secret("session_token"),
+            token=None if token is None else header_token(token, "session_token"),
             requester_pays=self.requester_pays,
-            session=AioSession(profile=self.profile),
+            session=self._session(),
             client_kwargs={"region_name": self.region, "verify": self.ca_bundle},
             config_kwargs={
                 "connect_timeout": network.connect_timeout_s,
                 "read_timeout": network.stall_timeout_s,
                 "max_pool_connections": network.connections,
-                "retries": {"total_max_attempts": 1},
+                "retries": {"total_max_attempts": 1, "mode": "legacy"},
                 # kaiwo checks whole objects itself; the SDK would hash each body in Python.
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
@@ -105,3 +106,27 @@ class S3Task(ObjectStoreTask):
         )
         filesystem.retries = 1
         return filesystem
+
+    def _session(self) -> Any:
+        """The SDK's session, once its shared files are known to be usable."""
+        from aiobotocore.session import AioSession  # noqa: PLC0415
+        from botocore.exceptions import ConfigParseError, ProfileNotFound  # noqa: PLC0415
+
+        session = AioSession(profile=self.profile)
+        try:
+            session.get_scoped_config()
+        except ConfigParseError as error:
+            raise ConfigError(
+                "the SDK's configuration is malformed (AWS_CONFIG_FILE, "
+                "AWS_SHARED_CREDENTIALS_FILE)"
+            ) from error
+        except ProfileNotFound as error:
+            if self.anonymous or self.given("access_key_id"):
+                # AWS_PROFILE names it; the task says itself who asks.
+                return AioSession(session_vars={"profile": (None, None, None, None)})
+            name = self.profile or "that AWS_PROFILE names"
+            raise CredentialsError(
+                f"the profile {name} is not in the SDK's configuration (AWS_CONFIG_FILE, "
+                "AWS_SHARED_CREDENTIALS_FILE)"
+            ) from error
+        return session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, ServiceError
-from kaiwo.network import Network
+from kaiwo.network import Network, wire_error
 from kaiwo.objects import Want
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, Task, TaskOpener
@@ -30,6 +31,9 @@ _OWN = {
     "abfs": "azure-blob",
     "hf": "hf",
 }
+
+
+_WEB = ("http://", "https://")
 
 
 class UrlTask(Task):
@@ -83,26 +87,44 @@ class UrlTask(Task):
                 opener = TaskOpener(bare, f"{base}/", context.network, "url")
                 relative = item.model_copy(update={"file": name})
                 if item.target_path.endswith("/"):
-                    own_name = os.path.basename(urlsplit(address).path)
+                    # Elsewhere than on the web, '?' and '#' are letters of a name.
+                    web = address.startswith(_WEB)
+                    own_name = os.path.basename(urlsplit(address).path if web else address)
                     path = item.target_path + own_name
                     relative = relative.model_copy(update={"target_path": path})
             selection, placement = selected(relative, context.download_root)
             where = context.where(("items", index))
             yield Want(self.label, where, opener, selection, placement, item.allow_empty)
 
-    def source(self, container: str, network: Network) -> Source:  # noqa: ARG002 - per protocol
+    def source(self, container: str, network: Network) -> Source:
         """See ``Task``."""
         from fsspec.core import url_to_fs  # noqa: PLC0415 - only runs that use it load it
 
         from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415
 
+        options = self._options()
+        if container.startswith(_WEB):
+            options = self._web_options(options, network)
         try:
-            filesystem, path = url_to_fs(container, skip_instance_cache=True, **self._options())
+            filesystem, path = url_to_fs(container, skip_instance_cache=True, **options)
         except (ImportError, ValueError) as error:
             raise ServiceError(
                 f"{self.url(container)}: no filesystem for this protocol is installed"
             ) from error
+        except OSError as error:  # some connect at once
+            raise wire_error(error, f"opening {self.url(container)}") from error
         return FsspecSource(filesystem, path, self.url(container))
+
+    def _web_options(self, options: dict[str, Any], network: Network) -> dict[str, Any]:
+        """With the run's timeouts, the environment's proxy, and the task's authority."""
+        import aiohttp  # noqa: PLC0415 - only runs that use it load it
+
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=network.connect_timeout_s, sock_read=network.stall_timeout_s
+        )
+        client = {"timeout": timeout, "trust_env": True} | options.get("client_kwargs", {})
+        trust = {"ssl": ssl.create_default_context(cafile=self.ca_bundle)} if self.ca_bundle else {}
+        return trust | options | {"client_kwargs": client}
 
     def _options(self) -> dict[str, Any]:
         if self.options_file is None:
