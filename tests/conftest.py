@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,22 @@ def clean_environment(home: Path) -> dict[str, str]:
     kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     here = str(Path(__file__).resolve().parents[1])
     return kept | {"HOME": str(home), "PYTHONPATH": here, "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def succeeding(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> str:
+    """Run a command in a folder, with this environment's own programs; returns its stdout."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env=clean_environment(folder) | {"PATH": programs} | dict(variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def tree(folder: Path) -> dict[str, bytes]:

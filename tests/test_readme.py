@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from kaiwo import config, document
 from tests import reference
-from tests.conftest import clean_environment, tree
+from tests.conftest import clean_environment, succeeding, tree
 from tests.servers import ROOT
 from tests.stores import Store
 
@@ -43,22 +41,6 @@ def credentials(s3: Store) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": s3.settings["access_key_id"],
         "AWS_SECRET_ACCESS_KEY": s3.settings["secret_key"],
     }
-
-
-def run(words: list[str], folder: Path, variables: Mapping[str, str]) -> str:
-    """Run a command in a folder, with the environment's own programs; it has to succeed."""
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        words,
-        cwd=folder,
-        env=clean_environment(folder) | {"PATH": programs} | dict(variables),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_the_tables_are_those_of_the_code() -> None:
@@ -113,7 +95,7 @@ def test_the_commands_do_what_they_say(s3: Store, tmp_path: Path) -> None:
         real = [word.replace("my-bucket", bucket) for word in words]
         real = [word.replace(PLACE, s3.settings["endpoint_url"]) for word in real]
         ran.append(" ".join(real[:3]))
-        run(real, tmp_path, credentials(s3))
+        succeeding(real, tmp_path, credentials(s3))
     assert ran == [
         "kaiwo --version",
         "kaiwo validate config.yaml",
@@ -130,7 +112,9 @@ def test_the_python_does_what_it_says(s3: Store, tmp_path: Path) -> None:
     bucket = s3.new_bucket({"data/a.csv": b"a", "data/b/c.csv": b"c", "data/d.txt": b"d"})
     (code,) = blocks("README.md", "python")
     code = code.replace("my-bucket", bucket).replace(PLACE, s3.settings["endpoint_url"])
-    printed = run([sys.executable, "-c", f"{code}\nprint(path, again)"], tmp_path, credentials(s3))
+    printed = succeeding(
+        [sys.executable, "-c", f"{code}\nprint(path, again)"], tmp_path, credentials(s3)
+    )
     assert printed.split() == [str(tmp_path / "data")] * 2
     assert tree(tmp_path / "data") == {"a.csv": b"a", "b/c.csv": b"c"}
 

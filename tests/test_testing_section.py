@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-from tests.conftest import clean_environment, tree
+from tests.conftest import succeeding, tree
 from tests.servers import ROOT
 from tests.stores import Store
 from tests.upload_test_data import AZURITE, OBJECTS
@@ -17,19 +16,9 @@ COMPOSE = ROOT / "docker-compose.test.yaml"
 TASK = ROOT / "tests" / "test_download_task.yaml"
 
 
-def run(command: list[str], tmp_path: Path, **variables: str) -> str:
-    """Run a command as a user would, from a folder of its own; it has to succeed."""
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=tmp_path,
-        env=clean_environment(tmp_path) | variables,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def run(words: list[str], folder: Path, **variables: str) -> str:
+    """Run Python as a user would, from a folder of its own; it has to succeed."""
+    return succeeding([sys.executable, *words], folder, variables)
 
 
 def test_the_script_and_the_task_work_on_local_servers(

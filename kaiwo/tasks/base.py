@@ -193,6 +193,16 @@ class ObjectStoreTask(Task):
                 yield Want(self.label, where, opener, selection, placement, item.allow_empty)
 
 
+def session_options(network: Network) -> dict[str, Any]:
+    """How an aiohttp session of a filesystem behaves: the run's timeouts, the proxy's variables."""
+    import aiohttp  # noqa: PLC0415 - only runs whose filesystem uses it load it
+
+    timeout = aiohttp.ClientTimeout(
+        total=None, sock_connect=network.connect_timeout_s, sock_read=network.stall_timeout_s
+    )
+    return {"timeout": timeout, "trust_env": True}
+
+
 def require_endpoint(address: str) -> str:
     """The address, if it can be one; a secret file's content has not been looked at before.
 

@@ -12,7 +12,7 @@ from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.network import Network, header_token
 from kaiwo.protocols import Source
-from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
+from kaiwo.tasks.base import ObjectStoreTask, require_endpoint, session_options
 from kaiwo.tasks.items import Bucket, Secret, Text
 
 EMULATOR = "STORAGE_EMULATOR_HOST"
@@ -64,8 +64,6 @@ class GcsTask(ObjectStoreTask):
     def filesystem(self, network: Network) -> Any:
         """A gcsfs filesystem of its own session, with rights to read only."""
         core = _gcsfs_core()
-        import aiohttp  # noqa: PLC0415
-
         return core.GCSFileSystem(
             project=self.project or "",
             access="read_only",
@@ -74,12 +72,7 @@ class GcsTask(ObjectStoreTask):
             session_kwargs={
                 # Bodies stay as they are stored: their size and checksum are what is known.
                 "auto_decompress": False,
-                "trust_env": True,
-                "timeout": aiohttp.ClientTimeout(
-                    total=None,
-                    sock_connect=network.connect_timeout_s,
-                    sock_read=network.stall_timeout_s,
-                ),
+                **session_options(network),
             },
             skip_instance_cache=True,
             use_listings_cache=False,

@@ -18,7 +18,7 @@ from kaiwo.errors import ConfigError, ServiceError
 from kaiwo.network import Network, wire_error
 from kaiwo.objects import Want
 from kaiwo.protocols import Source
-from kaiwo.tasks.base import Context, Task, TaskOpener
+from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
 from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
 
 #: Schemes with task types of their own, which know how to sign in and what to check.
@@ -117,12 +117,7 @@ class UrlTask(Task):
 
     def _web_options(self, options: dict[str, Any], network: Network) -> dict[str, Any]:
         """With the run's timeouts, the environment's proxy, and the task's authority."""
-        import aiohttp  # noqa: PLC0415 - only runs that use it load it
-
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=network.connect_timeout_s, sock_read=network.stall_timeout_s
-        )
-        client = {"timeout": timeout, "trust_env": True} | options.get("client_kwargs", {})
+        client = session_options(network) | options.get("client_kwargs", {})
         trust = {"ssl": ssl.create_default_context(cafile=self.ca_bundle)} if self.ca_bundle else {}
         return trust | options | {"client_kwargs": client}
 
