@@ -82,7 +82,7 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
         def where(location: Sequence[str | int], number: int = number, named: str = named) -> str:
             return config.where(number, location) + named
 
-        context = Context(config.download_root, network, where)
+        context = Context(config.download_root, network, config.settings.engine, where)
         try:
             result.append((task, tuple(task.wants(context))))
         except ConfigError as error:

@@ -87,6 +87,13 @@ def download(
             callback=_choice("size", "checksum"),
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="What reads bytes: auto, fsspec or obstore [default: auto].",
+            callback=_choice("auto", "fsspec", "obstore"),
+        ),
+    ] = None,
     retries: Annotated[
         int | None, typer.Option(help="Repeats of a failed request [default: 5].", min=0)
     ] = None,

@@ -29,7 +29,7 @@ from kaiwo.errors import ConfigError
 from kaiwo.faults import described, suggestion
 from kaiwo.targets import expanded
 from kaiwo.tasks import task_class, task_types
-from kaiwo.tasks.base import Task
+from kaiwo.tasks.base import Engine, Task
 from kaiwo.tasks.items import Bucket, FileItem, FolderItem
 
 ITEMS = "download_items"
@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     """Check every object against the checksum that its store states, or its size only."""
     retries: Annotated[int, Field(ge=0)] = 5
     """Repeats of one request after its first failure."""
+    engine: Engine = "auto"
+    """What reads bytes from object stores: ``auto`` takes obstore where it can express the task."""
     startup_wait: Seconds = 30.0
     """Seconds that a service which is not up yet is waited for at least."""
     stall_timeout: Annotated[Seconds, Field(gt=0)] = 30.0

@@ -89,9 +89,9 @@ def _read(source: Source, transfer: Transfer, start: int, end: int) -> Buffer:
     return data
 
 
-def _stat(source: Source, key: str) -> RemoteObject:
+def _inspect(source: Source, key: str) -> RemoteObject:
     try:
-        return source.stat(key)
+        return source.inspect(key)
     except KaiwoError:
         raise
     except Exception as error:
@@ -158,8 +158,8 @@ def _finish(transfer: Transfer, *, verify: bool) -> Outcome:
 def _compare(transfer: Transfer) -> Outcome:
     """Adopt the file at the target if the store's checksum proves it, else say nothing."""
     remote = transfer.object
-    if remote.checksum is None and remote.stat_tells_more:
-        remote = _stat(source_of(transfer.opener), remote.key)
+    if remote.checksum is None and remote.inspect_tells_more:
+        remote = _inspect(source_of(transfer.opener), remote.key)
         _require_identity(transfer, remote)
     status = disk.regular_file(transfer.target)
     if remote.checksum is None or status is None or status.st_size != remote.size:
@@ -207,8 +207,8 @@ def _verified(
     actual = compute(stated.algorithm) if stated else None
     if actual is not None and actual == stated:
         return actual
-    if transfer.object.stat_tells_more:
-        remote = _stat(source, transfer.object.key)
+    if transfer.object.inspect_tells_more:
+        remote = _inspect(source, transfer.object.key)
         _require_identity(transfer, remote)
         stated = remote.checksum
         actual = compute(stated.algorithm) if stated else None

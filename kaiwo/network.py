@@ -31,6 +31,21 @@ from kaiwo.errors import (
 
 #: A service that asks for more is asked again nevertheless: the run has an end.
 LONGEST_RETRY_AFTER_S = 300.0
+#: Words of S3 and Azure for credentials that they do not take, under whatever status.
+_REFUSED = {
+    "AccessDenied", "AccountProblem", "AllAccessDisabled", "AuthenticationFailed",
+    "AuthorizationFailure", "AuthorizationHeaderMalformed", "AuthorizationPermissionMismatch",
+    "ExpiredToken", "InvalidAccessKeyId", "InvalidAuthenticationInfo", "InvalidSecurity",
+    "InvalidToken", "NoAuthenticationInformation", "PublicAccessNotPermitted",
+    "RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired", "UnauthorizedAccess",
+}  # fmt: skip
+_MISSING: dict[str, type[NotFoundError]] = {
+    "ContainerNotFound": ContainerMissingError,
+    "NoSuchBucket": ContainerMissingError,
+    "NoSuchKey": NotFoundError,
+    "NoSuchVersion": NotFoundError,
+}
+_PASSING = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,22 +176,30 @@ def status_error(
         code: the service's own word for it, such as ``NoSuchKey``.
         headers: of the response, for ``Retry-After``.
     """
+    if code in _PASSING:
+        status = max(status, 500)
+    refused = code in _REFUSED or status in (401, 403, 407)
+    if refused and status not in (401, 407):
+        status = 403
     answer = f"{what}: {status} {code}".rstrip()
-    if status in (401, 403, 407):
+    if refused:
         return CredentialsError(
             f"{answer}: the service refuses these credentials; "
             "check them, and their rights to this object"
         )
-    if status in (404, 410):
-        hint = "not there; check the name and the endpoint"
-        if code in ("ContainerNotFound", "NoSuchBucket"):
-            return ContainerMissingError(f"{answer}: {hint}")
-        return NotFoundError(f"{answer}: {hint}")
+    if code in _MISSING or status in (404, 410):
+        kind = _MISSING.get(code, NotFoundError)
+        return kind(f"{answer}: not there; check the name, the region and the endpoint")
     if status in (409, 412, 416):
         return ChangedError(f"{answer}: the object was replaced or removed since it was listed")
     if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 - HTTP's server errors
         return TransientError(answer, retry_after_s(headers or {}))
-    return ServiceError(f"{answer}: the service does not accept this request")
+    reason = "the service does not accept this request"
+    if code == "InvalidObjectState":
+        reason = "the object is archived; restore it first"
+    elif status in (301, 307):
+        reason = "the bucket is in another region"
+    return ServiceError(f"{answer}: {reason}")
 
 
 def header_token(token: str, name: str) -> str:

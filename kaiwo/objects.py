@@ -44,7 +44,7 @@ class RemoteObject:
         etag: the store's etag without quotes and weakness mark, if there is one.
         version: the GCS generation, S3 version or commit that pins it, if there is one.
         checksum: the best checksum that is known, if any.
-        stat_tells_more: asking for this object alone may state a (better) checksum.
+        inspect_tells_more: ``Source.inspect`` may know a (better) checksum.
     """
 
     key: str
@@ -52,7 +52,7 @@ class RemoteObject:
     etag: str | None = None
     version: str | None = None
     checksum: Checksum | None = None
-    stat_tells_more: bool = False
+    inspect_tells_more: bool = False
 
     @property
     def identity(self) -> tuple[str | None, str | None, int]:

@@ -32,6 +32,10 @@ class Source(Protocol):
         ...
 
     def stat(self, key: str) -> RemoteObject:
+        """The object of that key, as ``list`` would describe it or better."""
+        ...
+
+    def inspect(self, key: str) -> RemoteObject:
         """The object of that key, with the best checksum that its store states."""
         ...
 

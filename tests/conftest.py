@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kaiwo.tasks.base import Engine
 from tests import stores
 from tests.stores import Store
 
@@ -41,8 +42,15 @@ def rclone() -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def gcs() -> Iterator[Store]:
-    """Google Cloud Storage by gcp-storage-emulator."""
+    """Google Cloud Storage by a stand-in that speaks JSON and XML."""
     with stores.gcs() as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def gcs_emulator() -> Iterator[Store]:
+    """Google Cloud Storage by gcp-storage-emulator, which speaks JSON only."""
+    with stores.gcs(server="gcs") as store:
         yield store
 
 
@@ -58,6 +66,13 @@ def hub() -> Iterator[Store]:
     """The Hugging Face Hub of our own."""
     with stores.hub() as store:
         yield store
+
+
+@pytest.fixture(params=["fsspec", "obstore"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine in turn."""
+    found: Engine = request.param
+    return found
 
 
 @pytest.fixture(params=["s3", "gcs", "azure"])

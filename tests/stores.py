@@ -18,7 +18,7 @@ from kaiwo.config import build
 from kaiwo.document import Document
 from kaiwo.network import Network
 from kaiwo.protocols import Opener
-from kaiwo.tasks.base import Context
+from kaiwo.tasks.base import Context, Engine
 from kaiwo.testing import TestBucket
 from tests import servers
 from tests.servers import upload
@@ -59,20 +59,22 @@ class Store:
         holder = "containers" if self.type == "azure-blob" else "buckets"
         return task | {holder: [{"name": bucket, "items": list(items)}]}
 
-    def opener(self, bucket: str) -> Opener:
+    def opener(self, bucket: str, engine: Engine = "auto") -> Opener:
         """Of a source for a bucket."""
         task = self.task(bucket, [{"folder": "", "target_path": "x"}])
         config = build(Document("test", {"download_items": [task]}), {})
-        context = Context("/nowhere", Network(stall_timeout_s=10), lambda _: "test")
+        context = Context("/nowhere", Network(stall_timeout_s=10), engine, lambda _: "test")
         (want,) = config.tasks[0].wants(context)
         return want.opener
 
-    def test_bucket(self) -> TestBucket:
+    def test_bucket(self, engine: Engine = "auto") -> TestBucket:
         """For the conformance suite."""
         name = self.new_bucket()
         missing = "no-such/repo" if self.type == "hf" else "no-such-bucket"
         return TestBucket(
-            self.opener(name), self.opener(missing), lambda objects: self.fill(name, objects)
+            self.opener(name, engine),
+            self.opener(missing, engine),
+            lambda objects: self.fill(name, objects),
         )
 
 
@@ -101,9 +103,9 @@ def s3(*args: str, server: str = "moto") -> Iterator[Store]:
 
 
 @contextmanager
-def gcs() -> Iterator[Store]:
+def gcs(*args: str, server: str = "gcs_standin") -> Iterator[Store]:
     """Google Cloud Storage, with a service account that its token endpoint knows."""
-    with _started("gcs") as settings:
+    with _started(server, *args) as settings:
         fields = {
             "endpoint_url": settings["endpoint_url"],
             "application_credentials_file": settings["service_account_file"],

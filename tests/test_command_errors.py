@@ -884,7 +884,8 @@ def test_an_untrusted_certificate_ends_the_run_at_once_and_ca_bundle_makes_it_tr
         assert "WARNING" not in done.stderr
         assert "ca_bundle" in "\n".join(errors_of(done.stderr))
         assert done.report["items"][0]["error"]["kind"] == "certificate"
-        assert pipe.connections == 1
+        # obstore's, and OpenSSL's second opinion
+        assert pipe.connections <= 2
         assert tree(tmp_path / "out") == {}
         task["ca_bundle"] = str(certificate)
         done = failing({"download_items": [task]})

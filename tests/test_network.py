@@ -387,7 +387,7 @@ def source(type_: str, address: str) -> Iterator[Source]:
     """The source of a task that speaks to that address."""
     task = {"type": type_, "endpoint_url": address, **TASKS[type_]}
     config = build(Document("test", {"download_items": [task]}), {})
-    context = Context("/nowhere", Network(TIMEOUT_S, TIMEOUT_S), lambda _: "test")
+    context = Context("/nowhere", Network(TIMEOUT_S, TIMEOUT_S), "fsspec", lambda _: "test")
     (want,) = config.tasks[0].wants(context)
     opened = want.opener.open()
     try:

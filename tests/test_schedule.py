@@ -366,7 +366,7 @@ def test_an_etag_that_looks_like_a_checksum_and_is_none_is_asked_about(
     # An S3 object under KMS: 32 hexadecimal digits that are not the md5.
     store = FaultyStore({"a": content(size)})
     right = store.remote("a")
-    encrypted = replace(right, checksum=Checksum("md5", "0" * 32), stat_tells_more=True)
+    encrypted = replace(right, checksum=Checksum("md5", "0" * 32), inspect_tells_more=True)
     plan = Plan((transfer_of(FaultyOpener(store), encrypted, tmp_path),))
     run = carry_out(plan, tmp_path)
     assert (run.report.ok, run.item("a").verified) == (True, True)
@@ -380,7 +380,7 @@ def test_an_object_that_is_another_when_asked_again_is_not_published(
     tmp_path: Path, size: int
 ) -> None:
     store = FaultyStore({"a": content(size)})
-    planned = RemoteObject("a", size, "the old one", stat_tells_more=True)
+    planned = RemoteObject("a", size, "the old one", inspect_tells_more=True)
     run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
     assert isinstance(run.error("a"), ChangedError)
     assert (run.report.exit_code, files(tmp_path), run.retried) == (7, {}, [])
@@ -390,7 +390,7 @@ def test_a_stat_that_fails_in_passing_is_repeated_without_reading_a_large_object
     tmp_path: Path,
 ) -> None:
     store = large()
-    planned = replace(store.remote("big"), checksum=None, stat_tells_more=True)
+    planned = replace(store.remote("big"), checksum=None, inspect_tells_more=True)
     store.stat_faults = [ConnectionResetError("by peer"), TransientError("503")]
     run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
     assert run.report.ok
@@ -764,7 +764,7 @@ def test_a_file_that_nothing_proves_is_replaced(tmp_path: Path) -> None:
 
 def test_a_comparison_that_fails_in_passing_is_repeated(tmp_path: Path) -> None:
     store = FaultyStore({"a": b"some"})
-    remote = replace(store.remote("a"), checksum=None, stat_tells_more=True)
+    remote = replace(store.remote("a"), checksum=None, inspect_tells_more=True)
     transfer = transfer_of(FaultyOpener(store), remote, tmp_path, present=True)
     put(transfer, b"some")
     store.stat_faults = [TransientError("503"), ConnectionResetError("by peer")]

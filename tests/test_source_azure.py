@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from kaiwo.tasks.base import Engine
 from kaiwo.testing import SourceSuite, TestBucket
 from tests.stores import Store
 
 
 class TestAzurite(SourceSuite):
     @pytest.fixture
-    def bucket(self, azure: Store) -> TestBucket:
-        return azure.test_bucket()
+    def bucket(self, azure: Store, engine: Engine) -> TestBucket:
+        return azure.test_bucket(engine)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from kaiwo.tasks.base import Engine
 from kaiwo.testing import SourceSuite, TestBucket
 from tests.stores import Store
 
 
 class TestMoto(SourceSuite):
     @pytest.fixture
-    def bucket(self, s3: Store) -> TestBucket:
-        return s3.test_bucket()
+    def bucket(self, s3: Store, engine: Engine) -> TestBucket:
+        return s3.test_bucket(engine)
 
 
 class TestRclone(SourceSuite):
     @pytest.fixture
-    def bucket(self, rclone: Store) -> TestBucket:
-        return rclone.test_bucket()
+    def bucket(self, rclone: Store, engine: Engine) -> TestBucket:
+        return rclone.test_bucket(engine)

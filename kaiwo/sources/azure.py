@@ -26,11 +26,6 @@ from kaiwo.sources.base import (
     plain_etag,
 )
 
-_REFUSED = {
-    "AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch",
-    "InvalidAuthenticationInfo", "NoAuthenticationInformation", "PublicAccessNotPermitted",
-}  # fmt: skip
-
 #: The SDK asks for so much in one request; kaiwo's ranges are shorter.
 LONGEST_RANGE = 32 << 20
 
@@ -109,7 +104,8 @@ class AzureSource(StoreSource):
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         chunks = self._chunks(remote)
-        yield from self._drained(self._filesystem.loop, chunks, remote)
+        loop = self._filesystem.loop
+        yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
 
     async def _chunks(self, remote: RemoteObject) -> AsyncIterator[bytes]:
         download = await self._download(remote, 0, remote.size)
@@ -147,9 +143,8 @@ class AzureSource(StoreSource):
             code = str(getattr(error, "error_code", None) or "").rpartition(".")[2]
             if code.isupper():  # StorageErrorCode's names; its values are what the service says
                 code = str(getattr(getattr(error, "error_code", None), "value", code))
-            status = 403 if code in _REFUSED else int(error.status_code)
             headers = getattr(error.response, "headers", None)
-            return status_error(status, what, code, headers)
+            return status_error(int(error.status_code), what, code, headers)
         if isinstance(error, azure.AzureError):
             return wire_error(error, what)
         if isinstance(error, ValueError):

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 from abc import ABC, abstractmethod
-from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Iterator
-
-from fsspec.asyn import sync
+from collections.abc import Callable, Iterator
 
 from kaiwo.errors import BugError, ChangedError, KaiwoError, RangeIgnoredError, TransientError
 from kaiwo.network import connection_error
-from kaiwo.objects import RemoteObject
+from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 
 #: How much of a single stream is held at once.
 STREAM_CHUNK = 1 << 20
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -39,6 +37,10 @@ class StoreSource(ABC):
     @abstractmethod
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
+
+    def inspect(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``; most sources tell all they know at once."""
+        return self.stat(key)
 
     @abstractmethod
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
@@ -75,13 +77,11 @@ class StoreSource(ABC):
         except Exception as error:
             raise self._classified(error, f"{operation} {self._named(key)}{self._at}") from error
 
-    def _drained(
-        self, loop: AbstractEventLoop, chunks: AsyncIterator[bytes], remote: RemoteObject
-    ) -> Iterator[bytes]:
-        """What an asynchronous iterator of a filesystem's loop yields, for a worker's thread."""
+    def _drained(self, next_chunk: Callable[[], bytes], remote: RemoteObject) -> Iterator[bytes]:
+        """What the callable gives, one after the other, until it gives nothing."""
         while True:
             with self._doing("reading", remote.key):
-                chunk: bytes = sync(loop, anext, chunks, b"")
+                chunk = next_chunk()
             if not chunk:
                 return
             yield chunk
@@ -141,3 +141,8 @@ def plain_etag(etag: str | None) -> str | None:
     if not etag:
         return None
     return etag.removeprefix("W/").strip('"') or None
+
+
+def md5_of(etag: str | None) -> Checksum | None:
+    """The md5 that the etag of most objects of S3 is: of those that were uploaded in one part."""
+    return Checksum("md5", etag) if etag and _MD5.fullmatch(etag) else None

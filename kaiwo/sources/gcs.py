@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -41,6 +42,8 @@ from kaiwo.sources.base import (
     plain_etag,
 )
 
+#: obstore asks for the token again after so long.
+ASKED_AGAIN = timedelta(minutes=1)
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c"
 
 
@@ -115,7 +118,8 @@ class GcsSource(StoreSource):
         """See ``protocols.Source``."""
         with self._doing("reading", remote.key):
             chunks = self._chunks(remote, self._headers())
-        yield from self._drained(self._filesystem.loop, chunks, remote)
+        loop = self._filesystem.loop
+        yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
 
     async def _chunks(self, remote: RemoteObject, headers: dict[str, str]) -> AsyncIterator[bytes]:
         answer = await self._media(remote, 0, remote.size, headers)
@@ -183,6 +187,17 @@ class GcsSource(StoreSource):
 
     def _object(self, key: str) -> str:
         return f"{self._objects}/{quote(key, safe='')}"
+
+    @property
+    def is_anonymous(self) -> bool:
+        """No credentials are sent."""
+        return self._filesystem.credentials.credentials is None
+
+    def token(self) -> dict[str, Any]:
+        """The token of the next requests, in obstore's form; gcsfs renews it when it is due."""
+        headers = {name.lower(): value for name, value in self._headers().items()}
+        token = headers["authorization"].removeprefix("Bearer ")
+        return {"token": token, "expires_at": datetime.now(UTC) + ASKED_AGAIN}
 
     def _headers(self) -> dict[str, str]:
         # In the worker's thread: a token that has to be renewed must not hold up the event loop.

@@ -8,7 +8,6 @@ Its retries are off, and botocore's too: repeating is the scheduler's work.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -20,36 +19,23 @@ from fsspec.asyn import sync
 from kaiwo import checksums
 from kaiwo.errors import (
     ConfigError,
-    ContainerMissingError,
     CredentialsError,
     KaiwoError,
-    NotFoundError,
     ServiceError,
     TransientError,
 )
 from kaiwo.network import chain, status_error, wire_error
-from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import (
     STREAM_CHUNK,
     StoreSource,
     check_answer,
     check_identity,
+    md5_of,
     plain_etag,
 )
 
-_MD5 = re.compile(r"[0-9a-f]{32}")
-_REFUSED = {
-    "AccessDenied", "AccountProblem", "AllAccessDisabled", "AuthorizationHeaderMalformed",
-    "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch", "TokenRefreshRequired", "UnauthorizedAccess", "InvalidSecurity",
-}  # fmt: skip
-_MISSING = {
-    "NoSuchBucket": ContainerMissingError,
-    "NoSuchKey": NotFoundError,
-    "NoSuchVersion": NotFoundError,
-}
-_PASSING = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"}
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -113,7 +99,10 @@ class S3Source(StoreSource):
             for entry in page.get("Contents", ()):
                 if not entry["Key"].endswith("/"):
                     etag = plain_etag(entry.get("ETag"))
-                    yield _described(entry["Key"], entry["Size"], etag)
+                    key, size = entry["Key"], entry["Size"]
+                    yield RemoteObject(
+                        key, size, etag, checksum=md5_of(etag), inspect_tells_more=True
+                    )
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]
@@ -135,8 +124,8 @@ class S3Source(StoreSource):
         # The etag of an object encrypted with a key of KMS or of the client is no md5.
         encryption = head.get("ServerSideEncryption") or "AES256"
         plain = encryption == "AES256" and not head.get("SSECustomerAlgorithm")
-        if plain and etag and _MD5.fullmatch(etag):
-            stated["md5"] = etag
+        if plain and (md5 := md5_of(etag)):
+            stated["md5"] = md5.value
         return RemoteObject(key, head["ContentLength"], etag, checksum=checksums.best(stated))
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
@@ -154,7 +143,8 @@ class S3Source(StoreSource):
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         chunks = self._chunks(remote)
-        yield from self._drained(self._filesystem.loop, chunks, remote)
+        loop = self._filesystem.loop
+        yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
 
     async def _chunks(self, remote: RemoteObject) -> AsyncIterator[bytes]:
         body = await self._body(remote, 0, remote.size)
@@ -214,31 +204,16 @@ def _setting_error(error: Exception, what: str) -> KaiwoError | None:
     return None
 
 
-def _described(key: str, size: int, etag: str | None) -> RemoteObject:
-    """An object as the listing states it: the etag of most single uploads is their md5."""
-    md5 = Checksum("md5", etag) if etag and _MD5.fullmatch(etag) else None
-    return RemoteObject(key, size, etag, checksum=md5, stat_tells_more=True)
-
-
 def _answered(response: Any, what: str) -> KaiwoError:
     """The error for an answer of the service, by its code, else by its status."""
     metadata = response.get("ResponseMetadata", {})
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(metadata.get("HTTPStatusCode") or (code if code.isdigit() else 500))
-    # The answer to a HEAD has no body; a 400 there is about the signature or the token.
-    refused = code in _REFUSED or code == "400"
+    if code == "400":
+        status = 403  # the answer to a HEAD has no body; this is about the signature or the token
     if code.isdigit():
         code = ""
-    if refused:
-        status = 403
-    elif code in _MISSING:
-        return _MISSING[code](f"{what}: {code}; check the name, the region and the endpoint")
-    elif code in _PASSING:
-        status = max(status, 500)
-    elif code == "InvalidObjectState":
-        return ServiceError(f"{what}: the object is archived; restore it first")
-    elif status in (301, 307):
-        return ServiceError(f"{what}: {code or status}: the bucket is in another region")
-    elif status < 400:  # noqa: PLR2004 - an error inside a successful answer
-        return TransientError(f"{what}: {code}")
-    return status_error(status, what, code, metadata.get("HTTPHeaders"))
+    found = status_error(status, what, code, metadata.get("HTTPHeaders"))
+    if status < 400 and type(found) is ServiceError:  # noqa: PLR2004
+        return TransientError(f"{what}: {code}")  # an error inside a successful answer
+    return found

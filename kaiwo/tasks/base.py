@@ -7,12 +7,13 @@ another process carries the file's path, not its content.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import ssl
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
@@ -25,6 +26,12 @@ from kaiwo.protocols import Source
 from kaiwo.targets import expanded
 from kaiwo.tasks.items import Bucket, Model, Text, require_inside, selected
 
+if TYPE_CHECKING:
+    from kaiwo.sources.obstore import ObstoreSource
+
+logger = logging.getLogger(__name__)
+#: What reads the bytes of object stores; ``auto`` takes obstore where it can express the task.
+Engine = Literal["auto", "fsspec", "obstore"]
 #: Where in the file: keys and indices from a task downwards.
 Location = tuple[str | int, ...]
 
@@ -36,11 +43,13 @@ class Context:
     Attributes:
         download_root: absolute path.
         network: how connections behave.
+        engine: what reads bytes, where a task leaves the choice.
         where: file, line and field of a location in this task, for errors.
     """
 
     download_root: str
     network: Network
+    engine: Engine
     where: Callable[[Location], str]
 
 
@@ -57,11 +66,12 @@ class TaskOpener:
     network: Network = field(compare=False)
     #: See ``protocols.Opener``.
     origin: str = field(compare=False)
+    engine: Engine = field(default="auto", compare=False)
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def open(self) -> Source:
         """See ``protocols.Opener``."""
-        return self.task.source(self.container, self.network)
+        return self.task.open(self.container, self.network, self.engine)
 
     def url(self, key: str) -> str:
         """See ``protocols.Opener``."""
@@ -99,7 +109,11 @@ class Task(Model):
 
     @abstractmethod
     def source(self, container: str, network: Network) -> Source:
-        """Resolve the credentials and connect."""
+        """Resolve the credentials and connect, through fsspec or a client of the task's own."""
+
+    def open(self, container: str, network: Network, engine: Engine) -> Source:  # noqa: ARG002
+        """The source that a worker uses; most tasks have one kind only."""
+        return self.source(container, network)
 
     @abstractmethod
     def wants(self, context: Context) -> Iterator[Want]:
@@ -170,6 +184,36 @@ class ObjectStoreTask(Task):
     anonymous: bool = False
     """Public data: send no credentials, look for none."""
 
+    def open(self, container: str, network: Network, engine: Engine) -> Source:
+        """The fast source where it can be had, else the one over fsspec.
+
+        Raises:
+            ConfigError: obstore is asked for by name, and cannot express this task.
+        """
+        named = f"{self.label}: {self.url(container)}"
+        if engine == "fsspec":
+            logger.debug("%s is read through fsspec, as asked for", named)
+            return self.source(container, network)
+        from kaiwo.sources.obstore import NotForObstoreError  # noqa: PLC0415 - native code
+
+        try:
+            fast = self.fast_source(container, network)
+        except NotForObstoreError as reason:
+            if engine == "obstore":
+                raise ConfigError(f"{named} cannot be read through obstore: {reason}") from reason
+            logger.info("%s is read through fsspec: %s", named, reason)
+            return self.source(container, network)
+        logger.debug("%s is read through obstore, which can express all of its fields", named)
+        return fast
+
+    @abstractmethod
+    def fast_source(self, container: str, network: Network) -> ObstoreSource:
+        """The source over obstore, with the same rights.
+
+        Raises:
+            NotForObstoreError: obstore cannot express them.
+        """
+
     @model_validator(mode="after")
     def _anonymous_alone(self) -> Self:
         given = [name for name in self.credentials if self.given(name)]
@@ -186,7 +230,7 @@ class ObjectStoreTask(Task):
         bare = self.model_copy(update={self.holder: ()})
         origin = self.origin
         for number, bucket in enumerate(held):
-            opener = TaskOpener(bare, bucket.name, context.network, origin)
+            opener = TaskOpener(bare, bucket.name, context.network, origin, context.engine)
             for index, item in enumerate(bucket.items):
                 where = context.where((self.holder, number, "items", index))
                 selection, placement = selected(item, context.download_root)

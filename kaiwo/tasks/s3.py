@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
-from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.network import Network, header_token
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
 from kaiwo.tasks.items import Bucket, Secret, Text
+
+if TYPE_CHECKING:
+    from kaiwo.sources.obstore import ObstoreSource
+    from kaiwo.tasks.aws import Credentials, Surroundings
 
 
 class S3Task(ObjectStoreTask):
@@ -75,20 +79,74 @@ class S3Task(ObjectStoreTask):
         filesystem, url = self.filesystem(network), self.url(container)
         return S3Source(filesystem, container, url, self.origin)
 
+    def fast_source(self, container: str, network: Network) -> ObstoreSource:
+        """See ``ObjectStoreTask``."""
+        from obstore.store import S3Store  # noqa: PLC0415 - native code
+
+        from kaiwo.sources import obstore  # noqa: PLC0415
+        from kaiwo.tasks import aws  # noqa: PLC0415
+
+        found = self._surroundings()
+        provider = found.credentials and obstore.Provider(found.credentials)
+        config = {
+            **aws.address(found, container, self.addressing_style),
+            "region": found.region,
+            "request_payer": self.requester_pays,
+            "s3_express": False,
+        }
+        store = obstore.connect(S3Store, container, config, provider, network, found.ca_bundle)
+        return obstore.ObstoreSource(
+            store,
+            self.url(container),
+            self.origin,
+            pin="etag",
+            lists=True,
+            fallback=partial(self.source, container, network),
+        )
+
+    def _surroundings(self) -> Surroundings:
+        from kaiwo.tasks import aws  # noqa: PLC0415
+
+        endpoint = self.secret("endpoint_url")
+        endpoint = require_endpoint(endpoint) if endpoint else None
+        credentials = self._keys if self.given("access_key_id") else None
+        said = (endpoint, self.region, self.ca_bundle, credentials)
+        named = self.anonymous or credentials is not None
+        if named and not aws.has_shared_files():
+            return aws.from_environment(*said)
+        from botocore.session import Session  # noqa: PLC0415 - only where there is more to find
+
+        session = aws.session_of(Session, self.profile, named=named)
+        return aws.from_sdk(session, *said, anonymous=self.anonymous)
+
+    def _keys(self) -> Credentials:
+        """The task's own keys, in obstore's form."""
+        from kaiwo.tasks import aws  # noqa: PLC0415
+
+        key, secret = self.secret("access_key_id"), self.secret("secret_key")
+        return aws.keys(str(key), str(secret), self._token())
+
+    def _token(self) -> str | None:
+        token = self.secret("session_token")
+        return None if token is None else header_token(token, "session_token")
+
     def filesystem(self, network: Network) -> Any:
         """An s3fs filesystem of its own session, which repeats nothing by itself."""
-        import s3fs  # noqa: PLC0415 - only runs that use S3 load it
+        import s3fs  # noqa: PLC0415 - only runs that use it load it
+        from aiobotocore.session import AioSession  # noqa: PLC0415
 
-        token = self.secret("session_token")
+        from kaiwo.tasks import aws  # noqa: PLC0415
+
+        named = self.anonymous or self.given("access_key_id")
         endpoint = self.secret("endpoint_url")
         filesystem = s3fs.S3FileSystem(
             anon=self.anonymous,
             endpoint_url=require_endpoint(endpoint) if endpoint else None,
             key=self.secret("access_key_id"),
             secret=self.secret("secret_key"),
-            token=None if token is None else header_token(token, "session_token"),
+            token=self._token(),
             requester_pays=self.requester_pays,
-            session=self._session(),
+            session=aws.session_of(AioSession, self.profile, named=named),
             client_kwargs={"region_name": self.region, "verify": self.ca_bundle},
             config_kwargs={
                 "connect_timeout": network.connect_timeout_s,
@@ -106,27 +164,3 @@ class S3Task(ObjectStoreTask):
         )
         filesystem.retries = 1
         return filesystem
-
-    def _session(self) -> Any:
-        """The SDK's session, once its shared files are known to be usable."""
-        from aiobotocore.session import AioSession  # noqa: PLC0415
-        from botocore.exceptions import ConfigParseError, ProfileNotFound  # noqa: PLC0415
-
-        session = AioSession(profile=self.profile)
-        try:
-            session.get_scoped_config()
-        except ConfigParseError as error:
-            raise ConfigError(
-                "the SDK's configuration is malformed (AWS_CONFIG_FILE, "
-                "AWS_SHARED_CREDENTIALS_FILE)"
-            ) from error
-        except ProfileNotFound as error:
-            if self.anonymous or self.given("access_key_id"):
-                # AWS_PROFILE names it; the task says itself who asks.
-                return AioSession(session_vars={"profile": (None, None, None, None)})
-            name = self.profile or "that AWS_PROFILE names"
-            raise CredentialsError(
-                f"the profile {name} is not in the SDK's configuration (AWS_CONFIG_FILE, "
-                "AWS_SHARED_CREDENTIALS_FILE)"
-            ) from error
-        return session
