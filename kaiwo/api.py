@@ -117,10 +117,17 @@ def _workshop(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Workshop]:
     """An executor and the memory; afterwards all that was opened is let go of."""
     settings = config.settings
     policy = RetryPolicy(settings.retries, settings.startup_wait)
-    rules = Rules(settings.workers, policy, settings.verify == "checksum", settings.fail_fast)
+    rules = Rules(
+        settings.workers,
+        policy,
+        settings.verify == "checksum",
+        settings.fail_fast,
+        settings.small_requests,
+    )
     wants = [want for _, wants in tasks for want in wants]
     memory = Memory(settings.state_dir)
-    executor = ThreadPoolExecutor(settings.workers, thread_name_prefix="kaiwo")
+    threads = settings.workers + (settings.small_requests or 0)
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="kaiwo")
     try:
         yield _Workshop(settings, wants, rules, memory, executor)
     finally:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from kaiwo.objects import Checksum
 from kaiwo.protocols import Buffer
 
 CHUNK = 1 << 20
+#: Algorithms whose parts combine, and their hexadecimal digits.
+COMBINABLE = {"crc64nvme": 16, "crc32c": 8}
 #: Best first: a store that states several is checked by the first of these.
 PREFERENCE = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32", "md5", "git-sha1")
 
@@ -57,12 +59,7 @@ def hasher(algorithm: str, size: int) -> Hasher | None:
         case "crc32":
             return _Crc(binascii.crc32, 8)
         case "crc32c" | "crc64nvme":
-            # Imported here: most stores state md5, and the library is native code to load.
-            from awscrt import checksums as crt  # noqa: PLC0415
-
-            if algorithm == "crc32c":
-                return _Crc(crt.crc32c, 8)
-            return _Crc(crt.crc64nvme, 16)
+            return _Crc(getattr(_crt(), algorithm), COMBINABLE[algorithm])
     return None
 
 
@@ -80,12 +77,51 @@ def of_file(algorithm: str, path: str, size: int) -> Checksum | None:
     running = hasher(algorithm, size)
     if running is None:
         return None
+    follow(running, path, 0, size)
+    return Checksum(algorithm, running.hexdigest())
+
+
+def follow(running: Hasher, path: str, start: int, end: int) -> None:
+    """Continue a running checksum with a part of a file; raises OSError."""
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
     with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
+        file.seek(start)
+        while start < end and (count := file.readinto(view[: end - start])):
             running.update(view[:count])
-    return Checksum(algorithm, running.hexdigest())
+            start += count
+
+
+def combinable(algorithm: str) -> bool:
+    """Whether the checksum of a whole follows from those of its parts."""
+    return algorithm in COMBINABLE
+
+
+def crc(algorithm: str, data: Buffer) -> int:
+    """The combinable checksum of one part."""
+    function: Callable[[Any, int], int] = getattr(_crt(), algorithm)
+    return function(data, 0)
+
+
+def combined(algorithm: str, parts: Iterable[tuple[int, int]]) -> Checksum:
+    """The checksum of a whole.
+
+    Args:
+        algorithm: a combinable one.
+        parts: checksum and length of each part, in their order.
+    """
+    combine: Callable[[int, int, int], int] = getattr(_crt(), f"combine_{algorithm}")
+    value = 0
+    for part, length in parts:
+        value = combine(value, part, length)
+    return Checksum(algorithm, f"{value:0{COMBINABLE[algorithm]}x}")
+
+
+def _crt() -> Any:
+    # Imported here: most stores state md5, and the library is native code to load.
+    from awscrt import checksums as crt  # noqa: PLC0415
+
+    return crt
 
 
 def best(stated: dict[str, str | None]) -> Checksum | None:

@@ -19,6 +19,7 @@ from kaiwo.process import (
     guarded,
     log_to_stderr,
     logger,
+    run_and_leave,
 )
 
 if TYPE_CHECKING:
@@ -272,4 +273,4 @@ app.command()(validate)
 
 def main() -> None:
     """The ``kaiwo`` command."""
-    app()
+    run_and_leave(app)

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -35,6 +34,7 @@ from kaiwo.tasks.items import Bucket, FileItem, FolderItem
 ITEMS = "download_items"
 PREFIX = "KAIWO_"
 DEFAULT_WORKERS = 8
+MOST_SMALL_REQUESTS = 64
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Progress = Literal["auto", "bar", "log", "json", "none"]
@@ -50,7 +50,6 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     download_root: Annotated[str, Field(min_length=1)] | None = None
@@ -108,6 +107,11 @@ class Settings(BaseSettings):
     def workers(self) -> int:
         """How many jobs run at once."""
         return self.max_workers or DEFAULT_WORKERS
+
+    @property
+    def small_requests(self) -> int | None:
+        """Requests for small objects besides; None where a given number limits all together."""
+        return MOST_SMALL_REQUESTS if self.max_workers is None else None
 
 
 @dataclass(frozen=True)
@@ -170,9 +174,15 @@ def load(path: str | os.PathLike[str], options: Mapping[str, Any] | None = None)
 
 def schema() -> dict[str, Any]:
     """JSON Schema of the file."""
+    from pydantic.json_schema import models_json_schema  # noqa: PLC0415 - no run needs it
+
     classes = [class_ for name in task_types() if (class_ := task_class(name)) is not None]
     _, tasks = models_json_schema([(class_, "validation") for class_ in classes])
     top = Settings.model_json_schema()
+    _describe(top, Settings)
+    models: list[type[BaseModel]] = [*classes, Bucket, FolderItem, FileItem]
+    for model in models:
+        _describe(tasks["$defs"].get(model.__name__, {}), model)
     items = {
         "type": "array",
         "minItems": 1,
@@ -187,6 +197,16 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": tasks["$defs"],
     }
+
+
+def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Put the fields' descriptions into the schema of their model."""
+    from kaiwo.descriptions import descriptions  # noqa: PLC0415 - no run needs it
+
+    properties = schema.get("properties", {})
+    for name, text in descriptions(model).items():
+        if name in properties:
+            properties[name]["description"] = text
 
 
 def build(document: Document, options: Mapping[str, Any] | None = None) -> Config:
@@ -247,7 +267,6 @@ def _tasks(document: Document, items: object, faults: list[str]) -> tuple[Task, 
 
 def _task(document: Document, number: int, item: object, faults: list[str]) -> Task | None:
     location = (ITEMS, number)
-    known = sorted(task_types())
     if not isinstance(item, dict):
         faults.append(f"{document.where(location)}: a task has keys and values")
         return None
@@ -255,7 +274,8 @@ def _task(document: Document, number: int, item: object, faults: list[str]) -> T
     if type_ is None:
         hint = suggestion("type", item)
         hint = f" (is {hint[1:-1]} meant to be it?)" if hint else ""
-        faults.append(f"{document.where(location)}: 'type' is missing{hint}; {_one_of(known)}")
+        types = _one_of(sorted(task_types()))
+        faults.append(f"{document.where(location)}: 'type' is missing{hint}; {types}")
         return None
     try:
         class_ = task_class(type_) if isinstance(type_, str) else None
@@ -263,6 +283,7 @@ def _task(document: Document, number: int, item: object, faults: list[str]) -> T
         faults.append(f"{document.where((*location, 'type'))}: {error.message}")
         return None
     if class_ is None:
+        known = sorted(task_types())
         hint = suggestion(str(type_), known)
         guess = f"did you mean {hint}? " if hint else ""
         where = document.where((*location, "type"))

@@ -1,7 +1,8 @@
 """The worker function that moves bytes: a job in, an outcome for each of its objects out.
 
     Batch    read, check in memory, write, rename; one small object after the other
-    Range    read one range, write it where it belongs
+    Inspect  ask which checksum a large object has
+    Range    read one range, take its checksum, write it where it belongs
     Whole    read in one stream, for servers that ignore ranges
     Finish   size, checksum, rename, once all ranges are there
     Compare  hash what is at the target already
@@ -24,12 +25,14 @@ from dataclasses import replace
 from functools import partial
 
 from kaiwo import checksums, disk
+from kaiwo.affinity import one_core
 from kaiwo.errors import BugError, ChangedError, IntegrityError, KaiwoError, TransientError
 from kaiwo.objects import (
     Batch,
     Checksum,
     Compare,
     Finish,
+    Inspect,
     Job,
     Outcome,
     Range,
@@ -40,20 +43,40 @@ from kaiwo.objects import (
 from kaiwo.opened import source_of
 from kaiwo.protocols import Buffer, Source
 
+#: An object of so many bytes is asked for a checksum that the listing did not state: the request
+#: costs less than its bytes did. What is smaller and has no checksum there is rare, too.
+WORTH_ASKING = 1 << 20
+
 
 def move(job: Job) -> tuple[Outcome, ...]:
     """Do one job; the outcomes are in the order of its transfers."""
+    if isinstance(job, Batch):
+        return _batch(job)
+    return (_timed(job.transfer, _step(job)),)
+
+
+def _batch(job: Batch) -> tuple[Outcome, ...]:
+    small = partial(_small, verify=job.verify)
+    if len(job.transfers) == 1:
+        return (_timed(job.transfers[0], small),)
+    with one_core():
+        return tuple([_timed(transfer, small) for transfer in job.transfers])
+
+
+def _step(job: Job) -> Callable[[Transfer], Outcome]:
     match job:
-        case Batch(transfers, verify):
-            return tuple(_timed(each, partial(_small, verify=verify)) for each in transfers)
-        case Range(transfer, start, end):
-            return (_timed(transfer, partial(_range, start=start, end=end)),)
-        case Whole(transfer):
-            return (_timed(transfer, _whole),)
-        case Finish(transfer, verify):
-            return (_timed(transfer, partial(_finish, verify=verify)),)
-        case Compare(transfer):
-            return (_timed(transfer, _compare),)
+        case Inspect():
+            return _inspect
+        case Range(_, start, end, checks):
+            return partial(_range, start=start, end=end, checks=checks)
+        case Whole(_, check):
+            return partial(_whole, check=check)
+        case Finish(_, stated, found):
+            return partial(_finish, stated=stated, found=found)
+        case Compare():
+            return _compare
+        case _:
+            raise TypeError(type(job))
 
 
 def _timed(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outcome:
@@ -89,13 +112,17 @@ def _read(source: Source, transfer: Transfer, start: int, end: int) -> Buffer:
     return data
 
 
-def _inspect(source: Source, key: str) -> RemoteObject:
+def _asked(source: Source, transfer: Transfer) -> RemoteObject:
+    """The object as its store states it now; an error if it is not the planned one any more."""
     try:
-        return source.inspect(key)
+        remote = source.inspect(transfer.object.key)
     except KaiwoError:
         raise
     except Exception as error:
         raise source.classify(error) from error
+    if remote.identity != transfer.object.identity:
+        raise ChangedError(f"{transfer.source}: the object was replaced during its transfer")
+    return remote
 
 
 def _small(transfer: Transfer, *, verify: bool) -> Outcome:
@@ -104,63 +131,78 @@ def _small(transfer: Transfer, *, verify: bool) -> Outcome:
     size = transfer.object.size
     data = _read(source, transfer, 0, size)
     checksum = None
+    temporary = transfer.temporary
     try:
         if verify:
             checksum = _verified(source, transfer, lambda name: checksums.of_bytes(name, data))
-        disk.write_stream(transfer.temporary, (data,))
-        return _published(transfer, size, checksum)
+        if transfer.object.unpinned:
+            _asked(source, transfer)
+        disk.write_small(temporary, data)
+        return _published(temporary, transfer, size, checksum)
     except KaiwoError as error:
-        disk.discard(transfer.temporary)
+        disk.discard(temporary)
         return Outcome(transfer, bytes=size, error=error)
 
 
-def _range(transfer: Transfer, *, start: int, end: int) -> Outcome:
+def _inspect(transfer: Transfer) -> Outcome:
+    remote = _asked(source_of(transfer.opener), transfer)
+    return Outcome(transfer, checksum=remote.checksum)
+
+
+def _range(transfer: Transfer, *, start: int, end: int, checks: tuple[str, ...]) -> Outcome:
     data = _read(source_of(transfer.opener), transfer, start, end)
+    crcs = tuple(checksums.crc(algorithm, data) for algorithm in checks)
     disk.write_range(transfer.temporary, data, start)
-    return Outcome(transfer, bytes=end - start)
+    return Outcome(transfer, bytes=end - start, crcs=crcs)
 
 
-def _whole(transfer: Transfer) -> Outcome:
+def _whole(transfer: Transfer, *, check: str | None) -> Outcome:
     source = source_of(transfer.opener)
+    size = transfer.object.size
+    running = checksums.hasher(check, size) if check else None
     received = 0
 
     def counted() -> Iterator[Buffer]:
         nonlocal received
         for chunk in source.stream(transfer.object):
             received += len(chunk)
+            if running is not None:
+                running.update(chunk)
             yield chunk
 
     try:
         disk.write_stream(transfer.temporary, counted())
     except Exception as error:
         return Outcome(transfer, bytes=received, error=source.classify(error))
-    if received == transfer.object.size:
-        return Outcome(transfer, bytes=received)
-    short = f"the stream ended after {received} of {transfer.object.size} bytes"
-    cut = TransientError(f"reading {transfer.source}: {short}")
-    return Outcome(transfer, bytes=received, error=cut)
+    if received != size:
+        short = f"the stream ended after {received} of {size} bytes"
+        cut = TransientError(f"reading {transfer.source}: {short}")
+        return Outcome(transfer, bytes=received, error=cut)
+    found = Checksum(check, running.hexdigest()) if check and running is not None else None
+    return Outcome(transfer, bytes=received, checksum=found)
 
 
-def _finish(transfer: Transfer, *, verify: bool) -> Outcome:
+def _finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | None) -> Outcome:
     """The last look at a temporary file that has all its bytes, and the rename."""
     path, size = transfer.temporary, transfer.object.size
     status = disk.regular_file(path)
     if status is None or status.st_size != size:
-        found = "nothing" if status is None else f"{status.st_size} bytes"
-        raise IntegrityError(f"{transfer.source}: {size} bytes were written, {found} are there")
-    checksum = None
-    if verify:
-        source = source_of(transfer.opener)
-        checksum = _verified(source, transfer, partial(_hash_file, path=path, size=size))
-    return _published(transfer, 0, checksum)
+        there = "nothing" if status is None else f"{status.st_size} bytes"
+        raise IntegrityError(f"{transfer.source}: {size} bytes were written, {there} are there")
+    if stated is not None:
+        if found is None or found.algorithm != stated.algorithm:
+            found = _hash_file(stated.algorithm, path=path, size=size)
+        _require_same(transfer, found, stated)
+    if transfer.object.unpinned:
+        _asked(source_of(transfer.opener), transfer)
+    return _published(path, transfer, 0, found if stated else None)
 
 
 def _compare(transfer: Transfer) -> Outcome:
     """Adopt the file at the target if the store's checksum proves it, else say nothing."""
     remote = transfer.object
     if remote.checksum is None and remote.inspect_tells_more:
-        remote = _inspect(source_of(transfer.opener), remote.key)
-        _require_identity(transfer, remote)
+        remote = _asked(source_of(transfer.opener), transfer)
     status = disk.regular_file(transfer.target)
     if remote.checksum is None or status is None or status.st_size != remote.size:
         return Outcome(transfer)
@@ -179,8 +221,10 @@ def _hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
         raise disk.disk_error(error, path) from error
 
 
-def _published(transfer: Transfer, count: int, checksum: Checksum | None) -> Outcome:
-    mtime_ns = disk.publish(transfer)
+def _published(
+    temporary: str, transfer: Transfer, count: int, checksum: Checksum | None
+) -> Outcome:
+    mtime_ns = disk.publish(temporary, transfer)
     return Outcome(
         transfer,
         bytes=count,
@@ -194,32 +238,33 @@ def _published(transfer: Transfer, count: int, checksum: Checksum | None) -> Out
 def _verified(
     source: Source, transfer: Transfer, compute: Callable[[str], Checksum | None]
 ) -> Checksum | None:
-    """The checksum that the bytes were found to have; None when the store states none.
+    """The checksum that a small object's bytes were found to have; None when none is stated.
 
-    The listing's checksum is asked first. When it states none, or disagrees, the object itself
-    is asked, where that may tell more: the etag of an encrypted S3 object looks like an md5 and
-    is none.
+    The listing's checksum is asked first. When it disagrees, the object itself is asked, where that
+    may tell more: the etag of an encrypted S3 object looks like an md5 and is none. When it states
+    none, an object that is worth the request is asked, too.
 
     Raises:
         IntegrityError: the bytes are not those that the store states.
     """
-    stated = transfer.object.checksum
+    planned = transfer.object
+    stated = planned.checksum
     actual = compute(stated.algorithm) if stated else None
     if actual is not None and actual == stated:
         return actual
-    if transfer.object.inspect_tells_more:
-        remote = _inspect(source, transfer.object.key)
-        _require_identity(transfer, remote)
-        stated = remote.checksum
+    worth_asking = stated is not None or planned.size >= WORTH_ASKING
+    if planned.inspect_tells_more and worth_asking:
+        stated = _asked(source, transfer).checksum
         actual = compute(stated.algorithm) if stated else None
-    if actual is None or stated is None or actual == stated:
-        return actual
-    raise IntegrityError(
-        f"{transfer.source}: {stated.algorithm} is {actual.value}, "
-        f"but the store states {stated.value}"
-    )
+    if stated is not None:
+        _require_same(transfer, actual, stated)
+    return actual
 
 
-def _require_identity(transfer: Transfer, remote: RemoteObject) -> None:
-    if remote.identity != transfer.object.identity:
-        raise ChangedError(f"{transfer.source}: the object was replaced during its transfer")
+def _require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -> None:
+    """Refuse other bytes than the store states; an unknown algorithm proves nothing."""
+    if found is not None and found != stated:
+        raise IntegrityError(
+            f"{transfer.source}: {stated.algorithm} is {found.value}, "
+            f"but the store states {stated.value}"
+        )

@@ -53,11 +53,11 @@ def _open_for_writing(path: str, flags: int) -> int:
 
 def _write_all(descriptor: int, data: Buffer, offset: int) -> None:
     """Write every byte; pwrite may take fewer than it is given."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view = view[written:]
+    written = os.pwrite(descriptor, data, offset)
+    while written < len(data):
+        data = memoryview(data)[written:]
         offset += written
+        written = os.pwrite(descriptor, data, offset)
 
 
 def create(path: str) -> None:
@@ -115,7 +115,23 @@ def write_stream(path: str, chunks: Iterable[Buffer]) -> int:
     return offset
 
 
-def publish(transfer: Transfer) -> int:
+def write_small(path: str, data: Buffer) -> None:
+    """Write a temporary file anew, all of it at once.
+
+    Raises:
+        DiskError: the file system refused.
+    """
+    try:
+        descriptor = _open_for_writing(path, os.O_TRUNC)
+        try:
+            _write_all(descriptor, data, 0)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def publish(temporary: str, transfer: Transfer) -> int:
     """Rename the temporary file to its final name; returns its modification time in ns.
 
     With a blob, the bytes go there and the target becomes a relative link to it.
@@ -125,7 +141,7 @@ def publish(transfer: Transfer) -> int:
     """
     final = transfer.blob or transfer.target
     try:
-        os.replace(transfer.temporary, final)
+        os.replace(temporary, final)
         if transfer.blob is not None:
             link(transfer.blob, transfer.target)
         return os.stat(transfer.target).st_mtime_ns

@@ -1,4 +1,4 @@
-"""One executor, one queue: keeps a fixed number of jobs in flight until none is left.
+"""One executor, one queue: keeps so many jobs in flight until none is left.
 
     feeds (lazy iterators of jobs, in order) ─┐
     repeats (a heap by due time) ─────────────┴─> executor ─> results ─> handler ─> new jobs
@@ -15,8 +15,8 @@ import heapq
 import itertools
 import queue
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from typing import Generic, TypeVar
 
@@ -28,27 +28,35 @@ TICK_S = 0.5
 
 
 class Dispatcher(Generic[JobT, ResultT]):
-    """Runs jobs on an executor, at most ``window`` of them at once.
+    """Runs jobs on an executor, only so many of them at once.
 
     Args:
         executor: where ``work`` runs.
-        window: how many jobs may be submitted and unfinished.
+        window: how many jobs may be submitted and unfinished, or how many of each lane.
         work: a module-level function; it, its argument and its result must be picklable when
             the executor's workers are processes.
         idle: called about every half second, for displays that follow the clock.
         wanted: asked before a job is repeated; what is not wanted any more is dropped.
+        lane: of a job, where there are several; jobs of one lane do not wait for another's.
+
+    Attributes:
+        limits: the window of each lane; may be changed at any time.
     """
 
     def __init__(
         self,
         executor: Executor,
-        window: int,
+        window: int | Mapping[str, int],
         work: Callable[[JobT], ResultT],
         idle: Callable[[], None] = lambda: None,
         wanted: Callable[[JobT], bool] = lambda _: True,
+        lane: Callable[[JobT], str] = lambda _: "",
     ) -> None:
+        self.limits = {"": window} if isinstance(window, int) else dict(window)
         self._executor = executor
-        self._window = window
+        self._lane = lane
+        self._busy: Counter[str | None] = Counter()
+        self._held: JobT | None = None
         self._work = work
         self._idle = idle
         self._wanted = wanted
@@ -56,7 +64,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._repeats: list[tuple[float, int, JobT]] = []
         self._order = itertools.count()
         self._results: queue.SimpleQueue[tuple[JobT, Future[ResultT]]] = queue.SimpleQueue()
-        self._in_flight: dict[Future[ResultT], JobT] = {}
+        self._in_flight: dict[Future[ResultT], tuple[JobT, str | None]] = {}
         self._last_tick = time.monotonic()
 
     def feed(self, jobs: Iterable[JobT]) -> None:
@@ -67,16 +75,21 @@ class Dispatcher(Generic[JobT, ResultT]):
         """Run this job when the delay is over, before all that is fed."""
         heapq.heappush(self._repeats, (time.monotonic() + delay_s, next(self._order), job))
 
+    def watch(self, job: JobT, future: Future[ResultT]) -> None:
+        """Hand over this result, too, of work that was begun elsewhere and takes no room here."""
+        self._begun(job, None, future)
+
     def abandon(self) -> None:
         """Forget everything that has not begun; what is in flight still comes back."""
         self._feeds.clear()
         self._repeats.clear()
+        self._held = None
         for future in list(self._in_flight):
             future.cancel()
 
     def in_flight(self) -> Iterator[JobT]:
         """The jobs that were submitted and have not come back."""
-        return iter(self._in_flight.values())
+        return (job for job, _ in self._in_flight.values())
 
     def run(self, handle: Callable[[JobT, ResultT], None]) -> None:
         """Return when all jobs are done; each result is handed over in this thread.
@@ -89,7 +102,7 @@ class Dispatcher(Generic[JobT, ResultT]):
                 finished = self._next_result()
                 if finished is not None:
                     job, future = finished
-                    del self._in_flight[future]
+                    self._busy[self._in_flight.pop(future)[1]] -= 1
                     if not future.cancelled():
                         handle(job, future.result())
             elif self._repeats:
@@ -99,13 +112,23 @@ class Dispatcher(Generic[JobT, ResultT]):
             self._tick()
 
     def _fill(self) -> None:
-        while len(self._in_flight) < self._window:
-            job = self._next_job()
+        while self._has_room():
+            job, self._held = self._held or self._next_job(), None
             if job is None:
                 return
-            future = self._executor.submit(self._work, job)
-            self._in_flight[future] = job
-            future.add_done_callback(lambda done, job=job: self._results.put((job, done)))  # type: ignore[misc]
+            lane = self._lane(job)
+            if self._busy[lane] >= self.limits[lane]:
+                self._held = job
+                return
+            self._begun(job, lane, self._executor.submit(self._work, job))
+
+    def _has_room(self) -> bool:
+        return any(self._busy[lane] < limit for lane, limit in self.limits.items())
+
+    def _begun(self, job: JobT, lane: str | None, future: Future[ResultT]) -> None:
+        self._busy[lane] += 1
+        self._in_flight[future] = job, lane
+        future.add_done_callback(lambda done: self._results.put((job, done)))
 
     def _next_job(self) -> JobT | None:
         while self._repeats and self._repeats[0][0] <= time.monotonic():
@@ -120,7 +143,7 @@ class Dispatcher(Generic[JobT, ResultT]):
 
     def _next_result(self) -> tuple[JobT, Future[ResultT]] | None:
         timeout_s = TICK_S
-        if self._repeats and len(self._in_flight) < self._window:
+        if self._repeats and self._held is None and self._has_room():
             due_in_s = self._repeats[0][0] - time.monotonic()
             timeout_s = min(timeout_s, max(due_in_s, 0.001))
         try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import typer
 
 from kaiwo.cli import HELP, download
+from kaiwo.process import run_and_leave
 
 app = typer.Typer(
     add_completion=False,
@@ -17,7 +20,7 @@ app.command()(download)
 
 def main() -> None:
     """Run it."""
-    app(prog_name="python -m kaiwo.downloader")
+    run_and_leave(partial(app, prog_name="python -m kaiwo.downloader"))
 
 
 if __name__ == "__main__":

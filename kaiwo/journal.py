@@ -21,7 +21,7 @@ import json
 import logging
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kaiwo.disk import disk_error, regular_file
@@ -60,6 +60,7 @@ class Manifest:
 
     def __init__(self, root: str, state_dir: str | None = None) -> None:
         self._root = root
+        self._below = root.rstrip("/") + "/"
         self._path = state_path(root, state_dir)
         self._descriptor: int | None = None
         self._foreign = False
@@ -103,13 +104,23 @@ class Manifest:
             return None
         return record
 
-    def remember(self, outcome: Outcome) -> None:
+    def remember(self, outcomes: Iterable[Outcome]) -> None:
         """Append what was published or adopted; what cannot be written is said once."""
         if self._foreign or self._failed:
             return
+        # One write for all of a batch: each hands the interpreter to the workers and waits for it.
+        lines = b"".join([_encoded(self._line(outcome)) for outcome in outcomes])
+        try:
+            os.write(self._opened(), lines)
+        except OSError as error:
+            self._failed = True
+            message = disk_error(error, self._path).message
+            logger.warning("%s; a second run will have to look at the files again", message)
+
+    def _line(self, outcome: Outcome) -> dict[str, object]:
         transfer = outcome.transfer
         checksum = outcome.checksum if outcome.verified else None
-        line = {
+        return {
             "target": self._name(transfer),
             "origin": transfer.opener.origin,
             "source": transfer.source,
@@ -119,12 +130,6 @@ class Manifest:
             "mtime_ns": outcome.mtime_ns,
             "checksum": [checksum.algorithm, checksum.value] if checksum else None,
         }
-        try:
-            os.write(self._opened(), _encoded(line))
-        except OSError as error:
-            self._failed = True
-            message = disk_error(error, self._path).message
-            logger.warning("%s; a second run will have to look at the files again", message)
 
     def _opened(self) -> int:
         if self._descriptor is None:
@@ -152,6 +157,9 @@ class Manifest:
             self._descriptor = None
 
     def _name(self, transfer: Transfer) -> str:
+        # A target is its root, or below it, unless a user asks for another place by name.
+        if transfer.target.startswith(self._below):
+            return transfer.target[len(self._below) :]
         return posixpath.relpath(transfer.target, self._root)
 
 
@@ -167,6 +175,14 @@ class Memory:
         if root not in self._manifests:
             self._manifests[root] = Manifest(root, self._state_dir)
         return self._manifests[root]
+
+    def remember(self, outcomes: Iterable[Outcome]) -> None:
+        """Append what was published or adopted to the manifests of their roots."""
+        by_root: dict[str, list[Outcome]] = {}
+        for outcome in outcomes:
+            by_root.setdefault(outcome.transfer.root, []).append(outcome)
+        for root, own in by_root.items():
+            self.of(root).remember(own)
 
     def close(self) -> None:
         """Give all files back."""

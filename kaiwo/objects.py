@@ -8,7 +8,6 @@ Sizes and offsets are bytes; ranges are half-open ``start, end``.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -45,6 +44,8 @@ class RemoteObject:
         version: the GCS generation, S3 version or commit that pins it, if there is one.
         checksum: the best checksum that is known, if any.
         inspect_tells_more: ``Source.inspect`` may know a (better) checksum.
+        unpinned: no request can be bound to this identity, so it is asked for again before
+            publication.
     """
 
     key: str
@@ -53,6 +54,7 @@ class RemoteObject:
     version: str | None = None
     checksum: Checksum | None = None
     inspect_tells_more: bool = False
+    unpinned: bool = False
 
     @property
     def identity(self) -> tuple[str | None, str | None, int]:
@@ -135,8 +137,8 @@ class Transfer:
     @property
     def temporary(self) -> str:
         """Beside the target, short whatever the target's name, unique for this run."""
-        folder = posixpath.dirname(self.blob or self.target)
-        return posixpath.join(folder, f".kaiwo-{self.run}-{self.index:x}.part")
+        place = self.blob or self.target
+        return f"{place[: place.rfind('/')]}/.kaiwo-{self.run}-{self.index:x}.part"
 
     @property
     def source(self) -> str:
@@ -189,36 +191,67 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Inspect:
+    """Ask for a large object alone: which checksum does its store state?"""
+
+    transfer: Transfer
+    attempt: int = 0
+    failing_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
-    """Read one range of a large object into its temporary file."""
+    """Read one range of a large object into its temporary file.
+
+    ``checks`` are the combinable checksums to take of it on the way.
+    """
 
     transfer: Transfer
     start: int
     end: int
+    checks: tuple[str, ...] = ()
     attempt: int = 0
     failing_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Read a large object in a single stream into its temporary file."""
+    """Read a large object in a single stream into its temporary file.
+
+    ``check`` is the checksum to take on the way.
+    """
 
     transfer: Transfer
+    check: str | None = None
+    attempt: int = 0
+    failing_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Continue the running checksum of a large object with what has become contiguous."""
+
+    transfer: Transfer
+    end: int
     attempt: int = 0
     failing_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Check and publish a temporary file that has all its bytes."""
+    """Check and publish a temporary file that has all its bytes.
+
+    ``stated`` is what its checksum should be, ``found`` what it was found to be on the way.
+    """
 
     transfer: Transfer
-    verify: bool = True
+    stated: Checksum | None = None
+    found: Checksum | None = None
     attempt: int = 0
     failing_since_s: float | None = None
 
 
-Job = Compare | Batch | Range | Whole | Finish
+Job = Compare | Batch | Inspect | Range | Whole | Follow | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +267,7 @@ class Outcome:
         mtime_ns: of the published or adopted file.
         checksum: what was verified or is known.
         verified: the file's bytes have that checksum.
+        crcs: of a range, in the order of its job's checks.
         error: why it failed.
     """
 
@@ -245,6 +279,7 @@ class Outcome:
     mtime_ns: int = 0
     checksum: Checksum | None = None
     verified: bool = False
+    crcs: tuple[int, ...] = ()
     error: KaiwoError | None = None
 
 

@@ -177,59 +177,93 @@ class _Checked:
     """
 
     offenders: list[str] = field(default_factory=list)
-    owners: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, tuple[Want, Transfer]] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
+    files_above: dict[str, list[str]] = field(default_factory=dict)
+    tops: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, bool] = field(default_factory=dict)
 
     def transfers(self, placed: Iterable[tuple[Want, Transfer]]) -> Iterator[Transfer]:
         """The transfers, each with a look at what is at its target now."""
-        accepted: list[tuple[str, Transfer]] = []
         for want, transfer in placed:
             path = real_path(transfer.target, self.folders)
-            owner = f"{transfer.source}{_where(want)}"
             if path in self.owners:
-                also = f"both {self.owners[path]} and {owner} go there"
+                owner = f"{transfer.source}{_where(want)}"
+                also = f"both {self._owner(path)} and {owner} go there"
                 self.offenders.append(f"{transfer.target}: {also}")
                 continue
-            self.owners[path] = owner
-            accepted.append((path, transfer))
-        for path, transfer in accepted:
+            self.owners[path] = want, transfer
+        for path, (_, transfer) in self.owners.items():
             self._check_ancestors(path, transfer)
             self._check_inside(path, transfer)
             yield self._compared(path, transfer)
 
+    def _owner(self, path: str) -> str:
+        """Whose path it is, for people."""
+        want, transfer = self.owners[path]
+        return f"{transfer.source}{_where(want)}"
+
     def _check_ancestors(self, path: str, transfer: Transfer) -> None:
-        folder = posixpath.dirname(path)
-        while folder != "/":
-            if folder in self.owners:
-                self.offenders.append(
-                    f"{transfer.target}: {self.owners[path]} needs a folder where "
-                    f"{self.owners[folder]} is a file"
-                )
-            folder = posixpath.dirname(folder)
+        for above in self._files_above(path[: path.rfind("/")]):
+            self.offenders.append(
+                f"{transfer.target}: {self._owner(path)} needs a folder where "
+                f"{self._owner(above)} is a file"
+            )
+
+    def _files_above(self, folder: str) -> list[str]:
+        """The targets that are files and this folder, or one above it; none, in a good plan."""
+        if not folder:
+            return []
+        if folder not in self.files_above:
+            above = self._files_above(folder[: folder.rfind("/")])
+            own = [folder] if folder in self.owners else []
+            self.files_above[folder] = own + above
+        return self.files_above[folder]
 
     def _check_inside(self, path: str, transfer: Transfer) -> None:
-        paths = [path]
+        root = transfer.root
+        if root not in self.tops:
+            top = real_path(posixpath.join(root, "."), self.folders)
+            self.tops[root] = posixpath.dirname(top)
+        top = self.tops[root]
+        inside = is_within(path, top)
         if transfer.blob is not None:
-            paths.append(real_path(transfer.blob, self.folders))
-        top = posixpath.dirname(real_path(posixpath.join(transfer.root, "."), self.folders))
-        if not all(is_within(each, top) for each in paths):
-            also = f"a link leads out of {transfer.root} ({self.owners[path]})"
+            inside = inside and is_within(real_path(transfer.blob, self.folders), top)
+        if not inside:
+            also = f"a link leads out of {root} ({self._owner(path)})"
             self.offenders.append(f"{transfer.target}: {also}")
 
+    def _is_missing(self, folder: str) -> bool:
+        """There is no such folder, so nothing in it needs to be looked for."""
+        if folder not in self.missing:
+            try:
+                os.lstat(folder)
+            except FileNotFoundError:
+                self.missing[folder] = True
+            except OSError:
+                self.missing[folder] = False
+            else:
+                self.missing[folder] = False
+        return self.missing[folder]
+
     def _compared(self, path: str, transfer: Transfer) -> Transfer:
-        target, owner = transfer.target, self.owners[path]
+        target = transfer.target
+        if self._is_missing(path[: path.rfind("/")]):
+            return transfer
         try:
             status = os.stat(target)
         except FileNotFoundError:
             return transfer
         except OSError as error:
             if error.errno == errno.ENOTDIR:
+                owner = self._owner(path)
                 self.offenders.append(f"{target}: a file is where a folder is needed ({owner})")
             elif error.errno == errno.ENAMETOOLONG:
-                self.offenders.append(f"{target}: the name is too long ({owner})")
+                self.offenders.append(f"{target}: the name is too long ({self._owner(path)})")
             # Whatever else is wrong there, the attempt to write will say it better.
             return transfer
         if stat.S_ISDIR(status.st_mode):
+            owner = self._owner(path)
             self.offenders.append(f"{target}: a folder is where the file should go ({owner})")
         right_size = stat.S_ISREG(status.st_mode) and status.st_size == transfer.object.size
         return replace(transfer, present=right_size)

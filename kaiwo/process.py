@@ -5,7 +5,9 @@ Only results go to stdout; logs, bars and errors go to stderr.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import logging
 import os
 import signal
@@ -68,10 +70,29 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG00
     raise Interrupted(number)
 
 
+def run_and_leave(command: Callable[[], object]) -> NoReturn:
+    """Run a program of typer's as the whole process.
+
+    It collects garbage seldom, for it makes few cycles and many objects that live to its end; and
+    it leaves without taking itself apart, which is a fifth of a short run: all that it wrote is
+    written, and no thread has anything to lose.
+    """
+    gc.set_threshold(50_000, 50, 50)
+    code: object = 0
+    try:
+        command()
+    except SystemExit as end:
+        code = end.code
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    _leave(code if isinstance(code, int) else int(code is not None))
+
+
 def _leave(code: int) -> NoReturn:
     """End the process without waiting for its threads."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # who read it has gone
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
 
 

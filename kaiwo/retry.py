@@ -11,9 +11,18 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from kaiwo.errors import KaiwoError, TransientError, UnreachableError
-from kaiwo.objects import Batch, Compare, Finish, ListJob, Range, Whole
+from kaiwo.objects import (
+    Batch,
+    Compare,
+    Finish,
+    Follow,
+    Inspect,
+    ListJob,
+    Range,
+    Whole,
+)
 
-JobT = TypeVar("JobT", ListJob, Compare | Batch | Range | Whole | Finish)
+JobT = TypeVar("JobT", ListJob, Compare | Batch | Inspect | Range | Whole | Follow | Finish)
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 20.0

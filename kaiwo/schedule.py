@@ -1,7 +1,7 @@
 """From a plan to a report, on any executor: the one owner of a run's state.
 
     small objects   batches of at most 64 objects and 1 MiB: one job reads, checks, publishes;
-                    fewer when there are few, so that all workers have some
+                    fewer when they are slow or few, so that all workers have some
     larger ones     up to 8 MiB: a batch of one
     large ones      ranges of 8 MiB, lazily, one object after the other; then one job that
                     checks and publishes
@@ -9,6 +9,9 @@
 Largest first, over all tasks. A failed request alone is repeated, after a delay that the retry
 policy names; a checksum that differs sends the whole object round once more. Only this thread
 changes state, remembers what is in place and tells the sink.
+
+What a large object's checksum is to be is asked while its first ranges arrive. One that combines
+is taken of each range on its way; any other follows the ranges through the page cache.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from kaiwo import disk
+from kaiwo import checksums, disk
 from kaiwo.copier import move
+from kaiwo.digests import Digests
 from kaiwo.dispatch import Dispatcher
 from kaiwo.errors import (
     ChangedError,
@@ -34,8 +38,11 @@ from kaiwo.events import Planned, Progressed, Retried, Settled, Ticked
 from kaiwo.journal import Memory
 from kaiwo.objects import (
     Batch,
+    Checksum,
     Compare,
     Finish,
+    Follow,
+    Inspect,
     Item,
     Job,
     Outcome,
@@ -46,12 +53,24 @@ from kaiwo.objects import (
     Transfer,
     Whole,
 )
+from kaiwo.parts import Parts
 from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy
 
 RANGE = 8 << 20
+#: Objects below this size are small: their requests cost more than their bytes.
+SMALL = 1 << 20
 BATCH_BYTES = 1 << 20
 BATCH_OBJECTS = 64
+#: A batch is meant to take so long: its outcomes come together.
+BATCH_S = 0.1
+#: The first batches are short, until it is known how long an object takes.
+FIRST_BATCH_OBJECTS = 4
+#: So many requests for small objects saturate the interpreter; more are of use only where an
+#: answer takes so long, and leaves the processor idle for so much of the time.
+SMALL_REQUESTS = 8
+SLOW_S = 0.005
+IDLE = 0.5
 logger = logging.getLogger(__name__)
 
 
@@ -64,12 +83,15 @@ class Rules:
         policy: which failures are repeated, and when.
         verify: check checksums, not only sizes.
         fail_fast: end at the first object that fails.
+        small_requests: requests for small objects in flight, besides those of the workers, where
+            answers take long; None: the workers make them, too.
     """
 
     workers: int
     policy: RetryPolicy
     verify: bool = True
     fail_fast: bool = False
+    small_requests: int | None = None
 
 
 def run(plan: Plan, executor: Executor, rules: Rules, memory: Memory, sink: Sink) -> Report:
@@ -92,9 +114,28 @@ class _Progress:
     started_s: float
     attempts: int = 1
     received: int = 0
-    ranges_left: int = 0
     single_stream: bool = False
+    #: It goes round once more, because its checksum differed.
     again: bool = False
+    parts: Parts | None = None
+    #: What its checksum should be, as far as is known; being asked for; known for good.
+    stated: Checksum | None = None
+    asking: bool = False
+    asked: bool = False
+    #: Combinable checksums that the next ranges are to take.
+    checks: tuple[str, ...] = ()
+    #: A running checksum follows the ranges: how far it has come, and whether it is on its way.
+    follows: bool = False
+    followed: int = 0
+    stepping: bool = False
+    found: Checksum | None = None
+    finishing: bool = False
+
+    def start_over(self) -> None:
+        """Forget what arrived, but not what was found out."""
+        self.received = self.followed = 0
+        self.parts = self.found = None
+        self.follows = self.stepping = self.finishing = False
 
 
 @dataclass
@@ -107,17 +148,27 @@ class _Run:
     begun: dict[int, _Progress] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
     without_ranges: set[str] = field(default_factory=set)
+    digests: Digests = field(default_factory=Digests)
     transferred: int = 0
+    #: Seconds for a small object, lately.
+    pace_s: float | None = None
+    #: Clock and processor time when the load was last looked at.
+    looked_s: tuple[float, float] = (0.0, 0.0)
 
     def carry_out(self, plan: Plan) -> Report:
         """See ``run``."""
         start_s = time.monotonic()
+        self.looked_s = start_s, time.process_time()
+        limits = {"": self.rules.workers}
+        if self.rules.small_requests is not None:
+            limits["small"] = min(SMALL_REQUESTS, self.rules.small_requests)
         self.dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
             self.executor,
-            self.rules.workers,
+            limits,
             move,
             idle=lambda: self.sink.emit(Ticked()),
             wanted=self._wanted,
+            lane=self._lane,
         )
         size = sum(each.object.size for each in plan.transfers)
         self.sink.emit(Planned(len(plan.transfers), size, len(plan.unchanged)))
@@ -131,11 +182,14 @@ class _Run:
         try:
             self.dispatcher.run(self._handle)
         finally:
+            self.digests.close()
             self._clean(plan.transfers)
         self._give_up([each for each in plan.transfers if each.index not in self.settled])
         codes = [item.error.exit_code for item in self.items if item.error is not None]
         seconds = time.monotonic() - start_s
         return Report(first_exit_code(codes), seconds, self.transferred, tuple(self.items))
+
+    # --- which jobs there are
 
     def _jobs(self, transfers: Sequence[Transfer]) -> Iterator[Job]:
         """The jobs of these transfers, in their order; each is made when there is room for it."""
@@ -144,13 +198,10 @@ class _Run:
         for position, transfer in enumerate(transfers):
             length = transfer.object.size
             if length > RANGE:
-                yield from self._ranges(transfer)
+                yield from self._large(transfer)
                 continue
-            # What is left is shared: the last batches are short, so that no worker idles while
-            # another has many objects before it.
-            share = -(-(len(transfers) - position + len(small)) // (2 * self.rules.workers))
-            longest = min(BATCH_OBJECTS, share)
-            if small and (size + length > BATCH_BYTES or len(small) >= longest):
+            left = len(transfers) - position + len(small)
+            if small and (size + length > BATCH_BYTES or len(small) >= self._longest_batch(left)):
                 yield Batch(tuple(small), self.rules.verify)
                 small, size = [], 0
             small.append(transfer)
@@ -158,11 +209,28 @@ class _Run:
         if small:
             yield Batch(tuple(small), self.rules.verify)
 
-    def _ranges(self, transfer: Transfer) -> Iterator[Job]:
+    def _longest_batch(self, left: int) -> int:
+        """How many objects a batch may have when so many are left."""
+        longest = FIRST_BATCH_OBJECTS
+        if self.pace_s is not None:
+            longest = min(BATCH_OBJECTS, max(1, int(BATCH_S / max(self.pace_s, 1e-6))))
+        # What is left is shared: the last batches are short, so that no worker idles while
+        # another has many objects before it.
+        workers = self.dispatcher.limits.get("small", self.rules.workers)
+        return min(longest, -(-left // (2 * workers)))
+
+    def _lane(self, job: Job) -> str:
+        """Small objects do not wait for the workers, unless these are all that there may be."""
+        small = isinstance(job, Batch) and job.transfers[0].object.size < SMALL
+        return "small" if small and self.rules.small_requests is not None else ""
+
+    def _large(self, transfer: Transfer) -> Iterator[Job]:
         progress = self._begin(transfer)
-        if progress.single_stream or transfer.opener.origin in self.without_ranges:
+        if transfer.opener.origin in self.without_ranges:
             progress.single_stream = True
-            yield Whole(transfer)
+        self._ask(transfer, progress)
+        if progress.single_stream:
+            yield Whole(transfer, progress.stated.algorithm if progress.stated else None)
             return
         try:
             disk.create(transfer.temporary)
@@ -170,11 +238,38 @@ class _Run:
             self._fail(transfer, progress, error)
             return
         size = transfer.object.size
-        progress.ranges_left = -(-size // RANGE)
+        progress.parts = Parts(size, RANGE)
         for start in range(0, size, RANGE):
             if progress.single_stream or transfer.index in self.settled:
                 return
-            yield Range(transfer, start, min(start + RANGE, size))
+            yield Range(transfer, start, min(start + RANGE, size), progress.checks)
+
+    def _ask(self, transfer: Transfer, progress: _Progress) -> None:
+        """Find out what the checksum should be; until then, take all that combine."""
+        if progress.asking:
+            return
+        if progress.asked or not self.rules.verify:
+            self._choose_check(transfer, progress)
+            return
+        progress.stated = transfer.object.checksum
+        if transfer.object.inspect_tells_more:
+            progress.asking = True
+            progress.checks = tuple(checksums.COMBINABLE)
+            self.dispatcher.repeat(Inspect(transfer), 0)
+            return
+        self._choose_check(transfer, progress)
+
+    def _choose_check(self, transfer: Transfer, progress: _Progress) -> None:
+        """It is known what the checksum should be, so it is known how to take it."""
+        progress.asking, progress.asked = False, True
+        progress.checks = ()
+        if progress.stated is None:
+            return
+        algorithm = progress.stated.algorithm
+        if algorithm in checksums.COMBINABLE:
+            progress.checks = (algorithm,)
+        elif not progress.single_stream:
+            progress.follows = self.digests.begin(transfer, algorithm)
 
     def _wanted(self, job: Job) -> bool:
         """Not a range of an object that has failed, or that comes in a stream now."""
@@ -189,7 +284,15 @@ class _Run:
     def _begin(self, transfer: Transfer) -> _Progress:
         return self.begun.setdefault(transfer.index, _Progress(time.monotonic()))
 
+    # --- what became of them
+
     def _handle(self, job: Job, outcomes: tuple[Outcome, ...]) -> None:
+        in_place = [each for each in outcomes if each.published or each.adopted]
+        if in_place:
+            self.memory.remember(in_place)
+        if self._lane(job) == "small":
+            self._measure(outcomes)
+        received = 0
         for outcome in outcomes:
             self.transferred += outcome.bytes
             if outcome.transfer.index in self.settled:
@@ -201,22 +304,63 @@ class _Run:
                 self._failed(job, outcome, outcome.error, progress)
                 continue
             progress.received += outcome.bytes
-            if outcome.bytes:
-                self.sink.emit(Progressed(outcome.bytes))
+            received += outcome.bytes
             self._advance(job, outcome, progress)
+        if received:
+            self.sink.emit(Progressed(received))
+
+    def _measure(self, outcomes: Sequence[Outcome]) -> None:
+        """Where answers take long, more requests have to be in flight."""
+        self.pace_s = sum(each.seconds for each in outcomes) / len(outcomes)
+        now_s, worked_s = time.monotonic(), time.process_time()
+        passed_s = now_s - self.looked_s[0]
+        if passed_s < BATCH_S or self.rules.small_requests is None:
+            return
+        idle = worked_s - self.looked_s[1] < (1 - IDLE) * passed_s
+        self.looked_s = now_s, worked_s
+        if self.pace_s > SLOW_S and idle:
+            self.dispatcher.limits["small"] = self.rules.small_requests
 
     def _advance(self, job: Job, outcome: Outcome, progress: _Progress) -> None:
         transfer = outcome.transfer
         if outcome.published or outcome.adopted:
             self._in_place(outcome, progress)
-        elif isinstance(job, Compare):
-            self.dispatcher.feed(self._jobs([transfer]))
-        elif isinstance(job, Whole):
-            self.dispatcher.repeat(Finish(transfer, self.rules.verify), 0)
-        elif isinstance(job, Range):
-            progress.ranges_left -= 1
-            if progress.ranges_left == 0:
-                self.dispatcher.repeat(Finish(transfer, self.rules.verify), 0)
+            return
+        match job:
+            case Compare():
+                self.dispatcher.feed(self._jobs([transfer]))
+                return
+            case Inspect():
+                progress.stated = outcome.checksum
+                self._choose_check(transfer, progress)
+            case Range(_, start, _, checks) if progress.parts is not None:
+                progress.parts.add(start, dict(zip(checks, outcome.crcs, strict=True)))
+            case Follow(_, end):
+                progress.stepping = False
+                progress.followed, progress.found = end, outcome.checksum
+            case Whole():
+                progress.parts, progress.found = None, outcome.checksum
+            case _:
+                pass
+        self._go_on(transfer, progress)
+
+    def _go_on(self, transfer: Transfer, progress: _Progress) -> None:
+        """Let the running checksum follow, and finish the object when all is there."""
+        parts = progress.parts
+        frontier = parts.frontier if parts is not None else transfer.object.size
+        if progress.single_stream and progress.received < transfer.object.size:
+            frontier = 0
+        if progress.follows and not progress.stepping and progress.followed < frontier:
+            progress.stepping = True
+            step = self.digests.follow(transfer, frontier)
+            self.dispatcher.watch(Follow(transfer, frontier), step)
+        waits = progress.asking or progress.stepping or progress.finishing
+        if waits or frontier < transfer.object.size:
+            return
+        progress.finishing = True
+        if progress.checks and parts is not None:
+            progress.found = parts.checksum(progress.checks[0])
+        self.dispatcher.repeat(Finish(transfer, progress.stated, progress.found), 0)
 
     def _failed(self, job: Job, outcome: Outcome, error: KaiwoError, progress: _Progress) -> None:
         transfer = outcome.transfer
@@ -259,13 +403,13 @@ class _Run:
     def _start_over(self, transfer: Transfer, progress: _Progress) -> None:
         disk.discard(transfer.temporary)
         self.sink.emit(Progressed(-progress.received))
-        progress.received = 0
+        self.digests.forget(transfer)
+        progress.start_over()
         self.dispatcher.feed(self._jobs([transfer]))
 
     def _in_place(self, outcome: Outcome, progress: _Progress) -> None:
         transfer = outcome.transfer
         status: Status = "unchanged" if outcome.adopted else "downloaded"
-        self.memory.of(transfer.root).remember(outcome)
         item = self._item(transfer, status, progress, outcome)
         self._settle(item, transfer)
 
@@ -302,6 +446,7 @@ class _Run:
         self.items.append(item)
         self.settled.add(transfer.index)
         self.begun.pop(transfer.index, None)
+        self.digests.forget(transfer)
         self.sink.emit(Settled(item))
 
     def _give_up(self, transfers: Iterable[Transfer]) -> None:

@@ -133,7 +133,9 @@ def real_path(path: str, folders: dict[str, str]) -> str:
         path: absolute.
         folders: answers for folders, filled by this function; most targets share theirs.
     """
-    folder, name = posixpath.split(path)
+    cut = path.rfind("/")
+    folder = path[:cut] or "/"
     if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    return posixpath.join(folders[folder], name)
+        real = os.path.realpath(folder)
+        folders[folder] = "" if real == "/" else real
+    return folders[folder] + path[cut:]

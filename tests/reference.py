@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kaiwo.config import Settings
+from kaiwo.descriptions import descriptions
 from kaiwo.errors import EXIT_CODES
 from kaiwo.tasks import BUILT_IN, task_class
 from kaiwo.tasks.base import ObjectStoreTask, Task
@@ -35,7 +37,7 @@ def exit_codes() -> str:
 def options() -> str:
     """Every setting: option, variable of the environment and key of the file."""
     rows = (
-        (f"`--{name.replace('_', '-')}`", shown(field), described(field))
+        (f"`--{name.replace('_', '-')}`", shown(field), described(Settings, name))
         for name, field in Settings.model_fields.items()
     )
     return table(("option", "default", "meaning"), rows)
@@ -52,11 +54,11 @@ def fields() -> str:
             if name.endswith("_file") and name.removesuffix("_file") in own:
                 continue
             both = f"`{name}`" + (", `_file`" if f"{name}_file" in own else "")
-            rows.append((f"`{type_}`", both, shown(field), described(field)))
-    rows += [("all", f"`{name}`", shown(field), described(field)) for name, field in common()]
+            rows.append((f"`{type_}`", both, shown(field), described(class_, name)))
+    rows += [("all", f"`{name}`", shown(field), described(Task, name)) for name, field in common()]
     for kind, item in (("a folder item", FolderItem), ("a file item", FileItem)):
         for name, field in item.model_fields.items():
-            rows.append((kind, f"`{name}`", shown(field), described(field)))
+            rows.append((kind, f"`{name}`", shown(field), described(item, name)))
     return table(("type", "field", "default", "meaning"), rows)
 
 
@@ -70,9 +72,9 @@ def common() -> list[tuple[str, FieldInfo]]:
     return [(name, field) for name, field in Task.model_fields.items() if name != "type"]
 
 
-def described(field: FieldInfo) -> str:
+def described(model: type[BaseModel], name: str) -> str:
     """A field's docstring, in Markdown."""
-    return " ".join(str(field.description).replace("``", "`").split())
+    return " ".join(descriptions(model)[name].replace("``", "`").split())
 
 
 def shown(field: FieldInfo) -> str:

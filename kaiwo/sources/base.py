@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -67,15 +66,13 @@ class StoreSource(ABC):
         found = self._known(error, what) or connection_error(error, what)
         return found or BugError(f"{what}: unforeseen {type(error).__name__}")
 
-    @contextlib.contextmanager
-    def _doing(self, operation: str, key: str) -> Iterator[None]:
+    def _doing(self, operation: str, key: str) -> _Doing:
         """Errors inside become kaiwo's, and begin with the operation and the object's URL."""
-        try:
-            yield
-        except KaiwoError:
-            raise
-        except Exception as error:
-            raise self._classified(error, f"{operation} {self._named(key)}{self._at}") from error
+        return _Doing(self, operation, key)
+
+    def told(self, error: Exception, operation: str, key: str) -> KaiwoError:
+        """The kaiwo error for what the operation on that key ended with."""
+        return self._classified(error, f"{operation} {self._named(key)}{self._at}")
 
     def _drained(self, next_chunk: Callable[[], bytes], remote: RemoteObject) -> Iterator[bytes]:
         """What the callable gives, one after the other, until it gives nothing."""
@@ -89,6 +86,24 @@ class StoreSource(ABC):
     def _named(self, key: str) -> str:
         """The URL of a key, without secrets."""
         return self._url + key
+
+
+class _Doing:
+    """See ``StoreSource._doing``; no generator, since every small object passes through it."""
+
+    __slots__ = ("_key", "_operation", "_source")
+
+    def __init__(self, source: StoreSource, operation: str, key: str) -> None:
+        self._source = source
+        self._operation = operation
+        self._key = key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, KaiwoError):
+            raise self._source.told(error, self._operation, self._key) from error
 
 
 def check_answer(

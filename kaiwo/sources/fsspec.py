@@ -2,7 +2,7 @@
 
 What such a filesystem tells of a file differs: an etag, a modification time, or only a size.
 Whatever there is serves as identity. It cannot be part of a request, so it is asked again before
-publication (``inspect_tells_more``); and as no such filesystem states a checksum, the bytes are
+publication (``unpinned``); and as no such filesystem states a checksum, the bytes are
 checked by their count.
 """
 
@@ -113,7 +113,7 @@ class FsspecSource(StoreSource):
             )
         etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
         time = next((str(info[name]) for name in _TIMES if info.get(name)), None)
-        return RemoteObject(key, int(size), plain_etag(etag), time, inspect_tells_more=True)
+        return RemoteObject(key, int(size), plain_etag(etag), time, unpinned=True)
 
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
         # A filesystem may call everything "not found"; what it was raised from tells more.

@@ -237,9 +237,9 @@ class ObstoreSource(StoreSource):
         whole = (start, end) == (0, remote.size)
         if self._switched or _unnameable(remote.key) or not (self._ranges or whole):
             return self.sure().read(remote, start, end)
+        options = self._options(remote) if whole else self._options(remote, start, end)
         try:
             with self._doing("reading", remote.key):
-                options = self._options(remote) if whole else self._options(remote, start, end)
                 if end - start < LARGE:
                     answer = obstore.get(self._store, remote.key, options=options)
                     self._check(answer, remote)

@@ -50,9 +50,7 @@ def _require_glob(glob: str) -> str:
 class Model(BaseModel):
     """Frozen, strict about keys, silent about values."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class _Item(Model):

@@ -1,0 +1,171 @@
+"""What the tools have to do, and what is wanted of kaiwo: data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tests.bench.buckets import MIB, Bucket
+
+GIB = 1024 * MIB
+PEERS = ("s5cmd", "rclone", "boto3", "s3fs")
+"""The best of these is the measure, for time and for CPU by itself; curl is the limit, no peer."""
+
+_KAIWO = ("kaiwo", "kaiwo-obstore", "kaiwo-fsspec")
+_ALL = (*_KAIWO, *PEERS, "curl")
+
+
+class Action(StrEnum):
+    """What is asked for."""
+
+    COPY = "copy"
+    AGAIN = "again"
+    """A second time, with everything in place already."""
+
+    LIST = "list"
+    """The names that match `MATCHING`, and no bytes."""
+
+
+MATCHING = "777.bin"
+"""How the names end that a listing is asked for."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A number that a tool is to reach.
+
+    Attributes:
+        metric: wall_s, cpu_s or peak_mib.
+        most: the goal, relative to `of`.
+        of: "peers" (the best of them), a tool, or nothing: then `most` is absolute.
+        tool: whose number it is.
+    """
+
+    metric: str
+    most: float
+    of: str = ""
+    tool: str = "kaiwo"
+
+
+@dataclass(frozen=True)
+class Load:
+    """A row of the benchmark."""
+
+    name: str
+    what: str
+    buckets: tuple[Bucket, ...]
+    goals: tuple[Goal, ...]
+    tools: tuple[str, ...] = _ALL
+    action: Action = Action.COPY
+    rounds: int | None = None
+    asked: bool = False
+    """Whether it runs only when it is asked for by name."""
+
+
+def _goals(wall: float, cpu: float | None = None, of: str = "peers") -> tuple[Goal, ...]:
+    """For the time, and for the CPU."""
+    goals = (Goal("wall_s", wall, of),)
+    return goals if cpu is None else (*goals, Goal("cpu_s", cpu, of))
+
+
+def _peak(most_mib: float, *tools: str) -> tuple[Goal, ...]:
+    return tuple(Goal("peak_mib", most_mib, tool=tool) for tool in tools)
+
+
+LOADS = (
+    Load(
+        "large",
+        "1 object of 2 GiB",
+        (Bucket("large", 1, 2 * GIB),),
+        (*_goals(1.1, 1.3), *_peak(256, "kaiwo-obstore", "kaiwo-fsspec")),
+    ),
+    Load(
+        "large-md5",
+        "1 object of 2 GiB whose ETag is its md5",
+        (Bucket("large-md5", 1, 2 * GIB, md5=True),),
+        _goals(1.0, 1.0, of="rclone"),
+    ),
+    Load("medium", "2,000 objects of 1 MB", (Bucket("medium", 2_000, 1_000_000),), _goals(0.9, 1)),
+    Load("small", "5,000 objects of 4 kB", (Bucket("small", 5_000, 4_000),), _goals(0.65, 0.65)),
+    Load(
+        "late",
+        "2,000 objects of 10 kB, each response 30 ms late",
+        (Bucket("late", 2_000, 10_000, late_ms=30),),
+        _goals(1.1, 1.1),
+    ),
+    Load(
+        "tls",
+        "1 object of 1 GiB over TLS 1.3",
+        (Bucket("tls", 1, GIB, tls=True),),
+        _goals(1.15, 1.3),
+    ),
+    Load(
+        "limited",
+        "1 object of 1 GiB, 30 ms late, 60 MB/s a connection",
+        (Bucket("limited", 1, GIB, late_ms=30, rate=60_000_000),),
+        _goals(0.7),
+        # curl has one connection: no limit of what a client could do
+        tools=(*_KAIWO, *PEERS),
+        rounds=3,
+    ),
+    Load(
+        "again",
+        "5,000 objects of 4 kB, all in place already",
+        (Bucket("again", 5_000, 4_000),),
+        _goals(0.5, of="rclone"),
+        tools=(*_KAIWO, "s5cmd", "rclone", "rclone-modtime"),
+        action=Action.AGAIN,
+    ),
+    Load(
+        "start",
+        "1 object of 1 kB",
+        (Bucket("start", 1, 1_000),),
+        _goals(1.3, of="imports"),
+        tools=(*_KAIWO, "imports", *PEERS, "curl"),
+    ),
+    Load(
+        "listing",
+        "the 100 names that match, of 100,000",
+        (Bucket("listing", 100_000, 100, files=False),),
+        (),
+        tools=("kaiwo", *PEERS),
+        action=Action.LIST,
+        rounds=3,
+    ),
+    Load(
+        "mixed",
+        "three tasks: 1 object of 1 GiB, 2,000 of 1 MB, 5,000 of 4 kB",
+        (
+            Bucket("mixed-large", 1, GIB),
+            Bucket("mixed-medium", 2_000, 1_000_000),
+            Bucket("mixed-small", 5_000, 4_000),
+        ),
+        (),
+        tools=(*_KAIWO, "s5cmd", "rclone"),
+        rounds=3,
+    ),
+    Load(
+        "many",
+        "100,000 objects of 100 bytes",
+        (Bucket("many", 100_000, 100),),
+        _peak(400, "kaiwo-obstore", "kaiwo-fsspec"),
+        tools=(*_KAIWO, "s5cmd", "rclone"),
+        rounds=1,
+        asked=True,
+    ),
+)
+
+
+def quick(load: Load) -> Load:
+    """The same work with less to do, to see that everything works."""
+    buckets = tuple(
+        dataclasses.replace(
+            bucket,
+            count=max(bucket.count // 50, min(bucket.count, 20)),
+            size=bucket.size // 64 if bucket.size > MIB else bucket.size,
+        )
+        for bucket in load.buckets
+    )
+    what = f"{load.what} (made small)"
+    return dataclasses.replace(load, what=what, buckets=buckets, rounds=1)
