@@ -58,7 +58,7 @@ _OTHER_RANGE = re.compile(r"^    source: UnexpectedRange", re.MULTILINE)
 _HEADERS = re.compile(r"^\s*(source: )?Missing(ContentLength|LastModified|Etag)", re.MULTILINE)
 _SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: Builder),", re.MULTILINE)
 #: Method not allowed, not implemented: an emulator of GCS that speaks JSON only.
-_NOT_SPOKEN = (405, 501)
+_NOT_SPOKEN = re.compile(r"^\s*status: (405|501),$", re.MULTILINE)
 _CERTIFICATE = re.compile(r"^\s*error: InvalidCertificate\(", re.MULTILINE)
 
 logger = logging.getLogger(__name__)
@@ -151,6 +151,7 @@ class ObstoreSource(StoreSource):
         address: see ``StoreSource``.
         pin: what identity a request can be bound to.
         lists: the store's listing and HEAD tell all that planning needs.
+        look: a light way to ask for an object's checksum, which may fail.
         fallback: opens the fsspec source of the same bucket.
     """
 
@@ -163,12 +164,14 @@ class ObstoreSource(StoreSource):
         pin: Literal["etag", "version"],
         lists: bool,
         fallback: Callable[[], Source],
+        look: Callable[[str], RemoteObject] | None = None,
     ) -> None:
         super().__init__(url, address)
         self._store = store
         self._pin = pin
         self._lists = lists
         self._fallback = fallback
+        self._look = look
         self._sure: Source | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -230,6 +233,12 @@ class ObstoreSource(StoreSource):
 
     def inspect(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
+        if self._look is not None and not self._switched:
+            try:
+                return self._look(key)
+            except Exception as error:
+                # What it is, the fsspec source will tell, or get over.
+                logger.debug("%s: %s, asking through fsspec", self._named(key), type(error))
         return self.sure().inspect(key)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
@@ -335,32 +344,40 @@ class ObstoreSource(StoreSource):
         if isinstance(error, InvalidPathError):
             raise NotForObstoreError("obstore cannot name some of the keys") from error
         text = str(error)
-        if _RANGES.search(text):
-            self._give_up_ranges()
-            raise NotForObstoreError from error
-        if _HEADERS.search(text):
+        if self._is_beyond(text):
             raise NotForObstoreError from error
         if _OTHER_RANGE.search(text):
             return TransientError(f"{what}: another range came than was asked for")
-        if _SETTINGS.search(text) or _CERTIFICATE.search(text):
+        status = _STATUS.search(text)
+        return (
+            _wire_error(text, what)
+            if status is None
+            else self._answered(int(status[1]), text, what)
+        )
+
+    def _is_beyond(self, text: str) -> bool:
+        """Whether the fsspec source may succeed where obstore ended so; for good, perhaps."""
+        if _RANGES.search(text):
+            self._give_up_ranges()
+        elif _SETTINGS.search(text) or _CERTIFICATE.search(text):
             # OpenSSL takes certificates that rustls refuses, and the SDK finds a bucket's region.
             self._switch("obstore does not get through to the service")
-            raise NotForObstoreError from error
-        if (status := _STATUS.search(text)) is not None:
-            number, code = int(status[1]), _CODE.search(text)
-            if number in _NOT_SPOKEN:
-                self._switch("the service does not speak obstore's language")
-                raise NotForObstoreError from error
-            if number == 400 and not code and self._lists:  # noqa: PLR2004
-                number = 403  # S3's answer to a HEAD: about the signature or the token
-            found = status_error(number, what, code[1] if code else "")
-            missing = isinstance(found, NotFoundError)
-            if missing and self._pin == "version" and what.startswith("reading"):
-                return ChangedError(
-                    f"{what}: the object was replaced or removed since it was listed"
-                )
-            return found
-        return _wire_error(text, what)
+        elif _NOT_SPOKEN.search(text):
+            self._switch("the service does not speak obstore's language")
+        elif not _HEADERS.search(text):
+            return False
+        return True
+
+    def _answered(self, status: int, text: str, what: str) -> KaiwoError:
+        """The error for an answer of the service."""
+        code = _CODE.search(text)
+        if status == 400 and not code and self._lists:  # noqa: PLR2004
+            status = 403  # S3's answer to a HEAD: about the signature or the token
+        found = status_error(status, what, code[1] if code else "")
+        missing = isinstance(found, NotFoundError)
+        if missing and self._pin == "version" and what.startswith("reading"):
+            return ChangedError(f"{what}: the object was replaced or removed since it was listed")
+        return found
 
     def _give_up_ranges(self) -> None:
         if self._ranges:

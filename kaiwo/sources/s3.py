@@ -16,7 +16,6 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 from fsspec.asyn import sync
 
-from kaiwo import checksums
 from kaiwo.errors import (
     ConfigError,
     CredentialsError,
@@ -35,6 +34,7 @@ from kaiwo.sources.base import (
     md5_of,
     plain_etag,
 )
+from kaiwo.sources.s3_head import described
 
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -57,14 +57,6 @@ _SETTINGS = (
     boto.InvalidDefaultsMode,
     boto.InvalidProxiesConfigError,
 )
-#: Header fields of a HEAD with checksums, of whole objects in base64.
-_STATED = {
-    "crc64nvme": "ChecksumCRC64NVME",
-    "crc32c": "ChecksumCRC32C",
-    "sha256": "ChecksumSHA256",
-    "sha1": "ChecksumSHA1",
-    "crc32": "ChecksumCRC32",
-}
 
 
 class S3Source(StoreSource):
@@ -111,22 +103,7 @@ class S3Source(StoreSource):
         """See ``protocols.Source``."""
         with self._doing("looking up", key):
             head = self._call("head_object", Key=key, ChecksumMode="ENABLED")
-        etag = plain_etag(head.get("ETag"))
-        stated: dict[str, str | None] = {}
-        # Where the type is not told, what an upload in parts has is a checksum of checksums: all
-        # but crc64nvme, which is of the whole always. A dash counts the parts of such a one.
-        parts = "-" in (etag or "")
-        for algorithm, field in _STATED.items():
-            value = head.get(field, "")
-            kind = "COMPOSITE" if parts and algorithm != "crc64nvme" else "FULL_OBJECT"
-            if head.get("ChecksumType", kind) == "FULL_OBJECT" and "-" not in value:
-                stated[algorithm] = checksums.from_base64(value)
-        # The etag of an object encrypted with a key of KMS or of the client is no md5.
-        encryption = head.get("ServerSideEncryption") or "AES256"
-        plain = encryption == "AES256" and not head.get("SSECustomerAlgorithm")
-        if plain and (md5 := md5_of(etag)):
-            stated["md5"] = md5.value
-        return RemoteObject(key, head["ContentLength"], etag, checksum=checksums.best(stated))
+        return described(key, head["ResponseMetadata"]["HTTPHeaders"])
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""

@@ -191,6 +191,24 @@ def address(found: Surroundings, bucket: str, style: str) -> dict[str, Any]:
     }
 
 
+def base(found: Surroundings, bucket: str, style: str) -> str:
+    """The address that a bucket's keys follow after a slash; see ``address``."""
+    config = address(found, bucket, style)
+    endpoint: str = config["endpoint"]
+    return endpoint if config["virtual_hosted_style_request"] else f"{endpoint}/{bucket}"
+
+
+def plain_keys(found: Surroundings) -> tuple[str, str, str | None]:
+    """Access key, secret key and session token; there have to be some."""
+    given = found.credentials() if found.credentials else {}
+    token = given["token"]
+    return (
+        str(given["access_key_id"]),
+        str(given["secret_access_key"]),
+        None if token is None else str(token),
+    )
+
+
 def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) -> Any:
     """A session of the SDK, once its shared files are known to be usable.
 

@@ -84,6 +84,7 @@ class S3Task(ObjectStoreTask):
         from obstore.store import S3Store  # noqa: PLC0415 - native code
 
         from kaiwo.sources import obstore  # noqa: PLC0415
+        from kaiwo.sources.s3_head import Head  # noqa: PLC0415
         from kaiwo.tasks import aws  # noqa: PLC0415
 
         found = self._surroundings()
@@ -95,6 +96,14 @@ class S3Task(ObjectStoreTask):
             "s3_express": False,
         }
         store = obstore.connect(S3Store, container, config, provider, network, found.ca_bundle)
+        look = Head(
+            aws.base(found, container, self.addressing_style),
+            found.region,
+            found.credentials and (lambda: aws.plain_keys(found)),
+            found.ca_bundle,
+            self.requester_pays,
+            network.stall_timeout_s,
+        )
         return obstore.ObstoreSource(
             store,
             self.url(container),
@@ -102,6 +111,7 @@ class S3Task(ObjectStoreTask):
             pin="etag",
             lists=True,
             fallback=partial(self.source, container, network),
+            look=look,
         )
 
     def _surroundings(self) -> Surroundings:

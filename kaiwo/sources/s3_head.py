@@ -1,0 +1,102 @@
+"""What S3 tells of one object in the headers of a HEAD: above all, its checksum.
+
+obstore shows no headers, and the SDK takes half a second of processor time to load for the one
+request that a large object is worth. So that request is signed by awscrt, whose checksums are
+needed anyway, and sent by the standard library. Whatever goes wrong here is left to the SDK.
+"""
+
+from __future__ import annotations
+
+import ssl
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from kaiwo import checksums
+from kaiwo.objects import RemoteObject
+from kaiwo.sources.base import md5_of, plain_etag
+
+_STATED = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Sends signed HEAD requests for the objects of one bucket.
+
+    Attributes:
+        base: address of the bucket, without a slash at its end.
+        region: to sign for.
+        keys: gives access key, secret key and session token; None for anonymous requests.
+        ca_bundle: path of certificates to trust, or None for the system's.
+        requester_pays: accept the cost.
+        timeout_s: without a byte.
+    """
+
+    base: str
+    region: str
+    keys: Callable[[], tuple[str, str, str | None]] | None
+    ca_bundle: str | None
+    requester_pays: bool
+    timeout_s: float
+
+    def __call__(self, key: str) -> RemoteObject:
+        """The object of that key; any exception where it cannot be had this way."""
+        url = f"{self.base}/{quote(key, safe='/~')}"
+        headers = {"host": urlsplit(url).netloc, "x-amz-checksum-mode": "ENABLED"}
+        if self.requester_pays:
+            headers["x-amz-request-payer"] = "requester"
+        if self.keys is not None:
+            headers = self._signed(url, headers, self.keys())
+        trust = ssl.create_default_context(cafile=self.ca_bundle) if url[:6] == "https:" else None
+        request = urllib.request.Request(url, headers=headers, method="HEAD")  # noqa: S310 - http
+        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust))
+        with opener.open(request, timeout=self.timeout_s) as answer:
+            return described(key, {name.lower(): value for name, value in answer.headers.items()})
+
+    def _signed(
+        self, url: str, headers: Mapping[str, str], keys: tuple[str, str, str | None]
+    ) -> dict[str, str]:
+        from awscrt import auth, http  # noqa: PLC0415 - native code
+
+        parts = urlsplit(url)
+        request = http.HttpRequest("HEAD", parts.path, http.HttpHeaders(list(headers.items())))
+        config = auth.AwsSigningConfig(
+            algorithm=auth.AwsSigningAlgorithm.V4,
+            signature_type=auth.AwsSignatureType.HTTP_REQUEST_HEADERS,
+            credentials_provider=auth.AwsCredentialsProvider.new_static(*keys),
+            region=self.region,
+            service="s3",
+            use_double_uri_encode=False,
+            should_normalize_uri_path=False,
+            signed_body_value=auth.AwsSignedBodyValue.UNSIGNED_PAYLOAD,
+            signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
+        )
+        auth.aws_sign_request(request, config).result(self.timeout_s)
+        return dict(request.headers)
+
+
+def described(key: str, headers: Mapping[str, str]) -> RemoteObject:
+    """An object as the headers of its HEAD state it.
+
+    Args:
+        key: its key.
+        headers: by their names in lower case.
+    """
+    etag = plain_etag(headers.get("etag"))
+    stated: dict[str, str | None] = {}
+    # Where the type is not told, what an upload in parts has is a checksum of checksums: all but
+    # crc64nvme, which is of the whole always. A dash counts the parts of such a one.
+    parts = "-" in (etag or "")
+    for algorithm in _STATED:
+        value = headers.get(f"x-amz-checksum-{algorithm}", "")
+        kind = "COMPOSITE" if parts and algorithm != "crc64nvme" else "FULL_OBJECT"
+        if headers.get("x-amz-checksum-type", kind) == "FULL_OBJECT" and "-" not in value:
+            stated[algorithm] = checksums.from_base64(value)
+    # The etag of an object encrypted with a key of KMS or of the client is no md5.
+    encryption = headers.get("x-amz-server-side-encryption") or "AES256"
+    customer = headers.get("x-amz-server-side-encryption-customer-algorithm")
+    if encryption == "AES256" and not customer and (md5 := md5_of(etag)):
+        stated["md5"] = md5.value
+    size = int(headers["content-length"])
+    return RemoteObject(key, size, etag, checksum=checksums.best(stated))
