@@ -1,13 +1,13 @@
 # Everything that a checkout needs, by name. Bare `make` prints this list; CI runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup reference demo test test-lowest lint format types floors coverage lock image image-test clean
+.PHONY: help setup reference demo test test-lowest bench lint format types floors coverage lock image image-test clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Made anew when what it is made from changes.
 READY := $(VENV)/.ready
-GROUPS := test lint docs build
+GROUPS := test lint docs build bench
 LOCKS := requirements/image.lock $(GROUPS:%=requirements/%.lock)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
@@ -45,6 +45,10 @@ test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 		--editable . --group test --group docs
 	CI=true .venv-lowest/bin/python -m pytest
+
+# Not part of CI: it takes half an hour, and wants a quiet machine. BENCH_FLAGS="--only small" is short.
+bench: $(READY)  ## compare kaiwo with its peers; writes docs/benchmark.*
+	$(BIN)/python -m tests.bench $(BENCH_FLAGS)
 
 lint: $(READY) types floors  ## formatting, lint, types, floors
 	$(BIN)/ruff format --check .

@@ -8,13 +8,15 @@ process, beside the workers: a running checksum cannot travel.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from kaiwo import checksums
 from kaiwo.disk import disk_error
 from kaiwo.objects import Checksum, Outcome, Transfer
 
-THREADS = 2
+#: So many objects are followed at once.
+THREADS = min(4, os.cpu_count() or 1)
 
 
 class _Digest:

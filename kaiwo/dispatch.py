@@ -113,37 +113,49 @@ class Dispatcher(Generic[JobT, ResultT]):
 
     def _fill(self) -> None:
         while self._has_room():
-            job, self._held = self._held or self._next_job(), None
+            job = self._due() or self._fed()
             if job is None:
                 return
-            lane = self._lane(job)
-            if self._busy[lane] >= self.limits[lane]:
-                self._held = job
-                return
-            self._begun(job, lane, self._executor.submit(self._work, job))
+            self._begun(job, self._lane(job), self._executor.submit(self._work, job))
 
     def _has_room(self) -> bool:
         return any(self._busy[lane] < limit for lane, limit in self.limits.items())
+
+    def _may_begin(self, job: JobT) -> bool:
+        lane = self._lane(job)
+        return self._busy[lane] < self.limits[lane]
 
     def _begun(self, job: JobT, lane: str | None, future: Future[ResultT]) -> None:
         self._busy[lane] += 1
         self._in_flight[future] = job, lane
         future.add_done_callback(lambda done: self._results.put((job, done)))
 
-    def _next_job(self) -> JobT | None:
+    def _due(self) -> JobT | None:
+        """The next repeat, if it is due and may begin."""
         while self._repeats and self._repeats[0][0] <= time.monotonic():
-            repeated = heapq.heappop(self._repeats)[2]
-            if self._wanted(repeated):
+            repeated = self._repeats[0][2]
+            wanted = self._wanted(repeated)
+            if wanted and not self._may_begin(repeated):
+                return None
+            heapq.heappop(self._repeats)
+            if wanted:
                 return repeated
-        while self._feeds:
-            for job in self._feeds[0]:
-                return job
-            self._feeds.popleft()
         return None
+
+    def _fed(self) -> JobT | None:
+        """The next job of the feeds; one that may not begin yet is held, and all after it."""
+        while self._held is None and self._feeds:
+            self._held = next(self._feeds[0], None)
+            if self._held is None:
+                self._feeds.popleft()
+        if self._held is None or not self._may_begin(self._held):
+            return None
+        job, self._held = self._held, None
+        return job
 
     def _next_result(self) -> tuple[JobT, Future[ResultT]] | None:
         timeout_s = TICK_S
-        if self._repeats and self._held is None and self._has_room():
+        if self._repeats and self._has_room():
             due_in_s = self._repeats[0][0] - time.monotonic()
             timeout_s = min(timeout_s, max(due_in_s, 0.001))
         try:

@@ -22,9 +22,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from kaiwo import checksums, disk
+from kaiwo import checksums, digests, disk
 from kaiwo.copier import move
-from kaiwo.digests import Digests
 from kaiwo.dispatch import Dispatcher
 from kaiwo.errors import (
     ChangedError,
@@ -62,6 +61,9 @@ RANGE = 8 << 20
 SMALL = 1 << 20
 BATCH_BYTES = 1 << 20
 BATCH_OBJECTS = 64
+#: A running checksum that is so far behind its ranges holds further ones back: it needs the
+#: processor, and the page cache what it has yet to read.
+LAG = 16 * RANGE
 #: A batch is meant to take so long: its outcomes come together.
 BATCH_S = 0.1
 #: The first batches are short, until it is known how long an object takes.
@@ -124,16 +126,18 @@ class _Progress:
     asked: bool = False
     #: Combinable checksums that the next ranges are to take.
     checks: tuple[str, ...] = ()
-    #: A running checksum follows the ranges: how far it has come, and whether it is on its way.
+    #: A running checksum follows the ranges: how far it has come, how far they have, and whether
+    #: it is on its way.
     follows: bool = False
     followed: int = 0
+    reached: int = 0
     stepping: bool = False
     found: Checksum | None = None
     finishing: bool = False
 
     def start_over(self) -> None:
         """Forget what arrived, but not what was found out."""
-        self.received = self.followed = 0
+        self.received = self.followed = self.reached = 0
         self.parts = self.found = None
         self.follows = self.stepping = self.finishing = False
 
@@ -148,7 +152,7 @@ class _Run:
     begun: dict[int, _Progress] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
     without_ranges: set[str] = field(default_factory=set)
-    digests: Digests = field(default_factory=Digests)
+    digests: digests.Digests = field(default_factory=digests.Digests)
     transferred: int = 0
     #: Seconds for a small object, lately.
     pace_s: float | None = None
@@ -159,7 +163,7 @@ class _Run:
         """See ``run``."""
         start_s = time.monotonic()
         self.looked_s = start_s, time.process_time()
-        limits = {"": self.rules.workers}
+        limits = {"": self.rules.workers, "held": 0}
         if self.rules.small_requests is not None:
             limits["small"] = min(SMALL_REQUESTS, self.rules.small_requests)
         self.dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
@@ -195,12 +199,12 @@ class _Run:
         """The jobs of these transfers, in their order; each is made when there is room for it."""
         small: list[Transfer] = []
         size = 0
-        for position, transfer in enumerate(transfers):
+        large = [each for each in transfers if each.object.size > RANGE]
+        yield from self._interleaved(large)
+        others = [each for each in transfers if each.object.size <= RANGE]
+        for position, transfer in enumerate(others):
             length = transfer.object.size
-            if length > RANGE:
-                yield from self._large(transfer)
-                continue
-            left = len(transfers) - position + len(small)
+            left = len(others) - position + len(small)
             if small and (size + length > BATCH_BYTES or len(small) >= self._longest_batch(left)):
                 yield Batch(tuple(small), self.rules.verify)
                 small, size = [], 0
@@ -219,8 +223,38 @@ class _Run:
         workers = self.dispatcher.limits.get("small", self.rules.workers)
         return min(longest, -(-left // (2 * workers)))
 
+    def _interleaved(self, transfers: Iterable[Transfer]) -> Iterator[Job]:
+        """The jobs of large objects, one after the other; but another's while one lags."""
+        coming = iter(transfers)
+        active: list[tuple[Transfer, Iterator[Job]]] = []
+        while True:
+            ready = next((each for each in active if not self._lags(each[0])), None)
+            if ready is None and len(active) < digests.THREADS:
+                for transfer in coming:
+                    ready = transfer, self._large(transfer)
+                    active.append(ready)
+                    break
+            # All lag: the next of the first is held until it does not.
+            ready = ready or next(iter(active), None)
+            if ready is None:
+                return
+            for job in ready[1]:
+                yield job
+                break
+            else:
+                active.remove(ready)
+
+    def _lags(self, transfer: Transfer, start: int | None = None) -> bool:
+        """Whether the running checksum is too far behind what was begun, or behind a range."""
+        progress = self.begun.get(transfer.index)
+        if progress is None or not progress.follows:
+            return False
+        return (progress.reached if start is None else start) - progress.followed > LAG
+
     def _lane(self, job: Job) -> str:
         """Small objects do not wait for the workers, unless these are all that there may be."""
+        if isinstance(job, Range):
+            return "held" if job.attempt == 0 and self._lags(job.transfer, job.start) else ""
         small = isinstance(job, Batch) and job.transfers[0].object.size < SMALL
         return "small" if small and self.rules.small_requests is not None else ""
 
@@ -242,6 +276,7 @@ class _Run:
         for start in range(0, size, RANGE):
             if progress.single_stream or transfer.index in self.settled:
                 return
+            progress.reached = start
             yield Range(transfer, start, min(start + RANGE, size), progress.checks)
 
     def _ask(self, transfer: Transfer, progress: _Progress) -> None:
