@@ -181,7 +181,7 @@ class ObstoreSource(StoreSource):
     def close(self) -> None:
         """See ``protocols.Source``."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            asyncio.run_coroutine_threadsafe(_end(self._loop), self._loop)
         if self._sure is not None:
             self._sure.close()
 
@@ -324,9 +324,9 @@ class ObstoreSource(StoreSource):
         """The loop of the asynchronous calls, in a thread of its own."""
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = loop = asyncio.new_event_loop()
                 name = "kaiwo-obstore"
-                threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
+                threading.Thread(target=_serve, args=(loop,), name=name, daemon=True).start()
             return self._loop
 
     def classify(self, error: Exception) -> KaiwoError:
@@ -388,6 +388,20 @@ class ObstoreSource(StoreSource):
         if not self._switched:
             self._switched = True
             logger.info("%s is read through fsspec: %s", self._url, reason)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
+
+
+async def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Stop the loop; a worker that still waits for a range must not wait for ever."""
+    reading = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in reading:
+        task.cancel()
+    await asyncio.gather(*reading, return_exceptions=True)
+    loop.call_soon(loop.stop)
 
 
 def _unnameable(key: str) -> bool:
