@@ -24,7 +24,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kaiwo.disk import disk_error, regular_file
+from kaiwo.disk import disk_error
 from kaiwo.objects import Checksum, Outcome, Transfer
 from kaiwo.targets import STATE_FOLDER
 
@@ -89,8 +89,8 @@ class Manifest:
             logger.warning("cannot read %s (%s): going on without it", self._path, error.strerror)
         return records
 
-    def holds(self, transfer: Transfer) -> Record | None:
-        """The record of the transfer's target, if the target still is what it says."""
+    def holds(self, transfer: Transfer, status: os.stat_result) -> Record | None:
+        """The record of the transfer's target, if the target, of this status, is what it says."""
         record = self._records.get(self._name(transfer))
         if record is None:
             return None
@@ -99,8 +99,7 @@ class Manifest:
             return None
         if (record.etag, record.version, record.size) != remote.identity:
             return None
-        status = regular_file(transfer.target)
-        if status is None or (status.st_size, status.st_mtime_ns) != (record.size, record.mtime_ns):
+        if (status.st_size, status.st_mtime_ns) != (record.size, record.mtime_ns):
             return None
         return record
 

@@ -119,20 +119,23 @@ def close(listing: Listing, run: str, memory: Memory, *, force: bool, verify: bo
         UnsafeNameError: hostile names or conflicting targets; all offenders are named.
     """
     checked = _Checked()
-    transfers = list(checked.transfers(_placed(listing, run, checked)))
+    looked_at = list(checked.transfers(_placed(listing, run, checked)))
     if checked.offenders:
         raise UnsafeNameError(
             "nothing was begun; these names cannot be files, or exclude each other:\n  "
             + "\n  ".join(checked.offenders)
         )
-    if force:
-        transfers = [replace(each, present=False) for each in transfers]
     todo: list[Transfer] = []
     unchanged: list[Transfer] = []
-    for transfer in transfers:
-        record = memory.of(transfer.root).holds(transfer) if transfer.present else None
-        if record is None or (verify and _unproven(record, transfer)):
+    for transfer, there in looked_at:
+        if there is None or force:
             todo.append(transfer)
+            continue
+        record = memory.of(transfer.root).holds(transfer, there)
+        if record is None or (verify and _unproven(record, transfer)):
+            todo.append(replace(transfer, present=True))
+        elif record.checksum == transfer.object.checksum:
+            unchanged.append(transfer)
         else:
             known = replace(transfer.object, checksum=record.checksum)
             unchanged.append(replace(transfer, object=known))
@@ -183,8 +186,10 @@ class _Checked:
     tops: dict[str, str] = field(default_factory=dict)
     missing: dict[str, bool] = field(default_factory=dict)
 
-    def transfers(self, placed: Iterable[tuple[Want, Transfer]]) -> Iterator[Transfer]:
-        """The transfers, each with a look at what is at its target now."""
+    def transfers(
+        self, placed: Iterable[tuple[Want, Transfer]]
+    ) -> Iterator[tuple[Transfer, os.stat_result | None]]:
+        """The transfers, each with the status of a file of its size that is at its target now."""
         for want, transfer in placed:
             path = real_path(transfer.target, self.folders)
             if path in self.owners:
@@ -196,7 +201,7 @@ class _Checked:
         for path, (_, transfer) in self.owners.items():
             self._check_ancestors(path, transfer)
             self._check_inside(path, transfer)
-            yield self._compared(path, transfer)
+            yield transfer, self._there(path, transfer)
 
     def _owner(self, path: str) -> str:
         """Whose path it is, for people."""
@@ -246,14 +251,14 @@ class _Checked:
                 self.missing[folder] = False
         return self.missing[folder]
 
-    def _compared(self, path: str, transfer: Transfer) -> Transfer:
+    def _there(self, path: str, transfer: Transfer) -> os.stat_result | None:
         target = transfer.target
         if self._is_missing(path[: path.rfind("/")]):
-            return transfer
+            return None
         try:
             status = os.stat(target)
         except FileNotFoundError:
-            return transfer
+            return None
         except OSError as error:
             if error.errno == errno.ENOTDIR:
                 owner = self._owner(path)
@@ -261,9 +266,9 @@ class _Checked:
             elif error.errno == errno.ENAMETOOLONG:
                 self.offenders.append(f"{target}: the name is too long ({self._owner(path)})")
             # Whatever else is wrong there, the attempt to write will say it better.
-            return transfer
+            return None
         if stat.S_ISDIR(status.st_mode):
             owner = self._owner(path)
             self.offenders.append(f"{target}: a folder is where the file should go ({owner})")
         right_size = stat.S_ISREG(status.st_mode) and status.st_size == transfer.object.size
-        return replace(transfer, present=right_size)
+        return status if right_size else None

@@ -21,6 +21,8 @@ STATE_FOLDER = ".kaiwo"
 #: Bytes in one name: the limit of ext4, xfs, btrfs, tmpfs and NFS alike.
 LONGEST_NAME = 255
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: Most names: nothing in them needs a second look.
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}/)*[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")
 
 
 def fault_of(name: str) -> str | None:
@@ -67,6 +69,8 @@ class Under:
     def place(self, remote: RemoteObject) -> Place:
         """Below the folder; raises UnsafeNameError for a key that may not be there."""
         relative = remote.key.removeprefix(self.prefix)
+        if _PLAIN.fullmatch(relative):
+            return Place(f"{self.folder.rstrip('/')}/{relative}", self.root)
         if fault := fault_of(relative):
             raise UnsafeNameError(f"key {remote.key!r}: {fault}")
         target = posixpath.normpath(posixpath.join(self.folder, relative))
