@@ -17,6 +17,7 @@ what was asked for, of the identity that was planned.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import traceback
@@ -59,6 +60,9 @@ def _batch(job: Batch) -> tuple[Outcome, ...]:
     small = partial(_small, verify=job.verify)
     if len(job.transfers) == 1:
         return (_timed(job.transfers[0], small),)
+    # Opened before, because threads that begin in there would stay on that core.
+    with contextlib.suppress(Exception):  # it is met again, and told, at each object
+        source_of(job.transfers[0].opener)
     with one_core():
         return tuple([_timed(transfer, small) for transfer in job.transfers])
 

@@ -36,7 +36,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         work: a module-level function; it, its argument and its result must be picklable when
             the executor's workers are processes.
         idle: called about every half second, for displays that follow the clock.
-        wanted: asked before a job is repeated; what is not wanted any more is dropped.
+        wanted: asked before a job that had to wait begins; what is not wanted any more is dropped.
         lane: of a job, where there are several; jobs of one lane do not wait for another's.
 
     Attributes:
@@ -144,9 +144,13 @@ class Dispatcher(Generic[JobT, ResultT]):
 
     def _fed(self) -> JobT | None:
         """The next job of the feeds; one that may not begin yet is held, and all after it."""
+        if self._held is not None and not self._wanted(self._held):
+            self._held = None
         while self._held is None and self._feeds:
-            self._held = next(self._feeds[0], None)
-            if self._held is None:
+            feed = self._feeds[0]
+            self._held = next(feed, None)
+            # What makes the jobs may have abandoned them.
+            if self._held is None and self._feeds and self._feeds[0] is feed:
                 self._feeds.popleft()
         if self._held is None or not self._may_begin(self._held):
             return None

@@ -45,6 +45,7 @@ _MISSING: dict[str, type[NotFoundError]] = {
     "NoSuchKey": NotFoundError,
     "NoSuchVersion": NotFoundError,
 }
+_ARCHIVED = "InvalidObjectState"
 _PASSING = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"}
 
 
@@ -178,7 +179,7 @@ def status_error(
     """
     if code in _PASSING:
         status = max(status, 500)
-    refused = code in _REFUSED or status in (401, 403, 407)
+    refused = code in _REFUSED or (status in (401, 403, 407) and code != _ARCHIVED)
     if refused and status not in (401, 407):
         status = 403
     answer = f"{what}: {status} {code}".rstrip()
@@ -195,7 +196,7 @@ def status_error(
     if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 - HTTP's server errors
         return TransientError(answer, retry_after_s(headers or {}))
     reason = "the service does not accept this request"
-    if code == "InvalidObjectState":
+    if code == _ARCHIVED:
         reason = "the object is archived; restore it first"
     elif status in (301, 307):
         reason = "the bucket is in another region"

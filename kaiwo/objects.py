@@ -229,10 +229,14 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Continue the running checksum of a large object with what has become contiguous."""
+    """Continue the running checksum of a large object with what has become contiguous.
+
+    ``round`` counts how often the object began anew.
+    """
 
     transfer: Transfer
     end: int
+    round: int = 0
     attempt: int = 0
     failing_since_s: float | None = None
 

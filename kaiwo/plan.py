@@ -217,12 +217,15 @@ class _Checked:
 
     def _files_above(self, folder: str) -> list[str]:
         """The targets that are files and this folder, or one above it; none, in a good plan."""
-        if not folder:
-            return []
+        above: list[str] = []
         if folder not in self.files_above:
-            above = self._files_above(folder[: folder.rfind("/")])
-            own = [folder] if folder in self.owners else []
-            self.files_above[folder] = own + above
+            # From the top down: a key may have thousands of segments.
+            parents = [folder[:cut] for cut, letter in enumerate(folder) if letter == "/" and cut]
+            for each in (*parents, folder):
+                if each not in self.files_above:
+                    own = [each] if each in self.owners else []
+                    self.files_above[each] = own + above if own else above
+                above = self.files_above[each]
         return self.files_above[folder]
 
     def _check_inside(self, path: str, transfer: Transfer) -> None:

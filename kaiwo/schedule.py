@@ -117,6 +117,8 @@ class _Progress:
     attempts: int = 1
     received: int = 0
     single_stream: bool = False
+    streaming: bool = False
+    round: int = 0
     #: It goes round once more, because its checksum differed.
     again: bool = False
     parts: Parts | None = None
@@ -126,8 +128,8 @@ class _Progress:
     asked: bool = False
     #: Combinable checksums that the next ranges are to take.
     checks: tuple[str, ...] = ()
-    #: A running checksum follows the ranges: how far it has come, how far they have, and whether
-    #: it is on its way.
+    #: A running checksum follows the ranges: how far it has come, where the next of them begins,
+    #: and whether it is on its way.
     follows: bool = False
     followed: int = 0
     reached: int = 0
@@ -137,6 +139,7 @@ class _Progress:
 
     def start_over(self) -> None:
         """Forget what arrived, but not what was found out."""
+        self.round += 1
         self.received = self.followed = self.reached = 0
         self.parts = self.found = None
         self.follows = self.stepping = self.finishing = False
@@ -276,7 +279,7 @@ class _Run:
         for start in range(0, size, RANGE):
             if progress.single_stream or transfer.index in self.settled:
                 return
-            progress.reached = start
+            progress.reached = start + RANGE
             yield Range(transfer, start, min(start + RANGE, size), progress.checks)
 
     def _ask(self, transfer: Transfer, progress: _Progress) -> None:
@@ -325,7 +328,7 @@ class _Run:
         in_place = [each for each in outcomes if each.published or each.adopted]
         if in_place:
             self.memory.remember(in_place)
-        if self._lane(job) == "small":
+        if isinstance(job, Batch) and job.transfers[0].object.size < SMALL:
             self._measure(outcomes)
         received = 0
         for outcome in outcomes:
@@ -334,6 +337,9 @@ class _Run:
                 continue
             progress = self._begin(outcome.transfer)
             if isinstance(job, Range) and progress.single_stream:
+                self._drained(outcome.transfer, progress)
+                continue
+            if isinstance(job, Follow) and job.round != progress.round:
                 continue
             if outcome.error is not None:
                 self._failed(job, outcome, outcome.error, progress)
@@ -370,7 +376,7 @@ class _Run:
                 self._choose_check(transfer, progress)
             case Range(_, start, _, checks) if progress.parts is not None:
                 progress.parts.add(start, dict(zip(checks, outcome.crcs, strict=True)))
-            case Follow(_, end):
+            case Follow(_, end, _):
                 progress.stepping = False
                 progress.followed, progress.found = end, outcome.checksum
             case Whole():
@@ -388,7 +394,7 @@ class _Run:
         if progress.follows and not progress.stepping and progress.followed < frontier:
             progress.stepping = True
             step = self.digests.follow(transfer, frontier)
-            self.dispatcher.watch(Follow(transfer, frontier), step)
+            self.dispatcher.watch(Follow(transfer, frontier, progress.round), step)
         waits = progress.asking or progress.stepping or progress.finishing
         if waits or frontier < transfer.object.size:
             return
@@ -433,14 +439,30 @@ class _Run:
             self.without_ranges.add(origin)
             logger.warning("%s ignores ranges: single streams from now on", origin)
         progress.single_stream = True
-        self._start_over(transfer, progress)
+        self._forget(transfer, progress)
+        self._drained(transfer, progress)
+
+    def _drained(self, transfer: Transfer, progress: _Progress) -> None:
+        """Begin the stream, once no range can write into its file any more."""
+        index = transfer.index
+        late = (
+            job
+            for job in self.dispatcher.in_flight()
+            if isinstance(job, Range) and job.transfer.index == index
+        )
+        if not progress.streaming and next(late, None) is None:
+            progress.streaming = True
+            self.dispatcher.feed(self._jobs([transfer]))
 
     def _start_over(self, transfer: Transfer, progress: _Progress) -> None:
+        self._forget(transfer, progress)
+        self.dispatcher.feed(self._jobs([transfer]))
+
+    def _forget(self, transfer: Transfer, progress: _Progress) -> None:
         disk.discard(transfer.temporary)
         self.sink.emit(Progressed(-progress.received))
         self.digests.forget(transfer)
         progress.start_over()
-        self.dispatcher.feed(self._jobs([transfer]))
 
     def _in_place(self, outcome: Outcome, progress: _Progress) -> None:
         transfer = outcome.transfer

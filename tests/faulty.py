@@ -27,11 +27,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kaiwo import schedule
+from kaiwo import checksums, schedule
+from kaiwo.disk import regular_file
 from kaiwo.errors import BugError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
-from kaiwo.journal import Memory
-from kaiwo.objects import Checksum, Item, Job, Outcome, Plan, RemoteObject, Report, Transfer
+from kaiwo.journal import Manifest, Memory, Record
+from kaiwo.objects import Item, Job, Outcome, Plan, RemoteObject, Report, Transfer
 from kaiwo.opened import forget
 from kaiwo.protocols import Buffer, Opener, Source
 from kaiwo.retry import RetryPolicy
@@ -40,9 +41,10 @@ from kaiwo.schedule import RANGE, Rules
 T = TypeVar("T")
 EventT = TypeVar("EventT", bound=Event)
 Step = Callable[[bytes], Buffer]
-#: A read of an object, of one of its ranges (its start), or a stream of it (-1).
+#: A read of an object, of one of its ranges (its start), a stream or an inspection of it.
 Where = str | tuple[str, int]
 STREAM = -1
+INSPECT = -2
 MIB = 1 << 20
 #: How long a test waits for what has to happen before it fails.
 PATIENCE_S = 20.0
@@ -87,12 +89,21 @@ def waits(event: threading.Event) -> Step:
 
 
 class FaultyStore:
-    """A bucket in memory, its source, and the counts of what was asked of it."""
+    """A bucket in memory, its source, and the counts of what was asked of it.
 
-    def __init__(self, objects: Mapping[str, bytes] | None = None) -> None:
+    Args:
+        objects: their bytes by their keys.
+        algorithm: of the checksums that it states; None: it states none.
+    """
+
+    def __init__(
+        self, objects: Mapping[str, bytes] | None = None, algorithm: str | None = "md5"
+    ) -> None:
         self.objects = dict(objects or {})
+        self.algorithm = algorithm
         self.stated: dict[str, RemoteObject] = {}
         self.stats: list[str] = []
+        self.inspections: list[str] = []
         self.listings: list[str] = []
         self.reads: list[tuple[str, int, int]] = []
         self.streams: list[str] = []
@@ -102,6 +113,7 @@ class FaultyStore:
         self.list_faults: list[Exception] = []
         self.open_faults: list[Exception] = []
         self.stat_faults: list[Exception] = []
+        self.inspect_faults: list[Exception] = []
         self._scripts: dict[Where, Iterator[Step]] = {}
         self._at_once = 0
         self._lock = threading.Lock()
@@ -115,13 +127,15 @@ class FaultyStore:
         self._scripts[where] = itertools.repeat(step)
 
     def remote(self, key: str) -> RemoteObject:
-        """The object as the store states it: its etag and checksum are the md5 of its bytes."""
+        """The object as the store states it: its etag is the md5 of its bytes."""
         if key in self.stated:
             return self.stated[key]
         if key not in self.objects:
             raise NotFoundError(f"faulty://{key}: not there")
-        digest = hashlib.md5(self.objects[key]).hexdigest()
-        return RemoteObject(key, len(self.objects[key]), digest, None, Checksum("md5", digest))
+        data = self.objects[key]
+        etag = hashlib.md5(data).hexdigest()
+        checksum = checksums.of_bytes(self.algorithm, data) if self.algorithm else None
+        return RemoteObject(key, len(data), etag, None, checksum)
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
@@ -134,6 +148,15 @@ class FaultyStore:
         with self._lock:
             self.stats.append(key)
         self._raise_next(self.stat_faults)
+        return self.remote(key)
+
+    def inspect(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        with self._lock:
+            self.inspections.append(key)
+        if (step := self._due((key, INSPECT))) is not None:
+            step(b"")
+        self._raise_next(self.inspect_faults)
         return self.remote(key)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
@@ -187,12 +210,16 @@ class FaultyStore:
 
     def _through(self, data: bytes, where: tuple[str, int]) -> Buffer:
         """The data after the step that is due, if one is."""
+        step = self._due(where)
+        return data if step is None else step(data)
+
+    def _due(self, where: tuple[str, int]) -> Step | None:
+        """The step that is due there, if one is."""
         with self._lock:
             key, start = where
-            keys: tuple[Where, ...] = (where,) if start == STREAM else (where, key)
+            keys: tuple[Where, ...] = (where,) if start < 0 else (where, key)
             steps = (next(self._scripts[each], None) for each in keys if each in self._scripts)
-            step = next((each for each in steps if each is not None), None)
-        return data if step is None else step(data)
+            return next((each for each in steps if each is not None), None)
 
     def _raise_next(self, faults: builtins.list[Exception]) -> None:
         with self._lock:
@@ -409,11 +436,12 @@ def carry_out(
     verify: bool = True,
     fail_fast: bool = False,
     sink: RecordingSink | None = None,
+    small_requests: int | None = None,
 ) -> Ran:
     """Run a plan, by default at once in this thread and without waiting before repeats."""
     executor = executor or InlineExecutor()
     sink = sink or RecordingSink()
-    rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast)
+    rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast, small_requests)
     memory = Memory()
     openers = {transfer.opener for transfer in plan.transfers}
     try:
@@ -459,6 +487,12 @@ def put(transfer: Transfer, data: bytes) -> Outcome:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return published(transfer, path.stat().st_mtime_ns)
+
+
+def held_by(manifest: Manifest, transfer: Transfer) -> Record | None:
+    """What a manifest knows of the file that is at the target now."""
+    status = regular_file(transfer.target)
+    return None if status is None else manifest.holds(transfer, status)
 
 
 def wait_until(condition: Callable[[], bool], reason: str) -> None:

@@ -124,3 +124,51 @@ def test_base64_and_raw_bytes_become_digits() -> None:
     raw = bytes.fromhex(VECTORS["md5"])
     assert checksums.from_base64(base64.b64encode(raw).decode()) == VECTORS["md5"]
     assert checksums.from_base64(raw) == checksums.from_base64(bytearray(raw)) == VECTORS["md5"]
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", VECTORS)
+def test_only_crcs_of_a_known_polynomial_combine(algorithm: str) -> None:
+    assert checksums.combinable(algorithm) == (algorithm in ("crc32c", "crc64nvme"))
+
+
+@pytest.mark.parametrize("algorithm", ["crc32c", "crc64nvme"])
+@pytest.mark.parametrize("lengths", [(), (0,), (9,), (1, 8), (4, 0, 5), (3, 3, 3), (1,) * 9])
+def test_the_checksum_of_a_whole_follows_from_its_parts(
+    algorithm: str, lengths: tuple[int, ...]
+) -> None:
+    parts, data = [], CHECK
+    for length in lengths:
+        parts.append((checksums.crc(algorithm, data[:length]), length))
+        data = data[length:]
+    whole = CHECK[: sum(lengths)]
+    assert checksums.combined(algorithm, parts) == checksums.of_bytes(algorithm, whole)
+
+
+@pytest.mark.parametrize("algorithm", ["crc32c", "crc64nvme"])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_part_may_be_any_buffer(
+    algorithm: str, kind: type[bytes | bytearray | memoryview]
+) -> None:
+    assert f"{checksums.crc(algorithm, kind(CHECK)):x}" == VECTORS[algorithm]
+
+
+def test_following_takes_in_that_part_of_the_file_and_no_more(tmp_path: Path) -> None:
+    path, data = tmp_path / "file", content(2 * MIB + 5)
+    path.write_bytes(data)
+    running = checksums.hasher("md5", len(data))
+    assert running is not None
+    for start, end in ((0, 10), (10, MIB + 3), (MIB + 3, MIB + 3), (MIB + 3, 2 * MIB)):
+        checksums.follow(running, str(path), start, end)
+    wanted = checksums.of_bytes("md5", data[: 2 * MIB])
+    assert Checksum("md5", running.hexdigest()) == wanted
+
+
+def test_following_a_file_that_is_too_short_ends_with_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(CHECK)
+    running = checksums.hasher("md5", 100)
+    assert running is not None
+    checksums.follow(running, str(tmp_path / "file"), 0, 100)
+    assert running.hexdigest() == VECTORS["md5"]

@@ -343,6 +343,12 @@ def test_the_default_is_eight_workers() -> None:
     assert of(LEAST["hf"]).settings.workers == 8
 
 
+def test_a_given_number_of_workers_limits_small_requests_too() -> None:
+    assert of(LEAST["hf"]).settings.small_requests == 64
+    assert of(LEAST["hf"], max_workers=3).settings.small_requests is None
+    assert of(LEAST["hf"], max_workers=8).settings.small_requests is None
+
+
 def test_a_home_in_the_download_root_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     assert of(LEAST["hf"], download_root="~/data/").download_root == "/home/somebody/data"

@@ -103,6 +103,8 @@ def test_a_link_at_a_temporary_name_is_not_followed(tmp_path: Path) -> None:
         write_range(str(tmp_path / "part"), b"x", 0)
     with pytest.raises(DiskError):
         disk.write_stream(str(tmp_path / "part"), [b"x"])
+    with pytest.raises(DiskError):
+        disk.write_small(str(tmp_path / "part"), b"x")
     assert not (tmp_path / "victim").exists()
 
 
@@ -113,7 +115,7 @@ def test_publishing_renames_and_tells_the_modification_time(tmp_path: Path) -> N
     each = transfer(tmp_path)
     write_range(each.temporary, b"new", 0)
     inode = os.stat(each.temporary).st_ino
-    mtime_ns = disk.publish(each)
+    mtime_ns = disk.publish(each.temporary, each)
     status = os.stat(each.target)
     assert (status.st_ino, status.st_mtime_ns) == (inode, mtime_ns)
     assert os.listdir(os.path.dirname(each.target)) == ["a.bin"]
@@ -124,7 +126,7 @@ def test_publishing_replaces_a_file_whole_and_spares_who_reads_it(tmp_path: Path
     write_range(each.temporary, b"new", 0)
     Path(each.target).write_bytes(b"what was there")
     with Path(each.target).open("rb") as reader:
-        disk.publish(each)
+        disk.publish(each.temporary, each)
         assert reader.read() == b"what was there"
     assert Path(each.target).read_bytes() == b"new"
 
@@ -134,7 +136,7 @@ def test_publishing_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> 
     (tmp_path / "elsewhere").write_bytes(b"another's")
     (tmp_path / "a").symlink_to("elsewhere")
     write_range(each.temporary, b"new", 0)
-    disk.publish(each)
+    disk.publish(each.temporary, each)
     assert (tmp_path / "elsewhere").read_bytes() == b"another's"
     assert (tmp_path / "a").read_bytes() == b"new"
     assert not (tmp_path / "a").is_symlink()
@@ -145,7 +147,7 @@ def test_a_blob_holds_the_bytes_and_the_target_is_a_relative_link(tmp_path: Path
     each = replace(transfer(tmp_path, "snapshots/c0/deep/a.bin"), blob=blob)
     write_range(each.temporary, b"new", 0)
     assert os.path.dirname(each.temporary) == str(tmp_path / "blobs")
-    disk.publish(each)
+    disk.publish(each.temporary, each)
     assert os.readlink(each.target) == "../../../blobs/123"
     assert Path(each.target).read_bytes() == Path(blob).read_bytes() == b"new"
     moved = tmp_path.with_name(f"{tmp_path.name}-moved")
@@ -179,10 +181,10 @@ def test_a_link_that_cannot_be_put_there_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077, 0o002])
 def test_modes_follow_the_umask(tmp_path: Path, umask: Callable[[int], None], mask: int) -> None:
     umask(mask)
-    for number, write in enumerate((_by_range, _by_stream)):
+    for number, write in enumerate((_by_range, _by_stream, _at_once)):
         each = transfer(tmp_path / str(number))
         write(each)
-        disk.publish(each)
+        disk.publish(each.temporary, each)
         assert mode(each.target) == 0o666 & ~mask
         assert mode(os.path.dirname(each.target)) == 0o777 & ~mask
 
@@ -193,6 +195,42 @@ def _by_range(each: Transfer) -> None:
 
 def _by_stream(each: Transfer) -> None:
     disk.write_stream(each.temporary, [b"new"])
+
+
+def _at_once(each: Transfer) -> None:
+    disk.write_small(each.temporary, b"new")
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("data", [b"", b"new", content(MIB)], ids=["empty", "few", "many"])
+def test_a_small_file_is_written_at_once_and_anew(
+    tmp_path: Path, data: bytes, kind: type[bytes | bytearray | memoryview]
+) -> None:
+    path = tmp_path / "deep" / "part"
+    for before in (None, b"what was there" + data):
+        if before is not None:
+            path.write_bytes(before)
+        disk.write_small(str(path), kind(data))
+        assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("most", [1, 1_000])
+def test_what_the_file_system_takes_in_pieces_is_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    data, pwrite = content(3 * most + 2), os.pwrite
+
+    def some(descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        return pwrite(descriptor, data[:most], offset)
+
+    monkeypatch.setattr(os, "pwrite", some)
+    path = tmp_path / "part"
+    disk.write_small(str(path), data)
+    assert path.read_bytes() == data
+    disk.write_range(str(path), data, 2)
+    assert path.read_bytes() == data[:2] + data
+    disk.write_stream(str(path), [data, memoryview(data)])
+    assert path.read_bytes() == data + data
 
 
 # --- looking ----------------------------------------------------------------------------------
@@ -253,6 +291,7 @@ def test_a_full_disk_says_so_and_what_to_do(tiny: Path) -> None:
     for write in (
         lambda: write_range(path, bytes(100_000), 0),
         lambda: disk.write_stream(path, [bytes(10_000)] * 10),
+        lambda: disk.write_small(path, bytes(100_000)),
     ):
         assert "free some space" in refused(errno.ENOSPC, path, write)
         disk.discard(path)
@@ -271,7 +310,9 @@ def test_a_read_only_disk_says_so_and_what_to_do(tiny: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(tiny)], check=True)
     path = str(tiny / "part")
     assert "writable" in refused(errno.EROFS, path, lambda: write_range(path, b"x", 0))
-    assert "writable" in refused(errno.EROFS, each.target, lambda: disk.publish(each))
+    assert "writable" in refused(
+        errno.EROFS, each.target, lambda: disk.publish(each.temporary, each)
+    )
 
 
 _TOO_LARGE = """
@@ -332,7 +373,7 @@ def test_a_folder_where_the_file_should_go(tmp_path: Path) -> None:
     each = transfer(tmp_path, "a")
     (tmp_path / "a").mkdir()
     write_range(each.temporary, b"new", 0)
-    message = refused(errno.EISDIR, each.target, lambda: disk.publish(each))
+    message = refused(errno.EISDIR, each.target, lambda: disk.publish(each.temporary, each))
     assert "a folder is where the file should go" in message
     assert Path(each.temporary).read_bytes() == b"new"
 
@@ -345,7 +386,7 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
 
 def test_publishing_what_is_not_there_is_a_disk_error(tmp_path: Path) -> None:
     each = transfer(tmp_path, "a")
-    refused(errno.ENOENT, each.target, lambda: disk.publish(each))
+    refused(errno.ENOENT, each.target, lambda: disk.publish(each.temporary, each))
 
 
 def test_an_error_without_a_number_still_has_a_reason() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -278,3 +280,159 @@ def test_the_executor_is_not_shut_down() -> None:
     dispatcher.feed([1])
     dispatcher.run(lambda *_: None)
     assert not executor.was_shut_down
+
+
+# --- lanes ------------------------------------------------------------------------------------
+
+
+def parity(job: int) -> str:
+    return "odd" if job % 2 else "even"
+
+
+def begun(executor: HeldExecutor, number: int) -> bool:
+    return len(executor.futures) > number
+
+
+def test_each_lane_has_a_window_of_its_own() -> None:
+    executor = HeldExecutor()
+    dispatcher = Dispatcher(executor, {"odd": 1, "even": 3}, same, lane=parity)
+    dispatcher.feed([0, 2, 1, 4, 6, 3])
+    most: Counter[str] = Counter()
+
+    def finish() -> None:
+        wait_until(lambda: len(executor.futures) == 4, "the windows are not filled")
+        assert executor.jobs == [0, 2, 1, 4]
+        for number in range(6):
+            wait_until(partial(begun, executor, number), "it stands still")
+            busy = Counter(
+                parity(job)
+                for job, future in zip(executor.jobs, executor.futures, strict=False)
+                if not future.done()
+            )
+            for lane, count in busy.items():
+                most[lane] = max(most[lane], count)
+            executor.futures[number].set_result(executor.jobs[number])
+
+    other = threading.Thread(target=finish)
+    other.start()
+    handled: list[int] = []
+    dispatcher.run(lambda job, _: handled.append(job))
+    other.join()
+    assert sorted(handled) == [0, 1, 2, 3, 4, 6]
+    assert (most["odd"], most["even"]) == (1, 3)
+
+
+def test_what_comes_after_a_job_whose_lane_is_full_keeps_its_place() -> None:
+    executor = HeldExecutor()
+    dispatcher = Dispatcher(executor, {"odd": 1, "even": 1}, same, lane=parity)
+    dispatcher.feed([1, 3, 2])
+    seen: list[list[int]] = []
+
+    def finish() -> None:
+        for number in range(3):
+            wait_until(partial(begun, executor, number), "it stands still")
+            seen.append(list(executor.jobs))
+            executor.futures[number].set_result(0)
+
+    other = threading.Thread(target=finish)
+    other.start()
+    dispatcher.run(lambda *_: None)
+    other.join()
+    assert seen[0] == [1], "3 waits for 1, and 2 behind it"
+    assert executor.jobs == [1, 3, 2]
+
+
+def test_a_limit_may_be_raised_while_jobs_run() -> None:
+    window = 4
+    together = threading.Barrier(window)
+
+    def work(job: int) -> int:
+        if job > 1:
+            together.wait(PATIENCE_S)
+        return job
+
+    def handle(job: int, _: int) -> None:
+        if job == 0:
+            dispatcher.limits[""] = window
+
+    with ThreadPoolExecutor(16) as pool:
+        dispatcher = Dispatcher(pool, 1, work)
+        dispatcher.feed(range(2 + 2 * window))
+        dispatcher.run(handle)
+
+
+def test_abandon_forgets_the_job_that_waits_for_its_lane() -> None:
+    executor = HeldExecutor()
+    dispatcher = Dispatcher(executor, {"odd": 1, "even": 1}, same, lane=parity)
+    dispatcher.feed([1, 3, 2])
+
+    def finish() -> None:
+        wait_until(lambda: len(executor.futures) == 1, "nothing was begun")
+        executor.futures[0].set_result(1)
+
+    other = threading.Thread(target=finish)
+    other.start()
+    dispatcher.run(lambda *_: dispatcher.abandon())
+    other.join()
+    assert executor.jobs == [1]
+
+
+# --- work that was begun elsewhere --------------------------------------------------------------
+
+
+def test_a_watched_future_is_handed_over_and_takes_no_room() -> None:
+    elsewhere: Future[int] = Future()
+    dispatcher, executor = inline(window=1)
+    dispatcher.feed([1, 2])
+    dispatcher.watch(7, elsewhere)
+    handled: list[tuple[int, int]] = []
+
+    def handle(job: int, result: int) -> None:
+        handled.append((job, result))
+        if job == 2:
+            elsewhere.set_result(70)
+
+    dispatcher.run(handle)
+    assert handled == [(1, 1), (2, 2), (7, 70)]
+    assert executor.jobs == [1, 2]
+
+
+def test_a_watched_future_that_is_done_already_is_handed_over() -> None:
+    elsewhere: Future[int] = Future()
+    elsewhere.set_result(70)
+    dispatcher, _ = inline()
+    dispatcher.watch(7, elsewhere)
+    handled: list[tuple[int, int]] = []
+    dispatcher.run(lambda job, result: handled.append((job, result)))
+    assert handled == [(7, 70)]
+
+
+def test_an_exception_of_a_watched_future_passes_through() -> None:
+    elsewhere: Future[int] = Future()
+    elsewhere.set_exception(ZeroDivisionError())
+    dispatcher, _ = inline()
+    dispatcher.watch(7, elsewhere)
+    with pytest.raises(ZeroDivisionError):
+        dispatcher.run(lambda *_: None)
+
+
+def test_after_abandon_a_watched_future_that_has_not_begun_is_dropped() -> None:
+    waiting: Future[int] = Future()
+    running: Future[int] = Future()
+    assert running.set_running_or_notify_cancel()
+    dispatcher, _ = inline()
+    dispatcher.feed([1])
+    dispatcher.watch(7, waiting)
+    dispatcher.watch(8, running)
+    handled: list[int] = []
+
+    def handle(job: int, _: int) -> None:
+        handled.append(job)
+        if job == 1:
+            assert sorted(dispatcher.in_flight()) == [7, 8]
+            dispatcher.abandon()
+            running.set_result(80)
+
+    dispatcher.run(handle)
+    assert handled == [1, 8]
+    assert waiting.cancelled()

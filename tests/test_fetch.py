@@ -306,8 +306,8 @@ def test_a_run_loads_the_sdks_of_its_own_tasks_only(s3: Store, tmp_path: Path) -
     url = filled(s3, "", {"a": b"1"})
     code = f"import kaiwo; kaiwo.fetch({url + 'a'!r}, {str(tmp_path / 'a')!r}, **{given(s3)!r})"
     found = loaded(code, tmp_path)
-    assert "s3fs" in found
-    assert not found & {"adlfs", "azure", "gcsfs", "huggingface_hub"}
+    assert "obstore" in found
+    assert not found & {"adlfs", "azure", "gcsfs", "huggingface_hub", "s3fs"}
 
 
 # --- the commands -----------------------------------------------------------------------------

@@ -18,7 +18,15 @@ import pytest
 from kaiwo.journal import Manifest, Memory, state_path
 from kaiwo.objects import Checksum, RemoteObject, Transfer
 from kaiwo.protocols import Opener
-from tests.faulty import PATIENCE_S, FaultyOpener, FaultyStore, PatternOpener, put, transfer_of
+from tests.faulty import (
+    PATIENCE_S,
+    FaultyOpener,
+    FaultyStore,
+    PatternOpener,
+    held_by,
+    put,
+    transfer_of,
+)
 
 OPENER = PatternOpener((), None)
 
@@ -31,13 +39,13 @@ def transfer(root: Path, key: str = "a.bin", opener: Opener = OPENER) -> Transfe
 def remember(root: Path, *transfers: Transfer, state_dir: str | None = None) -> None:
     manifest = Manifest(str(root), state_dir)
     for each in transfers:
-        manifest.remember(put(each, each.object.key.encode()))
+        manifest.remember([put(each, each.object.key.encode())])
     manifest.close()
 
 
 def held(root: Path, transfers: Sequence[Transfer], state_dir: str | None = None) -> list[bool]:
     manifest = Manifest(str(root), state_dir)
-    found = [manifest.holds(each) is not None for each in transfers]
+    found = [held_by(manifest, each) is not None for each in transfers]
     manifest.close()
     return found
 
@@ -49,7 +57,7 @@ def path_of(root: Path) -> Path:
 def test_what_is_remembered_is_held_by_the_next_run(tmp_path: Path) -> None:
     each = transfer(tmp_path, "deep/ñ 日本 [red].bin")
     remember(tmp_path, each)
-    record = Manifest(str(tmp_path)).holds(each)
+    record = held_by(Manifest(str(tmp_path)), each)
     assert record is not None
     assert (record.origin, record.source) == (OPENER.origin, each.source)
     assert (record.etag, record.version, record.size) == each.object.identity
@@ -67,9 +75,9 @@ def test_a_name_that_is_no_unicode_is_held_too(tmp_path: Path) -> None:
 def test_an_unverified_file_is_held_without_a_checksum(tmp_path: Path) -> None:
     each = transfer(tmp_path)
     manifest = Manifest(str(tmp_path))
-    manifest.remember(replace(put(each, b"a.bin"), verified=False))
+    manifest.remember([replace(put(each, b"a.bin"), verified=False)])
     manifest.close()
-    record = Manifest(str(tmp_path)).holds(each)
+    record = held_by(Manifest(str(tmp_path)), each)
     assert record is not None
     assert record.checksum is None
 
@@ -133,11 +141,43 @@ def test_a_state_folder_elsewhere_keeps_roots_apart_and_clean(tmp_path: Path) ->
 def test_memory_reads_each_manifest_once_and_gives_it_back(tmp_path: Path) -> None:
     memory = Memory()
     manifest = memory.of(str(tmp_path))
-    manifest.remember(put(transfer(tmp_path), b"a.bin"))
+    manifest.remember([put(transfer(tmp_path), b"a.bin")])
     assert memory.of(str(tmp_path)) is manifest
     open_files = len(os.listdir("/proc/self/fd"))
     memory.close()
     assert len(os.listdir("/proc/self/fd")) == open_files - 1
+
+
+def test_several_are_remembered_in_one_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfers = [transfer(tmp_path, f"f{number}") for number in range(20)]
+    outcomes = [put(each, each.object.key.encode()) for each in transfers]
+    manifest, written, write = Manifest(str(tmp_path)), [], os.write
+    manifest.remember(outcomes[:1])
+
+    def noted(descriptor: int, data: bytes) -> int:
+        written.append(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    manifest.remember(iter(outcomes[1:]))
+    manifest.close()
+    (lines,) = written
+    assert lines.count(b"\n") == 19
+    assert all(held(tmp_path, transfers))
+
+
+def test_memory_sorts_what_it_is_told_by_roots(tmp_path: Path) -> None:
+    roots = [tmp_path / "1", tmp_path / "2"]
+    transfers = [transfer(roots[number % 2], f"f{number}") for number in range(9)]
+    memory = Memory()
+    memory.remember(put(each, each.object.key.encode()) for each in transfers)
+    memory.close()
+    for number, root in enumerate(roots):
+        own = transfers[number::2]
+        assert held(root, own) == [True] * len(own)
+        assert len(path_of(root).read_text().splitlines()) == 1 + len(own)
 
 
 # --- what is not held -------------------------------------------------------------------------
@@ -290,7 +330,7 @@ def test_a_state_folder_that_cannot_be_made_is_one_warning(
     (tmp_path / ".kaiwo").write_bytes(b"in the way")
     with caplog.at_level(logging.WARNING, "kaiwo"):
         for _ in range(3):
-            manifest.remember(put(transfer(tmp_path), b"a.bin"))
+            manifest.remember([put(transfer(tmp_path), b"a.bin")])
     (message,) = caplog.messages
     assert "manifest.jsonl" in message
 
@@ -310,7 +350,7 @@ def _write(root: str, name: str, count: int) -> None:
     manifest = Manifest(root)
     for number in range(count):
         each = transfer(Path(root), f"{name}{number}")
-        manifest.remember(put(each, each.object.key.encode()))
+        manifest.remember([put(each, each.object.key.encode())])
     manifest.close()
 
 
@@ -318,7 +358,7 @@ def test_two_writers_in_turn_do_not_lose_a_line(tmp_path: Path) -> None:
     first, second = Manifest(str(tmp_path)), Manifest(str(tmp_path))
     transfers = [transfer(tmp_path, f"f{number}") for number in range(10)]
     for number, each in enumerate(transfers):
-        (first, second)[number % 2].remember(put(each, each.object.key.encode()))
+        (first, second)[number % 2].remember([put(each, each.object.key.encode())])
     first.close()
     second.close()
     assert held(tmp_path, transfers) == [True] * 10
@@ -332,7 +372,7 @@ def test_writers_that_begin_together_do_not_lose_a_line(tmp_path: Path) -> None:
         manifest, each = Manifest(str(root)), transfer(root, key)
         outcome = put(each, key.encode())
         together.wait(PATIENCE_S)
-        manifest.remember(outcome)
+        manifest.remember([outcome])
         manifest.close()
 
     # They meet where the file is made; what a race does there shows in some of the rounds only.
@@ -356,11 +396,11 @@ def test_a_writer_goes_on_after_another_was_killed_in_its_line(tmp_path: Path) -
     first, second = Manifest(str(tmp_path)), Manifest(str(tmp_path))
     transfers = [transfer(tmp_path, f"f{number}") for number in range(4)]
     for number in (0, 1):
-        (first, second)[number].remember(put(transfers[number], b"f0"))
+        (first, second)[number].remember([put(transfers[number], b"f0")])
     first.close()
     with path_of(tmp_path).open("ab") as file:
         file.write(b'{"target": "torn')
     for number in (2, 3):
-        second.remember(put(transfers[number], b"f0"))
+        second.remember([put(transfers[number], b"f0")])
     second.close()
     assert held(tmp_path, transfers)[::3] == [True, True]

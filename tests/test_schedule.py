@@ -7,7 +7,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from kaiwo import checksums, digests, schedule
+from kaiwo.copier import WORTH_ASKING
+from kaiwo.digests import Digests
 from kaiwo.errors import (
     BugError,
     CertificateError,
@@ -29,23 +32,28 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.events import Planned, Settled
+from kaiwo.events import Event, Planned, Progressed, Settled
 from kaiwo.journal import Memory
 from kaiwo.objects import (
     Batch,
     Checksum,
     Compare,
     Finish,
+    Follow,
+    Inspect,
     Item,
+    Outcome,
     Plan,
     Range,
     RemoteObject,
+    Transfer,
     Whole,
 )
 from kaiwo.protocols import Buffer
 from kaiwo.retry import RetryPolicy
 from kaiwo.schedule import BATCH_BYTES, BATCH_OBJECTS, RANGE
 from tests.faulty import (
+    INSPECT,
     MIB,
     PATIENCE_S,
     STREAM,
@@ -60,6 +68,7 @@ from tests.faulty import (
     content,
     fails,
     files,
+    held_by,
     keys,
     plan_of,
     put,
@@ -97,14 +106,35 @@ def batches(executor: InlineExecutor) -> list[int]:
     return [len(job.transfers) for job in executor.of(Batch)]
 
 
-def test_small_objects_travel_in_batches_of_64(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"small_requests": 1},
+        {"small_requests": None},
+    ],
+    ids=["requests of their own", "workers only"],
+)
+def test_batches_begin_with_4_objects_and_hold_64_when_these_are_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int | None]
+) -> None:
+    monkeypatch.setattr(schedule, "BATCH_S", 1_000.0)
     executor = InlineExecutor()
     store = FaultyStore(dict.fromkeys(keys(300), b"0123456789"))
-    run_store(store, tmp_path, executor, workers=1)
-    assert batches(executor)[:2] == [64, 64]
-    assert sum(batches(executor)) == 300
+    run_store(store, tmp_path, executor, workers=1, **limits)
     assert BATCH_OBJECTS == 64
+    assert (batches(executor)[0], max(batches(executor))) == (4, 64)
+    assert sum(batches(executor)) == 300
     assert files(tmp_path) == store.objects
+
+
+def test_objects_that_take_long_travel_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "BATCH_S", 0.0)
+    executor = InlineExecutor()
+    store = FaultyStore(dict.fromkeys(keys(50), b"0123456789"))
+    run_store(store, tmp_path, executor, workers=1, small_requests=1)
+    assert batches(executor) == [4, 4] + [1] * 42, "the second was made before the first ended"
 
 
 @pytest.mark.parametrize("workers", [1, 3, 8])
@@ -191,6 +221,96 @@ def test_never_more_reads_at_once_than_workers(tmp_path: Path, workers: int) -> 
     assert store.most_at_once == workers
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_workers_are_all_that_there_are_for_small_and_large_objects_together(
+    tmp_path: Path, workers: int
+) -> None:
+    store = large(**{key: content(2_000, 5) for key in keys(60)})
+    together = threading.Event()
+
+    def meet(data: bytes) -> Buffer:
+        if store.most_at_once == workers:
+            together.set()
+        assert together.wait(PATIENCE_S)
+        return data
+
+    for key in store.objects:
+        store.always(key, meet)
+    with ThreadPoolExecutor(16) as pool:
+        run = run_store(store, tmp_path, pool, workers=workers)
+    assert run.report.ok
+    assert store.most_at_once == workers
+
+
+@pytest.mark.parametrize(("idle", "most"), [(-1_000.0, 64), (2.0, 8)], ids=["idle", "busy"])
+def test_64_small_requests_are_in_flight_where_answers_take_long_and_the_processor_idles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle: float, most: int
+) -> None:
+    monkeypatch.setattr(schedule, "IDLE", idle)
+    monkeypatch.setattr(schedule, "SLOW_S", 0.0)
+    monkeypatch.setattr(schedule, "BATCH_S", 0.0)
+    store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
+    together = threading.Event()
+
+    def meet(data: bytes) -> Buffer:
+        # The first 8 requests have to come back, until it is known how long they take.
+        if store.most_at_once == most:
+            together.set()
+        assert len(store.reads) <= 80 or together.wait(PATIENCE_S)
+        return data
+
+    for key in store.objects:
+        store.always(key, meet)
+    with ThreadPoolExecutor(80) as pool:
+        run = run_store(store, tmp_path, pool, workers=2, small_requests=64)
+    assert run.report.ok
+    assert store.most_at_once == most
+
+
+def test_quick_answers_need_no_more_than_8_small_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "IDLE", -1_000.0)
+    monkeypatch.setattr(schedule, "SLOW_S", 1_000.0)
+    store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
+    with ThreadPoolExecutor(80) as pool:
+        assert run_store(store, tmp_path, pool, workers=2, small_requests=64).report.ok
+    assert store.most_at_once <= 8
+
+
+def test_small_requests_do_not_take_the_place_of_ranges_nor_ranges_theirs(tmp_path: Path) -> None:
+    store = FaultyStore({f"big{n}": content(LARGE, n) for n in range(2)}, "crc32c")
+    store.objects |= dict.fromkeys(keys(40), b"0123456789")
+    lock, together, ranges, most = threading.Lock(), threading.Barrier(2), 0, 0
+    small_ones_went_by = threading.Event()
+
+    def read_range(data: bytes) -> Buffer:
+        nonlocal ranges, most
+        with lock:
+            ranges += 1
+            most = max(most, ranges)
+        together.wait(PATIENCE_S)
+        with lock:
+            ranges -= 1
+        return data
+
+    def go_by(data: bytes) -> Buffer:
+        small_ones_went_by.set()
+        return data
+
+    for number in range(2):
+        store.always(f"big{number}", read_range)
+    store.script(("big1", 2 * RANGE), waits(small_ones_went_by))
+    for key in keys(40):
+        store.script(key, go_by)
+    # Six ranges, of which the last does not meet another.
+    store.script(("big1", RANGE), lambda data: data)
+    with ThreadPoolExecutor(80) as pool:
+        run = run_store(store, tmp_path, pool, workers=2, small_requests=64)
+    assert run.report.ok
+    assert most == 2
+
+
 # --- repeats ----------------------------------------------------------------------------------
 
 
@@ -215,7 +335,7 @@ def test_only_the_object_of_a_batch_that_failed_is_repeated(tmp_path: Path) -> N
     run = run_store(store, tmp_path, executor, workers=1)
     expected = {name: 2 if name == names[1] else 1 for name in names}
     assert Counter(key for key, _, _ in store.reads) == expected
-    assert batches(executor)[0] == 6
+    assert batches(executor)[0] == 4
     assert {item.target: item.attempts for item in run.report.items} == {
         str(tmp_path / key): count for key, count in expected.items()
     }
@@ -290,10 +410,19 @@ def test_permanent_errors_are_never_repeated(
     assert set(files(tmp_path)) == {"small", "big"} - {key}
 
 
-def test_after_a_permanent_failure_no_range_of_the_object_is_begun(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "small_requests",
+    [
+        None,
+        8,
+    ],
+)
+def test_after_a_permanent_failure_no_range_of_the_object_is_begun(
+    tmp_path: Path, small_requests: int | None
+) -> None:
     store = FaultyStore({"big": content(5 * RANGE)})
     store.script(("big", 0), fails(CredentialsError("expired")))
-    run_store(store, tmp_path, workers=1)
+    run_store(store, tmp_path, workers=1, small_requests=small_requests)
     assert store.reads_of("big") == {0: 1}
 
 
@@ -371,7 +500,7 @@ def test_an_etag_that_looks_like_a_checksum_and_is_none_is_asked_about(
     run = carry_out(plan, tmp_path)
     assert (run.report.ok, run.item("a").verified) == (True, True)
     assert run.item("a").checksum == right.checksum
-    assert store.stats == ["a"]
+    assert store.inspections == ["a"]
     assert run.retried == []
 
 
@@ -380,22 +509,413 @@ def test_an_object_that_is_another_when_asked_again_is_not_published(
     tmp_path: Path, size: int
 ) -> None:
     store = FaultyStore({"a": content(size)})
-    planned = RemoteObject("a", size, "the old one", inspect_tells_more=True)
+    doubtful = Checksum("md5", "0" * 32)
+    planned = RemoteObject("a", size, "the old one", None, doubtful, inspect_tells_more=True)
     run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
     assert isinstance(run.error("a"), ChangedError)
     assert (run.report.exit_code, files(tmp_path), run.retried) == (7, {}, [])
 
 
-def test_a_stat_that_fails_in_passing_is_repeated_without_reading_a_large_object_again(
+def test_an_inspection_that_fails_in_passing_is_repeated_without_reading_a_large_object_again(
     tmp_path: Path,
 ) -> None:
     store = large()
     planned = replace(store.remote("big"), checksum=None, inspect_tells_more=True)
-    store.stat_faults = [ConnectionResetError("by peer"), TransientError("503")]
+    store.inspect_faults = [ConnectionResetError("by peer"), TransientError("503")]
     run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
     assert run.report.ok
     assert len(store.reads) == 3
-    assert store.stats == ["big"] * 3
+    assert store.inspections == ["big"] * 3
+
+
+@pytest.mark.parametrize(("size", "asked"), [(4, 0), (WORTH_ASKING - 1, 0), (WORTH_ASKING, 1)])
+def test_only_an_object_that_is_worth_the_request_is_asked_for_a_checksum(
+    tmp_path: Path, size: int, asked: int
+) -> None:
+    store = FaultyStore({"a": content(size)})
+    planned = replace(store.remote("a"), checksum=None, inspect_tells_more=True)
+    run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
+    assert run.report.ok
+    assert (len(store.inspections), run.item("a").verified) == (asked, bool(asked))
+
+
+@pytest.mark.parametrize("size", [4, LARGE])
+def test_an_identity_that_no_request_is_bound_to_is_asked_for_again(
+    tmp_path: Path, size: int
+) -> None:
+    store = FaultyStore({"a": content(size)})
+    planned = replace(store.remote("a"), unpinned=True)
+    plan = Plan((transfer_of(FaultyOpener(store), planned, tmp_path),))
+    assert carry_out(plan, tmp_path).report.ok
+    assert store.inspections == ["a"]
+    store.stated["a"] = replace(planned, etag="a newer one")
+    again = carry_out(plan, tmp_path)
+    assert (again.report.exit_code, type(again.error("a"))) == (7, ChangedError)
+    assert files(tmp_path) == store.objects, "the older one is in place"
+
+
+# --- checksums of large objects, on their way ---------------------------------------------------
+
+COMBINABLE = ["crc32c", "crc64nvme"]
+FOLLOWING = ["md5", "sha256", "git-sha1"]
+
+
+def no_second_read(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the test fail when kaiwo takes a checksum of a file."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the file was read")
+
+    for name in names:
+        monkeypatch.setattr(checksums, name, refuse)
+
+
+def inspected(store: FaultyStore, root: Path) -> Plan:
+    """A plan of the one object, whose checksum only an inspection tells."""
+    (key,) = store.objects
+    planned = replace(store.remote(key), checksum=None, inspect_tells_more=True)
+    return Plan((transfer_of(FaultyOpener(store), planned, root),))
+
+
+@pytest.mark.parametrize("algorithm", COMBINABLE)
+def test_a_checksum_that_combines_is_verified_without_reading_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file", "follow")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert run.item("big").checksum == store.remote("big").checksum
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("algorithm", COMBINABLE)
+def test_a_checksum_that_combines_and_is_told_last_is_verified_without_reading_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file", "follow")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    told = told_when_all_is_read(store)
+    with ThreadPoolExecutor(4) as pool:
+        run = carry_out(inspected(store, tmp_path), tmp_path, pool, sink=told)
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert store.inspections == ["big"]
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("algorithm", FOLLOWING)
+def test_a_checksum_that_follows_and_is_told_last_is_verified_and_the_file_not_hashed_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    told = told_when_all_is_read(store)
+    with ThreadPoolExecutor(4) as pool:
+        run = carry_out(inspected(store, tmp_path), tmp_path, pool, sink=told)
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert files(tmp_path) == store.objects
+
+
+def told_when_all_is_read(store: FaultyStore) -> RecordingSink:
+    """A sink of a run in which the inspection is answered when all bytes have arrived."""
+    arrived = threading.Event()
+    (key,) = store.objects
+    store.script((key, INSPECT), waits(arrived))
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if self.progressed == len(store.objects[key]):
+                arrived.set()
+
+    return Opening()
+
+
+@pytest.mark.parametrize("algorithm", COMBINABLE + FOLLOWING)
+def test_ranges_that_arrive_last_first_are_verified_on_their_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    arrived = [threading.Event() for _ in ranges_of(LARGE)]
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            count = len(self.of(Progressed))
+            if 0 < count < len(arrived):
+                arrived[count].set()
+
+    arrived[0].set()
+    for number, (start, _) in enumerate(reversed(ranges_of(LARGE))):
+        store.script(("big", start), waits(arrived[number]))
+    with ThreadPoolExecutor(3) as pool:
+        run = run_store(store, tmp_path, pool, workers=3, sink=Opening())
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("told", ["by the listing", "by an inspection"])
+@pytest.mark.parametrize("algorithm", COMBINABLE + FOLLOWING)
+@pytest.mark.parametrize("number", range(3))
+def test_a_flipped_byte_in_any_range_is_found_twice_and_nothing_is_published(
+    tmp_path: Path, algorithm: str, number: int, told: str
+) -> None:
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    store.always(("big", number * RANGE), wrong)
+    listed = told == "by the listing"
+    plan = plan_of(FaultyOpener(store), tmp_path) if listed else inspected(store, tmp_path)
+    run = carry_out(plan, tmp_path)
+    assert (run.report.exit_code, type(run.error("big"))) == (7, IntegrityError)
+    assert algorithm in run.error("big").message
+    assert store.reads_of("big") == dict.fromkeys((0, RANGE, 2 * RANGE), 2)
+    assert len(store.inspections) == (0 if listed else 1), "asked once for both rounds"
+    assert files(tmp_path) == {}
+    assert run.sink.progressed == LARGE
+
+
+@pytest.mark.parametrize("algorithm", COMBINABLE + FOLLOWING)
+def test_a_byte_that_is_flipped_once_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    store.script(("big", RANGE), wrong)
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, run.item("big").verified, run.item("big").attempts) == (True, True, 2)
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("error", [NotFoundError, ServiceError, CredentialsError])
+def test_an_inspection_that_fails_for_good_fails_the_object(
+    tmp_path: Path, error: type[KaiwoError]
+) -> None:
+    store = FaultyStore({"big": content(LARGE)})
+    store.inspect_faults = [error("no checksum for you")]
+    run = carry_out(inspected(store, tmp_path), tmp_path)
+    assert run.report.exit_code == error.exit_code
+    assert run.error("big").message == "no checksum for you"
+    assert (run.retried, store.inspections, files(tmp_path)) == ([], ["big"], {})
+
+
+def test_an_inspection_that_fails_too_often_fails_the_object(tmp_path: Path) -> None:
+    store = FaultyStore({"big": content(LARGE)})
+    store.inspect_faults = [TransientError("503") for _ in range(4)]
+    run = carry_out(inspected(store, tmp_path), tmp_path, policy=PromptPolicy(3))
+    assert (run.report.exit_code, files(tmp_path)) == (5, {})
+    assert max(store.reads_of("big").values()) == 1
+
+
+def test_an_object_that_was_replaced_when_it_is_inspected_is_not_published(tmp_path: Path) -> None:
+    store = FaultyStore({"big": content(LARGE)}, "crc32c")
+    plan = inspected(store, tmp_path)
+    store.stated["big"] = replace(store.remote("big"), etag="a newer one")
+    told = told_when_all_is_read(store)
+    with ThreadPoolExecutor(4) as pool:
+        run = carry_out(plan, tmp_path, pool, sink=told)
+    assert (run.report.exit_code, type(run.error("big"))) == (7, ChangedError)
+    assert (files(tmp_path), run.retried) == ({}, [])
+
+
+def test_with_verify_size_nothing_is_asked_and_no_checksum_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = InlineExecutor()
+    store = large(small=b"some", medium=content(2 * MIB), streamed=content(LARGE, 3))
+    store.script(("streamed", 0), fails(RangeIgnoredError("200")))
+    plan = plan_of(FaultyOpener(store), tmp_path)
+    asking = tuple(
+        replace(each, object=replace(each.object, inspect_tells_more=True))
+        for each in plan.transfers
+    )
+    no_second_read(monkeypatch, "of_file", "follow", "of_bytes", "hasher", "crc", "combined")
+    run = carry_out(Plan(asking), tmp_path, executor, verify=False)
+    assert run.report.ok, run.report.items
+    assert (store.inspections, executor.of(Inspect), executor.of(Follow)) == ([], [], [])
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("way", ["small", "ranges", "stream", "inspected"])
+def test_an_algorithm_that_is_not_known_proves_nothing(tmp_path: Path, way: str) -> None:
+    size = 4 if way == "small" else LARGE
+    store = FaultyStore({"a": content(size)})
+    store.stated["a"] = replace(store.remote("a"), checksum=Checksum("sha3", "0" * 32))
+    if way == "stream":
+        store.script(("a", 0), fails(RangeIgnoredError("200")))
+    opener = FaultyOpener(store)
+    plan = inspected(store, tmp_path) if way == "inspected" else plan_of(opener, tmp_path)
+    run = carry_out(plan, tmp_path)
+    assert (run.report.ok, run.item("a").verified) == (True, False)
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("algorithm", [*COMBINABLE, *FOLLOWING])
+def test_a_stream_is_verified_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file", "follow")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    store.script(("big", 0), fails(RangeIgnoredError("200")))
+    run = run_store(store, tmp_path, workers=1)
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert store.streams == ["big"]
+
+
+def test_a_checksum_that_falls_behind_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, follow = threading.Event(), checksums.follow
+
+    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+        assert gate.wait(PATIENCE_S)
+        follow(running, path, start, end)
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if self.progressed == 2 * LARGE and not gate.is_set():
+                assert self.of(Settled) == []
+                gate.set()
+
+    monkeypatch.setattr(checksums, "follow", late)
+    store = large(other=content(LARGE, 2))
+    run = run_store(store, tmp_path, sink=Opening())
+    assert (run.report.ok, files(tmp_path)) == (True, store.objects)
+    assert all(item.verified for item in run.report.items)
+
+
+def test_another_object_goes_on_while_the_checksum_of_one_lags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, follow = threading.Event(), checksums.follow
+
+    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+        assert gate.wait(3.0), "the other object waits for the checksum"
+        follow(running, path, start, end)
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if any(each.item.target.endswith("other") for each in self.of(Settled)):
+                gate.set()
+
+    def refuse(_: bytes) -> Buffer:
+        assert gate.is_set(), "the checksum is two ranges behind"
+        return content(5 * RANGE)[4 * RANGE :]
+
+    monkeypatch.setattr(digests, "THREADS", 2)
+    monkeypatch.setattr(schedule, "LAG", 2 * RANGE)
+    monkeypatch.setattr(checksums, "follow", late)
+    store = FaultyStore({"big": content(5 * RANGE)})
+    store.script(("big", 4 * RANGE), refuse)
+    other = FaultyStore({"other": content(RANGE + 1)}, "crc32c")
+    second = transfer_of(FaultyOpener(other), other.remote("other"), tmp_path, 1)
+    plan = Plan((*plan_of(FaultyOpener(store), tmp_path).transfers, second))
+    run = carry_out(plan, tmp_path, workers=2, sink=Opening())
+    assert run.report.ok, run.report.items
+    assert files(tmp_path) == store.objects | other.objects
+
+
+def test_fail_fast_lets_a_running_checksum_end_and_drops_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, follow = threading.Event(), checksums.follow
+    began = threading.Semaphore(0)
+
+    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+        began.release()
+        assert gate.wait(PATIENCE_S)
+        follow(running, path, start, end)
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if isinstance(event, Settled) and event.item.error is not None:
+                gate.set()
+
+    def fail(_: bytes) -> Buffer:
+        assert all(began.acquire(timeout=PATIENCE_S) for _ in range(2)), "both threads are busy"
+        raise NotFoundError("gone")
+
+    monkeypatch.setattr(digests, "THREADS", 2)
+    monkeypatch.setattr(checksums, "follow", late)
+    store = FaultyStore({f"big{number}": content(LARGE, number) for number in range(3)})
+    store.objects["bad"] = b"1"
+    store.always("bad", fail)
+    run = run_store(store, tmp_path, workers=1, fail_fast=True, sink=Opening())
+    assert run.report.exit_code == 4
+    assert set(run.settled().values()) == {1}
+    assert len(run.report.items) == 4
+    assert run.error("big2").message.startswith("not attempted")
+    assert set(files(tmp_path)) <= {"big0", "big1"}
+
+
+def test_a_range_of_wrong_bytes_that_arrives_after_the_stream_is_not_published(
+    tmp_path: Path,
+) -> None:
+    streamed = threading.Event()
+
+    class Store(FaultyStore):
+        def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+            yield from super().stream(remote)
+            streamed.set()
+            assert wait(executor.futures[:1], PATIENCE_S).done
+
+    def late_and_wrong(data: bytes) -> Buffer:
+        assert streamed.wait(PATIENCE_S)
+        return wrong(data)
+
+    store = Store({"big": content(LARGE)})
+    store.script(("big", 0), late_and_wrong)
+    store.always(("big", RANGE), fails(RangeIgnoredError("200")))
+    store.always(("big", 2 * RANGE), fails(RangeIgnoredError("200")))
+    with ThreadPoolExecutor(3) as pool:
+        executor = InlineExecutor(pool)
+        run = run_store(store, tmp_path, executor, workers=3)
+    assert run.report.ok
+    assert files(tmp_path) == store.objects
+
+
+def test_a_running_checksum_of_ranges_does_not_disturb_the_stream_that_replaces_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, follow = threading.Event(), checksums.follow
+
+    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+        assert gate.wait(PATIENCE_S)
+        follow(running, path, start, end)
+
+    def ignore(_: bytes) -> Buffer:
+        raise RangeIgnoredError("200")
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if isinstance(event, Progressed) and event.bytes < 0:
+                gate.set()
+                wait(steps, PATIENCE_S)
+
+    steps: list[Future[tuple[Outcome, ...]]] = []
+    begin = Digests.follow
+
+    def noted(own: Digests, transfer: Transfer, end: int) -> Future[tuple[Outcome, ...]]:
+        steps.append(begin(own, transfer, end))
+        return steps[-1]
+
+    monkeypatch.setattr(checksums, "follow", late)
+    monkeypatch.setattr(Digests, "follow", noted)
+    store = large()
+    store.always(("big", RANGE), ignore)
+    run = run_store(store, tmp_path, workers=1, sink=Opening())
+    assert run.report.ok, run.error("big")
+    assert (len(steps), files(tmp_path)) == (1, store.objects)
+
+
+def test_fail_fast_ends_when_the_last_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+    store = FaultyStore({"file/below": content(LARGE)})
+    run = run_store(store, tmp_path, workers=1, fail_fast=True)
+    assert run.report.exit_code == 6
 
 
 # --- servers that ignore ranges ---------------------------------------------------------------
@@ -567,7 +1087,8 @@ def test_a_folder_that_cannot_be_made_is_a_disk_error_of_that_object(tmp_path: P
 
 
 def test_fail_fast_ends_at_the_first_failure_and_names_the_rest(tmp_path: Path) -> None:
-    store = FaultyStore({f"f{n}": content(2 * MIB, n) for n in range(6)} | {"big": content(LARGE)})
+    objects = {f"f{n}": content(2 * MIB, n) for n in range(6)} | {"big": content(LARGE)}
+    store = FaultyStore(objects, "crc32c")
     plan = plan_of(FaultyOpener(store), tmp_path)
     third = plan.transfers[2].object.key
     store.always(third, fails(CredentialsError("expired")))
@@ -647,7 +1168,7 @@ def test_memory_holds_what_is_in_place_and_nothing_else(tmp_path: Path) -> None:
     plan = plan_of(FaultyOpener(store), tmp_path)
     carry_out(plan, tmp_path)
     memory = Memory().of(str(tmp_path))
-    held = {each.object.key: memory.holds(each) for each in plan.transfers}
+    held = {each.object.key: held_by(memory, each) for each in plan.transfers}
     assert {key for key, record in held.items() if record} == {"big", "good"}
     assert all(record.checksum for record in held.values() if record)
 
@@ -734,7 +1255,7 @@ def test_a_file_that_the_checksum_proves_is_adopted_without_reading(tmp_path: Pa
     assert all(item.verified for item in run.report.items)
     assert (run.report.transferred_bytes, run.sink.progressed) == (0, 0)
     memory = Memory().of(str(tmp_path))
-    assert all(memory.holds(transfer) for transfer in plan.transfers)
+    assert all(held_by(memory, transfer) for transfer in plan.transfers)
 
 
 def test_a_file_of_the_right_size_with_other_bytes_is_replaced(tmp_path: Path) -> None:
@@ -767,7 +1288,7 @@ def test_a_comparison_that_fails_in_passing_is_repeated(tmp_path: Path) -> None:
     remote = replace(store.remote("a"), checksum=None, inspect_tells_more=True)
     transfer = transfer_of(FaultyOpener(store), remote, tmp_path, present=True)
     put(transfer, b"some")
-    store.stat_faults = [TransientError("503"), ConnectionResetError("by peer")]
+    store.inspect_faults = [TransientError("503"), ConnectionResetError("by peer")]
     run = carry_out(Plan((transfer,)), tmp_path)
     assert (run.item("a").status, run.item("a").attempts, store.reads) == ("unchanged", 3, [])
 

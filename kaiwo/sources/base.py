@@ -17,6 +17,10 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
+class NotForObstoreError(Exception):
+    """Why the fsspec source has to do it instead of obstore's, in words for the log."""
+
+
 class StoreSource(ABC):
     """Base of the sources.
 

@@ -21,10 +21,12 @@ and whatever the server said.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +44,14 @@ from kaiwo.errors import (
 from kaiwo.network import Network, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Source
-from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_identity, md5_of, plain_etag
+from kaiwo.sources.base import (
+    STREAM_CHUNK,
+    NotForObstoreError,
+    StoreSource,
+    check_identity,
+    md5_of,
+    plain_etag,
+)
 
 #: From this size on, a read is asynchronous; below, the request costs more than its bytes.
 LARGE = 1 << 20
@@ -53,6 +62,7 @@ _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 _STATUS = re.compile(r"^\s*status: (\d{3}),$", re.MULTILINE)
 _KIND = re.compile(r"^\s*kind: (\w+),$", re.MULTILINE)
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_NO_LISTING = re.compile(r"^\s*source: InvalidListResponse", re.MULTILINE)
 _RANGES = re.compile(r"^    source: (NotPartial|NoContentRange),", re.MULTILINE)
 _OTHER_RANGE = re.compile(r"^    source: UnexpectedRange", re.MULTILINE)
 _HEADERS = re.compile(r"^\s*(source: )?Missing(ContentLength|LastModified|Etag)", re.MULTILINE)
@@ -61,11 +71,14 @@ _SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: Builder),", re.MULTILINE
 _NOT_SPOKEN = re.compile(r"^\s*status: (405|501),$", re.MULTILINE)
 _CERTIFICATE = re.compile(r"^\s*error: InvalidCertificate\(", re.MULTILINE)
 
+#: Variables that obstore reads, and fails on, whatever it is told; Google's own clients do not.
+_STRAY = tuple(
+    f"{prefix}SERVICE_ACCOUNT{suffix}"
+    for prefix in ("", "GOOGLE_")
+    for suffix in ("", "_KEY", "_PATH")
+)
+
 logger = logging.getLogger(__name__)
-
-
-class NotForObstoreError(Exception):
-    """Why the fsspec source has to do it, in words for the log."""
 
 
 class Provider:
@@ -130,16 +143,27 @@ def connect(
         except OSError as error:
             raise NotForObstoreError("the ca_bundle cannot be read") from error
     try:
-        return kind(
-            container,
-            config={**config, "skip_signature": provider is None},
-            # Without one, some stores look for credentials even if they are told to send none.
-            credential_provider=provider or dict,
-            client_options=options,
-            retry_config={"max_retries": 0},
-        )
+        with _hidden(_STRAY):
+            return kind(
+                container,
+                config={**config, "skip_signature": provider is None},
+                # Without one, some stores look for credentials even if they are told to send none.
+                credential_provider=provider or dict,
+                client_options=options,
+                retry_config={"max_retries": 0},
+            )
     except (BaseError, ValueError) as error:
         raise NotForObstoreError("it does not take these settings") from error
+
+
+@contextlib.contextmanager
+def _hidden(names: Iterable[str]) -> Iterator[None]:
+    """Take variables out of the environment for a moment."""
+    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 class ObstoreSource(StoreSource):
@@ -312,6 +336,8 @@ class ObstoreSource(StoreSource):
             )
         if self._pin == "etag":
             check_identity(plain_etag(meta["e_tag"]), remote.etag, self._named(remote.key))
+        else:
+            check_identity(meta["version"], remote.version, self._named(remote.key))
 
     def sure(self) -> Source:
         """The fsspec source of the same bucket, opened when it is first needed."""
@@ -364,14 +390,14 @@ class ObstoreSource(StoreSource):
             self._switch("obstore does not get through to the service")
         elif _NOT_SPOKEN.search(text):
             self._switch("the service does not speak obstore's language")
-        elif not _HEADERS.search(text):
+        elif not (_HEADERS.search(text) or _NO_LISTING.search(text)):
             return False
         return True
 
     def _answered(self, status: int, text: str, what: str) -> KaiwoError:
         """The error for an answer of the service."""
         code = _CODE.search(text)
-        if status == 400 and not code and self._lists:  # noqa: PLR2004
+        if status == 400 and not code and what.startswith("looking up"):  # noqa: PLR2004
             status = 403  # S3's answer to a HEAD: about the signature or the token
         found = status_error(status, what, code[1] if code else "")
         missing = isinstance(found, NotFoundError)

@@ -153,6 +153,8 @@ class S3Source(StoreSource):
         cause = error.__cause__ if isinstance(error.__cause__, boto.ClientError) else error
         if isinstance(cause, boto.ClientError):
             return _answered(cause.response, what)
+        if isinstance(cause, KeyError):
+            return TransientError(f"{what}: the answer is none of S3's")
         if isinstance(cause, _NO_CREDENTIALS):
             return CredentialsError(
                 f"{what}: no usable credentials ({type(cause).__name__}); give access_key_id and "
@@ -186,7 +188,7 @@ def _answered(response: Any, what: str) -> KaiwoError:
     metadata = response.get("ResponseMetadata", {})
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(metadata.get("HTTPStatusCode") or (code if code.isdigit() else 500))
-    if code == "400":
+    if code == "400" and what.startswith("looking up"):
         status = 403  # the answer to a HEAD has no body; this is about the signature or the token
     if code.isdigit():
         code = ""

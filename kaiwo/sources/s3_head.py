@@ -7,8 +7,6 @@ needed anyway, and sent by the standard library. Whatever goes wrong here is lef
 
 from __future__ import annotations
 
-import ssl
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -42,6 +40,9 @@ class Head:
 
     def __call__(self, key: str) -> RemoteObject:
         """The object of that key; any exception where it cannot be had this way."""
+        import ssl  # noqa: PLC0415 - many runs send none
+        import urllib.request  # noqa: PLC0415
+
         url = f"{self.base}/{quote(key, safe='/~')}"
         headers = {"host": urlsplit(url).netloc, "x-amz-checksum-mode": "ENABLED"}
         if self.requester_pays:

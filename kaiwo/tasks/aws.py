@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.sources.obstore import NotForObstoreError
+from kaiwo.sources.base import NotForObstoreError
 
 #: Credentials that the SDK renews by itself are asked for again after so long.
 ASKED_AGAIN = timedelta(minutes=1)

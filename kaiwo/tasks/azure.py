@@ -16,6 +16,7 @@ from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.network import Network
 from kaiwo.protocols import Source
+from kaiwo.sources.base import NotForObstoreError
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
 from kaiwo.tasks.items import Bucket, Secret, Text
 
@@ -109,7 +110,7 @@ class AzureTask(ObjectStoreTask):
         fields = _fields(self._connection() or "")
         endpoint, account = _address(fields)
         if not (endpoint and account):
-            raise obstore.NotForObstoreError("the SDK finds the account and its address")
+            raise NotForObstoreError("the SDK finds the account and its address")
         provider = None if self.anonymous else obstore.Provider(self._granted(fields, endpoint))
         config = {
             "account_name": account,
@@ -134,8 +135,6 @@ class AzureTask(ObjectStoreTask):
         Raises:
             NotForObstoreError: only the SDK knows what they are.
         """
-        from kaiwo.sources.obstore import NotForObstoreError  # noqa: PLC0415
-
         if key := fields.get("accountkey"):
             return lambda: {"access_key": key, "expires_at": None}
         if sas := fields.get("sharedaccesssignature"):

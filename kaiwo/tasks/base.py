@@ -23,6 +23,7 @@ from kaiwo.errors import ConfigError
 from kaiwo.network import Network
 from kaiwo.objects import Transfer, Want
 from kaiwo.protocols import Source
+from kaiwo.sources.base import NotForObstoreError
 from kaiwo.targets import expanded
 from kaiwo.tasks.items import Bucket, Model, Text, require_inside, selected
 
@@ -194,8 +195,6 @@ class ObjectStoreTask(Task):
         if engine == "fsspec":
             logger.debug("%s is read through fsspec, as asked for", named)
             return self.source(container, network)
-        from kaiwo.sources.obstore import NotForObstoreError  # noqa: PLC0415 - native code
-
         try:
             fast = self.fast_source(container, network)
         except NotForObstoreError as reason:
