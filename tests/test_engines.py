@@ -35,7 +35,8 @@ from kaiwo.errors import (
 )
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Source
-from kaiwo.sources.obstore import NotForObstoreError, ObstoreSource
+from kaiwo.sources.base import NotForObstoreError
+from kaiwo.sources.obstore import ObstoreSource
 from kaiwo.tasks import aws
 from kaiwo.tasks.base import Engine
 from kaiwo.testing import ODD_NAMES

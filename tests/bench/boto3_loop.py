@@ -31,9 +31,12 @@ def main(verb: str, url: str, bucket: str, target: str, ending: str) -> None:
     if verb == "list":
         print("\n".join(entry["Key"] for entry in entries if entry["Key"].endswith(ending)))
         return
-    with create_transfer_manager(client, TransferConfig(max_concurrency=32)) as manager:
+    listed = list(entries)
+    # Its default for one object; for many, as many as rclone.
+    config = TransferConfig(max_concurrency=32) if len(listed) > 1 else TransferConfig()
+    with create_transfer_manager(client, config) as manager:
         futures = []
-        for entry in entries:
+        for entry in listed:
             path = os.path.join(target, entry["Key"])
             os.makedirs(os.path.dirname(path), exist_ok=True)
             known = [Known(entry)]
