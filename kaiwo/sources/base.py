@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from kaiwo.errors import BugError, ChangedError, KaiwoError, RangeIgnoredError, TransientError
 from kaiwo.network import connection_error
@@ -108,6 +108,21 @@ class _Doing:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, KaiwoError):
             raise self._source.told(error, self._operation, self._key) from error
+
+
+async def gathered(chunks: AsyncIterator[bytes], size: int) -> memoryview:
+    """A body in one buffer that is made for it: no list of chunks, and no second copy.
+
+    What is short comes back short; TransientError for more than ``size`` bytes.
+    """
+    buffer = memoryview(bytearray(size))
+    at = 0
+    async for chunk in chunks:
+        if at + len(chunk) > size:
+            raise TransientError(f"more than the {size} bytes came that were asked for")
+        buffer[at : at + len(chunk)] = chunk
+        at += len(chunk)
+    return buffer[:at]
 
 
 def check_answer(

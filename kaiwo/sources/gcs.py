@@ -39,6 +39,7 @@ from kaiwo.sources.base import (
     StoreSource,
     check_answer,
     check_identity,
+    gathered,
     plain_etag,
 )
 
@@ -109,20 +110,20 @@ class GcsSource(StoreSource):
 
     async def _read(
         self, remote: RemoteObject, start: int, end: int, headers: dict[str, str]
-    ) -> bytes:
-        answer = await self._media(remote, start, end, headers)
-        async with answer:
-            return await answer.read()
+    ) -> Buffer:
+        return await gathered(self._chunks(remote, start, end, headers), end - start)
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         with self._doing("reading", remote.key):
-            chunks = self._chunks(remote, self._headers())
+            chunks = self._chunks(remote, 0, remote.size, self._headers())
         loop = self._filesystem.loop
         yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
 
-    async def _chunks(self, remote: RemoteObject, headers: dict[str, str]) -> AsyncIterator[bytes]:
-        answer = await self._media(remote, 0, remote.size, headers)
+    async def _chunks(
+        self, remote: RemoteObject, start: int, end: int, headers: dict[str, str]
+    ) -> AsyncIterator[bytes]:
+        answer = await self._media(remote, start, end, headers)
         async with answer:
             async for chunk in answer.content.iter_chunked(STREAM_CHUNK):
                 yield chunk

@@ -31,6 +31,7 @@ from kaiwo.sources.base import (
     StoreSource,
     check_answer,
     check_identity,
+    gathered,
     md5_of,
     plain_etag,
 )
@@ -110,21 +111,17 @@ class S3Source(StoreSource):
         with self._doing("reading", remote.key):
             return sync(self._filesystem.loop, self._read, remote, start, end)  # type: ignore[no-any-return]
 
-    async def _read(self, remote: RemoteObject, start: int, end: int) -> bytes:
-        body = await self._body(remote, start, end)
-        try:
-            return await body.read()  # type: ignore[no-any-return]
-        finally:
-            body.close()
+    async def _read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
+        return await gathered(self._chunks(remote, start, end), end - start)
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
-        chunks = self._chunks(remote)
+        chunks = self._chunks(remote, 0, remote.size)
         loop = self._filesystem.loop
         yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
 
-    async def _chunks(self, remote: RemoteObject) -> AsyncIterator[bytes]:
-        body = await self._body(remote, 0, remote.size)
+    async def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
+        body = await self._body(remote, start, end)
         try:
             while chunk := await body.read(STREAM_CHUNK):
                 yield chunk

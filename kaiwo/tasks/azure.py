@@ -101,7 +101,7 @@ class AzureTask(ObjectStoreTask):
         filesystem, url = self.filesystem(), self.url(container)
         return AzureSource(filesystem, container, url, self.origin, network, self.ca_bundle)
 
-    def fast_source(self, container: str, network: Network) -> ObstoreSource:
+    def object_store(self, container: str, network: Network) -> Any:
         """See ``ObjectStoreTask``."""
         from obstore.store import AzureStore  # noqa: PLC0415 - native code
 
@@ -118,9 +118,14 @@ class AzureTask(ObjectStoreTask):
             "use_emulator": False,
             "use_fabric_endpoint": False,
         }
-        store = obstore.connect(AzureStore, container, config, provider, network, self.ca_bundle)
+        return obstore.connect(AzureStore, container, config, provider, network, self.ca_bundle)
+
+    def fast_source(self, container: str, network: Network) -> ObstoreSource:
+        """See ``ObjectStoreTask``."""
+        from kaiwo.sources import obstore  # noqa: PLC0415
+
         return obstore.ObstoreSource(
-            store,
+            self.object_store(container, network),
             self.url(container),
             self.origin,
             pin="etag",

@@ -206,6 +206,14 @@ class ObjectStoreTask(Task):
         return fast
 
     @abstractmethod
+    def object_store(self, container: str, network: Network) -> Any:
+        """A store of obstore, with the same rights as the filesystem.
+
+        Raises:
+            NotForObstoreError: obstore cannot express them.
+        """
+
+    @abstractmethod
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """The source over obstore, with the same rights.
 

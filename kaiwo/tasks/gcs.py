@@ -65,22 +65,30 @@ class GcsTask(ObjectStoreTask):
         trust = ssl.create_default_context(cafile=self.ca_bundle) if self.ca_bundle else None
         return GcsSource(filesystem, container, self.url(container), self.origin, trust)
 
-    def fast_source(self, container: str, network: Network) -> ObstoreSource:
-        """See ``ObjectStoreTask``."""
+    def object_store(
+        self, container: str, network: Network, source: GcsSource | None = None
+    ) -> Any:
+        """See ``ObjectStoreTask``; its tokens are those of the fsspec source."""
         from obstore.store import GCSStore  # noqa: PLC0415 - native code
 
         from kaiwo.sources import obstore  # noqa: PLC0415
 
-        source = self.source(container, network)
+        source = source or self.source(container, network)
         provider = None if source.is_anonymous else obstore.Provider(source.token)
         endpoint = self._endpoint()
         config = {"base_url": endpoint or "https://storage.googleapis.com"}
         # Objects that are stored with an encoding arrive as they are stored, see ``GcsSource``.
         headers = {"accept-encoding": "gzip"}
         connect = partial(obstore.connect, GCSStore, container, config, provider)
-        store = connect(network, self.ca_bundle, headers)
+        return connect(network, self.ca_bundle, headers)
+
+    def fast_source(self, container: str, network: Network) -> ObstoreSource:
+        """See ``ObjectStoreTask``."""
+        from kaiwo.sources import obstore  # noqa: PLC0415
+
+        source = self.source(container, network)
         return obstore.ObstoreSource(
-            store,
+            self.object_store(container, network, source),
             self.url(container),
             self.origin,
             pin="version",

@@ -79,15 +79,16 @@ class S3Task(ObjectStoreTask):
         filesystem, url = self.filesystem(network), self.url(container)
         return S3Source(filesystem, container, url, self.origin)
 
-    def fast_source(self, container: str, network: Network) -> ObstoreSource:
-        """See ``ObjectStoreTask``."""
+    def object_store(
+        self, container: str, network: Network, found: Surroundings | None = None
+    ) -> Any:
+        """See ``ObjectStoreTask``; ``found`` is what was resolved already."""
         from obstore.store import S3Store  # noqa: PLC0415 - native code
 
         from kaiwo.sources import obstore  # noqa: PLC0415
-        from kaiwo.sources.s3_head import Head  # noqa: PLC0415
         from kaiwo.tasks import aws  # noqa: PLC0415
 
-        found = self._surroundings()
+        found = found or self._surroundings()
         provider = found.credentials and obstore.Provider(found.credentials)
         config = {
             **aws.address(found, container, self.addressing_style),
@@ -95,7 +96,15 @@ class S3Task(ObjectStoreTask):
             "request_payer": self.requester_pays,
             "s3_express": False,
         }
-        store = obstore.connect(S3Store, container, config, provider, network, found.ca_bundle)
+        return obstore.connect(S3Store, container, config, provider, network, found.ca_bundle)
+
+    def fast_source(self, container: str, network: Network) -> ObstoreSource:
+        """See ``ObjectStoreTask``."""
+        from kaiwo.sources import obstore  # noqa: PLC0415
+        from kaiwo.sources.s3_head import Head  # noqa: PLC0415
+        from kaiwo.tasks import aws  # noqa: PLC0415
+
+        found = self._surroundings()
         look = Head(
             aws.base(found, container, self.addressing_style),
             found.region,
@@ -105,7 +114,7 @@ class S3Task(ObjectStoreTask):
             network.stall_timeout_s,
         )
         return obstore.ObstoreSource(
-            store,
+            self.object_store(container, network, found),
             self.url(container),
             self.origin,
             pin="etag",
