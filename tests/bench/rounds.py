@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import sys
@@ -50,8 +51,9 @@ def run(load: Load, tools: Sequence[Tool], rounds: int, place: Place) -> dict[st
         if tool.program is None:
             results[tool.name].status = "not installed"
     for number in range(rounds):
-        at = number % len(tools)
-        for tool in (*tools[at:], *tools[:at]):
+        # In another order each time: what a tool leaves behind in memory, the next one meets, and
+        # whoever always came after the same one took 2.7 s here instead of 1.6.
+        for tool in random.Random(number).sample(tools, len(tools)):
             result = results[tool.name]
             if result.status == OK:
                 try:
