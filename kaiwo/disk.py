@@ -126,14 +126,7 @@ def write_small(path: str, data: Buffer) -> None:
     Raises:
         DiskError: the file system refused.
     """
-    try:
-        descriptor = _open_for_writing(path, os.O_TRUNC)
-        try:
-            _write_all(descriptor, data, 0)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise disk_error(error, path) from error
+    write_stream(path, (data,))
 
 
 def publish(temporary: str, transfer: Transfer) -> int:

@@ -304,7 +304,7 @@ class _Run:
         if progress.stated is None:
             return
         algorithm = progress.stated.algorithm
-        if algorithm in checksums.COMBINABLE:
+        if checksums.combinable(algorithm):
             progress.checks = (algorithm,)
         elif not progress.single_stream:
             progress.follows = self.digests.begin(transfer, algorithm)
@@ -380,7 +380,7 @@ class _Run:
                 progress.stepping = False
                 progress.followed, progress.found = end, outcome.checksum
             case Whole():
-                progress.parts, progress.found = None, outcome.checksum
+                progress.found = outcome.checksum
             case _:
                 pass
         self._go_on(transfer, progress)
@@ -388,9 +388,7 @@ class _Run:
     def _go_on(self, transfer: Transfer, progress: _Progress) -> None:
         """Let the running checksum follow, and finish the object when all is there."""
         parts = progress.parts
-        frontier = parts.frontier if parts is not None else transfer.object.size
-        if progress.single_stream and progress.received < transfer.object.size:
-            frontier = 0
+        frontier = parts.frontier if parts is not None else progress.received
         if progress.follows and not progress.stepping and progress.followed < frontier:
             progress.stepping = True
             step = self.digests.follow(transfer, frontier)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 
 from kaiwo.errors import BugError, ChangedError, KaiwoError, RangeIgnoredError, TransientError
 from kaiwo.network import connection_error
@@ -13,6 +14,8 @@ from kaiwo.protocols import Buffer
 
 #: How much of a single stream is held at once.
 STREAM_CHUNK = 1 << 20
+#: Credentials that an SDK renews by itself, obstore asks for again after so long.
+ASKED_AGAIN = timedelta(minutes=1)
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -35,6 +35,7 @@ from kaiwo.network import status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import (
+    ASKED_AGAIN,
     STREAM_CHUNK,
     StoreSource,
     check_answer,
@@ -43,8 +44,6 @@ from kaiwo.sources.base import (
     plain_etag,
 )
 
-#: obstore asks for the token again after so long.
-ASKED_AGAIN = timedelta(minutes=1)
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c"
 
 

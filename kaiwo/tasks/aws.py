@@ -11,14 +11,12 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.sources.base import NotForObstoreError
+from kaiwo.sources.base import ASKED_AGAIN, NotForObstoreError
 
-#: Credentials that the SDK renews by itself are asked for again after so long.
-ASKED_AGAIN = timedelta(minutes=1)
 _SHARED_FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
