@@ -10,11 +10,13 @@
     ├── ServiceError               5     no       the service or the network, for good
     │   ├── CertificateError       5     no       TLS certificate not trusted
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
+    │       ├── BusyError          5     yes      429 or 503: the service asks for patience
     │       ├── UnreachableError   5     yes      refused or name unknown: nobody is there yet
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
     ├── DiskError                  6     no       no space, read-only, no permission
     ├── IntegrityError             7     no       size, checksum or identity differs
     │   └── ChangedError           7     no       the object was replaced during its transfer
+    ├── DeadlineError              8     no       the run's time is over
     └── StoppedError               130, 143  no   a signal ended the run
 
 Every message names the operation, the object or file, and what to do. Errors travel from
@@ -126,6 +128,10 @@ class TransientError(ServiceError):
         self.retry_after_s = retry_after_s
 
 
+class BusyError(TransientError):
+    """The service asks to be asked less: 429, 503, or a word of its own for them."""
+
+
 class UnreachableError(TransientError):
     """Nobody answers at that address (yet): connection refused, or the name is unknown."""
 
@@ -154,6 +160,13 @@ class ChangedError(IntegrityError):
     """The object is no longer the one that was planned."""
 
     kind = "changed"
+
+
+class DeadlineError(KaiwoError):
+    """The run's deadline passed before this was done."""
+
+    exit_code = 8
+    kind = "deadline"
 
 
 class StoppedError(KaiwoError):

@@ -18,10 +18,22 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A large object is on its way; small ones are not announced."""
+
+    source: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Progressed:
-    """So many more object bytes have arrived (or, negative, have to be read again)."""
+    """So many more object bytes have arrived (or, negative, have to be read again).
+
+    ``source`` says of which object, when that was announced.
+    """
 
     bytes: int
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +65,4 @@ class Ended:
     report: Report
 
 
-Event = Planned | Progressed | Settled | Retried | Ticked | Ended
+Event = Planned | Begun | Progressed | Settled | Retried | Ticked | Ended
