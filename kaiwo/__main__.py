@@ -1,6 +1,16 @@
-"""``python -m kaiwo``: the ``kaiwo`` command."""
+"""The ``kaiwo`` command, and ``python -m kaiwo``."""
 
-from kaiwo.cli import main
+from kaiwo import early
+
+
+def main() -> None:
+    """Run it."""
+    early.listen()
+    # What it imports takes a while; by now, a signal ends it.
+    from kaiwo import cli  # noqa: PLC0415
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

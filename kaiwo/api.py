@@ -21,7 +21,7 @@ from kaiwo.config import ITEMS, Config, Settings, build, load
 from kaiwo.document import Document
 from kaiwo.errors import ConfigError, NotFoundError
 from kaiwo.events import Ended
-from kaiwo.journal import Memory
+from kaiwo.memory import Memory
 from kaiwo.network import Network
 from kaiwo.objects import Folder, Named, Plan, Report, Want
 from kaiwo.progress import QuietSink, notebook_sink
@@ -125,7 +125,7 @@ def _workshop(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Workshop]:
         settings.small_requests,
     )
     wants = [want for _, wants in tasks for want in wants]
-    memory = Memory(settings.state_dir)
+    memory = Memory(settings.state_dir, secrets.token_hex(4))
     threads = settings.workers + (settings.small_requests or 0)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="kaiwo")
     try:
@@ -142,8 +142,8 @@ def _planned(workshop: _Workshop, sink: Sink) -> tuple[Plan, plan.Listing]:
     listing = plan.gather(workshop.wants, workshop.executor, rules.workers, rules.policy, sink)
     if listing.failed and settings.fail_fast:
         raise listing.failed[0][1]
-    token = secrets.token_hex(4)
-    closed = plan.close(listing, token, workshop.memory, force=settings.force, verify=rules.verify)
+    memory = workshop.memory
+    closed = plan.close(listing, memory.run, memory, force=settings.force, verify=rules.verify)
     return closed, listing
 
 

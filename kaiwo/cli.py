@@ -1,40 +1,30 @@
-"""The command line: its commands and options. Everything else is ``kaiwo.api``."""
+"""The command line: its commands and options. What they do is in ``kaiwo.commands``."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from kaiwo._version import __version__
-from kaiwo.errors import EXIT_CODES, KaiwoError
-from kaiwo.process import (
-    LEVELS,
-    Interrupted,
-    console,
-    early_level,
-    guarded,
-    log_to_stderr,
-    logger,
-    run_and_leave,
-)
+from kaiwo.errors import EXIT_CODES
+from kaiwo.logs import LEVELS
+from kaiwo.process import guarded, run_and_leave
 
-if TYPE_CHECKING:
-    from kaiwo.objects import Report
-
-HELP = {"help_option_names": ["-h", "--help"]}
+#: How every program of ours looks.
+LOOK: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 app = typer.Typer(
     name="kaiwo",
     help="Put models and data where a program needs them.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings=HELP,
     epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + ".",
+    **LOOK,
 )
 
 ConfigFile = Annotated[str, typer.Argument(help="The YAML file.", metavar="CONFIG_FILE")]
@@ -58,6 +48,17 @@ LogLevel = Annotated[
     str | None,
     typer.Option(help="DEBUG, INFO, WARNING or ERROR [default: INFO].", callback=_choice(*LEVELS)),
 ]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="Log lines as text, or each as a json object [default: text].",
+        callback=_choice("text", "json"),
+    ),
+]
+DownloadRoot = Annotated[
+    str | None,
+    typer.Option(help="Relative targets are below it [default: the file's, else here]."),
+]
 
 
 def download(
@@ -67,10 +68,8 @@ def download(
         typer.Option(help="Concurrent workers, shared by all tasks [default: 8].", min=1, max=1024),
     ] = None,
     log_level: LogLevel = None,
-    download_root: Annotated[
-        str | None,
-        typer.Option(help="Relative targets are below it [default: the file's, else here]."),
-    ] = None,
+    log_format: LogFormat = None,
+    download_root: DownloadRoot = None,
     progress: Annotated[
         str | None,
         typer.Option(
@@ -80,6 +79,9 @@ def download(
     ] = None,
     report: Annotated[
         str | None, typer.Option(help="Write a JSON report there; - is stdout.")
+    ] = None,
+    metrics_file: Annotated[
+        str | None, typer.Option(help="Write counts for Prometheus there, every 10 s.")
     ] = None,
     verify: Annotated[
         str | None,
@@ -106,11 +108,18 @@ def download(
         float | None,
         typer.Option(help="Seconds without a byte that are a failure [default: 30].", min=0.001),
     ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="Seconds that the whole run may take [default: no end].", min=0.001),
+    ] = None,
     state_dir: Annotated[
         str | None, typer.Option(help="Keep kaiwo's memory there [default: .kaiwo in the roots].")
     ] = None,
     fail_fast: Annotated[
         bool | None, typer.Option("--fail-fast", help="End at the first object that fails.")
+    ] = None,
+    fsync: Annotated[
+        bool | None, typer.Option("--fsync", help="Have each file on the disk before its rename.")
     ] = None,
     force: Annotated[
         bool | None, typer.Option("--force", help="Fetch even what is already there.")
@@ -122,99 +131,55 @@ def download(
     """Download everything that CONFIG_FILE asks for."""
     given = locals()
     options = {name: given[name] for name in given if name not in ("config_file", "dry_run")}
-    if dry_run:
-        raise typer.Exit(guarded(lambda: _plan(config_file, options, as_json=False)))
-    raise typer.Exit(guarded(lambda: _download(config_file, options)))
 
+    def run() -> int:
+        from kaiwo import commands  # noqa: PLC0415 - --help needs none of it
 
-def _download(config_file: str, options: dict[str, Any]) -> int:
-    from kaiwo import api, config, progress, report  # noqa: PLC0415 - --help needs none of it
+        if dry_run:
+            return commands.plan(config_file, options, as_json=False)
+        return commands.download(config_file, options)
 
-    log_to_stderr(early_level(options["log_level"]))
-    destination = options["report"] or os.environ.get("KAIWO_REPORT")
-    try:
-        loaded = config.load(config_file, options)
-        settings = loaded.settings
-        destination = settings.report
-        log_to_stderr(settings.log_level)
-        done = api.run(loaded, progress.sink_for(settings.progress, console))
-    except (KaiwoError, Interrupted) as error:
-        cause = error.error if isinstance(error, Interrupted) else error
-        report.deliver(report.failure(cause), destination)
-        raise
-    report.deliver(done, destination)
-    _summarise(done)
-    return done.exit_code
-
-
-def _summarise(done: Report) -> None:
-    from kaiwo.progress import amount, counted, duration  # noqa: PLC0415
-
-    size = sum(item.bytes for item in done.items if item.status != "failed")
-    fetched, unchanged = done.count("downloaded") + done.count("resumed"), done.count("unchanged")
-    files = counted(fetched + unchanged, "file")
-    text = "%s, %s in place (%d downloaded, %d unchanged) in %s"
-    logger.info(text, files, amount(size), fetched, unchanged, duration(done.seconds))
-    if failed := done.count("failed"):
-        logger.error("%d failed, see above; exit code %d", failed, done.exit_code)
+    raise typer.Exit(guarded(run))
 
 
 def validate(config_file: ConfigFile) -> None:
     """Check CONFIG_FILE alone: no network, no secret file."""
 
-    def check() -> int:
-        from kaiwo import config, progress  # noqa: PLC0415
+    def run() -> int:
+        from kaiwo import commands  # noqa: PLC0415
 
-        loaded = config.load(config_file)
-        print(f"{config_file}: valid, {progress.counted(len(loaded.tasks), 'task')}")
-        return 0
+        return commands.validate(config_file)
 
-    raise typer.Exit(guarded(check))
+    raise typer.Exit(guarded(run))
 
 
 def plan(
     config_file: ConfigFile,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    download_root: Annotated[
-        str | None,
-        typer.Option(help="Relative targets are below it [default: the file's, else here]."),
-    ] = None,
+    download_root: DownloadRoot = None,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Print everything that `download` would do; no byte of any object is read."""
-    options = {"download_root": download_root, "log_level": log_level}
-    raise typer.Exit(guarded(lambda: _plan(config_file, options, as_json=as_json)))
+    options = {"download_root": download_root, "log_level": log_level, "log_format": log_format}
 
+    def run() -> int:
+        from kaiwo import commands  # noqa: PLC0415
 
-def _plan(config_file: str, options: dict[str, Any], *, as_json: bool) -> int:
-    from kaiwo import api, config, progress, report  # noqa: PLC0415
+        return commands.plan(config_file, options, as_json=as_json)
 
-    log_to_stderr(early_level(options["log_level"]))
-    loaded = config.load(config_file, options)
-    log_to_stderr(loaded.settings.log_level)
-    decided = api.decide(loaded, progress.QuietSink())
-    document = report.plan_as_json(decided)
-    if as_json:
-        print(json.dumps(document, indent=2))
-    else:
-        for item in document["items"]:
-            action = item.get("action", "failed")
-            print(f"{action:<9}  {item['bytes']:>15,}  {item['source']} -> {item['target']}")
-    for item in decided.missed:
-        logger.error("%s", progress.failure(item))
-    return report.plan_exit_code(decided)
+    raise typer.Exit(guarded(run))
 
 
 def schema() -> None:
     """Print the JSON Schema of the file, for editors."""
 
-    def show() -> int:
-        from kaiwo import config  # noqa: PLC0415
+    def run() -> int:
+        from kaiwo import commands  # noqa: PLC0415
 
-        print(json.dumps(config.schema(), indent=2))
-        return 0
+        return commands.schema()
 
-    raise typer.Exit(guarded(show))
+    raise typer.Exit(guarded(run))
 
 
 def fetch(
@@ -227,17 +192,16 @@ def fetch(
         typer.Option("-o", help="A field of the task type, as FIELD=VALUE; may be repeated."),
     ] = None,
     log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Download one URL, without a file, and print where it is."""
     fields = dict(_field(text) for text in option or ())
+    options = {"log_level": log_level, "log_format": log_format}
 
     def run() -> int:
-        from kaiwo import api, progress  # noqa: PLC0415
+        from kaiwo import commands  # noqa: PLC0415
 
-        log_to_stderr(early_level(log_level))
-        path = api.fetch(url, target, sink=progress.sink_for("auto", console), **fields)
-        print(path)
-        return 0
+        return commands.fetch(url, target, fields, options)
 
     raise typer.Exit(guarded(run))
 
@@ -272,5 +236,5 @@ app.command()(validate)
 
 
 def main() -> None:
-    """The ``kaiwo`` command."""
+    """The ``kaiwo`` command; ``kaiwo.__main__`` gets here by way of its first handlers."""
     run_and_leave(app)

@@ -37,6 +37,7 @@ DEFAULT_WORKERS = 8
 MOST_SMALL_REQUESTS = 64
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["text", "json"]
 Progress = Literal["auto", "bar", "log", "json", "none"]
 Verify = Literal["size", "checksum"]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -58,10 +59,14 @@ class Settings(BaseSettings):
     """Concurrent workers, shared by all tasks; 8 when it is left out."""
     log_level: LogLevel = "INFO"
     """Least severe messages that are shown."""
+    log_format: LogFormat = "text"
+    """Log lines for people, or ``json``: each an object of its own, for collectors."""
     progress: Progress = "auto"
     """How progress is shown."""
     report: Annotated[str, Field(min_length=1)] | None = None
     """Where the JSON report goes; ``-`` is stdout."""
+    metrics_file: Annotated[str, Field(min_length=1)] | None = None
+    """Counts in Prometheus' text format go there, every 10 s and at the end."""
     verify: Verify = "checksum"
     """Check every object against the checksum that its store states, or its size only."""
     retries: Annotated[int, Field(ge=0)] = 5
@@ -72,6 +77,10 @@ class Settings(BaseSettings):
     """Seconds that a service which is not up yet is waited for at least."""
     stall_timeout: Annotated[Seconds, Field(gt=0)] = 30.0
     """Seconds without a byte that are a failure."""
+    deadline: Annotated[Seconds, Field(gt=0)] | None = None
+    """Seconds that the whole run may take; what is missing then fails with exit code 8."""
+    fsync: bool = False
+    """Have each file on the disk itself before it gets its name."""
     fail_fast: bool = False
     """End the run at the first object that fails."""
     force: bool = False
@@ -96,7 +105,12 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("max_workers", "retries", mode="before")
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("max_workers", "retries", "deadline", mode="before")
     @classmethod
     def _no_switch(cls, value: object) -> object:
         if isinstance(value, bool):

@@ -2,7 +2,9 @@
 
     Batch    read, check in memory, write, rename; one small object after the other
     Inspect  ask which checksum a large object has
-    Range    read one range, take its checksum, write it where it belongs
+    LookUp   ask what an object is that is no more what was planned
+    Range    read one range, take its checksum, write it where it belongs; or find there what an
+             earlier run wrote; or read it once more and compare
     Whole    read in one stream, for servers that ignore ranges
     Finish   size, checksum, rename, once all ranges are there
     Compare  hash what is at the target already
@@ -27,7 +29,14 @@ from functools import partial
 
 from kaiwo import checksums, disk
 from kaiwo.affinity import one_core
-from kaiwo.errors import BugError, ChangedError, IntegrityError, KaiwoError, TransientError
+from kaiwo.errors import (
+    BugError,
+    ChangedError,
+    IntegrityError,
+    KaiwoError,
+    TransientError,
+    WrongBytesError,
+)
 from kaiwo.objects import (
     Batch,
     Checksum,
@@ -35,6 +44,7 @@ from kaiwo.objects import (
     Finish,
     Inspect,
     Job,
+    LookUp,
     Outcome,
     Range,
     RemoteObject,
@@ -71,8 +81,10 @@ def _step(job: Job) -> Callable[[Transfer], Outcome]:
     match job:
         case Inspect():
             return _inspect
-        case Range(_, start, end, checks):
-            return partial(_range, start=start, end=end, checks=checks)
+        case LookUp():
+            return _look_up
+        case Range():
+            return partial(_range, job=job)
         case Whole(_, check):
             return partial(_whole, check=check)
         case Finish(_, stated, found):
@@ -116,14 +128,19 @@ def _read(source: Source, transfer: Transfer, start: int, end: int) -> Buffer:
     return data
 
 
-def _asked(source: Source, transfer: Transfer) -> RemoteObject:
-    """The object as its store states it now; an error if it is not the planned one any more."""
+def _told(source: Source, ask: Callable[[str], RemoteObject], transfer: Transfer) -> RemoteObject:
+    """What the source says of the object now, or a classified error."""
     try:
-        remote = source.inspect(transfer.object.key)
+        return ask(transfer.object.key)
     except KaiwoError:
         raise
     except Exception as error:
         raise source.classify(error) from error
+
+
+def _asked(source: Source, transfer: Transfer) -> RemoteObject:
+    """The object as its store states it now; an error if it is not the planned one any more."""
+    remote = _told(source, source.inspect, transfer)
     if remote.identity != transfer.object.identity:
         raise ChangedError(f"{transfer.source}: the object was replaced during its transfer")
     return remote
@@ -153,11 +170,28 @@ def _inspect(transfer: Transfer) -> Outcome:
     return Outcome(transfer, checksum=remote.checksum)
 
 
-def _range(transfer: Transfer, *, start: int, end: int, checks: tuple[str, ...]) -> Outcome:
-    data = _read(source_of(transfer.opener), transfer, start, end)
-    crcs = tuple(checksums.crc(algorithm, data) for algorithm in checks)
-    disk.write_range(transfer.temporary, data, start)
-    return Outcome(transfer, bytes=end - start, crcs=crcs)
+def _look_up(transfer: Transfer) -> Outcome:
+    source = source_of(transfer.opener)
+    return Outcome(transfer, now=_told(source, source.stat, transfer))
+
+
+def _range(transfer: Transfer, *, job: Range) -> Outcome:
+    path, start, length = transfer.temporary, job.start, job.end - job.start
+
+    def crcs(data: Buffer) -> tuple[int, ...]:
+        return tuple(checksums.crc(algorithm, data) for algorithm in job.checks)
+
+    if job.known is not None:
+        there = disk.read_range(path, start, length)
+        if checksums.crc(job.known.algorithm, there) == job.known.value:
+            return Outcome(transfer, kept=length, crcs=crcs(there))
+    data = _read(source_of(transfer.opener), transfer, start, job.end)
+    found = crcs(data)
+    agrees = not job.seen or found[0] in job.seen
+    # What is in the file already need not be written once more.
+    if agrees and found[:1] != job.seen[:1]:
+        disk.write_range(path, data, start)
+    return Outcome(transfer, bytes=length, crcs=found, agrees=agrees)
 
 
 def _whole(transfer: Transfer, *, check: str | None) -> Outcome:
@@ -228,7 +262,7 @@ def _hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
 def _published(
     temporary: str, transfer: Transfer, count: int, checksum: Checksum | None
 ) -> Outcome:
-    mtime_ns = disk.publish(temporary, transfer)
+    mtime_ns = disk.publish(temporary, transfer, durable=transfer.durable)
     return Outcome(
         transfer,
         bytes=count,
@@ -249,7 +283,7 @@ def _verified(
     none, an object that is worth the request is asked, too.
 
     Raises:
-        IntegrityError: the bytes are not those that the store states.
+        WrongBytesError: the bytes are not those that the store states.
     """
     planned = transfer.object
     stated = planned.checksum
@@ -268,7 +302,8 @@ def _verified(
 def _require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -> None:
     """Refuse other bytes than the store states; an unknown algorithm proves nothing."""
     if found is not None and found != stated:
-        raise IntegrityError(
+        raise WrongBytesError(
             f"{transfer.source}: {stated.algorithm} is {found.value}, "
-            f"but the store states {stated.value}"
+            f"but the store states {stated.value}",
+            found.value,
         )

@@ -49,7 +49,7 @@ class Digests:
         self._threads: ThreadPoolExecutor | None = None
 
     def begin(self, transfer: Transfer, algorithm: str) -> bool:
-        """Begin to follow an object; False for an algorithm that is not known."""
+        """Begin to follow an object, perhaps anew; False for an algorithm that is not known."""
         running = checksums.hasher(algorithm, transfer.object.size)
         if running is not None:
             self._digests[transfer.index] = _Digest(transfer, algorithm, running)

@@ -2,17 +2,22 @@
 
 Only ``publish`` makes bytes visible under a target's name. Modes follow the umask, so that
 the application's user can read what an init container of another user fetched.
+
+Durable means: after ``publish`` the bytes, the name and the folders above it outlast a loss of
+power. The file is synchronised before the rename, the folders up to the root after it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
+import resource
 import secrets
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from kaiwo.errors import DiskError
 from kaiwo.objects import Transfer
@@ -21,9 +26,11 @@ from kaiwo.protocols import Buffer
 #: The kernel lets one thread at a time write to a file, and the others burn processor time until
 #: it is their turn (2 GiB by 8 threads: 2 to 7 s of it). Waiting here costs nothing.
 _WRITING = tuple(threading.Lock() for _ in range(16))
+logger = logging.getLogger(__name__)
 _HINTS = {
     errno.ENOSPC: "free some space or give the volume more",
-    errno.EDQUOT: "the quota is used up",
+    errno.EDQUOT: "the quota is used up; ask for more, or choose another target",
+    errno.EFBIG: "neither the file system nor ulimit -f may forbid files of that size",
     errno.EROFS: "mount the volume writable, or choose another target",
     errno.EACCES: "give this user the right to write there",
     errno.EPERM: "give this user the right to write there",
@@ -36,13 +43,36 @@ _HINTS = {
 }
 
 
-def disk_error(error: OSError, path: str) -> DiskError:
-    """What the file system refused, where, and what to do."""
-    hint = _HINTS.get(error.errno or 0)
+def disk_error(error: OSError, path: str, size: int | None = None) -> DiskError:
+    """What the file system refused, where, by which numbers, and what to do.
+
+    Args:
+        error: what it said.
+        path: of what was to be written.
+        size: bytes that were to be written there.
+    """
+    number = error.errno or 0
     reason = error.strerror or type(error).__name__
     folder, name = os.path.split(path)
     where = f"in {folder}" if name.startswith(".kaiwo-") else path
-    return DiskError(f"cannot write {where}: {reason}" + (f" ({hint})" if hint else ""))
+    details = [*_numbers(number, path, size), *([_HINTS[number]] if number in _HINTS else ())]
+    return DiskError(
+        f"cannot write {where}: {reason}" + (f" ({'; '.join(details)})" * bool(details))
+    )
+
+
+def _numbers(number: int, path: str, size: int | None) -> Iterator[str]:
+    """What was needed, and what there is."""
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and size is not None:
+        yield f"{size:,} bytes were to be written"
+    if number == errno.ENOSPC:
+        with contextlib.suppress(OSError):
+            there = os.statvfs(os.path.dirname(path))
+            yield f"{there.f_bavail * there.f_frsize:,} bytes are free there"
+            if there.f_files and not there.f_favail:
+                yield f"all of its {there.f_files:,} inodes are used"
+    if number == errno.EMFILE:
+        yield f"the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,}"
 
 
 def _open_for_writing(path: str, flags: int) -> int:
@@ -92,7 +122,27 @@ def write_range(path: str, data: Buffer, offset: int) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise disk_error(error, path) from error
+        raise disk_error(error, path, len(data)) from error
+
+
+def take_over(path: str, temporary: str) -> bool:
+    """Give an earlier run's temporary file this run's name; False when there is none."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return False
+        os.rename(path, temporary)
+    except OSError:
+        return False
+    return True
+
+
+def read_range(path: str, offset: int, length: int) -> bytes:
+    """What a temporary file holds there: fewer bytes where it ends, none where there is no file."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return os.pread(file.fileno(), length, offset)
+    except OSError:
+        return b""
 
 
 def write_stream(path: str, chunks: Iterable[Buffer]) -> int:
@@ -113,7 +163,7 @@ def write_stream(path: str, chunks: Iterable[Buffer]) -> int:
             try:
                 _write_all(descriptor, chunk, offset)
             except OSError as error:
-                raise disk_error(error, path) from error
+                raise disk_error(error, path, len(chunk)) from error
             offset += len(chunk)
     finally:
         os.close(descriptor)
@@ -129,22 +179,69 @@ def write_small(path: str, data: Buffer) -> None:
     write_stream(path, (data,))
 
 
-def publish(temporary: str, transfer: Transfer) -> int:
+def take_over(old_temporary: str, temporary: str) -> bool:
+    """Give an earlier run's temporary file the name of this run's; False when that cannot be.
+
+    It has to be a regular file with this one name: what a link leads to, or what others share, is
+    not to be written.
+    """
+    try:
+        status = os.lstat(old_temporary)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            return False
+        os.rename(old_temporary, temporary)
+    except OSError as error:
+        logger.debug("%s is not taken over: %s", old_temporary, error.strerror)
+        return False
+    return True
+
+
+def publish(temporary: str, transfer: Transfer, *, durable: bool = False) -> int:
     """Rename the temporary file to its final name; returns its modification time in ns.
 
     With a blob, the bytes go there and the target becomes a relative link to it.
+
+    Args:
+        temporary: complete and verified.
+        transfer: says where it goes.
+        durable: it has to outlast a loss of power.
 
     Raises:
         DiskError: the file system refused; the temporary file is left for the next attempt.
     """
     final = transfer.blob or transfer.target
     try:
+        if durable:
+            _sync(temporary)
         os.replace(temporary, final)
         if transfer.blob is not None:
             link(transfer.blob, transfer.target)
+        if durable:
+            for folder in _folders_above(transfer):
+                _sync(folder)
         return os.stat(transfer.target).st_mtime_ns
     except OSError as error:
-        raise disk_error(error, transfer.target) from error
+        raise disk_error(error, transfer.target, transfer.object.size) from error
+
+
+def _sync(path: str) -> None:
+    """Have a file's bytes, or a folder's names, on the disk itself; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _folders_above(transfer: Transfer) -> list[str]:
+    """The folders, from its own up to the root, that hold a name which may be new."""
+    folders: list[str] = []
+    for place in (transfer.blob, transfer.target):
+        folder = os.path.dirname(place) if place else transfer.root
+        while len(folder) > len(transfer.root) and folder not in folders:
+            folders.append(folder)
+            folder = os.path.dirname(folder)
+    return [*folders, transfer.root]
 
 
 def link(blob: str, target: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import math
 import queue
 import time
 from collections import Counter, deque
@@ -25,6 +26,8 @@ ResultT = TypeVar("ResultT")
 
 #: The longest silence between two calls of ``idle``.
 TICK_S = 0.5
+#: So many jobs that are to begin later are put aside, and those after them go first.
+MOST_ASIDE = 1000
 
 
 class Dispatcher(Generic[JobT, ResultT]):
@@ -38,6 +41,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         idle: called about every half second, for displays that follow the clock.
         wanted: asked before a job that had to wait begins; what is not wanted any more is dropped.
         lane: of a job, where there are several; jobs of one lane do not wait for another's.
+        begins_s: the time of the monotonic clock before which a job is not to begin.
 
     Attributes:
         limits: the window of each lane; may be changed at any time.
@@ -51,6 +55,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         idle: Callable[[], None] = lambda: None,
         wanted: Callable[[JobT], bool] = lambda _: True,
         lane: Callable[[JobT], str] = lambda _: "",
+        begins_s: Callable[[JobT], float] = lambda _: 0.0,
     ) -> None:
         self.limits = {"": window} if isinstance(window, int) else dict(window)
         self._executor = executor
@@ -60,6 +65,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._work = work
         self._idle = idle
         self._wanted = wanted
+        self._begins_s = begins_s
         self._feeds: deque[Iterator[JobT]] = deque()
         self._repeats: list[tuple[float, int, JobT]] = []
         self._order = itertools.count()
@@ -73,7 +79,7 @@ class Dispatcher(Generic[JobT, ResultT]):
 
     def repeat(self, job: JobT, delay_s: float) -> None:
         """Run this job when the delay is over, before all that is fed."""
-        heapq.heappush(self._repeats, (time.monotonic() + delay_s, next(self._order), job))
+        self._postpone(job, time.monotonic() + delay_s)
 
     def watch(self, job: JobT, future: Future[ResultT]) -> None:
         """Hand over this result, too, of work that was begun elsewhere and takes no room here."""
@@ -91,25 +97,30 @@ class Dispatcher(Generic[JobT, ResultT]):
         """The jobs that were submitted and have not come back."""
         return (job for job, _ in self._in_flight.values())
 
-    def run(self, handle: Callable[[JobT, ResultT], None]) -> None:
-        """Return when all jobs are done; each result is handed over in this thread.
+    def run(self, handle: Callable[[JobT, ResultT], None], until_s: float | None = None) -> bool:
+        """Return True when all jobs are done; each result is handed over in this thread.
 
         An exception of ``work`` or ``handle`` is a defect and passes through.
+
+        Args:
+            handle: is given each job and its result.
+            until_s: False is returned at that time of the monotonic clock, whatever is in flight.
         """
-        while True:
+        while until_s is None or time.monotonic() < until_s:
             self._fill()
             if self._in_flight:
-                finished = self._next_result()
+                finished = self._next_result(until_s)
                 if finished is not None:
                     job, future = finished
                     self._busy[self._in_flight.pop(future)[1]] -= 1
                     if not future.cancelled():
                         handle(job, future.result())
             elif self._repeats:
-                self._wait_until(self._repeats[0][0])
+                self._wait_until(min(self._repeats[0][0], until_s or math.inf))
             else:
-                return
+                return True
             self._tick()
+        return False
 
     def _fill(self) -> None:
         while self._has_room():
@@ -132,18 +143,42 @@ class Dispatcher(Generic[JobT, ResultT]):
 
     def _due(self) -> JobT | None:
         """The next repeat, if it is due and may begin."""
-        while self._repeats and self._repeats[0][0] <= time.monotonic():
+        while self._repeats and self._repeats[0][0] <= (now_s := time.monotonic()):
             repeated = self._repeats[0][2]
             wanted = self._wanted(repeated)
-            if wanted and not self._may_begin(repeated):
+            later_s = self._begins_s(repeated)
+            if wanted and later_s <= now_s and not self._may_begin(repeated):
                 return None
             heapq.heappop(self._repeats)
-            if wanted:
+            if wanted and later_s > now_s:
+                self._postpone(repeated, later_s)
+            elif wanted:
                 return repeated
         return None
 
+    def _postpone(self, job: JobT, due_s: float) -> None:
+        heapq.heappush(self._repeats, (due_s, next(self._order), job))
+
     def _fed(self) -> JobT | None:
-        """The next job of the feeds; one that may not begin yet is held, and all after it."""
+        """The next job of the feeds; one that may not begin yet is held, and all after it.
+
+        Those that are to begin later are put aside meanwhile, though not without limit.
+        """
+        while (job := self._next()) is not None:
+            later_s = self._begins_s(job)
+            if later_s <= time.monotonic():
+                if not self._may_begin(job):
+                    return None
+                self._held = None
+                return job
+            if len(self._repeats) >= MOST_ASIDE:
+                return None
+            self._held = None
+            self._postpone(job, later_s)
+        return None
+
+    def _next(self) -> JobT | None:
+        """The job that is held, or the next of the feeds, which is held from now on."""
         if self._held is not None and not self._wanted(self._held):
             self._held = None
         while self._held is None and self._feeds:
@@ -152,13 +187,12 @@ class Dispatcher(Generic[JobT, ResultT]):
             # What makes the jobs may have abandoned them.
             if self._held is None and self._feeds and self._feeds[0] is feed:
                 self._feeds.popleft()
-        if self._held is None or not self._may_begin(self._held):
-            return None
-        job, self._held = self._held, None
-        return job
+        return self._held
 
-    def _next_result(self) -> tuple[JobT, Future[ResultT]] | None:
+    def _next_result(self, until_s: float | None) -> tuple[JobT, Future[ResultT]] | None:
         timeout_s = TICK_S
+        if until_s is not None:
+            timeout_s = min(timeout_s, max(until_s - time.monotonic(), 0.001))
         if self._repeats and self._has_room():
             due_in_s = self._repeats[0][0] - time.monotonic()
             timeout_s = min(timeout_s, max(due_in_s, 0.001))

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 
-import typer
-
-from kaiwo.cli import HELP, download
-from kaiwo.process import run_and_leave
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings=HELP,
-)
-app.command()(download)
+from kaiwo import early
 
 
 def main() -> None:
     """Run it."""
+    early.listen()
+    # What it imports takes a while; by now, a signal ends it.
+    import typer  # noqa: PLC0415
+
+    from kaiwo.cli import LOOK, download  # noqa: PLC0415
+    from kaiwo.process import run_and_leave  # noqa: PLC0415
+
+    app = typer.Typer(**LOOK)
+    app.command()(download)
     run_and_leave(partial(app, prog_name="python -m kaiwo.downloader"))
 
 

@@ -12,9 +12,11 @@
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
     │       ├── BusyError          5     yes      429 or 503: the service asks for patience
     │       ├── UnreachableError   5     yes      refused or name unknown: nobody is there yet
+    │       ├── WrongRangeError    5     yes      the server answers with another range
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
     ├── DiskError                  6     no       no space, read-only, no permission
     ├── IntegrityError             7     no       size, checksum or identity differs
+    │   ├── WrongBytesError        7     no       the checksum is not the one that the store states
     │   └── ChangedError           7     no       the object was replaced during its transfer
     ├── DeadlineError              8     no       the run's time is over
     └── StoppedError               130, 143  no   a signal ended the run
@@ -138,6 +140,10 @@ class UnreachableError(TransientError):
     kind = "unreachable"
 
 
+class WrongRangeError(TransientError):
+    """The server answered with another range than was asked for."""
+
+
 class RangeIgnoredError(TransientError):
     """The server answered a range with the whole object; single streams still work."""
 
@@ -154,6 +160,19 @@ class IntegrityError(KaiwoError):
 
     exit_code = 7
     kind = "integrity"
+
+
+class WrongBytesError(IntegrityError):
+    """The bytes do not have the checksum that the store states.
+
+    Args:
+        message: what differs.
+        found: the checksum that they have.
+    """
+
+    def __init__(self, message: str, found: str) -> None:
+        super().__init__(message, found)
+        self.found = found
 
 
 class ChangedError(IntegrityError):

@@ -47,12 +47,12 @@ class Record:
     """What its bytes were verified by, if by anything but their count."""
 
 
-def state_path(root: str, state_dir: str | None) -> str:
-    """Where the manifest of a root lives."""
+def state_path(root: str, state_dir: str | None, kind: str = "manifest") -> str:
+    """Where the manifest of a root lives, or another file of its state."""
     if state_dir is None:
-        return posixpath.join(root, STATE_FOLDER, "manifest.jsonl")
+        return posixpath.join(root, STATE_FOLDER, f"{kind}.jsonl")
     name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-    return posixpath.join(state_dir, f"manifest-{name}.jsonl")
+    return posixpath.join(state_dir, f"{kind}-{name}.jsonl")
 
 
 class Manifest:
@@ -160,33 +160,6 @@ class Manifest:
         if transfer.target.startswith(self._below):
             return transfer.target[len(self._below) :]
         return posixpath.relpath(transfer.target, self._root)
-
-
-class Memory:
-    """The manifests of all roots of a run."""
-
-    def __init__(self, state_dir: str | None = None) -> None:
-        self._state_dir = state_dir
-        self._manifests: dict[str, Manifest] = {}
-
-    def of(self, root: str) -> Manifest:
-        """The manifest of that root, read when it is first asked for."""
-        if root not in self._manifests:
-            self._manifests[root] = Manifest(root, self._state_dir)
-        return self._manifests[root]
-
-    def remember(self, outcomes: Iterable[Outcome]) -> None:
-        """Append what was published or adopted to the manifests of their roots."""
-        by_root: dict[str, list[Outcome]] = {}
-        for outcome in outcomes:
-            by_root.setdefault(outcome.transfer.root, []).append(outcome)
-        for root, own in by_root.items():
-            self.of(root).remember(own)
-
-    def close(self) -> None:
-        """Give all files back."""
-        for manifest in self._manifests.values():
-            manifest.close()
 
 
 def _encoded(line: Mapping[str, object]) -> bytes:

@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kaiwo.errors import BugError, KaiwoError
+from kaiwo.errors import BugError, CredentialsError, KaiwoError
 from kaiwo.objects import Folder, ListJob, Named, RemoteObject
-from kaiwo.opened import source_of
+from kaiwo.opened import renew, source_of
 from kaiwo.protocols import Source
 
 EVERYTHING = ("**/*", "**")
@@ -30,10 +30,23 @@ class Found:
 
 def find(job: ListJob) -> Found:
     """List the objects of a want, or ask for those that it names."""
-    selection = job.want.selection
-    source: Source | None = None
+    opener, selection = job.want.opener, job.want.selection
     try:
-        source = source_of(job.want.opener)
+        source = source_of(opener)
+        found = _found(source, selection)
+        if isinstance(found.error, CredentialsError) and renew(opener, source):
+            found = _found(source_of(opener), selection)
+    except KaiwoError as error:
+        return Found(error=error)
+    except Exception as error:
+        return Found(
+            error=BugError(f"opening the source failed: unforeseen {type(error).__name__}")
+        )
+    return found
+
+
+def _found(source: Source, selection: Folder | Named) -> Found:
+    try:
         if isinstance(selection, Named):
             return Found(tuple(source.stat(key) for key in selection.keys))
         wanted = matcher(selection)
@@ -78,9 +91,7 @@ def name_pattern(glob: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(glob + "*" if glob.endswith("/") else glob))
 
 
-def _classified(error: Exception, source: Source | None) -> KaiwoError:
-    if source is None:
-        return BugError(f"opening the source failed: unforeseen {type(error).__name__}")
+def _classified(error: Exception, source: Source) -> KaiwoError:
     try:
         return source.classify(error)
     except Exception as another:

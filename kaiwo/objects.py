@@ -8,7 +8,7 @@ Sizes and offsets are bytes; ranges are half-open ``start, end``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,9 @@ from kaiwo.errors import KaiwoError
 
 if TYPE_CHECKING:
     from kaiwo.protocols import Opener, Placement
+
+#: A large object is read in ranges of so many bytes: what is fetched again after a kill, too.
+RANGE = 8 << 20
 
 Status = Literal["downloaded", "resumed", "unchanged", "failed"]
 
@@ -109,6 +112,33 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
+class Crc:
+    """The combinable checksum of a range.
+
+    Attributes:
+        algorithm: ``crc64nvme`` or ``crc32c``.
+        value: as a number.
+    """
+
+    algorithm: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What an earlier run, which came to no end, left of a large object.
+
+    Attributes:
+        temporary: path of its temporary file.
+        crcs: of the ranges that it had written there, by their starts. They are believed only
+            when they are found in the file.
+    """
+
+    temporary: str
+    crcs: Mapping[int, Crc] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """One object on its way to one file.
 
@@ -122,6 +152,10 @@ class Transfer:
         blob: where the bytes really live when the target is to be a link to them.
         root: the folder that the target must stay in, and whose state folder remembers it.
         present: a regular file of the right size is at the target already.
+        durable: it has to be on the disk itself before it is published.
+        remains: what an earlier run left of it.
+        round: how often it was begun anew. Each round has a temporary file of its own, so that
+            what comes late of an earlier one disturbs nothing.
     """
 
     index: int
@@ -133,12 +167,16 @@ class Transfer:
     root: str
     blob: str | None = None
     present: bool = False
+    durable: bool = False
+    remains: Remains | None = None
+    round: int = 0
 
     @property
     def temporary(self) -> str:
-        """Beside the target, short whatever the target's name, unique for this run."""
+        """Beside the target, short whatever the target's name, unique for this run and round."""
         place = self.blob or self.target
-        return f"{place[: place.rfind('/')]}/.kaiwo-{self.run}-{self.index:x}.part"
+        number = f"{self.index:x}.{self.round}" if self.round else f"{self.index:x}"
+        return f"{place[: place.rfind('/')]}/.kaiwo-{self.run}-{number}.part"
 
     @property
     def source(self) -> str:
@@ -162,13 +200,27 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Tries:
+    """How a request has fared so far.
+
+    Attributes:
+        count: how often it failed.
+        since_s: when it first did, by the monotonic clock.
+        first: why it first did.
+    """
+
+    count: int = 0
+    since_s: float = 0.0
+    first: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ListJob:
     """Find the objects of one want, the one of that number."""
 
     number: int
     want: Want
-    attempt: int = 0
-    failing_since_s: float | None = None
+    tries: Tries = Tries()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +228,7 @@ class Compare:
     """Is the file at the target already what the store states?"""
 
     transfer: Transfer
-    attempt: int = 0
-    failing_since_s: float | None = None
+    tries: Tries = Tries()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +237,7 @@ class Batch:
 
     transfers: tuple[Transfer, ...]
     verify: bool = True
-    attempt: int = 0
-    failing_since_s: float | None = None
+    tries: Tries = Tries()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,23 +245,38 @@ class Inspect:
     """Ask for a large object alone: which checksum does its store state?"""
 
     transfer: Transfer
-    attempt: int = 0
-    failing_since_s: float | None = None
+    tries: Tries = Tries()
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """The object was replaced: what is it now?"""
+
+    transfer: Transfer
+    tries: Tries = Tries()
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
     """Read one range of a large object into its temporary file.
 
-    ``checks`` are the combinable checksums to take of it on the way.
+    Attributes:
+        transfer: the object.
+        start: its first byte.
+        end: the byte after its last.
+        checks: the combinable checksums to take of it on the way.
+        known: what an earlier run found it to have; if the file holds that, nothing is read.
+        seen: the first of ``checks`` as earlier reads found it, that of the file in front. It is
+            read once more, and counts when it agrees with one of them.
     """
 
     transfer: Transfer
     start: int
     end: int
-    checks: tuple[str, ...] = ()
-    attempt: int = 0
-    failing_since_s: float | None = None
+    checks: tuple[str, ...]
+    known: Crc | None = None
+    seen: tuple[int, ...] = ()
+    tries: Tries = Tries()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,22 +288,16 @@ class Whole:
 
     transfer: Transfer
     check: str | None = None
-    attempt: int = 0
-    failing_since_s: float | None = None
+    tries: Tries = Tries()
 
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Continue the running checksum of a large object with what has become contiguous.
-
-    ``round`` counts how often the object began anew.
-    """
+    """Continue the running checksum of a large object with what has become contiguous."""
 
     transfer: Transfer
     end: int
-    round: int = 0
-    attempt: int = 0
-    failing_since_s: float | None = None
+    tries: Tries = Tries()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,11 +310,10 @@ class Finish:
     transfer: Transfer
     stated: Checksum | None = None
     found: Checksum | None = None
-    attempt: int = 0
-    failing_since_s: float | None = None
+    tries: Tries = Tries()
 
 
-Job = Compare | Batch | Inspect | Range | Whole | Follow | Finish
+Job = Compare | Batch | Inspect | LookUp | Range | Whole | Follow | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +329,10 @@ class Outcome:
         mtime_ns: of the published or adopted file.
         checksum: what was verified or is known.
         verified: the file's bytes have that checksum.
+        kept: bytes of an earlier run that were found to be right.
         crcs: of a range, in the order of its job's checks.
+        agrees: a range that was read again is as an earlier read found it.
+        now: the object as it is now, when it was looked up.
         error: why it failed.
     """
 
@@ -283,7 +344,10 @@ class Outcome:
     mtime_ns: int = 0
     checksum: Checksum | None = None
     verified: bool = False
+    kept: int = 0
     crcs: tuple[int, ...] = ()
+    agrees: bool = True
+    now: RemoteObject | None = None
     error: KaiwoError | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from kaiwo import checksums
 from kaiwo.objects import Checksum
@@ -23,11 +23,20 @@ class Parts:
         #: All bytes before it are there.
         self.frontier = 0
 
+    def limits(self) -> Iterator[tuple[int, int]]:
+        """Start and end of each range, in their order."""
+        for start in range(0, self._size, self._length):
+            yield start, self._end(start)
+
     def add(self, start: int, crcs: Mapping[str, int]) -> None:
         """A range is in the file, and has these checksums."""
         self._crcs[start] = crcs
         while self.frontier in self._crcs:
             self.frontier = self._end(self.frontier)
+
+    def crc(self, start: int, algorithm: str) -> int | None:
+        """That of the range which begins there, if it is known."""
+        return self._crcs.get(start, {}).get(algorithm)
 
     def _end(self, start: int) -> int:
         return min(start + self._length, self._size)
@@ -40,9 +49,9 @@ class Parts:
     def checksum(self, algorithm: str) -> Checksum | None:
         """That of the whole object; None when some range was read without it."""
         parts = []
-        for start in range(0, self._size, self._length):
-            crc = self._crcs.get(start, {}).get(algorithm)
+        for start, end in self.limits():
+            crc = self.crc(start, algorithm)
             if crc is None:
                 return None
-            parts.append((crc, self._end(start) - start))
+            parts.append((crc, end - start))
         return checksums.combined(algorithm, parts)

@@ -22,15 +22,35 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from kaiwo.dispatch import Dispatcher
-from kaiwo.errors import ContainerMissingError, KaiwoError, NotFoundError, UnsafeNameError
+from kaiwo.errors import (
+    ContainerMissingError,
+    DeadlineError,
+    KaiwoError,
+    NotFoundError,
+    UnsafeNameError,
+)
 from kaiwo.events import Retried, Ticked
-from kaiwo.journal import Memory, Record
+from kaiwo.folding import Foldings, folded, likely_own
+from kaiwo.journal import Record
 from kaiwo.listing import Found, find
-from kaiwo.objects import Folder, Item, ListJob, Named, Plan, RemoteObject, Transfer, Want
+from kaiwo.memory import Memory
+from kaiwo.objects import (
+    RANGE,
+    Folder,
+    Item,
+    ListJob,
+    Named,
+    Plan,
+    RemoteObject,
+    Transfer,
+    Want,
+)
 from kaiwo.protocols import Sink
-from kaiwo.retry import RetryPolicy
-from kaiwo.targets import is_within, real_path
+from kaiwo.retry import RetryPolicy, used_up
+from kaiwo.targets import fault_of_place, in_the_way, is_within, real_path
 
+#: So many names that cannot be are told one by one.
+MOST_OFFENDERS = 100
 logger = logging.getLogger(__name__)
 
 
@@ -43,7 +63,12 @@ class Listing:
 
 
 def gather(
-    wants: Sequence[Want], executor: Executor, window: int, policy: RetryPolicy, sink: Sink
+    wants: Sequence[Want],
+    executor: Executor,
+    window: int,
+    policy: RetryPolicy,
+    sink: Sink,
+    until_s: float | None = None,
 ) -> Listing:
     """List all wants at once; failures that pass are repeated.
 
@@ -53,20 +78,24 @@ def gather(
         window: how many run at once.
         policy: how persistent to be.
         sink: is told of repeats.
+        until_s: the run's deadline, by the monotonic clock.
     """
     results: dict[int, Found] = {}
 
     def handle(job: ListJob, found: Found) -> None:
         again = policy.again(job, found.error) if found.error is not None else None
         if again is None or found.error is None:
-            results[job.number] = found
+            error = used_up(found.error, job.tries) if found.error is not None else None
+            results[job.number] = replace(found, error=error)
             return
-        sink.emit(Retried(job.want.where, found.error, again[0].attempt, again[1]))
+        sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1]))
         dispatcher.repeat(*again)
 
     dispatcher = Dispatcher(executor, window, find, idle=lambda: sink.emit(Ticked()))
     dispatcher.feed(ListJob(number, want) for number, want in enumerate(wants))
-    dispatcher.run(handle)
+    dispatcher.run(handle, until_s)
+    late = Found(error=DeadlineError("the deadline passed before it was listed"))
+    results = {number: results.get(number, late) for number in range(len(wants))}
     return _judged(wants, results)
 
 
@@ -105,7 +134,15 @@ def _missed(listing: Listing) -> Iterator[Item]:
         yield Item(want.task, described(want), "", "failed", 0, error=error)
 
 
-def close(listing: Listing, run: str, memory: Memory, *, force: bool, verify: bool) -> Plan:
+def close(
+    listing: Listing,
+    run: str,
+    memory: Memory,
+    *,
+    force: bool,
+    verify: bool,
+    durable: bool = False,
+) -> Plan:
     """Place and check everything that was listed; afterwards nothing is decided any more.
 
     Args:
@@ -114,6 +151,7 @@ def close(listing: Listing, run: str, memory: Memory, *, force: bool, verify: bo
         memory: of what is in place.
         force: fetch even what is already there.
         verify: what is there has to be proven by a checksum.
+        durable: what is published has to be on the disk itself.
 
     Raises:
         UnsafeNameError: hostile names or conflicting targets; all offenders are named.
@@ -129,11 +167,11 @@ def close(listing: Listing, run: str, memory: Memory, *, force: bool, verify: bo
     unchanged: list[Transfer] = []
     for transfer, there in looked_at:
         if there is None or force:
-            todo.append(transfer)
+            todo.append(_to_fetch(transfer, memory, durable=durable))
             continue
         record = memory.of(transfer.root).holds(transfer, there)
         if record is None or (verify and _unproven(record, transfer)):
-            todo.append(replace(transfer, present=True))
+            todo.append(_to_fetch(transfer, memory, durable=durable, present=True))
         elif record.checksum == transfer.object.checksum:
             unchanged.append(transfer)
         else:
@@ -141,6 +179,16 @@ def close(listing: Listing, run: str, memory: Memory, *, force: bool, verify: bo
             unchanged.append(replace(transfer, object=known))
     todo.sort(key=lambda each: -each.object.size)
     return Plan(tuple(todo), tuple(unchanged), tuple(_missed(listing)))
+
+
+def _to_fetch(
+    transfer: Transfer, memory: Memory, *, durable: bool, present: bool = False
+) -> Transfer:
+    """The transfer with what is known of its place."""
+    remains = memory.remains(transfer) if transfer.object.size > RANGE else None
+    if not (durable or present or remains):
+        return transfer
+    return replace(transfer, durable=durable, present=present, remains=remains)
 
 
 def _unproven(record: Record, transfer: Transfer) -> bool:
@@ -171,18 +219,39 @@ def _where(want: Want) -> str:
     return f" ({want.where})" if want.where else ""
 
 
+class _Offenders:
+    """What is wrong with names: the first hundred faults, and how many more there are."""
+
+    def __init__(self) -> None:
+        self._first: list[str] = []
+        self._count = 0
+
+    def append(self, fault: str) -> None:
+        self._count += 1
+        if len(self._first) < MOST_OFFENDERS:
+            self._first.append(fault)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._first
+        if self._count > len(self._first):
+            yield f"and {self._count - len(self._first):,} more"
+
+
 @dataclass
 class _Checked:
     """The targets of a plan as they are collected, and what is wrong with them.
 
     Two names are one target when links in their folders lead to the same place, so ``owners`` goes
-    by the real paths.
+    by the real paths; or when the file system takes them for one, which ``foldings`` knows.
     """
 
-    offenders: list[str] = field(default_factory=list)
+    offenders: _Offenders = field(default_factory=_Offenders)
     owners: dict[str, tuple[Want, Transfer]] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
-    files_above: dict[str, list[str]] = field(default_factory=dict)
+    foldings: Foldings = field(default_factory=Foldings)
     tops: dict[str, str] = field(default_factory=dict)
     missing: dict[str, bool] = field(default_factory=dict)
 
@@ -191,6 +260,10 @@ class _Checked:
     ) -> Iterator[tuple[Transfer, os.stat_result | None]]:
         """The transfers, each with the status of a file of its size that is at its target now."""
         for want, transfer in placed:
+            if fault := self._fault(transfer):
+                owner = f"{transfer.source}{_where(want)}"
+                self.offenders.append(f"{transfer.target!r}: {fault} ({owner})")
+                continue
             path = real_path(transfer.target, self.folders)
             if path in self.owners:
                 owner = f"{transfer.source}{_where(want)}"
@@ -198,8 +271,8 @@ class _Checked:
                 self.offenders.append(f"{transfer.target}: {also}")
                 continue
             self.owners[path] = want, transfer
+        self._check_each_other()
         for path, (_, transfer) in self.owners.items():
-            self._check_ancestors(path, transfer)
             self._check_inside(path, transfer)
             yield transfer, self._there(path, transfer)
 
@@ -208,25 +281,36 @@ class _Checked:
         want, transfer = self.owners[path]
         return f"{transfer.source}{_where(want)}"
 
-    def _check_ancestors(self, path: str, transfer: Transfer) -> None:
-        for above in self._files_above(path[: path.rfind("/")]):
+    def _fault(self, transfer: Transfer) -> str | None:
+        """What is wrong with the path of a transfer, seen by itself."""
+        places = (transfer.target,) if transfer.blob is None else (transfer.target, transfer.blob)
+        for path in places:
+            if fault := fault_of_place(path, transfer.root):
+                return fault
+            # Elsewhere kaiwo's own names are refused only as they are written.
+            for folder, name, own in likely_own(path, transfer.root):
+                if self.foldings.of(folder).same(name, own):
+                    return f"{own} is a name of kaiwo's own, and {name} the same there"
+        return None
+
+    def _check_each_other(self) -> None:
+        """No file may be where another one is or needs a folder, however they are written."""
+        likely = list(in_the_way(self.owners, folded))
+        # What is in the way as it is written is among these.
+        for above, path in in_the_way(self.owners, str) if likely else ():
             self.offenders.append(
-                f"{transfer.target}: {self._owner(path)} needs a folder where "
+                f"{self._target(path)}: {self._owner(path)} needs a folder where "
                 f"{self._owner(above)} is a file"
             )
+        for above, path in likely:
+            if not path.startswith(f"{above}/") and self.foldings.meet(above, path):
+                self.offenders.append(
+                    f"{self._target(path)} ({self._owner(path)}) and {self._target(above)} "
+                    f"({self._owner(above)}) are one name to this file system"
+                )
 
-    def _files_above(self, folder: str) -> list[str]:
-        """The targets that are files and this folder, or one above it; none, in a good plan."""
-        above: list[str] = []
-        if folder not in self.files_above:
-            # From the top down: a key may have thousands of segments.
-            parents = [folder[:cut] for cut, letter in enumerate(folder) if letter == "/" and cut]
-            for each in (*parents, folder):
-                if each not in self.files_above:
-                    own = [each] if each in self.owners else []
-                    self.files_above[each] = own + above if own else above
-                above = self.files_above[each]
-        return self.files_above[folder]
+    def _target(self, path: str) -> str:
+        return self.owners[path][1].target
 
     def _check_inside(self, path: str, transfer: Transfer) -> None:
         root = transfer.root

@@ -11,64 +11,31 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from kaiwo import redact
-from kaiwo.errors import KaiwoError, UnreachableError
-from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled
-from kaiwo.objects import Item
+from kaiwo.events import Ended, Event, Planned, Retried, Settled
+from kaiwo.notices import EventLog
 from kaiwo.protocols import Sink
+from kaiwo.tally import Tally, line, slowest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LOG_EVERY_S = 10.0
-#: After so many lines about failures, the report is the place to look.
-MOST_FAILURES = 100
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Tally:
-    """Counts of a run, and what follows from them."""
+class Sinks:
+    """Several sinks as one."""
 
-    clock: Callable[[], float] = time.monotonic
-    started_s: float = 0.0
-    files: int = 0
-    bytes: int = 0
-    files_done: int = 0
-    bytes_done: int = 0
-    failed: int = 0
-    retries: int = 0
+    def __init__(self, *sinks: Sink) -> None:
+        self._sinks = sinks
 
-    def add(self, event: Event) -> None:
-        """Take an event into account."""
-        match event:
-            case Planned(files, size):
-                self.files, self.bytes = files, size
-                self.started_s = self.clock()
-            case Progressed(count):
-                self.bytes_done += count
-            case Settled(item) if item.attempts:
-                self.files_done += 1
-                self.failed += item.status == "failed"
-                if item.status == "unchanged":
-                    self.bytes_done += item.bytes
-            case Retried():
-                self.retries += 1
-            case _:
-                pass
-
-    @property
-    def rate(self) -> float:
-        """Bytes per second since the plan was closed."""
-        return self.bytes_done / max(self.clock() - self.started_s, 1e-3)
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds left at that rate, or None before it is known."""
-        return (self.bytes - self.bytes_done) / self.rate if self.rate > 0 else None
+    def emit(self, event: Event) -> None:
+        """See ``protocols.Sink``."""
+        for sink in self._sinks:
+            sink.emit(event)
 
 
 class LogSink:
@@ -88,7 +55,7 @@ class LogSink:
             self._next_s = now_s + LOG_EVERY_S
         elif self._tally.files and now_s >= self._next_s and not isinstance(event, Ended):
             self._next_s = now_s + LOG_EVERY_S
-            logger.info("%s", line(self._tally))
+            logger.info("%s%s", line(self._tally), slowest(self._tally))
 
 
 class JsonSink:
@@ -125,12 +92,21 @@ class JsonSink:
                 self._print({"event": "ended", "exit_code": report.exit_code, **counts})
             case _ if now_s >= self._next_s and tally.files:
                 self._next_s = now_s + 1.0
-                self._print({"event": "progress", "rate": round(tally.rate), **counts})
+                more = {"retries": tally.retries, "slowest": _slowest(tally)}
+                self._print({"event": "progress", "rate": round(tally.rate), **counts, **more})
             case _:
                 pass
 
     def _print(self, document: dict[str, object]) -> None:
         _write(self._stream, json.dumps(document) + "\n")
+
+
+def _slowest(tally: Tally) -> dict[str, object] | None:
+    way = tally.slowest
+    if way is None:
+        return None
+    seconds = round(tally.clock() - way.begun_s, 1)
+    return {"source": way.source, "bytes": way.bytes, "size": way.size, "seconds": seconds}
 
 
 class BarSink:
@@ -210,97 +186,6 @@ class QuietSink:
             self._log.add(event)
 
 
-class EventLog:
-    """The log lines that events are worth by themselves; what repeats is not said for ever."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures = 0
-        self._said_s: dict[str, float] = {}
-
-    def add(self, event: Event) -> None:
-        """Log it, if it is worth a line."""
-        match event:
-            case Planned(files, size, unchanged) if files or unchanged:
-                text = "%s, %s to fetch; %s in place already"
-                logger.info(text, counted(files, "file"), amount(size), counted(unchanged, "file"))
-            case Retried(_, error, attempt, delay_s):
-                self._retried(error, attempt, delay_s)
-            case Settled(item) if item.error is not None:
-                self._failed(item)
-            case Settled(item):
-                logger.debug("%s: %s -> %s", item.status, item.source, item.target)
-            case _:
-                pass
-
-    def _retried(self, error: KaiwoError, attempt: int, delay_s: float) -> None:
-        message = redact.text(error.message)
-        now_s = self._clock()
-        if isinstance(error, UnreachableError):
-            # While a service is waited for, all tasks ask for it, again and again.
-            if now_s < self._said_s.get(message, now_s):
-                return
-            self._said_s[message] = now_s + LOG_EVERY_S / 2
-        logger.warning("%s; attempt %d in %.1f s", message, attempt + 1, delay_s)
-
-    def _failed(self, item: Item) -> None:
-        self._failures += 1
-        if self._failures <= MOST_FAILURES:
-            logger.error("failed: %s", failure(item))
-        elif self._failures == MOST_FAILURES + 1:
-            logger.error("failed: more than %d; --report names them all", MOST_FAILURES)
-
-
-def failure(item: Item) -> str:
-    """Task, URL, target and reason of an object that failed."""
-    message = redact.text(item.error.message) if item.error else ""
-    if not item.target:
-        return message  # a want that was never placed; the message names it
-    if item.source not in message:
-        message = f"{item.source}: {message}"
-    return f"{message} (task {item.task}, target {item.target})"
-
-
-def line(tally: Tally) -> str:
-    """Files, bytes, rate and time left, in one line."""
-    parts = [
-        f"{tally.files_done} of {tally.files} files",
-        f"{amount(tally.bytes_done)} of {amount(tally.bytes)}",
-        f"{amount(tally.rate)}/s",
-    ]
-    if tally.left_s is not None:
-        parts.append(f"{duration(tally.left_s)} left")
-    if tally.retries:
-        parts.append(counted(tally.retries, "retry", "retries"))
-    return ", ".join(parts)
-
-
-def counted(count: int, noun: str, several: str | None = None) -> str:
-    """So many of them, for people."""
-    return f"{count} {noun if count == 1 else several or noun + 's'}"
-
-
-def amount(count: float) -> str:
-    """Bytes, for people, in binary units."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:  # noqa: PLR2004 - what the units mean
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, for people."""
-    if seconds < 9.95:  # noqa: PLR2004 - where tenths begin to be noise
-        return f"{max(seconds, 0.0):.1f} s"
-    whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004 - what a minute is
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
 def _write(stream: IO[str], text: str) -> None:
     """Write at once; a reader that has gone is no reason to stop downloading."""
     with contextlib.suppress(OSError, ValueError):
@@ -319,15 +204,18 @@ def notebook_sink() -> Sink:
     return QuietSink()
 
 
-def sink_for(kind: str, console: Callable[[], Console]) -> Sink:
+def sink_for(kind: str, console: Callable[[], Console], *, lines_only: bool = False) -> Sink:
     """The sink of a ``--progress`` value.
 
     Args:
         kind: ``bar``, ``log``, ``json`` or ``none``; ``auto`` is a bar on a terminal, else log.
         console: makes the console that log lines use too, when a bar needs one.
+        lines_only: whoever reads stderr expects lines of the log, and no bar between them.
     """
     if kind == "auto":
         kind = "bar" if sys.stderr.isatty() else "log"
+    if kind == "bar" and lines_only:
+        kind = "log"
     match kind:
         case "bar":
             return BarSink(console())

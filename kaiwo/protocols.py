@@ -72,6 +72,10 @@ class Opener(Protocol):
         """Resolve credentials and connect."""
         ...
 
+    def stamp(self) -> bytes:
+        """A digest of the secret files that ``open`` reads: another one when they have changed."""
+        ...
+
     def url(self, key: str) -> str:
         """The object's URL without secrets."""
         ...

@@ -6,13 +6,16 @@ import json
 import logging
 import os
 import sys
+import time
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from kaiwo import redact
-from kaiwo.disk import discard, disk_error
+from kaiwo import output, redact
+from kaiwo.disk import disk_error
 from kaiwo.errors import DiskError, KaiwoError, exit_code_of, first_exit_code
+from kaiwo.events import Event, Progressed, Settled
 from kaiwo.objects import Checksum, Item, Plan, Report, Transfer
 
 VERSION = 1
@@ -75,17 +78,35 @@ def _planned(transfer: Transfer, action: str) -> dict[str, Any]:
     }
 
 
-def failure(error: KaiwoError) -> Report:
-    """The report of a run that an error ended before anything was begun."""
-    return Report(exit_code_of(error), 0.0, error=error)
+class Settlements:
+    """A sink that keeps what was settled: the report of a run that something ended."""
+
+    def __init__(self) -> None:
+        self._start_s = time.monotonic()
+        self._items: list[Item] = []
+        self._transferred = 0
+
+    def emit(self, event: Event) -> None:
+        """See ``protocols.Sink``."""
+        match event:
+            case Settled(item):
+                self._items.append(item)
+            case Progressed(count) if count > 0:
+                self._transferred += count
+            case _:
+                pass
+
+    def until(self, error: KaiwoError) -> Report:
+        """What was done until that error ended the run."""
+        seconds = time.monotonic() - self._start_s
+        items = tuple(self._items)
+        return Report(exit_code_of(error), seconds, self._transferred, items, error)
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """The whole report."""
-    document = summary(report) | {"items": [_item(item) for item in report.items]}
-    if report.error is not None:
-        document["error"] = _error(report.error)
-    return document
+    error = {"error": _error(report.error)} if report.error is not None else {}
+    return summary(report) | error | {"items": [_item(item) for item in report.items]}
 
 
 def _item(item: Item) -> dict[str, Any]:
@@ -114,7 +135,7 @@ def _error(error: KaiwoError) -> dict[str, str]:
 
 
 def deliver(report: Report, destination: str | None) -> None:
-    """Write the JSON report where it was asked for, and the pod's termination message.
+    """Write the pod's termination message, and the JSON report where it was asked for.
 
     Raises:
         DiskError: all went well, and only the report cannot be written.
@@ -126,43 +147,58 @@ def deliver(report: Report, destination: str | None) -> None:
         _write(report, destination)
     except DiskError as error:
         if report.ok:
+            code = exit_code_of(error)
+            write_termination_message(replace(report, exit_code=code, error=error))
             raise
         logger.warning("%s", error.message)
 
 
 def _write(report: Report, destination: str) -> None:
-    text = json.dumps(as_json(report), indent=2) + "\n"
-    if destination == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        return
-    temporary = f"{destination}.{os.getpid()}.part"
     try:
-        Path(temporary).write_text(text, encoding="utf-8")
-        os.replace(temporary, destination)
+        if destination == "-":
+            sys.stdout.writelines(_lines(report))
+            sys.stdout.flush()
+        else:
+            output.write(destination, _lines(report))
     except OSError as error:
-        discard(temporary)
-        raise disk_error(error, destination) from error
+        raise disk_error(error, "stdout" if destination == "-" else destination) from error
+
+
+def _lines(report: Report) -> Iterator[str]:
+    """The report as text, an item a line: 100,000 of them take no memory, and little time."""
+    error = {"error": _error(report.error)} if report.error is not None else {}
+    head = json.dumps(summary(report) | error, indent=2)
+    yield head.removesuffix("\n}") + ',\n  "items": ['
+    before = "\n    "
+    for item in report.items:
+        yield before + json.dumps(_item(item))
+        before = ",\n    "
+    yield "\n  ]\n}\n" if report.items else "]\n}\n"
 
 
 def termination_message(report: Report) -> str:
-    """The counts and the first failures, in at most 4,096 bytes."""
+    """The counts and the first failures, in at most 4,096 bytes (it is ASCII)."""
     document = summary(report)
-    failures = [_error(report.error)] if report.error is not None else []
-    failures += [
-        {"source": item.source, **_error(item.error)}
-        for item in report.items
-        if item.error is not None
-    ]
     document["failures"] = []
-    for failure in failures:
+    for failure in _failures(report):
         document["failures"].append(failure)
-        if len(json.dumps(document)) > LONGEST_MESSAGE:
-            document["failures"].pop()
-            break
-    if failures and not document["failures"]:
-        document["failures"] = [_cut(failures[0], LONGEST_MESSAGE - len(json.dumps(document)))]
+        if len(json.dumps(document)) <= LONGEST_MESSAGE:
+            continue
+        document["failures"].pop()
+        if not document["failures"]:
+            budget = LONGEST_MESSAGE - len(json.dumps(document))
+            document["failures"].append(_cut(failure, budget))
+        break
     return json.dumps(document)
+
+
+def _failures(report: Report) -> Iterator[dict[str, str]]:
+    """What ended the run, then the objects that failed."""
+    if report.error is not None:
+        yield _error(report.error)
+    for item in report.items:
+        if item.error is not None:
+            yield {"source": item.source, **_error(item.error)}
 
 
 def _cut(failure: dict[str, str], budget: int) -> dict[str, str]:
@@ -182,6 +218,7 @@ def write_termination_message(report: Report) -> None:
     if not path:
         return
     try:
-        Path(path).write_text(termination_message(report), encoding="ascii")
+        # In a pod it is mounted: a file that cannot be replaced.
+        output.write_in_place(path, [termination_message(report)])
     except OSError as error:
         logger.warning("cannot write the termination message: %s", error.strerror)

@@ -11,18 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from kaiwo.errors import KaiwoError, TransientError, UnreachableError
-from kaiwo.objects import (
-    Batch,
-    Compare,
-    Finish,
-    Follow,
-    Inspect,
-    ListJob,
-    Range,
-    Whole,
-)
+from kaiwo.objects import Job, ListJob, Tries
 
-JobT = TypeVar("JobT", ListJob, Compare | Batch | Inspect | Range | Whole | Follow | Finish)
+JobT = TypeVar("JobT", ListJob, Job)
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 20.0
@@ -45,12 +36,13 @@ class RetryPolicy:
 
     def again(self, job: JobT, error: KaiwoError) -> tuple[JobT, float] | None:
         """The job for its next attempt and the seconds until then, or None: the error is final."""
-        now_s = time.monotonic()
-        since_s = now_s if job.failing_since_s is None else job.failing_since_s
-        delay_s = self.delay_s(error, job.attempt, now_s - since_s)
+        now_s, tries = time.monotonic(), job.tries
+        if not tries.count:
+            tries = Tries(0, now_s, error.message)
+        delay_s = self.delay_s(error, tries.count, now_s - tries.since_s)
         if delay_s is None:
             return None
-        return replace(job, attempt=job.attempt + 1, failing_since_s=since_s), delay_s
+        return replace(job, tries=replace(tries, count=tries.count + 1)), delay_s
 
     def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:
         """Seconds until the next attempt, or None when the error is final.
@@ -74,3 +66,14 @@ class RetryPolicy:
             # One last look exactly when the wait is over, not a backoff later.
             delay_s = min(delay_s, max(self.startup_wait_s - failing_for_s, 0.01))
         return max(delay_s, error.retry_after_s or 0.0)
+
+
+def used_up(error: KaiwoError, tries: Tries) -> KaiwoError:
+    """The error that a request ended with for good, with what it had met before."""
+    if not tries.count:
+        return error
+    passed_s = time.monotonic() - tries.since_s
+    text = f"{error.message}; attempt {tries.count + 1} after {passed_s:.1f} s"
+    if tries.first != error.message:
+        text += f", the first failed with: {tries.first}"
+    return type(error)(text, *error.args[1:])

@@ -1,17 +1,21 @@
 """From a plan to a report, on any executor: the one owner of a run's state.
 
-    small objects   batches of at most 64 objects and 1 MiB: one job reads, checks, publishes;
-                    fewer when they are slow or few, so that all workers have some
-    larger ones     up to 8 MiB: a batch of one
-    large ones      ranges of 8 MiB, lazily, one object after the other; then one job that
+    small objects   batches (``batches``); those of 1 to 8 MiB alone
+    large ones      ranges, lazily, one object after the other (``large``); then one job that
                     checks and publishes
 
-Largest first, over all tasks. A failed request alone is repeated, after a delay that the retry
-policy names; a checksum that differs sends the whole object round once more. Only this thread
-changes state, remembers what is in place and tells the sink.
+Largest first, over all tasks. Only this thread changes state, remembers what is in place and tells
+the sink.
 
-What a large object's checksum is to be is asked while its first ranges arrive. One that combines
-is taken of each range on its way; any other follows the ranges through the page cache.
+    a request fails         it alone is repeated, after a delay that the retry policy names; where
+                            the service asks for patience, so does every other one to it
+    ranges are ignored      the service's objects come in single streams from now on
+    the object is replaced  it is looked up and fetched anew, once
+    a checksum differs      ranges are read again and compared; then the whole, once more
+    a service is down       after so many failures in a row the rest of its objects fail, too
+
+An object that begins anew does so in a round of its own, with another temporary file: whatever
+comes late of an earlier round is not looked at.
 """
 
 from __future__ import annotations
@@ -22,57 +26,52 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from kaiwo import checksums, digests, disk
+from kaiwo import batches, digests, disk
 from kaiwo.copier import move
 from kaiwo.dispatch import Dispatcher
 from kaiwo.errors import (
     ChangedError,
+    DeadlineError,
     DiskError,
     IntegrityError,
     KaiwoError,
+    NotFoundError,
     RangeIgnoredError,
+    ServiceError,
+    TransientError,
+    WrongBytesError,
+    WrongRangeError,
     first_exit_code,
 )
-from kaiwo.events import Planned, Progressed, Retried, Settled, Ticked
-from kaiwo.journal import Memory
+from kaiwo.events import Begun, Planned, Progressed, Retried, Settled, Ticked
+from kaiwo.large import Large
+from kaiwo.memory import Memory
 from kaiwo.objects import (
+    RANGE,
     Batch,
-    Checksum,
     Compare,
-    Finish,
     Follow,
     Inspect,
     Item,
     Job,
+    LookUp,
     Outcome,
     Plan,
     Range,
+    RemoteObject,
     Report,
     Status,
     Transfer,
     Whole,
 )
-from kaiwo.parts import Parts
 from kaiwo.protocols import Sink
-from kaiwo.retry import RetryPolicy
+from kaiwo.retry import RetryPolicy, used_up
+from kaiwo.services import Services
 
-RANGE = 8 << 20
 #: Objects below this size are small: their requests cost more than their bytes.
 SMALL = 1 << 20
-BATCH_BYTES = 1 << 20
-BATCH_OBJECTS = 64
-#: A running checksum that is so far behind its ranges holds further ones back: it needs the
-#: processor, and the page cache what it has yet to read.
-LAG = 16 * RANGE
-#: A batch is meant to take so long: its outcomes come together.
-BATCH_S = 0.1
-#: The first batches are short, until it is known how long an object takes.
-FIRST_BATCH_OBJECTS = 4
-#: So many requests for small objects saturate the interpreter; more are of use only where an
-#: answer takes so long, and leaves the processor idle for so much of the time.
-SMALL_REQUESTS = 8
-SLOW_S = 0.005
-IDLE = 0.5
+#: A service that answers so many times with another range than was asked for has no ranges.
+MOST_WRONG_RANGES = 3
 logger = logging.getLogger(__name__)
 
 
@@ -87,6 +86,7 @@ class Rules:
         fail_fast: end at the first object that fails.
         small_requests: requests for small objects in flight, besides those of the workers, where
             answers take long; None: the workers make them, too.
+        until_s: the run's deadline, by the monotonic clock.
     """
 
     workers: int
@@ -94,6 +94,7 @@ class Rules:
     verify: bool = True
     fail_fast: bool = False
     small_requests: int | None = None
+    until_s: float | None = None
 
 
 def run(plan: Plan, executor: Executor, rules: Rules, memory: Memory, sink: Sink) -> Report:
@@ -111,38 +112,19 @@ def run(plan: Plan, executor: Executor, rules: Rules, memory: Memory, sink: Sink
 
 @dataclass
 class _Progress:
-    """A transfer that has begun and is not settled."""
+    """An object that has begun and is not settled; its transfer is that of its latest round."""
 
+    transfer: Transfer
     started_s: float
     attempts: int = 1
+    #: Bytes of this round, as the display has them; of these, what an earlier run left.
     received: int = 0
-    single_stream: bool = False
-    streaming: bool = False
-    round: int = 0
-    #: It goes round once more, because its checksum differed.
-    again: bool = False
-    parts: Parts | None = None
-    #: What its checksum should be, as far as is known; being asked for; known for good.
-    stated: Checksum | None = None
-    asking: bool = False
-    asked: bool = False
-    #: Combinable checksums that the next ranges are to take.
-    checks: tuple[str, ...] = ()
-    #: A running checksum follows the ranges: how far it has come, where the next of them begins,
-    #: and whether it is on its way.
-    follows: bool = False
-    followed: int = 0
-    reached: int = 0
-    stepping: bool = False
-    found: Checksum | None = None
-    finishing: bool = False
-
-    def start_over(self) -> None:
-        """Forget what arrived, but not what was found out."""
-        self.round += 1
-        self.received = self.followed = self.reached = 0
-        self.parts = self.found = None
-        self.follows = self.stepping = self.finishing = False
+    kept: int = 0
+    replaced: bool = False
+    #: Checksums that were found and are wrong; it was fetched anew because of that.
+    wrong: set[str] = field(default_factory=set)
+    anew: bool = False
+    large: Large | None = None
 
 
 @dataclass
@@ -154,21 +136,19 @@ class _Run:
     items: list[Item] = field(default_factory=list)
     begun: dict[int, _Progress] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
-    without_ranges: set[str] = field(default_factory=set)
+    pace: batches.Pace = field(default_factory=batches.Pace)
     digests: digests.Digests = field(default_factory=digests.Digests)
     transferred: int = 0
-    #: Seconds for a small object, lately.
-    pace_s: float | None = None
-    #: Clock and processor time when the load was last looked at.
-    looked_s: tuple[float, float] = (0.0, 0.0)
+    transfers: tuple[Transfer, ...] = ()
 
     def carry_out(self, plan: Plan) -> Report:
         """See ``run``."""
         start_s = time.monotonic()
-        self.looked_s = start_s, time.process_time()
+        self.transfers = plan.transfers
+        self.services = Services(self.rules.workers)
         limits = {"": self.rules.workers, "held": 0}
         if self.rules.small_requests is not None:
-            limits["small"] = min(SMALL_REQUESTS, self.rules.small_requests)
+            limits["small"] = min(batches.REQUESTS, self.rules.small_requests)
         self.dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
             self.executor,
             limits,
@@ -176,6 +156,7 @@ class _Run:
             idle=lambda: self.sink.emit(Ticked()),
             wanted=self._wanted,
             lane=self._lane,
+            begins_s=self._begins_s,
         )
         size = sum(each.object.size for each in plan.transfers)
         self.sink.emit(Planned(len(plan.transfers), size, len(plan.unchanged)))
@@ -184,14 +165,15 @@ class _Run:
             self.sink.emit(Settled(item))
         for transfer in plan.unchanged:
             self._unchanged(transfer)
+        self.memory.open(plan.transfers)
         self.dispatcher.feed(Compare(each) for each in plan.transfers if each.present)
         self.dispatcher.feed(self._jobs([each for each in plan.transfers if not each.present]))
         try:
-            self.dispatcher.run(self._handle)
+            in_time = self.dispatcher.run(self._handle, self.rules.until_s)
+            self._give_up(in_time=in_time)
         finally:
             self.digests.close()
-            self._clean(plan.transfers)
-        self._give_up([each for each in plan.transfers if each.index not in self.settled])
+            self._clean()
         codes = [item.error.exit_code for item in self.items if item.error is not None]
         seconds = time.monotonic() - start_s
         return Report(first_exit_code(codes), seconds, self.transferred, tuple(self.items))
@@ -200,31 +182,14 @@ class _Run:
 
     def _jobs(self, transfers: Sequence[Transfer]) -> Iterator[Job]:
         """The jobs of these transfers, in their order; each is made when there is room for it."""
-        small: list[Transfer] = []
-        size = 0
-        large = [each for each in transfers if each.object.size > RANGE]
-        yield from self._interleaved(large)
+        yield from self._interleaved(each for each in transfers if each.object.size > RANGE)
         others = [each for each in transfers if each.object.size <= RANGE]
-        for position, transfer in enumerate(others):
-            length = transfer.object.size
-            left = len(others) - position + len(small)
-            if small and (size + length > BATCH_BYTES or len(small) >= self._longest_batch(left)):
-                yield Batch(tuple(small), self.rules.verify)
-                small, size = [], 0
-            small.append(transfer)
-            size += length
-        if small:
-            yield Batch(tuple(small), self.rules.verify)
+        for batch in batches.cut(others, self.pace, self._sharing):
+            yield Batch(batch, self.rules.verify)
 
-    def _longest_batch(self, left: int) -> int:
-        """How many objects a batch may have when so many are left."""
-        longest = FIRST_BATCH_OBJECTS
-        if self.pace_s is not None:
-            longest = min(BATCH_OBJECTS, max(1, int(BATCH_S / max(self.pace_s, 1e-6))))
-        # What is left is shared: the last batches are short, so that no worker idles while
-        # another has many objects before it.
-        workers = self.dispatcher.limits.get("small", self.rules.workers)
-        return min(longest, -(-left // (2 * workers)))
+    def _sharing(self) -> int:
+        """How many workers share the small objects."""
+        return self.dispatcher.limits.get("small", self.rules.workers)
 
     def _interleaved(self, transfers: Iterable[Transfer]) -> Iterator[Job]:
         """The jobs of large objects, one after the other; but another's while one lags."""
@@ -250,77 +215,77 @@ class _Run:
     def _lags(self, transfer: Transfer, start: int | None = None) -> bool:
         """Whether the running checksum is too far behind what was begun, or behind a range."""
         progress = self.begun.get(transfer.index)
-        if progress is None or not progress.follows:
+        return progress is not None and progress.large is not None and progress.large.lags(start)
+
+    def _large(self, transfer: Transfer) -> Iterator[Job]:
+        """The jobs of a large object, as long as it is in this round."""
+        if not self._current(transfer):
+            return
+        progress = self._begin(transfer)
+        streams = self.services.ignores_ranges(transfer.opener.origin)
+        large = progress.large = Large(
+            transfer,
+            self.digests,
+            verify=self.rules.verify,
+            streams=streams,
+            inspected=progress.large.inspected if progress.large else None,
+        )
+        self.sink.emit(Begun(transfer.source, transfer.object.size))
+        for job in large.begin():
+            self.dispatcher.repeat(job, 0)
+        if streams:
+            yield large.whole()
+            return
+        try:
+            self._prepare(transfer)
+        except DiskError as error:
+            self._fail(progress, error)
+            return
+        yield from self._ranges(large, large.ranges())
+
+    def _ranges(self, large: Large, ranges: Iterable[Range]) -> Iterator[Job]:
+        """The ranges, as long as the object is in this round."""
+        for job in ranges:
+            if not self._current(large.transfer):
+                return
+            yield job
+
+    def _prepare(self, transfer: Transfer) -> None:
+        """Have a temporary file for the ranges: what an earlier run left, or a new one."""
+        self.memory.begin(transfer)
+        remains = transfer.remains
+        if remains is None or not disk.take_over(remains.temporary, transfer.temporary):
+            disk.create(transfer.temporary)
+
+    def _begin(self, transfer: Transfer) -> _Progress:
+        progress = self.begun.get(transfer.index)
+        if progress is None:
+            progress = self.begun[transfer.index] = _Progress(transfer, time.monotonic())
+        return progress
+
+    def _current(self, transfer: Transfer) -> bool:
+        """The object is neither settled nor in a later round."""
+        if transfer.index in self.settled:
             return False
-        return (progress.reached if start is None else start) - progress.followed > LAG
+        progress = self.begun.get(transfer.index)
+        return progress is None or progress.transfer.round == transfer.round
+
+    # --- what the dispatcher asks about a job
+
+    def _wanted(self, job: Job) -> bool:
+        if isinstance(job, Batch):
+            return any(self._current(transfer) for transfer in job.transfers)
+        return self._current(job.transfer)
 
     def _lane(self, job: Job) -> str:
         """Small objects do not wait for the workers, unless these are all that there may be."""
         if isinstance(job, Range):
-            return "held" if job.attempt == 0 and self._lags(job.transfer, job.start) else ""
+            return "held" if not job.tries.count and self._lags(job.transfer, job.start) else ""
         small = isinstance(job, Batch) and job.transfers[0].object.size < SMALL
         return "small" if small and self.rules.small_requests is not None else ""
 
-    def _large(self, transfer: Transfer) -> Iterator[Job]:
-        progress = self._begin(transfer)
-        if transfer.opener.origin in self.without_ranges:
-            progress.single_stream = True
-        self._ask(transfer, progress)
-        if progress.single_stream:
-            yield Whole(transfer, progress.stated.algorithm if progress.stated else None)
-            return
-        try:
-            disk.create(transfer.temporary)
-        except DiskError as error:
-            self._fail(transfer, progress, error)
-            return
-        size = transfer.object.size
-        progress.parts = Parts(size, RANGE)
-        for start in range(0, size, RANGE):
-            if progress.single_stream or transfer.index in self.settled:
-                return
-            progress.reached = start + RANGE
-            yield Range(transfer, start, min(start + RANGE, size), progress.checks)
-
-    def _ask(self, transfer: Transfer, progress: _Progress) -> None:
-        """Find out what the checksum should be; until then, take all that combine."""
-        if progress.asking:
-            return
-        if progress.asked or not self.rules.verify:
-            self._choose_check(transfer, progress)
-            return
-        progress.stated = transfer.object.checksum
-        if transfer.object.inspect_tells_more:
-            progress.asking = True
-            progress.checks = tuple(checksums.COMBINABLE)
-            self.dispatcher.repeat(Inspect(transfer), 0)
-            return
-        self._choose_check(transfer, progress)
-
-    def _choose_check(self, transfer: Transfer, progress: _Progress) -> None:
-        """It is known what the checksum should be, so it is known how to take it."""
-        progress.asking, progress.asked = False, True
-        progress.checks = ()
-        if progress.stated is None:
-            return
-        algorithm = progress.stated.algorithm
-        if checksums.combinable(algorithm):
-            progress.checks = (algorithm,)
-        elif not progress.single_stream:
-            progress.follows = self.digests.begin(transfer, algorithm)
-
-    def _wanted(self, job: Job) -> bool:
-        """Not a range of an object that has failed, or that comes in a stream now."""
-        if isinstance(job, Batch):
-            return True
-        index = job.transfer.index
-        if index in self.settled:
-            return False
-        streams = index in self.begun and self.begun[index].single_stream
-        return not (isinstance(job, Range) and streams)
-
-    def _begin(self, transfer: Transfer) -> _Progress:
-        return self.begun.setdefault(transfer.index, _Progress(time.monotonic()))
+    def _begins_s(self, job: Job) -> float:
+        return self.services.quiet_until_s(_origin(job))
 
     # --- what became of them
 
@@ -330,147 +295,201 @@ class _Run:
             self.memory.remember(in_place)
         if isinstance(job, Batch) and job.transfers[0].object.size < SMALL:
             self._measure(outcomes)
+        if any(each.error is None for each in outcomes):
+            self.services.answered(_origin(job))
         received = 0
         for outcome in outcomes:
             self.transferred += outcome.bytes
-            if outcome.transfer.index in self.settled:
+            if not self._current(outcome.transfer):
                 continue
             progress = self._begin(outcome.transfer)
-            if isinstance(job, Range) and progress.single_stream:
-                self._drained(outcome.transfer, progress)
-                continue
-            if isinstance(job, Follow) and job.round != progress.round:
-                continue
             if outcome.error is not None:
-                self._failed(job, outcome, outcome.error, progress)
+                self._failed(job, outcome.error, progress)
                 continue
-            progress.received += outcome.bytes
-            received += outcome.bytes
+            # What has to be read once more is no progress.
+            count = outcome.bytes + outcome.kept if outcome.agrees else 0
+            progress.received += count
+            progress.kept += outcome.kept
+            received += count
             self._advance(job, outcome, progress)
         if received:
-            self.sink.emit(Progressed(received))
+            self.sink.emit(Progressed(received, _named(job)))
 
     def _measure(self, outcomes: Sequence[Outcome]) -> None:
         """Where answers take long, more requests have to be in flight."""
-        self.pace_s = sum(each.seconds for each in outcomes) / len(outcomes)
-        now_s, worked_s = time.monotonic(), time.process_time()
-        passed_s = now_s - self.looked_s[0]
-        if passed_s < BATCH_S or self.rules.small_requests is None:
-            return
-        idle = worked_s - self.looked_s[1] < (1 - IDLE) * passed_s
-        self.looked_s = now_s, worked_s
-        if self.pace_s > SLOW_S and idle:
+        if self.pace.measure(outcomes) and self.rules.small_requests is not None:
             self.dispatcher.limits["small"] = self.rules.small_requests
 
     def _advance(self, job: Job, outcome: Outcome, progress: _Progress) -> None:
-        transfer = outcome.transfer
         if outcome.published or outcome.adopted:
             self._in_place(outcome, progress)
             return
+        large = progress.large
         match job:
             case Compare():
-                self.dispatcher.feed(self._jobs([transfer]))
-                return
-            case Inspect():
-                progress.stated = outcome.checksum
-                self._choose_check(transfer, progress)
-            case Range(_, start, _, checks) if progress.parts is not None:
-                progress.parts.add(start, dict(zip(checks, outcome.crcs, strict=True)))
-            case Follow(_, end, _):
-                progress.stepping = False
-                progress.followed, progress.found = end, outcome.checksum
-            case Whole():
-                progress.found = outcome.checksum
+                self.dispatcher.feed(self._jobs([progress.transfer]))
+            case LookUp() if outcome.now is not None:
+                self._begin_anew(progress, outcome.now)
+            case Range() if large is not None:
+                self._arrived(job, outcome, progress, large)
+            case Inspect() if large is not None:
+                large.told(outcome)
+            case Follow() if large is not None:
+                large.followed(job, outcome)
+            case Whole() if large is not None:
+                large.streamed(outcome)
             case _:
                 pass
-        self._go_on(transfer, progress)
+        if large is not None:
+            self._go_on(large)
 
-    def _go_on(self, transfer: Transfer, progress: _Progress) -> None:
-        """Let the running checksum follow, and finish the object when all is there."""
-        parts = progress.parts
-        frontier = parts.frontier if parts is not None else progress.received
-        if progress.follows and not progress.stepping and progress.followed < frontier:
-            progress.stepping = True
-            step = self.digests.follow(transfer, frontier)
-            self.dispatcher.watch(Follow(transfer, frontier, progress.round), step)
-        waits = progress.asking or progress.stepping or progress.finishing
-        if waits or frontier < transfer.object.size:
+    def _arrived(self, job: Range, outcome: Outcome, progress: _Progress, large: Large) -> None:
+        try:
+            crc, again = large.arrived(job, outcome)
+        except IntegrityError as error:
+            self._fail(progress, error)
             return
-        progress.finishing = True
-        if progress.checks and parts is not None:
-            progress.found = parts.checksum(progress.checks[0])
-        self.dispatcher.repeat(Finish(transfer, progress.stated, progress.found), 0)
-
-    def _failed(self, job: Job, outcome: Outcome, error: KaiwoError, progress: _Progress) -> None:
-        transfer = outcome.transfer
-        if isinstance(error, RangeIgnoredError) and isinstance(job, Range):
-            self._stream_instead(transfer, progress)
-            return
-        differs = isinstance(error, IntegrityError) and not isinstance(error, ChangedError)
-        if differs and not progress.again:
-            progress.again = True
+        if again is not None:
             progress.attempts += 1
-            self.sink.emit(Retried(transfer.source, error, 1, 0))
-            self._start_over(transfer, progress)
+            self.dispatcher.repeat(again, 0)
+        elif not outcome.kept:
+            self.memory.part(job.transfer, job.start, job.end - job.start, crc)
+
+    def _go_on(self, large: Large) -> None:
+        """Let the running checksum follow, and finish the object when all is there."""
+        if not self._current(large.transfer):
             return
-        again = self.rules.policy.again(self._alone(job, transfer), error)
+        for job in large.next():
+            if isinstance(job, Follow):
+                self.dispatcher.watch(job, self.digests.follow(job.transfer, job.end))
+            else:
+                self.dispatcher.repeat(job, 0)
+
+    # --- what failed
+
+    def _failed(self, job: Job, error: KaiwoError, progress: _Progress) -> None:
+        match error:
+            case RangeIgnoredError() if isinstance(job, Range):
+                self._stream_instead(progress)
+            case WrongRangeError() if job.tries.count >= MOST_WRONG_RANGES - 1:
+                self._stream_instead(progress)
+            case ChangedError() if not progress.replaced:
+                self._look_up(progress, error)
+            case WrongBytesError():
+                self._differs(progress, error)
+            case IntegrityError() if not isinstance(error, ChangedError) and not progress.anew:
+                progress.anew = True
+                self._again(progress, error)
+            case _:
+                self._retry(job, error, progress)
+
+    def _retry(self, job: Job, error: KaiwoError, progress: _Progress) -> None:
+        """The request once more, after a while; or the object has failed."""
+        if isinstance(job, Batch):
+            # The others of its batch are done.
+            job = replace(job, transfers=(progress.transfer,))
+        again = self.rules.policy.again(job, error)
         if again is None:
-            self._fail(transfer, progress, error)
+            self._fail(progress, used_up(error, job.tries))
+            if isinstance(error, TransientError):
+                self._lost(job, error)
             return
+        repeated, delay_s = again
+        self.services.refused(_origin(job), error, delay_s)
         progress.attempts += 1
-        self.sink.emit(Retried(transfer.source, error, again[0].attempt, again[1]))
-        self.dispatcher.repeat(*again)
+        self.sink.emit(Retried(progress.transfer.source, error, repeated.tries.count, delay_s))
+        self.dispatcher.repeat(repeated, delay_s)
 
-    def _alone(self, job: Job, transfer: Transfer) -> Job:
-        """The job for this object only: the others of its batch are done."""
-        return replace(job, transfers=(transfer,)) if isinstance(job, Batch) else job
+    def _lost(self, job: Job, error: KaiwoError) -> None:
+        """An object used up its attempts: perhaps there is no hope for the others."""
+        origin = _origin(job)
+        if not self.services.lost(origin, job.tries.since_s):
+            return
+        text = f"not attempted any more, since nothing succeeds at {origin}: {error.message}"
+        for transfer in self.transfers:
+            if transfer.opener.origin == origin and transfer.index not in self.settled:
+                self._fail(self._begin(transfer), ServiceError(text))
 
-    def _fail(self, transfer: Transfer, progress: _Progress, error: KaiwoError) -> None:
-        self._settle(self._item(transfer, "failed", progress, error=error), transfer)
+    def _stream_instead(self, progress: _Progress) -> None:
+        """Its service has no ranges: from now on, its objects come in single streams."""
+        origin = progress.transfer.opener.origin
+        if self.services.give_up_ranges(origin):
+            logger.warning("%s ignores ranges: single streams from now on", origin)
+        self._start_over(progress)
+
+    def _look_up(self, progress: _Progress, error: KaiwoError) -> None:
+        """What was planned is no more: the object is fetched as it is now, once."""
+        progress.replaced = True
+        self._repeated(progress, error)
+        self._next_round(progress)
+        self.dispatcher.repeat(LookUp(progress.transfer), 0)
+
+    def _begin_anew(self, progress: _Progress, now: RemoteObject) -> None:
+        progress.large = None
+        progress.wrong.clear()
+        progress.transfer = replace(progress.transfer, object=now)
+        self.dispatcher.feed(self._jobs([progress.transfer]))
+
+    def _differs(self, progress: _Progress, error: WrongBytesError) -> None:
+        """The checksum is not the one that the store states; see the module's docstring."""
+        seen_before = error.found in progress.wrong
+        in_ranges = progress.large is not None and not progress.large.streams
+        used = len(progress.wrong) > self.rules.policy.retries
+        if used or (seen_before and (progress.anew or not in_ranges)):
+            self._fail(progress, error)
+            return
+        progress.wrong.add(error.found)
+        if progress.large is None or not in_ranges or seen_before:
+            progress.anew = seen_before
+            self._again(progress, error)
+            return
+        self._repeated(progress, error)
+        self._recount(progress)
+        self.dispatcher.feed(self._ranges(progress.large, progress.large.compared()))
+
+    def _again(self, progress: _Progress, error: KaiwoError) -> None:
+        self._repeated(progress, error)
+        self._start_over(progress)
+
+    def _repeated(self, progress: _Progress, error: KaiwoError) -> None:
+        progress.attempts += 1
+        self.sink.emit(Retried(progress.transfer.source, error, 1, 0))
+
+    def _start_over(self, progress: _Progress) -> None:
+        self._next_round(progress)
+        self.dispatcher.feed(self._jobs([progress.transfer]))
+
+    def _next_round(self, progress: _Progress) -> None:
+        """Forget what arrived, but not what was found out about the object."""
+        before = progress.transfer
+        disk.discard(before.temporary)
+        self.memory.end(before)
+        self.digests.forget(before)
+        self._recount(progress)
+        progress.transfer = replace(before, round=before.round + 1, remains=None)
+
+    def _recount(self, progress: _Progress) -> None:
+        self.sink.emit(Progressed(-progress.received, progress.transfer.source))
+        progress.received = progress.kept = 0
+
+    def _fail(self, progress: _Progress, error: KaiwoError) -> None:
+        self._settle(self._item(progress.transfer, "failed", progress, error=error), progress)
         if self.rules.fail_fast:
             self.dispatcher.abandon()
 
-    def _stream_instead(self, transfer: Transfer, progress: _Progress) -> None:
-        """Its service ignores ranges: from now on, its objects come in single streams."""
-        origin = transfer.opener.origin
-        if origin not in self.without_ranges:
-            self.without_ranges.add(origin)
-            logger.warning("%s ignores ranges: single streams from now on", origin)
-        progress.single_stream = True
-        self._forget(transfer, progress)
-        self._drained(transfer, progress)
-
-    def _drained(self, transfer: Transfer, progress: _Progress) -> None:
-        """Begin the stream, once no range can write into its file any more."""
-        index = transfer.index
-        late = (
-            job
-            for job in self.dispatcher.in_flight()
-            if isinstance(job, Range) and job.transfer.index == index
-        )
-        if not progress.streaming and next(late, None) is None:
-            progress.streaming = True
-            self.dispatcher.feed(self._jobs([transfer]))
-
-    def _start_over(self, transfer: Transfer, progress: _Progress) -> None:
-        self._forget(transfer, progress)
-        self.dispatcher.feed(self._jobs([transfer]))
-
-    def _forget(self, transfer: Transfer, progress: _Progress) -> None:
-        disk.discard(transfer.temporary)
-        self.sink.emit(Progressed(-progress.received))
-        self.digests.forget(transfer)
-        progress.start_over()
+    # --- how it ended
 
     def _in_place(self, outcome: Outcome, progress: _Progress) -> None:
-        transfer = outcome.transfer
-        status: Status = "unchanged" if outcome.adopted else "downloaded"
-        item = self._item(transfer, status, progress, outcome)
-        self._settle(item, transfer)
+        status: Status = "resumed" if progress.kept else "downloaded"
+        if outcome.adopted:
+            status = "unchanged"
+        self._settle(self._item(progress.transfer, status, progress, outcome), progress)
 
     def _unchanged(self, transfer: Transfer) -> None:
         item = self._item(transfer, "unchanged")
-        self._settle(replace(item, verified=item.checksum is not None), transfer)
+        item = replace(item, verified=item.checksum is not None)
+        self.items.append(item)
+        self.sink.emit(Settled(item))
 
     def _item(
         self,
@@ -497,24 +516,49 @@ class _Run:
             error=error,
         )
 
-    def _settle(self, item: Item, transfer: Transfer) -> None:
+    def _settle(self, item: Item, progress: _Progress) -> None:
+        transfer = progress.transfer
         self.items.append(item)
         self.settled.add(transfer.index)
         self.begun.pop(transfer.index, None)
-        self.digests.forget(transfer)
+        if progress.large is not None:
+            self.digests.forget(transfer)
+            # A later run goes on with what there is, if it can be of use.
+            useless = isinstance(item.error, IntegrityError | NotFoundError)
+            if item.error is None or useless or not progress.received:
+                self.memory.end(transfer)
+            if not self.memory.holds(transfer):
+                disk.discard(transfer.temporary)
         self.sink.emit(Settled(item))
 
-    def _give_up(self, transfers: Iterable[Transfer]) -> None:
-        """What --fail-fast left undone is named too."""
+    def _give_up(self, *, in_time: bool) -> None:
+        """What --fail-fast or the deadline left undone is named too."""
         error = KaiwoError("not attempted, because another object failed")
-        for transfer in transfers:
-            self._settle(self._item(transfer, "failed", error=error), transfer)
+        if not in_time:
+            error = DeadlineError("the deadline passed before it was in place")
+        for transfer in self.transfers:
+            if transfer.index not in self.settled:
+                progress = self._begin(transfer)
+                self._settle(
+                    self._item(progress.transfer, "failed", progress, error=error), progress
+                )
 
-    def _clean(self, transfers: Iterable[Transfer]) -> None:
-        """Remove what no target was made of; after a signal, of what is in flight too."""
-        for transfer in transfers:
-            if transfer.object.size > RANGE:
-                disk.discard(transfer.temporary)
+    def _clean(self) -> None:
+        """After a signal, remove what no later run can go on with."""
+        for progress in self.begun.values():
+            if progress.large is not None and not self.memory.holds(progress.transfer):
+                disk.discard(progress.transfer.temporary)
         for job in self.dispatcher.in_flight():
             for transfer in job.transfers if isinstance(job, Batch) else ():
                 disk.discard(transfer.temporary)
+
+
+def _origin(job: Job) -> str:
+    """The service that a job asks."""
+    transfer = job.transfers[0] if isinstance(job, Batch) else job.transfer
+    return transfer.opener.origin
+
+
+def _named(job: Job) -> str | None:
+    """The large object that a job is about."""
+    return None if isinstance(job, Batch) else job.transfer.source

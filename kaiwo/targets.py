@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from kaiwo.errors import ConfigError, UnsafeNameError
@@ -20,7 +21,12 @@ from kaiwo.protocols import Place
 STATE_FOLDER = ".kaiwo"
 #: Bytes in one name: the limit of ext4, xfs, btrfs, tmpfs and NFS alike.
 LONGEST_NAME = 255
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: Bytes in a whole path that Linux takes in one call.
+LONGEST_PATH = 4095
+#: So many bytes a temporary name beside a target may need.
+_TEMPORARY = 64
+#: What steers a terminal or ends a line of a log, in ASCII and beyond.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 #: Most names: nothing in them needs a second look.
 _PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}/)*[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")
 
@@ -43,6 +49,8 @@ def _fault_of_segment(segment: str) -> str | None:
         return f"{segment!r} is no file name"
     if segment == STATE_FOLDER:
         return f"{STATE_FOLDER} is kaiwo's own folder"
+    if is_own(segment):
+        return "kaiwo names its own temporary files like that"
     if _CONTROL.search(segment):
         return "it holds a control character"
     try:
@@ -50,6 +58,32 @@ def _fault_of_segment(segment: str) -> str | None:
     except UnicodeEncodeError:
         return "it cannot be encoded as a file name"
     return f"a segment is longer than {LONGEST_NAME} bytes" if length > LONGEST_NAME else None
+
+
+def is_own(segment: str) -> bool:
+    """Whether that name is one that kaiwo uses for itself."""
+    temporary = segment.startswith(".kaiwo-") and segment.endswith((".part", ".link"))
+    return temporary or segment == STATE_FOLDER
+
+
+def fault_of_place(path: str, root: str) -> str | None:
+    """Why this path, which a placement has decided, may not be used, or None when it may.
+
+    Args:
+        path: absolute, of the target or of the blob behind it.
+        root: absolute, normalised; the path has to be below it.
+    """
+    top = root.rstrip("/") + "/"
+    if not path.startswith(top):
+        return f"it is not below {root}"
+    relative = path[len(top) :]
+    if not _PLAIN.fullmatch(relative) and (fault := fault_of(relative)):
+        return fault
+    if len(path) * 4 > LONGEST_PATH - _TEMPORARY:  # no letter has more than four bytes
+        folder = len(os.fsencode(posixpath.dirname(path)))
+        if max(folder + 1 + _TEMPORARY, len(os.fsencode(path))) > LONGEST_PATH:
+            return f"the path is longer than {LONGEST_PATH} bytes"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +171,33 @@ def real_path(path: str, folders: dict[str, str]) -> str:
         path: absolute.
         folders: answers for folders, filled by this function; most targets share theirs.
     """
+    if not path.isascii():
+        # Bytes that are no UTF-8 have two spellings in Python, and one on the disk.
+        path = os.fsdecode(os.fsencode(path))
     cut = path.rfind("/")
     folder = path[:cut] or "/"
     if folder not in folders:
         real = os.path.realpath(folder)
         folders[folder] = "" if real == "/" else real
     return folders[folder] + path[cut:]
+
+
+def in_the_way(paths: Iterable[str], named: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Pairs of a file's path and another that has its name, or lies below its name.
+
+    Of several files in the way of one, the nearest is told, and the first of those with one name.
+
+    Args:
+        paths: absolute, of files, all different.
+        named: the name that a path goes by; it leaves every ``/`` where it is.
+    """
+    above: list[tuple[str, str]] = []
+    # What lies below a file comes right after it.
+    for path in sorted(paths, key=lambda path: named(path).replace("/", "\0")):
+        name = named(path)
+        while above and name != above[-1][0] and not name.startswith(f"{above[-1][0]}/"):
+            above.pop()
+        if above:
+            yield above[-1][1], path
+        if not above or name != above[-1][0]:
+            above.append((name, path))

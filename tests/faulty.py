@@ -31,12 +31,13 @@ from kaiwo import checksums, schedule
 from kaiwo.disk import regular_file
 from kaiwo.errors import BugError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
-from kaiwo.journal import Manifest, Memory, Record
-from kaiwo.objects import Item, Job, Outcome, Plan, RemoteObject, Report, Transfer
+from kaiwo.journal import Manifest, Record
+from kaiwo.memory import Memory
+from kaiwo.objects import RANGE, Item, Job, Outcome, Plan, RemoteObject, Report, Transfer
 from kaiwo.opened import forget
 from kaiwo.protocols import Buffer, Opener, Source
 from kaiwo.retry import RetryPolicy
-from kaiwo.schedule import RANGE, Rules
+from kaiwo.schedule import Rules
 
 T = TypeVar("T")
 EventT = TypeVar("EventT", bound=Event)
@@ -240,6 +241,10 @@ class FaultyOpener:
         """See ``protocols.Opener``."""
         return self.store.open()
 
+    def stamp(self) -> bytes:
+        """See ``protocols.Opener``; there are no secrets."""
+        return b""
+
     def url(self, key: str) -> str:
         """See ``protocols.Opener``."""
         return f"faulty://bucket/{key}"
@@ -266,6 +271,10 @@ class PatternOpener:
             for key, _ in self.sizes:
                 store.always(key, _FailsOnce(self.once))
         return store
+
+    def stamp(self) -> bytes:
+        """See ``protocols.Opener``; there are no secrets."""
+        return b""
 
     def url(self, key: str) -> str:
         """See ``protocols.Opener``."""
@@ -447,7 +456,7 @@ def carry_out(
     try:
         report = schedule.run(plan, executor, rules, memory, sink)
     finally:
-        memory.close()
+        memory.close(ended=True)
         for opener in openers:
             forget(opener)
     return Ran(report, sink, executor, root)

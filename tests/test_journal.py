@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.journal import Manifest, Memory, state_path
+from kaiwo.journal import Manifest, state_path
+from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, RemoteObject, Transfer
 from kaiwo.protocols import Opener
 from tests.faulty import (

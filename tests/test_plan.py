@@ -21,7 +21,7 @@ from kaiwo.errors import (
     UnsafeNameError,
 )
 from kaiwo.events import Retried
-from kaiwo.journal import Memory
+from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, Folder, Named, Plan, RemoteObject, Want
 from kaiwo.opened import forget
 from kaiwo.plan import Listing, close, gather

@@ -18,6 +18,7 @@ import pytest
 from kaiwo import checksums, digests, schedule
 from kaiwo.copier import WORTH_ASKING
 from kaiwo.digests import Digests
+from kaiwo.batches import BATCH_BYTES, BATCH_OBJECTS
 from kaiwo.errors import (
     BugError,
     CertificateError,
@@ -33,8 +34,9 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.events import Event, Planned, Progressed, Settled
-from kaiwo.journal import Memory
+from kaiwo.memory import Memory
 from kaiwo.objects import (
+    RANGE,
     Batch,
     Checksum,
     Compare,
@@ -51,7 +53,6 @@ from kaiwo.objects import (
 )
 from kaiwo.protocols import Buffer
 from kaiwo.retry import RetryPolicy
-from kaiwo.schedule import BATCH_BYTES, BATCH_OBJECTS, RANGE
 from tests.faulty import (
     INSPECT,
     MIB,

@@ -7,6 +7,7 @@ another process carries the file's path, not its content.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import ssl
@@ -63,7 +64,8 @@ class TaskOpener:
     """
 
     task: Task = field(compare=False)
-    container: str = field(compare=False)
+    #: Of a ``url`` task, an address that may hold user info.
+    container: str = field(compare=False, repr=False)
     network: Network = field(compare=False)
     #: See ``protocols.Opener``.
     origin: str = field(compare=False)
@@ -73,6 +75,10 @@ class TaskOpener:
     def open(self) -> Source:
         """See ``protocols.Opener``."""
         return self.task.open(self.container, self.network, self.engine)
+
+    def stamp(self) -> bytes:
+        """See ``protocols.Opener``."""
+        return self.task.stamp()
 
     def url(self, key: str) -> str:
         """See ``protocols.Opener``."""
@@ -125,12 +131,11 @@ class Task(Model):
 
     def check(self) -> Iterator[tuple[str, str]]:
         """The fields of which no secret can be read, and why; nothing goes over the network."""
-        for name in type(self).model_fields:
-            if name.endswith("_file") and getattr(self, name) is not None:
-                try:
-                    read_secret(getattr(self, name))
-                except ConfigError as error:
-                    yield name, error.message
+        for name, path in self._secret_files():
+            try:
+                read_secret(path)
+            except ConfigError as error:
+                yield name, error.message
         if self.ca_bundle is not None:
             try:
                 ssl.create_default_context(cafile=self.ca_bundle)
@@ -138,6 +143,23 @@ class Task(Model):
                 yield "ca_bundle", f"{self.ca_bundle} holds no certificate in PEM form"
             except OSError as error:
                 yield "ca_bundle", f"cannot read {self.ca_bundle}: {error.strerror}"
+
+    def stamp(self) -> bytes:
+        """See ``protocols.Opener``."""
+        digest = hashlib.sha256()
+        for name, path in self._secret_files():
+            try:
+                content = read_secret(path)
+            except ConfigError as error:
+                content = error.message  # whoever opens it will be told
+            digest.update(f"{name}:{len(content)}:{content}".encode())
+        return digest.digest()
+
+    def _secret_files(self) -> Iterator[tuple[str, str]]:
+        """Fields that name a secret file, and its path."""
+        for name in type(self).model_fields:
+            if name.endswith("_file") and (path := getattr(self, name)) is not None:
+                yield name, path
 
     def secret(self, name: str) -> str | None:
         """The value of a field that is given directly or, as ``<name>_file``, in a file.

@@ -1,0 +1,138 @@
+"""What the commands do, once their options are read: results on stdout, and an exit code.
+
+``download`` delivers the report, the termination message and the metrics however the run ends: an
+error of its own or a signal's has in them whatever was settled before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from kaiwo import api, config, progress, report
+from kaiwo.errors import BugError, KaiwoError
+from kaiwo.logs import console, early_format, early_level, log_to_stderr, logger
+from kaiwo.metrics import Metrics
+from kaiwo.notices import failure
+from kaiwo.objects import Report
+from kaiwo.protocols import Sink
+from kaiwo.signals import Interrupted
+from kaiwo.tally import amount, counted, duration
+
+Options = Mapping[str, Any]
+
+
+def download(config_file: str, options: Options) -> int:
+    """Carry out a file, and tell everyone how that ended."""
+    _log_early(options)
+    settled = report.Settlements()
+    destination, metrics = _given(options, "report"), _metrics(_given(options, "metrics_file"))
+    try:
+        loaded = config.load(config_file, options)
+        settings = loaded.settings
+        destination, metrics = settings.report, _metrics(settings.metrics_file)
+        log_to_stderr(settings.log_level, settings.log_format)
+        sinks = (_display(settings), settled, *([metrics] if metrics else []))
+        done = api.run(loaded, progress.Sinks(*sinks))
+    except (Exception, Interrupted) as error:
+        done = settled.until(_cause(error))
+        if done.items:
+            _summarise(done)
+        _deliver(done, destination, metrics)
+        raise
+    _deliver(done, destination, metrics)
+    _summarise(done)
+    return done.exit_code
+
+
+def plan(config_file: str, options: Options, *, as_json: bool) -> int:
+    """Print what ``download`` would do."""
+    _log_early(options)
+    loaded = config.load(config_file, options)
+    log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
+    decided = api.decide(loaded, progress.QuietSink())
+    document = report.plan_as_json(decided)
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        for item in document["items"]:
+            action = item.get("action", "failed")
+            print(f"{action:<9}  {item['bytes']:>15,}  {item['source']} -> {item['target']}")
+    for item in decided.missed:
+        logger.error("%s", failure(item))
+    return report.plan_exit_code(decided)
+
+
+def validate(config_file: str) -> int:
+    """Check a file, and open nothing else."""
+    loaded = config.load(config_file)
+    print(f"{config_file}: valid, {counted(len(loaded.tasks), 'task')}")
+    return 0
+
+
+def schema() -> int:
+    """Print the file's JSON Schema."""
+    print(json.dumps(config.schema(), indent=2))
+    return 0
+
+
+def fetch(url: str, target: str | None, fields: Options, options: Options) -> int:
+    """Fetch a URL, and print where it is."""
+    _log_early(options)
+    lines_only = early_format(options["log_format"]) == "json"
+    sink = progress.sink_for("auto", console, lines_only=lines_only)
+    print(api.fetch(url, target, sink=sink, **fields))
+    return 0
+
+
+def _log_early(options: Options) -> None:
+    """Log as is asked for, before it is known what the file says."""
+    log_to_stderr(early_level(options["log_level"]), early_format(options["log_format"]))
+
+
+def _given(options: Options, name: str) -> str | None:
+    """An option, or the environment's, before the file is read; an empty one is none."""
+    return options[name] or os.environ.get(f"{config.PREFIX}{name.upper()}") or None
+
+
+def _metrics(path: str | None) -> Metrics | None:
+    return Metrics(path) if path else None
+
+
+def _display(settings: config.Settings) -> Sink:
+    lines_only = settings.log_format == "json"
+    return progress.sink_for(settings.progress, console, lines_only=lines_only)
+
+
+def _cause(error: BaseException) -> KaiwoError:
+    """What ended the run, for the report."""
+    if isinstance(error, Interrupted):
+        return error.error
+    if isinstance(error, KaiwoError):
+        return error
+    return BugError(f"a defect of kaiwo, please report it: {type(error).__name__}")
+
+
+def _deliver(done: Report, destination: str | None, metrics: Metrics | None) -> None:
+    try:
+        report.deliver(done, destination)
+    except KaiwoError as error:
+        done = Report(error.exit_code, done.seconds, done.transferred_bytes, done.items, error)
+        raise
+    finally:
+        if metrics is not None:
+            metrics.end(done)
+
+
+def _summarise(done: Report) -> None:
+    size = sum(item.bytes for item in done.items if item.status != "failed")
+    numbers = {each: done.count(each) for each in ("downloaded", "resumed", "unchanged")}
+    how = ", ".join(
+        f"{number} {status}" for status, number in numbers.items() if number or status != "resumed"
+    )
+    files = counted(sum(numbers.values()), "file")
+    logger.info("%s, %s in place (%s) in %s", files, amount(size), how, duration(done.seconds))
+    if failed := done.count("failed"):
+        logger.error("%d failed, see above; exit code %d", failed, done.exit_code)

@@ -1,0 +1,67 @@
+"""The first thing that the process does: have a signal end it, and its standard streams open.
+
+PID 1, which a container's process is, ignores every signal that it has not asked for; and what
+kaiwo imports takes a quarter of a second. So this comes before that, and itself imports next to
+nothing: a handler may run in the middle of any other import.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def listen() -> None:
+    """From now on, a signal ends the process with one line, and 128 more than its number."""
+    _open_standard_streams()
+    for number in SIGNALS:
+        signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as signals are
+    say(f"stopped by {signal.Signals(number).name}; nothing was begun", as_json=wants_json())
+    os._exit(128 + number)
+
+
+def wants_json() -> bool:
+    """Whether log lines are to be JSON, by option or environment, before either is validated."""
+    given = os.environ.get("KAIWO_LOG_FORMAT", "")
+    words = [word for each in sys.argv[1:] for word in each.split("=", 1)]
+    if "--log-format" in words[:-1]:
+        given = words[words.index("--log-format") + 1]
+    return given.lower() == "json"
+
+
+def say(message: str, *, as_json: bool) -> None:
+    """Write an error's line to stderr, by the kernel alone; drop it if nobody takes it at once."""
+    now_s = time.time()
+    fraction = int(now_s % 1 * 1000)
+    if as_json:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now_s))
+        head = f'{{"time": "{stamp}.{fraction:03}Z", "level": "ERROR", "logger": "kaiwo", '
+        line = f'{head}"message": "{message}"}}\n'
+    else:
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now_s))
+        line = f"{stamp},{fraction:03} ERROR {message}\n"
+    try:
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, line.encode())
+    except OSError:
+        pass  # who read it has gone
+
+
+def _open_standard_streams() -> None:
+    """Where a stream is closed, nothing takes its place: a file of ours must not get its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115

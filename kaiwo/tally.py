@@ -1,0 +1,140 @@
+"""Counts of a run, what follows from them, and how they read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kaiwo.events import Begun, Event, Planned, Progressed, Retried, Settled
+
+#: So many large objects are followed at once; more than this are never on their way.
+MOST_FOLLOWED = 1_000
+
+
+@dataclass(slots=True)
+class Way:
+    """How far a large object has come."""
+
+    source: str
+    size: int
+    begun_s: float
+    bytes: int = 0
+
+    @property
+    def percent(self) -> int:
+        """Whole percents of its bytes that are there."""
+        return min(max(100 * self.bytes // max(self.size, 1), 0), 100)
+
+
+@dataclass
+class Tally:
+    """Counts of a run."""
+
+    clock: Callable[[], float] = time.monotonic
+    started_s: float = 0.0
+    files: int = 0
+    bytes: int = 0
+    files_done: int = 0
+    bytes_done: int = 0
+    failed: int = 0
+    retries: int = 0
+    #: Bytes that arrived since the plan was closed, without those that have to be read again.
+    received: int = 0
+    #: Large objects that are on their way, in the order in which they were begun.
+    ways: dict[str, Way] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Take an event into account."""
+        match event:
+            case Planned(files, size):
+                self.files, self.bytes = files, size
+                self.started_s = self.clock()
+            case Begun(source, size):
+                if source not in self.ways and len(self.ways) < MOST_FOLLOWED:
+                    self.ways[source] = Way(source, size, self.clock())
+            case Progressed(count, source):
+                self.bytes_done += count
+                self.received += count
+                if source in self.ways:
+                    self.ways[source].bytes += count
+            case Settled(item):
+                self.ways.pop(item.source, None)
+                if item.attempts:
+                    self.files_done += 1
+                    self.failed += item.status == "failed"
+                    if item.status == "unchanged":
+                        self.bytes_done += item.bytes
+            case Retried():
+                self.retries += 1
+            case _:
+                pass
+
+    @property
+    def seconds(self) -> float:
+        """Since the plan was closed."""
+        return self.clock() - self.started_s
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second since the plan was closed."""
+        return self.received / max(self.seconds, 1e-3)
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds left at that rate, or None before it is known."""
+        return (self.bytes - self.bytes_done) / self.rate if self.rate > 0 else None
+
+    @property
+    def slowest(self) -> Way | None:
+        """Of the large objects on their way, the one that has been so for longest."""
+        return next(iter(self.ways.values()), None)
+
+
+def line(tally: Tally) -> str:
+    """Files, bytes, rate and time left, in one line."""
+    parts = [
+        f"{tally.files_done} of {tally.files} files",
+        f"{amount(tally.bytes_done)} of {amount(tally.bytes)}",
+        f"{amount(tally.rate)}/s",
+    ]
+    if tally.left_s is not None:
+        parts.append(f"{duration(tally.left_s)} left")
+    if tally.retries:
+        parts.append(counted(tally.retries, "retry", "retries"))
+    return ", ".join(parts)
+
+
+def slowest(tally: Tally) -> str:
+    """The large object that takes longest, as the end of a line; empty when there is none."""
+    way = tally.slowest
+    if way is None:
+        return ""
+    since = duration(tally.clock() - way.begun_s)
+    return f", slowest {way.source} {way.percent} % after {since}"
+
+
+def counted(count: int, noun: str, several: str | None = None) -> str:
+    """So many of them, for people."""
+    return f"{count} {noun if count == 1 else several or noun + 's'}"
+
+
+def amount(count: float) -> str:
+    """Bytes, for people, in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:  # noqa: PLR2004 - what the units mean
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, for people."""
+    if seconds < 9.95:  # noqa: PLR2004 - where tenths begin to be noise
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - what a minute is
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -1,0 +1,106 @@
+"""The faults, as data, and the objects on which they are tried: 51 of them, 110 MB."""
+
+from __future__ import annotations
+
+import functools
+import random
+from dataclasses import dataclass
+
+from tests.servers.faulty_s3 import (
+    Get,
+    Hits,
+    Plan,
+    cut,
+    every,
+    every_ranged,
+    flip_byte,
+    ignore_range,
+    refuse,
+    reset,
+    shift_range,
+    stall,
+)
+
+#: So many objects of such sizes: in six ranges of kaiwo's, in two, in one request, and small.
+_SIZES = {"huge": (1, 42_000_000), "large": (7, 8_500_000), "medium": (3, 2_500_000)}
+_SIZES |= {"small": (40, 25_000)}
+#: Folders whose objects are replaced while they are fetched.
+_REPLACED = ("huge/", "large/")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault.
+
+    Attributes:
+        name: a word for it.
+        title: what happens, for people.
+        plan: the same, for the server.
+        options: what kaiwo is told besides.
+    """
+
+    name: str
+    title: str
+    plan: Plan
+    options: tuple[str, ...] = ()
+
+
+@functools.cache
+def objects() -> dict[str, bytes]:
+    """The objects, the same at every call and in every process."""
+    source = random.Random(20_230_711)
+    return {
+        f"{folder}/{number:02}.bin": source.randbytes(size)
+        for folder, (count, size) in _SIZES.items()
+        for number in range(count)
+    }
+
+
+def _first_of_some() -> Hits:
+    return lambda get: get.key_number == 1 and get.key.startswith(_REPLACED)
+
+
+def _is_ranged(get: Get) -> bool:
+    return get.ranged
+
+
+CASES = (
+    Case("reset", "TCP reset in the middle of a body, every 7th GET", Plan(reset, every(7))),
+    Case("short", "body ends early, every 7th GET", Plan(cut, every(7))),
+    Case("500", "status 500, every 5th GET", Plan(refuse(500, "InternalError"), every(5))),
+    Case(
+        "503",
+        "status 503 with `Retry-After: 1`, every 5th GET",
+        Plan(refuse(503, "SlowDown", {"Retry-After": "1"}), every(5)),
+    ),
+    Case("429", "status 429, every 5th GET", Plan(refuse(429, "TooManyRequests"), every(5))),
+    Case(
+        "stall",
+        "the body stops and the connection stays open, every 15th GET",
+        Plan(stall, every(15)),
+        ("--stall-timeout", "2"),
+    ),
+    Case("no-ranges", "`Range` ignored: always the whole object", Plan(ignore_range, _is_ranged)),
+    Case(
+        "wrong-range",
+        "another range than was asked for, every 10th ranged GET",
+        Plan(shift_range, every_ranged(10)),
+    ),
+    Case("flip", "one byte wrong, every 20th GET", Plan(flip_byte, every(20))),
+    Case(
+        "replaced",
+        "the 8 largest objects are replaced, each after its first GET",
+        Plan(replaces=_first_of_some()),
+    ),
+    Case("down", "service down for the first 3 s", Plan(down_s=3)),
+)
+#: What is tried on kaiwo alone.
+MORE = (
+    Case("wrong-ranges", "always another range than was asked for", Plan(shift_range, _is_ranged)),
+    Case("listing", "status 500 for the first listing", Plan(failing_listings=1)),
+    Case(
+        "flip-parts",
+        "one byte wrong, every 20th GET; ETags are no md5",
+        Plan(flip_byte, every(20), etags="parts"),
+    ),
+)

@@ -1,0 +1,137 @@
+"""Whatever the store and the network do on the way: the right bytes, and not many requests more.
+
+The faults are those of docs/reliability.md, where other tools meet them, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from kaiwo.objects import RANGE
+from kaiwo.tasks.base import Engine
+from tests.conftest import Run, tree
+from tests.faults.catalogue import CASES, MORE, Case, objects
+from tests.faulty import content
+from tests.servers.faulty_s3 import (
+    BUCKET,
+    Counts,
+    FaultyS3,
+    Get,
+    Plan,
+    Span,
+    faulty_s3,
+    replacement,
+)
+from tests.servers.tcp_proxy import Failure, tcp_proxy
+from tests.stores import Store
+
+Kaiwo = Callable[..., Run]
+DEFAULT_WORKERS = 8
+#: Of one of these, one request is the victim, and that one alone is repeated.
+REPEATED_ALONE = {"reset", "short", "500", "503", "429", "stall", "wrong-range", "down", "listing"}
+#: How many bytes of answers the first connections carry before they fail.
+CUTS = (0, 60, 700, 20_000, 300_000, 2_000_000, 5_000_000)
+
+
+def spans(key: str, size: int) -> list[Span]:
+    """What kaiwo asks for to have this object."""
+    if size <= RANGE:
+        return [(key, 0, size)]
+    return [(key, start, min(start + RANGE, size)) for start in range(0, size, RANGE)]
+
+
+def planned(stored: dict[str, bytes]) -> Counter[Span]:
+    """Every request for bytes that a run without faults makes."""
+    return Counter(span for key, data in stored.items() for span in spans(key, len(data)))
+
+
+def config(server: FaultyS3) -> dict[str, Any]:
+    bucket = {"name": BUCKET, "items": [{"folder": "", "target_path": "."}]}
+    return {"download_items": [{"type": "s3", **server.settings(), "buckets": [bucket]}]}
+
+
+def most_gets(case: Case, counts: Counts, stored: dict[str, bytes]) -> int:
+    """How many requests for bytes are enough where not only the victim is repeated."""
+    hit = counts.replaced or counts.spoilt
+    if case.name in ("no-ranges", "wrong-ranges"):
+        # Streams instead of ranges, once the first ranges, one for each worker, came wrong.
+        return planned(stored).total() + 2 * DEFAULT_WORKERS
+    # The whole object once more; and where bytes differ, what differs is looked at again.
+    return planned(stored).total() + sum(
+        2 * len(spans(get.key, len(get.object.data))) for get in hit
+    )
+
+
+@pytest.mark.parametrize("case", CASES + MORE, ids=lambda case: case.name)
+def test_a_fault_costs_the_requests_that_it_hit_and_no_bytes(
+    kaiwo: Kaiwo, tmp_path: Path, engine: Engine, case: Case
+) -> None:
+    stored = objects()
+    with faulty_s3(stored, case.plan) as server:
+        done = kaiwo(config(server), "--engine", engine, *case.options)
+    counts = server.counts
+    assert done.code == 0, done.stderr
+    found = tree(tmp_path / "out")
+    replaced = {get.key for get in counts.replaced}
+    assert found.keys() == stored.keys()
+    for key, data in stored.items():
+        wanted = {data, replacement(data)} if key in replaced else {data}
+        assert found[key] in wanted, key
+    happened = len(counts.spoilt) + len(replaced) + case.plan.failing_listings
+    assert happened or case.plan.down_s, "the fault never happened"
+    if case.name in REPEATED_ALONE:
+        assert counts.ranges == planned(stored) + Counter(get.span for get in counts.spoilt)
+    else:
+        assert counts.gets <= most_gets(case, counts, stored)
+    assert done.report["downloaded"] == len(stored)
+
+
+def test_of_a_hundred_objects_that_are_replaced_on_the_way_none_is_a_mixture(
+    kaiwo: Kaiwo, tmp_path: Path, engine: Engine
+) -> None:
+    # All hold the same bytes, so that they cost neither time nor memory; two ranges each.
+    data = content(RANGE + 1000)
+    stored = {f"{number:02}.bin": data for number in range(20)}
+    replaced = 0
+
+    def after_the_first_or_second(get: Get) -> bool:
+        return get.object.version == 0 and get.key_number == 1 + int(get.key[:2]) % 2
+
+    for _ in range(5):
+        with faulty_s3(stored, Plan(replaces=after_the_first_or_second)) as server:
+            done = kaiwo(config(server), "--engine", engine, "--force")
+        replaced += len(server.counts.replaced)
+        assert done.code == 0, done.stderr
+        found = tree(tmp_path / "out")
+        assert found.keys() == stored.keys()
+        assert [key for key in found if found[key] not in (data, replacement(data))] == []
+    assert replaced == 100
+
+
+@pytest.mark.parametrize("failure", ["reset", "cut", "stall"])
+def test_connections_that_fail_at_any_byte_are_made_again(
+    kaiwo: Kaiwo, tmp_path: Path, store: Store, engine: Engine, failure: Failure
+) -> None:
+    stored = {f"large-{number}": content(RANGE + 1_000_000, number) for number in range(2)}
+    stored |= {f"small-{number}": content(50_000, number) for number in range(8)}
+    bucket = store.new_bucket(stored)
+    address = urlsplit(store.settings["endpoint_url"]).netloc
+    with tcp_proxy(address, failure, CUTS[:: 3 if failure == "stall" else 1]) as proxy:
+        fields = {
+            name: value.replace(address, proxy.address) if isinstance(value, str) else value
+            for name, value in store.fields.items()
+        }
+        by_way = replace(store, fields=fields)
+        task = by_way.task(bucket, [{"folder": "", "target_path": "."}])
+        options = ("--engine", engine, "--stall-timeout", "1")
+        done = kaiwo({"download_items": [task]}, *options)
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == stored
+    assert len(proxy.failed) >= 2, "no connection failed"
