@@ -1,6 +1,6 @@
 # Everything that a checkout needs, by name. Bare `make` prints this list; CI runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup reference demo test test-lowest bench lint format types floors coverage lock image image-test clean
+.PHONY: help setup reference demo test test-lowest bench faults lint format types floors coverage lock image image-test clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -49,6 +49,10 @@ test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.
 # Not part of CI: it takes half an hour, and wants a quiet machine. BENCH_FLAGS="--only small" is short.
 bench: $(READY)  ## compare kaiwo with its peers; writes docs/benchmark.*
 	$(BIN)/python -m tests.bench $(BENCH_FLAGS)
+
+# Not part of CI: tools that hang are waited for.
+faults: $(READY)  ## what kaiwo and its peers do when a store misbehaves; writes docs/reliability.md
+	$(BIN)/python -m tests.faults $(FAULTS_FLAGS)
 
 lint: $(READY) types floors  ## formatting, lint, types, floors
 	$(BIN)/ruff format --check .

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kaiwo import opened, plan, schedule, urls
+from kaiwo import opened, plan, schedule, space, urls
+from kaiwo.claim import Claim, is_claiming, places
 from kaiwo.config import ITEMS, Config, Settings, build, load
 from kaiwo.document import Document
 from kaiwo.errors import ConfigError, NotFoundError
-from kaiwo.events import Ended
+from kaiwo.events import Ended, Ticked
 from kaiwo.memory import Memory
 from kaiwo.network import Network
 from kaiwo.objects import Folder, Named, Plan, Report, Want
@@ -98,7 +99,9 @@ def decide(config: Config, sink: Sink) -> Plan:
     """
     config.check_secrets()
     with _workshop(config, wanted(config)) as workshop:
-        return _planned(workshop, sink)[0]
+        closed, _ = _planned(workshop, sink)
+        space.require(closed.transfers)
+        return closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,7 @@ def _workshop(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Workshop]:
         settings.verify == "checksum",
         settings.fail_fast,
         settings.small_requests,
+        None if settings.deadline is None else time.monotonic() + settings.deadline,
     )
     wants = [want for _, wants in tasks for want in wants]
     memory = Memory(settings.state_dir, secrets.token_hex(4))
@@ -138,13 +142,52 @@ def _workshop(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Workshop]:
 
 
 def _planned(workshop: _Workshop, sink: Sink) -> tuple[Plan, plan.Listing]:
-    rules, settings = workshop.rules, workshop.settings
-    listing = plan.gather(workshop.wants, workshop.executor, rules.workers, rules.policy, sink)
-    if listing.failed and settings.fail_fast:
+    rules, executor = workshop.rules, workshop.executor
+    listing = plan.gather(
+        workshop.wants, executor, rules.workers, rules.policy, sink, rules.until_s
+    )
+    if listing.failed and rules.fail_fast:
         raise listing.failed[0][1]
-    memory = workshop.memory
-    closed = plan.close(listing, memory.run, memory, force=settings.force, verify=rules.verify)
-    return closed, listing
+    return _closed(workshop, listing), listing
+
+
+def _closed(workshop: _Workshop, listing: plan.Listing) -> Plan:
+    """The plan of that listing; see ``plan.close``."""
+    settings, memory = workshop.settings, workshop.memory
+    return plan.close(
+        listing,
+        memory.run,
+        memory,
+        force=settings.force,
+        verify=workshop.rules.verify,
+        durable=settings.fsync,
+    )
+
+
+@contextlib.contextmanager
+def _alone(workshop: _Workshop, closed: Plan, listing: plan.Listing, sink: Sink) -> Iterator[Plan]:
+    """The plan, once no other run is at its targets; until the end, none will be.
+
+    What another run has put in place meanwhile is remembered, and need not be fetched; what it has
+    left behind is gone on with, or removed. Only then is it known how much room is needed.
+
+    Raises:
+        DiskError: there is not so much room.
+    """
+    memory, state_dir = workshop.memory, workshop.settings.state_dir
+
+    def dead(root: str, run: str) -> bool:
+        return not is_claiming(root, state_dir, run)
+
+    with Claim(memory.run, lambda: sink.emit(Ticked()), workshop.rules.until_s) as claim:
+        while claim.take(places(closed.transfers, state_dir)):
+            memory.forget()
+            closed = _closed(workshop, listing)
+        memory.sweep((*closed.transfers, *closed.unchanged), dead)
+        space.require(closed.transfers)
+        yield closed
+        memory.sweep((*closed.transfers, *closed.unchanged), dead)
+        memory.close(ended=True)
 
 
 def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
@@ -155,8 +198,11 @@ def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
     with _workshop(config, tasks) as workshop:
         try:
             closed, listing = _planned(workshop, sink)
-            report = schedule.run(closed, workshop.executor, workshop.rules, workshop.memory, sink)
-            _settle(tasks, closed, listing, report)
+            with _alone(workshop, closed, listing, sink) as closed:
+                report = schedule.run(
+                    closed, workshop.executor, workshop.rules, workshop.memory, sink
+                )
+                _settle(tasks, closed, listing, report)
             report = replace(report, seconds=time.monotonic() - start_s)
         finally:
             # A display has to end, whatever ended the run.

@@ -2,6 +2,8 @@ r"""Checksums of local bytes, by the names that stores give them.
 
 crc32c and crc64nvme come from awscrt (about 19 GiB/s), the others from hashlib. A git sha1
 is the sha1 of ``blob <size>\0`` and the content, which is how the Hub names small files.
+``md5-<n>`` is the md5 of the md5s of parts of n bytes, and their number: what S3 gives an upload in
+parts as its etag.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -16,6 +19,8 @@ from kaiwo.objects import Checksum
 from kaiwo.protocols import Buffer
 
 CHUNK = 1 << 20
+_PARTS = "md5-"
+_OF_PARTS = re.compile(r"[0-9a-f]{32}-([1-9][0-9]{0,4})")
 #: Algorithms whose parts combine, and their hexadecimal digits.
 COMBINABLE = {"crc64nvme": 16, "crc32c": 8}
 #: Best first: a store that states several is checked by the first of these.
@@ -49,6 +54,36 @@ class _Crc:
         return f"{self._value:0{self._digits}x}"
 
 
+class _OfParts:
+    """The md5 of the md5s of parts, and their number."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._outer = hashlib.md5(usedforsecurity=False)
+        self._inner = hashlib.md5(usedforsecurity=False)
+        self._left = length
+        self._parts = 0
+
+    def update(self, data: Buffer) -> None:
+        view = memoryview(data)
+        while view:
+            taken, view = view[: self._left], view[self._left :]
+            self._inner.update(taken)
+            self._left -= len(taken)
+            if not self._left:
+                self._outer.update(self._inner.digest())
+                self._inner = hashlib.md5(usedforsecurity=False)
+                self._left = self._length
+                self._parts += 1
+
+    def hexdigest(self) -> str:
+        outer, parts = self._outer.copy(), self._parts
+        if self._left < self._length:
+            outer.update(self._inner.digest())
+            parts += 1
+        return f"{outer.hexdigest()}-{parts}"
+
+
 def hasher(algorithm: str, size: int) -> Hasher | None:
     """A running checksum for an object of ``size`` bytes; None for an unknown algorithm."""
     match algorithm:
@@ -60,7 +95,8 @@ def hasher(algorithm: str, size: int) -> Hasher | None:
             return _Crc(binascii.crc32, 8)
         case "crc32c" | "crc64nvme":
             return _Crc(getattr(_crt(), algorithm), COMBINABLE[algorithm])
-    return None
+    length = algorithm.removeprefix(_PARTS)
+    return _OfParts(int(length)) if length != algorithm and length.isdecimal() else None
 
 
 def of_bytes(algorithm: str, data: Buffer) -> Checksum | None:
@@ -90,6 +126,20 @@ def follow(running: Hasher, path: str, start: int, end: int) -> None:
         while start < end and (count := file.readinto(view[: end - start])):
             running.update(view[:count])
             start += count
+
+
+def of_parts(etag: str | None, size: int, length: int) -> Checksum | None:
+    """The checksum that an etag of S3 is, of an object that was uploaded in parts.
+
+    Args:
+        etag: without quotes.
+        size: of the object.
+        length: of its first part. None is returned if parts of that length do not add up.
+    """
+    match = _OF_PARTS.fullmatch(etag or "")
+    if match is None or length <= 0 or -(-size // length) != int(match[1]):
+        return None
+    return Checksum(f"{_PARTS}{length}", match[0])
 
 
 def combinable(algorithm: str) -> bool:

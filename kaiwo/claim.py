@@ -93,6 +93,11 @@ def claims_folder(root: str, state_dir: str | None = None) -> str:
     return posixpath.splitext(state_path(root, state_dir, "claims"))[0]
 
 
+def is_claiming(root: str, state_dir: str | None, run: str) -> bool:
+    """Whether a run has claims on targets of that root, and has not been found to be dead."""
+    return any(Posted(path).run == run for path in posted_in(claims_folder(root, state_dir)))
+
+
 class Claim:
     """The targets of a run; leaving the context lets go of them.
 
@@ -163,11 +168,6 @@ class Claim:
         if self._posting is not None:
             self._posting.withdraw()
             self._posting = None
-
-    def has_ended(self, folder: str, run: str) -> bool:
-        """Whether nothing in that folder of claims speaks for that run any more."""
-        own = [path for path in posted_in(folder) if Posted(path).run == run]
-        return not any(self._is_there(path) for path in own)
 
     def _posted(self, wanted: Places) -> Posting:
         """The claims that others see; posted now, unless they were kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -146,9 +147,11 @@ def validate(config_file: ConfigFile) -> None:
     """Check CONFIG_FILE alone: no network, no secret file."""
 
     def run() -> int:
-        from kaiwo import commands  # noqa: PLC0415
+        from kaiwo import config, tally  # noqa: PLC0415
 
-        return commands.validate(config_file)
+        loaded = config.load(config_file)
+        print(f"{config_file}: valid, {tally.counted(len(loaded.tasks), 'task')}")
+        return 0
 
     raise typer.Exit(guarded(run))
 
@@ -175,9 +178,10 @@ def schema() -> None:
     """Print the JSON Schema of the file, for editors."""
 
     def run() -> int:
-        from kaiwo import commands  # noqa: PLC0415
+        from kaiwo import config  # noqa: PLC0415
 
-        return commands.schema()
+        print(json.dumps(config.schema(), indent=2))
+        return 0
 
     raise typer.Exit(guarded(run))
 

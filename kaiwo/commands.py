@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaiwo import api, config, progress, report
 from kaiwo.errors import BugError, KaiwoError
 from kaiwo.logs import console, early_format, early_level, log_to_stderr, logger
-from kaiwo.metrics import Metrics
 from kaiwo.notices import failure
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.signals import Interrupted
 from kaiwo.tally import amount, counted, duration
+
+if TYPE_CHECKING:
+    from kaiwo.metrics import Metrics
 
 Options = Mapping[str, Any]
 
@@ -34,8 +36,9 @@ def download(config_file: str, options: Options) -> int:
         settings = loaded.settings
         destination, metrics = settings.report, _metrics(settings.metrics_file)
         log_to_stderr(settings.log_level, settings.log_format)
-        sinks = (_display(settings), settled, *([metrics] if metrics else []))
-        done = api.run(loaded, progress.Sinks(*sinks))
+        # A signal may come between them: what is shown is in the report.
+        counting: list[Sink] = [settled, metrics] if metrics else [settled]
+        done = api.run(loaded, progress.Sinks(*counting, _display(settings)))
     except (Exception, Interrupted) as error:
         done = settled.until(_cause(error))
         if done.items:
@@ -65,19 +68,6 @@ def plan(config_file: str, options: Options, *, as_json: bool) -> int:
     return report.plan_exit_code(decided)
 
 
-def validate(config_file: str) -> int:
-    """Check a file, and open nothing else."""
-    loaded = config.load(config_file)
-    print(f"{config_file}: valid, {counted(len(loaded.tasks), 'task')}")
-    return 0
-
-
-def schema() -> int:
-    """Print the file's JSON Schema."""
-    print(json.dumps(config.schema(), indent=2))
-    return 0
-
-
 def fetch(url: str, target: str | None, fields: Options, options: Options) -> int:
     """Fetch a URL, and print where it is."""
     _log_early(options)
@@ -98,7 +88,11 @@ def _given(options: Options, name: str) -> str | None:
 
 
 def _metrics(path: str | None) -> Metrics | None:
-    return Metrics(path) if path else None
+    if not path:
+        return None
+    from kaiwo.metrics import Metrics  # noqa: PLC0415 - a run loads what it uses
+
+    return Metrics(path)
 
 
 def _display(settings: config.Settings) -> Sink:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _HINTS = {
     errno.ENOSPC: "free some space or give the volume more",
     errno.EDQUOT: "the quota is used up; ask for more, or choose another target",
-    errno.EFBIG: "neither the file system nor ulimit -f may forbid files of that size",
+    errno.EFBIG: "raise ulimit -f, or choose a file system that takes files of that size",
     errno.EROFS: "mount the volume writable, or choose another target",
     errno.EACCES: "give this user the right to write there",
     errno.EPERM: "give this user the right to write there",
@@ -56,9 +56,8 @@ def disk_error(error: OSError, path: str, size: int | None = None) -> DiskError:
     folder, name = os.path.split(path)
     where = f"in {folder}" if name.startswith(".kaiwo-") else path
     details = [*_numbers(number, path, size), *([_HINTS[number]] if number in _HINTS else ())]
-    return DiskError(
-        f"cannot write {where}: {reason}" + (f" ({'; '.join(details)})" * bool(details))
-    )
+    why = f" ({'; '.join(details)})" if details else ""
+    return DiskError(f"cannot write {where}: {reason}{why}")
 
 
 def _numbers(number: int, path: str, size: int | None) -> Iterator[str]:
@@ -67,10 +66,12 @@ def _numbers(number: int, path: str, size: int | None) -> Iterator[str]:
         yield f"{size:,} bytes were to be written"
     if number == errno.ENOSPC:
         with contextlib.suppress(OSError):
-            there = os.statvfs(os.path.dirname(path))
-            yield f"{there.f_bavail * there.f_frsize:,} bytes are free there"
-            if there.f_files and not there.f_favail:
-                yield f"all of its {there.f_files:,} inodes are used"
+            folder = os.path.dirname(os.path.abspath(path))
+            while not os.path.isdir(folder):
+                folder = os.path.dirname(folder)
+            there = os.statvfs(folder)
+            inodes = f" and {there.f_favail:,} inodes" if there.f_files else ""
+            yield f"{there.f_bavail * there.f_frsize:,} bytes{inodes} are free there"
     if number == errno.EMFILE:
         yield f"the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,}"
 
@@ -125,13 +126,19 @@ def write_range(path: str, data: Buffer, offset: int) -> None:
         raise disk_error(error, path, len(data)) from error
 
 
-def take_over(path: str, temporary: str) -> bool:
-    """Give an earlier run's temporary file this run's name; False when there is none."""
+def take_over(old_temporary: str, temporary: str) -> bool:
+    """Give an earlier run's temporary file the name of this run's; False when that cannot be.
+
+    It has to be a regular file with this one name: what a link leads to, or what others share, is
+    not to be written.
+    """
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
+        status = os.lstat(old_temporary)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             return False
-        os.rename(path, temporary)
-    except OSError:
+        os.rename(old_temporary, temporary)
+    except OSError as error:
+        logger.debug("%s is not taken over: %s", old_temporary, error.strerror)
         return False
     return True
 
@@ -165,8 +172,13 @@ def write_stream(path: str, chunks: Iterable[Buffer]) -> int:
             except OSError as error:
                 raise disk_error(error, path, len(chunk)) from error
             offset += len(chunk)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    try:
+        os.close(descriptor)
+    except OSError as error:  # network file systems tell here what they could not keep
+        raise disk_error(error, path, offset) from error
     return offset
 
 
@@ -177,23 +189,6 @@ def write_small(path: str, data: Buffer) -> None:
         DiskError: the file system refused.
     """
     write_stream(path, (data,))
-
-
-def take_over(old_temporary: str, temporary: str) -> bool:
-    """Give an earlier run's temporary file the name of this run's; False when that cannot be.
-
-    It has to be a regular file with this one name: what a link leads to, or what others share, is
-    not to be written.
-    """
-    try:
-        status = os.lstat(old_temporary)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            return False
-        os.rename(old_temporary, temporary)
-    except OSError as error:
-        logger.debug("%s is not taken over: %s", old_temporary, error.strerror)
-        return False
-    return True
 
 
 def publish(temporary: str, transfer: Transfer, *, durable: bool = False) -> int:
@@ -217,31 +212,38 @@ def publish(temporary: str, transfer: Transfer, *, durable: bool = False) -> int
         if transfer.blob is not None:
             link(transfer.blob, transfer.target)
         if durable:
-            for folder in _folders_above(transfer):
-                _sync(folder)
+            for place in {final, transfer.target}:
+                _sync_folders(place, transfer.root)
         return os.stat(transfer.target).st_mtime_ns
     except OSError as error:
-        raise disk_error(error, transfer.target, transfer.object.size) from error
+        raise disk_error(error, transfer.target) from error
 
 
 def _sync(path: str) -> None:
     """Have a file's bytes, or a folder's names, on the disk itself; raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _folders_above(transfer: Transfer) -> list[str]:
-    """The folders, from its own up to the root, that hold a name which may be new."""
-    folders: list[str] = []
-    for place in (transfer.blob, transfer.target):
-        folder = os.path.dirname(place) if place else transfer.root
-        while len(folder) > len(transfer.root) and folder not in folders:
-            folders.append(folder)
+def _sync_folders(place: str, root: str) -> None:
+    """Have the names of a file and of all folders above it on the disk; raises OSError.
+
+    Which of them are new is not known here; one that is not costs next to nothing.
+    """
+    folder = os.path.dirname(place)
+    while len(folder) >= len(root):
+        _sync(folder)
+        if folder == "/":
+            return
+        folder = os.path.dirname(folder)
+    # Further up are folders of others; those that this run had to make can be read.
+    with contextlib.suppress(OSError):
+        while folder != "/":
+            _sync(folder)
             folder = os.path.dirname(folder)
-    return [*folders, transfer.root]
 
 
 def link(blob: str, target: str) -> None:

@@ -13,10 +13,10 @@ counts when two reads of it agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from kaiwo import checksums
+from kaiwo import checksums, digests
 from kaiwo.digests import Digests
 from kaiwo.errors import IntegrityError
 from kaiwo.objects import (
@@ -26,6 +26,7 @@ from kaiwo.objects import (
     Finish,
     Follow,
     Inspect,
+    Job,
     Outcome,
     Range,
     Transfer,
@@ -54,7 +55,7 @@ class Large:
 
     Args:
         transfer: the object.
-        digests: where checksums that do not combine follow it.
+        following: where checksums that do not combine follow it.
         verify: check its checksum, not only its size.
         streams: its service ignores ranges.
         inspected: the store was asked for its checksum, and this is what it stated, if anything.
@@ -63,7 +64,7 @@ class Large:
     def __init__(
         self,
         transfer: Transfer,
-        digests: Digests,
+        following: Digests,
         *,
         verify: bool,
         streams: bool,
@@ -71,7 +72,7 @@ class Large:
     ) -> None:
         self.transfer = transfer
         self.streams = streams
-        self._digests = digests
+        self._digests = following
         self._verify = verify
         self._parts = Parts(transfer.object.size, RANGE)
         self._streamed = False
@@ -192,3 +193,35 @@ class Large:
         if stated is not None and checksums.combinable(stated.algorithm) and not self.streams:
             self._found = self._parts.checksum(stated.algorithm)
         yield Finish(self.transfer, stated, self._found)
+
+
+def in_turns(
+    transfers: Iterable[Transfer],
+    jobs: Callable[[Transfer], Iterator[Job]],
+    lags: Callable[[Transfer], bool],
+) -> Iterator[Job]:
+    """The jobs of one object after the other; but another's while the checksum of one lags.
+
+    Args:
+        transfers: the objects.
+        jobs: of an object, lazily.
+        lags: whether its running checksum is too far behind.
+    """
+    coming = iter(transfers)
+    active: list[tuple[Transfer, Iterator[Job]]] = []
+    while True:
+        ready = next((each for each in active if not lags(each[0])), None)
+        if ready is None and len(active) < digests.THREADS:
+            for transfer in coming:
+                ready = transfer, jobs(transfer)
+                active.append(ready)
+                break
+        # All lag: the next of the first is held until it does not.
+        ready = ready or next(iter(active), None)
+        if ready is None:
+            return
+        for job in ready[1]:
+            yield job
+            break
+        else:
+            active.remove(ready)

@@ -111,6 +111,14 @@ class Memory:
         """A later run can go on with what there is of it."""
         return transfer.root in self._journals and self._journals[transfer.root].holds(transfer)
 
+    def forget(self) -> None:
+        """Another run may have changed what there is: read it anew."""
+        for manifest in self._manifests.values():
+            manifest.close()
+        self._manifests.clear()
+        self._earlier.clear()
+        self._left.clear()
+
     def close(self, *, ended: bool = False) -> None:
         """Give all files back.
 

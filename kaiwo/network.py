@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kaiwo.errors import (
+    BusyError,
     CertificateError,
     ChangedError,
     ConfigError,
@@ -46,7 +47,9 @@ _MISSING: dict[str, type[NotFoundError]] = {
     "NoSuchVersion": NotFoundError,
 }
 _ARCHIVED = "InvalidObjectState"
-_PASSING = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"}
+_PASSING = {"InternalError", "RequestTimeout"}
+#: Words of S3 and Azure that ask for fewer requests.
+_BUSY = {"ServerBusy", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyRequestsException"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,8 @@ def status_error(
     """
     if code in _PASSING:
         status = max(status, 500)
+    if code in _BUSY or status in (429, 503):
+        return BusyError(f"{what}: {status} {code}".rstrip(), retry_after_s(headers or {}))
     refused = code in _REFUSED or (status in (401, 403, 407) and code != _ARCHIVED)
     if refused and status not in (401, 407):
         status = 403
@@ -193,7 +198,7 @@ def status_error(
         return kind(f"{answer}: not there; check the name, the region and the endpoint")
     if status in (409, 412, 416):
         return ChangedError(f"{answer}: the object was replaced or removed since it was listed")
-    if status in (408, 425, 429) or status >= 500:  # noqa: PLR2004 - HTTP's server errors
+    if status in (408, 425) or status >= 500:  # noqa: PLR2004 - HTTP's server errors
         return TransientError(answer, retry_after_s(headers or {}))
     reason = "the service does not accept this request"
     if code == _ARCHIVED:

@@ -28,8 +28,9 @@ class Checksum:
     """A checksum of a whole object.
 
     Attributes:
-        algorithm: ``md5``, ``sha256``, ``crc32c``, ``crc64nvme`` or ``git-sha1``.
-        value: lower-case hexadecimal digits.
+        algorithm: ``md5``, ``sha256``, ``crc32c``, ``crc64nvme``, ``git-sha1``, or ``md5-<n>`` of
+            an upload in parts of n bytes.
+        value: lower-case hexadecimal digits; of an upload in parts, with ``-`` and their number.
     """
 
     algorithm: str

@@ -14,6 +14,7 @@ import contextlib
 import threading
 from dataclasses import dataclass, field
 
+from kaiwo import redact
 from kaiwo.errors import KaiwoError
 from kaiwo.protocols import Opener, Source
 
@@ -41,6 +42,7 @@ def source_of(opener: Opener) -> Source:
             if found is None:
                 # Stamped before: secrets that change meanwhile are seen to have changed.
                 stamp = opener.stamp()
+                redact.clean_log_records()
                 found = _opened[opener] = _Opened(opener.open(), stamp)
     return found.source
 

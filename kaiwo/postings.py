@@ -21,7 +21,6 @@ import json
 import logging
 import os
 import posixpath
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -143,7 +142,7 @@ def _header() -> dict[str, object]:
     process = this_process()
     return {
         "kaiwo-claim": VERSION,
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "boot": process.boot,
         "namespace": process.namespace,
         "pid": process.pid,

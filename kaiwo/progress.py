@@ -177,8 +177,8 @@ class LineSink:
 class QuietSink:
     """Only what goes wrong."""
 
-    def __init__(self) -> None:
-        self._log = EventLog()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = EventLog(clock)
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""

@@ -13,9 +13,17 @@ from __future__ import annotations
 import logging
 import re
 import traceback
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 HIDDEN = "***"
+#: Loggers, with all below them, that may quote a request.
+_TALKATIVE = {
+    "adlfs", "aiobotocore", "aiohttp", "asyncio", "azure", "boto3", "botocore", "fsspec", "gcsfs",
+    "google", "httpcore", "httpcore2", "httpx", "httpx2", "huggingface_hub", "kaiwo", "msal",
+    "oauthlib", "paramiko", "requests", "requests_oauthlib", "s3fs", "urllib3",
+}  # fmt: skip
 #: Names of fields that hold a credential; a longer name may end in one of them.
 _FIELDS = (
     r"account_?key|shared_?access_?(?:key|signature)|secret_?(?:access_?)?key|access_?key_?id|"
@@ -88,6 +96,31 @@ def url(address: str) -> str:
         return HIDDEN  # not a URL; whatever it is, it is not to be shown
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def clean_log_records() -> None:
+    """From now on, no log record of kaiwo or of an SDK holds a secret, whoever handles it.
+
+    At DEBUG the SDKs quote headers and signed addresses, and an application that uses kaiwo may
+    have its log at that level. A filter of a logger does not see the records of the loggers below
+    it, and the handlers are not ours; so they are cleaned where they are made.
+    """
+    make = logging.getLogRecordFactory()
+    if not isinstance(make, _Factory):
+        logging.setLogRecordFactory(_Factory(make))
+
+
+class _Factory:
+    """Makes log records as they were made before, and cleans those of some loggers."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, name: str, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self._make(name, *args, **kwargs)
+        if name.partition(".")[0] in _TALKATIVE:
+            clean(record)
+        return record
 
 
 class Redacted(logging.Filter):

@@ -41,18 +41,18 @@ from kaiwo.errors import (
     TransientError,
     WrongBytesError,
     WrongRangeError,
-    first_exit_code,
 )
-from kaiwo.events import Begun, Planned, Progressed, Retried, Settled, Ticked
-from kaiwo.large import Large
+from kaiwo.events import Begun, Planned, Progressed, Retried, Ticked
+from kaiwo.large import Large, in_turns
+from kaiwo.ledger import Ledger
 from kaiwo.memory import Memory
 from kaiwo.objects import (
     RANGE,
     Batch,
+    Checksum,
     Compare,
     Follow,
     Inspect,
-    Item,
     Job,
     LookUp,
     Outcome,
@@ -133,18 +133,15 @@ class _Run:
     rules: Rules
     memory: Memory
     sink: Sink
-    items: list[Item] = field(default_factory=list)
     begun: dict[int, _Progress] = field(default_factory=dict)
-    settled: set[int] = field(default_factory=set)
     pace: batches.Pace = field(default_factory=batches.Pace)
     digests: digests.Digests = field(default_factory=digests.Digests)
-    transferred: int = 0
     transfers: tuple[Transfer, ...] = ()
 
     def carry_out(self, plan: Plan) -> Report:
         """See ``run``."""
-        start_s = time.monotonic()
         self.transfers = plan.transfers
+        self.ledger = Ledger(self.sink)
         self.services = Services(self.rules.workers)
         limits = {"": self.rules.workers, "held": 0}
         if self.rules.small_requests is not None:
@@ -161,10 +158,11 @@ class _Run:
         size = sum(each.object.size for each in plan.transfers)
         self.sink.emit(Planned(len(plan.transfers), size, len(plan.unchanged)))
         for item in plan.missed:
-            self.items.append(item)
-            self.sink.emit(Settled(item))
+            self.ledger.add(item)
         for transfer in plan.unchanged:
-            self._unchanged(transfer)
+            checksum = transfer.object.checksum
+            verified = checksum is not None
+            self.ledger.enter(transfer, "unchanged", checksum=checksum, verified=verified)
         self.memory.open(plan.transfers)
         self.dispatcher.feed(Compare(each) for each in plan.transfers if each.present)
         self.dispatcher.feed(self._jobs([each for each in plan.transfers if not each.present]))
@@ -174,15 +172,14 @@ class _Run:
         finally:
             self.digests.close()
             self._clean()
-        codes = [item.error.exit_code for item in self.items if item.error is not None]
-        seconds = time.monotonic() - start_s
-        return Report(first_exit_code(codes), seconds, self.transferred, tuple(self.items))
+        return self.ledger.report()
 
     # --- which jobs there are
 
     def _jobs(self, transfers: Sequence[Transfer]) -> Iterator[Job]:
         """The jobs of these transfers, in their order; each is made when there is room for it."""
-        yield from self._interleaved(each for each in transfers if each.object.size > RANGE)
+        large = (each for each in transfers if each.object.size > RANGE)
+        yield from in_turns(large, self._large, self._lags)
         others = [each for each in transfers if each.object.size <= RANGE]
         for batch in batches.cut(others, self.pace, self._sharing):
             yield Batch(batch, self.rules.verify)
@@ -190,27 +187,6 @@ class _Run:
     def _sharing(self) -> int:
         """How many workers share the small objects."""
         return self.dispatcher.limits.get("small", self.rules.workers)
-
-    def _interleaved(self, transfers: Iterable[Transfer]) -> Iterator[Job]:
-        """The jobs of large objects, one after the other; but another's while one lags."""
-        coming = iter(transfers)
-        active: list[tuple[Transfer, Iterator[Job]]] = []
-        while True:
-            ready = next((each for each in active if not self._lags(each[0])), None)
-            if ready is None and len(active) < digests.THREADS:
-                for transfer in coming:
-                    ready = transfer, self._large(transfer)
-                    active.append(ready)
-                    break
-            # All lag: the next of the first is held until it does not.
-            ready = ready or next(iter(active), None)
-            if ready is None:
-                return
-            for job in ready[1]:
-                yield job
-                break
-            else:
-                active.remove(ready)
 
     def _lags(self, transfer: Transfer, start: int | None = None) -> bool:
         """Whether the running checksum is too far behind what was begun, or behind a range."""
@@ -257,15 +233,17 @@ class _Run:
         if remains is None or not disk.take_over(remains.temporary, transfer.temporary):
             disk.create(transfer.temporary)
 
-    def _begin(self, transfer: Transfer) -> _Progress:
+    def _begin(self, transfer: Transfer, seconds: float = 0.0) -> _Progress:
+        """Its progress; if there is none yet, it began so many seconds ago."""
         progress = self.begun.get(transfer.index)
         if progress is None:
-            progress = self.begun[transfer.index] = _Progress(transfer, time.monotonic())
+            progress = _Progress(transfer, time.monotonic() - seconds)
+            self.begun[transfer.index] = progress
         return progress
 
     def _current(self, transfer: Transfer) -> bool:
         """The object is neither settled nor in a later round."""
-        if transfer.index in self.settled:
+        if transfer.index in self.ledger.settled:
             return False
         progress = self.begun.get(transfer.index)
         return progress is None or progress.transfer.round == transfer.round
@@ -299,10 +277,10 @@ class _Run:
             self.services.answered(_origin(job))
         received = 0
         for outcome in outcomes:
-            self.transferred += outcome.bytes
+            self.ledger.transferred += outcome.bytes
             if not self._current(outcome.transfer):
                 continue
-            progress = self._begin(outcome.transfer)
+            progress = self._begin(outcome.transfer, outcome.seconds)
             if outcome.error is not None:
                 self._failed(job, outcome.error, progress)
                 continue
@@ -407,7 +385,7 @@ class _Run:
             return
         text = f"not attempted any more, since nothing succeeds at {origin}: {error.message}"
         for transfer in self.transfers:
-            if transfer.opener.origin == origin and transfer.index not in self.settled:
+            if transfer.opener.origin == origin and transfer.index not in self.ledger.settled:
                 self._fail(self._begin(transfer), ServiceError(text))
 
     def _stream_instead(self, progress: _Progress) -> None:
@@ -472,64 +450,47 @@ class _Run:
         self.sink.emit(Progressed(-progress.received, progress.transfer.source))
         progress.received = progress.kept = 0
 
-    def _fail(self, progress: _Progress, error: KaiwoError) -> None:
-        self._settle(self._item(progress.transfer, "failed", progress, error=error), progress)
-        if self.rules.fail_fast:
-            self.dispatcher.abandon()
-
     # --- how it ended
 
     def _in_place(self, outcome: Outcome, progress: _Progress) -> None:
         status: Status = "resumed" if progress.kept else "downloaded"
         if outcome.adopted:
             status = "unchanged"
-        self._settle(self._item(progress.transfer, status, progress, outcome), progress)
+        self._settle(progress, status, outcome.checksum, verified=outcome.verified)
 
-    def _unchanged(self, transfer: Transfer) -> None:
-        item = self._item(transfer, "unchanged")
-        item = replace(item, verified=item.checksum is not None)
-        self.items.append(item)
-        self.sink.emit(Settled(item))
+    def _fail(self, progress: _Progress, error: KaiwoError) -> None:
+        self._settle(progress, "failed", progress.transfer.object.checksum, error=error)
+        if self.rules.fail_fast:
+            self.dispatcher.abandon()
 
-    def _item(
+    def _settle(
         self,
-        transfer: Transfer,
+        progress: _Progress,
         status: Status,
-        progress: _Progress | None = None,
-        outcome: Outcome | None = None,
+        checksum: Checksum | None,
+        *,
+        verified: bool = False,
         error: KaiwoError | None = None,
-    ) -> Item:
-        seconds = time.monotonic() - progress.started_s if progress else 0.0
-        if outcome is not None:
-            seconds = max(seconds, outcome.seconds)
-        return Item(
-            task=transfer.task,
-            source=transfer.source,
-            target=transfer.target,
-            status=status,
-            bytes=transfer.object.size,
-            seconds=seconds,
-            attempts=progress.attempts if progress else 0,
-            etag=transfer.object.etag,
-            checksum=outcome.checksum if outcome else transfer.object.checksum,
-            verified=outcome.verified if outcome else False,
-            error=error,
-        )
-
-    def _settle(self, item: Item, progress: _Progress) -> None:
+    ) -> None:
         transfer = progress.transfer
-        self.items.append(item)
-        self.settled.add(transfer.index)
         self.begun.pop(transfer.index, None)
         if progress.large is not None:
             self.digests.forget(transfer)
             # A later run goes on with what there is, if it can be of use.
-            useless = isinstance(item.error, IntegrityError | NotFoundError)
-            if item.error is None or useless or not progress.received:
+            useless = isinstance(error, IntegrityError | NotFoundError)
+            if error is None or useless or not progress.received:
                 self.memory.end(transfer)
             if not self.memory.holds(transfer):
                 disk.discard(transfer.temporary)
-        self.sink.emit(Settled(item))
+        self.ledger.enter(
+            transfer,
+            status,
+            begun_s=progress.started_s,
+            attempts=progress.attempts,
+            checksum=checksum,
+            verified=verified,
+            error=error,
+        )
 
     def _give_up(self, *, in_time: bool) -> None:
         """What --fail-fast or the deadline left undone is named too."""
@@ -537,11 +498,10 @@ class _Run:
         if not in_time:
             error = DeadlineError("the deadline passed before it was in place")
         for transfer in self.transfers:
-            if transfer.index not in self.settled:
-                progress = self._begin(transfer)
-                self._settle(
-                    self._item(progress.transfer, "failed", progress, error=error), progress
-                )
+            if transfer.index in self.begun:
+                self._fail(self.begun[transfer.index], error)
+            elif transfer.index not in self.ledger.settled:
+                self.ledger.enter(transfer, "failed", error=error)
 
     def _clean(self) -> None:
         """After a signal, remove what no later run can go on with."""

@@ -21,8 +21,8 @@ from types import FrameType
 from kaiwo import early
 from kaiwo.errors import StoppedError
 
-#: Five seconds are promised.
-PATIENCE_S = 4.0
+#: Five seconds are promised, on a busy machine too.
+PATIENCE_S = 3.5
 
 
 class Interrupted(BaseException):

@@ -3,7 +3,8 @@
     store = FaultyStore({"a": b"..."})
     store.script("a", fails(TransientError("reset")), wrong)    the first two reads of "a"
     store.script(("big", RANGE), short, times=2)                the first two reads of that range
-    store.script(STREAM, fails(...))                            the first stream of any object
+    store.script(("big", STREAM), fails(...))                   the first stream of "big"
+    store.script(("big", STAT), fails(...))                     the first look at what it is now
 
 A step takes the right bytes and returns what the store sends instead, or raises. Where the script
 of a read is at its end, the right bytes come.
@@ -29,7 +30,7 @@ from typing import Any, TypeVar
 
 from kaiwo import checksums, schedule
 from kaiwo.disk import regular_file
-from kaiwo.errors import BugError, KaiwoError, NotFoundError, TransientError
+from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
 from kaiwo.journal import Manifest, Record
 from kaiwo.memory import Memory
@@ -42,10 +43,11 @@ from kaiwo.schedule import Rules
 T = TypeVar("T")
 EventT = TypeVar("EventT", bound=Event)
 Step = Callable[[bytes], Buffer]
-#: A read of an object, of one of its ranges (its start), a stream or an inspection of it.
+#: A read of an object, of one of its ranges (its start), a stream, an inspection, a look at it.
 Where = str | tuple[str, int]
 STREAM = -1
 INSPECT = -2
+STAT = -3
 MIB = 1 << 20
 #: How long a test waits for what has to happen before it fails.
 PATIENCE_S = 20.0
@@ -95,13 +97,19 @@ class FaultyStore:
     Args:
         objects: their bytes by their keys.
         algorithm: of the checksums that it states; None: it states none.
+        pinned: a read of another identity than the object's is refused.
     """
 
     def __init__(
-        self, objects: Mapping[str, bytes] | None = None, algorithm: str | None = "md5"
+        self,
+        objects: Mapping[str, bytes] | None = None,
+        algorithm: str | None = "md5",
+        *,
+        pinned: bool = False,
     ) -> None:
         self.objects = dict(objects or {})
         self.algorithm = algorithm
+        self.pinned = pinned
         self.stated: dict[str, RemoteObject] = {}
         self.stats: list[str] = []
         self.inspections: list[str] = []
@@ -148,6 +156,8 @@ class FaultyStore:
         """See ``protocols.Source``."""
         with self._lock:
             self.stats.append(key)
+        if (step := self._due((key, STAT))) is not None:
+            step(b"")
         self._raise_next(self.stat_faults)
         return self.remote(key)
 
@@ -165,6 +175,7 @@ class FaultyStore:
         with self._reading():
             with self._lock:
                 self.reads.append((remote.key, start, end))
+            self._require_identity(remote)
             return self._through(self.objects[remote.key][start:end], (remote.key, start))
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
@@ -172,6 +183,7 @@ class FaultyStore:
         with self._reading():
             with self._lock:
                 self.streams.append(remote.key)
+            self._require_identity(remote)
             data = self._through(self.objects[remote.key], (remote.key, STREAM))
             for start in range(0, len(data), MIB):
                 yield data[start : start + MIB]
@@ -197,6 +209,12 @@ class FaultyStore:
     def reads_of(self, key: str) -> Counter[int]:
         """How often each range of the object was asked for, by its start."""
         return Counter(start for name, start, _ in self.reads if name == key)
+
+    def _require_identity(self, remote: RemoteObject) -> None:
+        if not self.pinned:
+            return
+        if remote.identity != self.remote(remote.key).identity:
+            raise ChangedError(f"faulty://{remote.key}: it is another one")
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -370,11 +388,12 @@ def transfer_of(
     *,
     present: bool = False,
     blob: str | None = None,
+    run: str = "0",
 ) -> Transfer:
     """The transfer of an object to its own name below a root."""
     target = os.path.join(root, remote.key)
     return Transfer(
-        index, "run", "task", opener, remote, target, str(root), blob=blob, present=present
+        index, run, "task", opener, remote, target, str(root), blob=blob, present=present
     )
 
 
@@ -446,17 +465,21 @@ def carry_out(
     fail_fast: bool = False,
     sink: RecordingSink | None = None,
     small_requests: int | None = None,
+    until_s: float | None = None,
+    memory: Memory | None = None,
 ) -> Ran:
     """Run a plan, by default at once in this thread and without waiting before repeats."""
     executor = executor or InlineExecutor()
     sink = sink or RecordingSink()
-    rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast, small_requests)
-    memory = Memory()
+    rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast, small_requests, until_s)
+    memory = memory or Memory()
     openers = {transfer.opener for transfer in plan.transfers}
+    ended = False
     try:
         report = schedule.run(plan, executor, rules, memory, sink)
+        ended = True
     finally:
-        memory.close(ended=True)
+        memory.close(ended=ended)
         for opener in openers:
             forget(opener)
     return Ran(report, sink, executor, root)
@@ -476,6 +499,17 @@ def files(root: Path) -> dict[str, bytes]:
     return {
         name: path.read_bytes() for name, path in named.items() if ".kaiwo" not in name.split("/")
     }
+
+
+def in_place(root: Path) -> dict[str, bytes]:
+    """Every file but kaiwo's memory and temporary files, by its relative name."""
+    named = files(root).items()
+    return {name: data for name, data in named if not Path(name).name.startswith(".kaiwo-")}
+
+
+def left(root: Path) -> list[str]:
+    """The names of the temporary files that are there."""
+    return sorted(path.name for path in root.rglob(".kaiwo-*"))
 
 
 def published(transfer: Transfer, mtime_ns: int, *, verified: bool = True) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -172,3 +173,36 @@ def test_following_a_file_that_is_too_short_ends_with_it(tmp_path: Path) -> None
     assert running is not None
     checksums.follow(running, str(tmp_path / "file"), 0, 100)
     assert running.hexdigest() == VECTORS["md5"]
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 9, 10, 11])
+@pytest.mark.parametrize("step", [1, 3, 5, 7, 100])
+def test_the_etag_of_an_upload_in_parts_is_the_md5_of_their_md5s(size: int, step: int) -> None:
+    data = content(size)
+    parts = [data[start : start + 5] for start in range(0, size, 5)]
+    outer = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
+    stated = checksums.of_parts(f"{outer}-{len(parts)}", size, 5)
+    assert stated == Checksum("md5-5", f"{outer}-{len(parts)}")
+    running = checksums.hasher("md5-5", size)
+    assert running is not None
+    for start in range(0, size, step):
+        running.update(data[start : start + step])
+    assert running.hexdigest() == stated.value
+
+
+@pytest.mark.parametrize(
+    ("etag", "size", "length"),
+    [
+        (None, 10, 5),
+        ("0" * 32, 10, 5),
+        (f"{'0' * 32}-2", 10, 4),
+        (f"{'0' * 32}-2", 10, 0),
+        (f"{'0' * 32}-0", 0, 5),
+        (f"{'z' * 32}-2", 10, 5),
+        ("odd-2", 10, 5),
+    ],
+)
+def test_an_etag_whose_parts_do_not_add_up_states_no_checksum(
+    etag: str | None, size: int, length: int
+) -> None:
+    assert checksums.of_parts(etag, size, length) is None

@@ -22,7 +22,7 @@ import pytest
 
 from kaiwo import claim
 from kaiwo.alive import is_running, this_process
-from kaiwo.claim import Claim, Pace, claims_folder, places
+from kaiwo.claim import Claim, Pace, claims_folder, is_claiming, places
 from kaiwo.errors import DeadlineError
 from kaiwo.objects import RemoteObject, Transfer
 from kaiwo.postings import Places
@@ -461,14 +461,20 @@ def test_by_default_silence_is_believed_for_half_a_minute() -> None:
     assert Pace() == Pace(touch_s=5.0, silence_s=30.0, look_s=(0.2, 1.0), remind_s=30.0)
 
 
-def test_whether_a_run_has_ended_can_be_asked(folder: str, holding: Holding) -> None:
+def test_a_run_is_claiming_until_it_is_found_to_be_dead(tmp_path: Path, holding: Holding) -> None:
+    root = str(tmp_path / "root")
+    folder = claims_folder(root)
     first = holding({folder: {"a"}})
     assert first.says() == "taken"
     with Claim(LARGE) as own:
-        assert not own.has_ended(folder, MIDDLE)
-        assert own.has_ended(folder, SMALL)
+        own.take({folder: {"b"}})
+        assert is_claiming(root, None, MIDDLE)
+        assert not is_claiming(root, None, MIDDLE[:-1])
         first.kill()
-        assert own.has_ended(folder, MIDDLE)
+        own.take({folder: {"c"}})
+        assert not is_claiming(root, None, MIDDLE)
+        assert is_claiming(root, None, LARGE)
+        assert not is_claiming(root, str(tmp_path), LARGE)
 
 
 # --- other pid namespaces ---------------------------------------------------------------------
@@ -493,15 +499,13 @@ def test_process_1_of_a_restarted_container_is_not_the_one_before(
     (path,) = files(folder)
     assert json.loads(path.read_text())["pid"] == 1
     second = holding({folder: {"a"}}, run=LARGE, prefix=container)
-    with Claim(SMALL, pace=QUICK) as own:
-        # The second is process 1, too, and on the same host; yet it does not take itself for both.
-        assert not own.has_ended(folder, MIDDLE)
-        assert second.says() == "waits"
-        first.kill()
-        start_s = time.monotonic()
-        assert second.says() == "taken"
-        assert time.monotonic() - start_s > 0.3, "nobody can know so soon"
-        assert not path.exists()
+    # It is process 1, too, and on the same host; yet it does not take itself for both.
+    assert second.says() == "waits"
+    first.kill()
+    start_s = time.monotonic()
+    assert second.says() == "taken"
+    assert time.monotonic() - start_s > 0.3, "nobody can know so soon"
+    assert not path.exists()
 
 
 def test_a_proc_of_another_namespace_says_nothing(tmp_path: Path, container: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import functools
 import json
+import os
 import re
 import select
 import signal
@@ -209,6 +210,9 @@ def test_a_config_file_that_cannot_be_read_is_one_message(tmp_path: Path, name: 
         ("--startup-wait", "-1"),
         ("--startup-wait", "soon"),
         ("--stall-timeout", "0"),
+        ("--deadline", "0"),
+        ("--deadline", "soon"),
+        ("--log-format", "xml"),
         ("--verify", "md5"),
         ("--progress", "dots"),
         ("--no-such-option", "1"),
@@ -979,6 +983,44 @@ def test_a_termination_log_that_cannot_be_written_does_not_hide_the_failure(
     assert "secret_kye" in refused(done, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "code"),
+    [
+        (("missing", "absent"), 4),
+        (("disk", "absent"), 6),
+        (("disk", "missing"), 4),
+        (("disk", "absent", "missing"), 4),
+    ],
+    ids=str,
+)
+def test_of_several_kinds_of_failure_one_is_the_exit_code(
+    failing: Kaiwo, s3: Store, tmp_path: Path, kinds: Sequence[str], code: int
+) -> None:
+    bucket = s3.new_bucket({"k": b"data"})
+    tasks = {
+        "missing": s3.task(bucket, [{"file": "none", "target_path": "none"}], secret_key=CANARY),
+        "absent": absent("s3", f"http://127.0.0.1:{servers.free_port()}"),
+        "disk": s3.task(bucket, [{"file": "k", "target_path": "/proc/no/k"}], secret_key=CANARY),
+    }
+    # What can be fetched is, whatever else fails.
+    fine = s3.task(bucket, [{"file": "k", "target_path": "fine"}], secret_key=CANARY)
+    config = {"download_items": [fine, *(tasks[kind] for kind in kinds)]}
+    done = failing(config, "--retries", "0", "--startup-wait", "0")
+    assert (done.code, done.report["exit_code"]) == (code, code)
+    assert (done.report["failed"], done.report["downloaded"]) == (len(kinds), 1)
+    termination = json.loads((tmp_path / "termination-log").read_text())
+    assert (termination["exit_code"], len(termination["failures"])) == (code, len(kinds))
+    assert tree(tmp_path / "out") == {"fine": b"data"}
+
+
+def test_a_termination_log_that_is_a_pipe_is_not_waited_for(failing: Kaiwo, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    config = TASK.replace("secret_key:", "secret_kye:")
+    done = failing(config, env={"KAIWO_TERMINATION_LOG": str(tmp_path / "pipe")})
+    assert (done.code, len(errors_of(done.stderr))) == (2, 1)
+    assert "cannot write the termination message" in done.stderr
+
+
 # --- signals ----------------------------------------------------------------------------------
 
 
@@ -1028,6 +1070,23 @@ def test_a_signal_ends_the_wait_for_a_service(tmp_path: Path, attempt: int) -> N
     assert (code, stdout) == (143, "")
     assert CANARY not in stderr
     assert "Traceback" not in stderr
+
+
+def test_a_deadline_ends_a_download_and_keeps_what_is_in_place(
+    s3: Store, slow: servers.Server, tmp_path: Path
+) -> None:
+    bucket = s3.new_bucket({"k": b"data"})
+    fine = s3.task(bucket, [{"file": "k", "target_path": "fine"}])
+    never = s3.task(bucket, ITEMS, endpoint_url=slow.settings["s3"], secret_key=CANARY)
+    with started(tmp_path, fine, never, options=("--deadline", "2", "--fsync")) as child:
+        code, stdout, stderr = child.end(timeout_s=10.0)
+    assert (code, stdout) == (8, ""), stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["exit_code"], report["downloaded"], report["failed"]) == (8, 1, 1)
+    (failed,) = (item for item in report["items"] if item["error"])
+    assert failed["error"]["kind"] == "deadline"
+    assert (tmp_path / "out" / "fine").read_bytes() == b"data"
+    assert not (tmp_path / "out" / "k").exists()
 
 
 def _has_asked_for(stats: str, bucket: str) -> bool:

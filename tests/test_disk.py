@@ -189,6 +189,23 @@ def test_modes_follow_the_umask(tmp_path: Path, umask: Callable[[int], None], ma
         assert mode(os.path.dirname(each.target)) == 0o777 & ~mask
 
 
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+@pytest.mark.parametrize("bits", [0o700, 0o755, 0o777, 0o2775, 0o1777])
+def test_modes_follow_the_umask_whatever_the_folders_bits(
+    tmp_path: Path, umask: Callable[[int], None], mask: int, bits: int
+) -> None:
+    umask(mask)
+    folder = tmp_path / "there"
+    folder.mkdir()
+    folder.chmod(bits)
+    for number, write in enumerate((_by_range, _by_stream, _at_once)):
+        each = transfer(folder, f"{number}")
+        write(each)
+        disk.publish(each.temporary, each)
+        assert mode(each.target) == 0o666 & ~mask
+    assert mode(folder) == bits
+
+
 def _by_range(each: Transfer) -> None:
     write_range(each.temporary, b"new", 0)
 
@@ -231,6 +248,143 @@ def test_what_the_file_system_takes_in_pieces_is_written_whole(
     assert path.read_bytes() == data[:2] + data
     disk.write_stream(str(path), [data, memoryview(data)])
     assert path.read_bytes() == data + data
+
+
+# --- what an earlier run left -----------------------------------------------------------------
+
+
+def test_an_earlier_runs_file_gets_this_runs_name(tmp_path: Path) -> None:
+    old, new = tmp_path / ".kaiwo-1-0.part", tmp_path / ".kaiwo-2-0.part"
+    old.write_bytes(b"begun")
+    inode = old.stat().st_ino
+    assert disk.take_over(str(old), str(new))
+    assert os.listdir(tmp_path) == [new.name]
+    assert (new.stat().st_ino, new.read_bytes()) == (inode, b"begun")
+
+
+@pytest.mark.parametrize(
+    "kind", ["nothing", "folder", "link", "dangling", "pipe", "shared", "file"]
+)
+def test_anything_else_is_left_where_it_is(tmp_path: Path, kind: str) -> None:
+    old, new, victim = tmp_path / "old", tmp_path / "new", tmp_path / "victim"
+    victim.write_bytes(b"another's")
+    if kind == "folder":
+        old.mkdir()
+    elif kind == "link":
+        old.symlink_to(victim)
+    elif kind == "dangling":
+        old.symlink_to("nowhere")
+    elif kind == "pipe":
+        os.mkfifo(old)
+    elif kind == "shared":
+        os.link(victim, old)
+    elif kind == "file":  # in a folder that is not there
+        old.write_bytes(b"begun")
+        new = tmp_path / "gone" / "new"
+    before = sorted(os.listdir(tmp_path))
+    assert not disk.take_over(str(old), str(new))
+    assert sorted(os.listdir(tmp_path)) == before
+    assert victim.read_bytes() == b"another's"
+
+
+# --- durability -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The renames and synchronisations that the kernel is asked for, in their order."""
+    seen: list[tuple[str, str]] = []
+    fsync, replace_, symlink = os.fsync, os.replace, os.symlink
+
+    def syncing(descriptor: int) -> None:
+        seen.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def replacing(source: str, target: str) -> None:
+        seen.append(("rename", target))
+        replace_(source, target)
+
+    def linking(source: str, target: str) -> None:
+        seen.append(("link", target))
+        symlink(source, target)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(os, "replace", replacing)
+    monkeypatch.setattr(os, "symlink", linking)
+    return seen
+
+
+def test_a_durable_file_is_synchronised_before_its_rename_and_its_folders_after_it(
+    tmp_path: Path, calls: list[tuple[str, str]]
+) -> None:
+    root = tmp_path / "root"
+    each = transfer(root, "new/er/a.bin")
+    write_range(each.temporary, b"new", 0)
+    disk.publish(each.temporary, each, durable=True)
+    folders = [str(folder) for folder in (root / "new/er", root / "new", root, tmp_path)]
+    assert calls[:2] == [("fsync", each.temporary), ("rename", each.target)]
+    assert calls[2:6] == [("fsync", folder) for folder in folders]
+    assert Path(each.target).read_bytes() == b"new"
+
+
+def test_a_durable_link_has_its_folders_synchronised_as_its_blob_has(
+    tmp_path: Path, calls: list[tuple[str, str]]
+) -> None:
+    blob = f"{tmp_path}/blobs/1"
+    each = replace(transfer(tmp_path, "snapshots/a"), blob=blob)
+    write_range(each.temporary, b"new", 0)
+    disk.publish(each.temporary, each, durable=True)
+    assert calls[:2] == [("fsync", each.temporary), ("rename", blob)]
+    last_name = calls.index(("rename", each.target))
+    for folder in ("blobs", "snapshots"):
+        assert calls.index(("fsync", f"{tmp_path}/{folder}")) > last_name
+    assert calls.index(("fsync", str(tmp_path))) > last_name
+
+
+def test_nothing_is_synchronised_unless_it_is_wanted(
+    tmp_path: Path, calls: list[tuple[str, str]]
+) -> None:
+    each = transfer(tmp_path)
+    write_range(each.temporary, b"new", 0)
+    disk.publish(each.temporary, each)
+    assert calls == [("rename", each.target)]
+
+
+def test_what_cannot_be_synchronised_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    each = transfer(tmp_path)
+    write_range(each.temporary, b"new", 0)
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(DiskError, match=os.strerror(errno.EIO)):
+        disk.publish(each.temporary, each, durable=True)
+    assert not os.path.lexists(each.target)
+
+
+def test_what_a_network_file_system_tells_when_a_file_is_closed_is_a_disk_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = os.close
+
+    def failing(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    path = str(tmp_path / "part")
+    disk.create(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", failing)
+        for write in (
+            lambda: disk.write_range(path, b"12", 0),
+            lambda: disk.write_stream(path, [b"1", b"2"]),
+            lambda: disk.write_small(path, b"12"),
+        ):
+            message = refused(errno.EDQUOT, path, write)
+            assert "2 bytes were to be written" in message
+            assert "quota" in message
 
 
 # --- looking ----------------------------------------------------------------------------------
@@ -293,7 +447,10 @@ def test_a_full_disk_says_so_and_what_to_do(tiny: Path) -> None:
         lambda: disk.write_stream(path, [bytes(10_000)] * 10),
         lambda: disk.write_small(path, bytes(100_000)),
     ):
-        assert "free some space" in refused(errno.ENOSPC, path, write)
+        message = refused(errno.ENOSPC, path, write)
+        assert "bytes were to be written" in message
+        assert "; 0 bytes and " in message
+        assert "free some space" in message
         disk.discard(path)
 
 
@@ -301,7 +458,8 @@ def test_a_disk_without_inodes_says_so(tiny: Path) -> None:
     paths = [str(tiny / f"part{number}") for number in range(10)]
     for path in paths[:9]:
         disk.write_stream(path, [])
-    refused(errno.ENOSPC, paths[9], lambda: disk.write_stream(paths[9], []))
+    message = refused(errno.ENOSPC, paths[9], lambda: disk.write_stream(paths[9], []))
+    assert " and 0 inodes are free there" in message
 
 
 def test_a_read_only_disk_says_so_and_what_to_do(tiny: Path) -> None:
@@ -336,8 +494,39 @@ def test_a_file_that_grows_too_large_is_a_disk_error(tmp_path: Path) -> None:
     path = str(tmp_path / "part")
     command = [sys.executable, "-c", _TOO_LARGE, path]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == f"6 cannot write {path}: {os.strerror(errno.EFBIG)}\n" * 2
+    reason = f"6 cannot write {path}: {os.strerror(errno.EFBIG)}"
+    for line, size in zip(done.stdout.splitlines(), ("2,000", "600"), strict=True):
+        assert line.startswith(f"{reason} ({size} bytes were to be written; ")
+        assert "ulimit -f" in line
     assert os.path.getsize(path) == 1_000
+
+
+_TOO_MANY = """
+import os, resource, sys
+from kaiwo import disk
+from kaiwo.errors import DiskError
+disk.create(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+taken = []
+try:
+    while True:
+        taken.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+for write in (disk.create, lambda path: disk.write_range(path, b"x", 0)):
+    try:
+        write(sys.argv[1])
+    except DiskError as error:
+        print(error.exit_code, error.message)
+"""
+
+
+def test_too_many_open_files_are_told_with_their_limit(tmp_path: Path) -> None:
+    path = str(tmp_path / "part")
+    command = [sys.executable, "-c", _TOO_MANY, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.count(f"6 cannot write {path}: {os.strerror(errno.EMFILE)} (") == 2
+    assert done.stdout.count("the limit is 50; raise the limit of open files") == 2
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -301,7 +301,7 @@ def test_wrong_bytes_of_the_right_size_never_reach_the_target(
         assert tree(tmp_path / "out") == {"good": b"good"}
         failed = [item for item in done.report["items"] if item["status"] == "failed"]
         assert {item["source"].rpartition("/")[2] for item in failed} == set(objects)
-        assert [item["attempts"] for item in failed] == [2, 2]
+        assert sorted(item["attempts"] for item in failed) == [2, 3]
         accepted = kaiwo(whole(bucket, spoilt), "--verify", "size")
     assert accepted.code == 0, accepted.stderr
     for name, data in objects.items():

@@ -40,6 +40,7 @@ from cryptography.x509.oid import NameOID
 from kaiwo.config import build
 from kaiwo.document import Document
 from kaiwo.errors import (
+    BusyError,
     CertificateError,
     ChangedError,
     CredentialsError,
@@ -49,6 +50,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
     UnreachableError,
+    WrongRangeError,
 )
 from kaiwo.network import Network, chain, connection_error, retry_after_s, status_error, wire_error
 from kaiwo.objects import RemoteObject
@@ -697,9 +699,9 @@ REFUSALS: dict[int, type[KaiwoError]] = {
     409: ChangedError,
     412: ChangedError,
     416: ChangedError,
-    429: TransientError,
+    429: BusyError,
     500: TransientError,
-    503: TransientError,
+    503: BusyError,
 }
 
 
@@ -743,9 +745,9 @@ def test_a_page_that_refuses_a_read_says_nothing_about_credentials(
         (401, CredentialsError),
         (403, CredentialsError),
         (404, NotFoundError),
-        (429, TransientError),
+        (429, BusyError),
         (500, TransientError),
-        (503, TransientError),
+        (503, BusyError),
     ],
 )
 def test_an_object_that_cannot_be_looked_up_is_told_by_the_status(
@@ -811,7 +813,7 @@ def test_a_page_instead_of_a_listing_is_transient_or_what_the_sdk_takes_it_for(
 def test_another_range_than_was_asked_for_is_transient(
     type_: str, engine: Engine, way: str
 ) -> None:
-    assert type(failed(READINGS[way], type_, engine, replies(shifted))) is TransientError
+    assert type(failed(READINGS[way], type_, engine, replies(shifted))) is WrongRangeError
 
 
 @each_store
@@ -820,7 +822,7 @@ def test_another_range_than_was_asked_for_is_transient(
 def test_a_partial_answer_that_does_not_say_of_what_is_transient(
     type_: str, engine: Engine, way: str
 ) -> None:
-    assert type(failed(READINGS[way], type_, engine, replies(unnamed))) is TransientError
+    assert type(failed(READINGS[way], type_, engine, replies(unnamed))) is WrongRangeError
 
 
 @each_store
@@ -955,11 +957,11 @@ def test_a_deep_chain_is_walked_to_its_end() -> None:
         (412, ChangedError),
         (416, ChangedError),
         (425, TransientError),
-        (429, TransientError),
+        (429, BusyError),
         (451, ServiceError),
         (500, TransientError),
         (502, TransientError),
-        (503, TransientError),
+        (503, BusyError),
         (504, TransientError),
         (599, TransientError),
     ],

@@ -21,10 +21,11 @@ from kaiwo.errors import (
     UnsafeNameError,
 )
 from kaiwo.events import Retried
+from kaiwo.folding import Folding, Foldings
 from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, Folder, Named, Plan, RemoteObject, Want
 from kaiwo.opened import forget
-from kaiwo.plan import Listing, close, gather
+from kaiwo.plan import Listing, _Checked, _placed, close, gather
 from kaiwo.protocols import Place, Placement
 from kaiwo.targets import At, Under
 from tests.faulty import (
@@ -180,7 +181,9 @@ def test_a_listing_that_goes_on_failing_ends_with_the_last_cause(tmp_path: Path)
     store.list_faults = [TransientError(f"cause {number}", 0.0) for number in range(9)]
     listing, _ = listed([want(store, tmp_path)], retries=2)
     ((_, error),) = listing.failed
-    assert (error.message, error.exit_code) == ("config.yaml:3: cause 2", 5)
+    assert error.message.startswith("config.yaml:3: cause 2; attempt 3 after ")
+    assert error.message.endswith("the first failed with: cause 0")
+    assert error.exit_code == 5
     assert len(store.listings) == 3
 
 
@@ -378,6 +381,138 @@ def test_a_file_where_a_folder_is_needed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"")
     message = refused([want(FaultyStore({"a/b/c": b"1"}), tmp_path)])
     assert str(tmp_path / "a" / "b" / "c") in message
+
+
+@dataclass(frozen=True)
+class Anywhere:
+    """What a provider of somebody else's may come up with: the key is the path."""
+
+    root: str
+    blob: str | None = None
+
+    def place(self, remote: RemoteObject) -> Place:
+        """See ``protocols.Placement``."""
+        return Place(f"{self.root}/{remote.key}", self.root, self.blob)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "..",
+        "../x",
+        "a/../../x",
+        "a/..",
+        "./a",
+        "\0",
+        "a\nb",
+        ".kaiwo/x",
+        "\ud800",
+        "",
+        "f/" * 2_100,
+    ],
+)
+def test_the_plan_believes_no_placement(tmp_path: Path, key: str) -> None:
+    root = tmp_path / "root"
+    placement = Anywhere(str(root))
+    message = refused([want(FaultyStore({key: b"1"}), root, placement=placement)])
+    assert "config.yaml:3" in message
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("blob", ["/etc/x", "{root}/../x", "{root}/.kaiwo/x", "relative"])
+def test_the_plan_believes_no_placement_of_a_blob_either(tmp_path: Path, blob: str) -> None:
+    placement = Anywhere(str(tmp_path), blob.format(root=tmp_path))
+    assert "faulty://bucket/a" in refused(
+        [want(FaultyStore({"a": b"1"}), tmp_path, placement=placement)]
+    )
+
+
+def test_a_path_that_is_too_long_as_a_whole_is_refused_where_nothing_is_yet(
+    tmp_path: Path,
+) -> None:
+    # Each segment, and each folder that exists, is short enough.
+    key = "/".join(["d" * 200] * 21)
+    assert "4095 bytes" in refused([want(FaultyStore({key: b"1"}), tmp_path)])
+
+
+def test_of_many_offenders_a_hundred_are_named_and_the_rest_are_counted(tmp_path: Path) -> None:
+    store = FaultyStore({f"../{number:05}": b"" for number in range(1_234)})
+    message = refused([want(store, tmp_path)])
+    assert message.count("'../") == 100
+    assert message.endswith("\n  and 1,134 more")
+
+
+# --- names that the file system takes for one -------------------------------------------------
+
+FOLDED = (
+    ("A", "a"),
+    ("deep/Model.bin", "deep/model.bin"),
+    ("caf\u00e9", "cafe\u0301"),
+    ("Sub/x", "sub/X"),
+)
+
+
+def checked_where(folding: Folding, names: Sequence[str], root: Path) -> _Checked:
+    """The targets of these names, checked for a root whose folders fold like that."""
+    store = FaultyStore(dict.fromkeys(names, b""))
+    checked = _Checked(foldings=Foldings(lambda _: folding))
+    listing, _ = listed([want(store, root)])
+    list(checked.transfers(_placed(listing, "run", checked)))
+    return checked
+
+
+@pytest.mark.parametrize("names", FOLDED)
+def test_names_that_fold_into_one_are_refused_with_both_owners(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    (fault,) = checked_where(Folding(case=True, form=True), names, tmp_path).offenders
+    for name in names:
+        assert str(tmp_path / name) in fault
+        assert f"faulty://bucket/{name}" in fault
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("names", FOLDED)
+def test_they_are_files_of_their_own_where_names_do_not_fold(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    assert len(checked_where(Folding(), names, tmp_path).offenders) == 0
+
+
+@pytest.mark.parametrize("names", [("a", "A/b"), ("A", "a/B/c"), ("x", "a/b", "A")])
+def test_a_file_is_where_a_folder_is_needed_when_their_names_fold_into_one(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    assert len(checked_where(Folding(case=True), names, tmp_path).offenders) == 1
+    assert len(checked_where(Folding(), names, tmp_path).offenders) == 0
+
+
+def test_folders_that_fold_into_one_are_one_folder(tmp_path: Path) -> None:
+    assert len(checked_where(Folding(case=True), ("A/x", "a/y"), tmp_path).offenders) == 0
+
+
+@pytest.mark.parametrize("name", [".KAIWO/manifest.jsonl", "a/.Kaiwo", "x/.KAIWO-1.part"])
+def test_kaiwos_own_names_are_refused_however_they_are_written(tmp_path: Path, name: str) -> None:
+    (fault,) = checked_where(Folding(case=True), (name,), tmp_path).offenders
+    assert name in fault
+    assert "kaiwo's own" in fault
+    assert len(checked_where(Folding(), (name,), tmp_path).offenders) == 0
+
+
+def test_this_file_system_is_asked_only_when_names_differ_in_case_alone(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def find_out(folder: str) -> Folding:
+        asked.append(folder)
+        return Folding()
+
+    checked = _Checked(foldings=Foldings(find_out))
+    wants = [want(FaultyStore(dict.fromkeys(("Ab", "a/c", "\u00e9"), b"")), tmp_path)]
+    list(checked.transfers(_placed(listed(wants)[0], "run", checked)))
+    assert asked == []
+    twins = want(FaultyStore(dict.fromkeys(("x/Q", "x/q"), b"")), tmp_path)
+    list(checked.transfers(_placed(listed([twins])[0], "run", checked)))
+    assert asked == [str(tmp_path)]
 
 
 # --- what is there already --------------------------------------------------------------------

@@ -20,8 +20,9 @@ from typing import IO, Any
 import pytest
 from rich.console import Console
 
-from kaiwo.errors import NotFoundError, TransientError
-from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Ticked
+from kaiwo.errors import NotFoundError, TransientError, UnreachableError
+from kaiwo.events import Begun, Ended, Event, Planned, Progressed, Retried, Settled, Ticked
+from kaiwo.notices import MOST_REMEMBERED, MOST_RETRIES, RETRIES_S
 from kaiwo.objects import Item, Report, Status
 from kaiwo.progress import (
     LOG_EVERY_S,
@@ -30,13 +31,11 @@ from kaiwo.progress import (
     LineSink,
     LogSink,
     QuietSink,
-    Tally,
-    amount,
-    duration,
-    line,
+    Sinks,
     sink_for,
 )
 from kaiwo.protocols import Sink
+from kaiwo.tally import MOST_FOLLOWED, Tally, amount, duration, line, slowest
 
 NAME = "[red]markup[/wrong] [bold].txt"
 SECRET = "hunter2"
@@ -209,6 +208,111 @@ def test_each_object_is_a_line_at_debug(log: pytest.LogCaptureFixture) -> None:
     assert messages(log) == []
 
 
+def retry(number: int = 0) -> Retried:
+    return Retried(f"s3://b/{number}", TransientError(f"reading s3://b/{number}: 503"), 1, 0.5)
+
+
+def test_thousands_of_retries_are_told_first_and_then_counted(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    now_s = 100.0
+    sink = QuietSink(clock=lambda: now_s)
+    tell(sink, [retry(number) for number in range(5_000)])
+    told = messages(log, logging.WARNING)
+    first = [f"reading s3://b/{number}: 503; attempt 2 in 0.5 s" for number in range(MOST_RETRIES)]
+    assert told == first
+    now_s += RETRIES_S
+    tell(sink, [Ticked(), Ticked(), retry(7)])
+    told = messages(log, logging.WARNING)[len(first) :]
+    assert told == ["and 4980 more retries in the last 10 s", first[7]]
+    assert len(messages(log, logging.DEBUG)) == 5_002
+
+
+def test_what_was_not_told_is_counted_when_the_run_ends(log: pytest.LogCaptureFixture) -> None:
+    tell(QuietSink(), [*(retry() for _ in range(MOST_RETRIES + 1)), ended()])
+    assert messages(log)[-1] == "and 1 more retry in the last 10 s"
+
+
+def test_a_service_that_is_waited_for_is_told_now_and_then(log: pytest.LogCaptureFixture) -> None:
+    now_s = 100.0
+    sink = QuietSink(clock=lambda: now_s)
+    waits = Retried("s3://b/k", UnreachableError("s3://b/k: connection refused"), 1, 0.5)
+    tell(sink, [waits] * 1_000)
+    assert len(messages(log, logging.DEBUG)) == 1
+    now_s += 5
+    tell(sink, [waits] * 1_000)
+    assert len(messages(log, logging.DEBUG)) == 2
+
+
+def test_memory_of_what_was_said_is_bounded(log: pytest.LogCaptureFixture) -> None:
+    sink = QuietSink(clock=lambda: 100.0)
+    first = UnreachableError("the first")
+    events = [UnreachableError(f"another {number}") for number in range(MOST_REMEMBERED)]
+    tell(sink, [Retried("x", error, 1, 0.5) for error in (first, *events, first)])
+    # It was forgotten, so it is said again.
+    said = [text for text in messages(log, logging.DEBUG) if text.startswith("the first")]
+    assert len(said) == 2
+
+
+# --- the slowest object -----------------------------------------------------------------------
+
+
+def test_the_slowest_is_the_large_object_that_has_been_on_its_way_longest(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    now_s = 100.0
+    sink = LogSink(clock=lambda: now_s)
+    tell(sink, [Planned(3, 3_000, 0), Begun("s3://b/one", 1_000)])
+    now_s += 8
+    tell(sink, [Begun("s3://b/two", 1_000), Progressed(900, "s3://b/two")])
+    tell(sink, [Progressed(150, "s3://b/one"), Progressed(-30, "s3://b/one"), retry()])
+    now_s += 40
+    tell(sink, [Ticked()])
+    assert messages(log)[-1] == (
+        "0 of 3 files, 1020 B of 2.9 KiB, 21 B/s, 1 min 33 s left, 1 retry,"
+        " slowest s3://b/one 12 % after 48 s"
+    )
+    tell(sink, [Settled(Item("t", "s3://b/one", "/t/one", "downloaded", 1_000, 48.0, 1))])
+    now_s += LOG_EVERY_S
+    tell(sink, [Ticked()])
+    assert messages(log)[-1].endswith(", slowest s3://b/two 90 % after 50 s")
+
+
+def test_an_object_that_begins_anew_is_on_its_way_since_it_began_first() -> None:
+    now_s = 100.0
+    tally = Tally(lambda: now_s)
+    tally.add(Begun("s3://b/one", 1_000))
+    now_s += 60
+    tally.add(Begun("s3://b/one", 1_000))
+    assert slowest(tally) == ", slowest s3://b/one 0 % after 1 min 00 s"
+
+
+def test_without_a_large_object_none_is_the_slowest() -> None:
+    tally = Tally()
+    tally.add(Progressed(10))
+    tally.add(Progressed(10, "s3://b/unheard"))
+    assert (slowest(tally), tally.slowest) == ("", None)
+
+
+def test_a_bounded_number_of_objects_is_followed() -> None:
+    tally = Tally()
+    for number in range(MOST_FOLLOWED + 10):
+        tally.add(Begun(f"s3://b/{number}", 1_000))
+        tally.add(Progressed(10, f"s3://b/{number}"))
+    assert len(tally.ways) == MOST_FOLLOWED
+    assert tally.bytes_done == 10 * (MOST_FOLLOWED + 10)
+    for number in range(MOST_FOLLOWED + 10):
+        tally.add(Settled(Item("t", f"s3://b/{number}", "/t", "failed", 1_000, 0.0, 1)))
+    assert tally.slowest is None
+
+
+def test_what_was_there_already_makes_nothing_faster() -> None:
+    tally = Tally()
+    tally.add(Planned(2, 1 << 40, 0))
+    tally.add(Settled(item("unchanged", size=1 << 39, attempts=1)))
+    assert (tally.bytes_done, tally.rate) == (1 << 39, 0)
+
+
 # --- JSON lines -------------------------------------------------------------------------------
 
 
@@ -251,6 +355,23 @@ def test_a_tally_in_json_comes_at_most_every_second() -> None:
     tell(JsonSink(stream), [Planned(9, 9_999, 0), *[Progressed(1)] * 5_000])
     tallies = [text for text in stream.getvalue().splitlines() if '"progress"' in text]
     assert 1 <= len(tallies) <= 2 + time.monotonic() - start
+
+
+def test_a_tally_in_json_names_the_slowest_object() -> None:
+    stream = io.StringIO()
+    begun = Begun("s3://b/k", 1_000)
+    tell(JsonSink(stream), [Planned(9, 9_999, 0), begun, Progressed(10, "s3://b/k")])
+    _, tally = map(json.loads, stream.getvalue().splitlines())
+    assert (tally["event"], tally["retries"]) == ("progress", 0)
+    assert {**tally["slowest"], "seconds": 0} == {
+        "source": "s3://b/k",
+        "bytes": 0,
+        "size": 1_000,
+        "seconds": 0,
+    }
+    stream = io.StringIO()
+    tell(JsonSink(stream), [Planned(9, 9_999, 0), Progressed(10)])
+    assert json.loads(stream.getvalue().splitlines()[1])["slowest"] is None
 
 
 def test_names_in_json_are_data_whatever_they_are() -> None:
@@ -387,6 +508,18 @@ def test_the_sink_is_the_one_that_was_asked_for(kind: str, expected: type[Sink])
     sink = sink_for(kind, lambda: terminal()[0])
     assert type(sink) is expected
     sink.emit(ended())
+
+
+def test_where_lines_are_expected_a_bar_is_a_line() -> None:
+    sink = sink_for("bar", lambda: pytest.fail("nobody needs it"), lines_only=True)
+    assert isinstance(sink, LogSink)
+
+
+def test_several_sinks_are_told_in_their_order() -> None:
+    streams = io.StringIO(), io.StringIO()
+    tell(Sinks(*map(JsonSink, streams)))
+    first, second = (stream.getvalue() for stream in streams)
+    assert first == second != ""
 
 
 def test_a_console_is_made_only_for_a_bar() -> None:

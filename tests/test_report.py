@@ -18,6 +18,7 @@ from kaiwo.errors import (
     NotFoundError,
     StoppedError,
 )
+from kaiwo.events import Planned, Progressed, Settled
 from kaiwo.objects import Checksum, Item, Report
 
 COUNTS = [
@@ -117,10 +118,30 @@ def test_all_in_place_is_ok() -> None:
 
 
 def test_a_run_that_did_not_begin_has_its_error_and_exit_code() -> None:
-    document = report.as_json(report.failure(ConfigError("config.yaml:3: unknown key 'x'")))
+    failed = report.Settlements().until(ConfigError("config.yaml:3: unknown key 'x'"))
+    document = report.as_json(failed)
     assert (document["ok"], document["exit_code"], document["files"]) == (False, 2, 0)
     assert document["error"] == {"kind": "config", "message": "config.yaml:3: unknown key 'x'"}
-    assert report.as_json(report.failure(StoppedError("SIGTERM", 15)))["exit_code"] == 143
+    stopped = report.Settlements().until(StoppedError("SIGTERM", 15))
+    assert report.as_json(stopped)["exit_code"] == 143
+
+
+def test_a_run_that_was_ended_has_what_was_settled_before() -> None:
+    settled = report.Settlements()
+    for event in (
+        Planned(3, 30, 0),
+        Progressed(10),
+        Settled(item(0, status="resumed")),
+        Progressed(-4),
+        Progressed(6),
+        Settled(item(1, NotFoundError("gone"))),
+    ):
+        settled.emit(event)
+    document = report.as_json(settled.until(StoppedError("stopped by SIGTERM", 15)))
+    assert (document["exit_code"], document["transferred_bytes"]) == (143, 16)
+    assert (document["resumed"], document["failed"]) == (1, 1)
+    assert [each["source"] for each in document["items"]] == ["s3://b/0", "s3://b/1"]
+    assert document["error"] == {"kind": "stopped", "message": "stopped by SIGTERM"}
 
 
 # --- written ----------------------------------------------------------------------------------
@@ -148,6 +169,62 @@ def test_a_dash_is_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert (json.loads(out), err) == (report.as_json(mixed()), "")
     assert out.endswith("}\n")
+
+
+def test_with_an_error_and_without_items_it_is_json_too(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    for done in (Report(0, 1.0), Report(2, 1.0, error=ConfigError("why")), mixed()):
+        report.deliver(done, str(path))
+        assert json.loads(path.read_text()) == report.as_json(done)
+
+
+def test_its_mode_is_the_umasks(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        report.deliver(mixed(), str(tmp_path / "report.json"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "report.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_is_no_file_is_written_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    report.deliver(mixed(), str(pipe))
+    report.deliver(mixed(), "/dev/null")
+    assert json.loads(os.read(reader, 65_536)) == report.as_json(mixed())
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert Path("/dev/null").is_char_device()
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("report.json")
+    report.deliver(mixed(), str(tmp_path / "link"))
+    assert json.loads((tmp_path / "report.json").read_text()) == report.as_json(mixed())
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(DiskError, match="pipe: No such device"):
+        report.deliver(Report(0, 1.0), str(pipe))
+
+
+def test_a_report_that_cannot_be_written_is_told_in_the_termination_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(tmp_path / "log"))
+    with pytest.raises(DiskError):
+        report.deliver(Report(0, 1.0), str(tmp_path / "none" / "report.json"))
+    message = json.loads((tmp_path / "log").read_text())
+    assert (message["exit_code"], message["ok"]) == (6, False)
+    assert "report.json" in message["failures"][0]["message"]
 
 
 def test_a_report_that_cannot_be_written_is_a_disk_error(tmp_path: Path) -> None:
@@ -222,6 +299,33 @@ def test_it_goes_where_the_pod_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(path))
     report.write_termination_message(mixed())
     assert path.read_text() == report.termination_message(mixed())
+
+
+def test_it_is_written_into_the_file_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In a pod that is mounted, and cannot be replaced.
+    path = tmp_path / "termination-log"
+    path.write_text("x" * 10_000)
+    inode = path.stat().st_ino
+    monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(path))
+    report.write_termination_message(mixed())
+    assert path.read_text() == report.termination_message(mixed())
+    assert path.stat().st_ino == inode
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_cannot_take_a_termination_message_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    path = tmp_path / "log"
+    if kind == "pipe":
+        os.mkfifo(path)  # nobody reads it
+    else:
+        path.mkdir()
+    monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(path))
+    report.write_termination_message(mixed())
+    assert "termination message" in caplog.text
 
 
 def test_a_termination_message_that_cannot_be_written_is_no_failure(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
@@ -15,10 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo import checksums, digests, schedule
 from kaiwo.copier import WORTH_ASKING
-from kaiwo.digests import Digests
-from kaiwo.batches import BATCH_BYTES, BATCH_OBJECTS
 from kaiwo.errors import (
     BugError,
     CertificateError,
@@ -32,8 +30,9 @@ from kaiwo.errors import (
     RangeIgnoredError,
     ServiceError,
     TransientError,
+    WrongBytesError,
 )
-from kaiwo.events import Event, Planned, Progressed, Settled
+from kaiwo.events import Planned, Progressed, Settled
 from kaiwo.memory import Memory
 from kaiwo.objects import (
     RANGE,
@@ -41,14 +40,10 @@ from kaiwo.objects import (
     Checksum,
     Compare,
     Finish,
-    Follow,
-    Inspect,
     Item,
-    Outcome,
     Plan,
     Range,
     RemoteObject,
-    Transfer,
     Whole,
 )
 from kaiwo.protocols import Buffer
@@ -70,7 +65,9 @@ from tests.faulty import (
     fails,
     files,
     held_by,
+    in_place,
     keys,
+    left,
     plan_of,
     put,
     ranges_of,
@@ -85,7 +82,6 @@ LARGE = 17 * MIB
 PERMANENT = [
     BugError,
     CertificateError,
-    ChangedError,
     ConfigError,
     CredentialsError,
     DiskError,
@@ -100,60 +96,6 @@ def large(**others: bytes) -> FaultyStore:
 
 
 # --- jobs -------------------------------------------------------------------------------------
-
-
-def batches(executor: InlineExecutor) -> list[int]:
-    """How many objects each batch held, in the order of submission."""
-    return [len(job.transfers) for job in executor.of(Batch)]
-
-
-@pytest.mark.parametrize(
-    "limits",
-    [
-        {"small_requests": 1},
-        {"small_requests": None},
-    ],
-    ids=["requests of their own", "workers only"],
-)
-def test_batches_begin_with_4_objects_and_hold_64_when_these_are_quick(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int | None]
-) -> None:
-    monkeypatch.setattr(schedule, "BATCH_S", 1_000.0)
-    executor = InlineExecutor()
-    store = FaultyStore(dict.fromkeys(keys(300), b"0123456789"))
-    run_store(store, tmp_path, executor, workers=1, **limits)
-    assert BATCH_OBJECTS == 64
-    assert (batches(executor)[0], max(batches(executor))) == (4, 64)
-    assert sum(batches(executor)) == 300
-    assert files(tmp_path) == store.objects
-
-
-def test_objects_that_take_long_travel_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schedule, "BATCH_S", 0.0)
-    executor = InlineExecutor()
-    store = FaultyStore(dict.fromkeys(keys(50), b"0123456789"))
-    run_store(store, tmp_path, executor, workers=1, small_requests=1)
-    assert batches(executor) == [4, 4] + [1] * 42, "the second was made before the first ended"
-
-
-@pytest.mark.parametrize("workers", [1, 3, 8])
-def test_few_objects_are_shared_by_all_workers(tmp_path: Path, workers: int) -> None:
-    executor = InlineExecutor()
-    store = FaultyStore(dict.fromkeys(keys(50), b"0123456789"))
-    run_store(store, tmp_path, executor, workers=workers)
-    assert max(batches(executor)) <= -(-50 // (2 * workers))
-    assert sum(batches(executor)) == 50
-
-
-@pytest.mark.parametrize(("size", "most"), [(300 << 10, 3), (BATCH_BYTES // 4, 4)])
-def test_a_batch_holds_at_most_a_mebibyte(tmp_path: Path, size: int, most: int) -> None:
-    executor = InlineExecutor()
-    store = FaultyStore({f"f{number}": content(size, number) for number in range(40)})
-    run_store(store, tmp_path, executor, workers=1)
-    assert batches(executor)[:4] == [most] * 4
-    assert sum(batches(executor)) == 40
 
 
 def test_medium_objects_travel_alone_in_one_request(tmp_path: Path) -> None:
@@ -243,42 +185,6 @@ def test_the_workers_are_all_that_there_are_for_small_and_large_objects_together
     assert store.most_at_once == workers
 
 
-@pytest.mark.parametrize(("idle", "most"), [(-1_000.0, 64), (2.0, 8)], ids=["idle", "busy"])
-def test_64_small_requests_are_in_flight_where_answers_take_long_and_the_processor_idles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle: float, most: int
-) -> None:
-    monkeypatch.setattr(schedule, "IDLE", idle)
-    monkeypatch.setattr(schedule, "SLOW_S", 0.0)
-    monkeypatch.setattr(schedule, "BATCH_S", 0.0)
-    store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
-    together = threading.Event()
-
-    def meet(data: bytes) -> Buffer:
-        # The first 8 requests have to come back, until it is known how long they take.
-        if store.most_at_once == most:
-            together.set()
-        assert len(store.reads) <= 80 or together.wait(PATIENCE_S)
-        return data
-
-    for key in store.objects:
-        store.always(key, meet)
-    with ThreadPoolExecutor(80) as pool:
-        run = run_store(store, tmp_path, pool, workers=2, small_requests=64)
-    assert run.report.ok
-    assert store.most_at_once == most
-
-
-def test_quick_answers_need_no_more_than_8_small_requests(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schedule, "IDLE", -1_000.0)
-    monkeypatch.setattr(schedule, "SLOW_S", 1_000.0)
-    store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
-    with ThreadPoolExecutor(80) as pool:
-        assert run_store(store, tmp_path, pool, workers=2, small_requests=64).report.ok
-    assert store.most_at_once <= 8
-
-
 def test_small_requests_do_not_take_the_place_of_ranges_nor_ranges_theirs(tmp_path: Path) -> None:
     store = FaultyStore({f"big{n}": content(LARGE, n) for n in range(2)}, "crc32c")
     store.objects |= dict.fromkeys(keys(40), b"0123456789")
@@ -336,7 +242,7 @@ def test_only_the_object_of_a_batch_that_failed_is_repeated(tmp_path: Path) -> N
     run = run_store(store, tmp_path, executor, workers=1)
     expected = {name: 2 if name == names[1] else 1 for name in names}
     assert Counter(key for key, _, _ in store.reads) == expected
-    assert batches(executor)[0] == 4
+    assert len(executor.of(Batch)[0].transfers) == 4
     assert {item.target: item.attempts for item in run.report.items} == {
         str(tmp_path / key): count for key, count in expected.items()
     }
@@ -353,7 +259,10 @@ def test_retries_stop_at_the_limit_and_the_last_cause_is_named(
     run = run_store(store, tmp_path, policy=PromptPolicy(retries))
     assert store.reads_of(key)[0] == retries + 1
     assert run.item(key).attempts == retries + 1
-    assert run.error(key).message == f"cause {retries}"
+    last, first = f"cause {retries}", "the first failed with: cause 0"
+    seconds = r"; attempt \d after \d+\.\d s, "
+    told = f"{last}{seconds}{first}" if retries else last
+    assert re.fullmatch(told, run.error(key).message)
     assert (run.item(key).status, run.report.exit_code) == ("failed", 5)
     assert key not in files(tmp_path)
 
@@ -438,30 +347,73 @@ def test_after_a_permanent_failure_no_range_of_the_object_is_repeated(tmp_path: 
 # --- integrity --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["small", "medium", "big"])
-def test_wrong_bytes_are_fetched_again(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize(("key", "reads"), [("small", 2), ("medium", 2), ("big", 3)])
+def test_wrong_bytes_are_fetched_again(tmp_path: Path, key: str, reads: int) -> None:
     store = large(small=b"some", medium=content(2 * MIB))
-    store.script(key, wrong)
+    store.script((key, 0), wrong)
     run = run_store(store, tmp_path)
     assert files(tmp_path) == store.objects
-    assert store.reads_of(key)[0] == 2
-    assert (run.report.ok, run.item(key).attempts, run.item(key).verified) == (True, 2, True)
+    assert store.reads_of(key)[0] == reads, "a range counts when two reads of it agree"
+    assert (run.report.ok, run.item(key).attempts, run.item(key).verified) == (True, reads, True)
     (retry,) = run.retried
-    assert isinstance(retry.error, IntegrityError)
+    assert isinstance(retry.error, WrongBytesError)
 
 
-@pytest.mark.parametrize("key", ["small", "medium", "big"])
-def test_wrong_bytes_twice_are_an_integrity_error_and_nothing_is_there(
-    tmp_path: Path, key: str
+@pytest.mark.parametrize(("key", "reads"), [("small", 2), ("medium", 2), ("big", 3)])
+def test_the_same_wrong_bytes_again_are_an_integrity_error_and_nothing_is_there(
+    tmp_path: Path, key: str, reads: int
 ) -> None:
+    # Of a large object: the ranges, the ranges compared, the whole once more.
     store = large(small=b"some", medium=content(2 * MIB))
     store.always((key, 0), wrong)
     run = run_store(store, tmp_path)
-    assert store.reads_of(key)[0] == 2
+    assert store.reads_of(key)[0] == reads
     assert run.report.exit_code == 7
-    assert type(run.error(key)) is IntegrityError
+    assert type(run.error(key)) is WrongBytesError
     assert "md5" in run.error(key).message
     assert set(files(tmp_path)) == set(store.objects) - {key}
+
+
+def xored(number: int) -> Step:
+    """The first byte is another one for each number."""
+    return lambda data: bytes([data[0] ^ number]) + data[1:]
+
+
+@pytest.mark.parametrize("key", ["small", "medium"])
+def test_bytes_that_are_wrong_in_another_way_each_time_are_read_again_as_often_as_failures(
+    tmp_path: Path, key: str
+) -> None:
+    store = large(small=b"some", medium=content(2 * MIB))
+    store.script((key, 0), *(xored(number) for number in range(1, 4)))
+    run = run_store(store, tmp_path, policy=PromptPolicy(3))
+    assert (run.report.ok, run.item(key).attempts) == (True, 4)
+    assert files(tmp_path) == store.objects
+    store.script((key, 0), *(xored(number) for number in range(1, 9)))
+    store.reads.clear()
+    again = run_store(store, tmp_path / "again", policy=PromptPolicy(3))
+    assert (again.report.exit_code, type(again.error(key))) == (7, WrongBytesError)
+    assert store.reads_of(key)[0] == 5, "the first, three repeats, and one for the comparison"
+
+
+def test_wrong_bytes_among_failures_in_passing_do_not_use_up_the_attempts_of_these(
+    tmp_path: Path,
+) -> None:
+    reset = fails(TransientError("reset"))
+    store = FaultyStore({"a": b"some"})
+    store.script("a", reset, reset, wrong, reset, reset)
+    run = run_store(store, tmp_path, policy=PromptPolicy(2))
+    assert (run.report.ok, run.item("a").attempts, files(tmp_path)) == (True, 6, {"a": b"some"})
+
+
+def test_one_object_of_a_batch_with_wrong_bytes_is_read_again_alone(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    names = list(keys(12))
+    store = FaultyStore(dict.fromkeys(names, b"1"))
+    store.script(names[1], wrong)
+    run = run_store(store, tmp_path, executor, workers=1)
+    expected = {name: 2 if name == names[1] else 1 for name in names}
+    assert Counter(key for key, _, _ in store.reads) == expected
+    assert (run.report.ok, files(tmp_path)) == (True, store.objects)
 
 
 @pytest.mark.parametrize("key", ["small", "big"])
@@ -506,15 +458,17 @@ def test_an_etag_that_looks_like_a_checksum_and_is_none_is_asked_about(
 
 
 @pytest.mark.parametrize("size", [4, LARGE])
-def test_an_object_that_is_another_when_asked_again_is_not_published(
+def test_an_object_that_is_another_when_asked_again_is_fetched_as_it_is_now(
     tmp_path: Path, size: int
 ) -> None:
     store = FaultyStore({"a": content(size)})
     doubtful = Checksum("md5", "0" * 32)
     planned = RemoteObject("a", size, "the old one", None, doubtful, inspect_tells_more=True)
     run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
-    assert isinstance(run.error("a"), ChangedError)
-    assert (run.report.exit_code, files(tmp_path), run.retried) == (7, {}, [])
+    assert (run.report.ok, run.item("a").etag) == (True, store.remote("a").etag)
+    assert (run.item("a").verified, run.item("a").attempts) == (True, 2)
+    assert (store.stats, files(tmp_path)) == (["a"], store.objects)
+    assert [type(each.error) for each in run.retried] == [ChangedError]
 
 
 def test_an_inspection_that_fails_in_passing_is_repeated_without_reading_a_large_object_again(
@@ -550,373 +504,23 @@ def test_an_identity_that_no_request_is_bound_to_is_asked_for_again(
     assert carry_out(plan, tmp_path).report.ok
     assert store.inspections == ["a"]
     store.stated["a"] = replace(planned, etag="a newer one")
+    assert carry_out(plan, tmp_path).item("a").etag == "a newer one"
+    store.script(
+        ("a", INSPECT), *(restated(store, replace(planned, etag=f"{n}")) for n in range(9))
+    )
     again = carry_out(plan, tmp_path)
     assert (again.report.exit_code, type(again.error("a"))) == (7, ChangedError)
     assert files(tmp_path) == store.objects, "the older one is in place"
 
 
-# --- checksums of large objects, on their way ---------------------------------------------------
+def restated(store: FaultyStore, remote: RemoteObject) -> Step:
+    """From now on the store says that the object is this one."""
 
-COMBINABLE = ["crc32c", "crc64nvme"]
-FOLLOWING = ["md5", "sha256", "git-sha1"]
+    def step(data: bytes) -> Buffer:
+        store.stated[remote.key] = remote
+        return data
 
-
-def no_second_read(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    """Let the test fail when kaiwo takes a checksum of a file."""
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("the file was read")
-
-    for name in names:
-        monkeypatch.setattr(checksums, name, refuse)
-
-
-def inspected(store: FaultyStore, root: Path) -> Plan:
-    """A plan of the one object, whose checksum only an inspection tells."""
-    (key,) = store.objects
-    planned = replace(store.remote(key), checksum=None, inspect_tells_more=True)
-    return Plan((transfer_of(FaultyOpener(store), planned, root),))
-
-
-@pytest.mark.parametrize("algorithm", COMBINABLE)
-def test_a_checksum_that_combines_is_verified_without_reading_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
-) -> None:
-    no_second_read(monkeypatch, "of_file", "follow")
-    store = FaultyStore({"big": content(LARGE)}, algorithm)
-    run = run_store(store, tmp_path)
-    assert (run.report.ok, run.item("big").verified) == (True, True)
-    assert run.item("big").checksum == store.remote("big").checksum
-    assert files(tmp_path) == store.objects
-
-
-@pytest.mark.parametrize("algorithm", COMBINABLE)
-def test_a_checksum_that_combines_and_is_told_last_is_verified_without_reading_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
-) -> None:
-    no_second_read(monkeypatch, "of_file", "follow")
-    store = FaultyStore({"big": content(LARGE)}, algorithm)
-    told = told_when_all_is_read(store)
-    with ThreadPoolExecutor(4) as pool:
-        run = carry_out(inspected(store, tmp_path), tmp_path, pool, sink=told)
-    assert (run.report.ok, run.item("big").verified) == (True, True)
-    assert store.inspections == ["big"]
-    assert files(tmp_path) == store.objects
-
-
-@pytest.mark.parametrize("algorithm", FOLLOWING)
-def test_a_checksum_that_follows_and_is_told_last_is_verified_and_the_file_not_hashed_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
-) -> None:
-    no_second_read(monkeypatch, "of_file")
-    store = FaultyStore({"big": content(LARGE)}, algorithm)
-    told = told_when_all_is_read(store)
-    with ThreadPoolExecutor(4) as pool:
-        run = carry_out(inspected(store, tmp_path), tmp_path, pool, sink=told)
-    assert (run.report.ok, run.item("big").verified) == (True, True)
-    assert files(tmp_path) == store.objects
-
-
-def told_when_all_is_read(store: FaultyStore) -> RecordingSink:
-    """A sink of a run in which the inspection is answered when all bytes have arrived."""
-    arrived = threading.Event()
-    (key,) = store.objects
-    store.script((key, INSPECT), waits(arrived))
-
-    class Opening(RecordingSink):
-        def emit(self, event: Event) -> None:
-            super().emit(event)
-            if self.progressed == len(store.objects[key]):
-                arrived.set()
-
-    return Opening()
-
-
-@pytest.mark.parametrize("algorithm", COMBINABLE + FOLLOWING)
-def test_ranges_that_arrive_last_first_are_verified_on_their_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
-) -> None:
-    no_second_read(monkeypatch, "of_file")
-    store = FaultyStore({"big": content(LARGE)}, algorithm)
-    arrived = [threading.Event() for _ in ranges_of(LARGE)]
-
-    class Opening(RecordingSink):
-        def emit(self, event: Event) -> None:
-            super().emit(event)
-            count = len(self.of(Progressed))
-            if 0 < count < len(arrived):
-                arrived[count].set()
-
-    arrived[0].set()
-    for number, (start, _) in enumerate(reversed(ranges_of(LARGE))):
-        store.script(("big", start), waits(arrived[number]))
-    with ThreadPoolExecutor(3) as pool:
-        run = run_store(store, tmp_path, pool, workers=3, sink=Opening())
-    assert (run.report.ok, run.item("big").verified) == (True, True)
-    assert files(tmp_path) == store.objects
-
-
-@pytest.mark.parametrize("told", ["by the listing", "by an inspection"])
-@pytest.mark.parametrize("algorithm", COMBINABLE + FOLLOWING)
-@pytest.mark.parametrize("number", range(3))
-def test_a_flipped_byte_in_any_range_is_found_twice_and_nothing_is_published(
-    tmp_path: Path, algorithm: str, number: int, told: str
-) -> None:
-    store = FaultyStore({"big": content(LARGE)}, algorithm)
-    store.always(("big", number * RANGE), wrong)
-    listed = told == "by the listing"
-    plan = plan_of(FaultyOpener(store), tmp_path) if listed else inspected(store, tmp_path)
-    run = carry_out(plan, tmp_path)
-    assert (run.report.exit_code, type(run.error("big"))) == (7, IntegrityError)
-    assert algorithm in run.error("big").message
-    assert store.reads_of("big") == dict.fromkeys((0, RANGE, 2 * RANGE), 2)
-    assert len(store.inspections) == (0 if listed else 1), "asked once for both rounds"
-    assert files(tmp_path) == {}
-    assert run.sink.progressed == LARGE
-
-
-@pytest.mark.parametrize("algorithm", COMBINABLE + FOLLOWING)
-def test_a_byte_that_is_flipped_once_is_fetched_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
-) -> None:
-    no_second_read(monkeypatch, "of_file")
-    store = FaultyStore({"big": content(LARGE)}, algorithm)
-    store.script(("big", RANGE), wrong)
-    run = run_store(store, tmp_path)
-    assert (run.report.ok, run.item("big").verified, run.item("big").attempts) == (True, True, 2)
-    assert files(tmp_path) == store.objects
-
-
-@pytest.mark.parametrize("error", [NotFoundError, ServiceError, CredentialsError])
-def test_an_inspection_that_fails_for_good_fails_the_object(
-    tmp_path: Path, error: type[KaiwoError]
-) -> None:
-    store = FaultyStore({"big": content(LARGE)})
-    store.inspect_faults = [error("no checksum for you")]
-    run = carry_out(inspected(store, tmp_path), tmp_path)
-    assert run.report.exit_code == error.exit_code
-    assert run.error("big").message == "no checksum for you"
-    assert (run.retried, store.inspections, files(tmp_path)) == ([], ["big"], {})
-
-
-def test_an_inspection_that_fails_too_often_fails_the_object(tmp_path: Path) -> None:
-    store = FaultyStore({"big": content(LARGE)})
-    store.inspect_faults = [TransientError("503") for _ in range(4)]
-    run = carry_out(inspected(store, tmp_path), tmp_path, policy=PromptPolicy(3))
-    assert (run.report.exit_code, files(tmp_path)) == (5, {})
-    assert max(store.reads_of("big").values()) == 1
-
-
-def test_an_object_that_was_replaced_when_it_is_inspected_is_not_published(tmp_path: Path) -> None:
-    store = FaultyStore({"big": content(LARGE)}, "crc32c")
-    plan = inspected(store, tmp_path)
-    store.stated["big"] = replace(store.remote("big"), etag="a newer one")
-    told = told_when_all_is_read(store)
-    with ThreadPoolExecutor(4) as pool:
-        run = carry_out(plan, tmp_path, pool, sink=told)
-    assert (run.report.exit_code, type(run.error("big"))) == (7, ChangedError)
-    assert (files(tmp_path), run.retried) == ({}, [])
-
-
-def test_with_verify_size_nothing_is_asked_and_no_checksum_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    executor = InlineExecutor()
-    store = large(small=b"some", medium=content(2 * MIB), streamed=content(LARGE, 3))
-    store.script(("streamed", 0), fails(RangeIgnoredError("200")))
-    plan = plan_of(FaultyOpener(store), tmp_path)
-    asking = tuple(
-        replace(each, object=replace(each.object, inspect_tells_more=True))
-        for each in plan.transfers
-    )
-    no_second_read(monkeypatch, "of_file", "follow", "of_bytes", "hasher", "crc", "combined")
-    run = carry_out(Plan(asking), tmp_path, executor, verify=False)
-    assert run.report.ok, run.report.items
-    assert (store.inspections, executor.of(Inspect), executor.of(Follow)) == ([], [], [])
-    assert files(tmp_path) == store.objects
-
-
-@pytest.mark.parametrize("way", ["small", "ranges", "stream", "inspected"])
-def test_an_algorithm_that_is_not_known_proves_nothing(tmp_path: Path, way: str) -> None:
-    size = 4 if way == "small" else LARGE
-    store = FaultyStore({"a": content(size)})
-    store.stated["a"] = replace(store.remote("a"), checksum=Checksum("sha3", "0" * 32))
-    if way == "stream":
-        store.script(("a", 0), fails(RangeIgnoredError("200")))
-    opener = FaultyOpener(store)
-    plan = inspected(store, tmp_path) if way == "inspected" else plan_of(opener, tmp_path)
-    run = carry_out(plan, tmp_path)
-    assert (run.report.ok, run.item("a").verified) == (True, False)
-    assert files(tmp_path) == store.objects
-
-
-@pytest.mark.parametrize("algorithm", [*COMBINABLE, *FOLLOWING])
-def test_a_stream_is_verified_on_its_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
-) -> None:
-    no_second_read(monkeypatch, "of_file", "follow")
-    store = FaultyStore({"big": content(LARGE)}, algorithm)
-    store.script(("big", 0), fails(RangeIgnoredError("200")))
-    run = run_store(store, tmp_path, workers=1)
-    assert (run.report.ok, run.item("big").verified) == (True, True)
-    assert store.streams == ["big"]
-
-
-def test_a_checksum_that_falls_behind_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate, follow = threading.Event(), checksums.follow
-
-    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
-        assert gate.wait(PATIENCE_S)
-        follow(running, path, start, end)
-
-    class Opening(RecordingSink):
-        def emit(self, event: Event) -> None:
-            super().emit(event)
-            if self.progressed == 2 * LARGE and not gate.is_set():
-                assert self.of(Settled) == []
-                gate.set()
-
-    monkeypatch.setattr(checksums, "follow", late)
-    store = large(other=content(LARGE, 2))
-    run = run_store(store, tmp_path, sink=Opening())
-    assert (run.report.ok, files(tmp_path)) == (True, store.objects)
-    assert all(item.verified for item in run.report.items)
-
-
-def test_another_object_goes_on_while_the_checksum_of_one_lags(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate, follow = threading.Event(), checksums.follow
-
-    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
-        assert gate.wait(3.0), "the other object waits for the checksum"
-        follow(running, path, start, end)
-
-    class Opening(RecordingSink):
-        def emit(self, event: Event) -> None:
-            super().emit(event)
-            if any(each.item.target.endswith("other") for each in self.of(Settled)):
-                gate.set()
-
-    def refuse(_: bytes) -> Buffer:
-        assert gate.is_set(), "the checksum is two ranges behind"
-        return content(5 * RANGE)[4 * RANGE :]
-
-    monkeypatch.setattr(digests, "THREADS", 2)
-    monkeypatch.setattr(schedule, "LAG", 2 * RANGE)
-    monkeypatch.setattr(checksums, "follow", late)
-    store = FaultyStore({"big": content(5 * RANGE)})
-    store.script(("big", 4 * RANGE), refuse)
-    other = FaultyStore({"other": content(RANGE + 1)}, "crc32c")
-    second = transfer_of(FaultyOpener(other), other.remote("other"), tmp_path, 1)
-    plan = Plan((*plan_of(FaultyOpener(store), tmp_path).transfers, second))
-    run = carry_out(plan, tmp_path, workers=2, sink=Opening())
-    assert run.report.ok, run.report.items
-    assert files(tmp_path) == store.objects | other.objects
-
-
-def test_fail_fast_lets_a_running_checksum_end_and_drops_what_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate, follow = threading.Event(), checksums.follow
-    began = threading.Semaphore(0)
-
-    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
-        began.release()
-        assert gate.wait(PATIENCE_S)
-        follow(running, path, start, end)
-
-    class Opening(RecordingSink):
-        def emit(self, event: Event) -> None:
-            super().emit(event)
-            if isinstance(event, Settled) and event.item.error is not None:
-                gate.set()
-
-    def fail(_: bytes) -> Buffer:
-        assert all(began.acquire(timeout=PATIENCE_S) for _ in range(2)), "both threads are busy"
-        raise NotFoundError("gone")
-
-    monkeypatch.setattr(digests, "THREADS", 2)
-    monkeypatch.setattr(checksums, "follow", late)
-    store = FaultyStore({f"big{number}": content(LARGE, number) for number in range(3)})
-    store.objects["bad"] = b"1"
-    store.always("bad", fail)
-    run = run_store(store, tmp_path, workers=1, fail_fast=True, sink=Opening())
-    assert run.report.exit_code == 4
-    assert set(run.settled().values()) == {1}
-    assert len(run.report.items) == 4
-    assert run.error("big2").message.startswith("not attempted")
-    assert set(files(tmp_path)) <= {"big0", "big1"}
-
-
-def test_a_range_of_wrong_bytes_that_arrives_after_the_stream_is_not_published(
-    tmp_path: Path,
-) -> None:
-    streamed = threading.Event()
-
-    class Store(FaultyStore):
-        def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-            yield from super().stream(remote)
-            streamed.set()
-            assert wait(executor.futures[:1], PATIENCE_S).done
-
-    def late_and_wrong(data: bytes) -> Buffer:
-        assert streamed.wait(PATIENCE_S)
-        return wrong(data)
-
-    store = Store({"big": content(LARGE)})
-    store.script(("big", 0), late_and_wrong)
-    store.always(("big", RANGE), fails(RangeIgnoredError("200")))
-    store.always(("big", 2 * RANGE), fails(RangeIgnoredError("200")))
-    with ThreadPoolExecutor(3) as pool:
-        executor = InlineExecutor(pool)
-        run = run_store(store, tmp_path, executor, workers=3)
-    assert run.report.ok
-    assert files(tmp_path) == store.objects
-
-
-def test_a_running_checksum_of_ranges_does_not_disturb_the_stream_that_replaces_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate, follow = threading.Event(), checksums.follow
-
-    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
-        assert gate.wait(PATIENCE_S)
-        follow(running, path, start, end)
-
-    def ignore(_: bytes) -> Buffer:
-        raise RangeIgnoredError("200")
-
-    class Opening(RecordingSink):
-        def emit(self, event: Event) -> None:
-            super().emit(event)
-            if isinstance(event, Progressed) and event.bytes < 0:
-                gate.set()
-                wait(steps, PATIENCE_S)
-
-    steps: list[Future[tuple[Outcome, ...]]] = []
-    begin = Digests.follow
-
-    def noted(own: Digests, transfer: Transfer, end: int) -> Future[tuple[Outcome, ...]]:
-        steps.append(begin(own, transfer, end))
-        return steps[-1]
-
-    monkeypatch.setattr(checksums, "follow", late)
-    monkeypatch.setattr(Digests, "follow", noted)
-    store = large()
-    store.always(("big", RANGE), ignore)
-    run = run_store(store, tmp_path, workers=1, sink=Opening())
-    assert run.report.ok, run.error("big")
-    assert (len(steps), files(tmp_path)) == (1, store.objects)
-
-
-def test_fail_fast_ends_when_the_last_file_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"in the way")
-    store = FaultyStore({"file/below": content(LARGE)})
-    run = run_store(store, tmp_path, workers=1, fail_fast=True)
-    assert run.report.exit_code == 6
+    return step
 
 
 # --- servers that ignore ranges ---------------------------------------------------------------
@@ -992,7 +596,8 @@ def test_a_source_that_always_says_that_ranges_are_ignored_is_named_as_the_cause
     store.always(key, fails(RangeIgnoredError("200 for a range")))
     store.always((key, STREAM), fails(RangeIgnoredError("200 for a range")))
     run = run_store(store, tmp_path)
-    assert (run.report.exit_code, run.error(key).message) == (5, "200 for a range")
+    assert run.report.exit_code == 5
+    assert run.error(key).message.startswith("200 for a range; attempt 4 after ")
 
 
 def test_a_range_that_arrives_after_the_stream_began_does_not_count(tmp_path: Path) -> None:
@@ -1111,6 +716,13 @@ def test_fail_fast_does_not_end_at_what_is_repeated(tmp_path: Path) -> None:
     assert run_store(store, tmp_path, fail_fast=True).report.ok
 
 
+def test_fail_fast_ends_when_the_last_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"in the way")
+    store = FaultyStore({"file/below": content(LARGE)})
+    run = run_store(store, tmp_path, workers=1, fail_fast=True)
+    assert run.report.exit_code == 6
+
+
 def test_fail_fast_lets_what_is_running_end(tmp_path: Path) -> None:
     store = FaultyStore({"slow": content(2 * MIB), "bad": content(MIB + 1)})
     gate = threading.Event()
@@ -1140,20 +752,34 @@ def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         run = run_store(store, tmp_path, pool)
     assert run.report.exit_code == 4
-    assert files(tmp_path) == {"good": b"1"}
-    assert {path.name for path in tmp_path.iterdir()} == {"good", ".kaiwo"}
+    assert in_place(tmp_path) == {"good": b"1"}
+    # Of what failed in passing, a later run can use what has arrived.
+    assert [left(tmp_path), journals(tmp_path)] == [[".kaiwo-0-2.part"], ["journal-0.jsonl"]]
+    assert {path.name for path in tmp_path.iterdir()} == {"good", ".kaiwo", *left(tmp_path)}
 
 
-def test_no_temporary_file_is_left_by_a_defect(tmp_path: Path) -> None:
+def journals(root: Path) -> list[str]:
+    """The names of the journals that are there."""
+    return sorted(path.name for path in root.glob(".kaiwo/journal-*"))
+
+
+@pytest.mark.parametrize("etag", ["some", None])
+def test_a_defect_leaves_what_a_later_run_can_go_on_with_and_nothing_else(
+    tmp_path: Path, etag: str | None
+) -> None:
     class BrokenSink(RecordingSink):
         def emit(self, event: object) -> None:
-            if len(self.events) == 3:
+            if isinstance(event, Progressed):
                 raise ZeroDivisionError
             self.events.append(event)  # type: ignore[arg-type]
 
+    store = large()
+    remote = replace(store.remote("big"), etag=etag)
+    plan = Plan((transfer_of(FaultyOpener(store), remote, tmp_path),))
     with pytest.raises(ZeroDivisionError):
-        run_store(large(), tmp_path, sink=BrokenSink())
-    assert files(tmp_path) == {}
+        carry_out(plan, tmp_path, sink=BrokenSink())
+    assert left(tmp_path) == ([".kaiwo-0-0.part"] if etag else [])
+    assert in_place(tmp_path) == {}
 
 
 def test_the_executor_is_not_shut_down(tmp_path: Path) -> None:
@@ -1226,13 +852,15 @@ def test_progress_sums_to_the_bytes_of_what_is_in_place(tmp_path: Path) -> None:
     assert run.sink.progressed == sum(map(len, store.objects.values()))
 
 
-@pytest.mark.parametrize("key", ["small", "big"])
-def test_bytes_that_were_read_again_are_transferred_bytes_too(tmp_path: Path, key: str) -> None:
-    store = FaultyStore({"small": b"some", "big": content(LARGE)})
-    store = FaultyStore({key: store.objects[key]})
-    store.script((key, 0), wrong)
+@pytest.mark.parametrize(("size", "bytes_read"), [(4, 8), (LARGE, 2 * LARGE + RANGE)])
+def test_bytes_that_were_read_again_are_transferred_bytes_too(
+    tmp_path: Path, size: int, bytes_read: int
+) -> None:
+    store = FaultyStore({"a": content(size)})
+    store.script(("a", 0), wrong)
     run = run_store(store, tmp_path)
-    assert run.report.transferred_bytes == 2 * len(store.objects[key])
+    assert run.report.transferred_bytes == bytes_read
+    assert run.sink.progressed == size
 
 
 def test_events_come_in_the_thread_of_the_caller(tmp_path: Path) -> None:
@@ -1335,7 +963,7 @@ def test_errors_come_back_from_processes_as_they_are(tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         run = carry_out(Plan((transfer_of(opener, lying, tmp_path),)), tmp_path, pool)
     assert run.report.exit_code == 7
-    assert type(run.error("there")) is IntegrityError
+    assert type(run.error("there")) is WrongBytesError
 
 
 def test_under_many_faults_everything_is_in_place_in_the_end(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def end(code):
 
 # The command may end so, for a quick end.
 os._exit = end
-from kaiwo.cli import main
+from kaiwo.__main__ import main
 try:
     main()
 except SystemExit as ended:
@@ -46,16 +46,20 @@ VALIDATION = COMMAND | TYPERS | {"dotenv", "pydantic_settings", "yaml"}
 DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 
 #: Modules of kaiwo that the bare command loads.
-OWN_COMMAND = {"_version", "cli", "errors", "process", "redact"}
+OWN_COMMAND = {
+    "__main__", "_version", "cli", "early", "errors", "logs", "process", "redact", "signals",
+}  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
-    "config", "document", "events", "faults", "listing", "network", "objects", "opened", "progress",
-    "protocols", "sources", "sources.base", "targets", "tasks", "tasks.base", "tasks.items",
-    "tasks.s3",
+    "config", "document", "events", "faults", "listing", "network", "objects", "opened",
+    "protocols", "sources", "sources.base", "tally", "targets", "tasks", "tasks.base",
+    "tasks.items", "tasks.s3",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
-    "affinity", "api", "checksums", "copier", "digests", "disk", "dispatch", "journal", "parts",
-    "plan", "report", "retry", "schedule", "sources", "sources.base", "sources.obstore",
-    "sources.s3_head", "tasks.aws", "urls",
+    "affinity", "alive", "api", "batches", "checksums", "claim", "commands", "copier",
+    "digests", "disk", "dispatch", "journal", "large", "ledger", "memory", "notices", "output",
+    "parts", "plan", "postings", "progress", "report", "retry", "schedule", "services",
+    "sources", "sources.base", "sources.obstore", "sources.s3_head", "space", "tasks.aws",
+    "unfinished", "urls",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,16 @@ import pytest
 from kaiwo.errors import UnsafeNameError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Place
-from kaiwo.targets import At, Under, fault_of, is_within, real_path, resolve
+from kaiwo.targets import (
+    At,
+    Under,
+    fault_of,
+    fault_of_place,
+    in_the_way,
+    is_within,
+    real_path,
+    resolve,
+)
 from kaiwo.testing import ODD_NAMES
 
 HOSTILE = {
@@ -33,6 +43,10 @@ HOSTILE = {
     "a\tb": "control",
     "a\x1b[31mb": "control",
     "a\x7fb": "control",
+    "a\x85b": "control",
+    "a\x9b31mb": "control",
+    "a\u2028b": "control",
+    "a/b\u2029": "control",
     "a\ud800b": "encoded",
     "a" * 256: "255",
     "folder/" + "ñ" * 128: "255",
@@ -41,6 +55,9 @@ HOSTILE = {
     ".kaiwo/manifest.jsonl": "own folder",
     ".kaiwo//manifest.jsonl": "own folder",
     "m/.kaiwo/manifest.jsonl": "own folder",
+    ".kaiwo-9f1c22aa-0.part": "temporary files",
+    "m/.kaiwo-.part": "temporary files",
+    ".kaiwo-x.link/a": "temporary files",
 }
 HARMLESS = (
     *ODD_NAMES,
@@ -65,6 +82,12 @@ HARMLESS = (
     "ñ" * 127,
     ".kaiwo.txt",
     ".kaiwo2/a",
+    ".kaiwo-notes.txt",
+    "kaiwo-1.part",
+    "a.part",
+    ".KAIWO.md",
+    "nbsp\u00a0and\u200bnothing",
+    "family-\U0001f468\u200d\U0001f469.txt",
 )
 
 
@@ -185,3 +208,109 @@ def test_answers_for_folders_are_kept(tmp_path: Path) -> None:
     real_path(str(tmp_path / "a" / "b"), folders)
     real_path(str(tmp_path / "a" / "c"), folders)
     assert folders == {str(tmp_path / "a"): str(tmp_path / "a")}
+
+
+def test_two_spellings_of_the_same_bytes_are_one_path(tmp_path: Path) -> None:
+    # As names of a local source come that are no UTF-8; on the disk both are the same file.
+    one, other = str(tmp_path / "\udcc3\udca9"), str(tmp_path / "\u00e9")
+    assert one != other
+    assert real_path(one, {}) == real_path(other, {}) == other
+
+
+# --- whole paths ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/t/../etc/passwd", "'..'"),
+        ("/t/a/../../etc", "'..'"),
+        ("/t/./a", "'.'"),
+        ("/t", "not below"),
+        ("/t/", "names no file"),
+        ("/tx/a", "not below"),
+        ("/etc/passwd", "not below"),
+        ("t/a", "not below"),
+        ("/t//a", "absolute"),
+        ("/t/a\nb", "control"),
+        ("/t/.kaiwo/manifest.jsonl", "own folder"),
+        ("/t/a/.kaiwo-1.part", "temporary files"),
+        ("/t/" + "a" * 256, "255"),
+        ("/t/" + "folder/" * 600 + "a", "4095"),
+        ("/t/" + "\u00f1/" * 1_400 + "a", "4095"),
+    ],
+)
+def test_a_path_is_checked_below_its_root_whoever_placed_it(path: str, reason: str) -> None:
+    assert reason in (fault_of_place(path, "/t") or "")
+
+
+@pytest.mark.parametrize("root", ["/", "/t", "/.kaiwo/t", "/t/.."])
+def test_only_what_is_below_the_root_is_checked(root: str) -> None:
+    assert fault_of_place(f"{root.rstrip('/')}/a/b", root) is None
+
+
+def test_the_longest_path_that_is_accepted_can_be_written_with_its_temporary_file(
+    tmp_path: Path,
+) -> None:
+    root = str(tmp_path)
+    longest = max(
+        (
+            path
+            for length in range(3_900, 4_100)
+            if fault_of_place(path := _path_of(root, length), root) is None
+        ),
+        key=len,
+    )
+    assert len(longest) > 3_990
+    folder = os.path.dirname(longest)
+    os.makedirs(folder)
+    temporary = f"{folder}/.kaiwo-{'f' * 16}-{'f' * 8}.99.part"
+    Path(temporary).write_bytes(b"x")
+    os.replace(temporary, longest)
+    assert Path(longest).read_bytes() == b"x"
+
+
+def _path_of(root: str, length: int) -> str:
+    """A path of so many letters below a root, with a name of one letter."""
+    path = root
+    while len(path) + 102 < length:
+        path += "/" + "d" * 99
+    return path + "/" + "e" * (length - len(path) - 3) + "/a"
+
+
+# --- files in each other's way ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ([], []),
+        (["/a", "/b/c", "/b-/c", "/b.d"], []),
+        (["/a/b", "/a"], [("/a", "/a/b")]),
+        (["/a", "/a-b", "/a.c", "/a/b/c"], [("/a", "/a/b/c")]),
+        (["/a", "/a/b", "/a/b/c", "/a/d"], [("/a", "/a/b"), ("/a/b", "/a/b/c"), ("/a", "/a/d")]),
+    ],
+)
+def test_a_file_is_in_the_way_of_what_lies_below_its_name(
+    paths: list[str], expected: list[tuple[str, str]]
+) -> None:
+    assert list(in_the_way(paths, str)) == expected
+
+
+def test_paths_of_one_name_are_in_the_way_of_the_first() -> None:
+    paths = ["/A/b", "/a/B", "/x", "/a/b/c", "/a/b"]
+    assert set(in_the_way(paths, str.lower)) == {
+        ("/A/b", "/a/B"),
+        ("/A/b", "/a/b"),
+        ("/A/b", "/a/b/c"),
+    }
+
+
+def test_keys_of_thousands_of_segments_cost_no_memory_to_speak_of() -> None:
+    paths = [f"/{number}" + "/d" * 500 + "/f" for number in range(2_000)]
+    tracemalloc.start()
+    try:
+        assert list(in_the_way(paths, str)) == []
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()

@@ -7,7 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 
-from kaiwo.errors import BugError, ChangedError, KaiwoError, RangeIgnoredError, TransientError
+from kaiwo.errors import (
+    BugError,
+    ChangedError,
+    KaiwoError,
+    RangeIgnoredError,
+    TransientError,
+    WrongRangeError,
+)
 from kaiwo.network import connection_error
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
@@ -143,7 +150,7 @@ def check_answer(
     Raises:
         RangeIgnoredError: the whole object comes instead.
         ChangedError: the object has another length than was planned.
-        TransientError: another range comes.
+        WrongRangeError: another range comes.
     """
     whole = start == 0 and end == remote.size
     if content_range is None and status != 206:  # noqa: PLR2004 - HTTP's partial content
@@ -157,7 +164,7 @@ def check_answer(
             f"{remote.key}: {remote.size} bytes were listed, the object has {match[3]} now"
         )
     if match is None or (int(match[1]), int(match[2]) + 1) != (start, end):
-        raise TransientError(
+        raise WrongRangeError(
             f"{remote.key}: bytes {start} to {end} were asked for, the server answers "
             f"{content_range or 'without Content-Range'}"
         )

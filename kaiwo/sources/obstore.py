@@ -40,6 +40,7 @@ from kaiwo.errors import (
     NotFoundError,
     TransientError,
     UnreachableError,
+    WrongRangeError,
 )
 from kaiwo.network import Network, status_error
 from kaiwo.objects import RemoteObject
@@ -63,7 +64,7 @@ _STATUS = re.compile(r"^\s*status: (\d{3}),$", re.MULTILINE)
 _KIND = re.compile(r"^\s*kind: (\w+),$", re.MULTILINE)
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _NO_LISTING = re.compile(r"^\s*source: InvalidListResponse", re.MULTILINE)
-_RANGES = re.compile(r"^    source: (NotPartial|NoContentRange),", re.MULTILINE)
+_RANGES = re.compile(r"^    source: (NotPartial|NoContentRange|ParseContentRange)\b", re.MULTILINE)
 _OTHER_RANGE = re.compile(r"^    source: UnexpectedRange", re.MULTILINE)
 _HEADERS = re.compile(r"^\s*(source: )?Missing(ContentLength|LastModified|Etag)", re.MULTILINE)
 _SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: Builder),", re.MULTILINE)
@@ -373,7 +374,7 @@ class ObstoreSource(StoreSource):
         if self._is_beyond(text):
             raise NotForObstoreError from error
         if _OTHER_RANGE.search(text):
-            return TransientError(f"{what}: another range came than was asked for")
+            return WrongRangeError(f"{what}: another range came than was asked for")
         status = _STATUS.search(text)
         return (
             _wire_error(text, what)

@@ -8,7 +8,8 @@ Its retries are off, and botocore's too: repeating is the scheduler's work.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -35,8 +36,9 @@ from kaiwo.sources.base import (
     md5_of,
     plain_etag,
 )
-from kaiwo.sources.s3_head import described
+from kaiwo.sources.s3_head import completed, described
 
+logger = logging.getLogger(__name__)
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -102,9 +104,27 @@ class S3Source(StoreSource):
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
+        return described(key, self._head(key))
+
+    def inspect(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        return completed(key, self._head(key), lambda: self._first_part(key))
+
+    def _head(self, key: str, **arguments: Any) -> Mapping[str, str]:
         with self._doing("looking up", key):
-            head = self._call("head_object", Key=key, ChecksumMode="ENABLED")
-        return described(key, head["ResponseMetadata"]["HTTPHeaders"])
+            head = self._call("head_object", Key=key, ChecksumMode="ENABLED", **arguments)
+        headers: Mapping[str, str] = head["ResponseMetadata"]["HTTPHeaders"]
+        return headers
+
+    def _first_part(self, key: str) -> Mapping[str, str]:
+        """The headers of its first part; none where the service knows of no parts."""
+        try:
+            return self._head(key, PartNumber=1)
+        except TransientError:
+            raise
+        except KaiwoError as error:
+            logger.debug("%s", error.message)
+            return {}
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""

@@ -8,7 +8,7 @@ needed anyway, and sent by the standard library. Whatever goes wrong here is lef
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
 from kaiwo import checksums
@@ -40,10 +40,14 @@ class Head:
 
     def __call__(self, key: str) -> RemoteObject:
         """The object of that key; any exception where it cannot be had this way."""
+        return completed(key, self._ask(key), lambda: self._ask(key, "?partNumber=1"))
+
+    def _ask(self, key: str, query: str = "") -> dict[str, str]:
+        """The headers of the answer, by their names in lower case."""
         import ssl  # noqa: PLC0415 - many runs send none
         import urllib.request  # noqa: PLC0415
 
-        url = f"{self.base}/{quote(key, safe='/~')}"
+        url = f"{self.base}/{quote(key, safe='/~')}{query}"
         headers = {"host": urlsplit(url).netloc, "x-amz-checksum-mode": "ENABLED"}
         if self.requester_pays:
             headers["x-amz-request-payer"] = "requester"
@@ -53,7 +57,7 @@ class Head:
         request = urllib.request.Request(url, headers=headers, method="HEAD")  # noqa: S310 - http
         opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust))
         with opener.open(request, timeout=self.timeout_s) as answer:
-            return described(key, {name.lower(): value for name, value in answer.headers.items()})
+            return {name.lower(): value for name, value in answer.headers.items()}
 
     def _signed(
         self, url: str, headers: Mapping[str, str], keys: tuple[str, str, str | None]
@@ -61,7 +65,8 @@ class Head:
         from awscrt import auth, http  # noqa: PLC0415 - native code
 
         parts = urlsplit(url)
-        request = http.HttpRequest("HEAD", parts.path, http.HttpHeaders(list(headers.items())))
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        request = http.HttpRequest("HEAD", path, http.HttpHeaders(list(headers.items())))
         config = auth.AwsSigningConfig(
             algorithm=auth.AwsSigningAlgorithm.V4,
             signature_type=auth.AwsSignatureType.HTTP_REQUEST_HEADERS,
@@ -94,10 +99,34 @@ def described(key: str, headers: Mapping[str, str]) -> RemoteObject:
         kind = "COMPOSITE" if parts and algorithm != "crc64nvme" else "FULL_OBJECT"
         if headers.get("x-amz-checksum-type", kind) == "FULL_OBJECT" and "-" not in value:
             stated[algorithm] = checksums.from_base64(value)
-    # The etag of an object encrypted with a key of KMS or of the client is no md5.
-    encryption = headers.get("x-amz-server-side-encryption") or "AES256"
-    customer = headers.get("x-amz-server-side-encryption-customer-algorithm")
-    if encryption == "AES256" and not customer and (md5 := md5_of(etag)):
+    if _has_plain_etag(headers) and (md5 := md5_of(etag)):
         stated["md5"] = md5.value
     size = int(headers["content-length"])
     return RemoteObject(key, size, etag, checksum=checksums.best(stated))
+
+
+def completed(
+    key: str, headers: Mapping[str, str], first_part: Callable[[], Mapping[str, str]]
+) -> RemoteObject:
+    """The same; of an upload in parts that states nothing better, its etag is the checksum.
+
+    Args:
+        key: its key.
+        headers: of its HEAD, by their names in lower case.
+        first_part: asks for the headers of its first part.
+    """
+    remote = described(key, headers)
+    etag = remote.etag or ""
+    if remote.checksum is not None or "-" not in etag or not _has_plain_etag(headers):
+        return remote
+    length = remote.size
+    if not etag.endswith("-1"):
+        length = int(first_part().get("content-length", 0))
+    return replace(remote, checksum=checksums.of_parts(etag, remote.size, length))
+
+
+def _has_plain_etag(headers: Mapping[str, str]) -> bool:
+    """Whether the etag comes from the bytes: not if a key of KMS or of the client encrypts them."""
+    encryption = headers.get("x-amz-server-side-encryption") or "AES256"
+    customer = headers.get("x-amz-server-side-encryption-customer-algorithm")
+    return encryption == "AES256" and not customer

@@ -88,11 +88,12 @@ def stored(data: bytes, etags: Etags, version: int = 0) -> Stored:
     """An object of these bytes."""
     date = email.utils.formatdate(_MODIFIED_S + version, usegmt=True)
     headers, stated = {"Last-Modified": date, "Accept-Ranges": "bytes"}, {}
-    md5 = hashlib.md5(data).hexdigest()
     if etags == "md5":
-        headers["ETag"] = f'"{md5}"'
+        headers["ETag"] = f'"{hashlib.md5(data).hexdigest()}"'
     elif etags == "parts":
-        headers["ETag"] = f'"{hashlib.md5(md5.encode()).hexdigest()}-2"'
+        middle = len(data) // 2
+        halves = (hashlib.md5(half).digest() for half in (data[:middle], data[middle:]))
+        headers["ETag"] = f'"{hashlib.md5(b"".join(halves)).hexdigest()}-2"'
         crc = checksums.crc64nvme(data).to_bytes(8, "big")
         stated["x-amz-checksum-crc64nvme"] = base64.b64encode(crc).decode()
         stated["x-amz-checksum-type"] = "FULL_OBJECT"
@@ -238,6 +239,11 @@ def shift_range(exchange: Exchange, get: Get) -> None:
     exchange.answer(replace(get, start=get.start + by, end=end))
 
 
+def hide_size(exchange: Exchange, get: Get) -> None:
+    """The right range, without the length of the object (RFC 9110, 14.4)."""
+    exchange.answer(get, hide_size=True)
+
+
 def flip_byte(exchange: Exchange, get: Get) -> None:
     """One wrong byte in the middle."""
     body = bytearray(get.object.data[get.start : get.end])
@@ -286,12 +292,26 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         else:
             self._begin(200 if key == "" else 404, {"Content-Length": "0"})
 
-    def answer(self, get: Get, *, upto: float = 1.0, body: bytes | bytearray | None = None) -> None:
-        """The bytes of a GET, or others of its length; `upto`: only so much of them."""
+    def answer(
+        self,
+        get: Get,
+        *,
+        upto: float = 1.0,
+        body: bytes | bytearray | None = None,
+        hide_size: bool = False,
+    ) -> None:
+        """The bytes of a GET, or others of its length.
+
+        Args:
+            get: what is asked for.
+            upto: only so much of them.
+            body: others.
+            hide_size: leave open how long the object is.
+        """
         headers = {**get.object.headers, "Content-Length": f"{get.end - get.start}"}
         if get.ranged:
-            size = len(get.object.data)
-            headers["Content-Range"] = f"bytes {get.start}-{get.end - 1}/{size}"
+            of = "*" if hide_size else len(get.object.data)
+            headers["Content-Range"] = f"bytes {get.start}-{get.end - 1}/{of}"
         self._begin(206 if get.ranged else 200, headers)
         whole = memoryview(get.object.data)[get.start : get.end] if body is None else body
         self.wfile.write(memoryview(whole)[: int(len(whole) * upto)])

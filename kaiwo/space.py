@@ -1,0 +1,203 @@
+"""Is there room for a plan? Asked of each file system before the first byte.
+
+    a file       its size in whole blocks, less what an earlier run left of it, and an inode
+    a folder     one block and an inode, where it has to be made
+    a link       an inode, beside the blob that it leads to
+
+A file that is replaced gives its room back, but only once the new one is in place. These files are
+looked at where there would be too little room without theirs; then what the plan adds in the end
+has to fit, and its largest file beside the one that it replaces.
+
+A file system that says nothing, or nothing sensible, has room: network and copy-on-write file
+systems know no number of inodes, and some no size.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from kaiwo.errors import DiskError
+from kaiwo.objects import Transfer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Volume:
+    """A file system, what it has, and what is needed of it.
+
+    Attributes:
+        folder: one that is on it.
+        device: its number.
+        block: what sizes are rounded up to.
+        free: bytes; None when nobody knows.
+        free_inodes: the same of inodes.
+        size: bytes needed.
+        inodes: needed.
+        largest: the largest file that has to be written.
+    """
+
+    folder: str
+    device: int
+    block: int
+    free: int | None
+    free_inodes: int | None
+    size: int = 0
+    inodes: int = 0
+    largest: int = 0
+
+    def needs(self, size: int, inodes: int) -> None:
+        """So many bytes of one file or folder, and so many inodes."""
+        rounded = -(-size // self.block) * self.block
+        self.size += rounded
+        self.inodes += inodes
+        self.largest = max(self.largest, rounded)
+
+    def gets_back(self, size: int, inodes: int) -> None:
+        """What files take that will be replaced."""
+        self.size = max(self.size - size, self.largest)
+        self.inodes = max(self.inodes - inodes, min(self.inodes, 1))
+
+    @property
+    def is_short(self) -> bool:
+        """There is too little of something."""
+        lacks_bytes = self.free is not None and self.size > self.free
+        return lacks_bytes or (self.free_inodes is not None and self.inodes > self.free_inodes)
+
+    @property
+    def shortage(self) -> str:
+        """What is needed and what there is, for people."""
+        found = [f"{_amount(self.size)} are needed and {_amount(self.free or 0)} are free"]
+        if self.free_inodes is not None:
+            found.append(f"{self.inodes:,} inodes are needed and {self.free_inodes:,} are free")
+        return f"not enough room on {_mount_of(self.folder, self.device)}: {', '.join(found)}"
+
+
+@dataclass
+class _Volumes:
+    """The file systems of a plan's folders; each folder is looked at once."""
+
+    by_folder: dict[str, _Volume | None] = field(default_factory=dict)
+    by_device: dict[int, _Volume | None] = field(default_factory=dict)
+
+    def of(self, path: str) -> _Volume | None:
+        """That of a file; folders which have to be made for it are counted. None: not known."""
+        folder = path[: path.rfind("/")] or "/"
+        if folder not in self.by_folder:
+            self._look(folder)
+        return self.by_folder[folder]
+
+    def _look(self, folder: str) -> None:
+        new = []
+        while folder not in self.by_folder and not self._found(folder):
+            new.append(folder)
+            folder = os.path.dirname(folder)
+        volume = self.by_folder[folder]
+        for each in new:
+            self.by_folder[each] = volume
+            if volume is not None:
+                volume.needs(1, 1)
+
+    def _found(self, folder: str) -> bool:
+        """Whether that folder is there, or cannot be looked at."""
+        try:
+            device = os.stat(folder).st_dev
+        except (FileNotFoundError, NotADirectoryError):
+            return folder == "/"
+        except OSError as error:
+            logger.debug("%s: room is not known: %s", folder, error.strerror)
+            self.by_folder[folder] = None
+            return True
+        if device not in self.by_device:
+            self.by_device[device] = _volume(folder, device)
+        self.by_folder[folder] = self.by_device[device]
+        return True
+
+
+def require(transfers: Sequence[Transfer]) -> None:
+    """Return when there is room for all that has to be written, as far as anybody knows.
+
+    Args:
+        transfers: of a closed plan; what is ``present`` already needs nothing.
+
+    Raises:
+        DiskError: a file system has too little room; all of these are named.
+    """
+    volumes = _Volumes()
+    needed = [each for each in transfers if not each.present]
+    blobs: set[str] = set()
+    for transfer in needed:
+        volume = volumes.of(transfer.blob or transfer.target)
+        # Files of a snapshot that are alike have one blob.
+        if volume is not None and transfer.blob not in blobs:
+            left = _left_behind(transfer)
+            volume.needs(max(transfer.object.size - left, 0), 0 if left else 1)
+        if transfer.blob is not None:
+            blobs.add(transfer.blob)
+            if (volume := volumes.of(transfer.target)) is not None:
+                volume.needs(0, 1)
+    short = [each for each in volumes.by_device.values() if each is not None and each.is_short]
+    if short:
+        _count_replaced(needed, volumes)
+    if short := [each for each in short if each.is_short]:
+        hint = "free some space there, give the volume more, or choose another target"
+        raise DiskError("\n".join(f"{each.shortage}; {hint}" for each in short))
+
+
+def _left_behind(transfer: Transfer) -> int:
+    """Bytes that a temporary file of an earlier run takes already."""
+    if transfer.remains is None:
+        return 0
+    try:
+        return os.lstat(transfer.remains.temporary).st_blocks * 512
+    except OSError:
+        return 0
+
+
+def _count_replaced(transfers: Iterable[Transfer], volumes: _Volumes) -> None:
+    """Take into account what the files that are there now will give back."""
+    freed: dict[int, tuple[int, int]] = {}
+    for path in {path for each in transfers for path in (each.blob, each.target) if path}:
+        try:
+            status = os.lstat(path)
+        except OSError:
+            continue
+        if status.st_nlink == 1:
+            size, inodes = freed.get(status.st_dev, (0, 0))
+            freed[status.st_dev] = size + status.st_blocks * 512, inodes + 1
+    for device, (size, inodes) in freed.items():
+        if (volume := volumes.by_device.get(device)) is not None:
+            volume.gets_back(size, inodes)
+
+
+def _volume(folder: str, device: int) -> _Volume | None:
+    try:
+        there = os.statvfs(folder)
+    except OSError as error:
+        logger.debug("%s: room is not known: %s", folder, error.strerror)
+        return None
+    block = there.f_frsize or there.f_bsize or 1
+    # More free than there is: a number that has wrapped around, or means that there is none.
+    knows_size = 0 <= there.f_bavail <= there.f_blocks and there.f_blocks
+    knows_inodes = 0 <= there.f_favail <= there.f_files and there.f_files
+    free = there.f_bavail * block if knows_size else None
+    return _Volume(folder, device, block, free, there.f_favail if knows_inodes else None)
+
+
+def _mount_of(folder: str, device: int) -> str:
+    """The topmost folder of that file system above a folder."""
+    folder = os.path.realpath(folder)
+    while folder != "/" and os.stat(os.path.dirname(folder)).st_dev == device:
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _amount(size: int) -> str:
+    """Bytes, exactly, and for people."""
+    exact = f"{size:,} bytes"
+    units = ("KiB", "MiB", "GiB", "TiB", "PiB")
+    power = min((max(size, 1).bit_length() - 1) // 10, len(units))
+    return f"{size / 1024**power:.1f} {units[power - 1]} ({exact})" if power else exact
