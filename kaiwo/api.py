@@ -180,9 +180,13 @@ def _alone(workshop: _Workshop, closed: Plan, listing: plan.Listing, sink: Sink)
         return not is_claiming(root, state_dir, run)
 
     with Claim(memory.run, lambda: sink.emit(Ticked()), workshop.rules.until_s) as claim:
-        while claim.take(places(closed.transfers, state_dir)):
-            memory.forget()
-            closed = _closed(workshop, listing)
+        waited = True
+        while waited:
+            waited = claim.take(places(closed.transfers, state_dir))
+            # Perhaps it ended right before it could be seen.
+            if waited or not memory.is_current():
+                memory.forget()
+                closed = _closed(workshop, listing)
         memory.sweep((*closed.transfers, *closed.unchanged), dead)
         space.require(closed.transfers)
         yield closed

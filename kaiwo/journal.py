@@ -65,6 +65,7 @@ class Manifest:
         self._descriptor: int | None = None
         self._foreign = False
         self._failed = False
+        self._length = self._size()
         self._records = self._load()
 
     def _load(self) -> dict[str, Record]:
@@ -88,6 +89,16 @@ class Manifest:
             self._foreign = True
             logger.warning("cannot read %s (%s): going on without it", self._path, error.strerror)
         return records
+
+    def is_current(self) -> bool:
+        """Nobody has written to it since it was read."""
+        return self._size() == self._length
+
+    def _size(self) -> int:
+        try:
+            return os.stat(self._path).st_size
+        except OSError:
+            return 0
 
     def holds(self, transfer: Transfer, status: os.stat_result) -> Record | None:
         """The record of the transfer's target, if the target, of this status, is what it says."""

@@ -111,6 +111,10 @@ class Memory:
         """A later run can go on with what there is of it."""
         return transfer.root in self._journals and self._journals[transfer.root].holds(transfer)
 
+    def is_current(self) -> bool:
+        """No other run has put anything in place since it was read."""
+        return all(manifest.is_current() for manifest in self._manifests.values())
+
     def forget(self) -> None:
         """Another run may have changed what there is: read it anew."""
         for manifest in self._manifests.values():

@@ -11,7 +11,8 @@ It never changes, and is there as a whole or not at all:
 ``targets`` are short hashes of paths relative to the root, so that it does not matter where a pod
 mounts the volume. While the run lasts, the file is touched every few seconds.
 
-Other users' runs have to read it, so its mode follows the umask.
+Its mode is 0600, like that of all state. A run of another user cannot read it, and takes it for a
+claim on everything in that root.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Posting:
         for races_left in reversed(range(_RACES)):
             try:
                 self._make_folder(os.path.dirname(path))
-                with open(temporary, "w", encoding="ascii") as file:
+                with open(temporary, "w", encoding="ascii", opener=_private) as file:
                     file.write(content)
                 break
             except FileNotFoundError:
@@ -122,6 +123,10 @@ class Posting:
             for folder in (*self.places, *self._made):
                 with contextlib.suppress(OSError):  # it is of use to somebody
                     os.rmdir(folder)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _touched(path: str) -> bool:
