@@ -175,11 +175,12 @@ def _alone(workshop: _Workshop, closed: Plan, listing: plan.Listing, sink: Sink)
         DiskError: there is not so much room.
     """
     memory, state_dir = workshop.memory, workshop.settings.state_dir
+    until_s = workshop.rules.until_s
 
     def dead(root: str, run: str) -> bool:
         return not is_claiming(root, state_dir, run)
 
-    with Claim(memory.run, lambda: sink.emit(Ticked()), workshop.rules.until_s) as claim:
+    with Claim(memory.run, lambda: sink.emit(Ticked()), until_s) as claim:
         waited = True
         while waited:
             waited = claim.take(places(closed.transfers, state_dir))
@@ -191,7 +192,8 @@ def _alone(workshop: _Workshop, closed: Plan, listing: plan.Listing, sink: Sink)
         space.require(closed.transfers)
         yield closed
         memory.sweep((*closed.transfers, *closed.unchanged), dead)
-        memory.close(ended=True)
+        # After a deadline, workers may still be at it.
+        memory.close(ended=until_s is None or time.monotonic() < until_s)
 
 
 def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Callable, Collection, Iterable
 
@@ -54,7 +55,9 @@ class Memory:
                     left.setdefault(entry.target, []).append(entry)
             self._left[root] = left
         entries = self._left[root].get(transfer.target, ())
-        usable = [each for entry in entries if (each := entry.remains(transfer, RANGE)) is not None]
+        found = (entry.remains(transfer, RANGE) for entry in entries)
+        # A run that was killed while it took this over has named a file that is not there yet.
+        usable = [each for each in found if each is not None and os.path.lexists(each.temporary)]
         return max(usable, key=lambda each: len(each.crcs), default=None)
 
     def _of_earlier(self, root: str) -> tuple[Earlier, ...]:

@@ -72,6 +72,8 @@ from kaiwo.services import Services
 SMALL = 1 << 20
 #: A service that answers so many times with another range than was asked for has no ranges.
 MOST_WRONG_RANGES = 3
+#: A service is not taken to be down before so many objects have failed in a row.
+LEAST_LOST = 8
 logger = logging.getLogger(__name__)
 
 
@@ -142,7 +144,7 @@ class _Run:
         """See ``run``."""
         self.transfers = plan.transfers
         self.ledger = Ledger(self.sink)
-        self.services = Services(self.rules.workers)
+        self.services = Services(max(self.rules.workers, LEAST_LOST))
         limits = {"": self.rules.workers, "held": 0}
         if self.rules.small_requests is not None:
             limits["small"] = min(batches.REQUESTS, self.rules.small_requests)
@@ -182,7 +184,8 @@ class _Run:
         yield from in_turns(large, self._large, self._lags)
         others = [each for each in transfers if each.object.size <= RANGE]
         for batch in batches.cut(others, self.pace, self._sharing):
-            yield Batch(batch, self.rules.verify)
+            if wanted := tuple([each for each in batch if self._current(each)]):
+                yield Batch(wanted, self.rules.verify)
 
     def _sharing(self) -> int:
         """How many workers share the small objects."""
@@ -349,7 +352,9 @@ class _Run:
         match error:
             case RangeIgnoredError() if isinstance(job, Range):
                 self._stream_instead(progress)
-            case WrongRangeError() if job.tries.count >= MOST_WRONG_RANGES - 1:
+            case WrongRangeError() if (
+                isinstance(job, Range) and job.tries.count >= MOST_WRONG_RANGES - 1
+            ):
                 self._stream_instead(progress)
             case ChangedError() if not progress.replaced:
                 self._look_up(progress, error)
@@ -440,8 +445,7 @@ class _Run:
     def _next_round(self, progress: _Progress) -> None:
         """Forget what arrived, but not what was found out about the object."""
         before = progress.transfer
-        disk.discard(before.temporary)
-        self.memory.end(before)
+        self._drop(before)
         self.digests.forget(before)
         self._recount(progress)
         progress.transfer = replace(before, round=before.round + 1, remains=None)
@@ -474,14 +478,9 @@ class _Run:
     ) -> None:
         transfer = progress.transfer
         self.begun.pop(transfer.index, None)
-        if progress.large is not None:
-            self.digests.forget(transfer)
-            # A later run goes on with what there is, if it can be of use.
-            useless = isinstance(error, IntegrityError | NotFoundError)
-            if error is None or useless or not progress.received:
-                self.memory.end(transfer)
-            if not self.memory.holds(transfer):
-                disk.discard(transfer.temporary)
+        self.digests.forget(transfer)
+        if transfer.object.size > RANGE and not self._of_use(progress, error):
+            self._drop(transfer)
         self.ledger.enter(
             transfer,
             status,
@@ -491,6 +490,23 @@ class _Run:
             verified=verified,
             error=error,
         )
+
+    def _of_use(self, progress: _Progress, error: KaiwoError | None) -> bool:
+        """Whether a later run can go on with what there is of a large object."""
+        if error is None or isinstance(error, IntegrityError | NotFoundError):
+            return False
+        remains = progress.transfer.remains
+        if progress.large is None:
+            return remains is not None
+        some = progress.received > 0 or remains is not None
+        return some and self.memory.holds(progress.transfer)
+
+    def _drop(self, transfer: Transfer) -> None:
+        """Leave nothing of this round, nor of an earlier run."""
+        disk.discard(transfer.temporary)
+        if transfer.remains is not None:
+            disk.discard(transfer.remains.temporary)
+        self.memory.end(transfer)
 
     def _give_up(self, *, in_time: bool) -> None:
         """What --fail-fast or the deadline left undone is named too."""

@@ -37,6 +37,8 @@ from kaiwo.objects import Crc, Remains, Transfer
 
 VERSION = 1
 _RUN = re.compile(r"[0-9a-f]{1,32}")
+#: What JSON can say and no name of a file can hold: half a character.
+_NO_NAME = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 logger = logging.getLogger(__name__)
 
 
@@ -75,7 +77,7 @@ class Entry:
         crcs = {
             start: crc
             for start, (size, crc) in self.crcs.items()
-            if start % length == 0 and size == min(length, remote.size - start)
+            if start in range(0, remote.size, length) and size == min(length, remote.size - start)
         }
         return Remains(self.temporary, crcs) if crcs else None
 
@@ -195,7 +197,9 @@ def _crc(document: dict[str, object]) -> Crc | None:
 
 def _inside(path: str) -> bool:
     """Whether a relative path stays in its folder; a journal may be anybody's."""
-    return not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
+    if path.startswith("/") or ".." in path.split("/"):
+        return False
+    return "\0" not in path and not _NO_NAME.search(path)
 
 
 class Journal:

@@ -90,6 +90,10 @@ def parse(url: str) -> ObjectUrl:
         if scheme not in known_implementations:
             known = ", ".join(f"{name}://" for name in _SCHEMES)
             raise ConfigError(f"unknown scheme {scheme}://; known are {known}, https:// and others")
+        try:
+            urlsplit(url)
+        except ValueError:
+            raise ConfigError(f"{scheme}:// is followed by what is no host") from None
         return ObjectUrl("url", rest.partition("/")[0].rpartition("@")[2], url)
     if type_ == "hf":
         return _parse_hub(rest)

@@ -12,7 +12,7 @@ import json
 import random
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -73,26 +73,22 @@ class Canaries:
     def value(self, type_: str, name: str, base: str) -> Any:
         """A well-formed value of a field, which no service knows; it may speak to ``base``."""
         label = f"{type_}.{name}"
-        match name:
-            case "access_key_id":
-                return self.new(label, string.ascii_uppercase + string.digits, 20)
-            case "account_key":
-                return self._encoded(label)
-            case "sas_token":
-                sig = quote(self._encoded(label), safe="")
-                return f"sv=2024-11-04&sr=c&sp=rl&se=2099-01-01T00:00:00Z&sig={sig}"
-            case "connection_string":
-                key = self._encoded(label)
-                return f"AccountName=account;AccountKey={key};BlobEndpoint={base}/account"
-            case "application_credentials":
-                return json.dumps(self._service_account(label, base))
-            case "options":
-                header = {"Authorization": f"Bearer {self.new(label)}"}
-                return {"client_kwargs": {"headers": header}}
-            case "account_name" | "tenant_id" | "client_id":
-                return name.replace("_", "-")
-            case _:
-                return self.new(label, _LETTERS)
+        shapes: dict[str, Callable[[], Any]] = {
+            "access_key_id": lambda: self.new(label, string.ascii_uppercase + string.digits, 20),
+            "account_key": lambda: self._encoded(label),
+            "sas_token": lambda: f"sv=2024-11-04&sr=c&sig={quote(self._encoded(label), safe='')}",
+            "connection_string": lambda: (
+                f"AccountName=a;AccountKey={self._encoded(label)};BlobEndpoint={base}/account"
+            ),
+            "application_credentials": lambda: json.dumps(self._service_account(label, base)),
+            "options": lambda: {
+                "client_kwargs": {"headers": {"Authorization": f"Bearer {self.new(label)}"}}
+            },
+            "account_name": lambda: "account",
+            "tenant_id": lambda: "tenant",
+            "client_id": lambda: "client",
+        }
+        return shapes.get(name, lambda: self.new(label, _LETTERS))()
 
     def _encoded(self, label: str) -> str:
         return base64.b64encode(self.new(label, length=48).encode()).decode()

@@ -214,8 +214,8 @@ def bad_tasks(
         folder.mkdir()
         # google-auth waits two minutes for a token, whatever it is told.
         at = bad_services["refused"] if what == "silent" else base
-        for way in ways(scene.canaries, WAYS, at, folder, in_files=in_files):
-            tasks.append(task_of(way, base, name=f"{what}: {way}"))
+        found = ways(scene.canaries, WAYS, at, folder, in_files=in_files)
+        tasks += [task_of(way, base, name=f"{what}: {way}") for way in found]
     return tasks
 
 
@@ -409,5 +409,165 @@ def test_no_secret_is_told_of_a_secret_that_cannot_be_used(
     config = scene.config(tasks)
     if what == "yaml":
         Path(config).write_text(f"a: [b\n{scene.canaries.new('yaml')}: &x *y\n- {{")
-    done = scene.run("-m", "kaiwo", "download", config, f"--engine={engine}", "--retries=0")
+    quick = ("--retries=0", "--startup-wait=0")
+    done = scene.run("-m", "kaiwo", "download", config, f"--engine={engine}", *quick)
     assert done.returncode in (2, 3, 5), done.stderr
+
+
+# --- fetch, schema ------------------------------------------------------------------------------
+
+
+def test_no_secret_is_told_by_fetch(
+    scene: Scene, bad_services: Mapping[str, str], guarded: Sequence[str]
+) -> None:
+    """Given as ``-o field=value`` to a service that quotes it, and in the URL itself."""
+    schemes = {"s3": "s3://b/k", "gcs": "gs://b/k", "azure-blob": "az://b/k", "hf": "hf://o/r/k"}
+    echo = bad_services["echo"]
+    quick = {"KAIWO_RETRIES": "0", "KAIWO_STARTUP_WAIT": "0", "KAIWO_STALL_TIMEOUT": "1"}
+    first = {way.type: way for way in ways(scene.canaries, WAYS, echo, scene.given, in_files=False)}
+    for type_, url in schemes.items():
+        task = task_of(first[type_], echo)
+        names = [*first[type_].fields, *(["endpoint_url"] if "endpoint_url" in task else [])]
+        given = [word for name in names for word in ("-o", f"{name}={task[name]}")]
+        done = scene.run("-m", "kaiwo", "fetch", url, "there", *given, **quick)
+        assert done.returncode in (2, 3), done.stderr
+    for number, url in enumerate(guarded):
+        done = scene.run("-m", "kaiwo", "fetch", url, f"fetched-{number}", **quick)
+        assert done.returncode == 0, done.stderr
+    sas = quote(scene.canaries.new("sig"), safe="")
+    user = quote(scene.canaries.new("user"), safe="")
+    for wrong in (
+        f"{echo}/there?sig={sas}",
+        f"{bad_services['refused']}/there?X-Amz-Signature={sas}",
+        f"{echo.replace('//', f'//u:{user}@')}/there",
+        f"s3://{user}:{sas}@bucket/key",
+        f"htps://{user}:{sas}@host/key?sig={sas}",
+        f"//{user}:{sas}@host/key?sig={sas}",
+    ):
+        done = scene.run("-m", "kaiwo", "fetch", wrong, "there", **quick)
+        assert done.returncode in (2, 3, 5), done.stderr
+
+
+def test_the_schema_holds_nothing_of_the_environment(scene: Scene) -> None:
+    names = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_KEY", "HF_TOKEN")
+    env = {name: scene.canaries.new(name) for name in names}
+    done = scene.run("-m", "kaiwo", "schema", **env)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["title"] == "kaiwo"
+
+
+# --- defects ------------------------------------------------------------------------------------
+
+DEFECTIVE = """
+from kaiwo.tasks.base import ObjectStoreTask
+from kaiwo.tasks.items import Bucket, Secret
+
+class Defective(ObjectStoreTask):
+    credentials = ("password",)
+    type: str = "defective"
+    password: Secret
+    buckets: tuple[Bucket, ...]
+    when: str
+
+    @property
+    def origin(self):
+        return "defective"
+
+    def url(self, container, key=""):
+        return f"defective://{container}/{key}"
+
+    def wants(self, context):
+        self._fail("wants")
+        yield from super().wants(context)
+
+    def source(self, container, network):
+        self._fail("source")
+        return Broken(self)
+
+    object_store = fast_source = source
+
+    def _fail(self, when):
+        if self.when == when:
+            raise RuntimeError(f"cannot sign in with password={self.password.get_secret_value()!r}")
+
+class Broken:
+    def __init__(self, task):
+        self.task = task
+
+    def list(self, prefix):
+        self.task._fail("list")
+
+    def classify(self, error):
+        self.task._fail("list")
+
+    def close(self):
+        self.task._fail("list")
+"""
+
+
+@pytest.mark.parametrize("when", ["wants", "source", "list"])
+def test_no_secret_is_told_by_a_defect(scene: Scene, when: str) -> None:
+    """Of a task type that is somebody else's, and quotes the secret in its exception."""
+    metadata = scene.given / "defective-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: defective\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[kaiwo.tasks]\ndefective = defective:Defective\n")
+    (scene.given / "defective.py").write_text(DEFECTIVE)
+    items = [{"folder": "", "target_path": "there"}]
+    task = {"type": "defective", "when": when, "buckets": [{"name": "b", "items": items}]}
+    task["password"] = scene.canaries.new("password")
+    path = f"{clean_environment(scene.work)['PYTHONPATH']}{os.pathsep}{scene.given}"
+    config = scene.config([task])
+    done = scene.run("-m", "kaiwo", "download", config, PYTHONPATH=path)
+    assert done.returncode == 1, done.stderr
+    assert b"RuntimeError" in done.stderr
+
+
+# --- as a library -------------------------------------------------------------------------------
+
+APPLICATION = """
+import logging, pickle, sys, traceback
+logging.basicConfig(level=logging.DEBUG, filename="application.log")
+for name in "botocore aiobotocore s3fs azure urllib3 httpx2 httpcore2 gcsfs fsspec asyncio".split():
+    logging.getLogger(name).setLevel(logging.DEBUG)
+
+import kaiwo
+from kaiwo.config import load
+
+config, engine = sys.argv[1:]
+quick = dict(engine=engine, retries=0, startup_wait=0, stall_timeout=1)
+loaded = load(config, quick)
+print(loaded, repr(loaded), loaded.settings, loaded.document)
+for task in loaded.tasks:
+    print(task, repr(task), task.model_dump(), pickle.loads(pickle.dumps(task)))
+report = kaiwo.download(config, **quick)
+print(report, repr(report), sep="\\n")
+for item in report.items:
+    if item.error is not None:
+        traceback.print_exception(item.error)
+        logging.error("failed", exc_info=item.error)
+"""
+
+
+def test_no_secret_is_told_to_an_application_that_logs_everything(
+    scene: Scene,
+    right: Sequence[Store],
+    bad_services: Mapping[str, str],
+    guarded: Sequence[str],
+    engine: Engine,
+) -> None:
+    """In its log, in what it prints of configuration and report, in the traces of errors."""
+    items = [{"file": url, "target_path": "url/"} for url in guarded]
+    tasks = [*right_tasks(scene, right), {"type": "url", "items": items}]
+    tasks += bad_tasks(scene, bad_services, in_files=False)
+    user = quote(scene.canaries.new("endpoint_url"), safe="")
+    for way in ways(scene.canaries, ("s3", "gcs", "hf"), "", scene.given, in_files=False):
+        tasks.append(task_of(way, bad_services["refused"].replace("//", f"//user:{user}@")))
+    script = scene.given / "application.py"
+    script.write_text(APPLICATION)
+    done = scene.run(str(script), scene.config(tasks), engine)
+    assert done.returncode == 0, done.stderr
+    log = (scene.work / "application.log").read_text()
+    assert "DEBUG:kaiwo" in log
+    assert "DEBUG:httpcore2" in log
+    assert "Authorization" in log

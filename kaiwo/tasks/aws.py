@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.network import header_token
 from kaiwo.sources.base import ASKED_AGAIN, NotForObstoreError
 
 _SHARED_FILES = {
@@ -154,11 +155,15 @@ def _chain(session: Any) -> Callable[[], Credentials]:
 
 
 def keys(key: str, secret: str, token: str | None) -> dict[str, str | datetime | None]:
-    """Keys in obstore's form."""
+    """Keys in obstore's form.
+
+    Raises:
+        ConfigError: they cannot stand in a header, which obstore would end the process for.
+    """
     return {
-        "access_key_id": key,
+        "access_key_id": header_token(key, "access_key_id"),
         "secret_access_key": secret,
-        "token": token,
+        "token": None if token is None else header_token(token, "session_token"),
         "expires_at": None,
     }
 

@@ -18,7 +18,7 @@ from kaiwo.network import Network
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
-from kaiwo.tasks.items import Bucket, Secret, Text
+from kaiwo.tasks.items import Address, Bucket, Secret, Text
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore import ObstoreSource
@@ -58,7 +58,7 @@ class AzureTask(ObjectStoreTask):
     """Secret of a service principal."""
     client_secret_file: Text | None = None
     """File that holds it."""
-    endpoint_url: Text | None = None
+    endpoint_url: Address | None = None
     """Address of the blob service; the account's public one when it is left out."""
     containers: tuple[Bucket, ...] = Field(min_length=1)
     """What is wanted."""
@@ -177,12 +177,12 @@ class AzureTask(ObjectStoreTask):
                 skip_instance_cache=True,
                 use_listings_cache=False,
             )
-        except ValueError as error:
+        except ValueError:
             # Its message may quote the connection string.
             given = "the account's key or address is malformed" if connection else "no account"
             raise ConfigError(
                 f"{given}; give connection_string, or account_name with account_key or sas_token"
-            ) from error
+            ) from None
         if connection is not None and self._signs_in():
             if self._endpoint().startswith("http://"):
                 raise CredentialsError(

@@ -13,7 +13,7 @@ from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.network import Network, header_token
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint, session_options
-from kaiwo.tasks.items import Bucket, Secret, Text
+from kaiwo.tasks.items import Address, Bucket, Secret, Text
 
 if TYPE_CHECKING:
     from kaiwo.sources.gcs import GcsSource
@@ -40,7 +40,7 @@ class GcsTask(ObjectStoreTask):
     """File that holds it."""
     project: Text | None = None
     """Project of the buckets; needed by emulators only."""
-    endpoint_url: Text | None = None
+    endpoint_url: Address | None = None
     """Address of the service; ``STORAGE_EMULATOR_HOST``, else Google, when it is left out."""
     buckets: tuple[Bucket, ...] = Field(min_length=1)
     """What is wanted."""
@@ -164,11 +164,11 @@ def _credentials_of(text: str) -> Any:
         if info["type"] == "authorized_user":
             return credentials.Credentials.from_authorized_user_info(info, scopes=[_SCOPE])
         return service_account.Credentials.from_service_account_info(info, scopes=[_SCOPE])
-    except (ValueError, KeyError, TypeError, MalformedError) as error:
+    except (ValueError, KeyError, TypeError, MalformedError):
         # Whatever the library says may quote the key.
         raise ConfigError(
             "application_credentials is not the JSON of a service account's key"
-        ) from error
+        ) from None
 
 
 def _gcsfs_core() -> Any:

@@ -27,7 +27,7 @@ from kaiwo.objects import Folder, Named, RemoteObject, Transfer, Want
 from kaiwo.protocols import Place, Placement, Source
 from kaiwo.targets import Under, expanded, fault_of, resolve
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener
-from kaiwo.tasks.items import Secret, Text
+from kaiwo.tasks.items import Address, Secret, Text
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
@@ -57,7 +57,7 @@ class HfTask(Task):
     """Plain files there, instead of the Hub's cache."""
     cache_dir: Text | None = None
     """The Hub's cache; ``HF_HOME`` or the library's default when it is left out."""
-    endpoint_url: Text | None = None
+    endpoint_url: Address | None = None
     """Address of a mirror; ``HF_ENDPOINT`` or the Hub when it is left out."""
     allow_empty: bool = False
     """Nothing matched is no error."""

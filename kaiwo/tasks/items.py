@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
     SecretStr,
     StringConstraints,
     Tag,
@@ -19,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.listing import glob_pattern
 from kaiwo.objects import Folder, Named
@@ -27,6 +29,8 @@ from kaiwo.targets import At, Under, fault_of, resolve
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
+#: An address may hold user info or a signature, which are used and never shown.
+Address = Annotated[Text, PlainSerializer(redact.text, return_type=str)]
 
 
 def require_inside(target_path: str) -> str:
@@ -52,6 +56,10 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, redact.text(value) if isinstance(value, str) else value
+
 
 class _Item(Model):
     target_path: Text
@@ -68,7 +76,7 @@ class _Item(Model):
 class FolderItem(_Item):
     """Every file below a folder that matches a glob."""
 
-    folder: str
+    folder: Annotated[str, PlainSerializer(redact.text, return_type=str)]
     """The folder; empty, ``.`` or ``/`` is the whole bucket."""
     glob: Text = "**/*"
     """fsspec glob, matched against the key relative to the folder."""
@@ -88,7 +96,7 @@ class FolderItem(_Item):
 class FileItem(_Item):
     """One object."""
 
-    file: Text
+    file: Address
     """Its key."""
 
     @field_validator("file")

@@ -12,7 +12,7 @@ from kaiwo import redact
 from kaiwo.network import Network, header_token
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
-from kaiwo.tasks.items import Bucket, Secret, Text
+from kaiwo.tasks.items import Address, Bucket, Secret, Text
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore import ObstoreSource
@@ -25,7 +25,7 @@ class S3Task(ObjectStoreTask):
     credentials = ("access_key_id", "secret_key", "session_token", "profile")
 
     type: Literal["s3"] = "s3"
-    endpoint_url: Text | None = None
+    endpoint_url: Address | None = None
     """Address of the service; AWS when it is left out."""
     endpoint_url_file: Text | None = None
     """File that holds it."""
@@ -143,11 +143,12 @@ class S3Task(ObjectStoreTask):
         from kaiwo.tasks import aws  # noqa: PLC0415
 
         key, secret = self.secret("access_key_id"), self.secret("secret_key")
-        return aws.keys(str(key), str(secret), self._token())
+        return aws.keys(str(key), str(secret), self.secret("session_token"))
 
-    def _token(self) -> str | None:
-        token = self.secret("session_token")
-        return None if token is None else header_token(token, "session_token")
+    def _header(self, name: str) -> str | None:
+        """A secret that stands in a header."""
+        value = self.secret(name)
+        return None if value is None else header_token(value, name)
 
     def filesystem(self, network: Network) -> Any:
         """An s3fs filesystem of its own session, which repeats nothing by itself."""
@@ -161,9 +162,9 @@ class S3Task(ObjectStoreTask):
         filesystem = s3fs.S3FileSystem(
             anon=self.anonymous,
             endpoint_url=require_endpoint(endpoint) if endpoint else None,
-            key=self.secret("access_key_id"),
+            key=self._header("access_key_id"),
             secret=self.secret("secret_key"),
-            token=self._token(),
+            token=self._header("session_token"),
             requester_pays=self.requester_pays,
             session=aws.session_of(AioSession, self.profile, named=named),
             client_kwargs={"region_name": self.region, "verify": self.ca_bundle},

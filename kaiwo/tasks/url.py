@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fsspec.registry import known_implementations
-from pydantic import Field, field_validator
+from pydantic import Field, Secret, field_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
@@ -40,7 +40,7 @@ class UrlTask(Task):
     """Files of any other fsspec protocol."""
 
     type: Literal["url"] = "url"
-    options: dict[str, Any] | None = Field(default=None, repr=False)
+    options: Secret[dict[str, Any]] | None = None
     """Options of the filesystem, as fsspec's documentation of it names them."""
     options_file: Annotated[str, Field(min_length=1)] | None = None
     """File that holds them, as JSON."""
@@ -122,12 +122,12 @@ class UrlTask(Task):
         return trust | options | {"client_kwargs": client}
 
     def _options(self) -> dict[str, Any]:
-        if self.options_file is None:
-            return self.options or {}
+        if self.options is not None:
+            return self.options.get_secret_value()
         try:
             options = json.loads(self.secret("options") or "{}")
-        except ValueError as error:
-            raise ConfigError("options_file does not hold JSON") from error
+        except ValueError:
+            raise ConfigError("options_file does not hold JSON") from None
         if not isinstance(options, dict):
             raise ConfigError("options_file does not hold a JSON object")
         return options
