@@ -128,6 +128,11 @@ def follow(running: Hasher, path: str, start: int, end: int) -> None:
             start += count
 
 
+def is_of_parts(etag: str | None) -> bool:
+    """Whether it is the etag that S3 gives an upload in parts."""
+    return _OF_PARTS.fullmatch(etag or "") is not None
+
+
 def of_parts(etag: str | None, size: int, length: int) -> Checksum | None:
     """The checksum that an etag of S3 is, of an object that was uploaded in parts.
 

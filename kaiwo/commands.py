@@ -39,7 +39,7 @@ def download(config_file: str, options: Options) -> int:
         # A signal may come between them: what is shown is in the report.
         counting: list[Sink] = [settled, metrics] if metrics else [settled]
         done = api.run(loaded, progress.Sinks(*counting, _display(settings)))
-    except (Exception, Interrupted) as error:
+    except BaseException as error:  # a signal's, and a panic of Rust's
         done = settled.until(_cause(error))
         if done.items:
             _summarise(done)

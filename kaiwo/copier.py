@@ -55,7 +55,7 @@ from kaiwo.opened import source_of
 from kaiwo.protocols import Buffer, Source
 
 #: An object of so many bytes is asked for a checksum that the listing did not state: the request
-#: costs less than its bytes did. What is smaller and has no checksum there is rare, too.
+#: costs less than its bytes did. A smaller one is asked if it is known to have one.
 WORTH_ASKING = 1 << 20
 
 
@@ -290,7 +290,7 @@ def _verified(
     actual = compute(stated.algorithm) if stated else None
     if actual is not None and actual == stated:
         return actual
-    worth_asking = stated is not None or planned.size >= WORTH_ASKING
+    worth_asking = stated is not None or planned.size >= WORTH_ASKING or planned.in_parts
     if planned.inspect_tells_more and worth_asking:
         stated = _asked(source, transfer).checksum
         actual = compute(stated.algorithm) if stated else None

@@ -48,6 +48,7 @@ class RemoteObject:
         version: the GCS generation, S3 version or commit that pins it, if there is one.
         checksum: the best checksum that is known, if any.
         inspect_tells_more: ``Source.inspect`` may know a (better) checksum.
+        in_parts: it was uploaded in parts, so that only ``inspect`` can tell its checksum.
         unpinned: no request can be bound to this identity, so it is asked for again before
             publication.
     """
@@ -58,6 +59,7 @@ class RemoteObject:
     version: str | None = None
     checksum: Checksum | None = None
     inspect_tells_more: bool = False
+    in_parts: bool = False
     unpinned: bool = False
 
     @property

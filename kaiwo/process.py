@@ -48,7 +48,7 @@ def guarded(command: Callable[[], int]) -> int:
             trace = redact.text(traceback.format_exc())
             logger.debug("where that came from", extra={"trace": trace})
         return exit_code_of(error)
-    except Exception as error:
+    except BaseException as error:  # a panic of Rust's is no Exception
         log_if_silent()
         trace = redact.text("".join(traceback.format_tb(error.__traceback__)))
         text = "a defect of kaiwo, please report it: %s"

@@ -29,10 +29,10 @@ _FIELDS = (
     r"account_?key|shared_?access_?(?:key|signature)|secret_?(?:access_?)?key|access_?key_?id|"
     r"(?:access|refresh|session|security|sas|hf|id|subject)_?token|client_?(?:secret|assertion)|"
     r"private_?key(?:_?id)?|api_?key|password|passwd|passphrase|(?<!\w)assertion|"
-    r"connection_?string|(?<![\w/])sig(?:nature)?"
+    r"connection_?string|(?<![\w/])(?:sig(?:nature)?|token|secret)"
 )
 _HEADERS = (
-    r"(?:proxy-)?authorization|(?:set-)?cookie|x-(?:amz|aws|api|auth|goog|hf|ms|vault|xet)-?"
+    r"(?:proxy-)?authorization|(?:set-)?cookie|(?<![\w-])x-(?:amz|aws|api|auth|goog|hf|ms|vault|xet)-?"
     r"[a-z0-9-]{0,60}?(?:token|key|secret|signature|credential|authorization)(?!-|\w)"
 )
 #: Query parameters that are, or sign, a credential: SAS, AWS and GCS signed URLs, tokens.

@@ -146,6 +146,37 @@ def test_on_a_terminal_they_are_objects_too_and_no_bar_is_between_them(
     assert documents(shown)
 
 
+@pytest.mark.parametrize("base", ["Exception", "BaseException"])
+def test_a_defect_is_one_object_with_its_trace_and_without_its_words(
+    tmp_path: Path, base: str
+) -> None:
+    # What Rust's panics are raised as derives from BaseException.
+    code = f"""\
+import sys
+from kaiwo.process import guarded
+
+class Panic({base}):
+    pass
+
+def fail():
+    raise Panic("{SECRET}")
+
+sys.exit(guarded(fail))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean_environment(tmp_path) | {"KAIWO_LOG_FORMAT": "json"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (document,) = documents(done.stderr)
+    assert (done.returncode, document["level"]) == (1, "CRITICAL")
+    assert document["message"] == "a defect of kaiwo, please report it: Panic"
+    assert "in fail" in document["trace"]
+    assert SECRET not in done.stderr
+
+
 # --- lines ------------------------------------------------------------------------------------
 
 

@@ -162,12 +162,15 @@ def by_fsspec(keys: Sequence[str], glob: str) -> set[str]:
 @example(["a/b", "b"], "**")
 @example(["a/b", "b"], "**/*")
 @example(["a/b", "a/c/b", "b"], "**/b")
-@example(["a/b", "a"], "a/")
+@example(["a/b", "b"], "a/")
+@example(["a/b", "a/c/d"], "*/")
 @example(["[", "a"], "[")
 @example(["a]", "]"], "[]")
 def test_a_glob_selects_the_files_that_fsspecs_own_glob_finds(keys: list[str], glob: str) -> None:
     # A store may hold "a" and "a/b", the memory file system cannot.
     assume(not any(one.startswith(f"{other}/") for one in keys for other in keys))
+    # Only folders match what ends in "/", fsspec's rules say; but "a/" finds the file "a" there.
+    assume(not glob.endswith("/") or glob.rstrip("/") not in keys)
     try:
         expected = by_fsspec(keys, glob)
     except ValueError:

@@ -56,9 +56,9 @@ OWN_VALIDATION = OWN_COMMAND | {
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "affinity", "alive", "api", "batches", "checksums", "claim", "commands", "copier",
-    "digests", "disk", "dispatch", "folding", "journal", "large", "ledger", "memory", "notices", "output",
-    "parts", "plan", "postings", "progress", "report", "retry", "schedule", "services",
-    "sources", "sources.base", "sources.obstore", "sources.s3_head", "space", "tasks.aws",
+    "digests", "disk", "dispatch", "folding", "journal", "large", "ledger", "memory",
+    "notices", "output", "parts", "plan", "postings", "progress", "report", "retry",
+    "schedule", "services", "sources", "sources.base", "sources.obstore", "sources.s3_head", "space", "tasks.aws",
     "unfinished", "urls",
 }  # fmt: skip
 

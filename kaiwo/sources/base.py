@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
@@ -15,15 +18,15 @@ from kaiwo.errors import (
     TransientError,
     WrongRangeError,
 )
-from kaiwo.network import connection_error
-from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.network import chain, connection_error
+from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 
+logger = logging.getLogger(__name__)
 #: How much of a single stream is held at once.
 STREAM_CHUNK = 1 << 20
 #: Credentials that an SDK renews by itself, obstore asks for again after so long.
 ASKED_AGAIN = timedelta(minutes=1)
-_MD5 = re.compile(r"[0-9a-f]{32}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -78,7 +81,7 @@ class StoreSource(ABC):
 
     def _classified(self, error: Exception, what: str) -> KaiwoError:
         found = self._known(error, what) or connection_error(error, what)
-        return found or BugError(f"{what}: unforeseen {type(error).__name__}")
+        return found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
 
     def _doing(self, operation: str, key: str) -> _Doing:
         """Errors inside become kaiwo's, and begin with the operation and the object's URL."""
@@ -117,7 +120,17 @@ class _Doing:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, KaiwoError):
-            raise self._source.told(error, self._operation, self._key) from error
+            told = self._source.told(error, self._operation, self._key)
+            causes = " from ".join(type(each).__name__ for each in chain(error))
+            logger.debug("%s (%s)", told, causes)
+            # What an SDK says may quote a request, and a chain of errors is shown whole.
+            raise told from None
+
+
+def _place(error: Exception) -> str:
+    """Where an error was raised, for whoever has to find the defect."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
 
 async def gathered(chunks: AsyncIterator[bytes], size: int) -> memoryview:
@@ -185,8 +198,3 @@ def plain_etag(etag: str | None) -> str | None:
     if not etag:
         return None
     return etag.removeprefix("W/").strip('"') or None
-
-
-def md5_of(etag: str | None) -> Checksum | None:
-    """The md5 that the etag of most objects of S3 is: of those that were uploaded in one part."""
-    return Checksum("md5", etag) if etag and _MD5.fullmatch(etag) else None

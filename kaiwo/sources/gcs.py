@@ -93,7 +93,7 @@ class GcsSource(StoreSource):
             return self._json(self._objects, parameters)
         except _RefusedAnswerError as error:
             if error.args[0] == 404:  # noqa: PLR2004 - an empty bucket is listed, too
-                raise ContainerMissingError(f"{self._url}: there is no such bucket") from error
+                raise ContainerMissingError(f"{self._url}: there is no such bucket") from None
             raise
 
     def stat(self, key: str) -> RemoteObject:
@@ -144,7 +144,7 @@ class GcsSource(StoreSource):
                 raise ChangedError(
                     f"{self._url}{remote.key}: the object was replaced or removed since it was "
                     "listed"
-                ) from error
+                ) from None
             raise
         try:
             check_answer(answer.status, answer.headers.get("Content-Range"), start, end, remote)

@@ -96,7 +96,7 @@ class HubSource(StoreSource):
             raise ConfigError(
                 f"{url}: the environment's proxy (http_proxy, all_proxy) or certificates "
                 f"(SSL_CERT_FILE) cannot be used ({type(error).__name__})"
-            ) from error
+            ) from None  # which may quote the proxy's user and password
 
     def close(self) -> None:
         """See ``protocols.Source``."""

@@ -50,9 +50,9 @@ from kaiwo.sources.base import (
     NotForObstoreError,
     StoreSource,
     check_identity,
-    md5_of,
     plain_etag,
 )
+from kaiwo.sources.s3_head import listed
 
 #: From this size on, a read is asynchronous; below, the request costs more than its bytes.
 LARGE = 1 << 20
@@ -224,7 +224,9 @@ class ObstoreSource(StoreSource):
         """All objects below a prefix; NotForObstoreError where the listing may be wrong."""
         with self._doing("listing", prefix):
             pages = obstore.list(self._store, prefix)
-            found = [_described(meta) for page in pages for meta in page]
+            found = [
+                listed(meta["path"], meta["size"], meta["e_tag"]) for page in pages for meta in page
+            ]
         if not found:
             # An answer that is no listing looks empty.
             raise NotForObstoreError("nothing was found")
@@ -437,11 +439,7 @@ def _unnameable(key: str) -> bool:
 
 
 def _described(meta: Any) -> RemoteObject:
-    """An object as the listing of S3 states it: the etag of most single uploads is their md5."""
-    etag = plain_etag(meta["e_tag"])
-    return RemoteObject(
-        meta["path"], meta["size"], etag, checksum=md5_of(etag), inspect_tells_more=True
-    )
+    return listed(meta["path"], meta["size"], meta["e_tag"])
 
 
 def _wire_error(text: str, what: str) -> KaiwoError:

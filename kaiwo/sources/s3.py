@@ -33,10 +33,9 @@ from kaiwo.sources.base import (
     check_answer,
     check_identity,
     gathered,
-    md5_of,
     plain_etag,
 )
-from kaiwo.sources.s3_head import completed, described
+from kaiwo.sources.s3_head import completed, described, listed
 
 logger = logging.getLogger(__name__)
 _NO_CREDENTIALS = (
@@ -93,11 +92,7 @@ class S3Source(StoreSource):
                 page = self._call("list_objects_v2", **arguments)
             for entry in page.get("Contents", ()):
                 if not entry["Key"].endswith("/"):
-                    etag = plain_etag(entry.get("ETag"))
-                    key, size = entry["Key"], entry["Size"]
-                    yield RemoteObject(
-                        key, size, etag, checksum=md5_of(etag), inspect_tells_more=True
-                    )
+                    yield listed(entry["Key"], entry["Size"], entry.get("ETag"))
             if not page.get("IsTruncated"):
                 return
             arguments["ContinuationToken"] = page["NextContinuationToken"]

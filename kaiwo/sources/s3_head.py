@@ -1,4 +1,4 @@
-"""What S3 tells of one object in the headers of a HEAD: above all, its checksum.
+"""What S3 tells of an object, in its listing and in the headers of a HEAD: above all, its checksum.
 
 obstore shows no headers, and the SDK takes half a second of processor time to load for the one
 request that a large object is worth. So that request is signed by awscrt, whose checksums are
@@ -7,14 +7,16 @@ needed anyway, and sent by the standard library. Whatever goes wrong here is lef
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
 from kaiwo import checksums
-from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import md5_of, plain_etag
+from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.sources.base import plain_etag
 
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _STATED = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32")
 
 
@@ -80,6 +82,25 @@ class Head:
         )
         auth.aws_sign_request(request, config).result(self.timeout_s)
         return dict(request.headers)
+
+
+def md5_of(etag: str | None) -> Checksum | None:
+    """The md5 that the etag of most objects of S3 is: of those that were not uploaded in parts."""
+    return Checksum("md5", etag) if etag and _MD5.fullmatch(etag) else None
+
+
+def listed(key: str, size: int, etag: str | None) -> RemoteObject:
+    """An object as the listing of S3 states it: its etag tells a checksum, unless it has parts.
+
+    A single part has the object's length, so that it needs no question.
+    """
+    etag = plain_etag(etag)
+    md5 = md5_of(etag)
+    checksum = md5 or checksums.of_parts(etag, size, size)
+    in_parts = md5 is None and checksums.is_of_parts(etag)
+    return RemoteObject(
+        key, size, etag, checksum=checksum, inspect_tells_more=True, in_parts=in_parts
+    )
 
 
 def described(key: str, headers: Mapping[str, str]) -> RemoteObject:

@@ -229,11 +229,11 @@ def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) ->
     session = kind(profile=profile)
     try:
         session.get_scoped_config()
-    except ConfigParseError as error:
+    except ConfigParseError:
         raise ConfigError(
             "the SDK's configuration is malformed (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
-        ) from error
-    except ProfileNotFound as error:
+        ) from None
+    except ProfileNotFound:
         if named:
             # AWS_PROFILE names it.
             return kind(session_vars={"profile": (None, None, None, None)})
@@ -241,5 +241,5 @@ def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) ->
         raise CredentialsError(
             f"the profile {name} is not in the SDK's configuration (AWS_CONFIG_FILE, "
             "AWS_SHARED_CREDENTIALS_FILE)"
-        ) from error
+        ) from None
     return session

@@ -230,8 +230,8 @@ class AzureTask(ObjectStoreTask):
                 return identity.ClientSecretCredential(
                     str(self.tenant_id), str(self.client_id), secret, retry_total=0
                 )
-            except ValueError as error:
-                raise ConfigError("tenant_id, or AZURE_AUTHORITY_HOST, is not possible") from error
+            except ValueError:
+                raise ConfigError("tenant_id, or AZURE_AUTHORITY_HOST, is not possible") from None
         return identity.DefaultAzureCredential(managed_identity_client_id=self.client_id)
 
 

@@ -141,12 +141,12 @@ class GcsTask(ObjectStoreTask):
 
         try:
             credentials, _ = google.auth.default(scopes=[_SCOPE])
-        except (GoogleAuthError, OSError) as error:
+        except (GoogleAuthError, OSError):
             raise CredentialsError(
                 "no usable Google credentials were found, in GOOGLE_APPLICATION_CREDENTIALS or "
                 "elsewhere; give application_credentials_file, or anonymous: true for a public "
                 "bucket"
-            ) from error
+            ) from None
         return credentials
 
 

@@ -107,12 +107,12 @@ class UrlTask(Task):
             options = self._web_options(options, network)
         try:
             filesystem, path = url_to_fs(container, skip_instance_cache=True, **options)
-        except (ImportError, ValueError) as error:
+        except (ImportError, ValueError):
             raise ServiceError(
                 f"{self.url(container)}: no filesystem for this protocol is installed"
-            ) from error
+            ) from None
         except OSError as error:  # some connect at once
-            raise wire_error(error, f"opening {self.url(container)}") from error
+            raise wire_error(error, f"opening {self.url(container)}") from None
         return FsspecSource(filesystem, path, self.url(container))
 
     def _web_options(self, options: dict[str, Any], network: Network) -> dict[str, Any]:
