@@ -29,11 +29,15 @@ class Begun:
 class Progressed:
     """So many more object bytes have arrived (or, negative, have to be read again).
 
-    ``source`` says of which object, when that was announced.
+    Attributes:
+        bytes: how many.
+        source: of which object, when that was announced.
+        kept: how many of them an earlier run had left, so that nobody sent them now.
     """
 
     bytes: int
     source: str | None = None
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,8 +89,8 @@ class Metrics:
         """See ``protocols.Sink``."""
         self._tally.add(event)
         match event:
-            case Progressed(count) if count > 0:
-                self._transferred += count
+            case Progressed(count, _, kept) if count > 0:
+                self._transferred += count - kept
                 self._progressed_s = self._now()
             case Settled(item):
                 self._settled[item.status] += 1

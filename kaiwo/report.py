@@ -91,8 +91,8 @@ class Settlements:
         match event:
             case Settled(item):
                 self._items.append(item)
-            case Progressed(count) if count > 0:
-                self._transferred += count
+            case Progressed(count, _, kept) if count > 0:
+                self._transferred += count - kept
             case _:
                 pass
 

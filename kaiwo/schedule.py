@@ -278,7 +278,7 @@ class _Run:
             self._measure(outcomes)
         if any(each.error is None for each in outcomes):
             self.services.answered(_origin(job))
-        received = 0
+        received = kept = 0
         for outcome in outcomes:
             self.ledger.transferred += outcome.bytes
             if not self._current(outcome.transfer):
@@ -292,9 +292,10 @@ class _Run:
             progress.received += count
             progress.kept += outcome.kept
             received += count
+            kept += outcome.kept
             self._advance(job, outcome, progress)
         if received:
-            self.sink.emit(Progressed(received, _named(job)))
+            self.sink.emit(Progressed(received, _named(job), kept))
 
     def _measure(self, outcomes: Sequence[Outcome]) -> None:
         """Where answers take long, more requests have to be in flight."""

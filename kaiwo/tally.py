@@ -53,9 +53,9 @@ class Tally:
             case Begun(source, size):
                 if source not in self.ways and len(self.ways) < MOST_FOLLOWED:
                     self.ways[source] = Way(source, size, self.clock())
-            case Progressed(count, source):
+            case Progressed(count, source, kept):
                 self.bytes_done += count
-                self.received += count
+                self.received += count - kept
                 if source in self.ways:
                     self.ways[source].bytes += count
             case Settled(item):

@@ -274,4 +274,5 @@ def test_killed_at_any_step_the_next_run_goes_on(
     trials: Trials, steps: Mapping[Engine, list[str]], engine: Engine, workers: int
 ) -> None:
     lots: list[Sequence[Death]] = [(death,) for death in deaths(len(steps[engine]))]
-    assert trials(engine, workers, some(lots, 8 if engine == "obstore" else 5)) == []
+    faults = trials(engine, workers, some(lots, 8 if engine == "obstore" else 5))
+    assert not faults, "\n".join(faults)

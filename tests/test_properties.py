@@ -157,7 +157,7 @@ def by_fsspec(keys: Sequence[str], glob: str) -> set[str]:
     return {path[len("/root/") :] for path, info in found.items() if info["type"] == "file"}
 
 
-@examples(1_500)
+@examples(800)
 @given(st.lists(NAMES.map("/".join), max_size=8, unique=True), GLOBS)
 @example(["a/b", "b"], "**")
 @example(["a/b", "b"], "**/*")

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import kaiwo as library
+from kaiwo.folding import Folding, probe
 from tests.conftest import Run, tree
 from tests.proxies import Counting, counting
 from tests.stores import Store
@@ -29,9 +30,14 @@ HOSTILE = (
     "tab\tstop",
     "escape\x1b[2J",
     "delete\x7f",
+    "next\x85line",
+    "csi\x9b2J",
+    "separator\u2028",
     f"a/{LONG}",
     "\u00e9" * 128,
     ".kaiwo/manifest.jsonl",
+    ".kaiwo-9f1c22aa-0.part",
+    "sub/.kaiwo-0123456789abcdef.link",
 )
 
 
@@ -105,6 +111,39 @@ def test_each_hostile_key_is_refused_by_itself(s3: Store, tmp_path: Path, key: s
         library.download(config)
     assert shown(key) in str(caught.value)
     assert everything(tmp_path) == set()
+
+
+def test_of_a_bucket_full_of_hostile_keys_a_hundred_are_named(s3: Store, tmp_path: Path) -> None:
+    bucket = s3.new_bucket({f"../{number}": b"x" for number in range(150)})
+    task = s3.task(bucket, [{"folder": "", "target_path": "."}])
+    config = {"download_root": str(tmp_path / "out"), "download_items": [task]}
+    with pytest.raises(library.UnsafeNameError) as caught:
+        library.download(config)
+    assert str(caught.value).count("'../") == 100
+    assert str(caught.value).endswith("and 50 more")
+
+
+def test_keys_that_only_fill_a_path_together_are_refused(
+    refused: Refused, counted: Counting, tmp_path: Path
+) -> None:
+    s3 = counted.stores[0]
+    deep = str(tmp_path / "out" / "/".join(["d" * 200] * 17))
+    bucket = s3.new_bucket({"/".join(["k" * 200] * 5): b"x", "good": b"x"})
+    said = refused([s3.task(bucket, [{"folder": "", "target_path": deep}])])
+    assert "4095 bytes" in said
+    assert "good" not in said
+
+
+def test_names_that_differ_in_case_are_files_of_their_own_here(
+    kaiwo: Kaiwo, s3: Store, tmp_path: Path
+) -> None:
+    objects = {"Model.bin": b"1", "model.bin": b"2", "caf\u00e9": b"3", "cafe\u0301": b"4"}
+    if probe(str(tmp_path)) != Folding():
+        pytest.skip("here they are not")
+    bucket = s3.new_bucket({**objects, "A/x": b"5", "a/x": b"6"})
+    done = kaiwo({"download_items": [s3.task(bucket, [{"folder": "", "target_path": "."}])]})
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {**objects, "A/x": b"5", "a/x": b"6"}
 
 
 def test_a_hostile_key_of_one_task_stops_the_others_too(

@@ -58,8 +58,8 @@ OWN_DOWNLOAD = OWN_VALIDATION | {
     "affinity", "alive", "api", "batches", "checksums", "claim", "commands", "copier",
     "digests", "disk", "dispatch", "folding", "journal", "large", "ledger", "memory",
     "notices", "output", "parts", "plan", "postings", "progress", "report", "retry",
-    "schedule", "services", "sources", "sources.base", "sources.obstore", "sources.s3_head", "space", "tasks.aws",
-    "unfinished", "urls",
+    "schedule", "services", "sources", "sources.base", "sources.obstore", "sources.s3_head",
+    "space", "tasks.aws", "unfinished", "urls",
 }  # fmt: skip
 
 

@@ -56,6 +56,8 @@ from kaiwo.sources.s3_head import listed
 
 #: From this size on, a read is asynchronous; below, the request costs more than its bytes.
 LARGE = 1 << 20
+#: From so many objects on, a listing has several pages.
+PAGE = 1000
 #: Listed objects without bytes may be placeholders of folders; so many of them are looked at.
 MOST_EMPTY = 100
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -230,6 +232,8 @@ class ObstoreSource(StoreSource):
         if not found:
             # An answer that is no listing looks empty.
             raise NotForObstoreError("nothing was found")
+        if len(found) >= PAGE:
+            self._require_end(prefix, found[-1].key)
         if not prefix:
             with self._doing("listing", prefix):
                 top = obstore.list_with_delimiter(self._store, None)
@@ -240,6 +244,13 @@ class ObstoreSource(StoreSource):
             raise NotForObstoreError("many objects are empty, and may be placeholders of folders")
         placeholders = {id(remote) for remote in empty if not self._is_there(remote)}
         return [remote for remote in found if id(remote) not in placeholders]
+
+    def _require_end(self, prefix: str, last: str) -> None:
+        """Ask for what follows: an answer that is no listing looks like the last page, too."""
+        with self._doing("listing", prefix):
+            more = next(iter(obstore.list(self._store, prefix, offset=last)), None)
+        if more:
+            raise TransientError(f"listing {self._url}{prefix}: it ended before its end")
 
     def _is_there(self, remote: RemoteObject) -> bool:
         """Whether an object has this key; ``a/`` is listed as ``a``."""

@@ -38,6 +38,8 @@ from kaiwo.sources.base import (
 from kaiwo.sources.s3_head import completed, described, listed
 
 logger = logging.getLogger(__name__)
+#: What the answer to a listing has, of whatever service: one of them at least.
+_LISTING = {"Contents", "IsTruncated", "KeyCount", "MaxKeys", "Name"}
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -90,6 +92,11 @@ class S3Source(StoreSource):
         while True:
             with self._doing("listing", prefix):
                 page = self._call("list_objects_v2", **arguments)
+                if not _LISTING & page.keys():
+                    # An empty body, or somebody else's document: the SDK takes it for a last page.
+                    raise TransientError(
+                        f"listing {self._url}{arguments['Prefix']}: no listing came"
+                    )
             for entry in page.get("Contents", ()):
                 if not entry["Key"].endswith("/"):
                     yield listed(entry["Key"], entry["Size"], entry.get("ETag"))
