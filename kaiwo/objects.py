@@ -380,7 +380,7 @@ class Report:
         seconds: the run's duration.
         transferred_bytes: object bytes read, repeats included.
         items: one for each object.
-        error: what ended the run before its plan was closed, if anything did.
+        error: what ended the run, if anything did.
     """
 
     exit_code: int
