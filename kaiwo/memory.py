@@ -55,10 +55,10 @@ class Memory:
                     left.setdefault(entry.target, []).append(entry)
             self._left[root] = left
         entries = self._left[root].get(transfer.target, ())
-        found = (entry.remains(transfer, RANGE) for entry in entries)
+        told = (entry.remains(transfer, RANGE) for entry in entries)
         # A run that was killed while it took this over has named a file that is not there yet.
-        usable = [each for each in found if each is not None and os.path.lexists(each.temporary)]
-        return max(usable, key=lambda each: len(each.crcs), default=None)
+        there = [each for each in told if each is not None and os.path.lexists(each.temporary)]
+        return max(there, key=lambda each: len(each.crcs), default=None)
 
     def _of_earlier(self, root: str) -> tuple[Earlier, ...]:
         if root not in self._earlier:

@@ -129,6 +129,19 @@ def test_of_a_hundred_objects_that_are_replaced_on_the_way_none_is_a_mixture(
     assert replaced == 100
 
 
+def test_a_page_that_is_no_listing_does_not_end_the_listing(
+    kaiwo: Kaiwo, tmp_path: Path, engine: Engine
+) -> None:
+    # The last of them is a folder's placeholder, which may look like another key.
+    stored = {f"a/{number:04}": b"bytes" for number in range(1_100)} | {"z-1": b"bytes", "z/": b""}
+    with faulty_s3(stored, Plan(no_listing=2), page_size=1_000) as server:
+        done = kaiwo(config(server), "--engine", engine)
+    assert done.code == 0, done.stderr
+    del stored["z/"]
+    assert tree(tmp_path / "out") == stored
+    assert server.counts.listings >= 4, "nothing was asked for twice"
+
+
 @pytest.mark.parametrize("failure", ["reset", "cut", "stall"])
 def test_connections_that_fail_at_any_byte_are_made_again(
     kaiwo: Kaiwo, tmp_path: Path, store: Store, engine: Engine, failure: Failure

@@ -84,10 +84,11 @@ def whole_bucket(store: Store, objects: Mapping[str, bytes]) -> tuple[str, list[
 
 def fill(folder: Path, left: int = 0) -> None:
     """Leave so many bytes free."""
-    there = os.statvfs(folder)
-    size = max(there.f_bavail * there.f_frsize - left, 0)
-    with (folder / "filler").open("wb") as file, contextlib.suppress(OSError):
-        os.posix_fallocate(file.fileno(), 0, size)
+    with (folder / "filler").open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while file.write(bytes(MIB)):
+                pass
+        file.truncate(file.tell() - left)
 
 
 def fill_inodes(folder: Path) -> None:
@@ -121,7 +122,8 @@ def test_no_room_in_the_middle_of_a_large_object(
 ) -> None:
     data = content(40 * MIB)
     bucket, items = whole_bucket(s3, {"big.bin": data})
-    with volume(tmp_path / "v", "size=64m") as disk:
+    # Room for it once, but not beside what the first run leaves.
+    with volume(tmp_path / "v", "size=48m") as disk:
         root = disk.folder / "out"
         watched = Watched(2, lambda: fill(disk.seen, left=4 * MIB))
         with spoiling(s3, watched.spoil) as store:
@@ -143,6 +145,26 @@ def test_no_room_in_the_middle_of_a_large_object(
         assert second.report["resumed"] == 1
         # Two of the five ranges were there already.
         assert watched.gets - before == 3
+        assert (disk.seen / "out/big.bin").read_bytes() == data
+        assert temporary(disk.seen) == set()
+
+
+def test_what_nobody_will_go_on_with_is_removed_before_room_is_asked_for(
+    command: Command, s3: Store, tmp_path: Path
+) -> None:
+    bucket, items = whole_bucket(s3, {"big.bin": content(40 * MIB)})
+    with volume(tmp_path / "v", "size=48m") as disk:
+        root, options = disk.folder / "out", ("--max-workers", "1")
+        with spoiling(s3, Watched(2, lambda: fill(disk.seen, left=4 * MIB)).spoil) as store:
+            first = command([store.task(bucket, items)], root, *options, inside=disk.inside)
+            assert first.code == 6, first.stderr
+            (disk.seen / "filler").unlink()
+            assert temporary(disk.seen) != set()
+            data = content(40 * MIB, seed=1)
+            s3.fill(bucket, {"big.bin": data})
+            second = command([store.task(bucket, items)], root, *options, inside=disk.inside)
+        assert second.code == 0, second.stderr
+        assert second.report["resumed"] == 0
         assert (disk.seen / "out/big.bin").read_bytes() == data
         assert temporary(disk.seen) == set()
 

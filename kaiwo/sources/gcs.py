@@ -12,8 +12,9 @@ describe. Otherwise the service would unpack them on the way and ignore ranges.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ from kaiwo.errors import (
     ContainerMissingError,
     CredentialsError,
     KaiwoError,
+    ServiceError,
     TransientError,
 )
 from kaiwo.network import status_error, wire_error
@@ -59,16 +61,26 @@ class GcsSource(StoreSource):
         bucket: its name.
         url: ``gs://bucket/``.
         address: see ``StoreSource``.
+        timeout_s: without a byte from the service that gives tokens.
         ssl: a TLS context with a private authority, or None.
     """
 
     def __init__(
-        self, filesystem: Any, bucket: str, url: str, address: str, ssl: Any = None
+        self,
+        filesystem: Any,
+        bucket: str,
+        url: str,
+        address: str,
+        timeout_s: float,
+        ssl: Any = None,
     ) -> None:
         super().__init__(url, address)
         self._filesystem = filesystem
         self._objects = f"b/{quote(bucket, safe='')}/o"
         self._ssl = {} if ssl is None else {"ssl": ssl}
+        if not self.is_anonymous:
+            credentials = filesystem.credentials.credentials
+            credentials.refresh = partial(_refresh, credentials.refresh, timeout_s)
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its session when it goes."""
@@ -211,7 +223,14 @@ class GcsSource(StoreSource):
             return wire_error(error, what)
         if isinstance(error, json.JSONDecodeError):
             return TransientError(f"{what}: the answer is no JSON")
+        if isinstance(error, ValueError):  # aiohttp's, of an address that no request can have
+            return ServiceError(f"{what}: the address cannot be asked; check the endpoint")
         return _sign_in_error(error, what)
+
+
+def _refresh(refresh: Callable[[Any], None], timeout_s: float, request: Any) -> None:
+    """Renew a token; google-auth by itself would wait for it for two minutes."""
+    refresh(partial(request, timeout=timeout_s))
 
 
 def _sign_in_error(error: Exception, what: str) -> KaiwoError | None:

@@ -233,7 +233,7 @@ class ObstoreSource(StoreSource):
             # An answer that is no listing looks empty.
             raise NotForObstoreError("nothing was found")
         if len(found) >= PAGE:
-            self._require_end(prefix, found[-1].key)
+            self._require_end(prefix, found)
         if not prefix:
             with self._doing("listing", prefix):
                 top = obstore.list_with_delimiter(self._store, None)
@@ -245,11 +245,13 @@ class ObstoreSource(StoreSource):
         placeholders = {id(remote) for remote in empty if not self._is_there(remote)}
         return [remote for remote in found if id(remote) not in placeholders]
 
-    def _require_end(self, prefix: str, last: str) -> None:
+    def _require_end(self, prefix: str, found: Sequence[RemoteObject]) -> None:
         """Ask for what follows: an answer that is no listing looks like the last page, too."""
         with self._doing("listing", prefix):
-            more = next(iter(obstore.list(self._store, prefix, offset=last)), None)
-        if more:
+            after = obstore.list(self._store, prefix, offset=found[-1].key)
+            more = {meta["path"] for page in after for meta in page}
+        # The last key may be `a/`, which is told as `a`: keys between these two come once more.
+        if not more <= {remote.key for remote in found}:
             raise TransientError(f"listing {self._url}{prefix}: it ended before its end")
 
     def _is_there(self, remote: RemoteObject) -> bool:

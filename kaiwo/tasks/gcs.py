@@ -63,7 +63,8 @@ class GcsTask(ObjectStoreTask):
         from kaiwo.sources.gcs import GcsSource  # noqa: PLC0415 - only runs that use GCS load it
 
         trust = ssl.create_default_context(cafile=self.ca_bundle) if self.ca_bundle else None
-        return GcsSource(filesystem, container, self.url(container), self.origin, trust)
+        url, timeout_s = self.url(container), network.stall_timeout_s
+        return GcsSource(filesystem, container, url, self.origin, timeout_s, trust)
 
     def object_store(
         self, container: str, network: Network, source: GcsSource | None = None

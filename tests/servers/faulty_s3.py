@@ -164,6 +164,7 @@ class Plan:
         replaces: after which GETs the object is replaced; these get the old bytes still.
         down_s: seconds before the server listens; until then its port refuses connections.
         failing_listings: so many listings are answered with 500 first.
+        no_listing: the page of a listing, of all that are asked for, that is another document.
         etags: what ETags are.
     """
 
@@ -172,6 +173,7 @@ class Plan:
     replaces: Hits = never
     down_s: float = 0.0
     failing_listings: int = 0
+    no_listing: int = 0
     etags: Etags = "md5"
 
 
@@ -447,11 +449,13 @@ class FaultyS3(socketserver.ThreadingTCPServer):
         self._objects[key] = new
 
     def page(self, query: Mapping[str, str]) -> str | None:
-        """A page of a listing; None when it has to fail."""
+        """A page of a listing, or what comes under status 200 in its place; None for a failure."""
         with self._lock:
             self.counts.listings += 1
             if self.counts.listings <= self._plan.failing_listings:
                 return None
+            if self.counts.listings == self._plan.no_listing:
+                return "<Error><Code>InternalError</Code></Error>"
             objects = dict(self._objects)
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         entries: dict[str, Stored | None] = {}
