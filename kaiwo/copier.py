@@ -32,6 +32,7 @@ from kaiwo.affinity import one_core
 from kaiwo.errors import (
     BugError,
     ChangedError,
+    CredentialsError,
     IntegrityError,
     KaiwoError,
     TransientError,
@@ -51,7 +52,7 @@ from kaiwo.objects import (
     Transfer,
     Whole,
 )
-from kaiwo.opened import source_of
+from kaiwo.opened import current, renew, source_of
 from kaiwo.protocols import Buffer, Source
 
 #: An object of so many bytes is asked for a checksum that the listing did not state: the request
@@ -96,15 +97,27 @@ def _step(job: Job) -> Callable[[Transfer], Outcome]:
 
 
 def _timed(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outcome:
-    """The step's outcome with its duration; a failure becomes an outcome too."""
+    """The step's outcome with its duration.
+
+    Credentials that are refused may have been replaced since the source was opened: then it is
+    opened anew, and the step is done once more.
+    """
     start_s = time.monotonic()
-    try:
-        outcome = step(transfer)
-    except KaiwoError as error:
-        outcome = Outcome(transfer, error=error)
-    except Exception as error:
-        outcome = Outcome(transfer, error=_defect(transfer, error))
+    used = current(transfer.opener)
+    outcome = _tried(transfer, step)
+    if isinstance(outcome.error, CredentialsError) and renew(transfer.opener, used):
+        outcome = _tried(transfer, step)
     return replace(outcome, seconds=time.monotonic() - start_s)
+
+
+def _tried(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outcome:
+    """The step's outcome; a failure becomes an outcome too."""
+    try:
+        return step(transfer)
+    except KaiwoError as error:
+        return Outcome(transfer, error=error)
+    except Exception as error:
+        return Outcome(transfer, error=_defect(transfer, error))
 
 
 def _defect(transfer: Transfer, error: Exception) -> BugError:
@@ -120,7 +133,7 @@ def _read(source: Source, transfer: Transfer, start: int, end: int) -> Buffer:
     except KaiwoError:
         raise
     except Exception as error:
-        raise source.classify(error) from error
+        raise source.classify(error) from None  # a chain is printed whole, an SDK's text and all
     if len(data) != end - start:
         raise TransientError(
             f"reading {transfer.source}: {len(data)} bytes came instead of {end - start}"
@@ -135,7 +148,7 @@ def _told(source: Source, ask: Callable[[str], RemoteObject], transfer: Transfer
     except KaiwoError:
         raise
     except Exception as error:
-        raise source.classify(error) from error
+        raise source.classify(error) from None  # a chain is printed whole, an SDK's text and all
 
 
 def _asked(source: Source, transfer: Transfer) -> RemoteObject:

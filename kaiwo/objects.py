@@ -53,7 +53,7 @@ class RemoteObject:
             publication.
     """
 
-    key: str
+    key: str = field(repr=False)  # of a ``url`` task, it may hold a signature
     size: int
     etag: str | None = None
     version: str | None = None
@@ -90,7 +90,7 @@ class Folder:
 class Named:
     """Objects asked for by their whole keys."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

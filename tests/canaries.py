@@ -12,7 +12,7 @@ import json
 import random
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -113,13 +113,13 @@ class Canaries:
             if any(form in content for form in _forms(text))
         }
 
-    def left_in(self, folder: Path) -> dict[str, set[str]]:
-        """The same of all files below a folder, and of their names."""
+    def left_in(self, folder: Path, objects: Collection[bytes] = ()) -> dict[str, set[str]]:
+        """The same of all files below a folder but those that are objects, and of their names."""
         found = {}
         for path in sorted(folder.rglob("*")):
             content = path.read_bytes() if path.is_file() else b""
-            seen = self.seen_in(content) | self.seen_in(str(path.relative_to(folder)).encode())
-            found[str(path)] = seen
+            seen = set() if content in objects else self.seen_in(content)
+            found[str(path)] = seen | self.seen_in(str(path.relative_to(folder)).encode())
         return {path: seen for path, seen in found.items() if seen}
 
 

@@ -33,8 +33,10 @@ from pathlib import Path
 from typing import Any
 
 #: What a run with S3 loads, by either engine.
-LOADED = ("kaiwo.cli", "kaiwo.commands", "kaiwo.sources.obstore", "kaiwo.sources.s3", "kaiwo.tasks.s3")
-LOADED += ("aiobotocore.session", "awscrt.checksums", "obstore", "s3fs")
+LOADED = (
+    *("kaiwo.cli", "kaiwo.commands", "kaiwo.sources.obstore", "kaiwo.sources.s3", "kaiwo.tasks.s3"),
+    *("aiobotocore.session", "awscrt.checksums", "obstore", "s3fs"),
+)
 #: A run that has not ended by then hangs.
 PATIENCE_S = 120.0
 

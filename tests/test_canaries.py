@@ -84,7 +84,7 @@ class Scene:
         )
         lines = (done.stdout + done.stderr).splitlines()
         assert [(found, line) for line in lines if (found := self.canaries.seen_in(line))] == []
-        assert self.canaries.left_in(self.work) == {}
+        assert self.canaries.left_in(self.work, OBJECTS.values()) == {}
         return done
 
     def state_modes(self) -> set[str]:

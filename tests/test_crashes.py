@@ -7,19 +7,18 @@ for both engines, which takes some minutes.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
+import json
 import os
 import queue
 import random
 import shutil
-import stat
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -30,12 +29,15 @@ from tests import crashing
 from tests.conftest import clean_environment
 from tests.crashing import Death, Order
 from tests.faulty import MIB, content
-from tests.servers.faulty_s3 import BUCKET, Counts, FaultyS3, Plan, Span, faulty_s3
+from tests.servers.faulty_s3 import BUCKET, FaultyS3, Plan, Span, faulty_s3
 
 ALL = os.environ.get("KAIWO_CRASHES") == "all"
 #: Trials at once.
 AT_ONCE = 2
 SEED = 20
+LIVES = Death()
+#: Words in paths that tell one kind of step from another.
+KINDS = ("claims", "journal", "manifest", ".part", "parts/")
 
 #: Their etags are their md5.
 PLAIN = {f"tiny-{number}": content(50 + number) for number in range(4)}
@@ -44,10 +46,12 @@ PLAIN |= {"large": content(2 * RANGE + MIB)}
 #: Uploaded in parts: no listing tells their checksums.
 IN_PARTS = {"tiny": content(77), "two": content(2 * MIB + 1), "large": content(RANGE + MIB)}
 OBJECTS = PLAIN | {f"parts/{key}": data for key, data in IN_PARTS.items()}
+EXPECTED: Mapping[str, bytes | None] = {**OBJECTS, **dict.fromkeys(("deep", "deep/er", "parts"))}
 SIZE = sum(len(data) for data in OBJECTS.values())
-FOLDERS = {"deep", "deep/er", "parts"}
 
 Run = Callable[[Order], int]
+#: For bytes: the number of the server, and which.
+Request = tuple[int, Span]
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Stage:
     def out(self) -> Path:
         return self.home / "out"
 
-    def order(self, death: Death = Death()) -> Order:
+    def order(self, death: Death = LIVES) -> Order:
         """A run."""
         arguments = [str(self.home / "config.yaml"), *self.options]
         environment = clean_environment(self.home) | {"AWS_EC2_METADATA_DISABLED": "true"}
@@ -87,9 +91,9 @@ class Stage:
         return (self.home / "errors").read_text()
 
     @property
-    def ranges(self) -> Counter[tuple[int, Span]]:
-        """How often which bytes of which server were requested."""
-        counts = (server.counts.ranges for server in self.servers)
+    def requests(self) -> Counter[Request]:
+        """How often which bytes were asked for."""
+        counts = [server.counts.ranges for server in self.servers]
         return Counter(
             {(at, span): many for at, each in enumerate(counts) for span, many in each.items()}
         )
@@ -117,9 +121,25 @@ def staged(home: Path, engine: Engine, workers: int) -> Iterator[Stage]:
         yield Stage(home, (plain, in_parts), options, workers)
 
 
-def size_of(spans: Mapping[tuple[int, Span], int]) -> int:
-    """The bytes of these requests."""
-    return sum(many * (end - start) for (_, (_, start, end)), many in spans.items())
+def size_of(requests: Mapping[Request, int]) -> int:
+    """The bytes that were asked for."""
+    return sum(many * (end - start) for (_, (_, start, end)), many in requests.items())
+
+
+def written_down(root: Path) -> Iterator[Request]:
+    """The ranges that the journals know of; a torn line says nothing."""
+    for journal in root.glob(".kaiwo/journal-*.jsonl"):
+        keys: dict[int, str] = {}
+        for line in journal.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                told = json.loads(line)
+                if "begin" in told:
+                    keys[told["begin"]] = told["target"]
+                elif "part" in told:
+                    number, start, length = told["part"]
+                    key = keys[number]
+                    span = key.removeprefix("parts/"), start, start + length
+                    yield int(key.startswith("parts/")), span
 
 
 def there(root: Path) -> dict[str, bytes | None]:
@@ -143,18 +163,17 @@ def faults_of(root: Path, expected: Mapping[str, bytes | None]) -> Iterator[str]
             yield f"{name} is wrong"
 
 
-EXPECTED: Mapping[str, bytes | None] = {**OBJECTS, **dict.fromkeys(FOLDERS)}
-
-
 @dataclass
 class Trial:
-    """Runs that die, one after the other, and then one that lives; and what is wrong then."""
+    """Runs that die, one after the other, and then two that live; and what is wrong then."""
 
     stage: Stage
     run: Run
     killed: int = 0
     story: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    #: What is written down, and how often it had been asked for by then.
+    kept: dict[Request, int] = field(default_factory=dict)
 
     def of(self, deaths: Iterable[Death]) -> list[str]:
         """What is wrong, after the story."""
@@ -165,11 +184,15 @@ class Trial:
         return [f"{'; '.join(self.story)}: {fault}" for fault in self.faults]
 
     def die(self, death: Death) -> None:
+        """Run to that step; one that is not reached is none."""
         code = self.run(self.stage.order(death))
         steps = self.stage.steps
-        if code == -9:
+        if code == -signal.SIGKILL:
             self.killed += 1
             self.story.append(f"{'half-way in' if death.half else 'before'} {steps[-1]!r}")
+            requests = self.stage.requests
+            for span in written_down(self.stage.out):
+                self.kept.setdefault(span, requests[span])
         elif code or death.step <= len(steps):
             self.faults.append(f"exit {code} at {death}: {self.stage.errors}")
 
@@ -179,24 +202,28 @@ class Trial:
         if code:
             self.faults.append(f"exit {code}: {self.stage.errors}")
         self.faults += faults_of(self.stage.out, EXPECTED)
-        ranges, most = self.stage.ranges, self.killed * self.stage.workers
-        if size_of(ranges) > SIZE + most * RANGE:
-            self.faults.append(f"{size_of(ranges):,} bytes were requested of {SIZE:,}")
-        # Each of them was under way at a death; none is larger than a range.
-        repeated = {span: many - 1 for (_, span), many in ranges.items() if many > 1}
+        requests, most = self.stage.requests, self.killed * self.stage.workers
+        if size_of(requests) > SIZE + most * RANGE:
+            self.faults.append(f"{size_of(requests):,} bytes were asked for, of {SIZE:,}")
+        # Each was under way when a run died; none is larger than a range.
+        repeated = {span: many - 1 for span, many in requests.items() if many > 1}
         if sum(repeated.values()) > most:
-            self.faults.append(f"requested again: {repeated}")
+            self.faults.append(f"asked for again: {repeated}")
+        lost = [span for span, many in self.kept.items() if requests[span] > many]
+        if lost:
+            self.faults.append(f"written down, and asked for again: {lost}")
 
     def again(self) -> None:
         """One more run finds everything in place."""
-        ranges, heads = self.stage.ranges, self.stage.heads
+        requests, heads = self.stage.requests, self.stage.heads
         code = self.run(self.stage.order())
         done = f"(0 downloaded, {len(OBJECTS)} unchanged)"
         if code or done not in self.stage.errors:
             self.faults.append(f"the run after it, exit {code}: {self.stage.errors}")
-        self.faults += [f"after another run, {fault}" for fault in faults_of(self.stage.out, EXPECTED)]
-        if self.stage.ranges != ranges:
-            self.faults.append(f"the run after it requested {self.stage.ranges - ranges}")
+        left = faults_of(self.stage.out, EXPECTED)
+        self.faults += [f"still, {each}" for each in left]
+        if self.stage.requests != requests:
+            self.faults.append(f"the run after it asked for {self.stage.requests - requests}")
         # The fast engine looks at an empty object: its listing does not tell it from a placeholder.
         if self.stage.heads > heads + 1:
             self.faults.append("the run after it asked for objects one by one")
@@ -213,14 +240,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[queue.SimpleQueue
         yield free
 
 
-Trials = Callable[[Engine, int, Iterable[Sequence[Death]]], list[str]]
+#: How runs die, one after the other.
+Deaths = tuple[Death, ...]
+Trials = Callable[[Engine, int, Iterable[Deaths]], str]
 
 
 @pytest.fixture
 def trials(runs: queue.SimpleQueue[Run], tmp_path: Path) -> Trials:
     """Makes trials, each with other deaths; says what went wrong."""
 
-    def one(engine: Engine, workers: int, number: int, deaths: Sequence[Death]) -> list[str]:
+    def one(engine: Engine, workers: int, number: int, deaths: Deaths) -> list[str]:
         home, run = tmp_path / f"{number}", runs.get()
         try:
             with staged(home, engine, workers) as stage:
@@ -229,21 +258,22 @@ def trials(runs: queue.SimpleQueue[Run], tmp_path: Path) -> Trials:
             runs.put(run)
             shutil.rmtree(home, ignore_errors=True)
 
-    def all_of(engine: Engine, workers: int, lots: Iterable[Sequence[Death]]) -> list[str]:
+    def all_of(engine: Engine, workers: int, lots: Iterable[Deaths]) -> str:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             begun = [
                 pool.submit(one, engine, workers, number, deaths)
                 for number, deaths in enumerate(lots)
             ]
-            return list(itertools.chain.from_iterable(each.result() for each in begun))
+            return "\n".join(itertools.chain.from_iterable(each.result() for each in begun))
 
     return all_of
 
 
+Steps = Mapping[Engine, Sequence[str]]
+
+
 @pytest.fixture(scope="module")
-def steps(
-    runs: queue.SimpleQueue[Run], tmp_path_factory: pytest.TempPathFactory
-) -> Mapping[Engine, list[str]]:
+def steps(runs: queue.SimpleQueue[Run], tmp_path_factory: pytest.TempPathFactory) -> Steps:
     """Those of a run with one worker that nobody kills."""
     found: dict[Engine, list[str]] = {}
     run = runs.get()
@@ -252,27 +282,61 @@ def steps(
         with staged(tmp_path_factory.mktemp(engine) / "x", engine, 1) as stage:
             assert run(stage.order()) == 0, stage.errors
             assert list(faults_of(stage.out, EXPECTED)) == []
-            assert stage.ranges.total() == len(stage.ranges)
-            assert size_of(stage.ranges) == SIZE
+            assert stage.requests.total() == len(stage.requests)
+            assert size_of(stage.requests) == SIZE
             found[engine] = stage.steps
     runs.put(run)
     return found
 
 
-def deaths(count: int) -> list[Death]:
-    """Each way to die in a run of so many steps, and a few more."""
-    return [Death(step, half) for step in range(1, count + 4) for half in (False, True)]
+def ways(steps: Sequence[str]) -> Iterator[tuple[str, Death]]:
+    """Each way to die in a run of these steps, and of which kind it is."""
+    for number, step in enumerate(steps, 1):
+        event, _, path = step.partition(" ")
+        kind = " ".join([event, *(word for word in KINDS if word in path)])
+        yield f"before {kind}", Death(number)
+        if event in {"open", "write", "pwrite"}:
+            yield f"half-way in {kind}", Death(number, half=True)
 
 
-def some(lots: list[Sequence[Death]], count: int) -> list[Sequence[Death]]:
-    """So many of them, unless all are to be tried."""
-    return lots if ALL else random.Random(SEED).sample(lots, count)
+def one_of_each_kind(steps: Sequence[str], chance: random.Random) -> list[Death]:
+    """All ways to die, if all are to be tried; else one of each kind."""
+    if ALL:
+        return [death for _, death in ways(steps)]
+    kinds: dict[str, list[Death]] = {}
+    for kind, death in ways(steps):
+        kinds.setdefault(kind, []).append(death)
+    return [chance.choice(each) for each in kinds.values()]
+
+
+def test_killed_at_any_step_the_next_run_goes_on(trials: Trials, steps: Steps) -> None:
+    deaths = one_of_each_kind(steps["obstore"], random.Random(SEED))
+    faults = trials("obstore", 1, [(death,) for death in deaths])
+    assert not faults, faults
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_killed_at_any_step_the_next_run_goes_on(
-    trials: Trials, steps: Mapping[Engine, list[str]], engine: Engine, workers: int
+def test_killed_at_any_step_the_other_engine_goes_on_too(
+    trials: Trials, steps: Steps, workers: int
 ) -> None:
-    lots: list[Sequence[Death]] = [(death,) for death in deaths(len(steps[engine]))]
-    faults = trials(engine, workers, some(lots, 8 if engine == "obstore" else 5))
-    assert not faults, "\n".join(faults)
+    chance = random.Random(SEED + workers)
+    deaths = one_of_each_kind(steps["fsspec"], chance)
+    if not ALL:
+        deaths = chance.sample(deaths, 4)
+    faults = trials("fsspec", workers, [(death,) for death in deaths])
+    assert not faults, faults
+
+
+def test_killed_while_it_takes_over_what_a_killed_run_left_the_next_one_goes_on(
+    trials: Trials, steps: Steps
+) -> None:
+    chance = random.Random(SEED)
+    writes = [at for at, step in enumerate(steps["obstore"], 1) if step.startswith("pwrite")]
+    first = Death(writes[2])
+    # The later runs get their own chance to die until they have written something themselves.
+    early = list(itertools.takewhile(lambda way: way[1].step <= writes[0], ways(steps["obstore"])))
+    chains = [(first, second, chance.choice(early)[1]) for _, second in early]
+    if not ALL:
+        chains = chance.sample(chains, 6)
+    faults = trials("obstore", 1, chains)
+    assert not faults, faults

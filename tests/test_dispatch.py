@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kaiwo.dispatch import Dispatcher
+from kaiwo.dispatch import MOST_ASIDE, Dispatcher
 from tests.faulty import PATIENCE_S, InlineExecutor, wait_until
 
 T = TypeVar("T")
@@ -436,3 +436,133 @@ def test_after_abandon_a_watched_future_that_has_not_begun_is_dropped() -> None:
     dispatcher.run(handle)
     assert handled == [1, 8]
     assert waiting.cancelled()
+
+
+# --- until when -------------------------------------------------------------------------------
+
+
+def test_it_says_that_all_jobs_are_done() -> None:
+    dispatcher, _ = inline()
+    dispatcher.feed([1, 2])
+    assert dispatcher.run(lambda *_: None, time.monotonic() + 60)
+    assert dispatcher.run(lambda *_: None)
+
+
+def test_at_the_deadline_it_returns_whatever_is_in_flight() -> None:
+    executor = HeldExecutor()
+    dispatcher: Dispatcher[int, int] = Dispatcher(executor, 2, same)
+    dispatcher.feed([1, 2, 3])
+    until_s = time.monotonic() + 0.2
+    assert not dispatcher.run(lambda *_: pytest.fail("nothing has come back"), until_s)
+    assert until_s <= time.monotonic() < until_s + PATIENCE_S / 4
+    assert sorted(dispatcher.in_flight()) == [1, 2]
+
+
+def test_at_the_deadline_a_repeat_is_not_waited_for() -> None:
+    dispatcher, executor = inline()
+    dispatcher.repeat(1, 3_600)
+    until_s = time.monotonic() + 0.2
+    assert not dispatcher.run(lambda *_: None, until_s)
+    assert until_s <= time.monotonic() < until_s + PATIENCE_S / 4
+    assert executor.jobs == []
+
+
+def test_after_the_deadline_nothing_is_begun() -> None:
+    dispatcher, executor = inline()
+    dispatcher.feed([1])
+    assert not dispatcher.run(lambda *_: None, time.monotonic())
+    assert executor.jobs == []
+
+
+def test_what_is_in_flight_can_be_told_at_any_time() -> None:
+    dispatcher, _ = inline(window=3)
+    dispatcher.feed([1, 2, 3])
+    told: list[list[int]] = []
+    dispatcher.run(lambda *_: told.append(sorted(dispatcher.in_flight())))
+    assert told == [[2, 3], [3], []]
+
+
+# --- jobs that are to begin later -------------------------------------------------------------
+
+
+class Quiet:
+    """Says of some jobs that they are not to begin before a time; anything else begins at once."""
+
+    def __init__(self, *jobs: int, for_s: float) -> None:
+        self.jobs = set(jobs)
+        self.until_s = time.monotonic() + for_s
+        self.begun_s: dict[int, float] = {}
+
+    def begins_s(self, job: int) -> float:
+        return self.until_s if job in self.jobs else 0.0
+
+    def work(self, job: int) -> int:
+        self.begun_s[job] = time.monotonic()
+        return job
+
+
+def test_a_job_that_is_to_begin_later_lets_those_after_it_go_first() -> None:
+    quiet, executor = Quiet(1, 2, for_s=0.3), InlineExecutor()
+    dispatcher = Dispatcher(executor, 1, quiet.work, begins_s=quiet.begins_s)
+    dispatcher.feed([1, 2, 3, 4])
+    assert dispatcher.run(lambda *_: None)
+    assert executor.jobs == [3, 4, 1, 2]
+    assert min(quiet.begun_s[1], quiet.begun_s[2]) >= quiet.until_s
+    assert max(quiet.begun_s[3], quiet.begun_s[4]) < quiet.until_s
+
+
+def test_a_repeat_that_is_due_waits_when_it_is_to_begin_later() -> None:
+    quiet, executor = Quiet(1, for_s=0.3), InlineExecutor()
+    dispatcher = Dispatcher(executor, 1, quiet.work, begins_s=quiet.begins_s)
+    dispatcher.repeat(1, 0)
+    dispatcher.repeat(2, 0)
+    dispatcher.feed([3])
+    assert dispatcher.run(lambda *_: None)
+    assert executor.jobs == [2, 3, 1]
+    assert quiet.begun_s[1] >= quiet.until_s
+
+
+def test_a_time_that_is_put_off_meanwhile_is_asked_for_again() -> None:
+    quiet, executor = Quiet(1, for_s=0.2), InlineExecutor()
+    dispatcher = Dispatcher(executor, 1, quiet.work, begins_s=quiet.begins_s)
+    dispatcher.feed([1, 2])
+
+    def handle(job: int, _: int) -> None:
+        if job == 2:
+            quiet.until_s += 0.3
+
+    assert dispatcher.run(handle)
+    assert quiet.begun_s[1] >= quiet.until_s
+
+
+def test_not_all_of_a_long_feed_is_put_aside() -> None:
+    taken: list[int] = []
+    quiet, executor = Quiet(*range(1, MOST_ASIDE * 3), for_s=0.3), InlineExecutor()
+
+    def jobs() -> Iterator[int]:
+        for job in range(1, MOST_ASIDE * 3):
+            taken.append(job)
+            most.append(len(taken) - len(executor.jobs))
+            yield job
+
+    most: list[int] = []
+    dispatcher = Dispatcher(executor, 4, quiet.work, begins_s=quiet.begins_s)
+    dispatcher.feed(jobs())
+    assert dispatcher.run(lambda *_: None)
+    assert sorted(executor.jobs) == list(range(1, MOST_ASIDE * 3))
+    assert max(most) <= MOST_ASIDE + 2
+    assert min(quiet.begun_s.values()) >= quiet.until_s
+
+
+# --- jobs that are not wanted any more --------------------------------------------------------
+
+
+def test_what_is_not_wanted_any_more_when_its_turn_comes_is_dropped() -> None:
+    unwanted: set[int] = set()
+    executor = InlineExecutor()
+    dispatcher = Dispatcher(executor, 1, same, wanted=lambda job: job not in unwanted)
+    dispatcher.repeat(7, 0.1)
+    dispatcher.repeat(8, 0.1)
+    dispatcher.feed([1])
+    assert dispatcher.run(lambda *_: unwanted.add(7))
+    assert executor.jobs == [1, 8]

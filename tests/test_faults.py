@@ -91,7 +91,7 @@ def test_a_fault_costs_the_requests_that_it_hit_and_no_bytes(
 ) -> None:
     stored = objects()
     with faulty_s3(stored, case.plan) as server:
-        done = kaiwo(config(server), "--engine", engine, *case.options)
+        done = kaiwo(config(server), "--engine", engine, *case.options.get("kaiwo", ()))
     counts = server.counts
     assert done.code == 0, done.stderr
     found = tree(tmp_path / "out")

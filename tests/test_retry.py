@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import time
 
 import pytest
 
@@ -20,8 +22,15 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
     UnreachableError,
+    WrongBytesError,
 )
-from kaiwo.retry import LONGEST_DELAY_S, LONGEST_DELAY_WHILE_UNREACHABLE_S, RetryPolicy
+from kaiwo.objects import Batch, Job, Tries
+from kaiwo.retry import (
+    LONGEST_DELAY_S,
+    LONGEST_DELAY_WHILE_UNREACHABLE_S,
+    RetryPolicy,
+    used_up,
+)
 
 PERMANENT = (
     BugError,
@@ -116,3 +125,51 @@ def test_a_service_that_never_comes_up_still_has_its_retries() -> None:
     policy = RetryPolicy(retries=5, startup_wait_s=0)
     delays = [policy.delay_s(UnreachableError("refused"), attempt, 99) for attempt in range(6)]
     assert [delay is None for delay in delays] == [False] * 5 + [True]
+
+
+def test_a_repeat_remembers_how_its_request_has_fared() -> None:
+    policy, before_s = RetryPolicy(retries=3), time.monotonic()
+    job: Job = Batch(())
+    for number in range(3):
+        again = policy.again(job, TransientError(f"cause {number}"))
+        assert again is not None
+        job, delay_s = again
+        assert (job.tries.count, job.tries.first) == (number + 1, "cause 0")
+        assert before_s <= job.tries.since_s <= time.monotonic()
+        assert delay_s > 0
+    assert policy.again(job, TransientError("cause 3")) is None
+
+
+def test_what_is_final_is_not_repeated_however_new_it_is() -> None:
+    assert RetryPolicy().again(Batch(()), NotFoundError("gone")) is None
+
+
+def test_a_service_is_waited_for_from_its_first_failure_on() -> None:
+    policy = RetryPolicy(retries=0, startup_wait_s=30)
+    now_s = time.monotonic()
+    for since_s, waits in ((now_s - 20, True), (now_s - 31, False)):
+        job = Batch((), tries=Tries(9, since_s, "refused"))
+        assert (policy.again(job, UnreachableError("refused")) is not None) == waits
+
+
+def test_an_error_that_was_met_at_once_is_told_as_it_is() -> None:
+    error = TransientError("reset")
+    assert used_up(error, Tries()) is error
+
+
+def test_the_last_error_tells_the_attempts_the_time_and_the_first_cause() -> None:
+    tries = Tries(2, time.monotonic() - 1.5, "timed out")
+    error = used_up(TransientError("reset", 7.0), tries)
+    told = r"reset; attempt 3 after 1\.[5-9] s, the first failed with: timed out"
+    assert re.fullmatch(told, error.message)
+    assert isinstance(error, TransientError)
+    assert error.retry_after_s == 7.0
+
+
+def test_a_cause_that_is_the_same_each_time_is_told_once() -> None:
+    error = used_up(
+        WrongBytesError("md5 differs", "abc"), Tries(1, time.monotonic(), "md5 differs")
+    )
+    assert re.fullmatch(r"md5 differs; attempt 2 after 0\.\d s", error.message)
+    assert isinstance(error, WrongBytesError)
+    assert error.found == "abc"

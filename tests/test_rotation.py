@@ -335,7 +335,6 @@ def run_with_rotation(
 READING = {"large": bytes(range(256)) * 4096 * 20} | {f"small/{n}": b"%d" % n for n in range(200)}
 
 
-@pytest.mark.xfail(reason="reading asks opened.renew once copier.move calls it", strict=True)
 def test_a_run_goes_on_when_its_keys_change_between_listing_and_reading(
     s3: Store, tmp_path: Path, engine: Engine
 ) -> None:

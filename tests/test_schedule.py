@@ -6,6 +6,7 @@ import os
 import random
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -19,10 +20,12 @@ import pytest
 from kaiwo.copier import WORTH_ASKING
 from kaiwo.errors import (
     BugError,
+    BusyError,
     CertificateError,
     ChangedError,
     ConfigError,
     CredentialsError,
+    DeadlineError,
     DiskError,
     IntegrityError,
     KaiwoError,
@@ -738,6 +741,64 @@ def test_fail_fast_lets_what_is_running_end(tmp_path: Path) -> None:
         run = run_store(store, tmp_path, pool, workers=2, fail_fast=True, sink=Opening())
     assert run.report.exit_code == 4
     assert set(files(tmp_path)) == {"slow"}
+
+
+# --- the deadline -----------------------------------------------------------------------------
+
+
+def test_when_the_deadline_has_passed_nothing_is_attempted_and_all_is_named(tmp_path: Path) -> None:
+    store = large(small=b"x", medium=content(2 * MIB))
+    run = run_store(store, tmp_path, until_s=time.monotonic())
+    assert (run.report.exit_code, store.reads, files(tmp_path)) == (8, [], {})
+    assert {type(item.error) for item in run.report.items} == {DeadlineError}
+    assert set(run.settled().values()) == {1}
+    assert [item.attempts for item in run.report.items] == [0, 0, 0]
+
+
+def test_a_deadline_that_is_not_reached_changes_nothing(tmp_path: Path) -> None:
+    store = large(small=b"x")
+    store.script("small", fails(TransientError("reset")))
+    run = run_store(store, tmp_path, until_s=time.monotonic() + 3_600)
+    assert (run.report.ok, files(tmp_path)) == (True, store.objects)
+
+
+def test_at_the_deadline_what_is_in_flight_is_not_waited_for(tmp_path: Path) -> None:
+    store = large(done=content(LARGE + 1, 2), small=b"x", medium=content(2 * MIB))
+    store.algorithm = "crc32c"
+    over = threading.Event()
+    for where in (("big", RANGE), "medium", "small"):
+        store.script(where, waits(over))
+    until_s = time.monotonic() + 1.5
+    with ThreadPoolExecutor(4) as pool:
+        run = run_store(store, tmp_path, pool, workers=4, until_s=until_s)
+        late_s = time.monotonic() - until_s
+        temporaries, known = left(tmp_path), journals(tmp_path)
+        over.set()
+    assert 0 <= late_s < PATIENCE_S / 4
+    assert run.report.exit_code == 8
+    assert run.item("done").status == "downloaded"
+    failed = [item for item in run.report.items if item.status == "failed"]
+    assert {type(item.error) for item in failed} == {DeadlineError}
+    assert len(failed) == 3
+    # What has arrived of the large one is for the next run.
+    assert (temporaries, known) == ([".kaiwo-0-1.part"], ["journal-0.jsonl"])
+
+
+def test_at_the_deadline_a_repeat_is_not_waited_for(tmp_path: Path) -> None:
+    store = FaultyStore({"a": b"1"})
+    store.script("a", fails(BusyError("503", 3_600.0)))
+    run = run_store(store, tmp_path, until_s=time.monotonic() + 0.3, policy=RetryPolicy())
+    assert (run.report.exit_code, type(run.error("a"))) == (8, DeadlineError)
+    assert 0.3 <= run.report.seconds < PATIENCE_S
+
+
+def test_of_several_kinds_of_failure_the_deadline_comes_before_the_service(tmp_path: Path) -> None:
+    store = FaultyStore({"a": content(2 * MIB), "b": b"2"})
+    store.script("a", fails(ServiceError("400")))
+    store.script("b", fails(BusyError("503", 3_600.0)))
+    run = run_store(store, tmp_path, until_s=time.monotonic() + 0.3, policy=RetryPolicy())
+    assert run.report.exit_code == 8
+    assert isinstance(run.error("a"), ServiceError)
 
 
 # --- what is left behind ----------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tests.servers.faulty_s3 import (
     Get,
@@ -38,13 +39,13 @@ class Case:
         name: a word for it.
         title: what happens, for people.
         plan: the same, for the server.
-        options: what kaiwo is told besides.
+        options: what a tool is told besides, by its name up to the first dash.
     """
 
     name: str
     title: str
     plan: Plan
-    options: tuple[str, ...] = ()
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @functools.cache
@@ -80,7 +81,7 @@ CASES = (
         "stall",
         "the body stops and the connection stays open, every 15th GET",
         Plan(stall, every(15)),
-        ("--stall-timeout", "2"),
+        {"kaiwo": ("--stall-timeout", "2"), "rclone": ("--timeout", "2s")},
     ),
     Case("no-ranges", "`Range` ignored: always the whole object", Plan(ignore_range, _is_ranged)),
     Case(

@@ -56,8 +56,7 @@ def run(tool: Tool, case: Case, work: Path) -> Outcome:
         order.folder(bucket).mkdir(parents=True)
         assert tool.program is not None
         (command,) = tool.commands(tool.program, order)
-        if tool.name.startswith("kaiwo"):
-            command = [*command, *case.options]
+        command = [*command, *case.options.get(tool.name.partition("-")[0], ())]
         start_s = time.monotonic()
         code = _exit_code(command, environment(tool, order), work)
         seconds = time.monotonic() - start_s

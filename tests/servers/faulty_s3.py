@@ -455,7 +455,7 @@ class FaultyS3(socketserver.ThreadingTCPServer):
             if self.counts.listings <= self._plan.failing_listings:
                 return None
             if self.counts.listings == self._plan.no_listing:
-                return "<Error><Code>InternalError</Code></Error>"
+                return "<html><body>Sign in here.</body></html>"
             objects = dict(self._objects)
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         entries: dict[str, Stored | None] = {}

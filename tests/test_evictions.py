@@ -1,0 +1,277 @@
+"""Killed and evicted at random moments: what is asked of the store again, and what is left."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kaiwo.objects import RANGE
+from kaiwo.tasks.base import Engine
+from tests.conftest import clean_environment, tree
+from tests.faulty import MIB
+from tests.proxies import counting
+from tests.servers import faulty_s3
+from tests.servers.faulty_s3 import BUCKET
+from tests.stores import Store
+
+ALL = os.environ.get("KAIWO_CRASHES") == "all"
+PATIENCE_S = 120.0
+PROMISED_S = 5.0
+DEFAULT_WORKERS = 8
+#: Without ``--max-workers``, so many requests for small objects may be under way besides.
+SMALL_REQUESTS = 64
+SMALL = 1_000_000
+
+
+@functools.cache
+def objects(large: int, size: int, small: int) -> Mapping[str, bytes]:
+    """So many objects of that size, and so many small ones; the bytes are there once."""
+    data = random.Random(size).randbytes(size)
+    named = {f"large-{number}": data for number in range(large)}
+    return named | {f"small/{number:03}": data[-SMALL:] for number in range(small)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _afterwards_no_bytes_are_kept() -> Iterator[None]:
+    yield
+    objects.cache_clear()
+    faulty_s3.stored.cache_clear()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a task comes from.
+
+    Attributes:
+        task: of a configuration.
+        stored: the objects.
+        asked: how many bytes were asked for so far.
+    """
+
+    task: Mapping[str, Any]
+    stored: Mapping[str, bytes]
+    asked: Callable[[], int]
+
+    @property
+    def size(self) -> int:
+        return sum(len(data) for data in self.stored.values())
+
+
+@contextlib.contextmanager
+def in_s3(stored: Mapping[str, bytes]) -> Iterator[Place]:
+    """A server of our own, which is fast."""
+    with faulty_s3.faulty_s3(stored) as server:
+        bucket = {"name": BUCKET, "items": [{"folder": "", "target_path": "."}]}
+        task = {"type": "s3", **server.settings(), "buckets": [bucket]}
+        ranges = server.counts.ranges
+
+        def asked() -> int:
+            return sum(many * (end - start) for (_, start, end), many in list(ranges.items()))
+
+        yield Place(task, stored, asked)
+
+
+@contextlib.contextmanager
+def in_store(store: Store, stored: Mapping[str, bytes]) -> Iterator[Place]:
+    """A store of another provider, by way of a proxy that counts."""
+    bucket = store.new_bucket(stored)
+    with counting(store) as way:
+        task = way.stores[0].task(bucket, [{"folder": "", "target_path": "."}])
+
+        def asked() -> int:
+            with urllib.request.urlopen(way.stats) as answer:
+                return sum(_length(entry, stored) for entry in json.load(answer)["log"])
+
+        yield Place(task, stored, asked)
+
+
+def _length(entry: Mapping[str, Any], stored: Mapping[str, bytes]) -> int:
+    """How many bytes of an object a request asks for; none, if it is no GET of one."""
+    if entry["range"]:
+        start, _, end = entry["range"].removeprefix("bytes=").partition("-")
+        return int(end) + 1 - int(start)
+    asks = entry["line"].startswith("GET ")
+    path = entry["line"].partition("?")[0].replace("%2F", "/")
+    is_media = "/o/" not in path or "alt=media" in entry["line"]
+    return next((len(stored[key]) for key in stored if asks and is_media and path.endswith(f"/{key}")), 0)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is run, again and again."""
+
+    home: Path
+    place: Place
+    options: Sequence[str]
+
+    @property
+    def out(self) -> Path:
+        return self.home / "out"
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = json.loads((self.home / "report.json").read_text())
+        return found
+
+    @property
+    def errors(self) -> str:
+        """What it said."""
+        return (self.home / "errors").read_text()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """As long as the block takes."""
+        config = {"download_root": str(self.out), "download_items": [dict(self.place.task)]}
+        (self.home / "config.yaml").write_text(yaml.safe_dump(config))
+        words = [sys.executable, "-m", "kaiwo.downloader", "config.yaml", "--report", "report.json"]
+        with (
+            (self.home / "errors").open("wb") as errors,
+            subprocess.Popen(
+                [*words, *self.options],
+                cwd=self.home,
+                env=clean_environment(self.home) | {"AWS_EC2_METADATA_DISABLED": "true"},
+                stdin=subprocess.DEVNULL,
+                stderr=errors,
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def stopped(self, amount: int, number: signal.Signals) -> int:
+        """Run until so many bytes were asked for in all, and send that signal; how it ended."""
+        with self.running() as process:
+            pause, deadline_s = threading.Event(), time.monotonic() + PATIENCE_S
+            while self.place.asked() < amount:
+                assert process.poll() is None, self.errors
+                assert time.monotonic() < deadline_s, "it asks for nothing"
+                pause.wait(0.002)
+            process.send_signal(number)
+            return process.wait(PROMISED_S)
+
+    def finished(self) -> None:
+        """Run to the end."""
+        with self.running() as process:
+            code = process.wait(PATIENCE_S)
+        assert code == 0, self.errors
+
+
+def moments(size: int, count: int, seed: int) -> list[int]:
+    """Amounts of bytes asked for, at any time before all of the large ones are there."""
+    chance = random.Random(seed)
+    return sorted(chance.randrange(size) for _ in range(count))
+
+
+def amount_of_large(place: Place) -> int:
+    return sum(len(data) for data in place.stored.values() if len(data) > RANGE)
+
+
+def bound(place: Place, stops: int, workers: int | None) -> int:
+    """How many bytes may be asked for in all."""
+    return place.size + stops * (workers or DEFAULT_WORKERS) * RANGE
+
+
+def options(engine: Engine, workers: int | None) -> list[str]:
+    given = [] if workers is None else ["--max-workers", str(workers)]
+    return ["--engine", engine, *given]
+
+
+def left(out: Path) -> list[str]:
+    """Temporary files."""
+    return sorted(path.relative_to(out).as_posix() for path in out.rglob(".kaiwo-*"))
+
+
+FEW: list[tuple[Engine, int | None]] = [("obstore", None), ("fsspec", 4)]
+MORE: list[tuple[Engine, int | None]] = [("obstore", 4), ("fsspec", None)]
+
+
+@pytest.mark.parametrize(("engine", "workers"), FEW + MORE * ALL)
+def test_killed_five_times_at_any_moment_it_goes_on_where_it_was(
+    tmp_path: Path, engine: Engine, workers: int | None
+) -> None:
+    with in_s3(objects(2, 150 * MIB, 100)) as place:
+        command = Command(tmp_path, place, options(engine, workers))
+        for amount in moments(amount_of_large(place), 5, seed=5):
+            assert command.stopped(amount, signal.SIGKILL) == -signal.SIGKILL
+        command.finished()
+        asked = place.asked()
+        assert asked <= bound(place, 5, workers)
+        assert command.report["resumed"] >= 1
+        assert tree(command.out) == place.stored
+        assert left(command.out) == []
+        command.finished()
+        assert place.asked() == asked
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("provider", ["gcs", "azure"])
+def test_other_stores_are_gone_on_with_too(
+    request: pytest.FixtureRequest, tmp_path: Path, provider: str, number: signal.Signals
+) -> None:
+    store: Store = request.getfixturevalue(provider)
+    with in_store(store, objects(1, 80 * MIB, 20)) as place:
+        command = Command(tmp_path, place, options("auto", 2))
+        for amount in moments(amount_of_large(place), 3, seed=number):
+            command.stopped(amount, number)
+        command.finished()
+        asked = place.asked()
+        assert place.size <= asked <= bound(place, 3, 2)
+        assert command.report["resumed"] == 1
+        assert tree(command.out) == place.stored
+        assert left(command.out) == []
+        command.finished()
+        assert place.asked() == asked
+
+
+@pytest.mark.parametrize(("engine", "workers"), FEW + MORE * ALL)
+def test_evicted_it_ends_in_time_and_leaves_what_the_next_run_goes_on_with(
+    tmp_path: Path, engine: Engine, workers: int | None
+) -> None:
+    with in_s3(objects(1, 80 * MIB, 60)) as place:
+        command = Command(tmp_path, place, options(engine, workers))
+        for amount in moments(amount_of_large(place), 4, seed=8):
+            assert command.stopped(amount, signal.SIGTERM) == 128 + signal.SIGTERM
+            # What is left is what a journal names, and no small object is among it.
+            named = unfinished(command.out)
+            assert left(command.out) == sorted(named)
+            assert set(named.values()) <= {"large-0"}
+            assert not (command.out / ".kaiwo" / "claims").exists()
+        command.finished()
+        asked = place.asked()
+        assert asked <= bound(place, 4, workers)
+        assert command.report["resumed"] == 1
+        assert tree(command.out) == place.stored
+        assert left(command.out) == []
+        command.finished()
+        assert place.asked() == asked
+
+
+def unfinished(out: Path) -> dict[str, str]:
+    """The temporary files that journals name, and what they are to become."""
+    found: dict[str, str] = {}
+    for journal in out.glob(".kaiwo/journal-*.jsonl"):
+        begun = {}
+        for told in map(json.loads, journal.read_text().splitlines()):
+            if "begin" in told:
+                begun[told["begin"]] = told["temporary"], told["target"]
+            elif "end" in told:
+                begun.pop(told["end"], None)
+        found |= dict(begun.values())
+    return found
