@@ -275,7 +275,7 @@ def _hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
 def _published(
     temporary: str, transfer: Transfer, count: int, checksum: Checksum | None
 ) -> Outcome:
-    mtime_ns = disk.publish(temporary, transfer, durable=transfer.durable)
+    mtime_ns = disk.publish(temporary, transfer)
     return Outcome(
         transfer,
         bytes=count,

@@ -14,7 +14,6 @@ import errno
 import logging
 import os
 import resource
-import secrets
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -191,27 +190,27 @@ def write_small(path: str, data: Buffer) -> None:
     write_stream(path, (data,))
 
 
-def publish(temporary: str, transfer: Transfer, *, durable: bool = False) -> int:
+def publish(temporary: str, transfer: Transfer) -> int:
     """Rename the temporary file to its final name; returns its modification time in ns.
 
     With a blob, the bytes go there and the target becomes a relative link to it.
 
     Args:
         temporary: complete and verified.
-        transfer: says where it goes.
-        durable: it has to outlast a loss of power.
+        transfer: says where it goes, and whether it has to outlast a loss of power.
 
     Raises:
         DiskError: the file system refused; the temporary file is left for the next attempt.
     """
     final = transfer.blob or transfer.target
     try:
-        if durable:
+        if transfer.durable:
             _sync(temporary)
         os.replace(temporary, final)
         if transfer.blob is not None:
-            link(transfer.blob, transfer.target)
-        if durable:
+            name = os.path.basename(temporary).removesuffix(".part")
+            link(transfer.blob, transfer.target, f"{name}.link")
+        if transfer.durable:
             for place in {final, transfer.target}:
                 _sync_folders(place, transfer.root)
         return os.stat(transfer.target).st_mtime_ns
@@ -246,11 +245,18 @@ def _sync_folders(place: str, root: str) -> None:
             folder = os.path.dirname(folder)
 
 
-def link(blob: str, target: str) -> None:
-    """Make ``target`` a relative link to ``blob``, replacing what is there; raises OSError."""
+def link(blob: str, target: str, name: str) -> None:
+    """Make ``target`` a relative link to ``blob``, replacing what is there; raises OSError.
+
+    Args:
+        blob: what it leads to.
+        target: where it is to be.
+        name: of a temporary link beside it.
+    """
     folder = os.path.dirname(target)
     os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".kaiwo-{secrets.token_hex(8)}.link")
+    temporary = os.path.join(folder, name)
+    discard(temporary)
     try:
         os.symlink(os.path.relpath(blob, folder), temporary)
     except OSError:

@@ -4,13 +4,14 @@ One file for each root, ``<root>/.kaiwo/manifest.jsonl``, mode 0600, without sec
 line is ``{"kaiwo-manifest": 1}``; each further line is one publication:
 
     {"target": "models/a.bin", "origin": "https://s3...", "source": "s3://bucket/a.bin",
-     "size": 12, "etag": "...", "version": null, "mtime_ns": 1, "checksum": ["md5", "..."]}
+     "size": 12, "etag": "...", "version": null, "mtime_ns": 1, "checksum": ["md5", "..."],
+     "crc32": "0b1e2c3d"}
 
 ``target`` is relative to the root; the last line of a target counts. Lines are appended in one
-write each, so that two runs do not garble each other; a torn or foreign line is skipped, and a
-manifest of another version is neither believed nor touched. A remembered file is "unchanged"
-only if the store still states the same identity and the file still has the size and
-modification time that it was published with.
+write each, so that two runs do not garble each other. ``crc32`` is that of the line in front of it:
+what is torn, foreign or damaged is skipped. A manifest of another version is neither believed nor
+touched. A remembered file is "unchanged" only if the store still states the same identity and the
+file still has the size and modification time that it was published with.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import json
 import logging
 import os
 import posixpath
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -29,6 +31,7 @@ from kaiwo.objects import Checksum, Outcome, Transfer
 from kaiwo.targets import STATE_FOLDER
 
 VERSION = 1
+_SEAL = ', "crc32": '
 _HEADER = {"kaiwo-manifest": VERSION}
 logger = logging.getLogger(__name__)
 
@@ -119,7 +122,7 @@ class Manifest:
         if self._foreign or self._failed:
             return
         # One write for all of a batch: each hands the interpreter to the workers and waits for it.
-        lines = b"".join([_encoded(self._line(outcome)) for outcome in outcomes])
+        lines = b"".join([sealed(self._line(outcome)) for outcome in outcomes])
         try:
             os.write(self._opened(), lines)
         except OSError as error:
@@ -177,6 +180,24 @@ def _encoded(line: Mapping[str, object]) -> bytes:
     return (json.dumps(line, ensure_ascii=True) + "\n").encode("ascii")
 
 
+def sealed(document: Mapping[str, object]) -> bytes:
+    """A line that tells whether it is whole."""
+    body = json.dumps(document, ensure_ascii=True)[:-1]
+    return f"{body}{_seal(body)}\n".encode("ascii")
+
+
+def _unsealed(line: str) -> object:
+    body, mark, rest = line.rpartition(_SEAL)
+    whole = mark + rest.rstrip("\n") == _seal(body)
+    return _parsed(f"{body}}}") if whole else None
+
+
+def _seal(body: str) -> str:
+    """How a line with that beginning has to end."""
+    crc = zlib.crc32(body.encode(errors="surrogateescape"))
+    return f'{_SEAL}"{crc:08x}"}}'
+
+
 def _parsed(line: str) -> object:
     try:
         return json.loads(line)
@@ -186,7 +207,7 @@ def _parsed(line: str) -> object:
 
 def _record(line: str) -> tuple[str, Record] | None:
     """The target and record of one line; None for a torn or foreign one."""
-    match _parsed(line):
+    match _unsealed(line):
         case {
             "target": str(target),
             "origin": str(origin),

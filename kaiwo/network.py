@@ -8,6 +8,7 @@ quote a signed URL or a header.
 from __future__ import annotations
 
 import email.utils
+import errno
 import os
 import socket
 import ssl
@@ -23,6 +24,7 @@ from kaiwo.errors import (
     ConfigError,
     ContainerMissingError,
     CredentialsError,
+    DiskError,
     KaiwoError,
     NotFoundError,
     ServiceError,
@@ -148,6 +150,14 @@ def _lost(cause: ConnectionError, what: str) -> KaiwoError:
     return TransientError(f"{what}: {reason}")
 
 
+def _too_many(cause: OSError, what: str) -> KaiwoError | None:
+    """This process, or the machine, cannot open one more connection."""
+    if cause.errno not in (errno.EMFILE, errno.ENFILE):
+        return None
+    hint = "raise the limit of open files (ulimit -n), or use fewer workers"
+    return DiskError(f"{what}: {os.strerror(cause.errno)} ({hint})")
+
+
 def _socket(cause: OSError, what: str) -> KaiwoError | None:
     """No route to host, network is down, and the like; a file's error names the file."""
     if cause.errno is None or cause.filename is not None:
@@ -157,6 +167,7 @@ def _socket(cause: OSError, what: str) -> KaiwoError | None:
 
 #: What is looked for in a chain of causes: the most telling first.
 _KINDS: tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError | None]], ...] = (
+    (OSError, _too_many),
     (ssl.SSLCertVerificationError, _untrusted),
     (ssl.SSLCertVerificationError, lambda _, what: _not_trusted("verification failed", what)),
     (socket.gaierror, _unknown_host),

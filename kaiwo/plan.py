@@ -192,8 +192,11 @@ def _to_fetch(
 
 
 def _unproven(record: Record, transfer: Transfer) -> bool:
-    """It was published by its size alone, and there is a checksum to prove it by."""
-    return record.checksum is None and transfer.object.checksum is not None
+    """It was published by its size alone, or with another checksum than the store states now."""
+    known, stated = record.checksum, transfer.object.checksum
+    if known is None or stated is None:
+        return stated is not None
+    return known.algorithm == stated.algorithm and known != stated
 
 
 def _placed(listing: Listing, run: str, checked: _Checked) -> Iterator[tuple[Want, Transfer]]:

@@ -108,7 +108,7 @@ class Earlier:
             with contextlib.suppress(OSError):
                 for name in os.listdir(folder):
                     path = posixpath.join(folder, name)
-                    if name.startswith(f".kaiwo-{self.run}-") and path not in left:
+                    if _is_temporary(name, self.run) and path not in left:
                         discard(path)
         if not left:
             discard(self.path)
@@ -180,7 +180,7 @@ def _entry(root: str, run: str, document: object) -> Entry | None:
             "identity": [str() | None as etag, str() | None as version, int(size)],
         } if _inside(target) and _inside(temporary):
             name = posixpath.basename(temporary)
-            if name.startswith(f".kaiwo-{run}-") and name.endswith(".part"):
+            if _is_temporary(name, run) and name.endswith(".part"):
                 place = posixpath.normpath(posixpath.join(root, temporary))
                 own = posixpath.normpath(posixpath.join(root, target))
                 return Entry(own, place, origin, source, (etag, version, size))
@@ -193,6 +193,11 @@ def _crc(document: dict[str, object]) -> Crc | None:
         if isinstance(value, int):
             return Crc(algorithm, value)
     return None
+
+
+def _is_temporary(name: str, run: str) -> bool:
+    """Whether that run gave a temporary file this name."""
+    return name.startswith(f".kaiwo-{run}-") and name.endswith((".part", ".link"))
 
 
 def _inside(path: str) -> bool:

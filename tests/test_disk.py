@@ -165,7 +165,7 @@ def test_a_link_replaces_what_is_there(tmp_path: Path, before: str) -> None:
         target.write_bytes(b"old")
     else:
         target.symlink_to("other" if before == "link" else "nowhere")
-    disk.link(str(tmp_path / "blob"), str(target))
+    disk.link(str(tmp_path / "blob"), str(target), ".kaiwo-0.link")
     assert os.readlink(target) == "blob"
     assert (tmp_path / "other").read_bytes() == b"other"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "other", "target"]
@@ -175,7 +175,7 @@ def test_a_link_that_cannot_be_put_there_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(b"new")
     (tmp_path / "target").mkdir()
     with pytest.raises(OSError, match="directory"):
-        disk.link(str(tmp_path / "blob"), str(tmp_path / "target"))
+        disk.link(str(tmp_path / "blob"), str(tmp_path / "target"), ".kaiwo-0.link")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "target"]
 
 
@@ -321,7 +321,7 @@ def test_a_durable_file_is_synchronised_before_its_rename_and_its_folders_after_
     root = tmp_path / "root"
     each = transfer(root, "new/er/a.bin")
     write_range(each.temporary, b"new", 0)
-    disk.publish(each.temporary, each, durable=True)
+    disk.publish(each.temporary, replace(each, durable=True))
     folders = [str(folder) for folder in (root / "new/er", root / "new", root, tmp_path)]
     assert calls[:2] == [("fsync", each.temporary), ("rename", each.target)]
     assert calls[2:6] == [("fsync", folder) for folder in folders]
@@ -334,7 +334,7 @@ def test_a_durable_link_has_its_folders_synchronised_as_its_blob_has(
     blob = f"{tmp_path}/blobs/1"
     each = replace(transfer(tmp_path, "snapshots/a"), blob=blob)
     write_range(each.temporary, b"new", 0)
-    disk.publish(each.temporary, each, durable=True)
+    disk.publish(each.temporary, replace(each, durable=True))
     assert calls[:2] == [("fsync", each.temporary), ("rename", blob)]
     last_name = calls.index(("rename", each.target))
     for folder in ("blobs", "snapshots"):
@@ -361,7 +361,7 @@ def test_what_cannot_be_synchronised_is_not_published(
     write_range(each.temporary, b"new", 0)
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(DiskError, match=os.strerror(errno.EIO)):
-        disk.publish(each.temporary, each, durable=True)
+        disk.publish(each.temporary, replace(each, durable=True))
     assert not os.path.lexists(each.target)
 
 

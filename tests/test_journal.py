@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import threading
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.journal import Manifest, state_path
+from kaiwo.journal import Manifest, sealed, state_path
 from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, RemoteObject, Transfer
 from kaiwo.protocols import Opener
@@ -108,6 +109,7 @@ def test_the_format_is_the_one_that_is_documented(tmp_path: Path) -> None:
     assert path_of(tmp_path) == tmp_path / ".kaiwo" / "manifest.jsonl"
     header, line = map(json.loads, path_of(tmp_path).read_text().splitlines())
     assert header == {"kaiwo-manifest": 1}
+    before = path_of(tmp_path).read_bytes().splitlines()[1].partition(b', "crc32"')[0]
     assert line == {
         "target": "deep/a.bin",
         "origin": OPENER.origin,
@@ -117,6 +119,7 @@ def test_the_format_is_the_one_that_is_documented(tmp_path: Path) -> None:
         "version": "7",
         "mtime_ns": os.stat(each.target).st_mtime_ns,
         "checksum": ["md5", "0" * 32],
+        "crc32": f"{zlib.crc32(before):08x}",
     }
 
 
@@ -283,7 +286,8 @@ def test_a_record_with_a_field_of_another_type_is_skipped(tmp_path: Path, field:
     remember(tmp_path, each)
     header, line = path_of(tmp_path).read_text().splitlines()
     document = json.loads(line) | {field: {"not": "this"}}
-    path_of(tmp_path).write_text(f"{header}\n{json.dumps(document)}\n")
+    del document["crc32"]
+    path_of(tmp_path).write_bytes(f"{header}\n".encode() + sealed(document))
     assert held(tmp_path, [each]) == [False]
 
 
@@ -292,7 +296,8 @@ def test_a_field_that_a_later_kaiwo_adds_does_no_harm(tmp_path: Path) -> None:
     remember(tmp_path, each)
     header, line = path_of(tmp_path).read_text().splitlines()
     document = json.loads(line) | {"new": [1, 2, 3]}
-    path_of(tmp_path).write_text(f"{header}\n{json.dumps(document)}\n")
+    del document["crc32"]
+    path_of(tmp_path).write_bytes(f"{header}\n".encode() + sealed(document))
     assert held(tmp_path, [each]) == [True]
 
 

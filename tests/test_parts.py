@@ -55,11 +55,30 @@ def test_a_range_that_was_read_without_it_leaves_no_checksum() -> None:
     assert parts.checksum("md5") is None
 
 
+def test_the_checksum_of_a_single_range_is_told_if_it_is_known() -> None:
+    data = content(2 * LENGTH)
+    parts = Parts(len(data), LENGTH)
+    parts.add(LENGTH, crcs_of(data, LENGTH, "crc32c"))
+    assert parts.crc(LENGTH, "crc32c") == checksums.crc("crc32c", data[LENGTH:])
+    assert parts.crc(LENGTH, "crc64nvme") is None
+    assert parts.crc(0, "crc32c") is None
+    assert parts.crc(7, "crc32c") is None
+
+
 def test_what_is_not_there_yet_has_no_checksum() -> None:
     data = content(2 * LENGTH)
     parts = Parts(len(data), LENGTH)
     parts.add(LENGTH, crcs_of(data, LENGTH, "crc32c"))
     assert (parts.complete, parts.checksum("crc32c")) == (False, None)
+
+
+def test_a_range_that_comes_again_is_what_it_is_then() -> None:
+    data = content(2 * LENGTH)
+    parts = Parts(len(data), LENGTH)
+    parts.add(0, {"crc32c": 7})
+    for start in (0, LENGTH):
+        parts.add(start, crcs_of(data, start, "crc32c"))
+    assert parts.checksum("crc32c") == checksums.of_bytes("crc32c", data)
 
 
 def test_a_range_that_comes_twice_counts_once() -> None:

@@ -10,7 +10,6 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from kaiwo import urls
 from kaiwo.config import Config, build, load
 from kaiwo.document import parse
 from kaiwo.errors import ConfigError, UnsafeNameError
-from kaiwo.journal import Manifest, Record, state_path
+from kaiwo.journal import Manifest, Record, sealed, state_path
 from kaiwo.listing import matcher
 from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, Folder, Plan, RemoteObject, Transfer, Want
@@ -272,7 +271,8 @@ def _restated(written: bytes, transfers: Sequence[Transfer]) -> bytes:
     documents = [json.loads(line) for line in lines]
     for document, each in zip(documents, transfers, strict=True):
         document["mtime_ns"] = os.stat(each.target).st_mtime_ns
-    return "".join(f"{line}\n" for line in (header, *map(json.dumps, documents))).encode()
+        del document["crc32"]
+    return f"{header}\n".encode() + b"".join(map(sealed, documents))
 
 
 @examples(400)
@@ -289,12 +289,8 @@ def test_a_manifest_with_other_bytes_in_it_is_not_believed_there(
     flipped = bytes([good[position] ^ data.draw(st.integers(1, 255))])
     path.write_bytes(good[:position] + flipped + good[position + 1 :])
     found = believed(root, transfers)
-    # What it says of a file's checksum is not checked against anything; all else is.
     line = good[:position].count(b"\n")
-    written = recorded(transfers)
-    for index, record in found.items():
-        checksum = record.checksum if index == line - 1 else written[index].checksum
-        assert record == replace(written[index], checksum=checksum)
+    assert found.items() <= recorded(transfers).items()
     assert len(found) >= COUNT - 2 or line == 0
     check_that_it_goes_on(root, transfers)
 

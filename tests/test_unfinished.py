@@ -42,6 +42,7 @@ from tests.faulty import (
     in_place,
     left,
     plan_of,
+    put,
     transfer_of,
 )
 
@@ -720,6 +721,19 @@ def test_what_an_earlier_run_left_outlasts_failures_that_say_nothing_about_it(
     assert (left(tmp_path), journals(tmp_path)) == ([], [])
 
 
+@pytest.mark.xfail(strict=True, reason="what no journal names is dropped, whoever fetched it")
+def test_what_an_earlier_run_left_outlasts_a_run_whose_journal_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    store = big()
+    killed(tmp_path, store, 0, RANGE)
+    journal(tmp_path, "ab11").mkdir()
+    store.script(("big", 2 * RANGE), fails(CredentialsError("expired")))
+    assert after(tmp_path, store, "ab11").report.exit_code == 3
+    store.reads.clear()
+    assert after(tmp_path, store).item("big").status == "resumed"
+
+
 @pytest.mark.parametrize("way", ["deadline", "fail-fast"])
 def test_what_is_not_even_begun_is_left_for_the_next_run(tmp_path: Path, way: str) -> None:
     store = big()
@@ -810,6 +824,18 @@ def test_a_link_in_the_folder_is_removed_and_not_followed(tmp_path: Path) -> Non
     assert after(root, store).report.ok
     assert left(root) == []
     assert outside.read_bytes() == b"somebody's"
+
+
+def test_what_another_run_did_meanwhile_is_seen_when_it_is_looked_at_anew(tmp_path: Path) -> None:
+    store = big()
+    each, memory = transfer(tmp_path, store, NOW), Memory(None, NOW)
+    assert memory.remains(each) is None
+    killed(tmp_path, store, 0)
+    put(each, b"")
+    assert memory.remains(each) is None
+    memory.forget()
+    assert memory.remains(each) is not None
+    memory.close()
 
 
 # --- hostile journals -------------------------------------------------------------------------

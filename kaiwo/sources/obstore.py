@@ -36,6 +36,7 @@ from obstore.exceptions import BaseError, InvalidPathError
 
 from kaiwo.errors import (
     ChangedError,
+    DiskError,
     KaiwoError,
     NotFoundError,
     TransientError,
@@ -457,6 +458,9 @@ def _described(meta: Any) -> RemoteObject:
 
 def _wire_error(text: str, what: str) -> KaiwoError:
     """The error for a request that got no whole answer."""
+    if "Too many open files" in text:
+        hint = "raise the limit of open files (ulimit -n), or use fewer workers"
+        return DiskError(f"{what}: Too many open files ({hint})")
     kinds = _KIND.findall(text)
     if "Connect" in kinds:
         if '"dns error"' in text:
