@@ -95,7 +95,7 @@ class Memory:
     def _journal(self, root: str) -> Journal:
         if root not in self._journals:
             path = state_path(root, self._state_dir, f"journal-{self.run}")
-            self._journals[root] = Journal(path, root, self.run)
+            self._journals[root] = Journal(path, root)
         return self._journals[root]
 
     def begin(self, transfer: Transfer) -> None:

@@ -3,7 +3,7 @@
 One file for each run and root, ``<root>/.kaiwo/journal-<run>.jsonl``, mode 0600, without secrets.
 It is only appended to, and is gone when the run has ended and nothing is unfinished:
 
-    {"kaiwo-journal": 1, "run": "9f1c22aa"}
+    {"kaiwo-journal": 1}
     {"folder": "models"}                         may hold temporary files of this run
     {"begin": 0, "target": "models/a.bin", "temporary": "models/.kaiwo-9f1c22aa-0.part",
      "origin": "https://s3...", "source": "s3://bucket/a.bin", "identity": ["etag", null, 99]}
@@ -36,6 +36,7 @@ from kaiwo.disk import discard, disk_error
 from kaiwo.objects import Crc, Remains, Transfer
 
 VERSION = 1
+_HEADER = {"kaiwo-journal": VERSION}
 _RUN = re.compile(r"[0-9a-f]{1,32}")
 #: What JSON can say and no name of a file can hold: half a character.
 _NO_NAME = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -123,9 +124,12 @@ def earlier(before: str, after: str, root: str) -> Iterator[Earlier]:
         root: absolute path.
     """
     for path in glob.glob(f"{glob.escape(before)}*{glob.escape(after)}"):
+        run = path[len(before) : len(path) - len(after)]
+        if not _RUN.fullmatch(run):
+            continue
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                found = _read(path, root, file)
+                found = _read(path, root, run, file)
         except OSError as error:
             logger.warning("cannot read %s (%s): going on without it", path, error.strerror)
             continue
@@ -133,15 +137,22 @@ def earlier(before: str, after: str, root: str) -> Iterator[Earlier]:
             yield found
 
 
-def _read(path: str, root: str, lines: Iterable[str]) -> Earlier | None:
-    """What the lines say; None for another version, or nothing."""
+def _read(path: str, root: str, run: str, lines: Iterable[str]) -> Earlier | None:
+    """What the lines say; None for another version."""
+    found = Earlier(path, run)
+    rest = iter(lines)
+    header = next(rest, "")
+    if _line(_HEADER).startswith(header) and header[-1:] != "\n":
+        return found  # torn in its first line, or empty
+    if _parsed(header) != _HEADER:
+        return None
+    _take(found, root, (_parsed(line) for line in rest))
+    return found
+
+
+def _take(found: Earlier, root: str, documents: Iterable[object]) -> None:
+    """Take in what the lines after the first say."""
     known = {"folder", "begin", "part", "end"}
-    documents = (_parsed(line) for line in lines)
-    match next(documents, None):
-        case {"kaiwo-journal": 1, "run": str(run)} if _RUN.fullmatch(run):
-            found = Earlier(path, run)
-        case _:
-            return None
     begun: dict[int, Entry] = {}
     for document in documents:
         if not isinstance(document, dict) or not known & document.keys():
@@ -150,7 +161,7 @@ def _read(path: str, root: str, lines: Iterable[str]) -> Earlier | None:
             case {"folder": str(name)} if _inside(name):
                 found.folders.append(posixpath.normpath(posixpath.join(root, name)))
             case {"begin": int(number)}:
-                if (entry := _entry(root, run, document)) is not None:
+                if (entry := _entry(root, found.run, document)) is not None:
                     begun[number] = entry
             case {"part": [int(number), int(start), int(size)]} if number in begun:
                 if (crc := _crc(document)) is not None:
@@ -160,7 +171,10 @@ def _read(path: str, root: str, lines: Iterable[str]) -> Earlier | None:
             case _:
                 pass
     found.entries.extend(begun.values())
-    return found
+
+
+def _line(document: Mapping[str, object]) -> str:
+    return json.dumps(document, ensure_ascii=True) + "\n"
 
 
 def _parsed(line: str) -> object:
@@ -213,10 +227,9 @@ class Journal:
     What cannot be written is said once: the run goes on, and a later one begins anew.
     """
 
-    def __init__(self, path: str, root: str, run: str) -> None:
+    def __init__(self, path: str, root: str) -> None:
         self._path = path
         self._root = root
-        self._run = run
         self._descriptor: int | None = None
         self._failed = False
         self._numbers: dict[str, int] = {}
@@ -285,7 +298,7 @@ class Journal:
     def _write(self, *documents: Mapping[str, object]) -> None:
         if self._failed:
             return
-        text = "".join([json.dumps(each, ensure_ascii=True) + "\n" for each in documents])
+        text = "".join([_line(each) for each in documents])
         reason: OSError | None = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             if os.write(self._opened(), text.encode("ascii")) == len(text):
@@ -302,8 +315,7 @@ class Journal:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(self._path, flags, 0o600)
-            header = {"kaiwo-journal": VERSION, "run": self._run}
-            os.write(self._descriptor, (json.dumps(header) + "\n").encode("ascii"))
+            os.write(self._descriptor, _line(_HEADER).encode("ascii"))
         return self._descriptor
 
 

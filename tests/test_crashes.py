@@ -340,3 +340,119 @@ def test_killed_while_it_takes_over_what_a_killed_run_left_the_next_one_goes_on(
         chains = chance.sample(chains, 6)
     faults = trials("obstore", 1, chains)
     assert not faults, faults
+
+
+# --- what happens to it between two runs ------------------------------------------------------
+
+
+def flip_a_bit(path: Path, share: float = 0.5) -> None:
+    """One bit, so far into the file."""
+    with path.open("r+b") as file:
+        file.seek(int(path.stat().st_size * share))
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def temporary(out: Path) -> Path:
+    (found,) = out.rglob(".kaiwo-*.part")
+    return found
+
+
+def journal(out: Path) -> Path:
+    (found,) = out.glob(".kaiwo/journal-*.jsonl")
+    return found
+
+
+def flip_a_bit_of_the_first_range(out: Path) -> None:
+    flip_a_bit(temporary(out), 0.2)
+
+
+def flip_a_bit_of_the_journal(out: Path) -> None:
+    flip_a_bit(journal(out), 0.9)
+
+
+def flip_a_bit_of_the_journals_head(out: Path) -> None:
+    flip_a_bit(journal(out), 0.0)
+
+
+def flip_a_bit_of_the_manifest(out: Path) -> None:
+    flip_a_bit(out / ".kaiwo" / "manifest.jsonl", 0.9)
+
+
+def cut_the_temporary_file(out: Path) -> None:
+    os.truncate(temporary(out), RANGE + 1)
+
+
+def delete_the_temporary_file(out: Path) -> None:
+    temporary(out).unlink()
+
+
+def delete_the_journal(out: Path) -> None:
+    journal(out).unlink()
+
+
+def delete_the_manifest(out: Path) -> None:
+    (out / ".kaiwo" / "manifest.jsonl").unlink()
+
+
+def delete_all_state(out: Path) -> None:
+    shutil.rmtree(out / ".kaiwo")
+
+
+def flip_a_bit_of_a_target(out: Path) -> None:
+    before = (out / "large").stat()
+    flip_a_bit(out / "large")
+    # Any tool that writes changes the time; a disk that rots does not, and nobody would see that.
+    assert (out / "large").stat().st_mtime_ns != before.st_mtime_ns
+
+
+#: What is done to what a run left that died with two ranges written down, and how many bytes at
+#: most are asked for again because of that.
+HARM: dict[Callable[[Path], None], int] = {
+    flip_a_bit_of_the_first_range: RANGE,
+    flip_a_bit_of_the_journal: RANGE,
+    flip_a_bit_of_the_journals_head: 2 * RANGE,
+    cut_the_temporary_file: RANGE,
+    delete_the_temporary_file: 2 * RANGE,
+    delete_the_journal: 2 * RANGE,
+    delete_all_state: 2 * RANGE,
+}
+#: The same, of one that died later, with the large ones in place.
+LATER: dict[Callable[[Path], None], int] = {
+    flip_a_bit_of_the_manifest: 0,
+    delete_the_manifest: 0,
+    flip_a_bit_of_a_target: 2 * RANGE + MIB,
+    delete_all_state: 0,
+}
+#: Nothing tells whose a temporary file is that no journal names: it may be that of a run at work.
+ORPHANED = {delete_the_journal, delete_all_state, flip_a_bit_of_the_journals_head}
+HARMS = [*((2, *each) for each in HARM.items()), *((6, *each) for each in LATER.items())]
+
+
+@pytest.mark.parametrize(
+    ("writes", "harm", "cost"), HARMS, ids=lambda each: getattr(each, "__name__", str(each))
+)
+def test_what_is_spoilt_between_two_runs_is_fetched_again_and_no_more(
+    runs: queue.SimpleQueue[Run],
+    steps: Steps,
+    tmp_path: Path,
+    writes: int,
+    harm: Callable[[Path], None],
+    cost: int,
+) -> None:
+    pwrites = [at for at, step in enumerate(steps["obstore"], 1) if step.startswith("pwrite")]
+    run = runs.get()
+    with staged(tmp_path / "home", "obstore", 1) as stage:
+        assert run(stage.order(Death(pwrites[writes]))) == -signal.SIGKILL
+        harm(stage.out)
+        assert run(stage.order()) == 0, stage.errors
+        orphans = [] if harm not in ORPHANED else [each.name for each in stage.out.rglob(".kaiwo-*")]
+        assert {name: data for name, data in there(stage.out).items() if name in EXPECTED} == EXPECTED
+        left = there(stage.out).keys() - EXPECTED.keys() - {".kaiwo", ".kaiwo/manifest.jsonl"}
+        # What was under way at the death is asked for again, too.
+        assert size_of(stage.requests) <= SIZE + RANGE + cost
+        assert run(stage.order()) == 0
+        assert f"(0 downloaded, {len(OBJECTS)} unchanged)" in stage.errors
+    runs.put(run)
+    print(orphans, left)

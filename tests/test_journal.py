@@ -291,6 +291,16 @@ def test_a_record_with_a_field_of_another_type_is_skipped(tmp_path: Path, field:
     assert held(tmp_path, [each]) == [False]
 
 
+def test_a_line_of_which_any_byte_is_another_is_skipped(tmp_path: Path) -> None:
+    each, other = transfer(tmp_path), transfer(tmp_path, "b.bin")
+    remember(tmp_path, each, other)
+    header, line, last = path_of(tmp_path).read_bytes().splitlines(keepends=True)
+    for number in range(len(line) - 1):
+        damaged = line[:number] + bytes([line[number] ^ 1]) + line[number + 1 :]
+        path_of(tmp_path).write_bytes(header + damaged + last)
+        assert held(tmp_path, [each, other]) == [False, True], damaged
+
+
 def test_a_field_that_a_later_kaiwo_adds_does_no_harm(tmp_path: Path) -> None:
     each = transfer(tmp_path)
     remember(tmp_path, each)

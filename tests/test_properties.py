@@ -344,7 +344,7 @@ LINES = st.dictionaries(
 def test_a_journal_of_anything_names_nothing_outside_its_root(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         before = f"{folder}/journal-"
-        text = "\n".join(['{"kaiwo-journal": 1, "run": "1"}', *lines])
+        text = "\n".join(['{"kaiwo-journal": 1}', *lines])
         Path(f"{before}1.jsonl").write_bytes(text.encode(errors="surrogatepass"))
         for found in earlier(before, ".jsonl", f"{folder}/root"):
             for path in (*found.folders, *(each.temporary for each in found.entries)):

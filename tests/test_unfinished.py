@@ -145,7 +145,7 @@ def test_the_format_is_the_one_that_is_documented(tmp_path: Path) -> None:
     data = content(SIZE)
     assert temporary == tmp_path / f".kaiwo-{DEAD}-0.part"
     assert lines(journal(tmp_path)) == [
-        {"kaiwo-journal": 1, "run": DEAD},
+        {"kaiwo-journal": 1},
         {"folder": "."},
         {
             "begin": 0,
@@ -171,7 +171,7 @@ def test_what_is_in_place_or_given_up_is_ended(tmp_path: Path) -> None:
     memory.part(each, 0, RANGE, Crc("crc32c", 1))
     memory.close()
     assert [line for line in lines(journal(tmp_path)) if "begin" not in line] == [
-        {"kaiwo-journal": 1, "run": DEAD},
+        {"kaiwo-journal": 1},
         {"end": 0},
     ]
 
@@ -275,7 +275,7 @@ def test_a_journal_that_cannot_be_written_is_one_warning_and_nothing_is_left_beh
     assert outside.read_bytes() == b"somebody's"
 
 
-@pytest.mark.parametrize("room", [0, 7, 41, 100, 300, 500])
+@pytest.mark.parametrize("room", [0, 7, 19, 100, 300, 450])
 def test_a_disk_that_fills_up_under_the_journal_does_not_fail_the_run(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int
 ) -> None:
@@ -348,10 +348,8 @@ def _edited(root: Path, edit: Callable[[list[Any]], Iterable[Any]]) -> None:
     [
         {"kaiwo-journal": 2, "run": DEAD},
         {"kaiwo-journal": "1", "run": DEAD},
-        {"kaiwo-journal": 1},
         {"kaiwo-journal": 1, "run": 7},
-        {"kaiwo-journal": 1, "run": ""},
-        {"kaiwo-journal": 1, "run": "../up"},
+        {"kaiwo-manifest": 1},
         {"kaiwo-manifest": 1, "run": DEAD},
         [],
         None,
@@ -806,8 +804,7 @@ def test_what_was_published_before_the_kill_leaves_only_a_journal_to_remove(tmp_
     assert (journals(tmp_path), set(in_place(tmp_path))) == ([], {"big", "other"})
 
 
-@pytest.mark.xfail(strict=True, reason="it names no run, so nobody asks whether that is dead")
-@pytest.mark.parametrize("text", ["", '{"kaiwo-jou', '{"kaiwo-journal": 1, "run": "dea'])
+@pytest.mark.parametrize("text", ["", '{"kaiwo-jou', '{"kaiwo-journal": 1'])
 def test_a_journal_that_was_torn_in_its_first_line_is_removed(tmp_path: Path, text: str) -> None:
     journal(tmp_path).parent.mkdir()
     journal(tmp_path).write_text(text)
@@ -919,7 +916,7 @@ def test_whatever_a_journal_says_nothing_but_temporary_files_of_its_run_is_touch
             (place / f".kaiwo-{DEAD}-0.part").write_bytes(b"perhaps")
             (place / ".kaiwo-dead-1.part").write_bytes(b"kept")
         journal(root).parent.mkdir()
-        text = [{"kaiwo-journal": 1, "run": run}, *documents]
+        text = [{"kaiwo-journal": 1}, *documents]
         journal(root).write_text("".join(json.dumps(each) + "\n" for each in text))
         before = _everything(Path(folder))
         assert after(root, big("crc32c")).report.ok

@@ -63,6 +63,10 @@ def _first_of_some() -> Hits:
     return lambda get: get.key_number == 1 and get.key.startswith(_REPLACED)
 
 
+def _twice_of_some(get: Get) -> bool:
+    return get.key.endswith("/00.bin") and get.start == 0 and get.key_number <= 2
+
+
 def _is_ranged(get: Get) -> bool:
     return get.ranged
 
@@ -102,6 +106,11 @@ MORE = (
     Case("wrong-ranges", "always another range than was asked for", Plan(shift_range, _is_ranged)),
     Case("unsized", "no length of the object in ranges' answers", Plan(hide_size, _is_ranged)),
     Case("listing", "status 500 for the first listing", Plan(failing_listings=1)),
+    Case(
+        "flip-twice",
+        "one byte wrong in the first two reads of some objects",
+        Plan(flip_byte, _twice_of_some),
+    ),
     Case(
         "flip-parts",
         "one byte wrong, every 20th GET; ETags are no md5",

@@ -247,9 +247,9 @@ def hide_size(exchange: Exchange, get: Get) -> None:
 
 
 def flip_byte(exchange: Exchange, get: Get) -> None:
-    """One wrong byte in the middle."""
+    """One wrong byte, another one each time: two bad reads of the same bytes differ."""
     body = bytearray(get.object.data[get.start : get.end])
-    body[len(body) // 2] ^= 0xFF
+    body[get.number * 7919 % len(body)] ^= 0xFF
     exchange.answer(get, body=body)
 
 
