@@ -22,10 +22,11 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Retried
 from kaiwo.folding import Folding, Foldings
+from kaiwo.layout import Layout, placed
 from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, Folder, Named, Plan, RemoteObject, Want
 from kaiwo.opened import forget
-from kaiwo.plan import Listing, _Checked, _placed, close, gather
+from kaiwo.plan import Listing, close, gather
 from kaiwo.protocols import Place, Placement
 from kaiwo.targets import At, Under
 from tests.faulty import (
@@ -452,12 +453,12 @@ FOLDED = (
 )
 
 
-def checked_where(folding: Folding, names: Sequence[str], root: Path) -> _Checked:
+def checked_where(folding: Folding, names: Sequence[str], root: Path) -> Layout:
     """The targets of these names, checked for a root whose folders fold like that."""
     store = FaultyStore(dict.fromkeys(names, b""))
-    checked = _Checked(foldings=Foldings(lambda _: folding))
+    checked = Layout(foldings=Foldings(lambda _: folding))
     listing, _ = listed([want(store, root)])
-    list(checked.transfers(_placed(listing, "run", checked)))
+    list(checked.transfers(placed(listing.found, "run", checked)))
     return checked
 
 
@@ -506,12 +507,12 @@ def test_this_file_system_is_asked_only_when_names_differ_in_case_alone(tmp_path
         asked.append(folder)
         return Folding()
 
-    checked = _Checked(foldings=Foldings(find_out))
+    checked = Layout(foldings=Foldings(find_out))
     wants = [want(FaultyStore(dict.fromkeys(("Ab", "a/c", "\u00e9"), b"")), tmp_path)]
-    list(checked.transfers(_placed(listed(wants)[0], "run", checked)))
+    list(checked.transfers(placed(listed(wants)[0].found, "run", checked)))
     assert asked == []
     twins = want(FaultyStore(dict.fromkeys(("x/Q", "x/q"), b"")), tmp_path)
-    list(checked.transfers(_placed(listed([twins])[0], "run", checked)))
+    list(checked.transfers(placed(listed([twins])[0].found, "run", checked)))
     assert asked == [str(tmp_path)]
 
 

@@ -246,13 +246,18 @@ def test_faults_of_the_new_object_are_absorbed_as_those_of_any_other(
     assert (run.report.ok, run.item("a").verified, files(tmp_path)) == (True, True, {"a": new})
 
 
+def junk(_: bytes) -> Buffer:
+    return b"oops"
+
+
 def test_wrong_bytes_of_the_old_object_say_nothing_about_the_new_one(tmp_path: Path) -> None:
     store = pinned(b"some")
     store.script("a", wrong, replaces(store, b"new!"), wrong, wrong)
     run = run_store(store, tmp_path)
     assert run.report.exit_code == 7
     assert sum(store.reads_of("a").values()) == 4
-    store.script("a", wrong, replaces(store, b"some"), wrong)
+    # A page of an error, for one object as for the other.
+    store.script("a", junk, replaces(store, b"some"), junk)
     assert run_store(store, tmp_path).report.ok
 
 
