@@ -193,8 +193,8 @@ class Dispatcher(Generic[JobT, ResultT]):
         timeout_s = TICK_S
         if until_s is not None:
             timeout_s = min(timeout_s, max(until_s - time.monotonic(), 0.001))
-        if self._repeats and self._has_room():
-            due_in_s = self._repeats[0][0] - time.monotonic()
+        if self._repeats and (due_in_s := self._repeats[0][0] - time.monotonic()) > 0:
+            # One that is due already waits for a result, which makes room for it.
             timeout_s = min(timeout_s, max(due_in_s, 0.001))
         try:
             return self._results.get(timeout=timeout_s)

@@ -26,7 +26,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kaiwo.disk import disk_error
+from kaiwo.disk import disk_error, regular_file
 from kaiwo.objects import Checksum, Outcome, Transfer
 from kaiwo.targets import STATE_FOLDER
 
@@ -73,6 +73,10 @@ class Manifest:
 
     def _load(self) -> dict[str, Record]:
         records: dict[str, Record] = {}
+        if os.path.exists(self._path) and regular_file(self._path) is None:
+            self._foreign = True
+            logger.warning("%s is no file: going on without it", self._path)
+            return {}
         try:
             with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
                 lines = iter(file)

@@ -51,6 +51,7 @@ from kaiwo.objects import (
     Batch,
     Checksum,
     Compare,
+    Finish,
     Follow,
     Inspect,
     Job,
@@ -233,7 +234,9 @@ class _Run:
         """Have a temporary file for the ranges: what an earlier run left, or a new one."""
         self.memory.begin(transfer)
         remains = transfer.remains
-        if remains is None or not disk.take_over(remains.temporary, transfer.temporary):
+        # What cannot be written down stays where a further run finds it.
+        taken = remains is not None and self.memory.holds(transfer)
+        if not (taken and remains and disk.take_over(remains.temporary, transfer.temporary)):
             disk.create(transfer.temporary)
 
     def _begin(self, transfer: Transfer, seconds: float = 0.0) -> _Progress:
@@ -266,6 +269,9 @@ class _Run:
         return "small" if small and self.rules.small_requests is not None else ""
 
     def _begins_s(self, job: Job) -> float:
+        """A service that asked for patience is left alone; these jobs ask none."""
+        if isinstance(job, Follow | Finish):
+            return 0.0
         return self.services.quiet_until_s(_origin(job))
 
     # --- what became of them
@@ -276,12 +282,14 @@ class _Run:
             self.memory.remember(in_place)
         if isinstance(job, Batch) and job.transfers[0].object.size < SMALL:
             self._measure(outcomes)
-        if any(each.error is None for each in outcomes):
+        if any(_was_answered(job, each) for each in outcomes):
             self.services.answered(_origin(job))
         received = kept = 0
         for outcome in outcomes:
             self.ledger.transferred += outcome.bytes
             if not self._current(outcome.transfer):
+                if isinstance(job, Whole):
+                    disk.discard(outcome.transfer.temporary)  # a stream makes its file itself
                 continue
             progress = self._begin(outcome.transfer, outcome.seconds)
             if outcome.error is not None:
@@ -387,7 +395,8 @@ class _Run:
     def _lost(self, job: Job, error: KaiwoError) -> None:
         """An object used up its attempts: perhaps there is no hope for the others."""
         origin = _origin(job)
-        if not self.services.lost(origin, job.tries.since_s):
+        since_s = job.tries.since_s if job.tries.count else time.monotonic()
+        if not self.services.lost(origin, since_s):
             return
         text = f"not attempted any more, since nothing succeeds at {origin}: {error.message}"
         for transfer in self.transfers:
@@ -480,8 +489,8 @@ class _Run:
         transfer = progress.transfer
         self.begun.pop(transfer.index, None)
         self.digests.forget(transfer)
-        if transfer.object.size > RANGE and not self._of_use(progress, error):
-            self._drop(transfer)
+        if transfer.object.size > RANGE:
+            self._leave(progress, error)
         self.ledger.enter(
             transfer,
             status,
@@ -492,15 +501,14 @@ class _Run:
             error=error,
         )
 
-    def _of_use(self, progress: _Progress, error: KaiwoError | None) -> bool:
-        """Whether a later run can go on with what there is of a large object."""
+    def _leave(self, progress: _Progress, error: KaiwoError | None) -> None:
+        """Leave of a large object what a later run can go on with, and nothing else."""
+        transfer = progress.transfer
         if error is None or isinstance(error, IntegrityError | NotFoundError):
-            return False
-        remains = progress.transfer.remains
-        if progress.large is None:
-            return remains is not None
-        some = progress.received > 0 or remains is not None
-        return some and self.memory.holds(progress.transfer)
+            self._drop(transfer)
+        elif not (self.memory.holds(transfer) and (progress.received or transfer.remains)):
+            disk.discard(transfer.temporary)
+            self.memory.end(transfer)
 
     def _drop(self, transfer: Transfer) -> None:
         """Leave nothing of this round, nor of an earlier run."""
@@ -534,6 +542,12 @@ def _origin(job: Job) -> str:
     """The service that a job asks."""
     transfer = job.transfers[0] if isinstance(job, Batch) else job.transfer
     return transfer.opener.origin
+
+
+def _was_answered(job: Job, outcome: Outcome) -> bool:
+    """Whether the service did what it was asked for; some jobs ask it nothing."""
+    local = isinstance(job, Compare | Follow | Finish) or outcome.kept > 0
+    return outcome.error is None and not local
 
 
 def _named(job: Job) -> str | None:

@@ -32,7 +32,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from kaiwo.disk import discard, disk_error
+from kaiwo.disk import discard, disk_error, regular_file
 from kaiwo.objects import Crc, Remains, Transfer
 
 VERSION = 1
@@ -126,6 +126,9 @@ def earlier(before: str, after: str, root: str) -> Iterator[Earlier]:
     for path in glob.glob(f"{glob.escape(before)}*{glob.escape(after)}"):
         run = path[len(before) : len(path) - len(after)]
         if not _RUN.fullmatch(run):
+            continue
+        if regular_file(path) is None:
+            logger.warning("%s is no file: going on without it", path)
             continue
         try:
             with open(path, encoding="utf-8", errors="surrogateescape") as file:

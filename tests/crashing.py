@@ -63,10 +63,12 @@ class Death:
     Attributes:
         step: the number of the step; 0: it lives.
         half: half-way in it, not before.
+        number: of the signal. What can be caught only asks to end, and the step goes on.
     """
 
     step: int = 0
     half: bool = False
+    number: int = signal.SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,9 @@ class Crash:
         if not paths or not self._is_the_one(event, *paths):
             return
         if not (self.death.half and event == "open"):
-            die()
-        self.doomed.after_this = True
+            self.die()
+        else:
+            self.doomed.after_this = True
 
     def _inside(self, place: object) -> str | None:
         """The path of a path or a descriptor, relative to the folder; None: it is elsewhere."""
@@ -144,7 +147,7 @@ class Crash:
                 return function(*args, **kwargs)
             finally:
                 if getattr(self.doomed, "after_this", False):
-                    die()
+                    self.die()
 
         return last
 
@@ -156,15 +159,14 @@ class Crash:
             if path is not None and self._is_the_one(name, path):
                 if self.death.half:
                     function(descriptor, memoryview(data)[: len(data) // 2], *offset)
-                die()
+                self.die()
             return function(descriptor, data, *offset)
 
         return step
 
-
-def die() -> None:
-    """End now."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    def die(self) -> None:
+        """End now, or be asked to."""
+        os.kill(os.getpid(), self.death.number)
 
 
 def obey(order: Order) -> None:
@@ -203,7 +205,7 @@ def serve() -> None:
 
 
 def run(process: subprocess.Popen[bytes], order: Order) -> int:
-    """The exit code of a run; minus 9 when it was killed."""
+    """The exit code of a run; that of a signal, negative, when one has killed it."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(f"{json.dumps(asdict(order))}\n".encode())

@@ -161,12 +161,12 @@ class Command:
     def stopped(self, amount: int, number: signal.Signals) -> int:
         """Send that signal once so many bytes were asked for in all, and some by this run.
 
-        Returns how it ended.
+        By then there is something to go on with. Returns how it ended.
         """
         amount = max(amount, self.place.asked() + 1)
         with self.running() as process:
             pause, deadline_s = threading.Event(), time.monotonic() + PATIENCE_S
-            while self.place.asked() < amount:
+            while self.place.asked() < amount or not any(unfinished(self.out).values()):
                 assert process.poll() is None, self.errors
                 assert time.monotonic() < deadline_s, "it asks for nothing"
                 pause.wait(0.002)

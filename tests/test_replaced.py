@@ -360,7 +360,6 @@ def test_each_round_has_a_temporary_file_of_its_own(tmp_path: Path) -> None:
     assert names == {".kaiwo-0-0.part", ".kaiwo-0-0.1.part"}
 
 
-@pytest.mark.xfail(strict=True, reason="a stream makes its file, even when nobody waits for it")
 def test_a_stream_that_begins_when_its_object_has_failed_leaves_nothing(tmp_path: Path) -> None:
     failed = threading.Event()
 

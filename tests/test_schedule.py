@@ -809,9 +809,8 @@ def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     store.always("big", wrong)
     store.always("bad", wrong)
     store.script(("gone", RANGE), fails(NotFoundError("gone")))
-    store.always(("broken", 0), fails(TransientError("reset")))
-    with ThreadPoolExecutor(4) as pool:
-        run = run_store(store, tmp_path, pool)
+    store.always(("broken", 2 * RANGE), fails(TransientError("reset")))
+    run = run_store(store, tmp_path)
     assert run.report.exit_code == 4
     assert in_place(tmp_path) == {"good": b"1"}
     # Of what failed in passing, a later run can use what has arrived.

@@ -239,7 +239,6 @@ def test_only_what_used_up_its_attempts_says_that_a_service_is_down(
     assert untried(run) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="what never failed before has no time since when it does")
 def test_with_no_retries_a_service_that_is_down_is_found_out_too(tmp_path: Path) -> None:
     run = run_store(failing(30), tmp_path, workers=2, policy=PromptPolicy(0))
     assert untried(run) == 22

@@ -719,7 +719,6 @@ def test_what_an_earlier_run_left_outlasts_failures_that_say_nothing_about_it(
     assert (left(tmp_path), journals(tmp_path)) == ([], [])
 
 
-@pytest.mark.xfail(strict=True, reason="what no journal names is dropped, whoever fetched it")
 def test_what_an_earlier_run_left_outlasts_a_run_whose_journal_cannot_be_written(
     tmp_path: Path,
 ) -> None:
