@@ -37,7 +37,7 @@ from typing import Self
 
 from kaiwo.alive import is_running
 from kaiwo.errors import DeadlineError
-from kaiwo.journal import state_path
+from kaiwo.manifest import state_path
 from kaiwo.objects import Transfer
 from kaiwo.postings import Places, Posted, Posting, look, posted_in
 from kaiwo.targets import real_path

@@ -26,9 +26,9 @@ from kaiwo.errors import (
     UnsafeNameError,
 )
 from kaiwo.events import Retried, Ticked
-from kaiwo.journal import Record
 from kaiwo.layout import Layout, placed
 from kaiwo.listing import Found, find
+from kaiwo.manifest import Record
 from kaiwo.memory import Memory
 from kaiwo.objects import (
     RANGE,

@@ -32,7 +32,7 @@ from kaiwo import checksums, schedule
 from kaiwo.disk import regular_file
 from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
-from kaiwo.journal import Manifest, Record
+from kaiwo.manifest import Manifest, Record
 from kaiwo.memory import Memory
 from kaiwo.objects import RANGE, Item, Job, Outcome, Plan, RemoteObject, Report, Transfer
 from kaiwo.opened import forget

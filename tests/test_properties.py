@@ -21,13 +21,13 @@ from kaiwo import urls
 from kaiwo.config import Config, build, load
 from kaiwo.document import parse
 from kaiwo.errors import ConfigError, UnsafeNameError
-from kaiwo.journal import Manifest, Record, sealed, state_path
+from kaiwo.journal import earlier
 from kaiwo.listing import matcher
+from kaiwo.manifest import Manifest, Record, sealed, state_path
 from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, Folder, Plan, RemoteObject, Transfer, Want
 from kaiwo.plan import Listing, close
 from kaiwo.targets import Under
-from kaiwo.unfinished import earlier
 from tests.faulty import PatternOpener, held_by, put, transfer_of
 
 OPENER = PatternOpener(())
