@@ -90,4 +90,4 @@ image-test: $(READY)  ## build the image, and run it against the local servers
 
 clean:  ## remove everything that the targets made
 	rm -rf $(VENV) .venv-lowest .servers .demo .mypy_cache .pytest_cache .ruff_cache \
-		.import_linter_cache .coverage* tests/output
+		.import_linter_cache .hypothesis .coverage* tests/output
