@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kaiwo import opened, plan, schedule, space, urls
-from kaiwo.claim import Claim, is_claiming, places
+from kaiwo.claim import Claim, claims_folder, is_claiming, places
 from kaiwo.config import ITEMS, Config, Settings, build, load
 from kaiwo.document import Document
 from kaiwo.errors import ConfigError, NotFoundError
@@ -188,10 +188,12 @@ def _alone(workshop: _Workshop, closed: Plan, listing: plan.Listing, sink: Sink)
             if waited or not memory.is_current():
                 memory.forget()
                 closed = _closed(workshop, listing)
-        memory.sweep((*closed.transfers, *closed.unchanged), dead)
+        all_ = (*closed.transfers, *closed.unchanged)
+        claim.tidy(claims_folder(root, state_dir) for root in {each.root for each in all_})
+        memory.sweep(all_, dead)
         space.require(closed.transfers)
         yield closed
-        memory.sweep((*closed.transfers, *closed.unchanged), dead)
+        memory.sweep(all_, dead)
         # After a deadline, workers may still be at it.
         memory.close(ended=until_s is None or time.monotonic() < until_s)
 

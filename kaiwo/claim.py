@@ -162,6 +162,15 @@ class Claim:
                 self.release()
             self._wait_for(others)
 
+    def tidy(self, folders: Iterable[str]) -> None:
+        """Remove what runs left there that are dead for certain."""
+        for folder in folders:
+            for path in posted_in(folder):
+                if Posted(path).run != self.run:
+                    self._is_there(path)
+            with contextlib.suppress(OSError):  # it is not there, or of use to somebody
+                os.rmdir(folder)
+
     def release(self) -> None:
         """Let go of everything."""
         self._taken = {}

@@ -39,6 +39,7 @@ from kaiwo.errors import (
     WrongBytesError,
 )
 from kaiwo.objects import (
+    RANGE,
     Batch,
     Checksum,
     Compare,
@@ -250,19 +251,43 @@ def _finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | No
 
 
 def _compare(transfer: Transfer) -> Outcome:
-    """Adopt the file at the target if the store's checksum proves it, else say nothing."""
+    """Adopt what is there if the store's checksum proves it, else say nothing.
+
+    Where it states none, what an earlier run wrote and had no time to remember is proof enough.
+    """
     remote = transfer.object
     if remote.checksum is None and remote.inspect_tells_more:
         remote = _asked(source_of(transfer.opener), transfer)
-    status = disk.regular_file(transfer.target)
-    if remote.checksum is None or status is None or status.st_size != remote.size:
+    path = transfer.target
+    if transfer.blob is not None and disk.regular_file(transfer.blob) is not None:
+        path = transfer.blob
+    status = disk.regular_file(path)
+    if status is None or status.st_size != remote.size:
         return Outcome(transfer)
-    actual = _hash_file(remote.checksum.algorithm, path=transfer.target, size=remote.size)
-    if actual != remote.checksum:
+    actual = None
+    if remote.checksum is not None:
+        actual = _hash_file(remote.checksum.algorithm, path=path, size=remote.size)
+    if actual != remote.checksum or (actual is None and not _is_as_written(transfer, path)):
         return Outcome(transfer)
+    disk.adopt(transfer)
     return Outcome(
-        transfer, adopted=True, mtime_ns=status.st_mtime_ns, checksum=actual, verified=True
+        transfer,
+        adopted=True,
+        mtime_ns=status.st_mtime_ns,
+        checksum=actual,
+        verified=actual is not None,
     )
+
+
+def _is_as_written(transfer: Transfer, path: str) -> bool:
+    """Whether the file holds, range by range, what an earlier run had journaled."""
+    size, remains = transfer.object.size, transfer.remains
+    for start in range(0, size, RANGE):
+        crc = remains.crcs.get(start) if remains else None
+        data = disk.read_range(path, start, min(RANGE, size - start))
+        if crc is None or checksums.crc(crc.algorithm, data) != crc.value:
+            return False
+    return remains is not None
 
 
 def _hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:

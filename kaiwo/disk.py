@@ -208,8 +208,7 @@ def publish(temporary: str, transfer: Transfer) -> int:
             _sync(temporary)
         os.replace(temporary, final)
         if transfer.blob is not None:
-            name = os.path.basename(temporary).removesuffix(".part")
-            link(transfer.blob, transfer.target, f"{name}.link")
+            link(transfer)
         if transfer.durable:
             for place in {final, transfer.target}:
                 _sync_folders(place, transfer.root)
@@ -245,17 +244,29 @@ def _sync_folders(place: str, root: str) -> None:
             folder = os.path.dirname(folder)
 
 
-def link(blob: str, target: str, name: str) -> None:
-    """Make ``target`` a relative link to ``blob``, replacing what is there; raises OSError.
+def adopt(transfer: Transfer) -> None:
+    """Let the target be what is there already: a link, where the bytes are those of a blob.
 
-    Args:
-        blob: what it leads to.
-        target: where it is to be.
-        name: of a temporary link beside it.
+    Raises:
+        DiskError: the file system refused.
     """
+    target, blob = transfer.target, transfer.blob
+    if blob is None or not os.path.exists(blob):
+        return
+    try:
+        if not (os.path.exists(target) and os.path.samefile(target, blob)):
+            link(transfer)
+    except OSError as error:
+        raise disk_error(error, target) from error
+
+
+def link(transfer: Transfer) -> None:
+    """Make the target a relative link to its blob, replacing what is there; raises OSError."""
+    blob, target = transfer.blob or transfer.target, transfer.target
     folder = os.path.dirname(target)
     os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, name)
+    name = os.path.basename(transfer.temporary).removesuffix(".part")
+    temporary = os.path.join(folder, f"{name}.link")
     discard(temporary)
     try:
         os.symlink(os.path.relpath(blob, folder), temporary)

@@ -45,8 +45,13 @@ class Memory:
 
     # --- what is unfinished
 
-    def remains(self, transfer: Transfer) -> Remains | None:
-        """What an earlier run left of a large object: the most of it, if several did."""
+    def remains(self, transfer: Transfer, *, published: bool = False) -> Remains | None:
+        """What an earlier run left of a large object: the most of it, if several did.
+
+        Args:
+            transfer: its object.
+            published: it may have been given its name already; then the temporary file is gone.
+        """
         root = transfer.root
         if root not in self._left:
             left: dict[str, list[Entry]] = {}
@@ -56,9 +61,11 @@ class Memory:
             self._left[root] = left
         entries = self._left[root].get(transfer.target, ())
         told = (entry.remains(transfer, RANGE) for entry in entries)
+        known = [each for each in told if each is not None]
         # A run that was killed while it took this over has named a file that is not there yet.
-        there = [each for each in told if each is not None and os.path.lexists(each.temporary)]
-        return max(there, key=lambda each: len(each.crcs), default=None)
+        there = [each for each in known if os.path.lexists(each.temporary)]
+        usable = there or (known if published else [])
+        return max(usable, key=lambda each: len(each.crcs), default=None)
 
     def _of_earlier(self, root: str) -> tuple[Earlier, ...]:
         if root not in self._earlier:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+from kaiwo.disk import regular_file
 from kaiwo.dispatch import Dispatcher
 from kaiwo.errors import (
     ContainerMissingError,
@@ -162,7 +163,8 @@ def close(
     unchanged: list[Transfer] = []
     for transfer, there in looked_at:
         if there is None or force:
-            todo.append(_to_fetch(transfer, memory, durable=durable))
+            present = not force and _has_blob(transfer)
+            todo.append(_to_fetch(transfer, memory, durable=durable, present=present))
             continue
         record = memory.of(transfer.root).holds(transfer, there)
         if record is None or (verify and _unproven(record, transfer)):
@@ -176,11 +178,17 @@ def close(
     return Plan(tuple(todo), tuple(unchanged), tuple(_missed(listing)))
 
 
-def _to_fetch(
-    transfer: Transfer, memory: Memory, *, durable: bool, present: bool = False
-) -> Transfer:
+def _has_blob(transfer: Transfer) -> bool:
+    """The bytes may be there, for another file, and lack only a link."""
+    status = regular_file(transfer.blob) if transfer.blob is not None else None
+    return status is not None and status.st_size == transfer.object.size
+
+
+def _to_fetch(transfer: Transfer, memory: Memory, *, durable: bool, present: bool) -> Transfer:
     """The transfer with what is known of its place."""
-    remains = memory.remains(transfer) if transfer.object.size > RANGE else None
+    remains = None
+    if transfer.object.size > RANGE:
+        remains = memory.remains(transfer, published=present)
     if not (durable or present or remains):
         return transfer
     return replace(transfer, durable=durable, present=present, remains=remains)

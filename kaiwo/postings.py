@@ -84,17 +84,14 @@ class Posting:
 
     def _write(self, path: str, hashes: AbstractSet[str]) -> None:
         content = json.dumps(_header() | {"targets": [*hashes]})
-        temporary = path.removesuffix(_ENDING)
         for races_left in reversed(range(_RACES)):
             try:
                 self._make_folder(os.path.dirname(path))
-                with open(temporary, "w", encoding="ascii", opener=_private) as file:
-                    file.write(content)
+                _write_whole(path, content)
                 break
             except FileNotFoundError:
                 if not races_left:
                     raise
-        os.rename(temporary, path)
         self.since_ns = os.stat(path).st_mtime_ns
 
     def _make_folder(self, folder: str) -> None:
@@ -123,6 +120,30 @@ class Posting:
             for folder in (*self.places, *self._made):
                 with contextlib.suppress(OSError):  # it is of use to somebody
                     os.rmdir(folder)
+
+
+def _write_whole(path: str, content: str) -> None:
+    """Make a file that is there with all of its content; raises OSError."""
+    try:
+        # Without a name until it is whole: nothing is left of it when this process is killed.
+        with open(os.path.dirname(path), "w", encoding="ascii", opener=_nameless) as file:
+            file.write(content)
+            file.flush()
+            # Told from where, it follows the link that the system shows of an open file.
+            os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=file.fileno())
+            return
+    except FileNotFoundError:
+        raise
+    except OSError:
+        pass  # a file system, or a container, that cannot do so
+    temporary = path.removesuffix(_ENDING)
+    with open(temporary, "w", encoding="ascii", opener=_private) as file:
+        file.write(content)
+    os.rename(temporary, path)
+
+
+def _nameless(folder: str, _: int) -> int:
+    return os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
 
 
 def _private(path: str, flags: int) -> int:

@@ -171,9 +171,6 @@ def test_asked_to_end_at_any_step_it_leaves_what_the_next_run_can_use_and_nothin
     assert not faults, faults
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what was published and not remembered is proven by its checksum only"
-)
 def test_killed_before_it_remembers_what_nothing_proves_the_next_run_believes_its_journal(
     trials: Trials, steps: Steps
 ) -> None:

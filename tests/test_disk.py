@@ -165,7 +165,7 @@ def test_a_link_replaces_what_is_there(tmp_path: Path, before: str) -> None:
         target.write_bytes(b"old")
     else:
         target.symlink_to("other" if before == "link" else "nowhere")
-    disk.link(str(tmp_path / "blob"), str(target), ".kaiwo-0.link")
+    disk.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
     assert os.readlink(target) == "blob"
     assert (tmp_path / "other").read_bytes() == b"other"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "other", "target"]
@@ -175,7 +175,7 @@ def test_a_link_that_cannot_be_put_there_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(b"new")
     (tmp_path / "target").mkdir()
     with pytest.raises(OSError, match="directory"):
-        disk.link(str(tmp_path / "blob"), str(tmp_path / "target"), ".kaiwo-0.link")
+        disk.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "target"]
 
 

@@ -153,7 +153,9 @@ class HfTask(Task):
         if self.target_path is not None or not transfers or _COMMIT.fullmatch(self.revision):
             return
         path = posixpath.join(self.storage(), "refs", self.revision)
-        temporary = f"{path}.{transfers[0].run}"
+        # Always the same name: what a killed run left of it is written anew.
+        folder, name = posixpath.split(path)
+        temporary = posixpath.join(folder, f".kaiwo-{name}.part")
         try:
             os.makedirs(posixpath.dirname(path), exist_ok=True)
             with open(temporary, "w", encoding="ascii") as file:
