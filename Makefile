@@ -1,6 +1,6 @@
 # Everything that a checkout needs, by name. Bare `make` prints this list; CI runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup reference demo test test-lowest bench faults lint format types floors coverage lock image image-test clean
+.PHONY: help setup reference demo test test-lowest crashes bench faults lint format types floors coverage lock image image-test clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -38,6 +38,9 @@ coverage: $(READY)  ## run the tests, and say which branches they leave out
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+crashes: $(READY)  ## kill a run at every step of it, not only at some as the tests do
+	KAIWO_CRASHES=all $(BIN)/python -m pytest tests/test_crashes.py tests/test_evictions.py
 
 # A server that cannot start is a failure here, as in CI: a skip would hide a version that is too old.
 test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.toml allows

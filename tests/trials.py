@@ -122,11 +122,20 @@ class Stage:
                 yield f"{name} is wrong"
 
     def unclean(self) -> Iterator[str]:
-        """What a run that was asked to end should have taken away."""
-        told = "".join(path.read_text() for path in self.root.glob(".kaiwo/journal-*.jsonl"))
+        """What no later run would take away, or go on with.
+
+        A worker may begin a small file while the process is on its way out: its journal names the
+        folder.
+        """
+        told = set()
+        for path in self.root.glob(".kaiwo/journal-*.jsonl"):
+            run = path.stem.removeprefix("journal-")
+            documents = map(json.loads, path.read_text().splitlines())
+            told |= {(run, each["folder"]) for each in documents if "folder" in each}
         for path in self.root.rglob(".kaiwo-*"):
-            if f'/{path.name}"' not in told.replace('"temporary": "', '"/'):
-                yield f"{path.name} is there, and no journal names it"
+            run = path.name.split("-")[1]
+            if (run, str(path.parent.relative_to(self.root))) not in told:
+                yield f"{path.name} is there, and no journal tells of it"
 
     def written_down(self) -> Iterator[Span]:
         """The ranges that journals tell of; a torn line says nothing."""
