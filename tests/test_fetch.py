@@ -155,6 +155,22 @@ def test_without_a_target_a_repository_goes_into_the_hubs_cache(hub: Store, tmp_
     assert list((tmp_path / "cwd").iterdir()) == []
 
 
+def test_of_a_new_revision_the_cache_lacks_only_what_is_new(
+    counted: Counting, tmp_path: Path
+) -> None:
+    hub = next(store for store in counted.stores if store.type == "hf")
+    fields = given(hub) | {"cache_dir": str(tmp_path / "cache")}
+    url = filled(hub, "revised", OBJECTS).rstrip("/")
+    before = kaiwo.fetch(url, **fields)
+    changed = OBJECTS | {"top.txt": b"another"}
+    filled(hub, "revised", changed)
+    counted.reset()
+    after = kaiwo.fetch(url, **fields)
+    assert (tree(before), tree(after)) == (OBJECTS, changed)
+    assert after != before
+    assert counted.counts().gets == 1
+
+
 @pytest.mark.parametrize("path", ["data/", "data", "data/*.csv", "data/**/*.csv"])
 def test_a_folder_of_a_repository_comes_back_as_that_folder_of_the_snapshot(
     hub: Store, tmp_path: Path, path: str
