@@ -30,8 +30,9 @@ $(READY): pyproject.toml $(LOCKS)
 demo: $(READY)  ## start four local servers, download from them, show what arrived
 	$(BIN)/python -m tests.demo
 
+# Files of tests in parallel: most of them wait, for servers and for what is to happen.
 test: $(READY)  ## run the tests, against real local servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 coverage: $(READY)  ## run the tests, and say which branches they leave out
 	$(BIN)/coverage erase

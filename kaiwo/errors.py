@@ -170,7 +170,7 @@ class WrongBytesError(IntegrityError):
         found: the checksum that they have.
     """
 
-    def __init__(self, message: str, found: str) -> None:
+    def __init__(self, message: str, found: str = "") -> None:
         super().__init__(message, found)
         self.found = found
 

@@ -75,6 +75,7 @@ SMALL = 1 << 20
 MOST_WRONG_RANGES = 3
 #: A service is not taken to be down before so many objects have failed in a row.
 LEAST_LOST = 8
+_STOPPED = KaiwoError("the run was stopped")
 logger = logging.getLogger(__name__)
 
 
@@ -531,8 +532,8 @@ class _Run:
     def _clean(self) -> None:
         """After a signal, remove what no later run can go on with."""
         for progress in self.begun.values():
-            if progress.large is not None and not self.memory.holds(progress.transfer):
-                disk.discard(progress.transfer.temporary)
+            if progress.large is not None:
+                self._leave(progress, _STOPPED)
         for job in self.dispatcher.in_flight():
             for transfer in job.transfers if isinstance(job, Batch) else ():
                 disk.discard(transfer.temporary)

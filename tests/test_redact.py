@@ -186,7 +186,9 @@ def test_a_filtered_handler_shows_no_secret() -> None:
 def test_records_of_sdks_are_cleaned_where_they_are_made_and_others_are_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    before = logging.getLogRecordFactory()
+    used = logging.getLogRecordFactory()
+    before = logging.LogRecord
+    logging.setLogRecordFactory(before)
     try:
         redact.clean_log_records()
         redact.clean_log_records()
@@ -195,7 +197,7 @@ def test_records_of_sdks_are_cleaned_where_they_are_made_and_others_are_not(
             with caplog.at_level(logging.DEBUG, logger=name):
                 logging.getLogger(name).debug("Authorization: Bearer %s", SECRET)
     finally:
-        logging.setLogRecordFactory(before)
+        logging.setLogRecordFactory(used)
     shown = {record.name: SECRET in record.getMessage() for record in caplog.records}
     assert shown == {
         "botocore.endpoint": False,
