@@ -20,7 +20,7 @@ from kaiwo import opened, plan, schedule, space, urls
 from kaiwo.claim import Claim, claims_folder, is_claiming, places
 from kaiwo.config import ITEMS, Config, Settings, build, load
 from kaiwo.document import Document
-from kaiwo.errors import ConfigError, NotFoundError
+from kaiwo.errors import ConfigError, KaiwoError, NotFoundError, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.memory import Memory
 from kaiwo.network import Network
@@ -212,6 +212,12 @@ def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
                 )
                 _settle(tasks, closed, listing, report)
             report = replace(report, seconds=time.monotonic() - start_s)
+        except BaseException as error:
+            # A signal's exception carries the error that it is.
+            cause = getattr(error, "error", error)
+            code = exit_code_of(cause) if isinstance(cause, KaiwoError) else 1
+            report = Report(code, time.monotonic() - start_s)
+            raise
         finally:
             # A display has to end, whatever ended the run.
             sink.emit(Ended(report))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kaiwo import api, config, progress, report
-from kaiwo.errors import BugError, KaiwoError
+from kaiwo.errors import BugError, KaiwoError, UnfinishedError
 from kaiwo.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.notices import failure
 from kaiwo.objects import Report
@@ -36,6 +36,7 @@ def download(config_file: str, options: Options) -> int:
         settings = loaded.settings
         destination, metrics = settings.report, _metrics(settings.metrics_file)
         log_to_stderr(settings.log_level, settings.log_format)
+        report.require_folder(destination)
         # A signal may come between them: what is shown is in the report.
         counting: list[Sink] = [settled, metrics] if metrics else [settled]
         done = api.run(loaded, progress.Sinks(*counting, _display(settings)))
@@ -45,8 +46,8 @@ def download(config_file: str, options: Options) -> int:
             _summarise(done)
         _deliver(done, destination, metrics)
         raise
-    _deliver(done, destination, metrics)
     _summarise(done)
+    _deliver(done, destination, metrics)
     return done.exit_code
 
 
@@ -128,5 +129,6 @@ def _summarise(done: Report) -> None:
     )
     files = counted(sum(numbers.values()), "file")
     logger.info("%s, %s in place (%s) in %s", files, amount(size), how, duration(done.seconds))
-    if failed := done.count("failed"):
+    errors = [item.error for item in done.items if item.error is not None]
+    if failed := sum(type(error) is not UnfinishedError for error in errors):
         logger.error("%d failed, see above; exit code %d", failed, done.exit_code)

@@ -18,7 +18,8 @@
     ├── IntegrityError             7     no       size, checksum or identity differs
     │   ├── WrongBytesError        7     no       the checksum is not the one that the store states
     │   └── ChangedError           7     no       the object was replaced during its transfer
-    ├── DeadlineError              8     no       the run's time is over
+    ├── UnfinishedError            1     no       the run ended before this was done
+    │   └── DeadlineError          8     no       because its time was over
     └── StoppedError               130, 143  no   a signal ended the run
 
 Every message names the operation, the object or file, and what to do. Errors travel from
@@ -181,7 +182,13 @@ class ChangedError(IntegrityError):
     kind = "changed"
 
 
-class DeadlineError(KaiwoError):
+class UnfinishedError(KaiwoError):
+    """The run ended before this was done, for a reason of its own."""
+
+    kind = "unfinished"
+
+
+class DeadlineError(UnfinishedError):
     """The run's deadline passed before this was done."""
 
     exit_code = 8

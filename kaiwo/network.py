@@ -10,6 +10,7 @@ from __future__ import annotations
 import email.utils
 import errno
 import os
+import resource
 import socket
 import ssl
 import time
@@ -151,11 +152,14 @@ def _lost(cause: ConnectionError, what: str) -> KaiwoError:
 
 
 def _too_many(cause: OSError, what: str) -> KaiwoError | None:
+    return too_many_files(what) if cause.errno in (errno.EMFILE, errno.ENFILE) else None
+
+
+def too_many_files(what: str) -> DiskError:
     """This process, or the machine, cannot open one more connection."""
-    if cause.errno not in (errno.EMFILE, errno.ENFILE):
-        return None
-    hint = "raise the limit of open files (ulimit -n), or use fewer workers"
-    return DiskError(f"{what}: {os.strerror(cause.errno)} ({hint})")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    hint = f"the limit is {limit}; raise the limit of open files, or use fewer workers"
+    return DiskError(f"{what}: {os.strerror(errno.EMFILE)} ({hint})")
 
 
 def _socket(cause: OSError, what: str) -> KaiwoError | None:

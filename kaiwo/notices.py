@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from kaiwo import redact
-from kaiwo.errors import KaiwoError, UnreachableError
+from kaiwo.errors import DeadlineError, KaiwoError, UnfinishedError, UnreachableError
 from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.objects import Item
 from kaiwo.tally import amount, counted
@@ -27,7 +27,8 @@ class EventLog:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failures = 0
+        self._failures = self._unfinished = 0
+        self._why: KaiwoError | None = None
         self._told = self._untold = 0
         self._until_s = 0.0
         self._said_s: dict[str, float] = {}
@@ -42,8 +43,15 @@ class EventLog:
                 logger.info(text, counted(files, "file"), amount(size), counted(unchanged, "file"))
             case Retried(_, error, attempt, delay_s):
                 self._retried(error, attempt, delay_s)
+            case Settled(item) if isinstance(item.error, UnfinishedError):
+                self._unfinished += 1
+                self._why = item.error
             case Settled(item) if item.error is not None:
                 self._failed(item)
+            case Ended() if self._why is not None:
+                level = logging.ERROR if isinstance(self._why, DeadlineError) else logging.WARNING
+                missing = counted(self._unfinished, "file")
+                logger.log(level, "%s not in place: %s", missing, self._why.message)
             case Settled(item):
                 logger.debug("%s: %s -> %s", item.status, item.source, item.target)
             case _:

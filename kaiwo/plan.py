@@ -156,8 +156,8 @@ def close(
     looked_at = list(layout.transfers(placed(listing.found, run, layout)))
     if layout.offenders:
         raise UnsafeNameError(
-            "nothing was begun; these names cannot be files, or exclude each other:\n  "
-            + "\n  ".join(layout.offenders)
+            "nothing was begun, for these targets cannot be; leave the objects out with a glob, or "
+            "give them other targets:\n  " + "\n  ".join(layout.offenders)
         )
     todo: list[Transfer] = []
     unchanged: list[Transfer] = []

@@ -96,7 +96,7 @@ class Posting:
 
     def _make_folder(self, folder: str) -> None:
         missing = []
-        while not os.path.isdir(folder):
+        while folder and not os.path.isdir(folder):
             missing.append(folder)
             folder = os.path.dirname(folder)
         if missing:

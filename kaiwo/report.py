@@ -134,6 +134,17 @@ def _error(error: KaiwoError) -> dict[str, str]:
     return {"kind": error.kind, "message": redact.text(error.message)}
 
 
+def require_folder(destination: str | None) -> None:
+    """Find out before the run whether its report will have a place.
+
+    Raises:
+        DiskError: there is no such folder.
+    """
+    folder = os.path.dirname(destination or "") or "."
+    if destination != "-" and not os.path.isdir(folder):
+        raise DiskError(f"cannot write {destination}: there is no folder {folder}; make it first")
+
+
 def deliver(report: Report, destination: str | None) -> None:
     """Write the pod's termination message, and the JSON report where it was asked for.
 

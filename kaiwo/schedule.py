@@ -39,6 +39,7 @@ from kaiwo.errors import (
     RangeIgnoredError,
     ServiceError,
     TransientError,
+    UnfinishedError,
     WrongBytesError,
     WrongRangeError,
 )
@@ -75,7 +76,6 @@ SMALL = 1 << 20
 MOST_WRONG_RANGES = 3
 #: A service is not taken to be down before so many objects have failed in a row.
 LEAST_LOST = 8
-_STOPPED = KaiwoError("the run was stopped")
 logger = logging.getLogger(__name__)
 
 
@@ -171,8 +171,13 @@ class _Run:
         self.dispatcher.feed(Compare(each) for each in plan.transfers if each.present)
         self.dispatcher.feed(self._jobs([each for each in plan.transfers if not each.present]))
         try:
-            in_time = self.dispatcher.run(self._handle, self.rules.until_s)
-            self._give_up(in_time=in_time)
+            if self.dispatcher.run(self._handle, self.rules.until_s):
+                self._give_up(UnfinishedError("not attempted, because another object failed"))
+            else:
+                self._give_up(DeadlineError("the deadline passed before it was in place"))
+        except BaseException:
+            self._give_up(UnfinishedError("the run was stopped before it was in place"))
+            raise
         finally:
             self.digests.close()
             self._clean()
@@ -518,11 +523,8 @@ class _Run:
             disk.discard(transfer.remains.temporary)
         self.memory.end(transfer)
 
-    def _give_up(self, *, in_time: bool) -> None:
-        """What --fail-fast or the deadline left undone is named too."""
-        error = KaiwoError("not attempted, because another object failed")
-        if not in_time:
-            error = DeadlineError("the deadline passed before it was in place")
+    def _give_up(self, error: KaiwoError) -> None:
+        """What --fail-fast, the deadline or a signal left undone is named too."""
         for transfer in self.transfers:
             if transfer.index in self.begun:
                 self._fail(self.begun[transfer.index], error)
@@ -530,10 +532,7 @@ class _Run:
                 self.ledger.enter(transfer, "failed", error=error)
 
     def _clean(self) -> None:
-        """After a signal, remove what no later run can go on with."""
-        for progress in self.begun.values():
-            if progress.large is not None:
-                self._leave(progress, _STOPPED)
+        """After a signal, remove what the jobs in flight had begun."""
         for job in self.dispatcher.in_flight():
             for transfer in job.transfers if isinstance(job, Batch) else ():
                 disk.discard(transfer.temporary)

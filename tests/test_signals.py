@@ -441,7 +441,9 @@ def test_what_was_done_before_a_signal_is_told_and_the_next_run_does_the_rest(
     report = json.loads(told["report.json"].read_text())
     assert (report["exit_code"], report["ok"], report["downloaded"]) == (143, False, 2)
     assert report["error"]["kind"] == "stopped"
-    assert {item["source"][-1] for item in report["items"]} == {"a", "b"}
+    fates = {item["source"][-1]: item["status"] for item in report["items"]}
+    assert fates == {"a": "downloaded", "b": "downloaded", "k": "failed"}
+    assert [item["error"]["kind"] for item in report["items"] if item["error"]] == ["unfinished"]
     message = json.loads(told["termination"].read_text())
     assert (message["exit_code"], message["downloaded"]) == (143, 2)
     metrics = told["metrics.prom"].read_text()

@@ -28,6 +28,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,14 +37,13 @@ from obstore.exceptions import BaseError, InvalidPathError
 
 from kaiwo.errors import (
     ChangedError,
-    DiskError,
     KaiwoError,
     NotFoundError,
     TransientError,
     UnreachableError,
     WrongRangeError,
 )
-from kaiwo.network import Network, status_error
+from kaiwo.network import Network, status_error, too_many_files
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Source
 from kaiwo.sources.base import (
@@ -59,8 +59,9 @@ from kaiwo.sources.s3_head import listed
 LARGE = 1 << 20
 #: From so many objects on, a listing has several pages.
 PAGE = 1000
-#: Listed objects without bytes may be placeholders of folders; so many of them are looked at.
-MOST_EMPTY = 100
+#: Listed objects may be placeholders of folders, above all those without bytes; so many of them
+#: are looked at.
+MOST_DOUBTFUL = 100
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 #: In the description of an error that follows its text, where names are quoted and on one line.
 _STATUS = re.compile(r"^\s*status: (\d{3}),$", re.MULTILINE)
@@ -240,10 +241,16 @@ class ObstoreSource(StoreSource):
                 top = obstore.list_with_delimiter(self._store, None)
             if "" in top["common_prefixes"]:
                 raise NotForObstoreError("keys begin with a slash")
-        empty = [remote for remote in found if remote.size == 0]
-        if len(empty) > MOST_EMPTY:
-            raise NotForObstoreError("many objects are empty, and may be placeholders of folders")
-        placeholders = {id(remote) for remote in empty if not self._is_there(remote)}
+        doubtful = [remote for remote in found if remote.size == 0]
+        # `a/` is told as `a`, and comes right before what is below it.
+        doubtful += [
+            one
+            for one, after in pairwise(found)
+            if one.size and after.key.startswith(f"{one.key}/")
+        ]
+        if len(doubtful) > MOST_DOUBTFUL:
+            raise NotForObstoreError("many objects may be placeholders of folders")
+        placeholders = {id(remote) for remote in doubtful if not self._is_there(remote)}
         return [remote for remote in found if id(remote) not in placeholders]
 
     def _require_end(self, prefix: str, found: Sequence[RemoteObject]) -> None:
@@ -459,8 +466,7 @@ def _described(meta: Any) -> RemoteObject:
 def _wire_error(text: str, what: str) -> KaiwoError:
     """The error for a request that got no whole answer."""
     if "Too many open files" in text:
-        hint = "raise the limit of open files (ulimit -n), or use fewer workers"
-        return DiskError(f"{what}: Too many open files ({hint})")
+        return too_many_files(what)
     kinds = _KIND.findall(text)
     if "Connect" in kinds:
         if '"dns error"' in text:
