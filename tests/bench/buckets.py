@@ -114,11 +114,12 @@ def _content(number: int, size: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Listing:
-    """The answer to one kind of request: its pages, each a whole body."""
+    """The answer to one kind of request: its pages, each a whole body, and what follows them."""
 
     prefix: str
     delimiter: str
     pages: list[bytes]
+    end: bytes
 
 
 def listings(bucket: Bucket, etags: Sequence[str]) -> Iterator[Listing]:
@@ -164,12 +165,17 @@ def _listing(bucket: Bucket, prefix: str, delimiter: str, entries: list[str]) ->
     for number, (start, end) in enumerate(pairwise(starts), start=1):
         more = number < len(starts) - 1
         token = f"<NextContinuationToken>{number}</NextContinuationToken>" if more else ""
-        body = "".join(entries[start:end])
-        pages.append(
-            '<?xml version="1.0" encoding="UTF-8"?>\n'
-            '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-            f"<Name>{bucket.name}</Name><Prefix>{prefix}</Prefix><KeyCount>{end - start}</KeyCount>"
-            f"<MaxKeys>{_PAGE}</MaxKeys><Delimiter>{delimiter}</Delimiter>"
-            f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{body}</ListBucketResult>"
-        )
-    return Listing(prefix, delimiter, [page.encode() for page in pages])
+        pages.append(_page(bucket, prefix, delimiter, entries[start:end], token))
+    return Listing(prefix, delimiter, pages, _page(bucket, prefix, delimiter, [], ""))
+
+
+def _page(bucket: Bucket, prefix: str, delimiter: str, entries: list[str], token: str) -> bytes:
+    """The body of one page; the last one has no token."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<Name>{bucket.name}</Name><Prefix>{prefix}</Prefix><KeyCount>{len(entries)}</KeyCount>"
+        f"<MaxKeys>{_PAGE}</MaxKeys><Delimiter>{delimiter}</Delimiter>"
+        f"<IsTruncated>{str(bool(token)).lower()}</IsTruncated>{token}{''.join(entries)}"
+        "</ListBucketResult>"
+    ).encode()

@@ -118,6 +118,8 @@ def _configuration(
         for number, listing in enumerate(listings(bucket, etags)):
             folder = work / "pages" / bucket.name / str(number)
             folder.mkdir(parents=True)
+            # Who asks for what follows a key asks whether the last one was the last.
+            (folder / "end").write_bytes(listing.end)
             for at, page in enumerate(listing.pages):
                 (folder / str(at)).write_bytes(page)
             # `/` arrives as it is or encoded
@@ -225,7 +227,8 @@ http {{
     map $uri $bucket {{ "~^/(?<name>[a-z0-9-]+)/?$" $name; }}
     map $args $token {{
         default 0;
-        "~(^|&)(start-after|marker)=" unsupported;
+        "~(^|&)marker=" unsupported;
+        "~(^|&)start-after=" end;
         "~(^|&)continuation-token=(?<number>[0-9]+)" $number;
     }}
     map "$bucket $arg_prefix $arg_delimiter" $pages {{
