@@ -48,7 +48,7 @@ test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.
 	$(PYTHON) -m venv .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 		--editable . --group test --group docs
-	CI=true .venv-lowest/bin/python -m pytest
+	CI=true .venv-lowest/bin/python -m pytest --numprocesses=2 --dist=loadfile
 
 # Not part of CI: it takes half an hour, and wants a quiet machine. BENCH_FLAGS="--only small" is short.
 bench: $(READY)  ## compare kaiwo with its peers; writes docs/benchmark.*
