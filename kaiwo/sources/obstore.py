@@ -249,7 +249,7 @@ class ObstoreSource(StoreSource):
             if one.size and after.key.startswith(f"{one.key}/")
         ]
         if len(doubtful) > MOST_DOUBTFUL:
-            raise NotForObstoreError("many objects may be placeholders of folders")
+            raise NotForObstoreError("many objects are empty, or may be placeholders of folders")
         placeholders = {id(remote) for remote in doubtful if not self._is_there(remote)}
         return [remote for remote in found if id(remote) not in placeholders]
 
