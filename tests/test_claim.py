@@ -634,3 +634,13 @@ def test_a_hundred_thousand_targets_are_claimed_quickly_in_a_small_file(tmp_path
 
 def test_the_constants_leave_others_the_time_to_withdraw() -> None:
     assert claim.FIRST_LOOK_S < claim.SAY_AFTER_S <= 1.0
+
+
+def test_a_relative_folder_that_is_not_there_yet_is_made_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Claim("ab") as claim:
+        assert claim.take({"not/there": {"0011223344556677"}}) is False
+        assert len(list((tmp_path / "not/there").iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -183,6 +183,15 @@ def test_a_folder_of_a_repository_comes_back_as_that_folder_of_the_snapshot(
     assert (found / "a.csv").read_bytes() == b"a,b\n"
 
 
+@pytest.mark.parametrize("engine", ["obstore", "fsspec"])
+def test_an_object_that_is_a_folders_own_is_skipped_even_if_it_has_bytes(
+    s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setenv("KAIWO_ENGINE", engine)
+    url = filled(s3, "", {"f/": b"own", "f/y": b"y", "f-": b"other"})
+    assert tree(kaiwo.fetch(url, tmp_path / "out", **given(s3))) == {"f/y": b"y", "f-": b"other"}
+
+
 def test_keys_are_taken_as_they_are_written(each: Store, tmp_path: Path) -> None:
     keys = ("a b", "per%20cent", "plus+", "hash#tag", "quote'd", "\u65e5\u672c", "{brace}")
     url = filled(each, "odd", {f"odd/{key}": key.encode() for key in keys})

@@ -334,3 +334,10 @@ def test_a_termination_message_that_cannot_be_written_is_no_failure(
     monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(tmp_path / "none" / "log"))
     report.write_termination_message(mixed())
     assert "termination message" in caplog.text
+
+
+def test_a_report_without_a_folder_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    for destination in (None, "-", "report.json", str(tmp_path / "report.json")):
+        report.require_folder(destination)
+    with pytest.raises(DiskError, match="there is no folder"):
+        report.require_folder(str(tmp_path / "nowhere" / "report.json"))
