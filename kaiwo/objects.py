@@ -9,8 +9,9 @@ Sizes and offsets are bytes; ranges are half-open ``start, end``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from kaiwo.errors import KaiwoError
 
@@ -23,8 +24,7 @@ RANGE = 8 << 20
 Status = Literal["downloaded", "resumed", "unchanged", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Checksum:
+class Checksum(Struct, frozen=True, array_like=True, gc=False):
     """A checksum of a whole object.
 
     Attributes:
@@ -37,8 +37,7 @@ class Checksum:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteObject:
+class RemoteObject(Struct, frozen=True, gc=False):
     """One object as its store states it.
 
     Attributes:
@@ -53,7 +52,7 @@ class RemoteObject:
             publication.
     """
 
-    key: str = field(repr=False)  # of a ``url`` task, it may hold a signature
+    key: str
     size: int
     etag: str | None = None
     version: str | None = None
@@ -62,14 +61,17 @@ class RemoteObject:
     in_parts: bool = False
     unpinned: bool = False
 
+    def __repr__(self) -> str:
+        # Of a ``url`` task, the key may hold a signature.
+        return f"RemoteObject{self.identity}"
+
     @property
     def identity(self) -> tuple[str | None, str | None, int]:
         """Equal for two looks at the same bytes."""
         return (self.etag, self.version, self.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """Every object below a prefix whose key, relative to it, matches.
 
     Attributes:
@@ -86,15 +88,16 @@ class Folder:
     syntax: Literal["path", "name"] = "path"
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """Objects asked for by their whole keys."""
 
-    keys: tuple[str, ...] = field(repr=False)
+    keys: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Named({len(self.keys)} keys)"  # see RemoteObject
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(Struct, frozen=True):
     """What one item of the file asks for.
 
     Attributes:
@@ -114,8 +117,7 @@ class Want:
     allow_empty: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Crc:
+class Crc(Struct, frozen=True):
     """The combinable checksum of a range.
 
     Attributes:
@@ -127,8 +129,7 @@ class Crc:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Remains:
+class Remains(Struct, frozen=True):
     """What an earlier run, which came to no end, left of a large object.
 
     Attributes:
@@ -138,11 +139,10 @@ class Remains:
     """
 
     temporary: str
-    crcs: Mapping[int, Crc] = field(default_factory=dict, repr=False)
+    crcs: Mapping[int, Crc] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Struct, frozen=True):
     """One object on its way to one file.
 
     Attributes:
@@ -187,8 +187,7 @@ class Transfer:
         return self.opener.url(self.object.key)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Everything a run will do, closed before the first byte.
 
     Attributes:
@@ -202,8 +201,7 @@ class Plan:
     missed: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Tries:
+class Tries(Struct, frozen=True):
     """How a request has fared so far.
 
     Attributes:
@@ -217,8 +215,7 @@ class Tries:
     first: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ListJob:
+class ListJob(Struct, frozen=True):
     """Find the objects of one want, the one of that number."""
 
     number: int
@@ -226,16 +223,14 @@ class ListJob:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """Is the file at the target already what the store states?"""
 
     transfer: Transfer
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Read, check, write and publish small objects, one after the other."""
 
     transfers: tuple[Transfer, ...]
@@ -243,24 +238,21 @@ class Batch:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Inspect:
+class Inspect(Struct, frozen=True):
     """Ask for a large object alone: which checksum does its store state?"""
 
     transfer: Transfer
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class LookUp:
+class LookUp(Struct, frozen=True):
     """The object was replaced: what is it now?"""
 
     transfer: Transfer
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """Read one range of a large object into its temporary file.
 
     Attributes:
@@ -282,8 +274,7 @@ class Range:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """Read a large object in a single stream into its temporary file.
 
     ``check`` is the checksum to take on the way.
@@ -294,8 +285,7 @@ class Whole:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Follow:
+class Follow(Struct, frozen=True):
     """Continue the running checksum of a large object with what has become contiguous."""
 
     transfer: Transfer
@@ -303,8 +293,7 @@ class Follow:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """Check and publish a temporary file that has all its bytes.
 
     ``stated`` is what its checksum should be, ``found`` what it was found to be on the way.
@@ -319,8 +308,7 @@ class Finish:
 Job = Compare | Batch | Inspect | LookUp | Range | Whole | Follow | Finish
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one object in one job.
 
     Attributes:
@@ -354,8 +342,7 @@ class Outcome:
     error: KaiwoError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One object's line in the report."""
 
     task: str
@@ -371,8 +358,7 @@ class Item:
     error: KaiwoError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What a run did; ``ok`` means that every object is in place and verified.
 
     Attributes:
@@ -386,8 +372,12 @@ class Report:
     exit_code: int
     seconds: float
     transferred_bytes: int = 0
-    items: Sequence[Item] = field(default=(), repr=False)
+    items: Sequence[Item] = ()
     error: KaiwoError | None = None
+
+    def __repr__(self) -> str:
+        files = len(self.items)
+        return f"Report(exit_code={self.exit_code}, seconds={self.seconds:.1f}, files={files})"
 
     @property
     def ok(self) -> bool:

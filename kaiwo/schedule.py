@@ -24,7 +24,9 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from kaiwo import batches, digests, disk
 from kaiwo.copier import move
@@ -79,8 +81,7 @@ LEAST_LOST = 8
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """How a plan is to be carried out.
 
     Attributes:
@@ -114,8 +115,7 @@ def run(plan: Plan, executor: Executor, rules: Rules, memory: Memory, sink: Sink
     return _Run(executor, rules, memory, sink).carry_out(plan)
 
 
-@dataclass
-class _Progress:
+class _Progress(Struct):
     """An object that has begun and is not settled; its transfer is that of its latest round."""
 
     transfer: Transfer
@@ -131,34 +131,33 @@ class _Progress:
     large: Large | None = None
 
 
-@dataclass
 class _Run:
-    executor: Executor
-    rules: Rules
-    memory: Memory
-    sink: Sink
-    begun: dict[int, _Progress] = field(default_factory=dict)
-    pace: batches.Pace = field(default_factory=batches.Pace)
-    digests: digests.Digests = field(default_factory=digests.Digests)
-    transfers: tuple[Transfer, ...] = ()
-
-    def carry_out(self, plan: Plan) -> Report:
-        """See ``run``."""
-        self.transfers = plan.transfers
-        self.ledger = Ledger(self.sink)
-        self.services = Services(max(self.rules.workers, LEAST_LOST))
-        limits = {"": self.rules.workers, "held": 0}
-        if self.rules.small_requests is not None:
-            limits["small"] = min(batches.REQUESTS, self.rules.small_requests)
+    def __init__(self, executor: Executor, rules: Rules, memory: Memory, sink: Sink) -> None:
+        self.rules = rules
+        self.memory = memory
+        self.sink = sink
+        self.ledger = Ledger(sink)
+        self.services = Services(max(rules.workers, LEAST_LOST))
+        self.pace = batches.Pace()
+        self.digests = digests.Digests()
+        self.transfers: tuple[Transfer, ...] = ()
+        self.begun: dict[int, _Progress] = {}
+        limits = {"": rules.workers, "held": 0}
+        if rules.small_requests is not None:
+            limits["small"] = min(batches.REQUESTS, rules.small_requests)
         self.dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
-            self.executor,
+            executor,
             limits,
             move,
-            idle=lambda: self.sink.emit(Ticked()),
+            idle=lambda: sink.emit(Ticked()),
             wanted=self._wanted,
             lane=self._lane,
             begins_s=self._begins_s,
         )
+
+    def carry_out(self, plan: Plan) -> Report:
+        """See ``run``."""
+        self.transfers = plan.transfers
         size = sum(each.object.size for each in plan.transfers)
         self.sink.emit(Planned(len(plan.transfers), size, len(plan.unchanged)))
         for item in plan.missed:

@@ -12,8 +12,9 @@ named in a file, or by its folder. Other URLs are whole: what follows ``?`` is t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError
@@ -30,8 +31,7 @@ _SCHEMES = {
 _GLOB = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectUrl:
+class ObjectUrl(Struct, frozen=True):
     """What a URL asks for.
 
     Attributes:

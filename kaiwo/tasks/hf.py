@@ -14,9 +14,9 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, Self
 
+from msgspec import Struct
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
@@ -165,8 +165,7 @@ class HfTask(Task):
             raise disk.disk_error(error, path) from error
 
 
-@dataclass(frozen=True, slots=True)
-class InHubCache:
+class InHubCache(Struct, frozen=True):
     """The place of a file in the Hub's cache.
 
     Attributes:
