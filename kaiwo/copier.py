@@ -1,6 +1,7 @@
 """The worker function that moves bytes: a job in, an outcome for each of its objects out.
 
-    Batch    read, check in memory, write, rename; one small object after the other
+    Batch    read small objects and check them in memory, one after the other; then write and
+             rename them
     Inspect  ask which checksum a large object has
     LookUp   ask what an object is that is no more what was planned
     Range    read one range, take its checksum, write it where it belongs; or find there what an
@@ -70,14 +71,63 @@ def move(job: Job) -> tuple[Outcome, ...]:
 
 
 def _batch(job: Batch) -> tuple[Outcome, ...]:
-    small = partial(_small, verify=job.verify)
     if len(job.transfers) == 1:
-        return (_timed(job.transfers[0], small),)
+        return _small(job)
     # Opened before, because threads that begin in there would stay on that core.
     with contextlib.suppress(Exception):  # it is met again, and told, at each object
         source_of(job.transfers[0].opener)
     with one_core():
-        return tuple([_timed(transfer, small) for transfer in job.transfers])
+        return _small(job)
+
+
+def _small(job: Batch) -> tuple[Outcome, ...]:
+    """First all are read, and then all are written.
+
+    Each of the five calls that write a file lets go of the interpreter's lock, though it is over
+    in microseconds; with requests in between, those who wait for the lock are woken each time, in
+    vain: 117 µs for an object of 4 kB instead of 76.
+    """
+    fetched = [_fetched(each, verify=job.verify) for each in job.transfers]
+    return tuple([_put(*each) for each in fetched])
+
+
+def _fetched(transfer: Transfer, *, verify: bool) -> tuple[Outcome, Buffer]:
+    """The bytes of a small object, checked in memory, and how that went."""
+    data: Buffer = b""
+
+    def read(transfer: Transfer) -> Outcome:
+        nonlocal data
+        source, size = source_of(transfer.opener), transfer.object.size
+        data = _read(source, transfer, 0, size)
+        checksum = None
+        try:
+            if verify:
+                checksum = _verified(source, transfer, lambda name: checksums.of_bytes(name, data))
+            if transfer.object.unpinned:
+                _asked(source, transfer)
+        except KaiwoError as error:
+            return Outcome(transfer, bytes=size, error=error)
+        return Outcome(transfer, bytes=size, checksum=checksum)
+
+    return _timed(transfer, read), data
+
+
+def _put(fetched: Outcome, data: Buffer) -> Outcome:
+    """Write and rename what was read."""
+    if fetched.error is not None:
+        return fetched
+
+    def write(transfer: Transfer) -> Outcome:
+        temporary, size = transfer.temporary, transfer.object.size
+        try:
+            disk.write_small(temporary, data)
+            return _published(temporary, transfer, size, fetched.checksum)
+        except KaiwoError as error:
+            disk.discard(temporary)
+            return Outcome(transfer, bytes=size, error=error)
+
+    written = _timed(fetched.transfer, write)
+    return replace(written, seconds=fetched.seconds + written.seconds)
 
 
 def _step(job: Job) -> Callable[[Transfer], Outcome]:
@@ -159,25 +209,6 @@ def _asked(source: Source, transfer: Transfer) -> RemoteObject:
     if remote.identity != transfer.object.identity:
         raise ChangedError(f"{transfer.source}: the object was replaced during its transfer")
     return remote
-
-
-def _small(transfer: Transfer, *, verify: bool) -> Outcome:
-    """Read, check in memory, write, rename."""
-    source = source_of(transfer.opener)
-    size = transfer.object.size
-    data = _read(source, transfer, 0, size)
-    checksum = None
-    temporary = transfer.temporary
-    try:
-        if verify:
-            checksum = _verified(source, transfer, lambda name: checksums.of_bytes(name, data))
-        if transfer.object.unpinned:
-            _asked(source, transfer)
-        disk.write_small(temporary, data)
-        return _published(temporary, transfer, size, checksum)
-    except KaiwoError as error:
-        disk.discard(temporary)
-        return Outcome(transfer, bytes=size, error=error)
 
 
 def _inspect(transfer: Transfer) -> Outcome:

@@ -26,7 +26,7 @@ def begin() -> None:
     run makes few cycles, and many objects that live to its end, too.
     """
     gc.set_threshold(50_000, 50, 50)
-    # Plugins of pydantic are looked for in all that is installed, and would see every value: secrets.
+    # pydantic looks for plugins in all that is installed; they would see every value, secrets too.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _open_standard_streams()
     for number in SIGNALS:

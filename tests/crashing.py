@@ -64,11 +64,13 @@ class Death:
         step: the number of the step; 0: it lives.
         half: half-way in it, not before.
         number: of the signal. What can be caught only asks to end, and the step goes on.
+        among: the steps that count; all, if it is empty.
     """
 
     step: int = 0
     half: bool = False
     number: int = signal.SIGKILL
+    among: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,10 @@ class Crash:
         return os.path.relpath(path, self.folder) if inside else None
 
     def _is_the_one(self, *words: str) -> bool:
-        number = next(self.steps)
         self.write(self.log, f"{' '.join(words)}\n".encode())
-        return number == self.death.step
+        if self.death.among not in ("", words[0]):
+            return False
+        return next(self.steps) == self.death.step
 
     def _perhaps_the_last(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The same function, after which the process may have to die."""

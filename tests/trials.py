@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from kaiwo.batches import BATCH_BYTES
 from kaiwo.objects import RANGE
 from kaiwo.tasks.base import Engine
 from tests.conftest import clean_environment
@@ -306,15 +307,17 @@ class Trial:
         asked, most = self.stage.asked(), self.killed * self.stage.workers
         if asked.size > SIZE + most * RANGE:
             self.found.append(f"{asked.size:,} bytes were asked for, of {SIZE:,}")
-        # Each was under way when a run died, and none is larger than a range. A worker whose run is
-        # asked to end goes on with its batch as long as the process is there.
-        small = {key for key, data in OBJECTS.items() if len(data) < MIB} if self.warned else set()
-        repeated = {
-            span: many - 1
-            for span, many in asked.spans.items()
-            if many > 1 and span[0] not in small
-        }
-        if sum(repeated.values()) > most:
+        # Each was under way when a run died: of each worker a range, or a batch, which is read as a
+        # whole before it is written. A worker whose run is asked to end begins further ones.
+        repeated = {span: many - 1 for span, many in asked.spans.items() if many > 1}
+        small = {key for key, data in OBJECTS.items() if len(data) < MIB}
+        ranges = sum(many for span, many in repeated.items() if span[0] not in small)
+        batches = sum(
+            many * (end - start)
+            for (key, start, end), many in repeated.items()
+            if key in small and not self.warned
+        )
+        if ranges + -(-batches // BATCH_BYTES) > most:
             self.found.append(f"asked for again: {repeated}")
         lost = [span for span, many in self.kept.items() if asked.spans[span] > many]
         if lost:
