@@ -14,6 +14,7 @@ DIR, read again at each request that names a branch or a tag:
     {"private": true,            hidden from whoever has no valid token
      "gated": true,              listed for all, its files are refused
      "granted": true,            whether T may read it; default: private yes, gated no
+     "moved_to": "OWNER/NEW",    it was renamed: 307 to the same path of the other
      "lfs": ["*.bin"]}           these alone are LFS; default: *.bin, *.safetensors, all above 1 MiB
 
 REVISION is a branch, tag or ref, percent-encoded (`main`, `v1.0`, `refs%2Fpr%2F1`). Object ids are
@@ -39,11 +40,12 @@ Control (on the hub, not logged):
     POST  /__reset    forgets the log, the maximum and the faults
     POST  /__expire   every URL signed so far is refused from now on
     POST  /__fault    {"match": regex on the raw path and query, "action": A, "times": 1,
-                       "method": any}
+                       "after": 0, "method": any}: not of the first so many that match
 
-A: `status:503`, `status:429:retry-after=1`, or what happens to the body: `truncate` (half of it,
-then the end of the connection), `reset` (half of it, then RST), `stall` (half of it, then nothing),
-`flip` (the last byte is wrong). Answers without a body fail before their headers.
+A: `status:503`, `status:429:retry-after=1`, `expire` (as above, and then as always), or what
+happens to the body: `truncate` (half of it, then the end of the connection), `reset` (half of it,
+then RST), `stall` (half of it, then nothing), `flip` (the last byte is wrong). Answers without a
+body fail before their headers.
 
 As on the real Hub, an anonymous 401 carries no `X-Error-Code`. huggingface_hub takes it for a
 missing repository at `https` addresses only; here, at `http`, it is a plain HfHubHTTPError.
@@ -383,19 +385,23 @@ class Wanted:
 
 @dataclass(slots=True)
 class Fault:
-    """What becomes of the next `times` requests that match."""
+    """What becomes of the next `times` requests that match, after the first `after` of them."""
 
     match: re.Pattern[str]
     action: str
     times: int
+    after: int
     method: str | None
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> "Fault":
         action = told["action"]
-        if not re.fullmatch(r"status:\d{3}(:[\w-]+=[^:]*)*|truncate|reset|stall|flip", action):
+        if not re.fullmatch(
+            r"status:\d{3}(:[\w-]+=[^:]*)*|expire|truncate|reset|stall|flip", action
+        ):
             raise ValueError(action)
-        return cls(re.compile(told["match"]), action, told.get("times", 1), told.get("method"))
+        times, after = told.get("times", 1), told.get("after", 0)
+        return cls(re.compile(told["match"]), action, times, after, told.get("method"))
 
     def meets(self, request: web.BaseRequest) -> bool:
         is_for_it = self.times > 0 and self.method in (None, request.method)
@@ -434,7 +440,7 @@ class Hub:
 
     async def route(self, request: web.BaseRequest) -> Reply:
         """The answer to a request of the hub; only the raw path tells `/` from `%2F`."""
-        path, _, query = request.raw_path.partition("?")
+        path = request.raw_path.partition("?")[0]
         authorization = request.headers.get("Authorization")
         if authorization and (not self.token or authorization != f"Bearer {self.token}"):
             raise Refusal(401, "Invalid credentials in Authorization header")
@@ -449,6 +455,21 @@ class Hub:
             if is_known:
                 raise Refusal(404, "Repository not found", "RepoNotFound")
             raise Refusal(401, "Invalid username or password.")
+        if moved_to := settings.get("moved_to"):
+            there = request.raw_path.replace(f"/{wanted.repo}/", f"/{moved_to}/", 1)
+            return Reply.of("", {"Location": there}, 307)
+        return await self.of_repository(request, wanted, settings, is_known=is_known)
+
+    async def of_repository(
+        self,
+        request: web.BaseRequest,
+        wanted: Wanted,
+        settings: Mapping[str, Any],
+        *,
+        is_known: bool,
+    ) -> Reply:
+        """The answer to a request about a repository that may be known of."""
+        path, _, query = request.raw_path.partition("?")
         is_gated = settings.get("gated") and not grants(settings, is_known=is_known)
         if wanted.verb == "resolve" and is_gated:
             raise gate(wanted, is_known=is_known)
@@ -575,7 +596,9 @@ class Hub:
     def fault(self, request: web.BaseRequest) -> str:
         """The action of the first fault that this request meets, or nothing."""
         for fault in self.faults:
-            if fault.meets(request):
+            if fault.meets(request) and fault.after:
+                fault.after -= 1
+            elif fault.meets(request):
                 fault.times -= 1
                 return fault.action
         return ""
@@ -596,6 +619,8 @@ class Hub:
             }
         )
         action = self.fault(request)
+        if action == "expire":
+            self.secret = secrets.token_bytes(16)
         if action.startswith("status:"):
             status, *named = action.split(":")[1:]
             headers = dict(header.split("=", 1) for header in named)

@@ -1,0 +1,133 @@
+"""Requests to the endpoint of a Hub, and to wherever that leads.
+
+Redirects are followed here, one by one, so that the token goes to the endpoint's own scheme, host
+and port only, whatever leads where. A repository that was renamed is found at the endpoint itself,
+and needs it; the host of the bytes has its own signature in the address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from urllib.parse import urljoin, urlsplit
+
+from huggingface_hub import constants
+
+from kaiwo._version import __version__
+from kaiwo.errors import CredentialsError, ServiceError
+from kaiwo.network import Network, header_token
+from kaiwo.sources.connections import Answer, Connections, basic_authorization
+
+_REDIRECTS = {301, 302, 303, 307, 308}
+_MOST_REDIRECTS = 10
+
+
+class Refused(Exception):  # noqa: N818 - an answer, which its source tells of
+    """An answer whose status is an error."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Endpoint:
+    """An endpoint with the rights that there are. Called from many threads at once.
+
+    Args:
+        address: of the endpoint.
+        token: None for what the library finds by itself (``HF_TOKEN``, its own login).
+        network: timeouts.
+        ca_bundle: path of the certificates to trust, or None for the system's.
+    """
+
+    def __init__(
+        self, address: str, token: str | None, network: Network, ca_bundle: str | None
+    ) -> None:
+        self._place = _place(address)
+        self._rights = basic_authorization(address)
+        token = token or _found_token()
+        if token and not self._rights:
+            self._rights = {"Authorization": f"Bearer {header_token(token, 'token')}"}
+        self._connections = Connections(network, ca_bundle)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._connections.close()
+
+    def is_at(self, address: str) -> bool:
+        """Whether an address is the endpoint's own, which may see the token."""
+        return _place(address) == self._place
+
+    @contextlib.contextmanager
+    def answer(
+        self,
+        method: str,
+        address: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        check: Callable[[Answer], None] = lambda _: None,
+    ) -> Iterator[Answer]:
+        """The answer that redirects lead to, whose body is not read yet.
+
+        Args:
+            method: of HTTP; it stays what it is.
+            address: at the endpoint, or where that led to before.
+            headers: besides the token.
+            body: of the request.
+            check: is given every answer on the way.
+
+        Raises:
+            Refused: its status is an error.
+        """
+        for _ in range(_MOST_REDIRECTS):
+            with self._asked(method, address, headers or {}, body) as answer:
+                check(answer)
+                location = answer.header("Location")
+                if answer.status not in _REDIRECTS or location is None:
+                    if answer.status >= 300:  # noqa: PLR2004 - HTTP's last status of success
+                        raise Refused(answer)
+                    yield answer
+                    return
+            address = urljoin(address, location)
+        raise ServiceError("it is redirected again and again; check the endpoint")
+
+    def _asked(
+        self, method: str, address: str, headers: dict[str, str], body: bytes | None
+    ) -> contextlib.AbstractContextManager[Answer]:
+        """One request, with the token if it goes to the endpoint itself."""
+        rights = self._rights if self.is_at(address) else {}
+        named = {"User-Agent": f"kaiwo/{__version__}", **headers, **rights}
+        return self._connections.request(method, address, named, body)
+
+
+def _found_token() -> str | None:
+    """The token that the library finds by itself, without loading it where there is none."""
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return None
+    # Where it looks first, its variable, and where it would look else: a login's file, Colab.
+    if "HF_OIDC_RESOURCE" not in os.environ:
+        token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+        if token and token.strip():
+            return token.strip()
+        if not os.path.exists(constants.HF_TOKEN_PATH) and "google.colab" not in sys.modules:
+            return None
+    # Not its build_hf_headers: that asks the Hub a question of its own first.
+    from huggingface_hub import get_token  # noqa: PLC0415 - 0.3 s
+
+    try:
+        return get_token()
+    except Exception as error:
+        raise CredentialsError(
+            f"the Hub's library finds no token ({type(error).__name__}), though HF_OIDC_RESOURCE "
+            "or a login says that there is one; give it as token or token_file"
+        ) from None
+
+
+def _place(address: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port: what a token is for."""
+    parts = urlsplit(address)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, port

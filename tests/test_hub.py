@@ -1,0 +1,231 @@
+"""The Hub: what is asked of it, who is shown the token, and which commit's bytes arrive."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import random
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from kaiwo.objects import RANGE
+from tests import stores
+from tests.conftest import Run, tree
+from tests.faulty import MIB
+from tests.proxies import Answer, spoiling
+from tests.servers import serving
+from tests.stores import Store
+
+Kaiwo = Callable[..., Run]
+LARGE = random.Random(9).randbytes(40 * MIB + 5)
+RANGES = -(-len(LARGE) // RANGE)
+TOKEN = "hf_right"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A Hub that knows one token, and what it was asked."""
+
+    store: Store
+
+    @property
+    def lfs(self) -> str:
+        return urlsplit(self.store.settings["lfs_url"]).netloc
+
+    def ask(self, path: str, told: Any = None) -> Any:
+        """One of the Hub's controls."""
+        url = f"{self.store.settings['endpoint_url']}/__{path}"
+        data = None if path in ("log", "stats") else json.dumps(told).encode()
+        with urllib.request.urlopen(urllib.request.Request(url, data)) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def log(self) -> list[dict[str, Any]]:
+        """All requests since the last reset."""
+        found: list[dict[str, Any]] = self.ask("log")
+        return found
+
+    def counts(self) -> Counter[str]:
+        """How many requests there were of each kind."""
+        kinds = ("/revision/", "/tree/", "/paths-info/", "/resolve/", "/lfs/")
+        return Counter(
+            next(kind.strip("/") for kind in kinds if kind in each["path"]) for each in self.log()
+        )
+
+    def setting(self, repository: str, kind: str = "models", **settings: Any) -> None:
+        """Settings of a repository; see ``tests.servers.hub``."""
+        folder = Path(self.store.settings["root"], kind, repository.replace("/", "--"))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".kaiwo-hub.json").write_text(json.dumps(settings))
+
+
+@pytest.fixture(scope="module")
+def one_hub() -> Iterator[Hub]:
+    with stores.hub(f"--token={TOKEN}", "--page-size=100") as store:
+        yield Hub(store)
+
+
+@pytest.fixture
+def hub(one_hub: Hub) -> Hub:
+    one_hub.ask("reset")
+    return one_hub
+
+
+def fetched(kaiwo: Kaiwo, store: Store, repository: str, *options: str, **fields: Any) -> Run:
+    """A run of one task into a folder."""
+    task = store.task(repository, (), target_path=".", **fields)
+    return kaiwo({"download_items": [task]}, *options)
+
+
+# --- signed addresses -------------------------------------------------------------------------
+
+
+def test_a_signed_address_is_asked_for_once_and_read_from_in_ranges(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.store.fill("acme/large", {"large.bin": LARGE})
+    done = fetched(kaiwo, hub.store, "acme/large")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE}
+    assert hub.counts() == {"revision": 1, "tree": 1, "resolve": 1, "lfs": RANGES}
+    ranges = {each["range"] for each in hub.log() if each["host"] == hub.lfs}
+    assert len(ranges) == RANGES
+    assert done.report["transferred_bytes"] == len(LARGE)
+
+
+def test_a_small_file_that_lies_elsewhere_costs_two_requests_and_another_one(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    files = {"small.bin": b"x" * 1000, "config.json": b"{}", "empty": b""}
+    hub.store.fill("acme/small", files)
+    done = fetched(kaiwo, hub.store, "acme/small")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    assert hub.counts() == {"revision": 1, "tree": 1, "resolve": 3, "lfs": 1}
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_addresses_that_expire_during_the_run_are_asked_for_again_once_and_are_no_failure(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, workers: int
+) -> None:
+    hub.store.fill("acme/expiring", {"large.bin": LARGE})
+    hub.ask("fault", {"match": "^/lfs/", "action": "expire", "after": 2})
+    options = (f"--max-workers={workers}", "--retries=0")
+    done = fetched(kaiwo, hub.store, "acme/expiring", *options)
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE}
+    counts = hub.counts()
+    assert counts["resolve"] == 2
+    assert RANGES < counts["lfs"] <= RANGES + workers
+    assert done.report["items"][0]["attempts"] == 1
+
+
+def test_an_address_that_is_refused_at_once_is_a_failure_that_may_pass(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.store.fill("acme/closed", {"small.bin": b"x" * 1000, "large.bin": LARGE})
+    hub.ask("fault", {"match": "^/lfs/", "action": "status:403", "times": 2})
+    done = fetched(kaiwo, hub.store, "acme/closed", "--max-workers=1")
+    assert done.code == 0, done.stderr
+    hub.ask("fault", {"match": "^/lfs/", "action": "status:403", "times": 100})
+    done = fetched(kaiwo, hub.store, "acme/closed", "--force", "--retries=1")
+    assert done.code == 5, done.stderr
+    assert "refused (403)" in done.stderr
+    assert "Signature=" not in done.stderr
+    hub.ask("reset")
+
+
+# --- the token --------------------------------------------------------------------------------
+
+
+class Redirecting(http.server.BaseHTTPRequestHandler):
+    """Leads to the same path of another server, and remembers who came with a token."""
+
+    protocol_version = "HTTP/1.1"
+    elsewhere = ""
+    seen: list[bool]
+
+    def do_GET(self) -> None:
+        self.seen.append("Authorization" in self.headers)
+        self.send_response(302)
+        self.send_header("Location", self.elsewhere + self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        """Requests are not logged."""
+
+
+def test_the_token_is_shown_to_the_endpoint_and_to_no_other_host(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.store.fill("acme/secret", {"large.bin": LARGE, "small.bin": b"x", "config.json": b"{}"})
+    hub.setting("acme/secret", private=True)
+    done = fetched(kaiwo, hub.store, "acme/secret", token=TOKEN)
+    assert done.code == 0, done.stderr
+    for each in hub.log():
+        assert each["authorization"] == (each["host"] != hub.lfs), each
+
+
+def test_what_leads_to_other_hosts_again_and_again_is_followed_without_the_token(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.store.fill("acme/public", {"large.bin": LARGE, "config.json": b"{}"})
+
+    class Mirror(Redirecting):
+        elsewhere = hub.store.settings["endpoint_url"]
+        seen: list[bool] = []  # noqa: RUF012 - of this class alone
+
+    listener = http.server.ThreadingHTTPServer((serving.HOST, 0), Mirror)
+    with serving.in_thread(listener):
+        address = f"http://{serving.HOST}:{listener.server_port}"
+        store = replace(hub.store, fields={"endpoint_url": address, "token": TOKEN})
+        done = fetched(kaiwo, store, "acme/public")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE, "config.json": b"{}"}
+    assert Mirror.seen == [True] * 4, "revision, tree, and each file once"
+    assert not any(each["authorization"] for each in hub.log())
+    assert hub.counts() == {"revision": 1, "tree": 1, "resolve": 2, "lfs": RANGES}
+
+
+def test_a_repository_that_was_renamed_is_found_with_the_token(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    files = {"large.bin": LARGE, "config.json": b"{}"}
+    hub.store.fill("acme/new-name", files)
+    hub.setting("acme/new-name", private=True)
+    hub.setting("acme/old-name", moved_to="acme/new-name")
+    done = fetched(kaiwo, hub.store, "acme/old-name", token=TOKEN)
+    assert done.code == 0, done.stderr
+    named = fetched(kaiwo, hub.store, "acme/old-name", files=["config.json"], token=TOKEN)
+    assert named.code == 0, named.stderr
+    assert tree(tmp_path / "out") == files
+
+
+# --- one commit -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("X-Repo-Commit", "0" * 40), ("X-Linked-Etag", f'"{"0" * 64}"'), ("X-Linked-Size", "7")],
+)
+def test_a_mirror_that_answers_with_other_bytes_than_planned_is_refused(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, header: str, value: str
+) -> None:
+    hub.store.fill("acme/mirrored", {"small.bin": b"x" * 1000})
+
+    def spoil(_: str, path: str, answer: Answer) -> Answer:
+        other: Mapping[str, str] = {header: value} if "/resolve/" in path else {}
+        return replace(answer, headers={**answer.headers, **other})
+
+    with spoiling(hub.store, spoil) as mirror:
+        done = fetched(kaiwo, mirror, "acme/mirrored")
+    assert done.code == 7, done.stderr
+    assert tree(tmp_path / "out") == {}
+    assert "replaced" in done.stderr
