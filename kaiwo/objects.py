@@ -51,6 +51,7 @@ class RemoteObject:
         in_parts: it was uploaded in parts, so that only ``inspect`` can tell its checksum.
         unpinned: no request can be bound to this identity, so it is asked for again before
             publication.
+        streamed_by: what its source knows it by where it can only be streamed, not read in ranges.
     """
 
     key: str = field(repr=False)  # of a ``url`` task, it may hold a signature
@@ -61,6 +62,7 @@ class RemoteObject:
     inspect_tells_more: bool = False
     in_parts: bool = False
     unpinned: bool = False
+    streamed_by: str | None = None
 
     @property
     def identity(self) -> tuple[str | None, str | None, int]:

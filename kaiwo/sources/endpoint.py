@@ -46,10 +46,11 @@ class Endpoint:
         self, address: str, token: str | None, network: Network, ca_bundle: str | None
     ) -> None:
         self._place = _place(address)
-        self._rights = basic_authorization(address)
+        #: The header that the endpoint, and nobody else, is sent.
+        self.rights = basic_authorization(address)
         token = token or _found_token()
-        if token and not self._rights:
-            self._rights = {"Authorization": f"Bearer {header_token(token, 'token')}"}
+        if token and not self.rights:
+            self.rights = {"Authorization": f"Bearer {header_token(token, 'token')}"}
         self._connections = Connections(network, ca_bundle)
 
     def close(self) -> None:
@@ -98,7 +99,7 @@ class Endpoint:
         self, method: str, address: str, headers: dict[str, str], body: bytes | None
     ) -> contextlib.AbstractContextManager[Answer]:
         """One request, with the token if it goes to the endpoint itself."""
-        rights = self._rights if self.is_at(address) else {}
+        rights = self.rights if self.is_at(address) else {}
         named = {"User-Agent": f"kaiwo/{__version__}", **headers, **rights}
         return self._connections.request(method, address, named, body)
 

@@ -43,6 +43,7 @@ from kaiwo.sources.addresses import Addresses
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer, check_identity, plain_etag
 from kaiwo.sources.connections import Answer
 from kaiwo.sources.endpoint import Endpoint, Refused
+from kaiwo.sources.xet import Xet, told
 
 #: The Hub's sentence when it refuses the token itself, not what the token asks for.
 _BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - a message
@@ -63,6 +64,7 @@ class HubSource(StoreSource):
         url: ``hf://[datasets/]owner/repo@revision/``.
         network: timeouts.
         ca_bundle: path of the certificates to trust, or None for the system's.
+        xet_above: files of more bytes come by Xet, where the Hub has them there; None: no file.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class HubSource(StoreSource):
         url: str,
         network: Network,
         ca_bundle: str | None,
+        xet_above: int | None = None,
     ) -> None:
         self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         super().__init__(url, redact.url(self._endpoint))
@@ -87,10 +90,15 @@ class HubSource(StoreSource):
         self._resolving = threading.Lock()
         self._addresses = Addresses()
         self._requests = Endpoint(self._endpoint, token, network, ca_bundle)
+        self._network = network
+        self._xet_above = xet_above
+        self._xet: Xet | None = None
 
     def close(self) -> None:
         """See ``protocols.Source``."""
         self._requests.close()
+        if self._xet is not None:
+            self._xet.close()
 
     def commit(self) -> str:
         """The commit that the revision was when it was first asked for."""
@@ -118,7 +126,7 @@ class HubSource(StoreSource):
                 entries, following = self._told(f"{address}?{query}")
             for entry in entries:
                 if entry["type"] == "file":
-                    yield _described(entry, commit)
+                    yield self._described(entry)
             # Of mirrors, some name the Hub itself there: the host is left as it is.
             query = urlsplit(following).query if following else ""
 
@@ -130,7 +138,7 @@ class HubSource(StoreSource):
             entries, _ = self._told(f"{self._api}/paths-info/{commit}", form)
         for entry in entries:
             if entry["type"] == "file" and entry["path"] == key:
-                return _described(entry, commit)
+                return self._described(entry)
         raise NotFoundError(f"{self._url}{key}: the repository has no such file at {commit[:12]}")
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
@@ -176,12 +184,38 @@ class HubSource(StoreSource):
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
+        if remote.streamed_by is not None:
+            yield from self._by_xet(remote)
+            return
         with (
             self._doing("reading", remote.key),
             self._file(self._address(remote), remote, {}) as answer,
         ):
             check_answer(answer.status, None, 0, remote.size, remote)
             yield from answer.chunks(STREAM_CHUNK)
+
+    def _by_xet(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """The whole of a file by way of hf_xet."""
+        with self._resolving:
+            if self._xet is None:
+                token_url = f"{self._api}/xet-read-token/{remote.version}"
+                self._xet = Xet(token_url, self._requests.rights, self._network)
+        try:
+            yield from self._xet.stream(remote)
+        except KaiwoError:
+            raise
+        except Exception as error:
+            raise told(error, f"reading {self._named(remote.key)} by Xet") from None
+
+    def _described(self, entry: dict[str, Any]) -> RemoteObject:
+        """A file as the tree states it."""
+        lfs, size, streamed_by = entry.get("lfs"), int(entry["size"]), None
+        checksum = Checksum("sha256", lfs["oid"]) if lfs else Checksum("git-sha1", entry["oid"])
+        if lfs and self._xet_above is not None and size > self._xet_above:
+            streamed_by = entry.get("xetHash")
+        return RemoteObject(
+            entry["path"], size, checksum.value, self._commit, checksum, streamed_by=streamed_by
+        )
 
     def _address(self, remote: RemoteObject) -> str:
         """Where the endpoint has a file, or says where it is."""
@@ -251,10 +285,3 @@ def _check_planned(remote: RemoteObject, answer: Answer) -> None:
     if linked is not None and len(linked) == len(remote.etag or ""):  # of the same kind
         check_identity(linked, remote.etag, remote.key)
     check_identity(answer.header("X-Linked-Size"), str(remote.size), remote.key)
-
-
-def _described(entry: dict[str, Any], commit: str) -> RemoteObject:
-    """A file as the tree states it."""
-    lfs = entry.get("lfs")
-    checksum = Checksum("sha256", lfs["oid"]) if lfs else Checksum("git-sha1", entry["oid"])
-    return RemoteObject(entry["path"], int(entry["size"]), checksum.value, commit, checksum)

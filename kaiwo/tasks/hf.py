@@ -10,6 +10,7 @@ In the cache, kaiwo keeps the library's own layout, so that every other tool fin
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 import re
@@ -23,12 +24,15 @@ from pydantic_core import PydanticCustomError
 from kaiwo import disk, redact
 from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
 from kaiwo.network import Network
-from kaiwo.objects import Folder, Named, RemoteObject, Transfer, Want
+from kaiwo.objects import RANGE, Folder, Named, RemoteObject, Transfer, Want
 from kaiwo.protocols import Place, Placement, Source
 from kaiwo.targets import Under, expanded, fault_of, resolve
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.items import Address, Secret, Text
 
+logger = logging.getLogger(__name__)
+#: Variables of the environment that switch Xet's high-performance mode on.
+_SWITCH, _OLD_SWITCH = "HF_XET_HIGH_PERFORMANCE", "HF_HUB_ENABLE_HF_TRANSFER"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
@@ -59,6 +63,12 @@ class HfTask(Task):
     """The Hub's cache; ``HF_HOME`` or the library's default when it is left out."""
     endpoint_url: Address | None = None
     """Address of a mirror; ``HF_ENDPOINT`` or the Hub when it is left out."""
+    transport: Literal["auto", "http", "xet"] = "auto"
+    """``http``: in ranges, which a killed run goes on with; ``xet``: by the Hub's hf_xet, each file
+    above 8 MiB as a whole; ``auto``: ``http``, but what has more than 50 GB by ``xet``."""
+    high_performance: bool = False
+    """hf_xet's high-performance mode, with ``auto`` as ``xet``; so do the variables
+    ``HF_XET_HIGH_PERFORMANCE`` and ``HF_HUB_ENABLE_HF_TRANSFER``."""
     allow_empty: bool = False
     """Nothing matched is no error."""
 
@@ -86,6 +96,7 @@ class HfTask(Task):
 
     def source(self, container: str, network: Network) -> Source:
         """See ``Task``."""
+        xet_above = self._xet_above()
         from kaiwo.sources.hub import HubSource  # noqa: PLC0415 - only runs that use it load it
 
         return HubSource(
@@ -97,10 +108,52 @@ class HfTask(Task):
             url=self.url(container),
             network=network,
             ca_bundle=self.ca_bundle,
+            xet_above=xet_above,
         )
+
+    def _switch(self) -> str | None:
+        """What asks for the high-performance mode, if anything does."""
+        if self.high_performance:
+            return "high_performance"
+        return next(
+            (name for name in (_OLD_SWITCH, _SWITCH) if _is_true(os.environ.get(name))), None
+        )
+
+    def _xet_above(self) -> int | None:
+        """Files of more bytes are to come by Xet; None: no file. Says so, where it was asked for.
+
+        Raises:
+            ConfigError: there is no hf_xet, and no other way is allowed.
+        """
+        from huggingface_hub.constants import (  # noqa: PLC0415 - only runs that use it load it
+            HF_HUB_DISABLE_XET,
+            MAX_HTTP_DOWNLOAD_SIZE,
+        )
+
+        from kaiwo.sources import xet  # noqa: PLC0415 - the same
+
+        switch, repository = self._switch(), self.url(self.repo_id)
+        needed = self.transport == "xet"
+        if not needed and (switch is None or self.transport == "http" or HF_HUB_DISABLE_XET):
+            if switch:
+                why = "transport: http" if self.transport == "http" else "HF_HUB_DISABLE_XET is set"
+                logger.info("%s: plain HTTP, for %s, whatever %s says", repository, why, switch)
+            allowed = self.transport == "auto" and not HF_HUB_DISABLE_XET
+            return MAX_HTTP_DOWNLOAD_SIZE if allowed and xet.is_there() else None
+        if xet.loaded(high_performance=switch is not None) is None:
+            if needed:
+                raise ConfigError("transport: xet needs hf_xet, which cannot be loaded; install it")
+            logger.info("%s: plain HTTP, for hf_xet cannot be loaded (%s)", repository, switch)
+            return None
+        mode = f" in its high-performance mode ({switch})" if switch else ""
+        logger.info("%s: files above 8 MiB come by Xet%s", repository, mode)
+        return RANGE
 
     def wants(self, context: Context) -> Iterator[Want]:
         """See ``Task``: of one opener, so that the revision is resolved once for all files."""
+        if _is_true(os.environ.get(_OLD_SWITCH)):
+            # What it means today; before the library is loaded, which warns of it otherwise.
+            os.environ.setdefault(_SWITCH, "1")
         opener = TaskOpener(self, self.repo_id, context.network, self.origin)
         placement = self.placement(context.download_root)
         selections: list[tuple[Location, Folder | Named]] = [
@@ -163,6 +216,11 @@ class HfTask(Task):
             os.replace(temporary, path)
         except OSError as error:
             raise disk.disk_error(error, path) from error
+
+
+def _is_true(value: str | None) -> bool:
+    """As the Hub's library reads its variables."""
+    return (value or "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,127 @@
+"""Xet, the Hub's own transfer: what hf_xet makes of a file's hash, as one stream.
+
+The engine sees a stream like that of a server without ranges (``RemoteObject.streamed_by``): it is
+written beside the target, checked against the sha256 that the Hub states, and renamed. What hf_xet
+repeats, it repeats by itself; what it had when a run ends is lost.
+
+hf_xet reads its environment when it is loaded, so what is to be said there is said at that moment:
+the high-performance mode, and that it keeps no log (which would name signed addresses). How much
+memory its buffers may take, it derives from the cgroup's limit: a sixteenth, and a 64th for each
+file, but no more than a quarter; twice that in high-performance mode.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from kaiwo._version import __version__
+from kaiwo.errors import CredentialsError, KaiwoError, ServiceError, TransientError
+from kaiwo.network import Network, wire_error
+from kaiwo.objects import RemoteObject
+
+_LOADING = threading.Lock()
+
+
+class Xet:
+    """The transfer of one repository. Called from many threads at once.
+
+    Args:
+        token_url: of the endpoint, which gives the short-lived token of the store.
+        rights: the headers that the endpoint asks for.
+        network: timeouts.
+    """
+
+    def __init__(self, token_url: str, rights: dict[str, str], network: Network) -> None:
+        self._token_url = token_url
+        self._rights = rights
+        self._network = network
+        self._lock = threading.Lock()
+        self._group: Any = None
+
+    def stream(self, remote: RemoteObject) -> Iterator[bytes]:
+        """All bytes of a file, in their order.
+
+        Raises:
+            ServiceError: hf_xet cannot be loaded.
+            OSError: or another error of hf_xet's; see ``told``.
+        """
+        hf_xet = loaded()
+        if hf_xet is None:
+            raise ServiceError("hf_xet cannot be loaded; install it, or use transport: http")
+        stream = self._opened(hf_xet).download_stream(
+            hf_xet.XetFileInfo(remote.streamed_by, remote.size)
+        )
+        try:
+            yield from stream
+        finally:
+            stream.cancel()  # of what has ended, nothing
+
+    def close(self) -> None:
+        """End the streams that are still read."""
+        with self._lock:
+            group, self._group = self._group, None
+        if group is not None:
+            group.abort()
+
+    def _opened(self, hf_xet: Any) -> Any:
+        """One group for all files: each would ask for a token of its own."""
+        with self._lock:
+            if self._group is None:
+                config = hf_xet.XetConfig().with_config(
+                    {
+                        "client.read_timeout": timedelta(seconds=self._network.stall_timeout_s),
+                        "client.connect_timeout": timedelta(
+                            seconds=self._network.connect_timeout_s
+                        ),
+                    }
+                )
+                self._group = hf_xet.XetSession(config).new_download_stream_group(
+                    token_refresh_url=self._token_url,
+                    token_refresh_headers=self._rights,
+                    custom_headers={"User-Agent": f"kaiwo/{__version__}"},
+                )
+            return self._group
+
+
+def is_there() -> bool:
+    """Whether there is an hf_xet to load."""
+    return importlib.util.find_spec("hf_xet") is not None
+
+
+def loaded(*, high_performance: bool = False) -> Any:
+    """hf_xet, or None where there is none that can be used.
+
+    Args:
+        high_performance: switch that mode on, if hf_xet is not loaded yet.
+    """
+    said = {"HF_XET_LOG_DEST": os.devnull}
+    if high_performance:
+        said["HF_XET_HIGH_PERFORMANCE"] = "1"
+    with _LOADING:
+        # The variables are not left behind, where another task would find them.
+        before = {name: os.environ.get(name) for name in said}
+        os.environ.update({name: before[name] or value for name, value in said.items()})
+        try:
+            hf_xet: Any = importlib.import_module("hf_xet")
+        except ImportError:
+            return None
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+    # Before 1.6 it had no streams.
+    return hf_xet if hasattr(hf_xet, "XetDownloadStreamGroup") else None
+
+
+def told(error: Exception, what: str) -> KaiwoError:
+    """The kaiwo error for one of hf_xet's; its own text may name a signed address."""
+    if type(error).__name__ == "XetAuthenticationError":
+        return CredentialsError(f"{what}: the store of Xet refuses the token of the Hub")
+    if isinstance(error, OSError):
+        return wire_error(error, what)
+    return TransientError(f"{what}: hf_xet failed ({type(error).__name__})")
