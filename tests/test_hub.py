@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import http.server
-import json
 import random
-import urllib.request
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,6 +15,7 @@ from kaiwo.objects import RANGE
 from tests import stores
 from tests.conftest import Run, tree
 from tests.faulty import MIB
+from tests.hubs import Hub
 from tests.proxies import Answer, spoiling
 from tests.servers import serving
 from tests.stores import Store
@@ -27,42 +24,6 @@ Kaiwo = Callable[..., Run]
 LARGE = random.Random(9).randbytes(40 * MIB + 5)
 RANGES = -(-len(LARGE) // RANGE)
 TOKEN = "hf_right"
-
-
-@dataclass(frozen=True)
-class Hub:
-    """A Hub that knows one token, and what it was asked."""
-
-    store: Store
-
-    @property
-    def lfs(self) -> str:
-        return urlsplit(self.store.settings["lfs_url"]).netloc
-
-    def ask(self, path: str, told: Any = None) -> Any:
-        """One of the Hub's controls."""
-        url = f"{self.store.settings['endpoint_url']}/__{path}"
-        data = None if path in ("log", "stats") else json.dumps(told).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, data)) as answer:
-            return json.loads(answer.read() or b"null")
-
-    def log(self) -> list[dict[str, Any]]:
-        """All requests since the last reset."""
-        found: list[dict[str, Any]] = self.ask("log")
-        return found
-
-    def counts(self) -> Counter[str]:
-        """How many requests there were of each kind."""
-        kinds = ("/revision/", "/tree/", "/paths-info/", "/resolve/", "/lfs/")
-        return Counter(
-            next(kind.strip("/") for kind in kinds if kind in each["path"]) for each in self.log()
-        )
-
-    def setting(self, repository: str, kind: str = "models", **settings: Any) -> None:
-        """Settings of a repository; see ``tests.servers.hub``."""
-        folder = Path(self.store.settings["root"], kind, repository.replace("/", "--"))
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".kaiwo-hub.json").write_text(json.dumps(settings))
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ from kaiwo.errors import CredentialsError, KaiwoError, ServiceError, TransientEr
 from kaiwo.network import Network, wire_error
 from kaiwo.objects import RemoteObject
 
+#: hf_xet's first delay before it repeats a request: its own, of 3 s, makes of five repeats minutes.
+_FIRST_DELAY = timedelta(seconds=0.5)
 _LOADING = threading.Lock()
 
 
@@ -78,6 +80,7 @@ class Xet:
                         "client.connect_timeout": timedelta(
                             seconds=self._network.connect_timeout_s
                         ),
+                        "client.retry_base_delay": _FIRST_DELAY,
                     }
                 )
                 self._group = hf_xet.XetSession(config).new_download_stream_group(
