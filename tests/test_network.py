@@ -55,6 +55,7 @@ from kaiwo.errors import (
 from kaiwo.network import Network, chain, connection_error, retry_after_s, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Source
+from kaiwo.sources.connections import Connections
 from kaiwo.tasks.base import Context, Engine
 
 SECRET = "hunter2"
@@ -145,6 +146,14 @@ def _httpx2(address: str) -> None:
     httpx2.get(address, params={"sig": SECRET}, timeout=TIMEOUT_S)
 
 
+def _connections(address: str) -> None:
+    authorities = _authorities()
+    network = Network(connect_timeout_s=TIMEOUT_S, stall_timeout_s=TIMEOUT_S)
+    connections = Connections(network, authorities)
+    with connections.request("GET", f"{address}/?sig={SECRET}", {}) as answer:
+        answer.body()
+
+
 def _urllib3(address: str) -> None:
     with urllib3.PoolManager(retries=False, timeout=TIMEOUT_S, ca_certs=_authorities()) as pool:
         pool.request("GET", f"{address}/?sig={SECRET}")
@@ -161,6 +170,7 @@ SDKS: dict[str, Callable[[str], None]] = {
     "azure": _azure,
     "azure.aio": _azure_async,
     "httpx2": _httpx2,
+    "http.client": _connections,
     "urllib3": _urllib3,
 }
 each_sdk = pytest.mark.parametrize("sdk", SDKS.values(), ids=SDKS)
