@@ -324,7 +324,8 @@ def _item(url: urls.ObjectUrl, place: str | None, *, is_file: bool) -> dict[str,
     """The fields of a task that say what is wanted."""
     if url.type == "hf":
         revision = {} if url.revision is None else {"revision": url.revision}
-        return {"repo_id": url.container, "repo_type": url.repo_type, **revision}
+        target = {} if place is None else {"target_path": place}
+        return {"repo_id": url.container, "repo_type": url.repo_type, **revision, **target}
     item = {"file": url.path} if is_file else {"folder": url.path, "glob": url.glob or "**/*"}
     entry = {**item, "target_path": place}
     if url.type == "url":

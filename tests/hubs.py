@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from tests.stores import Store
 
@@ -48,3 +49,17 @@ class Hub:
         folder = Path(self.store.settings["root"], kind, repository.replace("/", "--"))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".kaiwo-hub.json").write_text(json.dumps(settings))
+
+    def fill(
+        self,
+        repository: str,
+        files: Mapping[str, bytes],
+        kind: str = "model",
+        revision: str = "main",
+    ) -> None:
+        """Have these files in a revision of a repository."""
+        name = repository.replace("/", "--")
+        folder = Path(self.store.settings["root"], f"{kind}s", name, quote(revision, safe=""))
+        for key, data in files.items():
+            (folder / key).parent.mkdir(parents=True, exist_ok=True)
+            (folder / key).write_bytes(data)

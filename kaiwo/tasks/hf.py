@@ -10,12 +10,14 @@ In the cache, kaiwo keeps the library's own layout, so that every other tool fin
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -85,9 +87,7 @@ class HfTask(Task):
     @property
     def origin(self) -> str:
         """See ``Task``."""
-        from huggingface_hub.constants import ENDPOINT  # noqa: PLC0415 - only runs that use it
-
-        return redact.url(self.endpoint_url or ENDPOINT)
+        return redact.url(self.endpoint_url or _library().ENDPOINT)
 
     def url(self, container: str, key: str = "") -> str:
         """See ``Task``."""
@@ -95,7 +95,11 @@ class HfTask(Task):
         return f"hf://{kind}{container}@{self.revision}/{key}"
 
     def source(self, container: str, network: Network) -> Source:
-        """See ``Task``."""
+        """See ``Task``: the Hub, or its cache, if ``HF_HUB_OFFLINE`` says that this is enough."""
+        if self.target_path is None and _library().is_offline_mode():
+            from kaiwo.sources.hub_cache import HubCacheSource  # noqa: PLC0415 - as below
+
+            return HubCacheSource(self.storage(), self.revision, self.url(container))
         xet_above = self._xet_above()
         from kaiwo.sources.hub import HubSource  # noqa: PLC0415 - only runs that use it load it
 
@@ -125,21 +129,16 @@ class HfTask(Task):
         Raises:
             ConfigError: there is no hf_xet, and no other way is allowed.
         """
-        from huggingface_hub.constants import (  # noqa: PLC0415 - only runs that use it load it
-            HF_HUB_DISABLE_XET,
-            MAX_HTTP_DOWNLOAD_SIZE,
-        )
-
-        from kaiwo.sources import xet  # noqa: PLC0415 - the same
+        from kaiwo.sources import xet  # noqa: PLC0415 - only runs that use it load it
 
         switch, repository = self._switch(), self.url(self.repo_id)
-        needed = self.transport == "xet"
-        if not needed and (switch is None or self.transport == "http" or HF_HUB_DISABLE_XET):
+        needed, disabled = self.transport == "xet", _library().HF_HUB_DISABLE_XET
+        if not needed and (switch is None or self.transport == "http" or disabled):
             if switch:
                 why = "transport: http" if self.transport == "http" else "HF_HUB_DISABLE_XET is set"
                 logger.info("%s: plain HTTP, for %s, whatever %s says", repository, why, switch)
-            allowed = self.transport == "auto" and not HF_HUB_DISABLE_XET
-            return MAX_HTTP_DOWNLOAD_SIZE if allowed and xet.is_there() else None
+            allowed = self.transport == "auto" and not disabled and xet.is_there()
+            return int(_library().MAX_HTTP_DOWNLOAD_SIZE) if allowed else None
         if xet.loaded(high_performance=switch is not None) is None:
             if needed:
                 raise ConfigError("transport: xet needs hf_xet, which cannot be loaded; install it")
@@ -175,6 +174,8 @@ class HfTask(Task):
         if self.target_path is not None:
             return Under(*resolve(self.target_path, download_root, is_file=False))
         storage = self.storage()
+        if _library().is_offline_mode():  # what is not there is not there
+            return InHubCache(storage)
         try:
             os.makedirs(storage, exist_ok=True)
         except OSError as error:
@@ -184,18 +185,15 @@ class HfTask(Task):
 
     def storage(self) -> str:
         """The repository's folder in the cache."""
-        from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415
-        from huggingface_hub.file_download import repo_folder_name  # noqa: PLC0415
-
         try:
-            cache = os.path.abspath(expanded(self.cache_dir or HF_HUB_CACHE))
+            cache = os.path.abspath(expanded(self.cache_dir or _library().HF_HUB_CACHE))
         except ConfigError as error:
             hint = "set HF_HOME or cache_dir to a writable folder"
             raise DiskError(
                 f"the Hub's cache is in the home folder, and there is none; {hint}"
             ) from error
-        name = repo_folder_name(repo_id=self.repo_id, repo_type=self.repo_type)
-        return posixpath.join(cache, name)
+        # As the library's repo_folder_name puts it.
+        return posixpath.join(cache, "--".join((f"{self.repo_type}s", *self.repo_id.split("/"))))
 
     def settle(self, transfers: Sequence[Transfer]) -> None:
         """Let the revision's name point to the commit, now that it is there.
@@ -206,16 +204,27 @@ class HfTask(Task):
         if self.target_path is not None or not transfers or _COMMIT.fullmatch(self.revision):
             return
         path = posixpath.join(self.storage(), "refs", self.revision)
+        commit = str(transfers[0].object.version)
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            if file.read() == commit:
+                return
         # Always the same name: what a killed run left of it is written anew.
         folder, name = posixpath.split(path)
         temporary = posixpath.join(folder, f".kaiwo-{name}.part")
         try:
             os.makedirs(posixpath.dirname(path), exist_ok=True)
             with open(temporary, "w", encoding="ascii") as file:
-                file.write(str(transfers[0].object.version))
+                file.write(commit)
             os.replace(temporary, path)
         except OSError as error:
             raise disk.disk_error(error, path) from error
+
+
+def _library() -> ModuleType:
+    """What the Hub's library takes from its environment; only runs that use it load it."""
+    from huggingface_hub import constants  # noqa: PLC0415
+
+    return constants
 
 
 def _is_true(value: str | None) -> bool:
@@ -239,5 +248,5 @@ class InHubCache:
             if fault := fault_of(name):
                 raise UnsafeNameError(f"file {remote.key!r}: {fault}")
         snapshot = posixpath.join(self.storage, "snapshots", str(remote.version))
-        blob = posixpath.join(self.storage, "blobs", str(remote.etag))
+        blob = posixpath.join(self.storage, "blobs", remote.etag) if remote.etag else None
         return Place(posixpath.join(snapshot, remote.key), self.storage, blob)
