@@ -190,3 +190,63 @@ def test_a_mirror_that_answers_with_other_bytes_than_planned_is_refused(
     assert done.code == 7, done.stderr
     assert tree(tmp_path / "out") == {}
     assert "replaced" in done.stderr
+
+
+# --- limits and refusals ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["/resolve/", "/lfs/"])
+@pytest.mark.parametrize("header", ['RateLimit="api";r=0;t=2', "Retry-After=2"])
+def test_a_host_that_asks_for_patience_is_left_alone_by_all_workers(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, host: str, header: str
+) -> None:
+    files = {f"{number}.bin": b"x" * 1000 for number in range(60)}
+    hub.store.fill("acme/limited", files)
+    limit = {"match": host, "action": f"status:429:{header}", "times": 1000, "seconds": 1.5}
+    hub.ask("fault", limit)
+    done = fetched(kaiwo, hub.store, "acme/limited", "--max-workers=4", "--retries=1")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    kind = host.strip("/")
+    assert len(files) < hub.counts()[kind] <= len(files) + 4
+
+
+REFUSALS: list[tuple[str, dict[str, Any], int, str]] = [
+    ("acme/gated", {"token": TOKEN}, 3, "ask for access at {endpoint}/acme/gated and"),
+    ("acme/gated", {"repo_type": "dataset"}, 3, "at {endpoint}/datasets/acme/gated and"),
+    ("acme/private", {}, 4, "does not exist, or is private"),
+    ("acme/none", {"token": TOKEN}, 4, "does not exist, or is private"),
+    ("acme/open", {"token": "hf_wrong"}, 3, "refuses these credentials"),
+    ("acme/open", {"revision": "v9"}, 4, "has no revision v9"),
+    ("acme/open", {"files": ["none.bin"]}, 4, "no such file"),
+    ("acme/open", {"allow_patterns": ["*.none"]}, 4, "*.none: nothing matches"),
+    ("acme/open", {"ignore_patterns": ["*"]}, 4, "nothing matches"),
+]
+
+
+@pytest.mark.parametrize(("repository", "fields", "code", "words"), REFUSALS)
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_the_hub_refuses_is_told_in_one_line(
+    kaiwo: Kaiwo,
+    hub: Hub,
+    tmp_path: Path,
+    repository: str,
+    fields: dict[str, Any],
+    code: int,
+    words: str,
+    cached: bool,
+) -> None:
+    for name in ("gated", "private", "open"):
+        hub.fill(f"acme/{name}", {"k": b"data"})
+        hub.fill(f"acme/{name}", {"k": b"data"}, "dataset")
+    hub.setting("acme/gated", gated=True)
+    hub.setting("acme/gated", "datasets", gated=True)
+    hub.setting("acme/private", private=True)
+    place = {} if cached else {"target_path": "."}
+    task = hub.store.task(repository, (), **{"token": None, **fields, **place})
+    done = kaiwo({"download_items": [task]}, env={"HF_HOME": str(tmp_path / "home")})
+    assert done.code == code, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if "failed:" in line)
+    assert words.format(endpoint=hub.store.settings["endpoint_url"]) in line
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert "attempt" not in done.stderr

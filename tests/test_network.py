@@ -1023,3 +1023,20 @@ def test_retry_after_as_a_broken_date_is_ignored(value: str) -> None:
 
 def test_without_retry_after_there_is_no_wish() -> None:
     assert retry_after_s({}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ('"api";r=0;t=55', 55),
+        ('"api"; r=0; t=7', 7),
+        ('"api";r=12;t=55', None),
+        ('"pages";r=12;t=200, "api";r=0;t=9, "resolvers";r=0;t=4', 9),
+        ('"api";r=0;t=999999', 300),
+        ('"api";r=0', None),
+        ("nonsense", None),
+    ],
+)
+def test_a_quota_that_is_used_up_names_its_end(value: str, seconds: float | None) -> None:
+    assert retry_after_s({"RateLimit": value, "RateLimit-Policy": '"api";q=500;w=300'}) == seconds
+    assert retry_after_s({"ratelimit": value, "retry-after": "3"}) == 3

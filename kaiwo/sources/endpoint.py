@@ -3,6 +3,9 @@
 Redirects are followed here, one by one, so that the token goes to the endpoint's own scheme, host
 and port only, whatever leads where. A repository that was renamed is found at the endpoint itself,
 and needs it; the host of the bytes has its own signature in the address.
+
+A host that asks to be left alone for a time is: meanwhile, requests to it fail at once, as they
+would if they were made. The engine waits too, but it may be half-way through a batch.
 """
 
 from __future__ import annotations
@@ -10,18 +13,22 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urljoin, urlsplit
 
 from huggingface_hub import constants
 
 from kaiwo._version import __version__
-from kaiwo.errors import CredentialsError, ServiceError
-from kaiwo.network import Network, header_token
+from kaiwo.errors import BusyError, CredentialsError, ServiceError
+from kaiwo.network import Network, header_token, retry_after_s
 from kaiwo.sources.connections import Answer, Connections, basic_authorization
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 10
+_BUSY = {429, 503}
+#: Scheme, host and port.
+_Place = tuple[str, str | None, int | None]
 
 
 class Refused(Exception):  # noqa: N818 - an answer, which its source tells of
@@ -52,6 +59,8 @@ class Endpoint:
         if token and not self.rights:
             self.rights = {"Authorization": f"Bearer {header_token(token, 'token')}"}
         self._connections = Connections(network, ca_bundle)
+        #: Until when, by the monotonic clock, which host is to be left alone.
+        self._quiet_until_s: dict[_Place, float] = {}
 
     def close(self) -> None:
         """Let the connections go."""
@@ -82,10 +91,15 @@ class Endpoint:
 
         Raises:
             Refused: its status is an error.
+            BusyError: the host has asked to be left alone.
         """
         for _ in range(_MOST_REDIRECTS):
+            place = _place(address)
+            self._require_patience(place)
             with self._asked(method, address, headers or {}, body) as answer:
                 check(answer)
+                if answer.status in _BUSY:
+                    self._be_quiet(place, answer)
                 location = answer.header("Location")
                 if answer.status not in _REDIRECTS or location is None:
                     if answer.status >= 300:  # noqa: PLR2004 - HTTP's last status of success
@@ -94,6 +108,17 @@ class Endpoint:
                     return
             address = urljoin(address, location)
         raise ServiceError("it is redirected again and again; check the endpoint")
+
+    def _be_quiet(self, place: _Place, answer: Answer) -> None:
+        """Leave a host alone for as long as it asks."""
+        wait_s = retry_after_s(dict(answer.headers.items()))
+        if wait_s is not None:
+            self._quiet_until_s[place] = time.monotonic() + wait_s
+
+    def _require_patience(self, place: _Place) -> None:
+        wait_s = self._quiet_until_s.get(place, 0.0) - time.monotonic()
+        if wait_s > 0:
+            raise BusyError(f"{place[1]} asked to be left alone for {wait_s:.0f} s more", wait_s)
 
     def _asked(
         self, method: str, address: str, headers: dict[str, str], body: bytes | None
@@ -127,7 +152,7 @@ def _found_token() -> str | None:
         ) from None
 
 
-def _place(address: str) -> tuple[str, str | None, int | None]:
+def _place(address: str) -> _Place:
     """Scheme, host and port: what a token is for."""
     parts = urlsplit(address)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -47,6 +47,22 @@ from kaiwo.sources.xet import Xet, told
 
 #: The Hub's sentence when it refuses the token itself, not what the token asks for.
 _BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - a message
+#: And when it has taken the repository away.
+_DISABLED = "Access to this resource is disabled."
+#: What the Hub's words for a refusal mean.
+_CODES: dict[str, tuple[type[KaiwoError], str]] = {
+    "GatedRepo": (
+        CredentialsError,
+        "{repository} is gated; ask for access at {page} and give a token that has it",
+    ),
+    "RepoNotFound": (
+        ContainerMissingError,
+        "{repository} does not exist, or is private and needs a token with the right to read it",
+    ),
+    "RevisionNotFound": (ContainerMissingError, "{repository} has no revision {revision}"),
+    "EntryNotFound": (NotFoundError, "{repository} has no such file"),
+    _DISABLED: (ContainerMissingError, "{repository} is disabled by the Hub"),
+}
 #: A signed address that has expired is refused in one of these ways.
 _EXPIRED = {400, 401, 403, 404, 410}
 _NEXT = re.compile(r"<([^>]*)>[^,]*;\s*rel=\"?next\"?")
@@ -86,6 +102,9 @@ class HubSource(StoreSource):
         self._repo_type = repo_type
         self._revision = revision
         self._api = f"{self._endpoint}/api/{repo_type}s/{repo_id}"
+        kind = "" if repo_type == "model" else f"{repo_type}s/"
+        #: Its page, and what its files are below of.
+        self._home = f"{self._endpoint}/{kind}{repo_id}"
         self._commit: str | None = None
         self._resolving = threading.Lock()
         self._addresses = Addresses()
@@ -219,8 +238,7 @@ class HubSource(StoreSource):
 
     def _address(self, remote: RemoteObject) -> str:
         """Where the endpoint has a file, or says where it is."""
-        kind = "" if self._repo_type == "model" else f"{self._repo_type}s/"
-        place = f"{self._endpoint}/{kind}{self._repo_id}/resolve"
+        place = f"{self._home}/resolve"
         return f"{place}/{quote(remote.version or '', safe='')}/{quote(remote.key)}"
 
     def _file(
@@ -251,27 +269,21 @@ class HubSource(StoreSource):
 
     def _refused(self, answer: Answer, what: str) -> KaiwoError:
         status, code = answer.status, answer.header("X-Error-Code") or ""
-        repository = f"{self._repo_type} {self._repo_id}"
+        message = answer.header("X-Error-Message")
         if not self._requests.is_at(answer.address) and status in (401, 403):
             # A signed address that is no longer valid; the next attempt is given a new one.
             return TransientError(f"{what}: the signed address is refused ({status})")
-        if code == "GatedRepo":
-            return CredentialsError(
-                f"{what}: {repository} is gated; ask for access at "
-                f"{self._endpoint}/{self._repo_id} and give a token that has it"
-            )
-        if code == "RevisionNotFound":
-            return ContainerMissingError(f"{what}: {repository} has no revision {self._revision}")
-        if code == "EntryNotFound":
-            return NotFoundError(f"{what}: {repository} has no such file")
-        is_bad_token = answer.header("X-Error-Message") == _BAD_TOKEN
-        if code == "RepoNotFound" or (status == 401 and not is_bad_token):  # noqa: PLR2004
+        if message == _DISABLED:
+            code = message
+        elif not code and status == 401 and message != _BAD_TOKEN:  # noqa: PLR2004
             # The Hub does not tell a missing repository from a private one.
-            return ContainerMissingError(
-                f"{what}: {repository} does not exist, or is private and needs a token with "
-                "the right to read it"
-            )
-        return status_error(status, what, code, dict(answer.headers.items()))
+            code = "RepoNotFound"
+        if code not in _CODES:
+            return status_error(status, what, code, dict(answer.headers.items()))
+        kind, text = _CODES[code]
+        page, repository = redact.url(self._home), f"{self._repo_type} {self._repo_id}"
+        told = text.format(repository=repository, page=page, revision=self._revision)
+        return kind(f"{what}: {told}")
 
 
 def _check_planned(remote: RemoteObject, answer: Answer) -> None:

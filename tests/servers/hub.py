@@ -43,7 +43,8 @@ Control (on the hub, not logged):
     POST  /__reset    forgets the log, the maximum and the faults
     POST  /__expire   every URL and Xet token signed so far is refused from now on
     POST  /__fault    {"match": regex on the raw path and query, "action": A, "times": 1,
-                       "after": 0, "method": any}: not of the first so many that match
+                       "after": 0, "seconds": any, "method": any}: not the first so many that
+                       match, and only so long after the first that is met
 
 A: `status:503`, `status:429:retry-after=1`, `expire` (as above, and then as always), or what
 happens to the body: `truncate` (half of it, then the end of the connection), `reset` (half of it,
@@ -63,6 +64,7 @@ import hashlib
 import hmac
 import io
 import json
+import math
 import re
 import secrets
 import socket
@@ -404,7 +406,9 @@ class Fault:
     action: str
     times: int
     after: int
+    seconds: float
     method: str | None
+    until_s: float = math.inf
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> "Fault":
@@ -414,10 +418,15 @@ class Fault:
         ):
             raise ValueError(action)
         times, after = told.get("times", 1), told.get("after", 0)
-        return cls(re.compile(told["match"]), action, times, after, told.get("method"))
+        seconds, method = told.get("seconds", math.inf), told.get("method")
+        return cls(re.compile(told["match"]), action, times, after, seconds, method)
 
     def meets(self, request: web.BaseRequest) -> bool:
-        is_for_it = self.times > 0 and self.method in (None, request.method)
+        is_for_it = (
+            self.times > 0
+            and time.monotonic() < self.until_s
+            and self.method in (None, request.method)
+        )
         return is_for_it and self.match.search(request.raw_path) is not None
 
 
@@ -644,6 +653,7 @@ class Hub:
                 fault.after -= 1
             elif fault.meets(request):
                 fault.times -= 1
+                fault.until_s = min(fault.until_s, time.monotonic() + fault.seconds)
                 return fault.action
         return ""
 
