@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kaiwo.api import fetch
 from kaiwo.objects import RANGE
 from tests import stores
 from tests.conftest import Run, tree
@@ -190,6 +192,96 @@ def test_a_mirror_that_answers_with_other_bytes_than_planned_is_refused(
     assert done.code == 7, done.stderr
     assert tree(tmp_path / "out") == {}
     assert "replaced" in done.stderr
+
+
+def test_of_a_branch_that_moves_during_the_run_every_file_is_of_the_first_commit(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    old = {"large.bin": LARGE, **{f"{number}.json": b"old" for number in range(20)}}
+    hub.fill("acme/moving", old)
+    moved = {name: data[::-1] for name, data in old.items()} | {"new": b"x"}
+    commits = []
+
+    def spoil(_: str, path: str, answer: Answer) -> Answer:
+        if "/revision/" in path:
+            commits.append(json.loads(answer.body)["sha"])
+            hub.fill("acme/moving", moved)
+        return answer
+
+    with spoiling(hub.store, spoil) as way:
+        task = way.task("acme/moving", (), target_path=".")
+        done = kaiwo({"download_items": [task, {**task, "target_path": "again"}]})
+    assert done.code == 0, done.stderr
+    first = {name: data for name, data in tree(tmp_path / "out").items() if "again" not in name}
+    assert first == old
+    (line, *_) = (line for line in done.stderr.splitlines() if "is commit" in line)
+    assert f"hf://acme/moving@main is commit {commits[0]}" in line
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_bytes_of_the_right_size_that_are_wrong_are_not_published(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, cached: bool
+) -> None:
+    hub.fill("acme/wrong", {"large.bin": LARGE, "small.bin": b"x" * 1000, "config.json": b"{}"})
+    hub.ask("fault", {"match": "^/lfs/|json", "action": "flip", "times": 10_000})
+    place = {"cache_dir": str(tmp_path / "out")} if cached else {"target_path": "."}
+    done = kaiwo({"download_items": [hub.store.task("acme/wrong", (), **place)]})
+    assert done.code == 7, done.stderr
+    assert [item["status"] for item in done.report["items"]] == ["failed"] * 3
+    there = [path for path in (tmp_path / "out").rglob("*") if ".kaiwo" not in path.parts]
+    assert [path for path in there if path.is_file() or path.is_symlink()] == []
+
+
+# --- what it costs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("repository", "kind", "revision"),
+    [
+        ("acme/net", "model", "main"),
+        ("acme/net", "dataset", "v1.0"),
+        ("acme/net", "space", "refs/pr/7"),
+        ("gpt2", "model", "a/branch"),
+    ],
+)
+def test_a_file_costs_one_request_and_a_second_run_none(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, repository: str, kind: str, revision: str
+) -> None:
+    files = {f"{number % 7}/{number}.json": f"{number}".encode() for number in range(230)}
+    hub.fill(repository, files, kind, revision)
+    fields = {"repo_type": kind, "revision": revision}
+    done = fetched(kaiwo, hub.store, repository, **fields)
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    assert hub.counts() == {"revision": 1, "tree": 3, "resolve": 230}
+    hub.ask("reset")
+    done = fetched(kaiwo, hub.store, repository, **fields)
+    assert (done.code, done.report["unchanged"]) == (0, 230)
+    assert hub.counts() == {"revision": 1, "tree": 3}
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "revision"),
+    [
+        ("hf://acme/url", "model", None),
+        ("hf://datasets/acme/url@v1.0", "dataset", "v1.0"),
+        ("hf://spaces/acme/url@refs/pr/7", "space", "refs/pr/7"),
+        ("hf://url@main", "model", None),
+    ],
+)
+def test_a_url_names_any_repository(
+    hub: Hub, tmp_path: Path, url: str, kind: str, revision: str | None
+) -> None:
+    repository = url.partition("@")[0].removeprefix("hf://").removeprefix(f"{kind}s/")
+    files = {"a/large.bin": b"x" * 1000, "a/b.json": b"{}", "c": b"c"}
+    hub.fill(repository, files, kind, revision or "main")
+    fields: dict[str, Any] = {"endpoint_url": hub.store.settings["endpoint_url"], "token": TOKEN}
+    assert tree(fetch(url, tmp_path / "whole", **fields)) == files
+    assert tree(fetch(f"{url}/a/", tmp_path / "a", **fields)) == {
+        "large.bin": b"x" * 1000,
+        "b.json": b"{}",
+    }
+    assert fetch(f"{url}/a/b.json", tmp_path / "b", **fields).read_bytes() == b"{}"
 
 
 # --- limits and refusals ----------------------------------------------------------------------

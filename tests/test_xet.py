@@ -131,7 +131,8 @@ def test_one_line_says_what_a_switch_has_done(
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == FILES
     assert (by_xet(hub) > 0) == ("come by Xet" in done.stderr)
-    lines = [line for line in done.stderr.splitlines(keepends=True) if "hf://" in line]
+    told = done.stderr.splitlines(keepends=True)
+    lines = [line for line in told if "hf://" in line and "is commit" not in line]
     assert len(lines) == (expected is not None)
     assert not expected or expected in lines[0]
     assert "Warning" not in done.stderr

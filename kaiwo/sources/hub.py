@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -45,6 +46,7 @@ from kaiwo.sources.connections import Answer
 from kaiwo.sources.endpoint import Endpoint, Refused
 from kaiwo.sources.xet import Xet, told
 
+logger = logging.getLogger(__name__)
 #: The Hub's sentence when it refuses the token itself, not what the token asks for.
 _BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - a message
 #: And when it has taken the repository away.
@@ -125,6 +127,7 @@ class HubSource(StoreSource):
         with self._resolving:
             if self._commit is None:
                 self._commit = self._resolved()
+                logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
         return self._commit
 
     def _resolved(self) -> str:
