@@ -9,7 +9,7 @@ from enum import StrEnum
 from tests.bench.buckets import MIB, Bucket
 
 GIB = 1024 * MIB
-PEERS = ("s5cmd", "rclone", "boto3", "s3fs")
+PEERS = ("s5cmd", "rclone", "boto3", "s3fs", "hf")
 """The best of these is the measure, for time and for CPU by itself; curl is the limit, no peer."""
 
 _KAIWO = ("kaiwo", "kaiwo-obstore", "kaiwo-fsspec")
@@ -22,6 +22,9 @@ class Action(StrEnum):
     COPY = "copy"
     AGAIN = "again"
     """A second time, with everything in place already."""
+
+    CACHE = "cache"
+    """As `COPY`, into a cache of the Hub's."""
 
     LIST = "list"
     """The names that match `MATCHING`, and no bytes."""
@@ -71,6 +74,15 @@ def _goals(wall: float, cpu: float | None = None, of: str = "peers") -> tuple[Go
 
 def _peak(most_mib: float, *tools: str) -> tuple[Goal, ...]:
     return tuple(Goal("peak_mib", most_mib, tool=tool) for tool in tools)
+
+
+_HUB = "a repository of the Hub: 1 file of 400 MB, 32 of 10 kB"
+
+
+def _in_hub(rate: int = 0) -> tuple[Bucket, ...]:
+    """The folders of a repository."""
+    large = Bucket("hub-large", 1, 400_000_000, rate=rate, in_hub=True)
+    return large, Bucket("hub-small", 32, 10_000, in_hub=True)
 
 
 LOADS = (
@@ -132,6 +144,22 @@ LOADS = (
         tools=("kaiwo", *PEERS),
         action=Action.LIST,
         rounds=3,
+    ),
+    Load("hub", _HUB, _in_hub(), _goals(0.8, of="hf"), tools=("kaiwo", "hf")),
+    Load(
+        "hub-limited",
+        f"{_HUB}, 50 MB/s a connection",
+        _in_hub(rate=50_000_000),
+        _goals(0.4, of="hf"),
+        tools=("kaiwo", "hf"),
+    ),
+    Load(
+        "hub-cache",
+        f"{_HUB}, into its cache",
+        _in_hub(),
+        _goals(0.8, of="hf"),
+        tools=("kaiwo", "hf"),
+        action=Action.CACHE,
     ),
     Load(
         "mixed",
