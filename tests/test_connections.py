@@ -81,7 +81,7 @@ def connections() -> Iterator[Connections]:
 
 def got(connections: Connections, address: str, size: int = len(BODY)) -> bytes:
     with connections.request("GET", address, {}) as answer:
-        return bytes(answer.into(size))
+        return bytes(answer.take(size))
 
 
 def test_one_connection_serves_requests_one_after_the_other(connections: Connections) -> None:

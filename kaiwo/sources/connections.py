@@ -1,7 +1,7 @@
 """HTTP/1.1 for a source that makes its requests itself: one body, one buffer.
 
     request ─> a connection that idles at that address, or a new one ─> Answer
-    Answer  ─> the body, read by the kernel into the buffer that is handed on
+    Answer  ─> the body, put by the kernel where it is handed on from
     read to its end? ─> the connection idles again; else it is closed
 
 Python's own client, because it can be told where the bytes are to go: 400 MB in ranges cost it half
@@ -26,7 +26,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from urllib.parse import SplitResult, quote, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from kaiwo.errors import ConfigError, ServiceError, TransientError
 from kaiwo.network import Network
@@ -60,20 +59,17 @@ class Answer:
         value = self.headers.get(name)
         return None if value is None else str(value)
 
-    def into(self, size: int) -> memoryview:
-        """The body in one buffer of its own; what is short comes back short.
+    def take(self, size: int) -> bytes:
+        """The body, of so many bytes; what is short comes back short.
 
         Raises:
             TransientError: more than ``size`` bytes come.
         """
         self._require_unpacked()
-        buffer = memoryview(bytearray(size))
-        at = 0
-        while at < size and (count := self._raw.readinto(buffer[at:])):
-            at += count
+        data = self._raw.read(size)
         if self._raw.length != 0 and self._raw.read(1):
             raise TransientError(f"more than the {size} bytes came that were asked for")
-        return buffer[:at]
+        return data
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """The body in pieces of at most that size."""
@@ -252,6 +248,10 @@ def _proxy(parts: SplitResult) -> SplitResult | None:
     Raises:
         ConfigError: it is none that can be used.
     """
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - the time it takes to load
+
     proxies = getproxies()
     named = proxies.get(parts.scheme) or proxies.get("all")
     if not named or proxy_bypass(_host(parts)):

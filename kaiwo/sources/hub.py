@@ -202,7 +202,7 @@ class HubSource(StoreSource):
             content_range = answer.header("Content-Range")
             check_answer(answer.status, content_range, start, end, remote)
             found(answer.address)
-            return answer.into(end - start)
+            return answer.take(end - start)
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
