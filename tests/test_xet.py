@@ -15,7 +15,7 @@ from kaiwo.network import Network
 from kaiwo.objects import RANGE
 from kaiwo.sources.hub import HubSource
 from tests import stores
-from tests.conftest import Run, clean_environment, tree
+from tests.conftest import Run, clean_environment, succeeding, tree
 from tests.faulty import MIB
 from tests.hubs import Hub
 
@@ -189,3 +189,13 @@ def test_the_switch_of_one_task_is_not_left_in_the_environment(tmp_path: Path) -
         check=True,
     ).stdout  # fmt: skip
     assert int(high) > int(low)
+
+
+def test_fetch_takes_the_fields_as_options(hub: Hub, tmp_path: Path) -> None:
+    address = hub.store.settings["endpoint_url"]
+    given = ("transport=xet", "high_performance=true", f"endpoint_url={address}")
+    succeeding(
+        ["kaiwo", "fetch", "hf://acme/net/", "net", *(f"-o{each}" for each in given)], tmp_path, {}
+    )
+    assert tree(tmp_path / "net") == FILES
+    assert by_xet(hub) > 0
