@@ -6,10 +6,10 @@ repeats, it repeats by itself; what it had when a run ends is lost.
 
 hf_xet reads its environment when it is loaded, so what is to be said there is said at that moment:
 the high-performance mode, and that it keeps no log (which would name signed addresses). How much
-memory its buffers may take, it derives from the cgroup's limit by itself: a sixteenth, and a 64th for
-each file, but no more than a quarter; twice that in high-performance mode, and half of a small limit.
-It needs some 300 MiB, whatever it is told: a pod of 256 MiB ended for lack of memory with its settings
-at their least, one of 384 MiB did not.
+memory its buffers may take, it derives from the cgroup's limit by itself: a sixteenth, and a 64th
+for each file, but no more than a quarter; twice that in high-performance mode, and half of a small
+limit. It needs some 300 MiB, whatever it is told: a pod of 256 MiB ended for lack of memory with
+its settings at their least, one of 384 MiB did not.
 """
 
 from __future__ import annotations
