@@ -5,15 +5,18 @@ written beside the target, checked against the sha256 that the Hub states, and r
 repeats, it repeats by itself; what it had when a run ends is lost.
 
 hf_xet reads its environment when it is loaded, so what is to be said there is said at that moment:
-the high-performance mode, and that it keeps no log (which would name signed addresses). How much
-memory its buffers may take, it derives from the cgroup's limit by itself: a sixteenth, and a 64th
-for each file, but no more than a quarter; twice that in high-performance mode, and half of a small
-limit. It needs some 300 MiB, whatever it is told: a pod of 256 MiB ended for lack of memory with
-its settings at their least, one of 384 MiB did not.
+the high-performance mode, and that it keeps no log (which would name signed addresses).
+
+Memory: hf_xet derives its buffers from the cgroup's limit by itself, but whatever it is told, it
+takes some 200 MiB, and 100 more for each file that is under way: eight of them ended for lack of
+memory in a pod of 768 MiB. So only so many files are under way as fit; each of them uses many
+connections anyway.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import os
 import threading
@@ -28,6 +31,16 @@ from kaiwo.objects import RemoteObject
 
 #: hf_xet's first delay before it repeats a request: its own, of 3 s, makes of five repeats minutes.
 _FIRST_DELAY = timedelta(seconds=0.5)
+_MIB = 1 << 20
+#: What hf_xet takes, and each of its streams besides; of the memory that there is, so much may be.
+_BASE, _STREAM, _SHARE = 200 * _MIB, 100 * _MIB, 0.7
+_MOST_STREAMS = 8
+#: With less than this, even one stream may be too much.
+LEAST_MEMORY = 512 * _MIB
+#: Where there is no limit.
+_AMPLE = 1 << 40
+#: The first version of cgroups states a number of pages beyond all memory for no limit.
+_NO_LIMIT = 1 << 60
 _LOADING = threading.Lock()
 
 
@@ -57,13 +70,13 @@ class Xet:
         hf_xet = loaded()
         if hf_xet is None:
             raise ServiceError("hf_xet cannot be loaded; install it, or use transport: http")
-        stream = self._opened(hf_xet).download_stream(
-            hf_xet.XetFileInfo(remote.streamed_by, remote.size)
-        )
-        try:
-            yield from stream
-        finally:
-            stream.cancel()  # of what has ended, nothing
+        file = hf_xet.XetFileInfo(remote.streamed_by, remote.size)
+        with _turns():
+            stream = self._opened(hf_xet).download_stream(file)
+            try:
+                yield from stream
+            finally:
+                stream.cancel()  # of what has ended, nothing
 
     def close(self) -> None:
         """End the streams that are still read."""
@@ -91,6 +104,33 @@ class Xet:
                     custom_headers={"User-Agent": f"kaiwo/{__version__}"},
                 )
             return self._group
+
+
+@functools.cache
+def _turns() -> threading.Semaphore:
+    """Of this process's streams, one for each that may be under way."""
+    room = int((memory_limit() or _AMPLE) * _SHARE) - _BASE
+    return threading.Semaphore(min(max(room // _STREAM, 1), _MOST_STREAMS))
+
+
+def memory_limit(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> int | None:
+    """The bytes that this process's cgroup may take, of either version; None if no limit is seen.
+
+    In a container the limit is at the root, whatever the path says; elsewhere, along the path.
+    """
+    files = {f"{root}/memory.max", f"{root}/memory/memory.limit_in_bytes"}
+    with contextlib.suppress(OSError), open(proc, encoding="utf-8") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if not controllers:
+                files.add(f"{root}{path}/memory.max")
+            elif "memory" in controllers.split(","):
+                files.add(f"{root}/memory{path}/memory.limit_in_bytes")
+    found = []
+    for name in files:
+        with contextlib.suppress(OSError, ValueError), open(name, encoding="ascii") as file:
+            found.append(int(file.read()))
+    return min((limit for limit in found if limit < _NO_LIMIT), default=None)
 
 
 def is_there() -> bool:

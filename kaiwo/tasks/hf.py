@@ -146,6 +146,12 @@ class HfTask(Task):
             return None
         mode = f" in its high-performance mode ({switch})" if switch else ""
         logger.info("%s: files above 8 MiB come by Xet%s", repository, mode)
+        memory = xet.memory_limit()
+        if memory is not None and memory < xet.LEAST_MEMORY:
+            text = (
+                "hf_xet needs 512 MiB of memory, the limit here is %d MiB; transport: http does not"
+            )
+            logger.warning(text, memory >> 20)
         return RANGE
 
     def wants(self, context: Context) -> Iterator[Want]:
