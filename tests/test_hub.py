@@ -97,7 +97,8 @@ def test_an_address_that_is_refused_at_once_is_a_failure_that_may_pass(
     done = fetched(kaiwo, hub.store, "acme/closed", "--max-workers=1")
     assert done.code == 0, done.stderr
     hub.ask("fault", {"match": "^/lfs/", "action": "status:403", "times": 100})
-    done = fetched(kaiwo, hub.store, "acme/closed", "--force", "--retries=1")
+    options = ("--force", "--retries=1", "--log-level=DEBUG")
+    done = fetched(kaiwo, hub.store, "acme/closed", *options)
     assert done.code == 5, done.stderr
     assert "refused (403)" in done.stderr
     assert "Signature=" not in done.stderr
