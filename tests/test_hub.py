@@ -105,6 +105,19 @@ def test_an_address_that_is_refused_at_once_is_a_failure_that_may_pass(
     hub.ask("reset")
 
 
+def test_a_large_file_that_the_endpoint_itself_has_comes_in_ranges_from_there(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.fill("acme/direct", {"large.bin": LARGE})
+    hub.setting("acme/direct", private=True, lfs=[])
+    done = fetched(kaiwo, hub.store, "acme/direct", token=TOKEN)
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE}
+    assert done.report["items"][0]["checksum"]["algorithm"] == "git-sha1"
+    assert hub.counts() == {"revision": 1, "tree": 1, "resolve": RANGES}
+    assert all(each["authorization"] for each in hub.log())
+
+
 # --- the token --------------------------------------------------------------------------------
 
 
