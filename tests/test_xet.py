@@ -183,7 +183,7 @@ def test_the_switch_of_one_task_is_not_left_in_the_environment(tmp_path: Path) -
         "print(hf_xet.XetConfig().get('client.ac_initial_download_concurrency'))"
     )
     words = [sys.executable, "-c", code]
-    env = clean_environment(tmp_path)
+    env = clean_environment(tmp_path) | {SWITCHES[0]: "0"}
     high = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
     low = subprocess.run(
         [*words[:2], code.replace("=True", "=False")], env=env, capture_output=True, text=True,

@@ -44,7 +44,7 @@ from kaiwo.sources.addresses import Addresses
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer, check_identity, plain_etag
 from kaiwo.sources.connections import Answer
 from kaiwo.sources.endpoint import Endpoint, Refused
-from kaiwo.sources.xet import Xet, told
+from kaiwo.sources.xet import Xet, xet_error
 
 logger = logging.getLogger(__name__)
 #: The Hub's sentence when it refuses the token itself, not what the token asks for.
@@ -227,7 +227,7 @@ class HubSource(StoreSource):
         except KaiwoError:
             raise
         except Exception as error:
-            raise told(error, f"reading {self._named(remote.key)} by Xet") from None
+            raise xet_error(error, f"reading {self._named(remote.key)} by Xet") from None
 
     def _described(self, entry: dict[str, Any]) -> RemoteObject:
         """A file as the tree states it."""
@@ -285,8 +285,8 @@ class HubSource(StoreSource):
             return status_error(status, what, code, dict(answer.headers.items()))
         kind, text = _CODES[code]
         page, repository = redact.url(self._home), f"{self._repo_type} {self._repo_id}"
-        told = text.format(repository=repository, page=page, revision=self._revision)
-        return kind(f"{what}: {told}")
+        why = text.format(repository=repository, page=page, revision=self._revision)
+        return kind(f"{what}: {why}")
 
 
 def _check_planned(remote: RemoteObject, answer: Answer) -> None:

@@ -65,7 +65,7 @@ class Xet:
 
         Raises:
             ServiceError: hf_xet cannot be loaded.
-            OSError: or another error of hf_xet's; see ``told``.
+            OSError: or another error of hf_xet's; see ``xet_error``.
         """
         hf_xet = loaded()
         if hf_xet is None:
@@ -144,26 +144,26 @@ def loaded(*, high_performance: bool = False) -> Any:
     Args:
         high_performance: switch that mode on, if hf_xet is not loaded yet.
     """
-    said = {"HF_XET_LOG_DEST": os.devnull}
+    said = {"HF_XET_LOG_DEST": os.environ.get("HF_XET_LOG_DEST") or os.devnull}
     if high_performance:
         said["HF_XET_HIGH_PERFORMANCE"] = "1"
     with _LOADING:
         # The variables are not left behind, where another task would find them.
         before = {name: os.environ.get(name) for name in said}
-        os.environ.update({name: before[name] or value for name, value in said.items()})
+        os.environ.update(said)
         try:
             hf_xet: Any = importlib.import_module("hf_xet")
         except ImportError:
             return None
         finally:
             for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
+                del os.environ[name]
+                os.environ.update({} if value is None else {name: value})
     # Before 1.6 it had no streams.
     return hf_xet if hasattr(hf_xet, "XetDownloadStreamGroup") else None
 
 
-def told(error: Exception, what: str) -> KaiwoError:
+def xet_error(error: Exception, what: str) -> KaiwoError:
     """The kaiwo error for one of hf_xet's; its own text may name a signed address."""
     if type(error).__name__ == "XetAuthenticationError":
         return CredentialsError(f"{what}: the store of Xet refuses the token of the Hub")
