@@ -306,17 +306,18 @@ def _fetch(
         raise first
     if place is not None:
         return Path(place)
-    return _home(want, url, report, is_file=is_file)
+    return _home(url, report, is_file=is_file)
 
 
-def _home(want: Want, url: urls.ObjectUrl, report: Report, *, is_file: bool) -> Path:
+def _home(url: urls.ObjectUrl, report: Report, *, is_file: bool) -> Path:
     """Where things are that the task itself found a place for: the file, or the URL's folder."""
     if not report.items:
         raise NotFoundError("nothing matches, so there is no folder")
     item = report.items[0]
     if is_file:
         return Path(item.target)
-    key = item.source.removeprefix(want.opener.url(url.path))
+    # hf://owner/repo@commit/key
+    key = item.source.partition("@")[2].partition("/")[2].removeprefix(url.path)
     return Path(item.target.removesuffix(key))
 
 

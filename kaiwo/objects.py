@@ -186,7 +186,7 @@ class Transfer:
     @property
     def source(self) -> str:
         """The object's URL, without secrets."""
-        return self.opener.url(self.object.key)
+        return self.opener.url(self.object.key, self.object.version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,8 @@ def test_of_a_branch_that_moves_during_the_run_every_file_is_of_the_first_commit
     assert first == old
     (line, *_) = (line for line in done.stderr.splitlines() if "is commit" in line)
     assert f"hf://acme/moving@main is commit {commits[0]}" in line
+    sources = {item["source"].rpartition("/")[0] for item in done.report["items"]}
+    assert f"hf://acme/moving@{commits[0]}" in sources
 
 
 @pytest.mark.parametrize("cached", [False, True])

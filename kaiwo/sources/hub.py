@@ -128,6 +128,8 @@ class HubSource(StoreSource):
             if self._commit is None:
                 self._commit = self._resolved()
                 logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
+                # From now on, this is what is asked for.
+                self._url = f"{self._url.partition('@')[0]}@{self._commit}/"
         return self._commit
 
     def _resolved(self) -> str:
@@ -161,7 +163,7 @@ class HubSource(StoreSource):
         for entry in entries:
             if entry["type"] == "file" and entry["path"] == key:
                 return self._described(entry)
-        raise NotFoundError(f"{self._url}{key}: the repository has no such file at {commit[:12]}")
+        raise NotFoundError(f"{self._named(key)}: the repository has no such file")
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""

@@ -91,8 +91,12 @@ class HfTask(Task):
 
     def url(self, container: str, key: str = "") -> str:
         """See ``Task``."""
+        return self.pinned_url(container, key, self.revision)
+
+    def pinned_url(self, container: str, key: str, version: str) -> str:
+        """See ``Task``: the version is the commit."""
         kind = "" if self.repo_type == "model" else f"{self.repo_type}s/"
-        return f"hf://{kind}{container}@{self.revision}/{key}"
+        return f"hf://{kind}{container}@{version}/{key}"
 
     def source(self, container: str, network: Network) -> Source:
         """See ``Task``: the Hub, or its cache, if ``HF_HUB_OFFLINE`` says that this is enough."""
