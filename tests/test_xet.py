@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kaiwo.network import Network
 from kaiwo.objects import RANGE
@@ -92,6 +96,34 @@ def test_a_xet_store_that_fails_now_and_then_is_asked_again(
     done = run(transport="xet")
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == FILES
+
+
+def test_a_xet_store_that_falls_silent_is_asked_again(
+    run: Callable[..., Run], hub: Hub, tmp_path: Path
+) -> None:
+    hub.ask("fault", {"match": "^/xorbs/", "action": "stall", "times": 1})
+    done = run("--stall-timeout=2", transport="xet")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == FILES
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_run_that_waits_for_a_xet_store(
+    hub: Hub, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    hub.ask("fault", {"match": "^/xorbs/", "action": "stall", "times": 100})
+    task = hub.store.task("acme/net", (), transport="xet", target_path=str(tmp_path / "out"))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"download_items": [task]}))
+    words = [sys.executable, "-m", "kaiwo.downloader", "config.yaml"]
+    with subprocess.Popen(words, cwd=tmp_path, env=clean_environment(tmp_path)) as process:
+        pause, deadline_s = threading.Event(), time.monotonic() + 30
+        while not by_xet(hub):
+            assert time.monotonic() < deadline_s, "it asks for nothing"
+            pause.wait(0.02)
+        process.send_signal(number)
+        assert process.wait(5) == code
+    assert not list((tmp_path / "out").glob("large*"))
+    assert not list((tmp_path / "out").rglob(".kaiwo-*.part"))
 
 
 def test_the_error_of_a_xet_store_shows_no_address_and_ends_the_run(

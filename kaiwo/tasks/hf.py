@@ -135,7 +135,7 @@ class HfTask(Task):
         """
         from kaiwo.sources import xet  # noqa: PLC0415 - only runs that use it load it
 
-        switch, repository = self._switch(), self.url(self.repo_id)
+        switch, repository = self._switch(), self.url(self.repo_id).rstrip("/")
         needed, disabled = self.transport == "xet", _library().HF_HUB_DISABLE_XET
         if not needed and (switch is None or self.transport == "http" or disabled):
             if switch:
