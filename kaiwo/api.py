@@ -20,7 +20,7 @@ from kaiwo import opened, plan, schedule, space, urls
 from kaiwo.claim import Claim, claims_folder, is_claiming, places
 from kaiwo.config import ITEMS, Config, Settings, build, load
 from kaiwo.document import Document
-from kaiwo.errors import ConfigError, KaiwoError, NotFoundError, exit_code_of
+from kaiwo.errors import ConfigError, ContainerMissingError, KaiwoError, NotFoundError, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.memory import Memory
 from kaiwo.network import Network
@@ -263,10 +263,28 @@ def fetch(
         KaiwoError: it is not in place; the error says why.
     """
     url = urls.parse(url_spec)
+    sink = sink or notebook_sink()
+    try:
+        return _fetched(url, target, sink, fields)
+    except ContainerMissingError:
+        other = url.of_one_word()
+        if other is None:
+            raise
+        with contextlib.suppress(ContainerMissingError):
+            return _fetched(other, target, sink, fields)
+        raise
+
+
+def _fetched(
+    url: urls.ObjectUrl,
+    target: str | os.PathLike[str] | None,
+    sink: Sink,
+    fields: Mapping[str, Any],
+) -> Path:
+    """See ``fetch``; the URL is read already."""
     place = None if target is None else os.path.abspath(expanded(os.fspath(target)))
     if place is None and url.type != "hf":
         place = os.path.abspath(url.own_name)
-    sink = sink or notebook_sink()
     if url.is_folder:
         return _fetch(url, place, sink, fields, is_file=False)
     file_place = place

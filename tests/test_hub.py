@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kaiwo.api import fetch
+from kaiwo.errors import ContainerMissingError
 from kaiwo.objects import RANGE
 from tests import stores
 from tests.conftest import Run, tree
@@ -298,6 +299,34 @@ def test_a_url_names_any_repository(
         "b.json": b"{}",
     }
     assert fetch(f"{url}/a/b.json", tmp_path / "b", **fields).read_bytes() == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("c", b"c"),
+        ("a", {"large.bin": b"x" * 1000, "b.json": b"{}"}),
+        ("a/b.json", b"{}"),
+        ("a/", {"large.bin": b"x" * 1000, "b.json": b"{}"}),
+        ("*", {"c": b"c"}),
+        ("a/*.json", {"b.json": b"{}"}),
+    ],
+)
+def test_of_a_repository_of_one_word_a_path_needs_no_revision(
+    hub: Hub, tmp_path: Path, path: str, expected: bytes | dict[str, bytes]
+) -> None:
+    hub.fill("oneword", {"a/large.bin": b"x" * 1000, "a/b.json": b"{}", "c": b"c"})
+    address = hub.store.settings["endpoint_url"]
+    there = fetch(f"hf://oneword/{path}", tmp_path / "t", endpoint_url=address)
+    assert (tree(there) if there.is_dir() else there.read_bytes()) == expected
+
+
+def test_a_repository_that_is_missing_is_told_by_the_name_that_was_given(
+    hub: Hub, tmp_path: Path
+) -> None:
+    address = hub.store.settings["endpoint_url"]
+    with pytest.raises(ContainerMissingError, match="acme/nowhere"):
+        fetch("hf://acme/nowhere", tmp_path / "t", endpoint_url=address)
 
 
 # --- limits and refusals ----------------------------------------------------------------------
