@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -327,6 +328,40 @@ def test_a_repository_that_is_missing_is_told_by_the_name_that_was_given(
     address = hub.store.settings["endpoint_url"]
     with pytest.raises(ContainerMissingError, match="acme/nowhere"):
         fetch("hf://acme/nowhere", tmp_path / "t", endpoint_url=address)
+
+
+# --- what fails for a moment -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["status:500", "status:503", "truncate", "reset", "stall"])
+def test_what_fails_for_a_moment_is_asked_again_at_either_host(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, action: str
+) -> None:
+    files = {"large.bin": LARGE, "small.bin": b"x" * 1000, "a.json": b"{}", "b.json": b"[]"}
+    hub.fill("acme/failing", files)
+    for match in ("/revision/", "/tree/", r"/resolve/.*\.json", r"/resolve/.*\.bin", "^/lfs/"):
+        hub.ask("fault", {"match": match, "action": action})
+    hub.ask("fault", {"match": "^/lfs/", "action": action, "after": 4})
+    done = fetched(kaiwo, hub.store, "acme/failing", "--stall-timeout=1")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    (large,) = (each for each in done.report["items"] if each["bytes"] == len(LARGE))
+    assert large["attempts"] > 1
+    # What fails is repeated, and nothing else.
+    ranges = Counter(each["range"] for each in hub.log() if each["host"] == hub.lfs)
+    assert sum(ranges.values()) <= RANGES + 1 + 3
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_one_wrong_byte_costs_a_second_read_and_no_more(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, workers: int
+) -> None:
+    hub.fill("acme/flipped", {"large.bin": LARGE})
+    hub.ask("fault", {"match": "^/lfs/", "action": "flip", "after": 2})
+    done = fetched(kaiwo, hub.store, "acme/flipped", f"--max-workers={workers}")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE}
+    assert hub.counts()["resolve"] == 1
 
 
 # --- limits and refusals ----------------------------------------------------------------------
