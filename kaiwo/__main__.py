@@ -5,7 +5,7 @@ from kaiwo import early
 
 def main() -> None:
     """Run it."""
-    early.listen()
+    early.begin()
     # What it imports takes a while; by now, a signal ends it.
     from kaiwo import cli  # noqa: PLC0415
 

@@ -8,11 +8,11 @@ process for good. Who shares the first two can ask the kernel; nobody else can k
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     """A process, as others on its machine can recognise it.
 
     Attributes:

@@ -12,9 +12,11 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo import opened, plan, schedule, space, urls
 from kaiwo.claim import Claim, claims_folder, is_claiming, places
@@ -104,8 +106,7 @@ def decide(config: Config, sink: Sink) -> Plan:
         return closed
 
 
-@dataclass(frozen=True, slots=True)
-class _Workshop:
+class _Workshop(Struct, frozen=True):
     """What a run works with."""
 
     settings: Settings

@@ -17,8 +17,10 @@ BATCH_BYTES = 1 << 20
 BATCH_OBJECTS = 64
 #: A batch is meant to take so long: its outcomes come together.
 BATCH_S = 0.1
-#: The first batches are short, until it is known how long an object takes.
-FIRST_BATCH_OBJECTS = 4
+#: The first batches hold one object, until it is known how long that takes.
+FIRST_BATCH_OBJECTS = 1
+#: The load is looked at so often: where answers take long, each look at 8 requests is a lost one.
+LOOK_S = 0.03
 #: So many requests for small objects saturate the interpreter; more are of use only where an
 #: answer takes so long, and leaves the processor idle for so much of the time.
 REQUESTS = 8
@@ -39,7 +41,7 @@ class Pace:
         self._object_s = sum(each.seconds for each in outcomes) / len(outcomes)
         now_s, worked_s = time.monotonic(), time.process_time()
         passed_s = now_s - self._looked_s[0]
-        if passed_s < BATCH_S:
+        if passed_s < LOOK_S:
             return False
         idle = worked_s - self._looked_s[1] < (1 - IDLE) * passed_s
         self._looked_s = now_s, worked_s

@@ -31,9 +31,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct
 
 from kaiwo.alive import is_running
 from kaiwo.errors import DeadlineError
@@ -52,8 +53,7 @@ _NOTHING: AbstractSet[str] = frozenset()
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How often things happen.
 
     Attributes:
@@ -67,6 +67,10 @@ class Pace:
     silence_s: float = 30.0
     look_s: tuple[float, float] = (0.2, 1.0)
     remind_s: float = 30.0
+
+
+#: What runs go by; tests are in a hurry.
+USUAL = Pace()
 
 
 def places(transfers: Iterable[Transfer], state_dir: str | None = None) -> Places:
@@ -113,7 +117,7 @@ class Claim:
         run: str,
         idle: Callable[[], None] = lambda: None,
         until_s: float | None = None,
-        pace: Pace = Pace(),
+        pace: Pace = USUAL,
     ) -> None:
         self.run = run
         self._idle = idle

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from msgspec import Struct
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
@@ -128,8 +128,7 @@ class Settings(BaseSettings):
         return MOST_SMALL_REQUESTS if self.max_workers is None else None
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Struct, frozen=True):
     """A validated configuration.
 
     Attributes:

@@ -24,8 +24,9 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from kaiwo import checksums, disk
 from kaiwo.affinity import one_core

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from msgspec import Struct
 
 from kaiwo.errors import ConfigError
 
@@ -29,8 +29,7 @@ except ImportError:  # a PyYAML without libyaml
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(Struct, frozen=True):
     """The file's data and positions.
 
     Attributes:
@@ -39,8 +38,11 @@ class Document:
     """
 
     name: str
-    data: Any = field(repr=False)
-    _node: yaml.Node | None = field(repr=False, default=None)
+    data: Any
+    _node: yaml.Node | None = None
+
+    def __repr__(self) -> str:
+        return f"Document({self.name!r})"  # it holds secrets
 
     def where(self, location: Sequence[str | int]) -> str:
         """``file:line: field`` of a location, or of the nearest thing around it."""

@@ -9,7 +9,7 @@ from kaiwo import early
 
 def main() -> None:
     """Run it."""
-    early.listen()
+    early.begin()
     # What it imports takes a while; by now, a signal ends it.
     import typer  # noqa: PLC0415
 

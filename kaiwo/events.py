@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from kaiwo.errors import KaiwoError
 from kaiwo.objects import Item, Report
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """The plan is closed: this many files and bytes may have to be read."""
 
     files: int
@@ -17,16 +16,14 @@ class Planned:
     unchanged: int
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """A large object is on its way; small ones are not announced."""
 
     source: str
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progressed:
+class Progressed(Struct, frozen=True):
     """So many more object bytes have arrived (or, negative, have to be read again).
 
     Attributes:
@@ -40,15 +37,13 @@ class Progressed:
     kept: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """One object reached its final state."""
 
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
-class Retried:
+class Retried(Struct, frozen=True):
     """A request failed and will be repeated."""
 
     what: str
@@ -57,13 +52,11 @@ class Retried:
     delay_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(Struct, frozen=True):
     """Nothing happened for a moment; displays that follow the clock may refresh."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The run is over."""
 
     report: Report

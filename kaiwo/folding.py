@@ -13,13 +13,13 @@ import os
 import secrets
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaiwo.targets import is_own
 
 
-@dataclass(frozen=True, slots=True)
-class Folding:
+class Folding(Struct, frozen=True):
     """What a folder makes no difference of.
 
     Attributes:

@@ -30,7 +30,8 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaiwo.disk import discard, disk_error, regular_file
 from kaiwo.objects import Crc, Remains, Transfer
@@ -43,8 +44,7 @@ _NO_NAME = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A large object in an earlier run's journal.
 
     Attributes:
@@ -61,7 +61,7 @@ class Entry:
     origin: str
     source: str
     identity: tuple[str | None, str | None, int]
-    crcs: dict[int, tuple[int, Crc]] = field(default_factory=dict, repr=False)
+    crcs: dict[int, tuple[int, Crc]] = field(default_factory=dict)
 
     def remains(self, transfer: Transfer, length: int) -> Remains | None:
         """What there is of that transfer's object, in ranges of that length; None if nothing is.
@@ -83,8 +83,7 @@ class Entry:
         return Remains(self.temporary, crcs) if crcs else None
 
 
-@dataclass
-class Earlier:
+class Earlier(Struct):
     """The journal of an earlier run, as far as it can be read."""
 
     path: str

@@ -14,7 +14,9 @@ counts when two reads of it agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo import checksums, digests
 from kaiwo.digests import Digests
@@ -43,8 +45,7 @@ JOURNALED = "crc64nvme"
 MOST_READS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Inspected:
+class Inspected(Struct, frozen=True):
     """The answer of a store that was asked for an object's checksum."""
 
     checksum: Checksum | None

@@ -12,7 +12,8 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaiwo.errors import UnsafeNameError
 from kaiwo.folding import Foldings, folded, likely_own
@@ -69,8 +70,7 @@ class _Offenders:
             yield f"and {self._count - len(self._first):,} more"
 
 
-@dataclass
-class Layout:
+class Layout(Struct):
     """The targets of a plan as they are collected, and what is wrong with them.
 
     Two names are one target when links in their folders lead to the same place, so ``owners`` goes

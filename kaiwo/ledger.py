@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaiwo.errors import KaiwoError, first_exit_code
 from kaiwo.events import Settled
@@ -12,8 +13,7 @@ from kaiwo.objects import Checksum, Item, Report, Status, Transfer
 from kaiwo.protocols import Sink
 
 
-@dataclass
-class Ledger:
+class Ledger(Struct):
     """The items of a run's report; each is entered once, and told to the sink.
 
     Attributes:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaiwo.errors import BugError, CredentialsError, KaiwoError
 from kaiwo.objects import Folder, ListJob, Named, RemoteObject
@@ -20,8 +21,7 @@ from kaiwo.protocols import Source
 EVERYTHING = ("**/*", "**")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a listing brought: objects, or why there are none."""
 
     objects: tuple[RemoteObject, ...] = ()

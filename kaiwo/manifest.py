@@ -23,23 +23,35 @@ import logging
 import os
 import posixpath
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+
+import msgspec
 
 from kaiwo.disk import disk_error, regular_file
 from kaiwo.objects import Checksum, Outcome, Transfer
 from kaiwo.targets import STATE_FOLDER
 
 VERSION = 1
-_SEAL = ', "crc32": '
-_HEADER = {"kaiwo-manifest": VERSION}
+_SEAL = b', "crc32": '
+_HEADER = b'{"kaiwo-manifest": %d}\n' % VERSION
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a target was when it was published."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """What a target was when it was published: a line, as it is written.
 
+    Attributes:
+        target: relative to the root.
+        origin: of the service.
+        source: the object's URL, without secrets.
+        size: of the object, as etag and version are.
+        etag: see ``RemoteObject``.
+        version: see ``RemoteObject``.
+        mtime_ns: of the file.
+        checksum: what its bytes were verified by, if by anything but their count.
+    """
+
+    target: str
     origin: str
     source: str
     size: int
@@ -47,7 +59,6 @@ class Record:
     version: str | None
     mtime_ns: int
     checksum: Checksum | None
-    """What its bytes were verified by, if by anything but their count."""
 
 
 def state_path(root: str, state_dir: str | None, kind: str = "manifest") -> str:
@@ -77,19 +88,19 @@ class Manifest:
             self._foreign = True
             logger.warning("%s is no file: going on without it", self._path)
             return {}
+        decoder = msgspec.json.Decoder(Record)
         try:
-            with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
-                lines = iter(file)
-                header = next(lines, "")
-                if _encoded(_HEADER).startswith(os.fsencode(header)) and header[-1:] != "\n":
+            with open(self._path, "rb") as file:
+                header = file.readline()
+                if _HEADER.startswith(header) and header[-1:] != b"\n":
                     return {}  # torn in its first line, or empty: begun anew
-                if _parsed(header) != _HEADER:
+                if header != _HEADER:
                     self._foreign = True
                     logger.warning("%s is of another version of kaiwo: ignored", self._path)
                     return {}
-                for line in lines:
-                    if (named := _record(line)) is not None:
-                        records[named[0]] = named[1]
+                for line in file:
+                    if (record := _read(line, decoder)) is not None:
+                        records[record.target] = record
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -126,7 +137,7 @@ class Manifest:
         if self._foreign or self._failed:
             return
         # One write for all of a batch: each hands the interpreter to the workers and waits for it.
-        lines = b"".join([sealed(self._line(outcome)) for outcome in outcomes])
+        lines = b"".join([_line(self._record(outcome)) for outcome in outcomes])
         try:
             os.write(self._opened(), lines)
         except OSError as error:
@@ -134,19 +145,18 @@ class Manifest:
             message = disk_error(error, self._path).message
             logger.warning("%s; a second run will have to look at the files again", message)
 
-    def _line(self, outcome: Outcome) -> dict[str, object]:
-        transfer = outcome.transfer
-        checksum = outcome.checksum if outcome.verified else None
-        return {
-            "target": self._name(transfer),
-            "origin": transfer.opener.origin,
-            "source": transfer.source,
-            "size": transfer.object.size,
-            "etag": transfer.object.etag,
-            "version": transfer.object.version,
-            "mtime_ns": outcome.mtime_ns,
-            "checksum": [checksum.algorithm, checksum.value] if checksum else None,
-        }
+    def _record(self, outcome: Outcome) -> Record:
+        transfer, remote = outcome.transfer, outcome.transfer.object
+        return Record(
+            self._name(transfer),
+            transfer.opener.origin,
+            transfer.source,
+            remote.size,
+            remote.etag,
+            remote.version,
+            outcome.mtime_ns,
+            outcome.checksum if outcome.verified else None,
+        )
 
     def _opened(self) -> int:
         if self._descriptor is None:
@@ -156,10 +166,10 @@ class Manifest:
             size = os.fstat(descriptor).st_size
             if size == 0:
                 # Two that begin together may both write it; a second header is a foreign line.
-                os.write(descriptor, _encoded(_HEADER))
-            elif size < len(_encoded(_HEADER)):
+                os.write(descriptor, _HEADER)
+            elif size < len(_HEADER):
                 os.ftruncate(descriptor, 0)  # torn in its first line
-                os.write(descriptor, _encoded(_HEADER))
+                os.write(descriptor, _HEADER)
             elif os.pread(descriptor, 1, size - 1) != b"\n":
                 # A torn last line must not swallow the next one.
                 os.write(descriptor, b"\n")
@@ -180,48 +190,41 @@ class Manifest:
         return posixpath.relpath(transfer.target, self._root)
 
 
-def _encoded(line: Mapping[str, object]) -> bytes:
-    return (json.dumps(line, ensure_ascii=True) + "\n").encode("ascii")
-
-
-def sealed(document: Mapping[str, object]) -> bytes:
-    """A line that tells whether it is whole."""
-    body = json.dumps(document, ensure_ascii=True)[:-1]
-    return f"{body}{_seal(body)}\n".encode("ascii")
-
-
-def _unsealed(line: str) -> object:
-    body, mark, rest = line.rpartition(_SEAL)
-    whole = mark + rest.rstrip("\n") == _seal(body)
-    return _parsed(f"{body}}}") if whole else None
-
-
-def _seal(body: str) -> str:
-    """How a line with that beginning has to end."""
-    crc = zlib.crc32(body.encode(errors="surrogateescape"))
-    return f'{_SEAL}"{crc:08x}"}}'
-
-
-def _parsed(line: str) -> object:
+def _line(record: Record) -> bytes:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        text = msgspec.json.encode(record)
+    except UnicodeEncodeError:  # half a character: a name that is no UTF-8
+        text = json.dumps(msgspec.to_builtins(record)).encode("ascii")
+    return sealed(text)
+
+
+def _read(line: bytes, decoder: msgspec.json.Decoder[Record]) -> Record | None:
+    """What a line says; None for a torn or foreign one."""
+    text = _unsealed(line)
+    if text is None:
         return None
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError:
+        return None
+    except msgspec.DecodeError:  # perhaps half a character, which Python's decoder takes
+        try:
+            return msgspec.convert(json.loads(text), Record)
+        except (msgspec.ValidationError, ValueError, RecursionError):
+            return None
 
 
-def _record(line: str) -> tuple[str, Record] | None:
-    """The target and record of one line; None for a torn or foreign one."""
-    match _unsealed(line):
-        case {
-            "target": str(target),
-            "origin": str(origin),
-            "source": str(source),
-            "size": int(size),
-            "etag": str() | None as etag,
-            "version": str() | None as version,
-            "mtime_ns": int(mtime_ns),
-            "checksum": [str(), str()] | None as checksum,
-        }:
-            known = Checksum(*checksum) if checksum else None
-            return target, Record(origin, source, size, etag, version, mtime_ns, known)
-    return None
+def sealed(text: bytes) -> bytes:
+    """A line of a JSON object that tells whether it is whole."""
+    body = text[:-1]
+    return body + _SEAL + _crc(body) + b"\n"
+
+
+def _unsealed(line: bytes) -> bytes | None:
+    """The object of a line that is whole."""
+    body, _, crc = line.rstrip(b"\n").rpartition(_SEAL)
+    return body + b"}" if crc == _crc(body) else None
+
+
+def _crc(body: bytes) -> bytes:
+    return b'"%08x"}' % zlib.crc32(body)

@@ -16,8 +16,9 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from kaiwo.errors import (
     BusyError,
@@ -58,8 +59,7 @@ _PASSING = {"InternalError", "RequestTimeout"}
 _BUSY = {"ServerBusy", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyRequestsException"}
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Struct, frozen=True):
     """How connections behave.
 
     Attributes:

@@ -9,8 +9,9 @@ Sizes and offsets are bytes; ranges are half-open ``start, end``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from kaiwo.errors import KaiwoError
 
@@ -23,8 +24,7 @@ RANGE = 8 << 20
 Status = Literal["downloaded", "resumed", "unchanged", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Checksum:
+class Checksum(Struct, frozen=True, array_like=True, gc=False):
     """A checksum of a whole object.
 
     Attributes:
@@ -37,8 +37,7 @@ class Checksum:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteObject:
+class RemoteObject(Struct, frozen=True, gc=False):
     """One object as its store states it.
 
     Attributes:
@@ -54,7 +53,7 @@ class RemoteObject:
         streamed_by: what its source knows it by where it can only be streamed, not read in ranges.
     """
 
-    key: str = field(repr=False)  # of a ``url`` task, it may hold a signature
+    key: str
     size: int
     etag: str | None = None
     version: str | None = None
@@ -64,14 +63,17 @@ class RemoteObject:
     unpinned: bool = False
     streamed_by: str | None = None
 
+    def __repr__(self) -> str:
+        # Of a ``url`` task, the key may hold a signature.
+        return f"RemoteObject{self.identity}"
+
     @property
     def identity(self) -> tuple[str | None, str | None, int]:
         """Equal for two looks at the same bytes."""
         return (self.etag, self.version, self.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """Every object below a prefix whose key, relative to it, matches.
 
     Attributes:
@@ -88,15 +90,16 @@ class Folder:
     syntax: Literal["path", "name"] = "path"
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """Objects asked for by their whole keys."""
 
-    keys: tuple[str, ...] = field(repr=False)
+    keys: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Named({len(self.keys)} keys)"  # see RemoteObject
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(Struct, frozen=True):
     """What one item of the file asks for.
 
     Attributes:
@@ -116,8 +119,7 @@ class Want:
     allow_empty: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Crc:
+class Crc(Struct, frozen=True):
     """The combinable checksum of a range.
 
     Attributes:
@@ -129,8 +131,7 @@ class Crc:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Remains:
+class Remains(Struct, frozen=True):
     """What an earlier run, which came to no end, left of a large object.
 
     Attributes:
@@ -140,11 +141,10 @@ class Remains:
     """
 
     temporary: str
-    crcs: Mapping[int, Crc] = field(default_factory=dict, repr=False)
+    crcs: Mapping[int, Crc] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(Struct, frozen=True):
     """One object on its way to one file.
 
     Attributes:
@@ -189,8 +189,7 @@ class Transfer:
         return self.opener.url(self.object.key, self.object.version)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Everything a run will do, closed before the first byte.
 
     Attributes:
@@ -204,8 +203,7 @@ class Plan:
     missed: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Tries:
+class Tries(Struct, frozen=True):
     """How a request has fared so far.
 
     Attributes:
@@ -219,8 +217,7 @@ class Tries:
     first: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ListJob:
+class ListJob(Struct, frozen=True):
     """Find the objects of one want, the one of that number."""
 
     number: int
@@ -228,16 +225,14 @@ class ListJob:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """Is the file at the target already what the store states?"""
 
     transfer: Transfer
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Read, check, write and publish small objects, one after the other."""
 
     transfers: tuple[Transfer, ...]
@@ -245,24 +240,21 @@ class Batch:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Inspect:
+class Inspect(Struct, frozen=True):
     """Ask for a large object alone: which checksum does its store state?"""
 
     transfer: Transfer
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class LookUp:
+class LookUp(Struct, frozen=True):
     """The object was replaced: what is it now?"""
 
     transfer: Transfer
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """Read one range of a large object into its temporary file.
 
     Attributes:
@@ -284,8 +276,7 @@ class Range:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """Read a large object in a single stream into its temporary file.
 
     ``check`` is the checksum to take on the way.
@@ -296,8 +287,7 @@ class Whole:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Follow:
+class Follow(Struct, frozen=True):
     """Continue the running checksum of a large object with what has become contiguous."""
 
     transfer: Transfer
@@ -305,8 +295,7 @@ class Follow:
     tries: Tries = Tries()
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """Check and publish a temporary file that has all its bytes.
 
     ``stated`` is what its checksum should be, ``found`` what it was found to be on the way.
@@ -321,8 +310,7 @@ class Finish:
 Job = Compare | Batch | Inspect | LookUp | Range | Whole | Follow | Finish
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one object in one job.
 
     Attributes:
@@ -356,8 +344,7 @@ class Outcome:
     error: KaiwoError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One object's line in the report."""
 
     task: str
@@ -373,8 +360,7 @@ class Item:
     error: KaiwoError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What a run did; ``ok`` means that every object is in place and verified.
 
     Attributes:
@@ -388,8 +374,12 @@ class Report:
     exit_code: int
     seconds: float
     transferred_bytes: int = 0
-    items: Sequence[Item] = field(default=(), repr=False)
+    items: Sequence[Item] = ()
     error: KaiwoError | None = None
+
+    def __repr__(self) -> str:
+        files = len(self.items)
+        return f"Report(exit_code={self.exit_code}, seconds={self.seconds:.1f}, files={files})"
 
     @property
     def ok(self) -> bool:

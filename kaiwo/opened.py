@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaiwo import redact
 from kaiwo.errors import KaiwoError
 from kaiwo.protocols import Opener, Source
 
 
-@dataclass(slots=True)
-class _Opened:
+class _Opened(Struct):
     """What is open for an opener, and what its secrets were at that time."""
 
     source: Source

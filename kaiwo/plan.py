@@ -15,7 +15,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo.disk import regular_file
 from kaiwo.dispatch import Dispatcher
@@ -50,8 +52,7 @@ MOST_OFFENDERS = 100
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """What the wants' listings brought, in the order of the wants."""
 
     found: tuple[tuple[Want, tuple[RemoteObject, ...]], ...]

@@ -26,7 +26,8 @@ import threading
 import time
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaiwo.alive import Process, this_process
 from kaiwo.disk import disk_error
@@ -177,8 +178,7 @@ def _header() -> dict[str, object]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(Struct, frozen=True):
     """A claim that was found.
 
     Attributes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import logging
 import os
 import signal
@@ -59,11 +58,9 @@ def guarded(command: Callable[[], int]) -> int:
 def run_and_leave(program: Callable[..., object]) -> NoReturn:
     """Run a program of typer's as the whole process.
 
-    It collects garbage seldom, for it makes few cycles and many objects that live to its end; and
-    it leaves without taking itself apart, which is a fifth of a short run: all that it wrote is
+    It leaves without taking itself apart, which is a fifth of a short run: all that it wrote is
     written, and no thread has anything to lose.
     """
-    gc.set_threshold(50_000, 50, 50)
     _keep_buffers()
     try:
         code = program(standalone_mode=False)

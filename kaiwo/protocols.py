@@ -8,8 +8,9 @@ it; a display implements ``Sink``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from kaiwo.errors import KaiwoError
 
@@ -81,8 +82,7 @@ class Opener(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where one object goes: see ``Transfer`` for the fields."""
 
     target: str

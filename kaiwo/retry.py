@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, replace
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo.errors import KaiwoError, TransientError, UnreachableError
 from kaiwo.objects import Job, ListJob, Tries
@@ -21,8 +23,7 @@ LONGEST_DELAY_S = 20.0
 LONGEST_DELAY_WHILE_UNREACHABLE_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """How persistent a run is.
 
     Attributes:

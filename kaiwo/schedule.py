@@ -7,11 +7,9 @@
 Largest first, over all tasks. Only this thread changes state, remembers what is in place and tells
 the sink.
 
-    a request fails         it alone is repeated, after a delay that the retry policy names; where
-                            the service asks for patience, so does every other one to it
-    ranges are ignored      the service's objects come in single streams from now on
-    the object is replaced  it is looked up and fetched anew, once
-    a checksum differs      ranges are read again and compared; then the whole, once more
+    a request fails         what is to be done, ``remedies`` decides: it is repeated after a delay
+                            that the retry policy names, or its object is fetched in another way;
+                            where the service asks for patience, all requests to it wait
     a service is down       after so many failures in a row the rest of its objects fail, too
 
 An object that begins anew does so in a round of its own, with another temporary file: whatever
@@ -24,24 +22,23 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo import batches, digests, disk
 from kaiwo.copier import move
 from kaiwo.dispatch import Dispatcher
 from kaiwo.errors import (
-    ChangedError,
     DeadlineError,
     DiskError,
     IntegrityError,
     KaiwoError,
     NotFoundError,
-    RangeIgnoredError,
     ServiceError,
     TransientError,
     UnfinishedError,
     WrongBytesError,
-    WrongRangeError,
 )
 from kaiwo.events import Begun, Planned, Progressed, Retried, Ticked
 from kaiwo.large import Large, in_turns
@@ -67,20 +64,18 @@ from kaiwo.objects import (
     Whole,
 )
 from kaiwo.protocols import Sink
+from kaiwo.remedies import Remedy, Underway, remedy
 from kaiwo.retry import RetryPolicy, used_up
 from kaiwo.services import Services
 
 #: Objects below this size are small: their requests cost more than their bytes.
 SMALL = 1 << 20
-#: A service that answers so many times with another range than was asked for has no ranges.
-MOST_WRONG_RANGES = 3
 #: A service is not taken to be down before so many objects have failed in a row.
 LEAST_LOST = 8
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """How a plan is to be carried out.
 
     Attributes:
@@ -114,51 +109,33 @@ def run(plan: Plan, executor: Executor, rules: Rules, memory: Memory, sink: Sink
     return _Run(executor, rules, memory, sink).carry_out(plan)
 
 
-@dataclass
-class _Progress:
-    """An object that has begun and is not settled; its transfer is that of its latest round."""
-
-    transfer: Transfer
-    started_s: float
-    attempts: int = 1
-    #: Bytes of this round, as the display has them; of these, what an earlier run left.
-    received: int = 0
-    kept: int = 0
-    replaced: bool = False
-    #: Checksums that were found and are wrong; it was fetched anew because of that.
-    wrong: set[str] = field(default_factory=set)
-    anew: bool = False
-    large: Large | None = None
-
-
-@dataclass
 class _Run:
-    executor: Executor
-    rules: Rules
-    memory: Memory
-    sink: Sink
-    begun: dict[int, _Progress] = field(default_factory=dict)
-    pace: batches.Pace = field(default_factory=batches.Pace)
-    digests: digests.Digests = field(default_factory=digests.Digests)
-    transfers: tuple[Transfer, ...] = ()
-
-    def carry_out(self, plan: Plan) -> Report:
-        """See ``run``."""
-        self.transfers = plan.transfers
-        self.ledger = Ledger(self.sink)
-        self.services = Services(max(self.rules.workers, LEAST_LOST))
-        limits = {"": self.rules.workers, "held": 0}
-        if self.rules.small_requests is not None:
-            limits["small"] = min(batches.REQUESTS, self.rules.small_requests)
+    def __init__(self, executor: Executor, rules: Rules, memory: Memory, sink: Sink) -> None:
+        self.rules = rules
+        self.memory = memory
+        self.sink = sink
+        self.ledger = Ledger(sink)
+        self.services = Services(max(rules.workers, LEAST_LOST))
+        self.pace = batches.Pace()
+        self.digests = digests.Digests()
+        self.transfers: tuple[Transfer, ...] = ()
+        self.begun: dict[int, Underway] = {}
+        limits = {"": rules.workers, "held": 0}
+        if rules.small_requests is not None:
+            limits["small"] = min(batches.REQUESTS, rules.small_requests)
         self.dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
-            self.executor,
+            executor,
             limits,
             move,
-            idle=lambda: self.sink.emit(Ticked()),
+            idle=lambda: sink.emit(Ticked()),
             wanted=self._wanted,
             lane=self._lane,
             begins_s=self._begins_s,
         )
+
+    def carry_out(self, plan: Plan) -> Report:
+        """See ``run``."""
+        self.transfers = plan.transfers
         size = sum(each.object.size for each in plan.transfers)
         self.sink.emit(Planned(len(plan.transfers), size, len(plan.unchanged)))
         for item in plan.missed:
@@ -246,11 +223,11 @@ class _Run:
         if not (taken and remains and disk.take_over(remains.temporary, transfer.temporary)):
             disk.create(transfer.temporary)
 
-    def _begin(self, transfer: Transfer, seconds: float = 0.0) -> _Progress:
+    def _begin(self, transfer: Transfer, seconds: float = 0.0) -> Underway:
         """Its progress; if there is none yet, it began so many seconds ago."""
         progress = self.begun.get(transfer.index)
         if progress is None:
-            progress = _Progress(transfer, time.monotonic() - seconds)
+            progress = Underway(transfer, time.monotonic() - seconds)
             self.begun[transfer.index] = progress
         return progress
 
@@ -317,7 +294,7 @@ class _Run:
         if self.pace.measure(outcomes) and self.rules.small_requests is not None:
             self.dispatcher.limits["small"] = self.rules.small_requests
 
-    def _advance(self, job: Job, outcome: Outcome, progress: _Progress) -> None:
+    def _advance(self, job: Job, outcome: Outcome, progress: Underway) -> None:
         if outcome.published or outcome.adopted:
             self._in_place(outcome, progress)
             return
@@ -340,7 +317,7 @@ class _Run:
         if large is not None:
             self._go_on(large)
 
-    def _arrived(self, job: Range, outcome: Outcome, progress: _Progress, large: Large) -> None:
+    def _arrived(self, job: Range, outcome: Outcome, progress: Underway, large: Large) -> None:
         try:
             crc, again = large.arrived(job, outcome)
         except IntegrityError as error:
@@ -364,25 +341,25 @@ class _Run:
 
     # --- what failed
 
-    def _failed(self, job: Job, error: KaiwoError, progress: _Progress) -> None:
-        match error:
-            case RangeIgnoredError() if isinstance(job, Range):
+    def _failed(self, job: Job, error: KaiwoError, progress: Underway) -> None:
+        match remedy(job, error, progress, self.rules.policy.retries):
+            case Remedy.STREAM:
                 self._stream_instead(progress)
-            case WrongRangeError() if (
-                isinstance(job, Range) and job.tries.count >= MOST_WRONG_RANGES - 1
-            ):
-                self._stream_instead(progress)
-            case ChangedError() if not progress.replaced:
+            case Remedy.LOOK_UP:
                 self._look_up(progress, error)
-            case WrongBytesError():
-                self._differs(progress, error)
-            case IntegrityError() if not isinstance(error, ChangedError) and not progress.anew:
-                progress.anew = True
-                self._again(progress, error)
-            case _:
+            case Remedy.COMPARE if progress.large is not None:
+                self._take_note(progress, error)
+                self._recount(progress)
+                self.dispatcher.feed(self._ranges(progress.large, progress.large.compared()))
+            case Remedy.BEGIN_ANEW:
+                self._take_note(progress, error)
+                self._start_over(progress)
+            case Remedy.REPEAT:
                 self._retry(job, error, progress)
+            case _:
+                self._fail(progress, error)
 
-    def _retry(self, job: Job, error: KaiwoError, progress: _Progress) -> None:
+    def _retry(self, job: Job, error: KaiwoError, progress: Underway) -> None:
         """The request once more, after a while; or the object has failed."""
         if isinstance(job, Batch):
             # The others of its batch are done.
@@ -410,56 +387,44 @@ class _Run:
             if transfer.opener.origin == origin and transfer.index not in self.ledger.settled:
                 self._fail(self._begin(transfer), ServiceError(text))
 
-    def _stream_instead(self, progress: _Progress) -> None:
+    def _stream_instead(self, progress: Underway) -> None:
         """Its service has no ranges: from now on, its objects come in single streams."""
         origin = progress.transfer.opener.origin
         if self.services.give_up_ranges(origin):
             logger.warning("%s ignores ranges: single streams from now on", origin)
         self._start_over(progress)
 
-    def _look_up(self, progress: _Progress, error: KaiwoError) -> None:
+    def _look_up(self, progress: Underway, error: KaiwoError) -> None:
         """What was planned is no more: the object is fetched as it is now, once."""
         progress.replaced = True
         self._repeated(progress, error)
         self._next_round(progress)
         self.dispatcher.repeat(LookUp(progress.transfer), 0)
 
-    def _begin_anew(self, progress: _Progress, now: RemoteObject) -> None:
+    def _begin_anew(self, progress: Underway, now: RemoteObject) -> None:
         progress.large = None
         progress.wrong.clear()
         progress.transfer = replace(progress.transfer, object=now)
         self.dispatcher.feed(self._jobs([progress.transfer]))
 
-    def _differs(self, progress: _Progress, error: WrongBytesError) -> None:
-        """The checksum is not the one that the store states; see the module's docstring."""
-        seen_before = error.found in progress.wrong
-        in_ranges = progress.large is not None and not progress.large.streams
-        used = len(progress.wrong) > self.rules.policy.retries
-        if used or (seen_before and (progress.anew or not in_ranges)):
-            self._fail(progress, error)
-            return
-        progress.wrong.add(error.found)
-        if progress.large is None or not in_ranges or seen_before:
-            progress.anew = seen_before
-            self._again(progress, error)
-            return
+    def _take_note(self, progress: Underway, error: KaiwoError) -> None:
+        """Its bytes are wrong: in which way, and whether for the second time."""
+        if isinstance(error, WrongBytesError):
+            progress.anew = progress.anew or error.found in progress.wrong
+            progress.wrong.add(error.found)
+        else:
+            progress.anew = True
         self._repeated(progress, error)
-        self._recount(progress)
-        self.dispatcher.feed(self._ranges(progress.large, progress.large.compared()))
 
-    def _again(self, progress: _Progress, error: KaiwoError) -> None:
-        self._repeated(progress, error)
-        self._start_over(progress)
-
-    def _repeated(self, progress: _Progress, error: KaiwoError) -> None:
+    def _repeated(self, progress: Underway, error: KaiwoError) -> None:
         progress.attempts += 1
         self.sink.emit(Retried(progress.transfer.source, error, 1, 0))
 
-    def _start_over(self, progress: _Progress) -> None:
+    def _start_over(self, progress: Underway) -> None:
         self._next_round(progress)
         self.dispatcher.feed(self._jobs([progress.transfer]))
 
-    def _next_round(self, progress: _Progress) -> None:
+    def _next_round(self, progress: Underway) -> None:
         """Forget what arrived, but not what was found out about the object."""
         before = progress.transfer
         self._drop(before)
@@ -467,26 +432,26 @@ class _Run:
         self._recount(progress)
         progress.transfer = replace(before, round=before.round + 1, remains=None)
 
-    def _recount(self, progress: _Progress) -> None:
+    def _recount(self, progress: Underway) -> None:
         self.sink.emit(Progressed(-progress.received, progress.transfer.source))
         progress.received = progress.kept = 0
 
     # --- how it ended
 
-    def _in_place(self, outcome: Outcome, progress: _Progress) -> None:
+    def _in_place(self, outcome: Outcome, progress: Underway) -> None:
         status: Status = "resumed" if progress.kept else "downloaded"
         if outcome.adopted:
             status = "unchanged"
         self._settle(progress, status, outcome.checksum, verified=outcome.verified)
 
-    def _fail(self, progress: _Progress, error: KaiwoError) -> None:
+    def _fail(self, progress: Underway, error: KaiwoError) -> None:
         self._settle(progress, "failed", progress.transfer.object.checksum, error=error)
         if self.rules.fail_fast:
             self.dispatcher.abandon()
 
     def _settle(
         self,
-        progress: _Progress,
+        progress: Underway,
         status: Status,
         checksum: Checksum | None,
         *,
@@ -508,7 +473,7 @@ class _Run:
             error=error,
         )
 
-    def _leave(self, progress: _Progress, error: KaiwoError | None) -> None:
+    def _leave(self, progress: Underway, error: KaiwoError | None) -> None:
         """Leave of a large object what a later run can go on with, and nothing else."""
         transfer = progress.transfer
         if error is None or isinstance(error, IntegrityError | NotFoundError):

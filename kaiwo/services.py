@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaiwo.errors import BusyError, KaiwoError, TransientError
 
 
-@dataclass
-class _Service:
+class _Service(Struct):
     """Times are those of the monotonic clock."""
 
     ignores_ranges: bool = False

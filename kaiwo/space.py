@@ -17,7 +17,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaiwo.errors import DiskError
 from kaiwo.objects import Transfer
@@ -25,8 +26,7 @@ from kaiwo.objects import Transfer
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Volume:
+class _Volume(Struct):
     """A file system, what it has, and what is needed of it.
 
     Attributes:
@@ -76,8 +76,7 @@ class _Volume:
         return f"not enough room on {_mount_of(self.folder, self.device)}: {', '.join(found)}"
 
 
-@dataclass
-class _Volumes:
+class _Volumes(Struct):
     """The file systems of a plan's folders; each folder is looked at once."""
 
     by_folder: dict[str, _Volume | None] = field(default_factory=dict)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from kaiwo.events import Begun, Event, Planned, Progressed, Retried, Settled
 
@@ -12,8 +13,7 @@ from kaiwo.events import Begun, Event, Planned, Progressed, Retried, Settled
 MOST_FOLLOWED = 1_000
 
 
-@dataclass(slots=True)
-class Way:
+class Way(Struct):
     """How far a large object has come."""
 
     source: str
@@ -27,8 +27,7 @@ class Way:
         return min(max(100 * self.bytes // max(self.size, 1), 0), 100)
 
 
-@dataclass
-class Tally:
+class Tally(Struct):
     """Counts of a run."""
 
     clock: Callable[[], float] = time.monotonic

@@ -11,7 +11,8 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from kaiwo.errors import ConfigError, UnsafeNameError
 from kaiwo.objects import RemoteObject
@@ -86,8 +87,7 @@ def fault_of_place(path: str, root: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Under:
+class Under(Struct, frozen=True):
     """Objects of a folder keep their names, relative to its prefix, below ``folder``.
 
     Attributes:
@@ -111,8 +111,7 @@ class Under:
         return Place(target, self.root)
 
 
-@dataclass(frozen=True, slots=True)
-class At:
+class At(Struct, frozen=True):
     """One object, at exactly that path.
 
     Attributes:

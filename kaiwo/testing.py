@@ -17,10 +17,11 @@ import contextlib
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
+from msgspec.structs import replace
 
 from kaiwo import checksums
 from kaiwo.errors import ChangedError, NotFoundError

@@ -12,8 +12,10 @@ named in a file, or by its folder. Other URLs are whole: what follows ``?`` is t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError
@@ -30,8 +32,7 @@ _SCHEMES = {
 _GLOB = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectUrl:
+class ObjectUrl(Struct, frozen=True):
     """What a URL asks for.
 
     Attributes:

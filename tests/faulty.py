@@ -371,7 +371,7 @@ class RecordingSink:
         return sum(event.bytes for event in self.of(Progressed))
 
 
-class PromptPolicy(RetryPolicy):
+class PromptPolicy(RetryPolicy, frozen=True):
     """Decides as the real policy does, but never waits."""
 
     def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:

@@ -41,7 +41,7 @@ def lengths(executor: InlineExecutor) -> list[int]:
     ],
     ids=["requests of their own", "workers only"],
 )
-def test_batches_begin_with_4_objects_and_hold_64_when_these_are_quick(
+def test_batches_begin_with_one_object_and_hold_64_when_these_are_quick(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int | None]
 ) -> None:
     monkeypatch.setattr(cutting, "BATCH_S", 1_000.0)
@@ -49,7 +49,7 @@ def test_batches_begin_with_4_objects_and_hold_64_when_these_are_quick(
     store = FaultyStore(dict.fromkeys(keys(300), b"0123456789"))
     run_store(store, tmp_path, executor, workers=1, **limits)
     assert BATCH_OBJECTS == 64
-    assert (lengths(executor)[0], max(lengths(executor))) == (4, 64)
+    assert (lengths(executor)[0], max(lengths(executor))) == (1, 64)
     assert sum(lengths(executor)) == 300
     assert files(tmp_path) == store.objects
 
@@ -61,7 +61,7 @@ def test_objects_that_take_long_travel_alone(
     executor = InlineExecutor()
     store = FaultyStore(dict.fromkeys(keys(50), b"0123456789"))
     run_store(store, tmp_path, executor, workers=1, small_requests=1)
-    assert lengths(executor) == [4, 4] + [1] * 42, "the second was made before the first ended"
+    assert lengths(executor) == [1] * 50
 
 
 @pytest.mark.parametrize("workers", [1, 3, 8])
@@ -78,7 +78,7 @@ def test_a_batch_holds_at_most_a_mebibyte(tmp_path: Path, size: int, most: int) 
     executor = InlineExecutor()
     store = FaultyStore({f"f{number}": content(size, number) for number in range(40)})
     run_store(store, tmp_path, executor, workers=1)
-    assert lengths(executor)[:4] == [most] * 4
+    assert lengths(executor)[1:5] == [most] * 4
     assert sum(lengths(executor)) == 40
 
 
@@ -88,7 +88,7 @@ def test_64_small_requests_are_in_flight_where_answers_take_long_and_the_process
 ) -> None:
     monkeypatch.setattr(cutting, "IDLE", idle)
     monkeypatch.setattr(cutting, "SLOW_S", 0.0)
-    monkeypatch.setattr(cutting, "BATCH_S", 0.0)
+    monkeypatch.setattr(cutting, "LOOK_S", 0.0)
     store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
     together = threading.Event()
 
@@ -157,7 +157,7 @@ def test_every_object_is_in_one_batch_in_its_order_and_no_batch_is_empty_or_too_
 def test_a_batch_is_made_when_it_is_asked_for() -> None:
     known = Pace()
     batches = cut(transfers([1] * 300), known, lambda: 1)
-    assert [len(next(batches)), len(next(batches))] == [4, 4]
+    assert [len(next(batches)), len(next(batches))] == [1, 1]
     known.measure([Outcome(transfers([1])[0], seconds=0.01)])
     # One object is collected already when the batch before it is handed out.
     assert [len(next(batches)), len(next(batches))] == [10, 10]

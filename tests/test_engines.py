@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from msgspec import structs
 
 from kaiwo.errors import (
     CertificateError,
@@ -427,7 +428,7 @@ def test_an_object_that_was_replaced_or_removed_since_it_was_listed_is_told_as_t
             for ask in readings(source, remote):
                 with pytest.raises(ChangedError, match=remote.key):
                     ask()
-        gone = [replace(remote, key=f"{remote.key}-gone") for remote in listed]
+        gone = [structs.replace(remote, key=f"{remote.key}-gone") for remote in listed]
         # Azure may look at the condition first.
         either = (NotFoundError, ChangedError)
         kinds: dict[str, tuple[type[KaiwoError], ...]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -10,11 +11,11 @@ import threading
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kaiwo.manifest import Manifest, sealed, state_path
 from kaiwo.memory import Memory
@@ -198,7 +199,7 @@ def test_what_differs_in_anything_is_not_held(tmp_path: Path, change: str) -> No
     path, remote = Path(each.target), each.object
     match change:
         case "origin":
-            each = replace(each, opener=replace(OPENER, origin="pattern://another"))
+            each = replace(each, opener=dataclasses.replace(OPENER, origin="pattern://another"))
         case "source":
             each = replace(each, object=replace(remote, key="another/a.bin"))
         case "etag":
@@ -287,7 +288,7 @@ def test_a_record_with_a_field_of_another_type_is_skipped(tmp_path: Path, field:
     header, line = path_of(tmp_path).read_text().splitlines()
     document = json.loads(line) | {field: {"not": "this"}}
     del document["crc32"]
-    path_of(tmp_path).write_bytes(f"{header}\n".encode() + sealed(document))
+    path_of(tmp_path).write_bytes(f"{header}\n".encode() + sealed(json.dumps(document).encode()))
     assert held(tmp_path, [each]) == [False]
 
 
@@ -307,7 +308,7 @@ def test_a_field_that_a_later_kaiwo_adds_does_no_harm(tmp_path: Path) -> None:
     header, line = path_of(tmp_path).read_text().splitlines()
     document = json.loads(line) | {"new": [1, 2, 3]}
     del document["crc32"]
-    path_of(tmp_path).write_bytes(f"{header}\n".encode() + sealed(document))
+    path_of(tmp_path).write_bytes(f"{header}\n".encode() + sealed(json.dumps(document).encode()))
     assert held(tmp_path, [each]) == [True]
 
 

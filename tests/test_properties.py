@@ -216,6 +216,7 @@ def recorded(transfers: Sequence[Transfer]) -> dict[int, Record]:
     """What a manifest has to say of these files, as they are now."""
     return {
         each.index: Record(
+            os.path.relpath(each.target, each.root),
             each.opener.origin,
             each.source,
             each.object.size,
@@ -272,7 +273,9 @@ def _restated(written: bytes, transfers: Sequence[Transfer]) -> bytes:
     for document, each in zip(documents, transfers, strict=True):
         document["mtime_ns"] = os.stat(each.target).st_mtime_ns
         del document["crc32"]
-    return f"{header}\n".encode() + b"".join(map(sealed, documents))
+    return f"{header}\n".encode() + b"".join(
+        sealed(json.dumps(each).encode()) for each in documents
+    )
 
 
 @examples(400)

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kaiwo.errors import (
     ChangedError,
@@ -341,7 +341,7 @@ def test_a_range_that_waits_for_its_repeat_when_the_object_is_replaced_is_not_re
     store.script(("a", 0), fails(TransientError("reset")))
     store.script(("a", RANGE), replaces(store, NEW))
 
-    class Later(PromptPolicy):
+    class Later(PromptPolicy, frozen=True):
         def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:
             return None if super().delay_s(error, attempt, failing_for_s) is None else 0.2
 

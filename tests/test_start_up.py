@@ -42,7 +42,7 @@ NO_PACKAGES = {"coverage", "cython_runtime"}
 COMMAND = {"annotated_doc", "kaiwo", "shellingham", "typer"}
 #: typer itself asks it about the parameters of commands.
 TYPERS = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
-VALIDATION = COMMAND | TYPERS | {"dotenv", "pydantic_settings", "yaml"}
+VALIDATION = COMMAND | TYPERS | {"dotenv", "msgspec", "pydantic_settings", "yaml"}
 DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 
 #: Modules of kaiwo that the bare command loads.

@@ -23,9 +23,10 @@ import ssl
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from email.message import Message
 from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from msgspec import Struct
 
 from kaiwo.errors import ConfigError, ServiceError, TransientError
 from kaiwo.network import Network
@@ -39,8 +40,7 @@ _PORTS = {"http": 80, "https": 443}
 _NO_OBJECT = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """An answer whose body is not read yet; valid as long as the block that gave it.
 
     Attributes:

@@ -26,11 +26,12 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
@@ -54,6 +55,8 @@ from kaiwo.sources.base import (
     plain_etag,
 )
 from kaiwo.sources.s3_head import listed
+
+_T = TypeVar("_T")
 
 #: From this size on, a read is asynchronous; below, the request costs more than its bytes.
 LARGE = 1 << 20
@@ -226,6 +229,8 @@ class ObstoreSource(StoreSource):
 
     def _listed(self, prefix: str) -> Sequence[RemoteObject]:
         """All objects below a prefix; NotForObstoreError where the listing may be wrong."""
+        # Asked meanwhile: whether keys begin with a slash, which the listing does not show.
+        top = None if prefix else self._begun(self._top())
         with self._doing("listing", prefix):
             pages = obstore.list(self._store, prefix)
             found = [
@@ -236,10 +241,10 @@ class ObstoreSource(StoreSource):
             raise NotForObstoreError("nothing was found")
         if len(found) >= PAGE:
             self._require_end(prefix, found)
-        if not prefix:
+        if top is not None:
             with self._doing("listing", prefix):
-                top = obstore.list_with_delimiter(self._store, None)
-            if "" in top["common_prefixes"]:
+                folders = top.result()["common_prefixes"]
+            if "" in folders:
                 raise NotForObstoreError("keys begin with a slash")
         doubtful = [remote for remote in found if remote.size == 0]
         # `a/` is told as `a`, and comes right before what is below it.
@@ -252,6 +257,10 @@ class ObstoreSource(StoreSource):
             raise NotForObstoreError("many objects are empty, or may be placeholders of folders")
         placeholders = {id(remote) for remote in doubtful if not self._is_there(remote)}
         return [remote for remote in found if id(remote) not in placeholders]
+
+    async def _top(self) -> Any:
+        """What lies at the root of the bucket."""
+        return await obstore.list_with_delimiter_async(self._store, None)
 
     def _require_end(self, prefix: str, found: Sequence[RemoteObject]) -> None:
         """Ask for what follows: an answer that is no listing looks like the last page, too."""
@@ -301,8 +310,7 @@ class ObstoreSource(StoreSource):
                     answer = obstore.get(self._store, remote.key, options=options)
                     self._check(answer, remote)
                     return memoryview(answer.bytes())
-                reading = self._read(remote, options)
-                return asyncio.run_coroutine_threadsafe(reading, self._running()).result()
+                return self._begun(self._read(remote, options)).result()
         except NotForObstoreError:
             return self.sure().read(remote, start, end)
         except (ChangedError, NotFoundError):
@@ -369,6 +377,10 @@ class ObstoreSource(StoreSource):
             if self._sure is None:
                 self._sure = self._fallback()
             return self._sure
+
+    def _begun(self, call: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """What an asynchronous call is going to give; it is under way."""
+        return asyncio.run_coroutine_threadsafe(call, self._running())
 
     def _running(self) -> asyncio.AbstractEventLoop:
         """The loop of the asynchronous calls, in a thread of its own."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo import checksums
 from kaiwo.objects import Checksum, RemoteObject
@@ -20,8 +22,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _STATED = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """Sends signed HEAD requests for the objects of one bucket.
 
     Attributes:

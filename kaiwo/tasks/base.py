@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -38,8 +39,7 @@ Engine = Literal["auto", "fsspec", "obstore"]
 Location = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What a task has to know of the run.
 
     Attributes:

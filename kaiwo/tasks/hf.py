@@ -16,10 +16,10 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal, Self
 
+from msgspec import Struct
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
@@ -242,8 +242,7 @@ def _is_true(value: str | None) -> bool:
     return (value or "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
-@dataclass(frozen=True, slots=True)
-class InHubCache:
+class InHubCache(Struct, frozen=True):
     """The place of a file in the Hub's cache.
 
     Attributes:

@@ -106,6 +106,8 @@ LOADS = (
         "2,000 objects of 10 kB, each response 30 ms late",
         (Bucket("late", 2_000, 10_000, late_ms=30),),
         _goals(1.1, 1.1),
+        # s5cmd has 256 requests in flight, kaiwo 64 unless it is told otherwise
+        tools=(*_KAIWO, "kaiwo-256", *_OF_S3, "curl"),
     ),
     Load(
         "tls",
@@ -118,8 +120,8 @@ LOADS = (
         "1 object of 1 GiB, 30 ms late, 60 MB/s a connection",
         (Bucket("limited", 1, GIB, late_ms=30, rate=60_000_000),),
         _goals(0.7),
-        # curl has one connection: no limit of what a client could do
-        tools=(*_KAIWO, *_OF_S3),
+        # curl has one connection: no limit of what a client could do; kaiwo has 8 unless it is told
+        tools=(*_KAIWO, "kaiwo-16", *_OF_S3),
         rounds=3,
     ),
     Load(

@@ -105,7 +105,8 @@ with anything else has no number. The server is nginx on the same machine, the f
 so that neither disk nor network decides. CPU is user and system time of all processes of the tool,
 peak the memory of its largest process. The best peer is the best of s5cmd, rclone, boto3 and s3fs,
 for each column by itself, and of the Hub `hf download`; curl is told all names, checks nothing, and
-shows what a client could do. `kaiwo` is kaiwo as it comes; the other two rows name its engine."""
+shows what a client could do. `kaiwo` is kaiwo as it comes; its other rows name their engine, or
+`--max-workers`."""
 
 
 def _origins(rows: Mapping[str, Row]) -> dict[str, list[str]]:

@@ -109,7 +109,7 @@ def _aws(order: Order) -> dict[str, str]:
     return env | ({"AWS_CA_BUNDLE": order.bundle} if order.bundle else {})
 
 
-def _kaiwo(engine: str, program: str, order: Order) -> Commands:
+def _kaiwo(options: Sequence[str], program: str, order: Order) -> Commands:
     """One configuration; each bucket is a task of its own."""
     if any(bucket.in_hub for bucket in order.buckets):
         return _kaiwo_hub(program, order)
@@ -139,7 +139,7 @@ def _kaiwo(engine: str, program: str, order: Order) -> Commands:
     else:
         command = [program, "download", str(config), "--progress", "none"]
         command += ["--log-level", "WARNING"]
-    return [command + (["--engine", engine] if engine else [])]
+    return [[*command, *options]]
 
 
 def _kaiwo_hub(program: str, order: Order) -> Commands:
@@ -271,9 +271,11 @@ def all_tools() -> Mapping[str, Tool]:
     kaiwo, python = _installed("kaiwo"), sys.executable
     engines = kaiwo if kaiwo and _has_engines(kaiwo) else None
     tools: Sequence[Tool] = (
-        Tool("kaiwo", kaiwo, functools.partial(_kaiwo, "")),
-        Tool("kaiwo-obstore", engines, functools.partial(_kaiwo, "obstore")),
-        Tool("kaiwo-fsspec", engines, functools.partial(_kaiwo, "fsspec")),
+        Tool("kaiwo", kaiwo, functools.partial(_kaiwo, ())),
+        Tool("kaiwo-obstore", engines, functools.partial(_kaiwo, ("--engine", "obstore"))),
+        Tool("kaiwo-fsspec", engines, functools.partial(_kaiwo, ("--engine", "fsspec"))),
+        Tool("kaiwo-16", kaiwo, functools.partial(_kaiwo, ("--max-workers", "16"))),
+        Tool("kaiwo-256", kaiwo, functools.partial(_kaiwo, ("--max-workers", "256"))),
         Tool("s5cmd", _installed("s5cmd"), _s5cmd, _aws),
         Tool("rclone", _installed("rclone"), _rclone, _rclone_env),
         Tool("rclone-modtime", _installed("rclone"), _rclone_modtime, _rclone_env),
