@@ -57,7 +57,7 @@ OWN_VALIDATION = OWN_COMMAND | {
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "affinity", "alive", "api", "batches", "checksums", "claim", "commands", "copier",
     "digests", "disk", "dispatch", "folding", "journal", "large", "layout", "ledger",
-    "manifest", "memory", "notices", "output", "parts", "plan", "postings", "progress",
+    "manifest", "memory", "notices", "output", "parts", "plan", "postings", "progress", "remedies",
     "report", "retry", "schedule", "services", "sources", "sources.base", "sources.obstore",
     "sources.s3_head", "space", "tasks.aws", "urls",
 }  # fmt: skip
