@@ -22,7 +22,7 @@ from kaiwo import opened, plan, schedule, space, urls
 from kaiwo.claim import Claim, claims_folder, is_claiming, places
 from kaiwo.config import ITEMS, Config, Settings, build, load
 from kaiwo.document import Document
-from kaiwo.errors import ConfigError, KaiwoError, NotFoundError, exit_code_of
+from kaiwo.errors import ConfigError, ContainerMissingError, KaiwoError, NotFoundError, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.memory import Memory
 from kaiwo.network import Network
@@ -264,10 +264,28 @@ def fetch(
         KaiwoError: it is not in place; the error says why.
     """
     url = urls.parse(url_spec)
+    sink = sink or notebook_sink()
+    try:
+        return _fetched(url, target, sink, fields)
+    except ContainerMissingError:
+        other = url.of_one_word()
+        if other is None:
+            raise
+        with contextlib.suppress(ContainerMissingError):
+            return _fetched(other, target, sink, fields)
+        raise
+
+
+def _fetched(
+    url: urls.ObjectUrl,
+    target: str | os.PathLike[str] | None,
+    sink: Sink,
+    fields: Mapping[str, Any],
+) -> Path:
+    """See ``fetch``; the URL is read already."""
     place = None if target is None else os.path.abspath(expanded(os.fspath(target)))
     if place is None and url.type != "hf":
         place = os.path.abspath(url.own_name)
-    sink = sink or notebook_sink()
     if url.is_folder:
         return _fetch(url, place, sink, fields, is_file=False)
     file_place = place
@@ -307,17 +325,18 @@ def _fetch(
         raise first
     if place is not None:
         return Path(place)
-    return _home(want, url, report, is_file=is_file)
+    return _home(url, report, is_file=is_file)
 
 
-def _home(want: Want, url: urls.ObjectUrl, report: Report, *, is_file: bool) -> Path:
+def _home(url: urls.ObjectUrl, report: Report, *, is_file: bool) -> Path:
     """Where things are that the task itself found a place for: the file, or the URL's folder."""
     if not report.items:
         raise NotFoundError("nothing matches, so there is no folder")
     item = report.items[0]
     if is_file:
         return Path(item.target)
-    key = item.source.removeprefix(want.opener.url(url.path))
+    # hf://owner/repo@commit/key
+    key = item.source.partition("@")[2].partition("/")[2].removeprefix(url.path)
     return Path(item.target.removesuffix(key))
 
 
@@ -325,7 +344,8 @@ def _item(url: urls.ObjectUrl, place: str | None, *, is_file: bool) -> dict[str,
     """The fields of a task that say what is wanted."""
     if url.type == "hf":
         revision = {} if url.revision is None else {"revision": url.revision}
-        return {"repo_id": url.container, "repo_type": url.repo_type, **revision}
+        target = {} if place is None else {"target_path": place}
+        return {"repo_id": url.container, "repo_type": url.repo_type, **revision, **target}
     item = {"file": url.path} if is_file else {"folder": url.path, "glob": url.glob or "**/*"}
     entry = {**item, "target_path": place}
     if url.type == "url":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import email.utils
 import errno
 import os
+import re
 import resource
 import socket
 import ssl
@@ -50,6 +51,8 @@ _MISSING: dict[str, type[NotFoundError]] = {
     "NoSuchKey": NotFoundError,
     "NoSuchVersion": NotFoundError,
 }
+#: Parameters of a quota in ``RateLimit``: what remains, and the seconds until it begins anew.
+_NOTHING_REMAINS, _RESET = re.compile(r";\s*r=0(?!\d)"), re.compile(r";\s*t=(\d+)")
 _ARCHIVED = "InvalidObjectState"
 _PASSING = {"InternalError", "RequestTimeout"}
 #: Words of S3 and Azure that ask for fewer requests.
@@ -240,10 +243,15 @@ def header_token(token: str, name: str) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that ``Retry-After`` asks to wait (RFC 9110, 10.2.3: a number or a date)."""
-    value = next((v for k, v in headers.items() if k.lower() == "retry-after"), None)
+    """Seconds that an answer asks to wait.
+
+    ``Retry-After`` (RFC 9110, 10.2.3: a number or a date) says so; else ``RateLimit``
+    (draft-ietf-httpapi-ratelimit-headers: ``"api";r=0;t=55``), where nothing remains of a quota.
+    """
+    named = {name.lower(): value for name, value in headers.items()}
+    value = named.get("retry-after")
     if value is None:
-        return None
+        return _reset_s(named.get("ratelimit", ""))
     if value.strip().isdecimal():
         return min(float(value), LONGEST_RETRY_AFTER_S)
     try:
@@ -251,3 +259,10 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     except (TypeError, ValueError):
         return None
     return min(max(wait_s, 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def _reset_s(limits: str) -> float | None:
+    """Seconds until all quotas that are used up begin anew; None if none is."""
+    used_up = (limit for limit in limits.split(",") if _NOTHING_REMAINS.search(limit))
+    resets = [float(match[1]) for limit in used_up if (match := _RESET.search(limit))]
+    return min(max(resets), LONGEST_RETRY_AFTER_S) if resets else None

@@ -50,6 +50,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
         in_parts: it was uploaded in parts, so that only ``inspect`` can tell its checksum.
         unpinned: no request can be bound to this identity, so it is asked for again before
             publication.
+        streamed_by: what its source knows it by where it can only be streamed, not read in ranges.
     """
 
     key: str
@@ -60,6 +61,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
     inspect_tells_more: bool = False
     in_parts: bool = False
     unpinned: bool = False
+    streamed_by: str | None = None
 
     def __repr__(self) -> str:
         # Of a ``url`` task, the key may hold a signature.
@@ -184,7 +186,7 @@ class Transfer(Struct, frozen=True):
     @property
     def source(self) -> str:
         """The object's URL, without secrets."""
-        return self.opener.url(self.object.key)
+        return self.opener.url(self.object.key, self.object.version)
 
 
 class Plan(Struct, frozen=True):

@@ -77,8 +77,8 @@ class Opener(Protocol):
         """A digest of the secret files that ``open`` reads: another one when they have changed."""
         ...
 
-    def url(self, key: str) -> str:
-        """The object's URL without secrets."""
+    def url(self, key: str, version: str | None = None) -> str:
+        """The object's URL without secrets; of that version, where its URL can name one."""
         ...
 
 

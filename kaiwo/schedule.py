@@ -185,7 +185,8 @@ class _Run:
         if not self._current(transfer):
             return
         progress = self._begin(transfer)
-        streams = self.services.ignores_ranges(transfer.opener.origin)
+        streams = transfer.object.streamed_by is not None
+        streams = streams or self.services.ignores_ranges(transfer.opener.origin)
         large = progress.large = Large(
             transfer,
             self.digests,

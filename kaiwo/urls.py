@@ -1,7 +1,7 @@
 """The URLs that ``kaiwo.fetch`` takes, cut into the fields of a task.
 
     s3://bucket/key    gs://bucket/key    az://container/key
-    hf://[datasets/|spaces/]owner/repo[@revision][/path]
+    hf://[datasets/|spaces/]owner/repo[@revision][/path]; hf://repo, where the name is one word
     https://host/path, and whatever else fsspec has a filesystem for
 
 Keys are taken as they are: no percent-decoding, no query, no fragment. A glob (``*``, ``?``,
@@ -15,6 +15,7 @@ import re
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError
@@ -55,6 +56,17 @@ class ObjectUrl(Struct, frozen=True):
     def is_folder(self) -> bool:
         """It cannot be a single object."""
         return self.glob is not None or not self.path or self.path.endswith("/")
+
+    def of_one_word(self) -> ObjectUrl | None:
+        """What else ``hf://gpt2/config.json`` may mean: a file of a repository of one word.
+
+        With a revision, which stands between them, there is nothing else.
+        """
+        name, _, first = self.container.partition("/")
+        if self.type != "hf" or self.revision is not None or not first:
+            return None
+        below = self.path or self.glob
+        return replace(self, container=name, path=f"{first}/{self.path}" if below else first)
 
     @property
     def own_name(self) -> str:
@@ -112,7 +124,7 @@ def _parse_hub(rest: str) -> ObjectUrl:
             break
     match = re.fullmatch(
         # A revision with a slash is written refs/pr/1, or with %2F for the slash.
-        r"(?P<repo>[^/@]+(?:/[^/@]+)?)(?:@(?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+))?"
+        r"(?P<repo>[^/@]+(?:/[^/@*?\[]+)?)(?:@(?P<revision>refs/(?:pr|convert)/[^/]+|[^/]+))?"
         r"(?:/(?P<path>.*))?",
         rest,
         re.DOTALL,

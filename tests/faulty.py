@@ -263,7 +263,7 @@ class FaultyOpener:
         """See ``protocols.Opener``; there are no secrets."""
         return b""
 
-    def url(self, key: str) -> str:
+    def url(self, key: str, version: str | None = None) -> str:  # noqa: ARG002 - the seam
         """See ``protocols.Opener``."""
         return f"faulty://bucket/{key}"
 
@@ -294,7 +294,7 @@ class PatternOpener:
         """See ``protocols.Opener``; there are no secrets."""
         return b""
 
-    def url(self, key: str) -> str:
+    def url(self, key: str, version: str | None = None) -> str:  # noqa: ARG002 - the seam
         """See ``protocols.Opener``."""
         return f"pattern://bucket/{key}"
 

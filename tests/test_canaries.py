@@ -590,5 +590,4 @@ def test_no_secret_is_told_to_an_application_that_logs_everything(
     assert done.returncode == 0, done.stderr
     log = (scene.work / "application.log").read_text()
     assert "DEBUG:kaiwo" in log
-    assert "DEBUG:httpcore2" in log
     assert "Authorization" in log

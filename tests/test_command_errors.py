@@ -510,7 +510,7 @@ def test_a_wrong_token_and_a_gated_repository_are_refused_credentials(
 ) -> None:
     task = guarded_hub.task(repository, (), token=token, target_path="t")
     done = failing({"download_items": [task]})
-    denied(done, tmp_path, f"hf://{repository}@main/")
+    denied(done, tmp_path, f"hf://{repository}@")
     if repository == "acme/gated":
         assert "gated" in done.stderr
 

@@ -63,11 +63,13 @@ class Place:
         task: of a configuration.
         stored: the objects.
         asked: how many bytes were asked for so far.
+        root: whose state it is in, below the folder of the run.
     """
 
     task: Mapping[str, Any]
     stored: Mapping[str, bytes]
     asked: Callable[[], int]
+    root: str = "."
 
     @property
     def size(self) -> int:
@@ -89,21 +91,25 @@ def in_s3(stored: Mapping[str, bytes]) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def in_store(store: Store, stored: Mapping[str, bytes]) -> Iterator[Place]:
+def in_store(
+    store: Store, stored: Mapping[str, bytes], root: str = ".", **fields: Any
+) -> Iterator[Place]:
     """A store of another provider, by way of a proxy that counts."""
     bucket = store.new_bucket(stored)
     with counting(store) as way:
-        task = way.stores[0].task(bucket, [{"folder": "", "target_path": "."}])
+        task = way.stores[0].task(bucket, [{"folder": "", "target_path": "."}], **fields)
 
         def asked() -> int:
             with urllib.request.urlopen(way.stats) as answer:
                 return sum(_length(entry, stored) for entry in json.load(answer)["log"])
 
-        yield Place(task, stored, asked)
+        yield Place(task, stored, asked, root.format(bucket=bucket))
 
 
 def _length(entry: Mapping[str, Any], stored: Mapping[str, bytes]) -> int:
     """How many bytes of an object a request asks for; none, if it is no GET of one."""
+    if entry["range"] and "/resolve/" in entry["line"]:
+        return 0  # it is told where the range is
     if entry["range"]:
         start, _, end = entry["range"].removeprefix("bytes=").partition("-")
         return int(end) + 1 - int(start)
@@ -126,6 +132,11 @@ class Command:
     @property
     def out(self) -> Path:
         return self.home / "out"
+
+    @property
+    def root(self) -> Path:
+        """Where the state is."""
+        return self.out / self.place.root
 
     @property
     def report(self) -> Mapping[str, Any]:
@@ -166,7 +177,7 @@ class Command:
         amount = max(amount, self.place.asked() + 1)
         with self.running() as process:
             pause, deadline_s = threading.Event(), time.monotonic() + PATIENCE_S
-            while self.place.asked() < amount or not any(unfinished(self.out).values()):
+            while self.place.asked() < amount or not any(unfinished(self.root).values()):
                 assert process.poll() is None, self.errors
                 assert time.monotonic() < deadline_s, "it asks for nothing"
                 pause.wait(0.002)
@@ -262,6 +273,28 @@ def test_other_stores_are_gone_on_with_too(
         assert place.size <= asked <= bound(place, 3, 1)
         assert command.report["resumed"] == to_go_on_with >= 1
         assert tree(command.out) == place.stored
+        assert left(command.out) == []
+        command.finished()
+        assert place.asked() == asked
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_file_of_the_hub_is_gone_on_with_in_a_folder_as_in_the_cache(
+    hub: Store, tmp_path: Path, cached: bool
+) -> None:
+    fields = {"cache_dir": str(tmp_path / "out")} if cached else {"target_path": "."}
+    root = "models--{bucket}" if cached else "."
+    with in_store(hub, objects(1, 96 * MIB, 5), root, **fields) as place:
+        command = Command(tmp_path, place, options("auto", 2))
+        for amount in moments(amount_of_large(place), 5, seed=6):
+            assert command.stopped(amount, signal.SIGKILL) == -signal.SIGKILL
+        assert sum(ranges > 0 for ranges in unfinished(command.root).values()) == 1
+        command.finished()
+        asked = place.asked()
+        assert place.size <= asked <= bound(place, 5, 2)
+        assert command.report["resumed"] == 1
+        snapshot = next((command.root / "snapshots").iterdir()) if cached else command.out
+        assert tree(snapshot) == place.stored
         assert left(command.out) == []
         command.finished()
         assert place.asked() == asked

@@ -55,6 +55,7 @@ from kaiwo.errors import (
 from kaiwo.network import Network, chain, connection_error, retry_after_s, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Source
+from kaiwo.sources.connections import Connections
 from kaiwo.tasks.base import Context, Engine
 
 SECRET = "hunter2"
@@ -145,6 +146,14 @@ def _httpx2(address: str) -> None:
     httpx2.get(address, params={"sig": SECRET}, timeout=TIMEOUT_S)
 
 
+def _connections(address: str) -> None:
+    authorities = _authorities()
+    network = Network(connect_timeout_s=TIMEOUT_S, stall_timeout_s=TIMEOUT_S)
+    connections = Connections(network, authorities)
+    with connections.request("GET", f"{address}/?sig={SECRET}", {}) as answer:
+        answer.body()
+
+
 def _urllib3(address: str) -> None:
     with urllib3.PoolManager(retries=False, timeout=TIMEOUT_S, ca_certs=_authorities()) as pool:
         pool.request("GET", f"{address}/?sig={SECRET}")
@@ -161,6 +170,7 @@ SDKS: dict[str, Callable[[str], None]] = {
     "azure": _azure,
     "azure.aio": _azure_async,
     "httpx2": _httpx2,
+    "http.client": _connections,
     "urllib3": _urllib3,
 }
 each_sdk = pytest.mark.parametrize("sdk", SDKS.values(), ids=SDKS)
@@ -1013,3 +1023,20 @@ def test_retry_after_as_a_broken_date_is_ignored(value: str) -> None:
 
 def test_without_retry_after_there_is_no_wish() -> None:
     assert retry_after_s({}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ('"api";r=0;t=55', 55),
+        ('"api"; r=0; t=7', 7),
+        ('"api";r=12;t=55', None),
+        ('"pages";r=12;t=200, "api";r=0;t=9, "resolvers";r=0;t=4', 9),
+        ('"api";r=0;t=999999', 300),
+        ('"api";r=0', None),
+        ("nonsense", None),
+    ],
+)
+def test_a_quota_that_is_used_up_names_its_end(value: str, seconds: float | None) -> None:
+    assert retry_after_s({"RateLimit": value, "RateLimit-Policy": '"api";q=500;w=300'}) == seconds
+    assert retry_after_s({"ratelimit": value, "retry-after": "3"}) == 3

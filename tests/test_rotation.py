@@ -62,7 +62,7 @@ class Mounted:
         """See ``protocols.Opener``."""
         return self.secrets
 
-    def url(self, key: str) -> str:
+    def url(self, key: str, version: str | None = None) -> str:  # noqa: ARG002 - the seam
         """See ``protocols.Opener``."""
         return f"mounted://{key}"
 

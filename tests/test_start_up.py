@@ -147,6 +147,19 @@ def test_a_small_download_from_s3_loads_obstore_and_no_sdk(
     assert modules & {"http.client", "urllib.request", "multiprocessing", "sqlite3"} == set()
 
 
+@pytest.mark.parametrize("place", ["target_path", "cache_dir"])
+def test_a_download_from_the_hub_loads_constants_of_its_library_and_no_client(
+    tmp_path: Path, hub: Store, place: str
+) -> None:
+    hub.fill("start/up", {"large.bin": bytes(9 << 20), "config.json": b"{}"})
+    task = hub.task("start/up", (), **{place: str(tmp_path / "there")})
+    modules = loaded(tmp_path, "download", configured(tmp_path, task))
+    assert packages(modules) - VALIDATION == {"awscrt", "huggingface_hub"}
+    of_library = {name for name in modules if name.startswith("huggingface_hub.")}
+    assert of_library == {"huggingface_hub.constants"}
+    assert modules & {"urllib.request", "multiprocessing", "sqlite3"} == set()
+
+
 def test_auto_loads_no_more_than_obstore_where_that_can_do_it(tmp_path: Path, s3: Store) -> None:
     items = [{"folder": "", "target_path": "."}]
     path = configured(tmp_path, s3.task(s3.new_bucket({"k": b"data"}), items))

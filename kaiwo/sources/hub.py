@@ -5,27 +5,31 @@ it, in whatever process, asks for that commit. What the Hub states of a file is 
 the sha256 of LFS files, the git sha1 of the others; the library's cache names its blobs by the
 same.
 
-The few requests are made on a client of the source's own, with the token that the library
-finds: its functions keep one client for the whole process, and wait for ever.
+    the whole of a file   GET its resolve address; the bytes come, or a redirect to another host
+    ranges of a file      the same for the first of them; where it ended up (a signed address, most
+                          often), the others ask directly (``addresses``)
+
+The library's functions are not used: they keep one client for the whole process, wait for ever, and
+take 0.3 s to be loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ssl
+import http.client
+import json
+import logging
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urlencode, urlsplit
 
-import httpx2
-from huggingface_hub import get_token, hf_hub_url
-from huggingface_hub.constants import ENDPOINT, HF_HUB_DISABLE_IMPLICIT_TOKEN, is_offline_mode
+from huggingface_hub import constants
 
 from kaiwo import redact
-from kaiwo._version import __version__
 from kaiwo.errors import (
-    ConfigError,
     ContainerMissingError,
     CredentialsError,
     KaiwoError,
@@ -33,13 +37,37 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.network import Network, header_token, status_error, wire_error
+from kaiwo.network import Network, status_error, wire_error
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer
+from kaiwo.sources.addresses import Addresses
+from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer, check_identity, plain_etag
+from kaiwo.sources.connections import Answer
+from kaiwo.sources.endpoint import Endpoint, Refused
+from kaiwo.sources.xet import Xet, xet_error
 
+logger = logging.getLogger(__name__)
 #: The Hub's sentence when it refuses the token itself, not what the token asks for.
 _BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105 - a message
+#: And when it has taken the repository away.
+_DISABLED = "Access to this resource is disabled."
+#: What the Hub's words for a refusal mean.
+_CODES: dict[str, tuple[type[KaiwoError], str]] = {
+    "GatedRepo": (
+        CredentialsError,
+        "{repository} is gated; ask for access at {page} and give a token that has it",
+    ),
+    "RepoNotFound": (
+        ContainerMissingError,
+        "{repository} does not exist, or is private and needs a token with the right to read it",
+    ),
+    "RevisionNotFound": (ContainerMissingError, "{repository} has no revision {revision}"),
+    "EntryNotFound": (NotFoundError, "{repository} has no such file"),
+    _DISABLED: (ContainerMissingError, "{repository} is disabled by the Hub"),
+}
+#: A signed address that has expired is refused in one of these ways.
+_EXPIRED = {400, 401, 403, 404, 410}
+_NEXT = re.compile(r"<([^>]*)>[^,]*;\s*rel=\"?next\"?")
 
 
 class HubSource(StoreSource):
@@ -54,6 +82,7 @@ class HubSource(StoreSource):
         url: ``hf://[datasets/]owner/repo@revision/``.
         network: timeouts.
         ca_bundle: path of the certificates to trust, or None for the system's.
+        xet_above: files of more bytes come by Xet, where the Hub has them there; None: no file.
     """
 
     def __init__(
@@ -67,40 +96,30 @@ class HubSource(StoreSource):
         url: str,
         network: Network,
         ca_bundle: str | None,
+        xet_above: int | None = None,
     ) -> None:
-        super().__init__(url, redact.url(endpoint or ENDPOINT))
+        self._endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        super().__init__(url, redact.url(self._endpoint))
         self._repo_id = repo_id
         self._repo_type = repo_type
         self._revision = revision
-        self._endpoint = (endpoint or ENDPOINT).rstrip("/")
         self._api = f"{self._endpoint}/api/{repo_type}s/{repo_id}"
+        kind = "" if repo_type == "model" else f"{repo_type}s/"
+        #: Its page, and what its files are below of.
+        self._home = f"{self._endpoint}/{kind}{repo_id}"
         self._commit: str | None = None
         self._resolving = threading.Lock()
-        # Not the library's build_hf_headers: it asks the Hub a question of its own first.
-        if token is None and not HF_HUB_DISABLE_IMPLICIT_TOKEN:
-            token = get_token()
-        # Sizes and ranges are those of the file, so it may not be packed on the way.
-        headers = {"User-Agent": f"kaiwo/{__version__}", "Accept-Encoding": "identity"}
-        if token:
-            headers["Authorization"] = f"Bearer {header_token(token, 'token')}"
-        try:
-            self._client = httpx2.Client(
-                headers=headers,
-                # A redirect to another host loses the token, which must not leave the endpoint.
-                follow_redirects=True,
-                timeout=httpx2.Timeout(network.stall_timeout_s, connect=network.connect_timeout_s),
-                limits=httpx2.Limits(max_connections=network.connections),
-                verify=ssl.create_default_context(cafile=ca_bundle) if ca_bundle else True,
-            )
-        except (httpx2.InvalidURL, ImportError, OSError, ValueError) as error:
-            raise ConfigError(
-                f"{url}: the environment's proxy (http_proxy, all_proxy) or certificates "
-                f"(SSL_CERT_FILE) cannot be used ({type(error).__name__})"
-            ) from None  # which may quote the proxy's user and password
+        self._addresses = Addresses()
+        self._requests = Endpoint(self._endpoint, token, network, ca_bundle)
+        self._network = network
+        self._xet_above = xet_above
+        self._xet: Xet | None = None
 
     def close(self) -> None:
         """See ``protocols.Source``."""
-        self._client.close()
+        self._requests.close()
+        if self._xet is not None:
+            self._xet.close()
 
     def commit(self) -> str:
         """The commit that the revision was when it was first asked for."""
@@ -108,122 +127,178 @@ class HubSource(StoreSource):
         with self._resolving:
             if self._commit is None:
                 self._commit = self._resolved()
+                logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
+                # From now on, this is what is asked for.
+                self._url = f"{self._url.partition('@')[0]}@{self._commit}/"
         return self._commit
 
     def _resolved(self) -> str:
-        if is_offline_mode():
+        if constants.is_offline_mode():
             raise ServiceError(f"{self._url}: HF_HUB_OFFLINE is set, the Hub is not asked")
         with self._doing("resolving", ""):
-            address = f"{self._api}/revision/{quote(self._revision, safe='')}"
-            return str(self._accepted(self._client.get(address)).json()["sha"])
+            told, _ = self._told(f"{self._api}/revision/{quote(self._revision, safe='')}")
+            return str(told["sha"])
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
         commit = self.commit()
         folder = f"/{quote(prefix.rstrip('/'))}" if prefix else ""
-        address: str | None = f"{self._api}/tree/{commit}{folder}?recursive=true&expand=false"
-        while address is not None:
+        address = f"{self._api}/tree/{commit}{folder}"
+        query = "recursive=true&expand=false"
+        while query:
             with self._doing("listing", prefix):
-                page = self._accepted(self._client.get(address))
-                entries = page.json()
+                entries, following = self._told(f"{address}?{query}")
             for entry in entries:
                 if entry["type"] == "file":
-                    yield _described(entry, commit)
-            following = page.links.get("next", {}).get("url")
-            address = urljoin(address, following) if following else None
+                    yield self._described(entry)
+            # Of mirrors, some name the Hub itself there: the host is left as it is.
+            query = urlsplit(following).query if following else ""
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         commit = self.commit()
         with self._doing("looking up", key):
-            address = f"{self._api}/paths-info/{commit}"
-            answer = self._client.post(address, data={"paths": [key], "expand": False})
-            entries = self._accepted(answer).json()
+            form = urlencode({"paths": key, "expand": "false"}).encode()
+            entries, _ = self._told(f"{self._api}/paths-info/{commit}", form)
         for entry in entries:
             if entry["type"] == "file" and entry["path"] == key:
-                return _described(entry, commit)
-        raise NotFoundError(f"{self._url}{key}: the repository has no such file at {commit[:12]}")
+                return self._described(entry)
+        raise NotFoundError(f"{self._named(key)}: the repository has no such file")
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
-        headers = {}
-        if (start, end) != (0, remote.size):
-            headers["Range"] = f"bytes={start}-{end - 1}"
-        with self._doing("reading", remote.key), self._get(remote, headers) as answer:
-            content_range = answer.headers.get("Content-Range")
-            check_answer(answer.status_code, content_range, start, end, remote)
-            data: bytes = answer.read()
-            return data
+        with self._doing("reading", remote.key):
+            if (start, end) == (0, remote.size):
+                return self._range(self._address(remote), remote, start, end)
+            asked, is_mine = self._addresses.of(remote.key)
+            if not is_mine:
+                known = asked.result()
+                try:
+                    return self._range(known, remote, start, end)
+                except Refused as refused:
+                    if refused.answer.status not in _EXPIRED:
+                        raise
+                asked, is_mine = self._addresses.of(remote.key, refused=known)
+            if not is_mine:
+                return self._range(asked.result(), remote, start, end)
+            try:
+                address = self._address(remote)
+                return self._range(address, remote, start, end, asked.set_result)
+            except BaseException as error:
+                if not asked.done():
+                    self._addresses.lost(remote.key, asked, error)
+                raise
+
+    def _range(
+        self,
+        address: str,
+        remote: RemoteObject,
+        start: int,
+        end: int,
+        found: Callable[[str], None] = lambda _: None,
+    ) -> Buffer:
+        """The bytes; ``found`` is told where they are before they come."""
+        is_whole = (start, end) == (0, remote.size)
+        headers = {} if is_whole else {"Range": f"bytes={start}-{end - 1}"}
+        with self._file(address, remote, headers) as answer:
+            content_range = answer.header("Content-Range")
+            check_answer(answer.status, content_range, start, end, remote)
+            found(answer.address)
+            return answer.take(end - start)
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
-        with self._doing("reading", remote.key), self._get(remote, {}) as answer:
-            check_answer(answer.status_code, None, 0, remote.size, remote)
-            yield from answer.iter_raw(STREAM_CHUNK)
+        if remote.streamed_by is not None:
+            yield from self._by_xet(remote)
+            return
+        with (
+            self._doing("reading", remote.key),
+            self._file(self._address(remote), remote, {}) as answer,
+        ):
+            check_answer(answer.status, None, 0, remote.size, remote)
+            yield from answer.chunks(STREAM_CHUNK)
 
-    @contextlib.contextmanager
-    def _get(self, remote: RemoteObject, headers: dict[str, str]) -> Iterator[httpx2.Response]:
-        """A file's answer whose status is below 400; its body is not read yet."""
-        address = hf_hub_url(
-            self._repo_id,
-            remote.key,
-            repo_type=self._repo_type,
-            revision=remote.version,
-            endpoint=self._endpoint,
+    def _by_xet(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """The whole of a file by way of hf_xet."""
+        with self._resolving:
+            if self._xet is None:
+                token_url = f"{self._api}/xet-read-token/{remote.version}"
+                self._xet = Xet(token_url, self._requests.rights, self._network)
+        try:
+            yield from self._xet.stream(remote)
+        except KaiwoError:
+            raise
+        except Exception as error:
+            raise xet_error(error, f"reading {self._named(remote.key)} by Xet") from None
+
+    def _described(self, entry: dict[str, Any]) -> RemoteObject:
+        """A file as the tree states it."""
+        lfs, size, streamed_by = entry.get("lfs"), int(entry["size"]), None
+        checksum = Checksum("sha256", lfs["oid"]) if lfs else Checksum("git-sha1", entry["oid"])
+        if lfs and self._xet_above is not None and size > self._xet_above:
+            streamed_by = entry.get("xetHash")
+        return RemoteObject(
+            entry["path"], size, checksum.value, self._commit, checksum, streamed_by=streamed_by
         )
-        with self._client.stream("GET", address, headers=headers) as answer:
-            yield self._accepted(answer)
 
-    def _accepted(self, answer: httpx2.Response) -> httpx2.Response:
-        """The answer, if its status is below 400.
+    def _address(self, remote: RemoteObject) -> str:
+        """Where the endpoint has a file, or says where it is."""
+        place = f"{self._home}/resolve"
+        return f"{place}/{quote(remote.version or '', safe='')}/{quote(remote.key)}"
 
-        Raises:
-            httpx2.HTTPStatusError: it is not; see ``_known``.
-        """
-        if answer.is_error:
-            raise httpx2.HTTPStatusError("refused", request=answer.request, response=answer)
-        return answer
+    def _file(
+        self, address: str, remote: RemoteObject, headers: dict[str, str]
+    ) -> contextlib.AbstractContextManager[Answer]:
+        """The answer to a request for a file, which is the planned one as far as it tells."""
+        check = partial(_check_planned, remote)
+        return self._requests.answer("GET", address, headers, check=check)
+
+    def _told(self, address: str, form: bytes | None = None) -> tuple[Any, str | None]:
+        """What the API answers, and the address of the page that follows."""
+        kind = {} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
+        method = "GET" if form is None else "POST"
+        with self._requests.answer(method, address, kind, form) as answer:
+            following = _NEXT.search(answer.header("Link") or "")
+            return json.loads(answer.body()), following[1] if following else None
 
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
-        if isinstance(error, httpx2.HTTPStatusError):
-            return self._refused(error.response, what)
-        if isinstance(error, httpx2.TooManyRedirects | httpx2.UnsupportedProtocol):
-            return ServiceError(f"{what}: {type(error).__name__}; check the endpoint")
-        if isinstance(error, httpx2.TimeoutException):
-            return TransientError(f"{what}: no answer in time")
-        if isinstance(error, httpx2.TransportError):
+        if isinstance(error, Refused):
+            return self._refused(error.answer, what)
+        if isinstance(error, http.client.InvalidURL):
+            return ServiceError(f"{what}: no address of a service; check the endpoint")
+        if isinstance(error, OSError | http.client.HTTPException):
             return wire_error(error, what)
-        if isinstance(error, KeyError | TypeError | ValueError) and not isinstance(error, OSError):
+        if isinstance(error, KeyError | TypeError | ValueError):
             return ServiceError(f"{what}: the answer is none of a Hub; check the endpoint")
         return None
 
-    def _refused(self, answer: httpx2.Response, what: str) -> KaiwoError:
-        status, code = answer.status_code, answer.headers.get("X-Error-Code", "")
-        message = answer.headers.get("X-Error-Message", "")
-        repository = f"{self._repo_type} {self._repo_id}"
-        if not str(answer.url).startswith(self._endpoint + "/") and status in (401, 403):
+    def _refused(self, answer: Answer, what: str) -> KaiwoError:
+        status, code = answer.status, answer.header("X-Error-Code") or ""
+        message = answer.header("X-Error-Message")
+        if not self._requests.is_at(answer.address) and status in (401, 403):
             # A signed address that is no longer valid; the next attempt is given a new one.
-            return TransientError(f"{what}: the signed address has expired ({status})")
-        if code == "GatedRepo":
-            return CredentialsError(
-                f"{what}: {repository} is gated; ask for access at "
-                f"{self._endpoint}/{self._repo_id} and give a token that has it"
-            )
-        if code == "RevisionNotFound":
-            return ContainerMissingError(f"{what}: {repository} has no revision {self._revision}")
-        if code == "EntryNotFound":
-            return NotFoundError(f"{what}: {repository} has no such file")
-        if code == "RepoNotFound" or (status == 401 and message != _BAD_TOKEN):  # noqa: PLR2004
+            return TransientError(f"{what}: the signed address is refused ({status})")
+        if message == _DISABLED:
+            code = message
+        elif not code and status == 401 and message != _BAD_TOKEN:  # noqa: PLR2004
             # The Hub does not tell a missing repository from a private one.
-            return ContainerMissingError(
-                f"{what}: {repository} does not exist, or is private and needs a token with "
-                "the right to read it"
-            )
-        return status_error(status, what, code, answer.headers)
+            code = "RepoNotFound"
+        if code not in _CODES:
+            return status_error(status, what, code, dict(answer.headers.items()))
+        kind, text = _CODES[code]
+        page, repository = redact.url(self._home), f"{self._repo_type} {self._repo_id}"
+        why = text.format(repository=repository, page=page, revision=self._revision)
+        return kind(f"{what}: {why}")
 
 
-def _described(entry: dict[str, Any], commit: str) -> RemoteObject:
-    """A file as the tree states it."""
-    lfs = entry.get("lfs")
-    checksum = Checksum("sha256", lfs["oid"]) if lfs else Checksum("git-sha1", entry["oid"])
-    return RemoteObject(entry["path"], int(entry["size"]), checksum.value, commit, checksum)
+def _check_planned(remote: RemoteObject, answer: Answer) -> None:
+    """Refuse the bytes of another commit, or of another file, as far as an answer tells.
+
+    Raises:
+        ChangedError: a mirror, most likely, has something else there.
+    """
+    check_identity(answer.header("X-Repo-Commit"), remote.version, remote.key)
+    linked = plain_etag(answer.header("X-Linked-Etag"))
+    if linked is not None and len(linked) == len(remote.etag or ""):  # of the same kind
+        check_identity(linked, remote.etag, remote.key)
+    check_identity(answer.header("X-Linked-Size"), str(remote.size), remote.key)

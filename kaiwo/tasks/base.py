@@ -80,8 +80,10 @@ class TaskOpener:
         """See ``protocols.Opener``."""
         return self.task.stamp()
 
-    def url(self, key: str) -> str:
+    def url(self, key: str, version: str | None = None) -> str:
         """See ``protocols.Opener``."""
+        if version is not None:
+            return self.task.pinned_url(self.container, key, version)
         return self.task.url(self.container, key)
 
 
@@ -113,6 +115,10 @@ class Task(Model):
     @abstractmethod
     def url(self, container: str, key: str = "") -> str:
         """The URL of a container (ending in ``/``) or of a key in it, without secrets."""
+
+    def pinned_url(self, container: str, key: str, version: str) -> str:  # noqa: ARG002
+        """The same of one version of an object; most URLs name none."""
+        return self.url(container, key)
 
     @abstractmethod
     def source(self, container: str, network: Network) -> Source:

@@ -35,6 +35,7 @@ class Bucket:
         late_ms: how long each response waits before it starts.
         rate: bytes per second for each connection; 0 is no limit.
         tls: whether it is reached over TLS.
+        in_hub: whether it is a folder of a repository of the Hub's, not a bucket of S3.
     """
 
     name: str
@@ -45,11 +46,14 @@ class Bucket:
     late_ms: int = 0
     rate: int = 0
     tls: bool = False
+    in_hub: bool = False
 
     @property
     def needs_nginx(self) -> bool:
         """Whether only nginx serves it as described."""
-        return bool(self.md5 or self.late_ms or self.rate or self.tls or not self.files)
+        return bool(
+            self.md5 or self.late_ms or self.rate or self.tls or self.in_hub or not self.files
+        )
 
     @property
     def needs_lua(self) -> bool:

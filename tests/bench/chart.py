@@ -16,6 +16,7 @@ _COLOURS = {
     "rclone": "#74a4e8",
     "boto3": "#8a94a0",
     "s3fs": "#b4bcc6",
+    "hf": "#f2c037",
 }
 _INK = "#7d8590"
 """Of all text and lines: read on white and on black."""

@@ -9,11 +9,12 @@ from enum import StrEnum
 from tests.bench.buckets import MIB, Bucket
 
 GIB = 1024 * MIB
-PEERS = ("s5cmd", "rclone", "boto3", "s3fs")
+_OF_S3 = ("s5cmd", "rclone", "boto3", "s3fs")
+PEERS = (*_OF_S3, "hf")
 """The best of these is the measure, for time and for CPU by itself; curl is the limit, no peer."""
 
 _KAIWO = ("kaiwo", "kaiwo-obstore", "kaiwo-fsspec")
-_ALL = (*_KAIWO, *PEERS, "curl")
+_ALL = (*_KAIWO, *_OF_S3, "curl")
 
 
 class Action(StrEnum):
@@ -22,6 +23,9 @@ class Action(StrEnum):
     COPY = "copy"
     AGAIN = "again"
     """A second time, with everything in place already."""
+
+    CACHE = "cache"
+    """As `COPY`, into a cache of the Hub's."""
 
     LIST = "list"
     """The names that match `MATCHING`, and no bytes."""
@@ -73,6 +77,15 @@ def _peak(most_mib: float, *tools: str) -> tuple[Goal, ...]:
     return tuple(Goal("peak_mib", most_mib, tool=tool) for tool in tools)
 
 
+_HUB = "a repository of the Hub: 1 file of 400 MB, 32 of 10 kB"
+
+
+def _in_hub(rate: int = 0) -> tuple[Bucket, ...]:
+    """The folders of a repository."""
+    large = Bucket("hub-large", 1, 400_000_000, rate=rate, in_hub=True)
+    return large, Bucket("hub-small", 32, 10_000, in_hub=True)
+
+
 LOADS = (
     Load(
         "large",
@@ -94,7 +107,7 @@ LOADS = (
         (Bucket("late", 2_000, 10_000, late_ms=30),),
         _goals(1.1, 1.1),
         # s5cmd has 256 requests in flight, kaiwo 64 unless it is told otherwise
-        tools=(*_KAIWO, "kaiwo-256", *PEERS, "curl"),
+        tools=(*_KAIWO, "kaiwo-256", *_OF_S3, "curl"),
     ),
     Load(
         "tls",
@@ -108,7 +121,7 @@ LOADS = (
         (Bucket("limited", 1, GIB, late_ms=30, rate=60_000_000),),
         _goals(0.7),
         # curl has one connection: no limit of what a client could do; kaiwo has 8 unless it is told
-        tools=(*_KAIWO, "kaiwo-16", *PEERS),
+        tools=(*_KAIWO, "kaiwo-16", *_OF_S3),
         rounds=3,
     ),
     Load(
@@ -124,16 +137,32 @@ LOADS = (
         "1 object of 1 kB",
         (Bucket("start", 1, 1_000),),
         _goals(1.3, of="imports"),
-        tools=(*_KAIWO, "imports", *PEERS, "curl"),
+        tools=(*_KAIWO, "imports", *_OF_S3, "curl"),
     ),
     Load(
         "listing",
         "the 100 names that match, of 100,000",
         (Bucket("listing", 100_000, 100, files=False),),
         (),
-        tools=("kaiwo", *PEERS),
+        tools=("kaiwo", *_OF_S3),
         action=Action.LIST,
         rounds=3,
+    ),
+    Load("hub", _HUB, _in_hub(), _goals(0.8, of="hf"), tools=("kaiwo", "hf")),
+    Load(
+        "hub-limited",
+        f"{_HUB}, 50 MB/s a connection",
+        _in_hub(rate=50_000_000),
+        _goals(0.4, of="hf"),
+        tools=("kaiwo", "hf"),
+    ),
+    Load(
+        "hub-cache",
+        f"{_HUB}, into its cache",
+        _in_hub(),
+        _goals(0.8, of="hf"),
+        tools=("kaiwo", "hf"),
+        action=Action.CACHE,
     ),
     Load(
         "mixed",

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.bench import certificates
+from tests.bench import certificates, hub
 from tests.bench.buckets import Bucket, Shelf, listings
 from tests.servers import ServerFailed, free_port, serving
 
@@ -73,7 +73,7 @@ def lua() -> tuple[Path, ...]:
 @contextlib.contextmanager
 def nginx(work: Path, shelf: Shelf, buckets: Sequence[Bucket]) -> Iterator[Endpoint]:
     """Serve these buckets, whose files are on the shelf, until the block is left."""
-    ports = free_port(), free_port()
+    ports = free_port(), free_port(), free_port()
     certificates.write(work / "tls")
     (work / "nginx.conf").write_text(_configuration(work, shelf, buckets, ports))
     command = [program() or "nginx", "-p", str(work), "-c", str(work / "nginx.conf")]
@@ -107,7 +107,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 def _configuration(
-    work: Path, shelf: Shelf, buckets: Sequence[Bucket], ports: tuple[int, int]
+    work: Path, shelf: Shelf, buckets: Sequence[Bucket], ports: tuple[int, int, int]
 ) -> str:
     """The whole file; writes the pages of the listings on the way."""
     pages: dict[str, str] = {}
@@ -129,6 +129,9 @@ def _configuration(
                 )
                 pages[asked] = f"{bucket.name}/{number}"
         locations.append(_locations(work, shelf, bucket, etags[0]))
+    elsewhere = f"{serving.HOST}:{ports[2]}"
+    if in_hub := [bucket for bucket in buckets if bucket.in_hub]:
+        locations.append(hub.locations(work, shelf, in_hub, f"http://{elsewhere}"))
     mapped = "\n".join(f'"{asked}" "{folder}";' for asked, folder in pages.items())
     return _FILE.format(
         modules="\n".join(f"load_module {module};" for module in lua()),
@@ -136,6 +139,7 @@ def _configuration(
         user="user root;" if os.geteuid() == 0 else "",
         plain=f"{serving.HOST}:{ports[0]}",
         tls=f"{serving.HOST}:{ports[1]}",
+        elsewhere=elsewhere,
         work=work,
         cached=resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2,
         mapped=mapped,
@@ -243,6 +247,7 @@ http {{
     server {{
         listen {plain} reuseport backlog=4096;
         listen {tls} ssl reuseport backlog=4096;
+        listen {elsewhere} reuseport backlog=4096;
         {locations}
         # what it lacks gets into the log by a file that is not there
         location @missing {{ root {work}; rewrite ^ /$pages/$token break; }}

@@ -112,7 +112,8 @@ def _run(tool: Tool, order: Order) -> dict[str, float]:
     """Run the tool's commands; trouble of the server is a failure too."""
     assert tool.program is not None
     for bucket in order.buckets:
-        order.folder(bucket).mkdir(parents=True, exist_ok=True)
+        if order.action is not Action.CACHE:  # what a cache holds, its tools decide
+            order.folder(bucket).mkdir(parents=True, exist_ok=True)
     commands, env = tool.commands(tool.program, order), environment(tool, order)
     before = len(order.endpoint.troubles())
     try:

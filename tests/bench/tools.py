@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import hub
 from tests.bench.buckets import Bucket
 from tests.bench.loads import MATCHING, Action
 from tests.bench.nginx import Endpoint
@@ -62,7 +63,8 @@ class Order:
 
     def folder(self, bucket: Bucket) -> Path:
         """Where the objects of a bucket belong."""
-        return self.target / bucket.name
+        top = self.target / hub.SNAPSHOT if self.action is Action.CACHE else self.target
+        return top / bucket.name
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ def _aws(order: Order) -> dict[str, str]:
 
 def _kaiwo(options: Sequence[str], program: str, order: Order) -> Commands:
     """One configuration; each bucket is a task of its own."""
+    if any(bucket.in_hub for bucket in order.buckets):
+        return _kaiwo_hub(program, order)
     single = order.action is Action.COPY
     tasks = []
     for bucket in order.buckets:
@@ -136,6 +140,26 @@ def _kaiwo(options: Sequence[str], program: str, order: Order) -> Commands:
         command = [program, "download", str(config), "--progress", "none"]
         command += ["--log-level", "WARNING"]
     return [[*command, *options]]
+
+
+def _kaiwo_hub(program: str, order: Order) -> Commands:
+    """One configuration with one task."""
+    place = "cache_dir" if order.action is Action.CACHE else "target_path"
+    task = {"type": "hf", "endpoint_url": order.url, "repo_id": hub.REPOSITORY}
+    config = order.work / "kaiwo.yaml"
+    config.write_text(json.dumps({"download_items": [task | {place: str(order.target)}]}))
+    return [[program, "download", str(config), "--progress", "none", "--log-level", "WARNING"]]
+
+
+def _hf(program: str, order: Order) -> Commands:
+    """The command of the Hub's own library; by Xet it would go only where the Hub speaks of it."""
+    place = "--cache-dir" if order.action is Action.CACHE else "--local-dir"
+    return [[program, "download", hub.REPOSITORY, place, str(order.target), "--quiet"]]
+
+
+def _hf_env(order: Order) -> dict[str, str]:
+    """Where the Hub is; and that nobody else is to be asked whether there is a newer command."""
+    return {"HF_ENDPOINT": order.url, "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
 
 
 def _s5cmd(program: str, order: Order) -> Commands:
@@ -257,6 +281,7 @@ def all_tools() -> Mapping[str, Tool]:
         Tool("rclone-modtime", _installed("rclone"), _rclone_modtime, _rclone_env),
         Tool("boto3", python, functools.partial(_script, "boto3_loop"), _aws),
         Tool("s3fs", python, functools.partial(_script, "s3fs_get"), _aws),
+        Tool("hf", _installed("hf"), _hf, _hf_env),
         Tool("curl", _installed("curl"), _curl),
         Tool("imports", python, _imports),
     )

@@ -1,9 +1,11 @@
 """A Hugging Face Hub of our own: a folder, served as huggingface_hub expects it.
 
     python -m tests.servers.hub --root DIR [--port N] [--token T] [--page-size N] [--sign-seconds S]
+                                [--xet]
 
 The settings are `endpoint_url`, `lfs_url` and `token`: T is the only valid token, and empty where
-none is valid.
+none is valid. With --xet there is `xet_url` too: LFS files that are not empty can also be had from
+a Xet store (see `xet`), and trees and HEADs tell of it.
 
 DIR, read again at each request that names a branch or a tag:
 
@@ -14,6 +16,7 @@ DIR, read again at each request that names a branch or a tag:
     {"private": true,            hidden from whoever has no valid token
      "gated": true,              listed for all, its files are refused
      "granted": true,            whether T may read it; default: private yes, gated no
+     "moved_to": "OWNER/NEW",    it was renamed: 307 to the same path of the other
      "lfs": ["*.bin"]}           these alone are LFS; default: *.bin, *.safetensors, all above 1 MiB
 
 REVISION is a branch, tag or ref, percent-encoded (`main`, `v1.0`, `refs%2Fpr%2F1`). Object ids are
@@ -26,6 +29,7 @@ Hub (`endpoint_url`):
     GET        /api/KIND/R[/revision/REV][?blobs=true][&expand=FIELD…]     sha, siblings, private, …
     GET        /api/KIND/R/tree/REV[/FOLDER]?recursive&expand&limit&cursor     pages, by `Link`
     POST       /api/KIND/R/paths-info/REV           paths=…&expand=…
+    GET        /api/KIND/R/xet-read-token/REV       with --xet: as JSON, and as headers
     GET        /api/whoami-v2
     GET, HEAD  [/datasets|/spaces]/R/resolve/REV/F  the bytes, or 302 to the LFS host
 
@@ -34,16 +38,18 @@ header, 403 when expired or signed otherwise.
 
 Control (on the hub, not logged):
 
-    GET   /__log      [{"method", "path", "range", "authorization": bool, "host"}], of both hosts
+    GET   /__log      [{"method", "path", "range", "authorization": bool, "host"}], of all hosts
     GET   /__stats    {"in_flight", "max_in_flight"} of GETs that serve file bytes
     POST  /__reset    forgets the log, the maximum and the faults
-    POST  /__expire   every URL signed so far is refused from now on
+    POST  /__expire   every URL and Xet token signed so far is refused from now on
     POST  /__fault    {"match": regex on the raw path and query, "action": A, "times": 1,
-                       "method": any}
+                       "after": 0, "seconds": any, "method": any}: not the first so many that
+                       match, and only so long after the first that is met
 
-A: `status:503`, `status:429:retry-after=1`, or what happens to the body: `truncate` (half of it,
-then the end of the connection), `reset` (half of it, then RST), `stall` (half of it, then nothing),
-`flip` (the last byte is wrong). Answers without a body fail before their headers.
+A: `status:503`, `status:429:retry-after=1`, `expire` (as above, and then as always), or what
+happens to the body: `truncate` (half of it, then the end of the connection), `reset` (half of it,
+then RST), `stall` (half of it, then nothing), `flip` (the last byte is wrong). Answers without a
+body fail before their headers.
 
 As on the real Hub, an anonymous 401 carries no `X-Error-Code`. huggingface_hub takes it for a
 missing repository at `https` addresses only; here, at `http`, it is a plain HfHubHTTPError.
@@ -58,6 +64,7 @@ import hashlib
 import hmac
 import io
 import json
+import math
 import re
 import secrets
 import socket
@@ -66,17 +73,19 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from aiohttp import web
 
-from tests.servers import serving
+from tests.servers import serving, xet
 
 KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
-VERBS = {"revision", "tree", "paths-info"}
+XET_TOKEN = "xet-read-token"
+VERBS = {"revision", "tree", "paths-info", XET_TOKEN}
+WAYS_TO_BYTES = {"resolve", XET_TOKEN}
 REPO_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -109,6 +118,7 @@ class Content:
 class File:
     content: Content
     is_lfs: bool
+    xet_hash: str = ""
 
     @property
     def pointer(self) -> bytes:
@@ -165,6 +175,8 @@ class Commit:
             if file.is_lfs:
                 lfs = {"oid": file.content.sha256, "size": size, "pointerSize": len(file.pointer)}
                 told["lfs"] = lfs
+            if file.xet_hash:
+                told["xetHash"] = file.xet_hash
             if expand:
                 scans = {"status": "safe", "avScan": None, "pickleImportScan": None}
                 told["securityFileStatus"] = scans
@@ -180,9 +192,10 @@ class Commit:
 class Store:
     """The repositories of a folder, and every commit of theirs that was ever seen."""
 
-    def __init__(self, root: Path, keep: Path) -> None:
+    def __init__(self, root: Path, keep: Path, xet_store: xet.Store | None) -> None:
         self._root = root
         self._keep = keep
+        self._xet = xet_store
         self._hashed: dict[tuple[Path, int, int, int], Content] = {}
         self._kept: dict[str, Content] = {}
         self._commits: dict[tuple[str, str, str], Commit] = {}
@@ -229,6 +242,10 @@ class Store:
                 for pattern in (LFS_PATTERNS if patterns is None else patterns)
             )
             files[name] = File(content, is_lfs or (patterns is None and content.size > LFS_SIZE))
+        if self._xet:
+            hashes = self._xet.add(file.content.kept for file in files.values() if file.is_lfs)
+            for name, file in files.items():
+                files[name] = replace(file, xet_hash=hashes.get(file.content.kept, ""))
         commit = Commit.of(f"{kind}/{repo}", files)
         return self._commits.setdefault((kind, repo, commit.sha), commit)
 
@@ -383,33 +400,45 @@ class Wanted:
 
 @dataclass(slots=True)
 class Fault:
-    """What becomes of the next `times` requests that match."""
+    """What becomes of the next `times` requests that match, after the first `after` of them."""
 
     match: re.Pattern[str]
     action: str
     times: int
+    after: int
+    seconds: float
     method: str | None
+    until_s: float = math.inf
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> "Fault":
         action = told["action"]
-        if not re.fullmatch(r"status:\d{3}(:[\w-]+=[^:]*)*|truncate|reset|stall|flip", action):
+        if not re.fullmatch(
+            r"status:\d{3}(:[\w-]+=[^:]*)*|expire|truncate|reset|stall|flip", action
+        ):
             raise ValueError(action)
-        return cls(re.compile(told["match"]), action, told.get("times", 1), told.get("method"))
+        times, after = told.get("times", 1), told.get("after", 0)
+        seconds, method = told.get("seconds", math.inf), told.get("method")
+        return cls(re.compile(told["match"]), action, times, after, seconds, method)
 
     def meets(self, request: web.BaseRequest) -> bool:
-        is_for_it = self.times > 0 and self.method in (None, request.method)
+        is_for_it = (
+            self.times > 0
+            and time.monotonic() < self.until_s
+            and self.method in (None, request.method)
+        )
         return is_for_it and self.match.search(request.raw_path) is not None
 
 
 @dataclass(slots=True)
 class Hub:
-    """Both hosts, their settings and what happened to them."""
+    """All hosts, their settings and what happened to them."""
 
     store: Store
     token: str
     page_size: int
     sign_seconds: float
+    cas: xet.Cas | None = None
     lfs_url: str = ""
     log: list[dict[str, object]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
@@ -434,7 +463,7 @@ class Hub:
 
     async def route(self, request: web.BaseRequest) -> Reply:
         """The answer to a request of the hub; only the raw path tells `/` from `%2F`."""
-        path, _, query = request.raw_path.partition("?")
+        path = request.raw_path.partition("?")[0]
         authorization = request.headers.get("Authorization")
         if authorization and (not self.token or authorization != f"Bearer {self.token}"):
             raise Refusal(401, "Invalid credentials in Authorization header")
@@ -449,16 +478,32 @@ class Hub:
             if is_known:
                 raise Refusal(404, "Repository not found", "RepoNotFound")
             raise Refusal(401, "Invalid username or password.")
+        if moved_to := settings.get("moved_to"):
+            there = request.raw_path.replace(f"/{wanted.repo}/", f"/{moved_to}/", 1)
+            return Reply.of("", {"Location": there}, 307)
+        return await self.of_repository(request, wanted, settings, is_known=is_known)
+
+    async def of_repository(
+        self,
+        request: web.BaseRequest,
+        wanted: Wanted,
+        settings: Mapping[str, Any],
+        *,
+        is_known: bool,
+    ) -> Reply:
+        """The answer to a request about a repository that may be known of."""
+        path, _, query = request.raw_path.partition("?")
         is_gated = settings.get("gated") and not grants(settings, is_known=is_known)
-        if wanted.verb == "resolve" and is_gated:
+        if wanted.verb in WAYS_TO_BYTES and is_gated:
             raise gate(wanted, is_known=is_known)
         commit = await asyncio.to_thread(
             self.store.commit, wanted.kind, wanted.repo, wanted.revision
         )
         if commit is None:
             raise Refusal(404, f"Invalid rev id: {wanted.revision}", "RevisionNotFound")
-        if wanted.verb == "resolve":
-            return self.resolve(wanted, commit, request.headers.get("Range"))
+        if wanted.verb in WAYS_TO_BYTES:
+            is_file = wanted.verb == "resolve"
+            return self.resolve(wanted, commit, request) if is_file else self.xet_token()
         if wanted.verb == "tree":
             return self.tree(wanted, commit, Query(query), f"http://{request.host}{path}")
         if wanted.verb == "paths-info":
@@ -496,7 +541,7 @@ class Hub:
             headers["Link"] = f'<{url}?{urlencode(more)}>; rel="next"'
         return Reply.of_json([commit.entry(path, expand=expand) for path in paths], headers)
 
-    def resolve(self, wanted: Wanted, commit: Commit, asked: str | None) -> Reply:
+    def resolve(self, wanted: Wanted, commit: Commit, request: web.BaseRequest) -> Reply:
         """A file of git's, or the way to one of the LFS host's."""
         headers = {"X-Repo-Commit": commit.sha}
         file = commit.files.get(wanted.path)
@@ -506,7 +551,11 @@ class Hub:
         headers["Content-Disposition"] = f"inline; filename*=UTF-8''{name}"
         if not file.is_lfs:
             headers["ETag"] = f'"{file.oid}"'
-            return Reply.of_content(file.content, asked, headers)
+            return Reply.of_content(file.content, request.headers.get("Range"), headers)
+        if file.xet_hash:
+            route = f"/api/{wanted.kind}/{wanted.repo}/{XET_TOKEN}/{commit.sha}"
+            headers["Link"] = f'<http://{request.host}{route}>; rel="xet-auth"'
+            headers["X-Xet-Hash"] = file.xet_hash
         until = urlencode(
             {
                 "response-content-disposition": headers.pop("Content-Disposition"),
@@ -519,6 +568,29 @@ class Hub:
         headers["X-Linked-Etag"] = f'"{file.content.sha256}"'
         headers["X-Linked-Size"] = str(file.content.size)
         return Reply.of(f"Found. Redirecting to {headers['Location']}", headers, 302)
+
+    # The Xet host
+
+    def xet_token(self) -> Reply:
+        """Where the Xet host is, and what it asks for."""
+        if self.cas is None:
+            raise Refusal(404, "Sorry, we can't find the page you are looking for.")
+        token, until = self.cas.token()
+        headers = {"X-Xet-Cas-Url": self.cas.url, "X-Xet-Access-Token": token}
+        headers["X-Xet-Token-Expiration"] = str(until)
+        told = {"casUrl": self.cas.url, "accessToken": token, "exp": until}
+        return Reply.of_json(told, headers)
+
+    async def answer_xet(self, request: web.BaseRequest) -> web.StreamResponse:
+        async def route() -> Reply:
+            assert self.cas is not None
+            asked, authorization = map(request.headers.get, ("Range", "Authorization"))
+            status, told = self.cas.answer(request.raw_path, asked, authorization)
+            if isinstance(told, Path):
+                return Reply.of_content(Content(told.stat().st_size, "", "", told), asked, {})
+            return Reply.of(json.dumps(told), {}, status, "application/json")
+
+        return await self.deliver(request, route)
 
     # The LFS host
 
@@ -563,6 +635,8 @@ class Hub:
             self.max_in_flight = self.in_flight
         elif what == ("POST", "/__expire"):
             self.secret = secrets.token_bytes(16)
+            if self.cas:
+                self.cas.expire()
         elif what == ("POST", "/__fault"):
             try:
                 self.faults.append(Fault.of(await request.json()))
@@ -575,12 +649,15 @@ class Hub:
     def fault(self, request: web.BaseRequest) -> str:
         """The action of the first fault that this request meets, or nothing."""
         for fault in self.faults:
-            if fault.meets(request):
+            if fault.meets(request) and fault.after:
+                fault.after -= 1
+            elif fault.meets(request):
                 fault.times -= 1
+                fault.until_s = min(fault.until_s, time.monotonic() + fault.seconds)
                 return fault.action
         return ""
 
-    # Both hosts
+    # All hosts
 
     async def deliver(
         self, request: web.BaseRequest, route: Callable[[], Awaitable[Reply]]
@@ -596,6 +673,8 @@ class Hub:
             }
         )
         action = self.fault(request)
+        if action == "expire":
+            self.secret = secrets.token_bytes(16)
         if action.startswith("status:"):
             status, *named = action.split(":")[1:]
             headers = dict(header.split("=", 1) for header in named)
@@ -743,12 +822,15 @@ async def listening(
 
 
 @contextlib.asynccontextmanager
-async def both_hosts(hub: Hub, port: int) -> AsyncIterator[dict[str, str]]:
-    async with (
-        listening(hub.answer_hub, port) as endpoint_url,
-        listening(hub.answer_lfs, 0) as hub.lfs_url,
-    ):
-        yield {"endpoint_url": endpoint_url, "lfs_url": hub.lfs_url, "token": hub.token}
+async def all_hosts(hub: Hub, port: int) -> AsyncIterator[dict[str, str]]:
+    async with contextlib.AsyncExitStack() as hosts:
+        endpoint_url = await hosts.enter_async_context(listening(hub.answer_hub, port))
+        hub.lfs_url = await hosts.enter_async_context(listening(hub.answer_lfs, 0))
+        settings = {"endpoint_url": endpoint_url, "lfs_url": hub.lfs_url, "token": hub.token}
+        if hub.cas:
+            hub.cas.url = await hosts.enter_async_context(listening(hub.answer_xet, 0))
+            settings["xet_url"] = hub.cas.url
+        yield settings
 
 
 @contextlib.contextmanager
@@ -758,9 +840,11 @@ def hub(options: argparse.Namespace) -> Iterator[dict[str, str]]:
         tempfile.TemporaryDirectory(prefix=".seen-", dir=options.root) as keep,
         asyncio.Runner() as runner,
     ):
-        store = Store(options.root, Path(keep))
-        hosts = both_hosts(
-            Hub(store, options.token, options.page_size, options.sign_seconds), options.port
+        xet_store = xet.Store(Path(keep) / "xet") if options.xet else None
+        cas = xet.Cas(xet_store, options.sign_seconds) if xet_store else None
+        store = Store(options.root, Path(keep), xet_store)
+        hosts = all_hosts(
+            Hub(store, options.token, options.page_size, options.sign_seconds, cas), options.port
         )
         loop = runner.get_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -780,4 +864,5 @@ if __name__ == "__main__":
     parser.add_argument("--token", default="", help="the one valid token; default: none is valid")
     parser.add_argument("--page-size", type=int, default=1000, help="entries in a page of a tree")
     parser.add_argument("--sign-seconds", type=float, default=3600.0, help="how long a URL lives")
+    parser.add_argument("--xet", action="store_true", help="LFS files in a Xet store, too")
     serving.run(hub(parser.parse_args()))

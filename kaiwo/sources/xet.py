@@ -1,0 +1,172 @@
+"""Xet, the Hub's own transfer: what hf_xet makes of a file's hash, as one stream.
+
+The engine sees a stream like that of a server without ranges (``RemoteObject.streamed_by``): it is
+written beside the target, checked against the sha256 that the Hub states, and renamed. What hf_xet
+repeats, it repeats by itself; what it had when a run ends is lost.
+
+hf_xet reads its environment when it is loaded, so what is to be said there is said at that moment:
+the high-performance mode, and that it keeps no log (which would name signed addresses).
+
+Memory: hf_xet derives its buffers from the cgroup's limit by itself, but whatever it is told, it
+takes some 200 MiB, and 100 more for each file that is under way: eight of them ended for lack of
+memory in a pod of 768 MiB. So only so many files are under way as fit; each of them uses many
+connections anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from kaiwo._version import __version__
+from kaiwo.errors import CredentialsError, KaiwoError, ServiceError, TransientError
+from kaiwo.network import Network, wire_error
+from kaiwo.objects import RemoteObject
+
+#: hf_xet's first delay before it repeats a request: its own, of 3 s, makes of five repeats minutes.
+_FIRST_DELAY = timedelta(seconds=0.5)
+_MIB = 1 << 20
+#: What hf_xet takes, and each of its streams besides; of the memory that there is, so much may be.
+_BASE, _STREAM, _SHARE = 200 * _MIB, 100 * _MIB, 0.7
+_MOST_STREAMS = 8
+#: With less than this, even one stream may be too much.
+LEAST_MEMORY = 512 * _MIB
+#: Where there is no limit.
+_AMPLE = 1 << 40
+#: The first version of cgroups states a number of pages beyond all memory for no limit.
+_NO_LIMIT = 1 << 60
+_LOADING = threading.Lock()
+
+
+class Xet:
+    """The transfer of one repository. Called from many threads at once.
+
+    Args:
+        token_url: of the endpoint, which gives the short-lived token of the store.
+        rights: the headers that the endpoint asks for.
+        network: timeouts.
+    """
+
+    def __init__(self, token_url: str, rights: dict[str, str], network: Network) -> None:
+        self._token_url = token_url
+        self._rights = rights
+        self._network = network
+        self._lock = threading.Lock()
+        self._group: Any = None
+
+    def stream(self, remote: RemoteObject) -> Iterator[bytes]:
+        """All bytes of a file, in their order.
+
+        Raises:
+            ServiceError: hf_xet cannot be loaded.
+            OSError: or another error of hf_xet's; see ``xet_error``.
+        """
+        hf_xet = loaded()
+        if hf_xet is None:
+            raise ServiceError("hf_xet cannot be loaded; install it, or use transport: http")
+        file = hf_xet.XetFileInfo(remote.streamed_by, remote.size)
+        with _turns():
+            stream = self._opened(hf_xet).download_stream(file)
+            try:
+                yield from stream
+            finally:
+                stream.cancel()  # of what has ended, nothing
+
+    def close(self) -> None:
+        """End the streams that are still read."""
+        with self._lock:
+            group, self._group = self._group, None
+        if group is not None:
+            group.abort()
+
+    def _opened(self, hf_xet: Any) -> Any:
+        """One group for all files: each would ask for a token of its own."""
+        with self._lock:
+            if self._group is None:
+                config = hf_xet.XetConfig().with_config(
+                    {
+                        "client.read_timeout": timedelta(seconds=self._network.stall_timeout_s),
+                        "client.connect_timeout": timedelta(
+                            seconds=self._network.connect_timeout_s
+                        ),
+                        "client.retry_base_delay": _FIRST_DELAY,
+                    }
+                )
+                self._group = hf_xet.XetSession(config).new_download_stream_group(
+                    token_refresh_url=self._token_url,
+                    token_refresh_headers=self._rights,
+                    custom_headers={"User-Agent": f"kaiwo/{__version__}"},
+                )
+            return self._group
+
+
+@functools.cache
+def _turns() -> threading.Semaphore:
+    """Of this process's streams, one for each that may be under way."""
+    room = int((memory_limit() or _AMPLE) * _SHARE) - _BASE
+    return threading.Semaphore(min(max(room // _STREAM, 1), _MOST_STREAMS))
+
+
+def memory_limit(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> int | None:
+    """The bytes that this process's cgroup may take, of either version; None if no limit is seen.
+
+    In a container the limit is at the root, whatever the path says; elsewhere, along the path.
+    """
+    files = {f"{root}/memory.max", f"{root}/memory/memory.limit_in_bytes"}
+    with contextlib.suppress(OSError), open(proc, encoding="utf-8") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if not controllers:
+                files.add(f"{root}{path}/memory.max")
+            elif "memory" in controllers.split(","):
+                files.add(f"{root}/memory{path}/memory.limit_in_bytes")
+    found = []
+    for name in files:
+        with contextlib.suppress(OSError, ValueError), open(name, encoding="ascii") as file:
+            found.append(int(file.read()))
+    return min((limit for limit in found if limit < _NO_LIMIT), default=None)
+
+
+def is_there() -> bool:
+    """Whether there is an hf_xet to load."""
+    return importlib.util.find_spec("hf_xet") is not None
+
+
+def loaded(*, high_performance: bool = False) -> Any:
+    """hf_xet, or None where there is none that can be used.
+
+    Args:
+        high_performance: switch that mode on, if hf_xet is not loaded yet.
+    """
+    said = {"HF_XET_LOG_DEST": os.environ.get("HF_XET_LOG_DEST") or os.devnull}
+    if high_performance:
+        said["HF_XET_HIGH_PERFORMANCE"] = "1"
+    with _LOADING:
+        # The variables are not left behind, where another task would find them.
+        before = {name: os.environ.get(name) for name in said}
+        os.environ.update(said)
+        try:
+            hf_xet: Any = importlib.import_module("hf_xet")
+        except ImportError:
+            return None
+        finally:
+            for name, value in before.items():
+                del os.environ[name]
+                os.environ.update({} if value is None else {name: value})
+    # Before 1.6 it had no streams.
+    return hf_xet if hasattr(hf_xet, "XetDownloadStreamGroup") else None
+
+
+def xet_error(error: Exception, what: str) -> KaiwoError:
+    """The kaiwo error for one of hf_xet's; its own text may name a signed address."""
+    if type(error).__name__ == "XetAuthenticationError":
+        return CredentialsError(f"{what}: the store of Xet refuses the token of the Hub")
+    if isinstance(error, OSError):
+        return wire_error(error, what)
+    return TransientError(f"{what}: hf_xet failed ({type(error).__name__})")

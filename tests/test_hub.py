@@ -1,0 +1,424 @@
+"""The Hub: what is asked of it, who is shown the token, and which commit's bytes arrive."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kaiwo.api import fetch
+from kaiwo.errors import ContainerMissingError
+from kaiwo.objects import RANGE
+from tests import stores
+from tests.conftest import Run, tree
+from tests.faulty import MIB
+from tests.hubs import Hub
+from tests.proxies import Answer, spoiling
+from tests.servers import serving
+from tests.stores import Store
+
+Kaiwo = Callable[..., Run]
+LARGE = random.Random(9).randbytes(40 * MIB + 5)
+RANGES = -(-len(LARGE) // RANGE)
+TOKEN = "hf_right"
+
+
+@pytest.fixture(scope="module")
+def one_hub() -> Iterator[Hub]:
+    with stores.hub(f"--token={TOKEN}", "--page-size=100") as store:
+        yield Hub(store)
+
+
+@pytest.fixture
+def hub(one_hub: Hub) -> Hub:
+    one_hub.ask("reset")
+    return one_hub
+
+
+def fetched(kaiwo: Kaiwo, store: Store, repository: str, *options: str, **fields: Any) -> Run:
+    """A run of one task into a folder."""
+    task = store.task(repository, (), target_path=".", **fields)
+    return kaiwo({"download_items": [task]}, *options)
+
+
+# --- signed addresses -------------------------------------------------------------------------
+
+
+def test_a_signed_address_is_asked_for_once_and_read_from_in_ranges(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.store.fill("acme/large", {"large.bin": LARGE})
+    done = fetched(kaiwo, hub.store, "acme/large")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE}
+    assert hub.counts() == {"revision": 1, "tree": 1, "resolve": 1, "lfs": RANGES}
+    ranges = {each["range"] for each in hub.log() if each["host"] == hub.lfs}
+    assert len(ranges) == RANGES
+    assert done.report["transferred_bytes"] == len(LARGE)
+
+
+def test_a_small_file_that_lies_elsewhere_costs_two_requests_and_another_one(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    files = {"small.bin": b"x" * 1000, "config.json": b"{}", "empty": b""}
+    hub.store.fill("acme/small", files)
+    done = fetched(kaiwo, hub.store, "acme/small")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    assert hub.counts() == {"revision": 1, "tree": 1, "resolve": 3, "lfs": 1}
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_addresses_that_expire_during_the_run_are_asked_for_again_once_and_are_no_failure(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, workers: int
+) -> None:
+    hub.store.fill("acme/expiring", {"large.bin": LARGE})
+    hub.ask("fault", {"match": "^/lfs/", "action": "expire", "after": 2})
+    options = (f"--max-workers={workers}", "--retries=0")
+    done = fetched(kaiwo, hub.store, "acme/expiring", *options)
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE}
+    counts = hub.counts()
+    assert counts["resolve"] == 2
+    assert RANGES < counts["lfs"] <= RANGES + workers
+    assert done.report["items"][0]["attempts"] == 1
+
+
+def test_an_address_that_is_refused_at_once_is_a_failure_that_may_pass(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.store.fill("acme/closed", {"small.bin": b"x" * 1000, "large.bin": LARGE})
+    hub.ask("fault", {"match": "^/lfs/", "action": "status:403", "times": 2})
+    done = fetched(kaiwo, hub.store, "acme/closed", "--max-workers=1")
+    assert done.code == 0, done.stderr
+    hub.ask("fault", {"match": "^/lfs/", "action": "status:403", "times": 100})
+    options = ("--force", "--retries=1", "--log-level=DEBUG")
+    done = fetched(kaiwo, hub.store, "acme/closed", *options)
+    assert done.code == 5, done.stderr
+    assert "refused (403)" in done.stderr
+    assert "Signature=" not in done.stderr
+    hub.ask("reset")
+
+
+def test_a_large_file_that_the_endpoint_itself_has_comes_in_ranges_from_there(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.fill("acme/direct", {"large.bin": LARGE})
+    hub.setting("acme/direct", private=True, lfs=[])
+    done = fetched(kaiwo, hub.store, "acme/direct", token=TOKEN)
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE}
+    assert done.report["items"][0]["checksum"]["algorithm"] == "git-sha1"
+    assert hub.counts() == {"revision": 1, "tree": 1, "resolve": RANGES}
+    assert all(each["authorization"] for each in hub.log())
+
+
+# --- the token --------------------------------------------------------------------------------
+
+
+class Redirecting(http.server.BaseHTTPRequestHandler):
+    """Leads to the same path of another server, and remembers who came with a token."""
+
+    protocol_version = "HTTP/1.1"
+    elsewhere = ""
+    seen: list[bool]
+
+    def do_GET(self) -> None:
+        self.seen.append("Authorization" in self.headers)
+        self.send_response(302)
+        self.send_header("Location", self.elsewhere + self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        """Requests are not logged."""
+
+
+def test_the_token_is_shown_to_the_endpoint_and_to_no_other_host(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.store.fill("acme/secret", {"large.bin": LARGE, "small.bin": b"x", "config.json": b"{}"})
+    hub.setting("acme/secret", private=True)
+    done = fetched(kaiwo, hub.store, "acme/secret", token=TOKEN)
+    assert done.code == 0, done.stderr
+    for each in hub.log():
+        assert each["authorization"] == (each["host"] != hub.lfs), each
+
+
+def test_what_leads_to_other_hosts_again_and_again_is_followed_without_the_token(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.store.fill("acme/public", {"large.bin": LARGE, "config.json": b"{}"})
+
+    class Mirror(Redirecting):
+        elsewhere = hub.store.settings["endpoint_url"]
+        seen: list[bool] = []  # noqa: RUF012 - of this class alone
+
+    listener = http.server.ThreadingHTTPServer((serving.HOST, 0), Mirror)
+    with serving.in_thread(listener):
+        address = f"http://{serving.HOST}:{listener.server_port}"
+        store = replace(hub.store, fields={"endpoint_url": address, "token": TOKEN})
+        done = fetched(kaiwo, store, "acme/public")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE, "config.json": b"{}"}
+    assert Mirror.seen == [True] * 4, "revision, tree, and each file once"
+    assert not any(each["authorization"] for each in hub.log())
+    assert hub.counts() == {"revision": 1, "tree": 1, "resolve": 2, "lfs": RANGES}
+
+
+def test_a_repository_that_was_renamed_is_found_with_the_token(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    files = {"large.bin": LARGE, "config.json": b"{}"}
+    hub.store.fill("acme/new-name", files)
+    hub.setting("acme/new-name", private=True)
+    hub.setting("acme/old-name", moved_to="acme/new-name")
+    done = fetched(kaiwo, hub.store, "acme/old-name", token=TOKEN)
+    assert done.code == 0, done.stderr
+    named = fetched(kaiwo, hub.store, "acme/old-name", files=["config.json"], token=TOKEN)
+    assert named.code == 0, named.stderr
+    assert tree(tmp_path / "out") == files
+
+
+# --- one commit -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("X-Repo-Commit", "0" * 40), ("X-Linked-Etag", f'"{"0" * 64}"'), ("X-Linked-Size", "7")],
+)
+def test_a_mirror_that_answers_with_other_bytes_than_planned_is_refused(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, header: str, value: str
+) -> None:
+    hub.store.fill("acme/mirrored", {"small.bin": b"x" * 1000})
+
+    def spoil(_: str, path: str, answer: Answer) -> Answer:
+        other: Mapping[str, str] = {header: value} if "/resolve/" in path else {}
+        return replace(answer, headers={**answer.headers, **other})
+
+    with spoiling(hub.store, spoil) as mirror:
+        done = fetched(kaiwo, mirror, "acme/mirrored")
+    assert done.code == 7, done.stderr
+    assert tree(tmp_path / "out") == {}
+    assert "replaced" in done.stderr
+
+
+def test_of_a_branch_that_moves_during_the_run_every_file_is_of_the_first_commit(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    old = {"large.bin": LARGE, **{f"{number}.json": b"old" for number in range(20)}}
+    hub.fill("acme/moving", old)
+    moved = {name: data[::-1] for name, data in old.items()} | {"new": b"x"}
+    commits = []
+
+    def spoil(_: str, path: str, answer: Answer) -> Answer:
+        if "/revision/" in path:
+            commits.append(json.loads(answer.body)["sha"])
+            hub.fill("acme/moving", moved)
+        return answer
+
+    with spoiling(hub.store, spoil) as way:
+        task = way.task("acme/moving", (), target_path=".")
+        done = kaiwo({"download_items": [task, {**task, "target_path": "again"}]})
+    assert done.code == 0, done.stderr
+    first = {name: data for name, data in tree(tmp_path / "out").items() if "again" not in name}
+    assert first == old
+    (line, *_) = (line for line in done.stderr.splitlines() if "is commit" in line)
+    assert f"hf://acme/moving@main is commit {commits[0]}" in line
+    sources = {item["source"].rpartition("/")[0] for item in done.report["items"]}
+    assert f"hf://acme/moving@{commits[0]}" in sources
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_bytes_of_the_right_size_that_are_wrong_are_not_published(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, cached: bool
+) -> None:
+    hub.fill("acme/wrong", {"large.bin": LARGE, "small.bin": b"x" * 1000, "config.json": b"{}"})
+    hub.ask("fault", {"match": "^/lfs/|json", "action": "flip", "times": 10_000})
+    place = {"cache_dir": str(tmp_path / "out")} if cached else {"target_path": "."}
+    done = kaiwo({"download_items": [hub.store.task("acme/wrong", (), **place)]})
+    assert done.code == 7, done.stderr
+    assert [item["status"] for item in done.report["items"]] == ["failed"] * 3
+    there = [path for path in (tmp_path / "out").rglob("*") if ".kaiwo" not in path.parts]
+    assert [path for path in there if path.is_file() or path.is_symlink()] == []
+
+
+# --- what it costs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("repository", "kind", "revision"),
+    [
+        ("acme/net", "model", "main"),
+        ("acme/net", "dataset", "v1.0"),
+        ("acme/net", "space", "refs/pr/7"),
+        ("gpt2", "model", "a/branch"),
+    ],
+)
+def test_a_file_costs_one_request_and_a_second_run_none(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, repository: str, kind: str, revision: str
+) -> None:
+    files = {f"{number % 7}/{number}.json": f"{number}".encode() for number in range(230)}
+    hub.fill(repository, files, kind, revision)
+    fields = {"repo_type": kind, "revision": revision}
+    done = fetched(kaiwo, hub.store, repository, **fields)
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    assert hub.counts() == {"revision": 1, "tree": 3, "resolve": 230}
+    hub.ask("reset")
+    done = fetched(kaiwo, hub.store, repository, **fields)
+    assert (done.code, done.report["unchanged"]) == (0, 230)
+    assert hub.counts() == {"revision": 1, "tree": 3}
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "revision"),
+    [
+        ("hf://acme/url", "model", None),
+        ("hf://datasets/acme/url@v1.0", "dataset", "v1.0"),
+        ("hf://spaces/acme/url@refs/pr/7", "space", "refs/pr/7"),
+        ("hf://url@main", "model", None),
+    ],
+)
+def test_a_url_names_any_repository(
+    hub: Hub, tmp_path: Path, url: str, kind: str, revision: str | None
+) -> None:
+    repository = url.partition("@")[0].removeprefix("hf://").removeprefix(f"{kind}s/")
+    files = {"a/large.bin": b"x" * 1000, "a/b.json": b"{}", "c": b"c"}
+    hub.fill(repository, files, kind, revision or "main")
+    fields: dict[str, Any] = {"endpoint_url": hub.store.settings["endpoint_url"], "token": TOKEN}
+    assert tree(fetch(url, tmp_path / "whole", **fields)) == files
+    assert tree(fetch(f"{url}/a/", tmp_path / "a", **fields)) == {
+        "large.bin": b"x" * 1000,
+        "b.json": b"{}",
+    }
+    assert fetch(f"{url}/a/b.json", tmp_path / "b", **fields).read_bytes() == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("c", b"c"),
+        ("a", {"large.bin": b"x" * 1000, "b.json": b"{}"}),
+        ("a/b.json", b"{}"),
+        ("a/", {"large.bin": b"x" * 1000, "b.json": b"{}"}),
+        ("*", {"c": b"c"}),
+        ("a/*.json", {"b.json": b"{}"}),
+    ],
+)
+def test_of_a_repository_of_one_word_a_path_needs_no_revision(
+    hub: Hub, tmp_path: Path, path: str, expected: bytes | dict[str, bytes]
+) -> None:
+    hub.fill("oneword", {"a/large.bin": b"x" * 1000, "a/b.json": b"{}", "c": b"c"})
+    address = hub.store.settings["endpoint_url"]
+    there = fetch(f"hf://oneword/{path}", tmp_path / "t", endpoint_url=address)
+    assert (tree(there) if there.is_dir() else there.read_bytes()) == expected
+
+
+def test_a_repository_that_is_missing_is_told_by_the_name_that_was_given(
+    hub: Hub, tmp_path: Path
+) -> None:
+    address = hub.store.settings["endpoint_url"]
+    with pytest.raises(ContainerMissingError, match="acme/nowhere"):
+        fetch("hf://acme/nowhere", tmp_path / "t", endpoint_url=address)
+
+
+# --- what fails for a moment -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["status:500", "status:503", "truncate", "reset", "stall"])
+def test_what_fails_for_a_moment_is_asked_again_at_either_host(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, action: str
+) -> None:
+    files = {"large.bin": LARGE, "small.bin": b"x" * 1000, "a.json": b"{}", "b.json": b"[]"}
+    hub.fill("acme/failing", files)
+    for match in ("/revision/", "/tree/", r"/resolve/.*\.json", r"/resolve/.*\.bin", "^/lfs/"):
+        hub.ask("fault", {"match": match, "action": action})
+    hub.ask("fault", {"match": "^/lfs/", "action": action, "after": 4})
+    done = fetched(kaiwo, hub.store, "acme/failing", "--stall-timeout=1")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    (large,) = (each for each in done.report["items"] if each["bytes"] == len(LARGE))
+    assert large["attempts"] > 1
+    # What fails is repeated, and nothing else.
+    ranges = Counter(each["range"] for each in hub.log() if each["host"] == hub.lfs)
+    assert sum(ranges.values()) <= RANGES + 1 + 3
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_one_wrong_byte_costs_a_second_read_and_no_more(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, workers: int
+) -> None:
+    hub.fill("acme/flipped", {"large.bin": LARGE})
+    hub.ask("fault", {"match": "^/lfs/", "action": "flip", "after": 2})
+    done = fetched(kaiwo, hub.store, "acme/flipped", f"--max-workers={workers}")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"large.bin": LARGE}
+    assert hub.counts()["resolve"] == 1
+
+
+# --- limits and refusals ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["/resolve/", "/lfs/"])
+@pytest.mark.parametrize("header", ['RateLimit="api";r=0;t=2', "Retry-After=2"])
+def test_a_host_that_asks_for_patience_is_left_alone_by_all_workers(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, host: str, header: str
+) -> None:
+    files = {f"{number}.bin": b"x" * 1000 for number in range(60)}
+    hub.store.fill("acme/limited", files)
+    limit = {"match": host, "action": f"status:429:{header}", "times": 1000, "seconds": 1.5}
+    hub.ask("fault", limit)
+    done = fetched(kaiwo, hub.store, "acme/limited", "--max-workers=4", "--retries=1")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    kind = host.strip("/")
+    assert len(files) < hub.counts()[kind] <= len(files) + 4
+
+
+REFUSALS: list[tuple[str, dict[str, Any], int, str]] = [
+    ("acme/gated", {"token": TOKEN}, 3, "ask for access at {endpoint}/acme/gated and"),
+    ("acme/gated", {"repo_type": "dataset"}, 3, "at {endpoint}/datasets/acme/gated and"),
+    ("acme/private", {}, 4, "does not exist, or is private"),
+    ("acme/none", {"token": TOKEN}, 4, "does not exist, or is private"),
+    ("acme/open", {"token": "hf_wrong"}, 3, "refuses these credentials"),
+    ("acme/open", {"revision": "v9"}, 4, "has no revision v9"),
+    ("acme/open", {"files": ["none.bin"]}, 4, "no such file"),
+    ("acme/open", {"allow_patterns": ["*.none"]}, 4, "*.none: nothing matches"),
+    ("acme/open", {"ignore_patterns": ["*"]}, 4, "nothing matches"),
+]
+
+
+@pytest.mark.parametrize(("repository", "fields", "code", "words"), REFUSALS)
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_the_hub_refuses_is_told_in_one_line(
+    kaiwo: Kaiwo,
+    hub: Hub,
+    tmp_path: Path,
+    repository: str,
+    fields: dict[str, Any],
+    code: int,
+    words: str,
+    cached: bool,
+) -> None:
+    for name in ("gated", "private", "open"):
+        hub.fill(f"acme/{name}", {"k": b"data"})
+        hub.fill(f"acme/{name}", {"k": b"data"}, "dataset")
+    hub.setting("acme/gated", gated=True)
+    hub.setting("acme/gated", "datasets", gated=True)
+    hub.setting("acme/private", private=True)
+    place = {} if cached else {"target_path": "."}
+    task = hub.store.task(repository, (), **{"token": None, **fields, **place})
+    done = kaiwo({"download_items": [task]}, env={"HF_HOME": str(tmp_path / "home")})
+    assert done.code == code, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if "failed:" in line)
+    assert words.format(endpoint=hub.store.settings["endpoint_url"]) in line
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert "attempt" not in done.stderr
