@@ -422,3 +422,26 @@ def test_what_the_hub_refuses_is_told_in_one_line(
     assert words.format(endpoint=hub.store.settings["endpoint_url"]) in line
     assert not [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert "attempt" not in done.stderr
+
+
+# --- mirrors that lack a part of the interface ------------------------------------------------
+
+
+@pytest.mark.parametrize("lacks", ["HEAD", "paths-info", "tree"])
+def test_a_mirror_needs_one_of_two_ways_to_look_a_named_file_up(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path, lacks: str
+) -> None:
+    files = {"config.json": b"{}", "sub/large.bin": LARGE[: 9 * MIB]}
+    hub.store.fill("acme/named", files)
+    asked = set()
+
+    def spoil(method: str, path: str, answer: Answer) -> Answer:
+        kind = next((kind for kind in ("paths-info", "tree") if f"/{kind}/" in path), method)
+        asked.add(kind)
+        return replace(answer, status=405, body=b"") if kind == lacks else answer
+
+    with spoiling(hub.store, spoil) as mirror:
+        done = fetched(kaiwo, mirror, "acme/named", files=sorted(files))
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    assert asked == {"GET", "HEAD"} | ({"paths-info"} if lacks == "HEAD" else set())

@@ -79,6 +79,7 @@ class Endpoint:
         body: bytes | None = None,
         *,
         check: Callable[[Answer], None] = lambda _: None,
+        stays: bool = False,
     ) -> Iterator[Answer]:
         """The answer that redirects lead to, whose body is not read yet.
 
@@ -88,6 +89,7 @@ class Endpoint:
             headers: besides the token.
             body: of the request.
             check: is given every answer on the way.
+            stays: a redirect to somewhere else is the answer itself.
 
         Raises:
             Refused: its status is an error.
@@ -106,7 +108,10 @@ class Endpoint:
                         raise Refused(answer)
                     yield answer
                     return
-            address = urljoin(address, location)
+                address = urljoin(address, location)
+                if stays and not self.is_at(address):
+                    yield answer
+                    return
         raise ServiceError("it is redirected again and again; check the endpoint")
 
     def _be_quiet(self, place: _Place, answer: Answer) -> None:

@@ -38,10 +38,11 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.network import Network, status_error, wire_error
-from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.addresses import Addresses
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer, check_identity, plain_etag
+from kaiwo.sources.blobs import file_of
 from kaiwo.sources.connections import Answer
 from kaiwo.sources.endpoint import Endpoint, Refused
 from kaiwo.sources.xet import Xet, xet_error
@@ -67,6 +68,8 @@ _CODES: dict[str, tuple[type[KaiwoError], str]] = {
 }
 #: A signed address that has expired is refused in one of these ways.
 _EXPIRED = {400, 401, 403, 404, 410}
+#: Method not allowed, not implemented.
+_NOT_SPOKEN = {405, 501}
 _NEXT = re.compile(r"<([^>]*)>[^,]*;\s*rel=\"?next\"?")
 
 
@@ -150,20 +153,50 @@ class HubSource(StoreSource):
                 entries, following = self._told(f"{address}?{query}")
             for entry in entries:
                 if entry["type"] == "file":
-                    yield self._described(entry)
+                    yield self._listed(entry)
             # Of mirrors, some name the Hub itself there: the host is left as it is.
             query = urlsplit(following).query if following else ""
 
     def stat(self, key: str) -> RemoteObject:
-        """See ``protocols.Source``."""
+        """See ``protocols.Source``: from what its own address answers to a HEAD.
+
+        This is what the library asks, so every mirror knows it; if one tells too little there, the
+        API is asked.
+        """
         commit = self.commit()
         with self._doing("looking up", key):
+            found = self._head(key, commit)
+            if found is not None:
+                return found
             form = urlencode({"paths": key, "expand": "false"}).encode()
             entries, _ = self._told(f"{self._api}/paths-info/{commit}", form)
-        for entry in entries:
-            if entry["type"] == "file" and entry["path"] == key:
-                return self._described(entry)
+            for entry in entries:
+                if entry["type"] == "file" and entry["path"] == key:
+                    return self._listed(entry)
         raise NotFoundError(f"{self._named(key)}: the repository has no such file")
+
+    def _head(self, key: str, commit: str) -> RemoteObject | None:
+        """A file as its own address states it; None if that is too little."""
+        told: dict[str, str] = {}
+
+        def listen(answer: Answer) -> None:
+            told.update({name.lower(): str(value) for name, value in answer.headers.items()})
+
+        address = self._resolve_address(key, commit)
+        try:
+            with self._requests.answer("HEAD", address, check=listen, stays=True) as answer:
+                is_elsewhere = answer.header("Location") is not None
+        except Refused as refused:
+            if refused.answer.status in _NOT_SPOKEN:
+                return None
+            raise
+        check_identity(told.get("x-repo-commit"), commit, key)
+        length = None if is_elsewhere else told.get("content-length")
+        size = length or told.get("x-linked-size")
+        oid = plain_etag(told.get("x-linked-etag") or told.get("etag"))
+        if size is None or oid is None:
+            return None
+        return self._file_of(key, int(size), oid, told.get("x-xet-hash"))
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
@@ -203,6 +236,8 @@ class HubSource(StoreSource):
         with self._file(address, remote, headers) as answer:
             content_range = answer.header("Content-Range")
             check_answer(answer.status, content_range, start, end, remote)
+            if is_whole and content_range is None:
+                check_identity(answer.header("Content-Length"), str(remote.size), remote.key)
             found(answer.address)
             return answer.take(end - start)
 
@@ -231,20 +266,22 @@ class HubSource(StoreSource):
         except Exception as error:
             raise xet_error(error, f"reading {self._named(remote.key)} by Xet") from None
 
-    def _described(self, entry: dict[str, Any]) -> RemoteObject:
+    def _listed(self, entry: dict[str, Any]) -> RemoteObject:
         """A file as the tree states it."""
-        lfs, size, streamed_by = entry.get("lfs"), int(entry["size"]), None
-        checksum = Checksum("sha256", lfs["oid"]) if lfs else Checksum("git-sha1", entry["oid"])
-        if lfs and self._xet_above is not None and size > self._xet_above:
-            streamed_by = entry.get("xetHash")
-        return RemoteObject(
-            entry["path"], size, checksum.value, self._commit, checksum, streamed_by=streamed_by
-        )
+        oid = (entry.get("lfs") or entry)["oid"]
+        return self._file_of(entry["path"], int(entry["size"]), oid, entry.get("xetHash"))
+
+    def _file_of(self, key: str, size: int, oid: str, xet_hash: str | None) -> RemoteObject:
+        """A file, to be streamed by Xet where it is there and large enough for that."""
+        by_xet = self._xet_above is not None and size > self._xet_above
+        return file_of(key, size, oid, self._commit, xet_hash if by_xet else None)
+
+    def _resolve_address(self, key: str, commit: str) -> str:
+        """Where the endpoint has a file, or says where it is."""
+        return f"{self._home}/resolve/{quote(commit, safe='')}/{quote(key)}"
 
     def _address(self, remote: RemoteObject) -> str:
-        """Where the endpoint has a file, or says where it is."""
-        place = f"{self._home}/resolve"
-        return f"{place}/{quote(remote.version or '', safe='')}/{quote(remote.key)}"
+        return self._resolve_address(remote.key, remote.version or "")
 
     def _file(
         self, address: str, remote: RemoteObject, headers: dict[str, str]

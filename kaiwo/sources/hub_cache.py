@@ -17,13 +17,12 @@ import re
 from collections.abc import Iterator
 
 from kaiwo.errors import KaiwoError, NotFoundError, ServiceError
-from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import StoreSource
+from kaiwo.sources.blobs import file_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-#: What a blob's name is, by its length.
-_ALGORITHMS = {40: "git-sha1", 64: "sha256"}
 _TREE_VERSION = 1
 
 
@@ -90,7 +89,7 @@ class HubCacheSource(StoreSource):
             if told["format_version"] != _TREE_VERSION:
                 return ()
             return tuple(
-                _object(key, int(each["size"]), each.get("lfs_sha256") or each["blob_id"], commit)
+                file_of(key, int(each["size"]), each.get("lfs_sha256") or each["blob_id"], commit)
                 for key, each in told["files"].items()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -115,7 +114,7 @@ class HubCacheSource(StoreSource):
             blob = posixpath.basename(os.readlink(path))
         except OSError:
             blob = None  # no link, so nothing tells its checksum
-        return _object(key, size, blob, posixpath.basename(snapshot))
+        return file_of(key, size, blob, posixpath.basename(snapshot))
 
     def _absent(self, key: str) -> ServiceError:
         what = f"{self._url}{key}" if key else self._url.rstrip("/")
@@ -128,9 +127,3 @@ class HubCacheSource(StoreSource):
         if isinstance(error, OSError):
             return ServiceError(f"{what}: the Hub's cache cannot be read: {error.strerror}")
         return None
-
-
-def _object(key: str, size: int, etag: str | None, commit: str) -> RemoteObject:
-    algorithm = _ALGORITHMS.get(len(etag or ""))
-    checksum = Checksum(algorithm, etag) if algorithm and etag else None
-    return RemoteObject(key, size, etag if checksum else None, commit, checksum)
