@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from kaiwo.cgroup import memory_limit
 from kaiwo.network import Network
 from kaiwo.objects import RANGE
-from kaiwo.sources import xet
 from kaiwo.sources.hub import HubSource
 from tests import stores
 from tests.conftest import Run, clean_environment, succeeding, tree
@@ -246,8 +246,8 @@ def test_the_limit_of_memory_is_that_of_the_cgroup_in_either_version(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n")
     (tmp_path / "cgroup").write_text(f"{cgroup}\n" if cgroup else "")
-    assert xet.memory_limit(str(tmp_path / "cgroup"), str(tmp_path / "fs")) == expected
-    assert xet.memory_limit(str(tmp_path / "none"), str(tmp_path / "none")) is None
+    assert memory_limit(str(tmp_path / "cgroup"), str(tmp_path / "fs")) == expected
+    assert memory_limit(str(tmp_path / "none"), str(tmp_path / "none")) is None
 
 
 def test_fetch_takes_the_fields_as_options(hub: Hub, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ connections anyway.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import os
@@ -25,6 +24,7 @@ from datetime import timedelta
 from typing import Any
 
 from kaiwo._version import __version__
+from kaiwo.cgroup import memory_limit
 from kaiwo.errors import CredentialsError, KaiwoError, ServiceError, TransientError
 from kaiwo.network import Network, wire_error
 from kaiwo.objects import RemoteObject
@@ -39,8 +39,6 @@ _MOST_STREAMS = 8
 LEAST_MEMORY = 512 * _MIB
 #: Where there is no limit.
 _AMPLE = 1 << 40
-#: The first version of cgroups states a number of pages beyond all memory for no limit.
-_NO_LIMIT = 1 << 60
 _LOADING = threading.Lock()
 
 
@@ -111,26 +109,6 @@ def _turns() -> threading.Semaphore:
     """Of this process's streams, one for each that may be under way."""
     room = int((memory_limit() or _AMPLE) * _SHARE) - _BASE
     return threading.Semaphore(min(max(room // _STREAM, 1), _MOST_STREAMS))
-
-
-def memory_limit(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> int | None:
-    """The bytes that this process's cgroup may take, of either version; None if no limit is seen.
-
-    In a container the limit is at the root, whatever the path says; elsewhere, along the path.
-    """
-    files = {f"{root}/memory.max", f"{root}/memory/memory.limit_in_bytes"}
-    with contextlib.suppress(OSError), open(proc, encoding="utf-8") as file:
-        for line in file:
-            _, controllers, path = line.rstrip("\n").split(":", 2)
-            if not controllers:
-                files.add(f"{root}{path}/memory.max")
-            elif "memory" in controllers.split(","):
-                files.add(f"{root}/memory{path}/memory.limit_in_bytes")
-    found = []
-    for name in files:
-        with contextlib.suppress(OSError, ValueError), open(name, encoding="ascii") as file:
-            found.append(int(file.read()))
-    return min((limit for limit in found if limit < _NO_LIMIT), default=None)
 
 
 def is_there() -> bool:

@@ -23,7 +23,7 @@ from msgspec import Struct
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from kaiwo import disk, redact
+from kaiwo import cgroup, disk, redact
 from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
 from kaiwo.network import Network
 from kaiwo.objects import RANGE, Folder, Named, RemoteObject, Transfer, Want
@@ -150,7 +150,7 @@ class HfTask(Task):
             return None
         mode = f" in its high-performance mode ({switch})" if switch else ""
         logger.info("%s: files above 8 MiB come by Xet%s", repository, mode)
-        memory = xet.memory_limit()
+        memory = cgroup.memory_limit()
         if memory is not None and memory < xet.LEAST_MEMORY:
             text = (
                 "hf_xet needs 512 MiB of memory, the limit here is %d MiB; transport: http does not"
