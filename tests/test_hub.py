@@ -165,7 +165,7 @@ def test_what_leads_to_other_hosts_again_and_again_is_followed_without_the_token
     with serving.in_thread(listener):
         address = f"http://{serving.HOST}:{listener.server_port}"
         store = replace(hub.store, fields={"endpoint_url": address, "token": TOKEN})
-        done = fetched(kaiwo, store, "acme/public")
+        done = fetched(kaiwo, store, "acme/public", "--max-workers", "1")
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == {"large.bin": LARGE, "config.json": b"{}"}
     assert Mirror.seen == [True] * 4, "revision, tree, and each file once"

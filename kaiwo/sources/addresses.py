@@ -2,8 +2,9 @@
 
     nobody knows it    the first to ask is to find it out, with the very request that it has to make
                        anyway; all others wait for what it finds, or fail as it does
-    it is known        it is used until a request to it is refused; then the first to say so finds
-                       it out anew
+    it is known        as soon as the first redirect leads to another host; if that leads further,
+                       those who come later go to the end directly
+    it is refused      the first to say so finds it out anew
 
 An address may be signed, so it is a secret, and it expires: by the clock of whoever signed it, so
 it is tried and not judged.
@@ -44,6 +45,16 @@ class Addresses:
             if len(self._known) > _MOST:
                 self._known.popitem(last=False)
             return known, True
+
+    def known(self, key: str, asked: Future[str], address: str) -> None:
+        """It is there, or will be found from there; called again once it is known better."""
+        if not asked.done():
+            asked.set_result(address)
+            return
+        with self._lock:
+            if self._known.get(key) is asked and asked.result() != address:
+                self._known[key] = Future()
+                self._known[key].set_result(address)
 
     def lost(self, key: str, asked: Future[str], error: BaseException) -> None:
         """It could not be found out; the next one to ask is to try anew."""

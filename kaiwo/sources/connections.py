@@ -24,7 +24,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from email.message import Message
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from msgspec import Struct
 
@@ -38,6 +38,7 @@ _SAFE = "%/:=&?~#+!$,;'@()*[]"
 _PORTS = {"http": 80, "https": 443}
 #: The first status of those that carry no object: redirects and errors.
 _NO_OBJECT = 300
+_REDIRECTS = {301, 302, 303, 307, 308}
 
 
 class Answer(Struct, frozen=True):
@@ -58,6 +59,12 @@ class Answer(Struct, frozen=True):
         """The value of a header, if it is there."""
         value = self.headers.get(name)
         return None if value is None else str(value)
+
+    @property
+    def leads_to(self) -> str | None:
+        """Where a redirect leads; None if it is none."""
+        location = self.header("Location") if self.status in _REDIRECTS else None
+        return None if location is None else urljoin(self.address, location)
 
     def take(self, size: int) -> bytes:
         """The body, of so many bytes; what is short comes back short.

@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from huggingface_hub import constants
 
@@ -24,7 +24,6 @@ from kaiwo.errors import BusyError, CredentialsError, ServiceError
 from kaiwo.network import Network, header_token, retry_after_s
 from kaiwo.sources.connections import Answer, Connections, basic_authorization
 
-_REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 10
 _BUSY = {429, 503}
 #: Scheme, host and port.
@@ -102,16 +101,13 @@ class Endpoint:
                 check(answer)
                 if answer.status in _BUSY:
                     self._be_quiet(place, answer)
-                location = answer.header("Location")
-                if answer.status not in _REDIRECTS or location is None:
-                    if answer.status >= 300:  # noqa: PLR2004 - HTTP's last status of success
-                        raise Refused(answer)
+                leads_to = answer.leads_to
+                if leads_to is None and answer.status >= 300:  # noqa: PLR2004 - no success
+                    raise Refused(answer)
+                if leads_to is None or (stays and not self.is_at(leads_to)):
                     yield answer
                     return
-                address = urljoin(address, location)
-                if stays and not self.is_at(address):
-                    yield answer
-                    return
+                address = leads_to
         raise ServiceError("it is redirected again and again; check the endpoint")
 
     def _be_quiet(self, place: _Place, answer: Answer) -> None:

@@ -15,13 +15,13 @@ take 0.3 s to be loaded.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -185,7 +185,7 @@ class HubSource(StoreSource):
         address = self._resolve_address(key, commit)
         try:
             with self._requests.answer("HEAD", address, check=listen, stays=True) as answer:
-                is_elsewhere = answer.header("Location") is not None
+                is_elsewhere = answer.leads_to is not None
         except Refused as refused:
             if refused.answer.status in _NOT_SPOKEN:
                 return None
@@ -215,8 +215,7 @@ class HubSource(StoreSource):
             if not is_mine:
                 return self._range(asked.result(), remote, start, end)
             try:
-                address = self._address(remote)
-                return self._range(address, remote, start, end, asked.set_result)
+                return self._range(self._address(remote), remote, start, end, asked)
             except BaseException as error:
                 if not asked.done():
                     self._addresses.lost(remote.key, asked, error)
@@ -228,17 +227,25 @@ class HubSource(StoreSource):
         remote: RemoteObject,
         start: int,
         end: int,
-        found: Callable[[str], None] = lambda _: None,
+        asked: Future[str] | None = None,
     ) -> Buffer:
-        """The bytes; ``found`` is told where they are before they come."""
+        """The bytes; ``asked`` is told where they are as soon as that is known."""
+
+        def look(answer: Answer) -> None:
+            _check_planned(remote, answer)
+            leads_to = answer.leads_to
+            if asked is not None and leads_to is not None and not self._requests.is_at(leads_to):
+                self._addresses.known(remote.key, asked, leads_to)
+
         is_whole = (start, end) == (0, remote.size)
         headers = {} if is_whole else {"Range": f"bytes={start}-{end - 1}"}
-        with self._file(address, remote, headers) as answer:
+        with self._requests.answer("GET", address, headers, check=look) as answer:
             content_range = answer.header("Content-Range")
             check_answer(answer.status, content_range, start, end, remote)
             if is_whole and content_range is None:
                 check_identity(answer.header("Content-Length"), str(remote.size), remote.key)
-            found(answer.address)
+            if asked is not None:
+                self._addresses.known(remote.key, asked, answer.address)
             return answer.take(end - start)
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
@@ -248,7 +255,9 @@ class HubSource(StoreSource):
             return
         with (
             self._doing("reading", remote.key),
-            self._file(self._address(remote), remote, {}) as answer,
+            self._requests.answer(
+                "GET", self._address(remote), check=partial(_check_planned, remote)
+            ) as answer,
         ):
             check_answer(answer.status, None, 0, remote.size, remote)
             yield from answer.chunks(STREAM_CHUNK)
@@ -282,13 +291,6 @@ class HubSource(StoreSource):
 
     def _address(self, remote: RemoteObject) -> str:
         return self._resolve_address(remote.key, remote.version or "")
-
-    def _file(
-        self, address: str, remote: RemoteObject, headers: dict[str, str]
-    ) -> contextlib.AbstractContextManager[Answer]:
-        """The answer to a request for a file, which is the planned one as far as it tells."""
-        check = partial(_check_planned, remote)
-        return self._requests.answer("GET", address, headers, check=check)
 
     def _told(self, address: str, form: bytes | None = None) -> tuple[Any, str | None]:
         """What the API answers, and the address of the page that follows."""
