@@ -231,9 +231,18 @@ def _settle(tasks: Iterable[Wanted], closed: Plan, listing: plan.Listing, report
     missed = {want.opener for want, _ in listing.failed}
     for task, wants in tasks:
         openers = {want.opener for want in wants}
-        own = [each for each in (*closed.transfers, *closed.unchanged) if each.opener in openers]
-        if not openers & missed and not any(each.target in failed for each in own):
-            task.settle(own)
+        if type(task).settle is Task.settle or openers & missed:
+            continue
+        # By their places: what several tasks ask for alike is in the plan once.
+        targets = {
+            want.placement.place(remote).target
+            for want, objects in listing.found
+            if want.opener in openers
+            for remote in objects
+        }
+        if not targets & failed:
+            transfers = (*closed.transfers, *closed.unchanged)
+            task.settle([each for each in transfers if each.target in targets])
 
 
 def fetch(
@@ -309,6 +318,8 @@ def _fetch(
 ) -> Path:
     """Fetch a file or a folder; ``place`` may be None for the Hub's cache."""
     item = _item(url, place, is_file=is_file)
+    if taken := sorted(fields.keys() & {*item, "type", *(("files",) if url.type == "hf" else ())}):
+        raise ConfigError(f"fetch: the URL and the target say already what {taken[0]} is")
     document = Document("fetch", {ITEMS: [{"type": url.type, **fields, **item}]})
     # The target is its own root: kaiwo's memory of it lives there, or beside it.
     root = os.getcwd() if place is None else posixpath.dirname(place) if is_file else place
@@ -345,7 +356,8 @@ def _item(url: urls.ObjectUrl, place: str | None, *, is_file: bool) -> dict[str,
     if url.type == "hf":
         revision = {} if url.revision is None else {"revision": url.revision}
         target = {} if place is None else {"target_path": place}
-        return {"repo_id": url.container, "repo_type": url.repo_type, **revision, **target}
+        kind = {} if url.repo_type == "model" else {"repo_type": url.repo_type}
+        return {"repo_id": url.container, **kind, **revision, **target}
     item = {"file": url.path} if is_file else {"folder": url.path, "glob": url.glob or "**/*"}
     entry = {**item, "target_path": place}
     if url.type == "url":
@@ -356,10 +368,10 @@ def _item(url: urls.ObjectUrl, place: str | None, *, is_file: bool) -> dict[str,
 
 def _narrowed(want: Want, url: urls.ObjectUrl, place: str | None, *, is_file: bool) -> Want:
     """A repository's want, cut down to what the URL names."""
-    selection: Folder | Named = Folder(url.path, (url.glob or "**/*",))
     if is_file:
-        selection = Named((url.path,))
-    want = replace(want, selection=selection)
+        want = replace(want, selection=Named((url.path,)))
+    elif url.path or url.glob:
+        want = replace(want, selection=Folder(url.path, (url.glob or "**/*",)))
     if place is None:
         return want
     if is_file:

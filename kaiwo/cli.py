@@ -187,7 +187,9 @@ def schema() -> None:
 
 
 def fetch(
-    url: Annotated[str, typer.Argument(help="s3://, gs://, az:// or hf:// URL.", metavar="URL")],
+    url: Annotated[
+        str, typer.Argument(help="s3://, gs://, az://, hf:// or https:// URL.", metavar="URL")
+    ],
     target: Annotated[
         str | None, typer.Argument(help="File or folder [default: its name].")
     ] = None,
@@ -214,7 +216,21 @@ def _field(text: str) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise typer.BadParameter("has the form FIELD=VALUE", param_hint="-o")
+    if value.startswith("[") and value.endswith("]"):
+        return name, _listed(name, value)
     return name, {"true": True, "false": False}.get(value, value)
+
+
+def _listed(name: str, value: str) -> Any:
+    """A list, as the file would have it; a text that only begins like one stays a text."""
+    import yaml  # noqa: PLC0415 - few need it
+
+    try:
+        found = yaml.safe_load(value)
+    except yaml.YAMLError:
+        text = f'{name} is no list; write {name}=\'["one", "two"]\''
+        raise typer.BadParameter(text, param_hint="-o") from None
+    return found if isinstance(found, list) else value
 
 
 def _version(wanted: bool) -> None:

@@ -49,6 +49,17 @@ def _where(want: Want) -> str:
     return f" ({want.where})" if want.where else ""
 
 
+def _is_same(one: Transfer, other: Transfer) -> bool:
+    """Whether both bring the same bytes of the same object to the same name."""
+    if one.object.etag is None and one.object.version is None:
+        return False
+    first, second = (
+        (each.opener.origin, each.source, each.target, each.blob, each.object.identity)
+        for each in (one, other)
+    )
+    return first == second
+
+
 class _Offenders:
     """What is wrong with names: the first hundred faults, and how many more there are."""
 
@@ -94,6 +105,8 @@ class Layout(Struct):
                 self.offenders.append(f"{transfer.target!r}: {fault} ({owner})")
                 continue
             path = real_path(transfer.target, self.folders)
+            if path in self.owners and _is_same(self.owners[path][1], transfer):
+                continue
             if path in self.owners:
                 owner = f"{transfer.source}{_where(want)}"
                 also = f"both {self._owner(path)} and {owner} go there"

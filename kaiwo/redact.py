@@ -65,8 +65,8 @@ _PATTERNS: tuple[tuple[tuple[str, ...], str], ...] = (
     # ?sig=x, &X-Amz-Signature=x, %26sig%3Dx
     (("=", "%3d"), rf"((?:[?&;]|%3f|%26)(?:{_PARAMETERS})(?:=|%3d))[^&\s'\"]*"),
     (("bearer",), r"(\bbearer\s{1,9})[\w.~+/=-]{16,}"),
-    # https://user:password@host, also when the password has a slash in it
-    (("@",), r"(://|(?<![^\s'\"(=])//)[^/\s]+(?=@)"),
+    # https://user:password@host, also when the password has a slash in it; but hf://repo@revision
+    (("@",), r"((?<!\bhf)://|(?<![^\s'\"(=])//)[^/\s]+(?=@)"),
     (("@",), r"(://)[^/\s:@]{0,200}:(?!\d{1,5}/)[^\s@]{0,200}(?=@)"),
     # tokens of Hugging Face, AWS and Google, and signed JSON
     (("hf_",), r"\b(hf_)[a-z0-9]{30,}"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import json
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -17,7 +19,7 @@ from kaiwo.api import fetch
 from kaiwo.errors import ContainerMissingError
 from kaiwo.objects import RANGE
 from tests import stores
-from tests.conftest import Run, tree
+from tests.conftest import Run, clean_environment, tree
 from tests.faulty import MIB
 from tests.hubs import Hub
 from tests.proxies import Answer, spoiling
@@ -445,3 +447,83 @@ def test_a_mirror_needs_one_of_two_ways_to_look_a_named_file_up(
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == files
     assert asked == {"GET", "HEAD"} | ({"paths-info"} if lacks == "HEAD" else set())
+
+
+# --- before anything is fetched ---------------------------------------------------------------
+
+
+def test_that_a_repository_is_gated_is_found_out_once_by_a_plan_too(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    hub.store.fill("acme/many-gated", {f"{n}.json": b"{}" for n in range(30)})
+    hub.setting("acme/many-gated", gated=True)
+    for options in ((), ("--dry-run",)):
+        hub.ask("reset")
+        done = fetched(kaiwo, hub.store, "acme/many-gated", *options, token=TOKEN)
+        assert done.code == 3, done.stderr
+        assert done.stderr.count("is gated") == 1, done.stderr
+        assert hub.counts() == {"revision": 1, "tree": 1, "resolve": 1}
+
+
+def test_a_file_that_is_asked_for_twice_is_fetched_once(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    files = {"config.json": b"{}", "a.bin": b"a" * 100}
+    hub.store.fill("acme/twice", files)
+    twice = ["config.json", "config.json"]
+    named = hub.store.task("acme/twice", (), files=twice, target_path=".")
+    whole = hub.store.task("acme/twice", (), target_path=".")
+    done = kaiwo({"download_items": [named, whole]})
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == files
+    assert hub.counts()["resolve"] - 2 == 2, "two looks at one file, and each file once"
+
+
+def test_an_address_of_the_environment_that_is_none_is_an_error_of_the_configuration(
+    kaiwo: Kaiwo, hub: Hub
+) -> None:
+    task = {"type": "hf", "repo_id": "acme/any", "target_path": "."}
+    done = kaiwo({"download_items": [task]}, env={"HF_ENDPOINT": "127.0.0.1:9100"})
+    assert (done.code, "HF_ENDPOINT: an endpoint has to begin with" in done.stderr) == (2, True)
+
+
+def command(tmp_path: Path, hub: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """``kaiwo`` with these arguments, and the Hub as its endpoint."""
+    env = clean_environment(tmp_path) | {"HF_ENDPOINT": hub.store.settings["endpoint_url"]}
+    return subprocess.run(
+        [sys.executable, "-m", "kaiwo", *arguments],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_what_the_url_leaves_open_is_given_as_a_field_and_nothing_else(
+    hub: Hub, tmp_path: Path
+) -> None:
+    hub.fill("acme/ds", {"a.csv": b"1", "b.json": b"{}"}, kind="dataset")
+    some = ("fetch", "hf://acme/ds", "some", "-o", "repo_type=dataset")
+    done = command(tmp_path, hub, *some, "-o", 'allow_patterns=["*.json"]')
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "some") == {"b.json": b"{}"}
+    for field in ("repo_id=acme/other", "target_path=x", "files=[a.csv]"):
+        done = command(tmp_path, hub, *some, "-o", field)
+        assert done.returncode == 2, done.stderr
+        assert f"say already what {field.partition('=')[0]} is" in done.stderr
+    done = command(tmp_path, hub, *some, "-o", "allow_patterns=[*.json]")
+    assert (done.returncode, "is no list" in done.stderr) == (2, True)
+
+
+def test_what_is_planned_or_refused_leaves_nothing_in_the_cache(hub: Hub, tmp_path: Path) -> None:
+    hub.store.fill("acme/planned", {"a": b"1"})
+    path = tmp_path / "config.yaml"
+    for repository, code in (("acme/planned", 0), ("acme/missing", 4)):
+        path.write_text(json.dumps({"download_items": [{"type": "hf", "repo_id": repository}]}))
+        done = command(tmp_path, hub, "plan", str(path))
+        assert done.returncode == code, done.stderr
+    done = command(tmp_path, hub, "download", str(path))
+    assert done.returncode == 4, done.stderr
+    assert not list(tmp_path.rglob("models--*"))

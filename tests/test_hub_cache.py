@@ -251,3 +251,27 @@ def test_an_old_snapshot_is_no_success_when_the_hub_cannot_be_asked(
     done = run("acme/old", "--retries=1", "--startup-wait=0", **gone)
     assert done.code == (4 if status in (401, 404) else 5), done.stderr
     assert done.report["unchanged"] == 0
+
+
+def test_offline_what_may_be_incomplete_is_said_to_be(run: Callable[..., Run], hub: Hub) -> None:
+    hub.store.fill("acme/partly", FILES)
+    assert run("acme/partly", files=["small.bin"]).code == 0
+    done = run("acme/partly", env=OFFLINE)
+    assert (done.code, done.report["unchanged"]) == (0, 1), done.stderr
+    assert "are taken for all" in done.stderr
+
+
+def test_two_names_of_one_commit_are_fetched_once_and_both_lead_there(
+    kaiwo: Kaiwo, hub: Hub, tmp_path: Path
+) -> None:
+    for revision in ("main", "v1.0"):
+        hub.fill("acme/named", FILES, revision=revision)
+    cache = tmp_path / "hub"
+    tasks = [
+        hub.store.task("acme/named", (), revision=revision, cache_dir=str(cache))
+        for revision in ("main", "v1.0")
+    ]
+    done = kaiwo({"download_items": tasks})
+    assert (done.code, done.report["downloaded"]) == (0, len(FILES)), done.stderr
+    for revision in ("main", "v1.0"):
+        assert found(cache, "acme/named", "model", revision, *FILES)["files"] == SIZES

@@ -265,13 +265,26 @@ def test_all_hostile_names_are_named_and_nothing_is_planned(tmp_path: Path) -> N
 
 
 def test_all_conflicting_targets_are_named_with_both_owners(tmp_path: Path) -> None:
-    first, second = FaultyStore({"a": b"1", "b": b"2"}), FaultyStore({"a": b"3", "b": b"2"})
+    first, second = FaultyStore({"a": b"1", "b": b"2"}), FaultyStore({"a": b"3", "b": b"4"})
     message = refused(
         [want(first, tmp_path, where="line 3"), want(second, tmp_path, where="line 9")]
     )
     for key in "ab":
         assert str(tmp_path / key) in message
     assert (message.count("line 3"), message.count("line 9")) == (2, 2)
+
+
+def test_what_two_items_ask_for_alike_is_in_the_plan_once(tmp_path: Path) -> None:
+    store = FaultyStore({"a": b"1", "b": b"2"})
+    both = [want(store, tmp_path), want(store, tmp_path, selection=Named(("a",)))]
+    assert [each.object.key for each in planned(both).transfers] == ["a", "b"]
+
+
+def test_what_has_no_identity_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    store = FaultyStore({"a": b"1"})
+    store.stated["a"] = replace(store.remote("a"), etag=None)
+    named = want(store, tmp_path, selection=Named(("a",)))
+    assert str(tmp_path / "a") in refused([named, named])
 
 
 @pytest.mark.parametrize("other", ["a//b", "a/b"])

@@ -73,6 +73,8 @@ def test_a_secret_in_what_an_sdk_says_is_hidden(quoted: str) -> None:
     [
         "",
         "reading s3://bucket/deep/key failed: 404",
+        "hf://gpt2@main is commit 036de5601ad96a49db3722de86fa6b2a954682b6",
+        "reading hf://datasets/acme/ds@feature/x/a.csv failed: 404",
         "https://host:8443/a?prefix=x&delimiter=%2F",
         "mail user@host about a@b",
         "s3://bucket/a@b/c",

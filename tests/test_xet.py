@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -258,3 +259,37 @@ def test_fetch_takes_the_fields_as_options(hub: Hub, tmp_path: Path) -> None:
     )
     assert tree(tmp_path / "net") == FILES
     assert by_xet(hub) > 0
+
+
+@pytest.mark.parametrize("how", ["deadline", "signal"])
+def test_a_token_of_the_store_that_does_not_come_keeps_no_run_from_its_end(
+    hub: Hub, tmp_path: Path, how: str
+) -> None:
+    hub.ask("fault", {"match": "xet-read-token", "action": "stall", "times": 99, "method": "GET"})
+    task = hub.store.task("acme/net", (), target_path=".", transport="xet")
+    config, report = tmp_path / "config.yaml", tmp_path / "report.json"
+    config.write_text(yaml.safe_dump({"download_root": str(tmp_path), "download_items": [task]}))
+    options = ["--report", str(report), *(("--deadline", "2") if how == "deadline" else ())]
+    command = [sys.executable, "-m", "kaiwo.downloader", str(config), *options]
+    with subprocess.Popen(
+        command, env=clean_environment(tmp_path), stderr=subprocess.PIPE, text=True
+    ) as process:
+        if how == "signal":
+            until_s = time.monotonic() + 30
+            while not any("xet-read-token" in each["path"] for each in hub.log()):
+                assert time.monotonic() < until_s
+            process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == (8 if how == "deadline" else 143), errors
+    items = json.loads(report.read_text())["items"]
+    assert {each["status"] for each in items if each["source"].endswith("large.bin")} == {"failed"}
+
+
+def test_a_folder_that_hf_xet_cannot_make_is_a_failure_of_the_disk(
+    run: Callable[..., Run], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("--retries", "1", env={"HF_HOME": str(tmp_path / "file" / "x")}, transport="xet")
+    assert done.code == 6, done.stderr
+    assert "set HF_HOME" in done.stderr
+    assert "attempt" not in done.stderr

@@ -60,7 +60,10 @@ _CODES: dict[str, tuple[type[KaiwoError], str]] = {
     ),
     "RepoNotFound": (
         ContainerMissingError,
-        "{repository} does not exist, or is private and needs a token with the right to read it",
+        (
+            "{repository} does not exist, or is private and needs a token with the right to read "
+            "it (of a dataset or a space, repo_type has to say so)"
+        ),
     ),
     "RevisionNotFound": (ContainerMissingError, "{repository} has no revision {revision}"),
     "EntryNotFound": (NotFoundError, "{repository} has no such file"),
@@ -111,6 +114,8 @@ class HubSource(StoreSource):
         #: Its page, and what its files are below of.
         self._home = f"{self._endpoint}/{kind}{repo_id}"
         self._commit: str | None = None
+        #: It may be listed by all, but read by those who were granted it.
+        self._gated = False
         self._resolving = threading.Lock()
         self._addresses = Addresses()
         self._requests = Endpoint(self._endpoint, token, network, ca_bundle)
@@ -140,6 +145,7 @@ class HubSource(StoreSource):
             raise ServiceError(f"{self._url}: HF_HUB_OFFLINE is set, the Hub is not asked")
         with self._doing("resolving", ""):
             told, _ = self._told(f"{self._api}/revision/{quote(self._revision, safe='')}")
+            self._gated = bool(told.get("gated"))
             return str(told["sha"])
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
@@ -148,11 +154,15 @@ class HubSource(StoreSource):
         folder = f"/{quote(prefix.rstrip('/'))}" if prefix else ""
         address = f"{self._api}/tree/{commit}{folder}"
         query = "recursive=true&expand=false"
+        asks = self._gated
         while query:
             with self._doing("listing", prefix):
                 entries, following = self._told(f"{address}?{query}")
             for entry in entries:
                 if entry["type"] == "file":
+                    if asks:  # whether it may be read, before each file is refused by itself
+                        self.stat(entry["path"])
+                        asks = False
                     yield self._listed(entry)
             # Of mirrors, some name the Hub itself there: the host is left as it is.
             query = urlsplit(following).query if following else ""
@@ -267,13 +277,19 @@ class HubSource(StoreSource):
         with self._resolving:
             if self._xet is None:
                 token_url = f"{self._api}/xet-read-token/{remote.version}"
-                self._xet = Xet(token_url, self._requests.rights, self._network)
+                self._xet = Xet(token_url, self._requests.rights, self._network, self._token_of)
         try:
             yield from self._xet.stream(remote)
         except KaiwoError:
             raise
         except Exception as error:
             raise xet_error(error, f"reading {self._named(remote.key)} by Xet") from None
+
+    def _token_of(self, url: str) -> dict[str, Any]:
+        """The token that the endpoint gives for the store of Xet, and where that is."""
+        with self._doing("asking for a token of Xet", ""):
+            told: dict[str, Any] = self._told(url)[0]
+            return told
 
     def _listed(self, entry: dict[str, Any]) -> RemoteObject:
         """A file as the tree states it."""

@@ -11,10 +11,11 @@ proven by the same checksums. Nothing can be read: what is missing is an error t
 from __future__ import annotations
 
 import json
+import logging
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kaiwo.errors import KaiwoError, NotFoundError, ServiceError
 from kaiwo.objects import RemoteObject
@@ -24,6 +25,7 @@ from kaiwo.sources.blobs import file_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TREE_VERSION = 1
+logger = logging.getLogger(__name__)
 
 
 class HubCacheSource(StoreSource):
@@ -43,7 +45,14 @@ class HubCacheSource(StoreSource):
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
         commit = self._commit()
-        found = self._of_tree(commit) or self._of_snapshot(commit)
+        found: Iterable[RemoteObject] = self._of_tree(commit)
+        if not found:
+            logger.warning(
+                "%s: the Hub's cache does not say which files there are; those that were fetched "
+                "are taken for all",
+                self._url.rstrip("/"),
+            )
+            found = self._of_snapshot(commit)
         yield from (each for each in found if each.key.startswith(prefix))
 
     def stat(self, key: str) -> RemoteObject:

@@ -19,13 +19,13 @@ import functools
 import importlib.util
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from kaiwo._version import __version__
 from kaiwo.cgroup import memory_limit
-from kaiwo.errors import CredentialsError, KaiwoError, ServiceError, TransientError
+from kaiwo.errors import CredentialsError, DiskError, KaiwoError, ServiceError, TransientError
 from kaiwo.network import Network, wire_error
 from kaiwo.objects import RemoteObject
 
@@ -49,13 +49,23 @@ class Xet:
         token_url: of the endpoint, which gives the short-lived token of the store.
         rights: the headers that the endpoint asks for.
         network: timeouts.
+        ask: gives the endpoint's answer at that URL. hf_xet asks there itself, but only for later
+            tokens: it would not give up the first for minutes.
     """
 
-    def __init__(self, token_url: str, rights: dict[str, str], network: Network) -> None:
+    def __init__(
+        self,
+        token_url: str,
+        rights: dict[str, str],
+        network: Network,
+        ask: Callable[[str], Mapping[str, Any]],
+    ) -> None:
         self._token_url = token_url
         self._rights = rights
         self._network = network
+        self._ask = ask
         self._lock = threading.Lock()
+        self._closed = False
         self._group: Any = None
 
     def stream(self, remote: RemoteObject) -> Iterator[bytes]:
@@ -77,9 +87,9 @@ class Xet:
                 stream.cancel()  # of what has ended, nothing
 
     def close(self) -> None:
-        """End the streams that are still read."""
-        with self._lock:
-            group, self._group = self._group, None
+        """End the streams that are still read; whoever is about to open them is not waited for."""
+        self._closed = True
+        group, self._group = self._group, None
         if group is not None:
             group.abort()
 
@@ -87,21 +97,35 @@ class Xet:
         """One group for all files: each would ask for a token of its own."""
         with self._lock:
             if self._group is None:
-                config = hf_xet.XetConfig().with_config(
-                    {
-                        "client.read_timeout": timedelta(seconds=self._network.stall_timeout_s),
-                        "client.connect_timeout": timedelta(
-                            seconds=self._network.connect_timeout_s
-                        ),
-                        "client.retry_base_delay": _FIRST_DELAY,
-                    }
-                )
-                self._group = hf_xet.XetSession(config).new_download_stream_group(
-                    token_refresh_url=self._token_url,
-                    token_refresh_headers=self._rights,
-                    custom_headers={"User-Agent": f"kaiwo/{__version__}"},
-                )
+                group = self._new_group(hf_xet, self._ask(self._token_url))
+                if self._closed:
+                    group.abort()
+                self._group = group
             return self._group
+
+    def _new_group(self, hf_xet: Any, told: Mapping[str, Any]) -> Any:
+        stall, connect = self._network.stall_timeout_s, self._network.connect_timeout_s
+        settings = {
+            "client.read_timeout": timedelta(seconds=stall),
+            "client.connect_timeout": timedelta(seconds=connect),
+            "client.retry_base_delay": _FIRST_DELAY,
+        }
+        try:
+            session = hf_xet.XetSession(hf_xet.XetConfig().with_config(settings))
+            return session.new_download_stream_group(
+                endpoint=told["casUrl"],
+                token=told["accessToken"],
+                token_expiry_unix_secs=int(told["exp"]),
+                token_refresh_url=self._token_url,
+                token_refresh_headers=self._rights,
+                custom_headers={"User-Agent": f"kaiwo/{__version__}"},
+            )
+        except OSError as error:
+            # It makes a folder of its own, whatever is to be done there.
+            raise DiskError(
+                f"hf_xet cannot make its folder ({type(error).__name__}); set HF_HOME or "
+                "HF_XET_CACHE to a writable folder, or use transport: http"
+            ) from None
 
 
 @functools.cache

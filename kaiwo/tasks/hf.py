@@ -29,7 +29,7 @@ from kaiwo.network import Network
 from kaiwo.objects import RANGE, Folder, Named, RemoteObject, Transfer, Want
 from kaiwo.protocols import Place, Placement, Source
 from kaiwo.targets import Under, expanded, fault_of, resolve
-from kaiwo.tasks.base import Context, Location, Task, TaskOpener
+from kaiwo.tasks.base import Context, Location, Task, TaskOpener, require_endpoint
 from kaiwo.tasks.items import Address, Secret, Text
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,11 @@ class HfTask(Task):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not _REPO_ID.fullmatch(self.repo_id) or ".." in self.repo_id:
-            raise PydanticCustomError("repo", "repo_id has the form owner/repo")
+            raise PydanticCustomError(
+                "repo",
+                "repo_id has the form owner/repo; repo_type tells datasets and spaces from models, "
+                "and endpoint_url names another host",
+            )
         if self.files and (self.allow_patterns or self.ignore_patterns):
             raise PydanticCustomError("files", "files and patterns exclude each other")
         if self.target_path is not None and self.cache_dir is not None:
@@ -163,6 +167,11 @@ class HfTask(Task):
         if _is_true(os.environ.get(_OLD_SWITCH)):
             # What it means today; before the library is loaded, which warns of it otherwise.
             os.environ.setdefault(_SWITCH, "1")
+        if self.endpoint_url is None:
+            try:
+                require_endpoint(_library().ENDPOINT)
+            except ConfigError as error:
+                raise ConfigError(f"HF_ENDPOINT: {error.message}") from None
         opener = TaskOpener(self, self.repo_id, context.network, self.origin)
         placement = self.placement(context.download_root)
         selections: list[tuple[Location, Folder | Named]] = [
@@ -186,11 +195,13 @@ class HfTask(Task):
         storage = self.storage()
         if _library().is_offline_mode():  # what is not there is not there
             return InHubCache(storage)
-        try:
-            os.makedirs(storage, exist_ok=True)
-        except OSError as error:
-            reason = disk.disk_error(error, storage).message
-            raise DiskError(f"{reason}; set HF_HOME or cache_dir to a writable folder") from error
+        there = storage
+        while not os.path.lexists(there):
+            there = posixpath.dirname(there)
+        if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
+            raise DiskError(
+                f"cannot write below {there}; set HF_HOME or cache_dir to a writable folder"
+            )
         return InHubCache(storage)
 
     def storage(self) -> str:
