@@ -233,7 +233,7 @@ class Compare(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """Read, check, write and publish small objects, one after the other."""
+    """Read and check small objects; then write and publish them."""
 
     transfers: tuple[Transfer, ...]
     verify: bool = True

@@ -154,16 +154,16 @@ class HubSource(StoreSource):
         folder = f"/{quote(prefix.rstrip('/'))}" if prefix else ""
         address = f"{self._api}/tree/{commit}{folder}"
         query = "recursive=true&expand=false"
-        asks = self._gated
+        is_granted = not self._gated
         while query:
             with self._doing("listing", prefix):
                 entries, following = self._told(f"{address}?{query}")
-            for entry in entries:
-                if entry["type"] == "file":
-                    if asks:  # whether it may be read, before each file is refused by itself
-                        self.stat(entry["path"])
-                        asks = False
-                    yield self._listed(entry)
+                files = [entry for entry in entries if entry["type"] == "file"]
+            if files and not is_granted:
+                # Asked once, before each file is refused by itself; a model card may be free.
+                self.stat(next((each for each in files if each.get("lfs")), files[0])["path"])
+                is_granted = True
+            yield from map(self._listed, files)
             # Of mirrors, some name the Hub itself there: the host is left as it is.
             query = urlsplit(following).query if following else ""
 
