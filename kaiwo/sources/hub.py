@@ -71,6 +71,8 @@ _CODES: dict[str, tuple[type[KaiwoError], str]] = {
 }
 #: A signed address that has expired is refused in one of these ways.
 _EXPIRED = {400, 401, 403, 404, 410}
+#: One after the other, that a range is tried with.
+_MOST_ADDRESSES = 3
 #: Method not allowed, not implemented.
 _NOT_SPOKEN = {405, 501}
 _NEXT = re.compile(r"<([^>]*)>[^,]*;\s*rel=\"?next\"?")
@@ -213,23 +215,31 @@ class HubSource(StoreSource):
         with self._doing("reading", remote.key):
             if (start, end) == (0, remote.size):
                 return self._range(self._address(remote), remote, start, end)
-            asked, is_mine = self._addresses.of(remote.key)
-            if not is_mine:
-                known = asked.result()
+            expired, left = None, _MOST_ADDRESSES
+            while True:
+                asked, is_mine = self._addresses.of(remote.key, expired)
                 try:
-                    return self._range(known, remote, start, end)
+                    if is_mine:
+                        return self._first(remote, start, end, asked)
+                    return self._range(asked.result(), remote, start, end)
                 except Refused as refused:
-                    if refused.answer.status not in _EXPIRED:
+                    left -= 1
+                    if not left or not self._has_expired(refused.answer):
                         raise
-                asked, is_mine = self._addresses.of(remote.key, refused=known)
-            if not is_mine:
-                return self._range(asked.result(), remote, start, end)
-            try:
-                return self._range(self._address(remote), remote, start, end, asked)
-            except BaseException as error:
-                if not asked.done():
-                    self._addresses.lost(remote.key, asked, error)
-                raise
+                    expired = asked.result()
+
+    def _has_expired(self, answer: Answer) -> bool:
+        """Whether it may be the address, signed by the Hub, that is refused."""
+        return answer.status in _EXPIRED and not self._requests.is_at(answer.address)
+
+    def _first(self, remote: RemoteObject, start: int, end: int, asked: Future[str]) -> Buffer:
+        """The bytes, by the endpoint's own address; all others wait for where that leads."""
+        try:
+            return self._range(self._address(remote), remote, start, end, asked)
+        except BaseException as error:
+            if not asked.done():
+                self._addresses.lost(remote.key, asked, error)
+            raise
 
     def _range(
         self,
