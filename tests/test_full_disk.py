@@ -221,7 +221,9 @@ def test_a_disk_that_becomes_read_only_under_way(
             disk.remount("rw")
             second = command([task], root, *options, inside=disk.inside)
         assert second.code == 0, second.stderr
-        assert second.report["downloaded"] <= 41
+        # A batch is read as a whole before it is written, so that several were lost.
+        assert first.report["downloaded"] >= 1
+        assert second.report["downloaded"] == first.report["failed"]
         assert tree(disk.seen / "out") == objects
         assert temporary(disk.seen) == set()
 
