@@ -94,8 +94,10 @@ def fill(folder: Path, left: int = 0) -> None:
 def fill_inodes(folder: Path) -> None:
     """Leave none."""
     (folder / "fillers").mkdir()
-    for number in range(os.statvfs(folder).f_favail):
-        (folder / "fillers" / f"{number}").touch()
+    # Whoever writes there meanwhile takes some, too.
+    with contextlib.suppress(OSError):
+        for number in range(os.statvfs(folder).f_favail):
+            (folder / "fillers" / f"{number}").touch()
 
 
 def temporary(folder: Path) -> set[str]:
