@@ -105,12 +105,11 @@ class Layout(Struct):
                 self.offenders.append(f"{transfer.target!r}: {fault} ({owner})")
                 continue
             path = real_path(transfer.target, self.folders)
-            if path in self.owners and _is_same(self.owners[path][1], transfer):
-                continue
             if path in self.owners:
-                owner = f"{transfer.source}{_where(want)}"
-                also = f"both {self._owner(path)} and {owner} go there"
-                self.offenders.append(f"{transfer.target}: {also}")
+                if not _is_same(self.owners[path][1], transfer):
+                    owner = f"{transfer.source}{_where(want)}"
+                    also = f"both {self._owner(path)} and {owner} go there"
+                    self.offenders.append(f"{transfer.target}: {also}")
                 continue
             self.owners[path] = want, transfer
         self._check_each_other()

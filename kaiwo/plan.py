@@ -47,8 +47,6 @@ from kaiwo.objects import (
 from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy, used_up
 
-#: So many names that cannot be are told one by one.
-MOST_OFFENDERS = 100
 logger = logging.getLogger(__name__)
 
 
