@@ -1,7 +1,8 @@
 """What the commands do, once their options are read: results on stdout, and an exit code.
 
-``download`` delivers the report, the termination message and the metrics however the run ends: an
-error of its own or a signal's has in them whatever was settled before.
+``download`` delivers the report, the termination message and the metrics however the run ends, as
+``fetch`` does the termination message: an error of its own or a signal's has in them whatever was
+settled before.
 """
 
 from __future__ import annotations
@@ -73,8 +74,15 @@ def fetch(url: str, target: str | None, fields: Options, options: Options) -> in
     """Fetch a URL, and print where it is."""
     _log_early(options)
     lines_only = early_format(options["log_format"]) == "json"
-    sink = progress.sink_for("auto", console, lines_only=lines_only)
-    print(api.fetch(url, target, sink=sink, **fields))
+    settled = report.Settlements()
+    sink = progress.Sinks(settled, progress.sink_for("auto", console, lines_only=lines_only))
+    try:
+        place = api.fetch(url, target, sink=sink, **fields)
+    except BaseException as error:  # a signal's, and a panic of Rust's
+        report.write_termination_message(settled.until(_cause(error)))
+        raise
+    report.write_termination_message(settled.until(None))
+    print(place)
     return 0
 
 

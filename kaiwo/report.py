@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from kaiwo import output, redact
 from kaiwo.disk import disk_error
 from kaiwo.errors import DiskError, KaiwoError, exit_code_of, first_exit_code
-from kaiwo.events import Event, Progressed, Settled
+from kaiwo.events import Event, Planned, Progressed, Settled
 from kaiwo.objects import Checksum, Item, Plan, Report, Transfer
 
 VERSION = 1
@@ -80,7 +80,10 @@ def _planned(transfer: Transfer, action: str) -> dict[str, Any]:
 
 
 class Settlements:
-    """A sink that keeps what was settled: the report of a run that something ended."""
+    """A sink that keeps what was settled: the report of a run whose own was not to be had.
+
+    ``fetch`` may run twice, for a file and then for a folder: the last run counts.
+    """
 
     def __init__(self) -> None:
         self._start_s = time.monotonic()
@@ -90,6 +93,9 @@ class Settlements:
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
         match event:
+            case Planned():
+                self._items.clear()
+                self._transferred = 0
             case Settled(item):
                 self._items.append(item)
             case Progressed(count, _, kept) if count > 0:
@@ -97,11 +103,11 @@ class Settlements:
             case _:
                 pass
 
-    def until(self, error: KaiwoError) -> Report:
-        """What was done until that error ended the run."""
+    def until(self, error: KaiwoError | None) -> Report:
+        """What was done until that error ended the run; until its good end, if there is none."""
         seconds = time.monotonic() - self._start_s
-        items = tuple(self._items)
-        return Report(exit_code_of(error), seconds, self._transferred, items, error)
+        code = 0 if error is None else exit_code_of(error)
+        return Report(code, seconds, self._transferred, tuple(self._items), error)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -209,7 +215,7 @@ def _failures(report: Report) -> Iterator[dict[str, str]]:
     if report.error is not None:
         yield _error(report.error)
     for item in report.items:
-        if item.error is not None:
+        if item.error is not None and item.error is not report.error:
             yield {"source": item.source, **_error(item.error)}
 
 

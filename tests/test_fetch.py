@@ -351,6 +351,29 @@ def test_the_command_prints_where_it_is(s3: Store, tmp_path: Path) -> None:
     assert "none" in done.stderr
 
 
+def test_in_a_pod_the_command_says_how_it_ended(s3: Store, tmp_path: Path) -> None:
+    url = filled(s3, "", OBJECTS)
+    options = [part for name, value in given(s3).items() for part in ("-o", f"{name}={value}")]
+    log = tmp_path / "termination-log"
+
+    def said(path: str) -> dict[str, Any]:
+        command = ["-m", "kaiwo", "fetch", url + path, str(tmp_path / "x"), *options]
+        done = run(command, tmp_path, KAIWO_TERMINATION_LOG=str(log))
+        message: dict[str, Any] = json.loads(log.read_text())
+        assert done.returncode == message["exit_code"]
+        return message
+
+    for status, other in (("downloaded", "unchanged"), ("unchanged", "downloaded")):
+        message = said("data")
+        assert (message["ok"], message[status], message[other]) == (True, 3, 0)
+        assert message["failures"] == []
+    message = said("none")
+    assert (message["ok"], message["exit_code"]) == (False, 4)
+    (failure,) = message["failures"]
+    assert failure["kind"] == "not found"
+    assert "none" in failure["message"]
+
+
 def test_a_folders_name_is_fetched_without_a_word_of_failure(s3: Store, tmp_path: Path) -> None:
     url = filled(s3, "", OBJECTS)
     options = [part for name, value in given(s3).items() for part in ("-o", f"{name}={value}")]
