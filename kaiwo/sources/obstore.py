@@ -13,38 +13,23 @@ it cannot do is asked of the fsspec source, which is opened when it is first nee
 Small objects are read by its synchronous call, ranges by the asynchronous one on a loop of our
 own: the former costs less for each request, the latter for each byte. Every request is pinned to
 the planned identity, and what comes back is checked again.
-
-obstore's errors are text; it is taken apart here and never passed on, since it quotes addresses
-and whatever the server said.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import re
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
-from kaiwo.errors import (
-    ChangedError,
-    KaiwoError,
-    NotFoundError,
-    TransientError,
-    UnreachableError,
-    WrongRangeError,
-)
-from kaiwo.network import Network, status_error, too_many_files
+from kaiwo.errors import ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Source
 from kaiwo.sources.base import (
@@ -54,6 +39,7 @@ from kaiwo.sources.base import (
     check_identity,
     plain_etag,
 )
+from kaiwo.sources.obstore_errors import Beyond, beyond, error_of
 from kaiwo.sources.s3_head import listed
 
 _T = TypeVar("_T")
@@ -66,112 +52,7 @@ PAGE = 1000
 #: are looked at.
 MOST_DOUBTFUL = 100
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
-#: In the description of an error that follows its text, where names are quoted and on one line.
-_STATUS = re.compile(r"^\s*status: (\d{3}),$", re.MULTILINE)
-_KIND = re.compile(r"^\s*kind: (\w+),$", re.MULTILINE)
-_CODE = re.compile(r"<Code>(\w+)</Code>")
-_NO_LISTING = re.compile(r"^\s*source: InvalidListResponse", re.MULTILINE)
-_RANGES = re.compile(r"^    source: (NotPartial|NoContentRange|ParseContentRange)\b", re.MULTILINE)
-_OTHER_RANGE = re.compile(r"^    source: UnexpectedRange", re.MULTILINE)
-_HEADERS = re.compile(r"^\s*(source: )?Missing(ContentLength|LastModified|Etag)", re.MULTILINE)
-_SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: Builder),", re.MULTILINE)
-#: Method not allowed, not implemented: an emulator of GCS that speaks JSON only.
-_NOT_SPOKEN = re.compile(r"^\s*status: (405|501),$", re.MULTILINE)
-_CERTIFICATE = re.compile(r"^\s*error: InvalidCertificate\(", re.MULTILINE)
-
-#: Variables that obstore reads, and fails on, whatever it is told; Google's own clients do not.
-_STRAY = tuple(
-    f"{prefix}SERVICE_ACCOUNT{suffix}"
-    for prefix in ("", "GOOGLE_")
-    for suffix in ("", "_KEY", "_PATH")
-)
-
 logger = logging.getLogger(__name__)
-
-
-class Provider:
-    """Gives obstore its credentials, whatever the environment holds.
-
-    An error on the way is kept: obstore passes on nothing but its text.
-
-    Args:
-        give: the credentials, in the form that the store takes, and with ``expires_at``.
-    """
-
-    def __init__(self, give: Callable[[], Mapping[str, Any]]) -> None:
-        self._give = give
-        self.error: Exception | None = None
-
-    def __call__(self) -> Mapping[str, Any]:
-        """Called by obstore when it has none, or when they expire."""
-        try:
-            given = self._give()
-        except Exception as error:
-            self.error = error
-            raise
-        self.error = None
-        return given
-
-
-def connect(
-    kind: Callable[..., Any],
-    container: str,
-    config: Mapping[str, Any],
-    provider: Provider | None,
-    network: Network,
-    ca_bundle: str | None,
-    headers: Mapping[str, str] | None = None,
-) -> Any:
-    """A store of obstore that repeats nothing.
-
-    Args:
-        kind: class of the store.
-        container: bucket or container.
-        config: everything that obstore would otherwise take from the environment.
-        provider: of credentials; None for anonymous requests.
-        network: timeouts.
-        ca_bundle: path of certificates to trust, or None for the system's.
-        headers: of every request.
-
-    Raises:
-        NotForObstoreError: obstore does not take these settings.
-    """
-    options: dict[str, Any] = {
-        "allow_http": True,
-        "connect_timeout": timedelta(seconds=network.connect_timeout_s),
-        "read_timeout": timedelta(seconds=network.stall_timeout_s),
-        # Of a whole request, however long its body is: only a stall is an error.
-        "timeout": timedelta(days=7),
-        "user_agent": "kaiwo",
-        "default_headers": dict(headers or {}),
-    }
-    if ca_bundle is not None:
-        try:
-            options["root_certificate"] = Path(ca_bundle).read_bytes()
-        except OSError as error:
-            raise NotForObstoreError("the ca_bundle cannot be read") from error
-    try:
-        with _hidden(_STRAY):
-            return kind(
-                container,
-                config={**config, "skip_signature": provider is None},
-                # Without one, some stores look for credentials even if they are told to send none.
-                credential_provider=provider or dict,
-                client_options=options,
-                retry_config={"max_retries": 0},
-            )
-    except (BaseError, ValueError) as error:
-        raise NotForObstoreError("it does not take these settings") from error
-
-
-@contextlib.contextmanager
-def _hidden(names: Iterable[str]) -> Iterator[None]:
-    """Take variables out of the environment for a moment."""
-    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(taken)
 
 
 class ObstoreSource(StoreSource):
@@ -408,38 +289,20 @@ class ObstoreSource(StoreSource):
         text = str(error)
         if self._is_beyond(text):
             raise NotForObstoreError from error
-        if _OTHER_RANGE.search(text):
-            return WrongRangeError(f"{what}: another range came than was asked for")
-        status = _STATUS.search(text)
-        return (
-            _wire_error(text, what)
-            if status is None
-            else self._answered(int(status[1]), text, what)
-        )
+        return error_of(text, what, by_version=self._pin == "version")
 
     def _is_beyond(self, text: str) -> bool:
         """Whether the fsspec source may succeed where obstore ended so; for good, perhaps."""
-        if _RANGES.search(text):
-            self._give_up_ranges()
-        elif _SETTINGS.search(text) or _CERTIFICATE.search(text):
-            # OpenSSL takes certificates that rustls refuses, and the SDK finds a bucket's region.
-            self._switch("obstore does not get through to the service")
-        elif _NOT_SPOKEN.search(text):
-            self._switch("the service does not speak obstore's language")
-        elif not (_HEADERS.search(text) or _NO_LISTING.search(text)):
-            return False
+        match beyond(text):
+            case None:
+                return False
+            case Beyond.RANGES:
+                self._give_up_ranges()
+            case Beyond.CONNECTION | Beyond.LANGUAGE as reason:
+                self._switch(reason.value)
+            case Beyond.ANSWER:
+                pass
         return True
-
-    def _answered(self, status: int, text: str, what: str) -> KaiwoError:
-        """The error for an answer of the service."""
-        code = _CODE.search(text)
-        if status == 400 and not code and what.startswith("looking up"):  # noqa: PLR2004
-            status = 403  # S3's answer to a HEAD: about the signature or the token
-        found = status_error(status, what, code[1] if code else "")
-        missing = isinstance(found, NotFoundError)
-        if missing and self._pin == "version" and what.startswith("reading"):
-            return ChangedError(f"{what}: the object was replaced or removed since it was listed")
-        return found
 
     def _give_up_ranges(self) -> None:
         if self._ranges:
@@ -473,19 +336,3 @@ def _unnameable(key: str) -> bool:
 
 def _described(meta: Any) -> RemoteObject:
     return listed(meta["path"], meta["size"], meta["e_tag"])
-
-
-def _wire_error(text: str, what: str) -> KaiwoError:
-    """The error for a request that got no whole answer."""
-    if "Too many open files" in text:
-        return too_many_files(what)
-    kinds = _KIND.findall(text)
-    if "Connect" in kinds:
-        if '"dns error"' in text:
-            return UnreachableError(f"{what}: the host name is unknown")
-        if "ConnectionRefused" in kinds:
-            return UnreachableError(f"{what}: connection refused (is the service up?)")
-        return TransientError(f"{what}: no connection")
-    if "Timeout" in kinds:
-        return TransientError(f"{what}: no answer in time")
-    return TransientError(f"{what}: the connection was cut")

@@ -105,20 +105,20 @@ class AzureTask(ObjectStoreTask):
         """See ``ObjectStoreTask``."""
         from obstore.store import AzureStore  # noqa: PLC0415 - native code
 
-        from kaiwo.sources import obstore  # noqa: PLC0415
+        from kaiwo.sources.obstore_store import Provider, connect  # noqa: PLC0415
 
         fields = _fields(self._connection() or "")
         endpoint, account = _address(fields)
         if not (endpoint and account):
             raise NotForObstoreError("the SDK finds the account and its address")
-        provider = None if self.anonymous else obstore.Provider(self._granted(fields, endpoint))
+        provider = None if self.anonymous else Provider(self._granted(fields, endpoint))
         config = {
             "account_name": account,
             "endpoint": endpoint.rstrip("/"),
             "use_emulator": False,
             "use_fabric_endpoint": False,
         }
-        return obstore.connect(AzureStore, container, config, provider, network, self.ca_bundle)
+        return connect(AzureStore, container, config, provider, network, self.ca_bundle)
 
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """See ``ObjectStoreTask``."""

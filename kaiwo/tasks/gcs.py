@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -72,16 +71,15 @@ class GcsTask(ObjectStoreTask):
         """See ``ObjectStoreTask``; its tokens are those of the fsspec source."""
         from obstore.store import GCSStore  # noqa: PLC0415 - native code
 
-        from kaiwo.sources import obstore  # noqa: PLC0415
+        from kaiwo.sources.obstore_store import Provider, connect  # noqa: PLC0415
 
         source = source or self.source(container, network)
-        provider = None if source.is_anonymous else obstore.Provider(source.token)
+        provider = None if source.is_anonymous else Provider(source.token)
         endpoint = self._endpoint()
         config = {"base_url": endpoint or "https://storage.googleapis.com"}
         # Objects that are stored with an encoding arrive as they are stored, see ``GcsSource``.
         headers = {"accept-encoding": "gzip"}
-        connect = partial(obstore.connect, GCSStore, container, config, provider)
-        return connect(network, self.ca_bundle, headers)
+        return connect(GCSStore, container, config, provider, network, self.ca_bundle, headers)
 
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """See ``ObjectStoreTask``."""

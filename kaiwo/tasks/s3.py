@@ -85,18 +85,18 @@ class S3Task(ObjectStoreTask):
         """See ``ObjectStoreTask``; ``found`` is what was resolved already."""
         from obstore.store import S3Store  # noqa: PLC0415 - native code
 
-        from kaiwo.sources import obstore  # noqa: PLC0415
+        from kaiwo.sources.obstore_store import Provider, connect  # noqa: PLC0415
         from kaiwo.tasks import aws  # noqa: PLC0415
 
         found = found or self._surroundings()
-        provider = found.credentials and obstore.Provider(found.credentials)
+        provider = found.credentials and Provider(found.credentials)
         config = {
             **aws.address(found, container, self.addressing_style),
             "region": found.region,
             "request_payer": self.requester_pays,
             "s3_express": False,
         }
-        return obstore.connect(S3Store, container, config, provider, network, found.ca_bundle)
+        return connect(S3Store, container, config, provider, network, found.ca_bundle)
 
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """See ``ObjectStoreTask``."""
