@@ -127,7 +127,7 @@ class _Run:
             executor,
             limits,
             move,
-            idle=lambda: sink.emit(Ticked()),
+            idle=self._idle,
             wanted=self._wanted,
             lane=self._lane,
             begins_s=self._begins_s,
@@ -281,6 +281,8 @@ class _Run:
                 continue
             # What has to be read once more is no progress.
             count = outcome.bytes + outcome.kept if outcome.agrees else 0
+            if isinstance(job, Whole):
+                count -= progress.received
             progress.received += count
             progress.kept += outcome.kept
             received += count
@@ -288,6 +290,21 @@ class _Run:
             self._advance(job, outcome, progress)
         if received:
             self.sink.emit(Progressed(received, _named(job), kept))
+
+    def _idle(self) -> None:
+        for job in self.dispatcher.in_flight():
+            if isinstance(job, Whole) and self._current(job.transfer):
+                self._look_at(job.transfer)
+        self.sink.emit(Ticked())
+
+    def _look_at(self, transfer: Transfer) -> None:
+        """How far a stream has come, its file alone tells while it lasts."""
+        progress = self._begin(transfer)
+        status = disk.regular_file(transfer.temporary)
+        more = status.st_size - progress.received if status is not None else 0
+        if more > 0:
+            progress.received += more
+            self.sink.emit(Progressed(more, transfer.source))
 
     def _measure(self, outcomes: Sequence[Outcome]) -> None:
         """Where answers take long, more requests have to be in flight."""
@@ -364,6 +381,9 @@ class _Run:
         if isinstance(job, Batch):
             # The others of its batch are done.
             job = replace(job, transfers=(progress.transfer,))
+        elif isinstance(job, Whole):
+            disk.discard(job.transfer.temporary)  # it begins anew
+            self._recount(progress)
         again = self.rules.policy.again(job, error)
         if again is None:
             self._fail(progress, used_up(error, job.tries))
@@ -433,7 +453,8 @@ class _Run:
         progress.transfer = replace(before, round=before.round + 1, remains=None)
 
     def _recount(self, progress: Underway) -> None:
-        self.sink.emit(Progressed(-progress.received, progress.transfer.source))
+        source = progress.transfer.source
+        self.sink.emit(Progressed(-progress.received, source, -progress.kept))
         progress.received = progress.kept = 0
 
     # --- how it ended

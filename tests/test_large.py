@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -287,6 +288,39 @@ def test_a_stream_is_verified_on_its_way(
     run = run_store(store, tmp_path, workers=1)
     assert (run.report.ok, run.item("big").verified) == (True, True)
     assert store.streams == ["big"]
+
+
+def test_a_stream_tells_how_far_it_has_come_and_begins_from_nothing_when_it_is_cut(
+    tmp_path: Path,
+) -> None:
+    seen = threading.Event()
+
+    class Cut(FaultyStore):
+        def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+            coming = super().stream(remote)
+            if self.streams:
+                yield from coming
+                return
+            yield from itertools.islice(coming, 5)
+            seen.wait(PATIENCE_S)
+            raise TransientError("reset")
+
+    class Seeing(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if self.progressed == 5 * MIB:
+                seen.set()
+
+    store = Cut({"big": content(LARGE)})
+    store.script(("big", 0), fails(RangeIgnoredError("200")))
+    with ThreadPoolExecutor(1) as pool:
+        run = run_store(store, tmp_path, pool, workers=1, sink=Seeing())
+    assert run.report.ok, run.error("big")
+    assert seen.is_set(), "while the stream lasted"
+    assert [told.bytes for told in run.sink.of(Progressed) if told.bytes < 0] == [-5 * MIB]
+    assert run.sink.progressed == LARGE
+    assert run.report.transferred_bytes == 5 * MIB + LARGE
+    assert files(tmp_path) == store.objects
 
 
 def test_a_checksum_that_falls_behind_is_waited_for(
