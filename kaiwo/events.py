@@ -9,11 +9,21 @@ from kaiwo.objects import Item, Report
 
 
 class Planned(Struct, frozen=True):
-    """The plan is closed: this many files and bytes may have to be read."""
+    """The plan is closed.
+
+    Attributes:
+        files: how many may have to be fetched.
+        bytes: of these files.
+        unchanged: how many more are known to be in place.
+        present: how many of the files are there in the right size, and are checked first.
+        present_bytes: of those that are there.
+    """
 
     files: int
     bytes: int
     unchanged: int
+    present: int = 0
+    present_bytes: int = 0
 
 
 class Begun(Struct, frozen=True):

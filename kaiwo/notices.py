@@ -38,9 +38,8 @@ class EventLog:
         if self._untold and (isinstance(event, Ended) or self._clock() >= self._until_s):
             self._count_up()
         match event:
-            case Planned(files, size, unchanged) if files or unchanged:
-                text = "%s, %s to fetch; %s in place already"
-                logger.info(text, counted(files, "file"), amount(size), counted(unchanged, "file"))
+            case Planned(files, _, unchanged) if files or unchanged:
+                logger.info("%s", _planned(event))
             case Retried(_, error, attempt, delay_s):
                 self._retried(error, attempt, delay_s)
             case Settled(item) if isinstance(item.error, UnfinishedError):
@@ -97,3 +96,12 @@ def failure(item: Item) -> str:
     if item.source not in message:
         message = f"{item.source}: {message}"
     return f"{message} (task {item.task}, target {item.target})"
+
+
+def _planned(plan: Planned) -> str:
+    """What a plan amounts to."""
+    files, size = plan.files - plan.present, plan.bytes - plan.present_bytes
+    parts = [f"{counted(files, 'file')}, {amount(size)} to fetch"]
+    if plan.present:
+        parts.append(f"{counted(plan.present, 'file')}, {amount(plan.present_bytes)} to check")
+    return "; ".join([*parts, f"{counted(plan.unchanged, 'file')} in place already"])

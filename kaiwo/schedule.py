@@ -136,8 +136,11 @@ class _Run:
     def carry_out(self, plan: Plan) -> Report:
         """See ``run``."""
         self.transfers = plan.transfers
-        size = sum(each.object.size for each in plan.transfers)
-        self.sink.emit(Planned(len(plan.transfers), size, len(plan.unchanged)))
+        sizes = [each.object.size for each in plan.transfers]
+        present = [each.object.size for each in plan.transfers if each.present]
+        self.sink.emit(
+            Planned(len(sizes), sum(sizes), len(plan.unchanged), len(present), sum(present))
+        )
         for item in plan.missed:
             self.ledger.add(item)
         for transfer in plan.unchanged:

@@ -170,6 +170,12 @@ def test_the_plan_is_worth_a_line(log: pytest.LogCaptureFixture) -> None:
     assert messages(log) == ["3 files, 3.0 MiB to fetch; 2 files in place already"]
 
 
+def test_files_that_are_there_are_no_files_to_fetch(log: pytest.LogCaptureFixture) -> None:
+    tell(LogSink(), [Planned(3, 3 << 20, 2, 2, 1 << 20)])
+    text = "1 file, 2.0 MiB to fetch; 2 files, 1.0 MiB to check; 2 files in place already"
+    assert messages(log) == [text]
+
+
 def test_a_line_comes_every_ten_seconds(log: pytest.LogCaptureFixture) -> None:
     now_s = 100.0
     sink = LogSink(clock=lambda: now_s)

@@ -943,6 +943,7 @@ def test_a_file_that_the_checksum_proves_is_adopted_without_reading(tmp_path: Pa
     plan = Plan(tuple(replace(transfer, present=True) for transfer in plan.transfers))
     run = carry_out(plan, tmp_path)
     assert store.reads == []
+    assert run.planned == Planned(2, LARGE + 2, 0, 2, LARGE + 2)
     assert run.report.count("unchanged") == 2
     assert all(item.verified for item in run.report.items)
     assert (run.report.transferred_bytes, run.sink.progressed) == (0, 0)
