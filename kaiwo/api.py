@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from kaiwo import opened, plan, schedule, space, urls
 from kaiwo.claim import Claim, claims_folder, is_claiming, places
-from kaiwo.config import ITEMS, Config, Settings, build, load
+from kaiwo.config import ITEMS, Config, build, load
 from kaiwo.document import Document
 from kaiwo.errors import ConfigError, ContainerMissingError, KaiwoError, NotFoundError, exit_code_of
 from kaiwo.events import Ended, Ticked
@@ -31,6 +31,7 @@ from kaiwo.progress import QuietSink, notebook_sink
 from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy
 from kaiwo.schedule import Rules
+from kaiwo.settings import Settings
 from kaiwo.targets import At, Under, expanded
 from kaiwo.tasks.base import Context, Task
 from kaiwo.tasks.items import file_name

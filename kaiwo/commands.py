@@ -18,6 +18,7 @@ from kaiwo.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.notices import failure
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
+from kaiwo.settings import Settings
 from kaiwo.signals import Interrupted
 from kaiwo.tally import amount, counted, duration
 
@@ -104,7 +105,7 @@ def _metrics(path: str | None) -> Metrics | None:
     return Metrics(path)
 
 
-def _display(settings: config.Settings) -> Sink:
+def _display(settings: Settings) -> Sink:
     lines_only = settings.log_format == "json"
     return progress.sink_for(settings.progress, console, lines_only=lines_only)
 

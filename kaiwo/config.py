@@ -11,121 +11,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from msgspec import Struct
-from pydantic import BaseModel, Field, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import BaseModel, ValidationError
 
 from kaiwo.document import Document, parse
 from kaiwo.errors import ConfigError
 from kaiwo.faults import described, suggestion
+from kaiwo.settings import Settings
 from kaiwo.targets import expanded
 from kaiwo.tasks import task_class, task_types
-from kaiwo.tasks.base import Engine, Task
+from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import Bucket, FileItem, FolderItem
 
 ITEMS = "download_items"
 PREFIX = "KAIWO_"
-DEFAULT_WORKERS = 8
-MOST_SMALL_REQUESTS = 64
-
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-LogFormat = Literal["text", "json"]
-Progress = Literal["auto", "bar", "log", "json", "none"]
-Verify = Literal["size", "checksum"]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Settings(BaseSettings):
-    """The options of a run; each is an option of the command and a key of the file too."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-    )
-
-    download_root: Annotated[str, Field(min_length=1)] | None = None
-    """Relative targets are below it; the working directory when it is left out."""
-    max_workers: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Concurrent workers, shared by all tasks; 8 when it is left out."""
-    log_level: LogLevel = "INFO"
-    """Least severe messages that are shown."""
-    log_format: LogFormat = "text"
-    """Log lines for people, or ``json``: each an object of its own, for collectors."""
-    progress: Progress = "auto"
-    """How progress is shown."""
-    report: Annotated[str, Field(min_length=1)] | None = None
-    """Where the JSON report goes; ``-`` is stdout."""
-    metrics_file: Annotated[str, Field(min_length=1)] | None = None
-    """Counts in Prometheus' text format go there, every 10 s and at the end."""
-    verify: Verify = "checksum"
-    """Check every object against the checksum that its store states, or its size only."""
-    retries: Annotated[int, Field(ge=0)] = 5
-    """Repeats of one request after its first failure."""
-    engine: Engine = "auto"
-    """What reads bytes from object stores: ``auto`` takes obstore where it can express the task."""
-    startup_wait: Seconds = 30.0
-    """Seconds that a service which is not up yet is waited for at least."""
-    stall_timeout: Annotated[Seconds, Field(gt=0)] = 30.0
-    """Seconds without a byte that are a failure."""
-    deadline: Annotated[Seconds, Field(gt=0)] | None = None
-    """Seconds that the whole run may take; what is missing then fails with exit code 8."""
-    fsync: bool = False
-    """Have each file on the disk itself before it gets its name."""
-    fail_fast: bool = False
-    """End the run at the first object that fails."""
-    force: bool = False
-    """Fetch even what is already there."""
-    state_dir: Annotated[str, Field(min_length=1)] | None = None
-    """Where kaiwo's memory lives, instead of ``.kaiwo/`` in the target roots."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The layers are put over each other in ``_settings``, where the file's are known."""
-        return (init_settings,)
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-    @field_validator("log_format", mode="before")
-    @classmethod
-    def _lower(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value
-
-    @field_validator("max_workers", "retries", "deadline", mode="before")
-    @classmethod
-    def _no_switch(cls, value: object) -> object:
-        if isinstance(value, bool):
-            raise PydanticCustomError("number", "has to be a number")
-        return value
-
-    @property
-    def workers(self) -> int:
-        """How many jobs run at once."""
-        return self.max_workers or DEFAULT_WORKERS
-
-    @property
-    def small_requests(self) -> int | None:
-        """Requests for small objects besides; None where a given number limits all together."""
-        return MOST_SMALL_REQUESTS if self.max_workers is None else None
 
 
 class Config(Struct, frozen=True):
@@ -249,7 +150,7 @@ def _settings(
         hint = f"; did you mean {guess}?" if guess else ""
         faults.append(f"{document.where((key,))}: unknown key {key!r}{hint}")
 
-    environment = EnvSettingsSource(Settings)()
+    environment = _environment()
 
     def where(location: tuple[str | int, ...]) -> str:
         name = str(location[0]) if location else ""
@@ -264,6 +165,16 @@ def _settings(
     except ValidationError as error:
         faults += described(error, where, lambda _: known)
     return None
+
+
+def _environment() -> dict[str, Any]:
+    """The options that the environment names; what reads them is a third of a start to load."""
+    names = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    if names.isdisjoint(name.upper() for name in os.environ):
+        return {}
+    from kaiwo import environment  # noqa: PLC0415 - a run loads what it uses
+
+    return environment.options(PREFIX)
 
 
 def _tasks(document: Document, items: object, faults: list[str]) -> tuple[Task, ...]:

@@ -12,11 +12,10 @@ import errno
 import os
 import re
 import resource
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -34,6 +33,10 @@ from kaiwo.errors import (
     TransientError,
     UnreachableError,
 )
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
 
 #: A service that asks for more is asked again nevertheless: the run has an end.
 LONGEST_RETRY_AFTER_S = 300.0
@@ -103,7 +106,7 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
         what: the operation and its object, to begin the message with.
     """
     causes = list(chain(error))
-    for kind, describe in _KINDS:
+    for kind, describe in _kinds():
         for cause in causes:
             if isinstance(cause, kind) and (found := describe(cause, what)) is not None:
                 return found
@@ -172,19 +175,24 @@ def _socket(cause: OSError, what: str) -> KaiwoError | None:
     return TransientError(f"{what}: {os.strerror(cause.errno)}")
 
 
-#: What is looked for in a chain of causes: the most telling first.
-_KINDS: tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError | None]], ...] = (
-    (OSError, _too_many),
-    (ssl.SSLCertVerificationError, _untrusted),
-    (ssl.SSLCertVerificationError, lambda _, what: _not_trusted("verification failed", what)),
-    (socket.gaierror, _unknown_host),
-    (ConnectionRefusedError, _refused),
-    (TimeoutError, _late),
-    (ssl.SSLError, _tls),
-    (ssl.SSLError, lambda _, what: TransientError(f"{what}: TLS failed")),
-    (ConnectionError, _lost),
-    (OSError, _socket),
-)
+@cache
+def _kinds() -> tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError | None]], ...]:
+    """What is looked for in a chain of causes: the most telling first."""
+    import socket  # noqa: PLC0415 - most runs meet no error
+    import ssl  # noqa: PLC0415
+
+    return (
+        (OSError, _too_many),
+        (ssl.SSLCertVerificationError, _untrusted),
+        (ssl.SSLCertVerificationError, lambda _, what: _not_trusted("verification failed", what)),
+        (socket.gaierror, _unknown_host),
+        (ConnectionRefusedError, _refused),
+        (TimeoutError, _late),
+        (ssl.SSLError, _tls),
+        (ssl.SSLError, lambda _, what: TransientError(f"{what}: TLS failed")),
+        (ConnectionError, _lost),
+        (OSError, _socket),
+    )
 
 
 def status_error(

@@ -13,9 +13,9 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kaiwo.config import Settings
 from kaiwo.descriptions import descriptions
 from kaiwo.errors import EXIT_CODES
+from kaiwo.settings import Settings
 from kaiwo.tasks import BUILT_IN, task_class
 from kaiwo.tasks.base import ObjectStoreTask, Task
 from kaiwo.tasks.items import FileItem, FolderItem

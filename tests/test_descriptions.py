@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from kaiwo import descriptions as module
-from kaiwo.config import Settings, schema
+from kaiwo.config import schema
 from kaiwo.descriptions import descriptions
+from kaiwo.settings import Settings
 from kaiwo.tasks import BUILT_IN, task_class
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import Bucket, FileItem, FolderItem

@@ -39,10 +39,16 @@ except SystemExit as ended:
 #: What compiled modules share, and what the tests may be measured with.
 NO_PACKAGES = {"coverage", "cython_runtime"}
 
+#: Modules of Python that cost the most.
+NETWORKING = {
+    "asyncio", "http.client", "multiprocessing", "sqlite3", "ssl", "urllib.request",
+}  # fmt: skip
+
 COMMAND = {"annotated_doc", "kaiwo", "shellingham", "typer"}
 #: typer itself asks it about the parameters of commands.
 TYPERS = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
-VALIDATION = COMMAND | TYPERS | {"dotenv", "msgspec", "pydantic_settings", "yaml"}
+VALIDATION = COMMAND | TYPERS | {"msgspec", "yaml"}
+ENVIRONMENT = {"dotenv", "pydantic_settings"}
 DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 
 #: Modules of kaiwo that the bare command loads.
@@ -51,7 +57,7 @@ OWN_COMMAND = {
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
     "config", "document", "events", "faults", "listing", "network", "objects", "opened",
-    "protocols", "sources", "sources.base", "tally", "targets", "tasks", "tasks.base",
+    "protocols", "settings", "sources", "sources.base", "tally", "targets", "tasks", "tasks.base",
     "tasks.items", "tasks.s3",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
@@ -123,6 +129,19 @@ def test_validation_loads_what_validates_and_no_engine(tmp_path: Path) -> None:
     assert own(modules) - OWN_VALIDATION == set()
 
 
+@pytest.mark.parametrize("name", ["KAIWO_RETRIES", "kaiwo_retries"])
+def test_what_reads_the_environment_is_loaded_where_an_option_is_there(
+    tmp_path: Path, name: str
+) -> None:
+    items = [{"file": "k", "target_path": "k"}]
+    task = {"type": "s3", "buckets": [{"name": "bucket", "items": items}]}
+    path = configured(tmp_path, task)
+    modules = loaded(tmp_path, "validate", path, **{name: "3", "KAIWO_PORT": "tcp://10.0.0.1:80"})
+    assert packages(modules) - VALIDATION == ENVIRONMENT
+    assert own(modules) - OWN_VALIDATION == {"environment"}
+    assert packages(loaded(tmp_path, "validate", path, KAIWO_PORT="80")) - VALIDATION == set()
+
+
 def test_a_glob_is_translated_by_fsspec_without_any_filesystem(tmp_path: Path) -> None:
     items = [{"folder": "d", "glob": "*.bin", "target_path": "d"}]
     task = {"type": "s3", "buckets": [{"name": "bucket", "items": items}]}
@@ -144,8 +163,8 @@ def test_a_small_download_from_s3_loads_obstore_and_no_sdk(
     assert tree(tmp_path / "out") == objects
     assert packages(modules) - DOWNLOAD == set()
     assert own(modules) - OWN_DOWNLOAD == set()
-    # Its own HTTP and TLS are obstore's.
-    assert modules & {"http.client", "urllib.request", "multiprocessing", "sqlite3"} == set()
+    # HTTP and TLS are obstore's.
+    assert modules & NETWORKING == set()
 
 
 @pytest.mark.parametrize("place", ["target_path", "cache_dir"])

@@ -17,14 +17,13 @@ the planned identity, and what comes back is checked again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
@@ -42,7 +41,8 @@ from kaiwo.sources.base import (
 from kaiwo.sources.obstore_errors import Beyond, beyond, error_of
 from kaiwo.sources.s3_head import listed
 
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    from kaiwo.sources.loop import Loop
 
 #: From this size on, a read is asynchronous; below, the request costs more than its bytes.
 LARGE = 1 << 20
@@ -86,7 +86,7 @@ class ObstoreSource(StoreSource):
         self._fallback = fallback
         self._look = look
         self._sure: Source | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: Loop | None = None
         self._lock = threading.Lock()
         self._switched = False
         self._ranges = True
@@ -94,7 +94,7 @@ class ObstoreSource(StoreSource):
     def close(self) -> None:
         """See ``protocols.Source``."""
         if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(_end(self._loop), self._loop)
+            self._loop.close()
         if self._sure is not None:
             self._sure.close()
 
@@ -110,23 +110,7 @@ class ObstoreSource(StoreSource):
 
     def _listed(self, prefix: str) -> Sequence[RemoteObject]:
         """All objects below a prefix; NotForObstoreError where the listing may be wrong."""
-        # Asked meanwhile: whether keys begin with a slash, which the listing does not show.
-        top = None if prefix else self._begun(self._top())
-        with self._doing("listing", prefix):
-            pages = obstore.list(self._store, prefix)
-            found = [
-                listed(meta["path"], meta["size"], meta["e_tag"]) for page in pages for meta in page
-            ]
-        if not found:
-            # An answer that is no listing looks empty.
-            raise NotForObstoreError("nothing was found")
-        if len(found) >= PAGE:
-            self._require_end(prefix, found)
-        if top is not None:
-            with self._doing("listing", prefix):
-                folders = top.result()["common_prefixes"]
-            if "" in folders:
-                raise NotForObstoreError("keys begin with a slash")
+        found = self._found(prefix) if prefix else self._whole_bucket()
         doubtful = [remote for remote in found if remote.size == 0]
         # `a/` is told as `a`, and comes right before what is below it.
         doubtful += [
@@ -139,9 +123,31 @@ class ObstoreSource(StoreSource):
         placeholders = {id(remote) for remote in doubtful if not self._is_there(remote)}
         return [remote for remote in found if id(remote) not in placeholders]
 
-    async def _top(self) -> Any:
-        """What lies at the root of the bucket."""
-        return await obstore.list_with_delimiter_async(self._store, None)
+    def _whole_bucket(self) -> Sequence[RemoteObject]:
+        """All objects; asked meanwhile is whether keys begin with a slash, which is not shown."""
+        beside = ThreadPoolExecutor(1, thread_name_prefix="kaiwo-root")
+        top = beside.submit(obstore.list_with_delimiter, self._store)
+        beside.shutdown(wait=False)
+        found = self._found("")
+        with self._doing("listing", ""):
+            folders = top.result()["common_prefixes"]
+        if "" in folders:
+            raise NotForObstoreError("keys begin with a slash")
+        return found
+
+    def _found(self, prefix: str) -> Sequence[RemoteObject]:
+        """What obstore lists below a prefix, to the end."""
+        with self._doing("listing", prefix):
+            pages = obstore.list(self._store, prefix)
+            found = [
+                listed(meta["path"], meta["size"], meta["e_tag"]) for page in pages for meta in page
+            ]
+        if not found:
+            # An answer that is no listing looks empty.
+            raise NotForObstoreError("nothing was found")
+        if len(found) >= PAGE:
+            self._require_end(prefix, found)
+        return found
 
     def _require_end(self, prefix: str, found: Sequence[RemoteObject]) -> None:
         """Ask for what follows: an answer that is no listing looks like the last page, too."""
@@ -191,7 +197,7 @@ class ObstoreSource(StoreSource):
                     answer = obstore.get(self._store, remote.key, options=options)
                     self._check(answer, remote)
                     return memoryview(answer.bytes())
-                return self._begun(self._read(remote, options)).result()
+                return self._running().result(self._read(remote, options))
         except NotForObstoreError:
             return self.sure().read(remote, start, end)
         except (ChangedError, NotFoundError):
@@ -259,17 +265,13 @@ class ObstoreSource(StoreSource):
                 self._sure = self._fallback()
             return self._sure
 
-    def _begun(self, call: Coroutine[Any, Any, _T]) -> Future[_T]:
-        """What an asynchronous call is going to give; it is under way."""
-        return asyncio.run_coroutine_threadsafe(call, self._running())
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        """The loop of the asynchronous calls, in a thread of its own."""
+    def _running(self) -> Loop:
+        """The loop of the asynchronous calls."""
         with self._lock:
             if self._loop is None:
-                self._loop = loop = asyncio.new_event_loop()
-                name = "kaiwo-obstore"
-                threading.Thread(target=_serve, args=(loop,), name=name, daemon=True).start()
+                from kaiwo.sources.loop import Loop  # noqa: PLC0415 - asyncio takes long to load
+
+                self._loop = Loop("kaiwo-obstore")
             return self._loop
 
     def classify(self, error: Exception) -> KaiwoError:
@@ -313,20 +315,6 @@ class ObstoreSource(StoreSource):
         if not self._switched:
             self._switched = True
             logger.info("%s is read through fsspec: %s", self._url, reason)
-
-
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    loop.run_forever()
-    loop.close()
-
-
-async def _end(loop: asyncio.AbstractEventLoop) -> None:
-    """Stop the loop; a worker that still waits for a range must not wait for ever."""
-    reading = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in reading:
-        task.cancel()
-    await asyncio.gather(*reading, return_exceptions=True)
-    loop.call_soon(loop.stop)
 
 
 def _unnameable(key: str) -> bool:

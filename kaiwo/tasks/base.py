@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-import ssl
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -143,6 +142,8 @@ class Task(Model):
             except ConfigError as error:
                 yield name, error.message
         if self.ca_bundle is not None:
+            import ssl  # noqa: PLC0415 - with a private authority only
+
             try:
                 ssl.create_default_context(cafile=self.ca_bundle)
             except ssl.SSLError:
