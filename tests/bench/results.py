@@ -102,11 +102,12 @@ _HEAD = """\
 Every number is the median of whole processes, from their start to their end. The tools take turns,
 round after round; after each run every file is compared with what was served, and a tool that ended
 with anything else has no number. The server is nginx on the same machine, the files are in memory,
-so that neither disk nor network decides. CPU is user and system time of all processes of the tool,
-peak the memory of its largest process. The best peer is the best of s5cmd, rclone, boto3 and s3fs,
-for each column by itself, and of the Hub `hf download`; curl is told all names, checks nothing, and
-shows what a client could do. `kaiwo` is kaiwo as it comes; its other rows name their engine, or
-`--max-workers`."""
+so that neither disk nor network decides; right before each run, as much memory as it takes has been
+in use, since a virtual machine may have to ask its host for more. CPU is user and system time of
+all processes of the tool, peak the memory of its largest process. The best peer is the best of
+s5cmd, rclone, boto3 and s3fs, for each column by itself, and of the Hub `hf download`; curl is told
+all names, checks nothing, and shows what a client could do. `kaiwo` is kaiwo as it comes; its other
+rows name their engine, or `--max-workers`."""
 
 
 def _origins(rows: Mapping[str, Row]) -> dict[str, list[str]]:
