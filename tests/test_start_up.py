@@ -36,6 +36,25 @@ try:
 except SystemExit as ended:
     end(ended.code or 0)
 """
+#: The same; but says on stdout how often garbage was looked for since kaiwo began.
+COLLECTING = """\
+import gc, os, sys
+usual, looks, leave = gc.get_threshold(), [], os._exit
+
+def look(phase, info):
+    if phase == "start" and gc.get_threshold() != usual:
+        looks.append(info)
+
+def end(code):
+    print(len(looks), flush=True)
+    leave(code)
+
+gc.callbacks.append(look)
+os._exit = end
+sys.argv[0] = "kaiwo"
+from kaiwo.__main__ import main
+main()
+"""
 #: What compiled modules share, and what the tests may be measured with.
 NO_PACKAGES = {"coverage", "cython_runtime"}
 
@@ -165,6 +184,21 @@ def test_a_small_download_from_s3_loads_obstore_and_no_sdk(
     assert own(modules) - OWN_DOWNLOAD == set()
     # HTTP and TLS are obstore's.
     assert modules & NETWORKING == set()
+
+
+def test_a_small_download_looks_for_no_garbage(tmp_path: Path, s3: Store) -> None:
+    bucket = s3.new_bucket({f"{number:04}": b"data" for number in range(10)})
+    path = configured(tmp_path, s3.task(bucket, [{"folder": "", "target_path": "."}]))
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTING, "download", path, "--progress", "none"],
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "0\n"
+    assert len(tree(tmp_path / "out")) == 10
 
 
 @pytest.mark.parametrize("place", ["target_path", "cache_dir"])
