@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from kaiwo.errors import UnsafeNameError
 from kaiwo.folding import Foldings, folded, likely_own
 from kaiwo.objects import RemoteObject, Transfer, Want
-from kaiwo.targets import fault_of_place, in_the_way, is_within, real_path
+from kaiwo.targets import fault_of_place, in_the_way, is_plain, is_within, real_path
 
 #: So many names that cannot be are told one by one.
 MOST_OFFENDERS = 100
@@ -126,6 +126,8 @@ class Layout(Struct):
         """What is wrong with the path of a transfer, seen by itself."""
         places = (transfer.target,) if transfer.blob is None else (transfer.target, transfer.blob)
         for path in places:
+            if is_plain(path, transfer.root):
+                continue
             if fault := fault_of_place(path, transfer.root):
                 return fault
             # Elsewhere kaiwo's own names are refused only as they are written.

@@ -38,6 +38,8 @@ class EventLog:
         if self._untold and (isinstance(event, Ended) or self._clock() >= self._until_s):
             self._count_up()
         match event:
+            case Settled(item) if item.error is None:
+                logger.debug("%s: %s -> %s", item.status, item.source, item.target)
             case Planned(files, _, unchanged) if files or unchanged:
                 logger.info("%s", _planned(event))
             case Retried(_, error, attempt, delay_s):
@@ -45,14 +47,12 @@ class EventLog:
             case Settled(item) if isinstance(item.error, UnfinishedError):
                 self._unfinished += 1
                 self._why = item.error
-            case Settled(item) if item.error is not None:
+            case Settled(item):
                 self._failed(item)
             case Ended() if self._why is not None:
                 level = logging.ERROR if isinstance(self._why, DeadlineError) else logging.WARNING
                 missing = counted(self._unfinished, "file")
                 logger.log(level, "%s not in place: %s", missing, self._why.message)
-            case Settled(item):
-                logger.debug("%s: %s -> %s", item.status, item.source, item.target)
             case _:
                 pass
 

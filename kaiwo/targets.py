@@ -11,6 +11,7 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -77,14 +78,30 @@ def fault_of_place(path: str, root: str) -> str | None:
     top = root.rstrip("/") + "/"
     if not path.startswith(top):
         return f"it is not below {root}"
-    relative = path[len(top) :]
-    if not _PLAIN.fullmatch(relative) and (fault := fault_of(relative)):
+    if fault := fault_of(path[len(top) :]):
         return fault
-    if len(path) * 4 > LONGEST_PATH - _TEMPORARY:  # no letter has more than four bytes
+    if not _is_short(path):
         folder = len(os.fsencode(posixpath.dirname(path)))
         if max(folder + 1 + _TEMPORARY, len(os.fsencode(path))) > LONGEST_PATH:
             return f"the path is longer than {LONGEST_PATH} bytes"
     return None
+
+
+def is_plain(path: str, root: str) -> bool:
+    """Whether it is one of the many paths that need no second look: no fault, no odd letter.
+
+    Args:
+        path: see ``fault_of_place``.
+        root: the same.
+    """
+    top = root.rstrip("/") + "/"
+    below = path.startswith(top) and _PLAIN.fullmatch(path, len(top)) is not None
+    return below and _is_short(path)
+
+
+def _is_short(path: str) -> bool:
+    """No letter has more than four bytes."""
+    return len(path) * 4 <= LONGEST_PATH - _TEMPORARY
 
 
 class Under(Struct, frozen=True):
@@ -190,11 +207,11 @@ def in_the_way(paths: Iterable[str], named: Callable[[str], str]) -> Iterator[tu
         paths: absolute, of files, all different.
         named: the name that a path goes by; it leaves every ``/`` where it is.
     """
-    above: list[tuple[str, str]] = []
     # What lies below a file comes right after it.
-    for path in sorted(paths, key=lambda path: named(path).replace("/", "\0")):
-        name = named(path)
-        while above and name != above[-1][0] and not name.startswith(f"{above[-1][0]}/"):
+    named_paths = [(named(path).replace("/", "\0"), path) for path in paths]
+    above: list[tuple[str, str]] = []
+    for name, path in sorted(named_paths, key=itemgetter(0)):
+        while above and name != above[-1][0] and not name.startswith(f"{above[-1][0]}\0"):
             above.pop()
         if above:
             yield above[-1][1], path

@@ -17,6 +17,7 @@ from kaiwo.targets import (
     fault_of,
     fault_of_place,
     in_the_way,
+    is_plain,
     is_within,
     real_path,
     resolve,
@@ -242,6 +243,22 @@ def test_two_spellings_of_the_same_bytes_are_one_path(tmp_path: Path) -> None:
 )
 def test_a_path_is_checked_below_its_root_whoever_placed_it(path: str, reason: str) -> None:
     assert reason in (fault_of_place(path, "/t") or "")
+
+
+@pytest.mark.parametrize(
+    "below",
+    [*HOSTILE, ".Kaiwo/a", "a/.KAIWO-1.part", "日本/a", "a//b", "a" * 250, "folder/" * 600 + "a"],
+)
+def test_what_has_a_fault_or_needs_a_second_look_is_not_plain(below: str) -> None:
+    assert not is_plain(f"/t/{below}", "/t")
+
+
+@pytest.mark.parametrize("root", ["/", "/t", "/.kaiwo/日本"])
+def test_an_everyday_path_below_its_root_is_plain(root: str) -> None:
+    path = f"{root.rstrip('/')}/models/Llama-3.1_8B/model-00001-of-00004.safetensors"
+    assert is_plain(path, root)
+    assert fault_of_place(path, root) is None
+    assert not is_plain(f"/elsewhere{path}", "/t")
 
 
 @pytest.mark.parametrize("root", ["/", "/t", "/.kaiwo/t", "/t/.."])
