@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ Kaiwo = Callable[..., Run]
 TOKEN = "hf_right"
 LARGE = random.Random(11).randbytes(20 * MIB + 3)
 FILES = {"large.bin": LARGE, "small.bin": b"x" * 1000, "config.json": b"{}"}
+BUNDLE = ssl.get_default_verify_paths().cafile
 SWITCHES = ("HF_XET_HIGH_PERFORMANCE", "HF_HUB_ENABLE_HF_TRANSFER")
 
 
@@ -99,13 +101,27 @@ def test_a_xet_store_that_fails_now_and_then_is_asked_again(
     assert tree(tmp_path / "out") == FILES
 
 
-def test_a_xet_store_that_falls_silent_is_asked_again(
+def test_a_xet_store_that_falls_silent_is_asked_again_and_told_nothing(
     run: Callable[..., Run], hub: Hub, tmp_path: Path
 ) -> None:
     hub.ask("fault", {"match": "^/xorbs/", "action": "stall", "times": 1})
-    done = run("--stall-timeout=2", transport="xet")
+    # hf_xet would tell the store how far it is, from its fifth minute on.
+    soon = dict.fromkeys(("AFTER", "INTERVAL"), "100ms")
+    env = {f"HF_XET_TELEMETRY_HEARTBEAT_{name}": value for name, value in soon.items()}
+    env["HF_HUB_DISABLE_TELEMETRY"] = "0"
+    done = run("--stall-timeout=2", transport="xet", env=env)
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == FILES
+    assert not any("telemetry" in each["path"] for each in hub.log())
+
+
+@pytest.mark.parametrize("env", [{}, {"SSL_CERT_FILE": BUNDLE}])
+def test_a_bundle_that_hf_xet_is_not_told_of_is_worth_a_warning(
+    run: Callable[..., Run], env: dict[str, str]
+) -> None:
+    done = run(transport="xet", ca_bundle=BUNDLE, env=env)
+    assert done.code == 0, done.stderr
+    assert ("SSL_CERT_FILE" in done.stderr) is not bool(env)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

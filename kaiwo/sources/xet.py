@@ -109,9 +109,14 @@ class Xet:
             "client.read_timeout": timedelta(seconds=stall),
             "client.connect_timeout": timedelta(seconds=connect),
             "client.retry_base_delay": _FIRST_DELAY,
+            # What is fetched here, and on what machine, is nobody's business.
+            "telemetry.enabled": False,
         }
+        config = hf_xet.XetConfig()
+        known = config.keys()  # it refuses what it does not know
+        settings = {name: value for name, value in settings.items() if name in known}
         try:
-            session = hf_xet.XetSession(hf_xet.XetConfig().with_config(settings))
+            session = hf_xet.XetSession(config.with_config(settings))
             return session.new_download_stream_group(
                 endpoint=told["casUrl"],
                 token=told["accessToken"],

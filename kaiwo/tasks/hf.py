@@ -154,13 +154,22 @@ class HfTask(Task):
             return None
         mode = f" in its high-performance mode ({switch})" if switch else ""
         logger.info("%s: files above 8 MiB come by Xet%s", repository, mode)
+        self._warn_of_xet(xet.LEAST_MEMORY)
+        return RANGE
+
+    def _warn_of_xet(self, least_memory: int) -> None:
+        """Say what hf_xet lacks here, while transport: http would not."""
         memory = cgroup.memory_limit()
-        if memory is not None and memory < xet.LEAST_MEMORY:
+        if memory is not None and memory < least_memory:
             text = (
                 "hf_xet needs 512 MiB of memory, the limit here is %d MiB; transport: http does not"
             )
             logger.warning(text, memory >> 20)
-        return RANGE
+        if self.ca_bundle is not None and not os.environ.get("SSL_CERT_FILE"):
+            logger.warning(
+                "hf_xet is not told of ca_bundle, and trusts the system's certificates; if its "
+                "store needs others, set SSL_CERT_FILE, too, or transport: http"
+            )
 
     def wants(self, context: Context) -> Iterator[Want]:
         """See ``Task``: of one opener, so that the revision is resolved once for all files."""
