@@ -121,14 +121,17 @@ class TransientError(ServiceError):
     Args:
         message: what failed.
         retry_after_s: seconds the service asked to wait, or None.
+        reached: how far the job of several requests had come. A failure further on is that of
+            another request, whose repeats are counted anew.
     """
 
     kind = "service"
     retryable = True
 
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message, retry_after_s)
+    def __init__(self, message: str, retry_after_s: float | None = None, reached: int = 0) -> None:
+        super().__init__(message, retry_after_s, reached)
         self.retry_after_s = retry_after_s
+        self.reached = reached
 
 
 class BusyError(TransientError):

@@ -49,10 +49,16 @@ def _found(source: Source, selection: Folder | Named) -> Found:
     try:
         if isinstance(selection, Named):
             return Found(tuple(source.stat(key) for key in selection.keys))
-        wanted = matcher(selection)
-        cut = len(selection.prefix)
-        listed = source.list(selection.prefix)
-        return Found(tuple(remote for remote in listed if wanted(remote.key[cut:])))
+        wanted, prefix = matcher(selection), selection.prefix
+        cut = len(prefix)
+        return Found(
+            tuple(
+                remote
+                for remote in source.list(prefix)
+                # There are services that list what they were not asked for, too.
+                if remote.key.startswith(prefix) and wanted(remote.key[cut:])
+            )
+        )
     except KaiwoError as error:
         return Found(error=error)
     except Exception as error:

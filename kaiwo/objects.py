@@ -210,11 +210,13 @@ class Tries(Struct, frozen=True):
         count: how often it failed.
         since_s: when it first did, by the monotonic clock.
         first: why it first did.
+        reached: how far the job had come, see ``TransientError``.
     """
 
     count: int = 0
     since_s: float = 0.0
     first: str = ""
+    reached: int = 0
 
 
 class ListJob(Struct, frozen=True):

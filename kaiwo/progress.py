@@ -17,7 +17,7 @@ from kaiwo import redact
 from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.notices import EventLog
 from kaiwo.protocols import Sink
-from kaiwo.tally import Tally, line, slowest
+from kaiwo.tally import Tally, duration, line, slowest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,12 +39,14 @@ class Sinks:
 
 
 class LogSink:
-    """A log line when the plan is closed, and then every ten seconds."""
+    """A log line when the plan is closed, and every ten seconds, while it is made too."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = Tally(clock)
         self._log = EventLog(clock)
-        self._next_s = 0.0
+        self._begun_s = clock()
+        self._next_s = self._begun_s + LOG_EVERY_S
+        self._is_planned = False
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
@@ -52,10 +54,14 @@ class LogSink:
         self._log.add(event)
         now_s = self._tally.clock()
         if isinstance(event, Planned):
+            self._is_planned = True
             self._next_s = now_s + LOG_EVERY_S
-        elif self._tally.files and now_s >= self._next_s and not isinstance(event, Ended):
+        elif now_s >= self._next_s and not isinstance(event, Ended):
             self._next_s = now_s + LOG_EVERY_S
-            logger.info("%s%s", line(self._tally), slowest(self._tally))
+            if not self._is_planned:
+                logger.info("listing, for %s so far", duration(now_s - self._begun_s))
+            elif self._tally.files:
+                logger.info("%s%s", line(self._tally), slowest(self._tally))
 
 
 class JsonSink:

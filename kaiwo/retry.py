@@ -38,8 +38,9 @@ class RetryPolicy(Struct, frozen=True):
     def again(self, job: JobT, error: KaiwoError) -> tuple[JobT, float] | None:
         """The job for its next attempt and the seconds until then, or None: the error is final."""
         now_s, tries = time.monotonic(), job.tries
-        if not tries.count:
-            tries = Tries(0, now_s, error.message)
+        reached = error.reached if isinstance(error, TransientError) else 0
+        if not tries.count or reached > tries.reached:
+            tries = Tries(0, now_s, error.message, reached)
         delay_s = self.delay_s(error, tries.count, now_s - tries.since_s)
         if delay_s is None:
             return None

@@ -27,6 +27,8 @@ from tests.servers.faulty_s3 import (
     Plan,
     Span,
     faulty_s3,
+    for_seconds,
+    refuse,
     replacement,
 )
 from tests.servers.tcp_proxy import Failure, tcp_proxy
@@ -139,7 +141,54 @@ def test_a_page_that_is_no_listing_does_not_end_the_listing(
     assert done.code == 0, done.stderr
     del stored["z/"]
     assert tree(tmp_path / "out") == stored
-    assert server.counts.listings >= 4, "nothing was asked for twice"
+    assert server.counts.listings >= 3, "nothing was asked for twice"
+
+
+@pytest.mark.parametrize("keys", [30, 1_100])
+def test_a_service_that_names_no_token_is_listed_by_markers(
+    kaiwo: Kaiwo, tmp_path: Path, engine: Engine, keys: int
+) -> None:
+    stored = {f"a/{number:04}": b"bytes" for number in range(keys)}
+    with faulty_s3(stored, Plan(following="marker"), page_size=keys // 3) as server:
+        done = kaiwo(config(server), "--engine", engine)
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == stored
+
+
+def test_each_page_of_a_listing_has_its_own_repeats(
+    kaiwo: Kaiwo, tmp_path: Path, engine: Engine
+) -> None:
+    stored = {f"a/{number:04}": b"bytes" for number in range(800)}
+    with faulty_s3(stored, Plan(flaky_pages=True), page_size=100) as server:
+        done = kaiwo(config(server), "--engine", engine, "--retries", "1")
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == stored
+    # Nine pages, of which the last is empty, each twice; and what looks for slashes each time.
+    assert server.counts.listings <= 9 * 2 + 10, "it began anew"
+
+
+@pytest.mark.parametrize("sizes", [(1_000,) * 30, (3 * RANGE,)], ids=["small", "large"])
+def test_a_service_is_left_alone_for_as_long_as_it_says(
+    kaiwo: Kaiwo, tmp_path: Path, engine: Engine, sizes: tuple[int, ...]
+) -> None:
+    stored = {f"{number:02}": content(size, number) for number, size in enumerate(sizes)}
+    plan = Plan(refuse(503, "SlowDown", {"Retry-After": "2"}), for_seconds(1.5))
+    with faulty_s3(stored, plan) as server:
+        done = kaiwo(config(server), "--engine", engine, "--retries", "1")
+    assert done.code == 0, done.stderr
+    assert others(tree(tmp_path / "out"), stored, ()) == []
+    assert server.counts.spoilt
+
+
+def test_pages_that_lead_back_to_one_before_end_as_a_failure(
+    kaiwo: Kaiwo, tmp_path: Path, engine: Engine
+) -> None:
+    stored = {f"a/{number:04}": b"bytes" for number in range(100)}
+    with faulty_s3(stored, Plan(following="circle")) as server:
+        done = kaiwo(config(server), "--engine", engine, "--retries", "1")
+    assert done.code == 5
+    assert f"listing s3://faults/ at {server.url}: a page leads back to one before" in done.stderr
+    assert not (tmp_path / "out").exists() or tree(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize("failure", ["reset", "cut", "stall"])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from huggingface_hub.utils._paths import filter_repo_objects
 
-from kaiwo.listing import glob_pattern, matcher
-from kaiwo.objects import Folder
+from kaiwo.listing import find, glob_pattern, matcher
+from kaiwo.objects import Folder, ListJob, RemoteObject, Want
+from kaiwo.opened import forget
+from kaiwo.targets import Under
+from tests.faulty import FaultyOpener, FaultyStore
 
 NAMES = (
     "a",
@@ -212,3 +216,18 @@ def test_hub_patterns_exclude_what_the_hubs_library_would(ignore: str) -> None:
         assert [name for name in HUB_NAMES if matches(name)] == list(
             filter_repo_objects(HUB_NAMES, allow_patterns=allow, ignore_patterns=[ignore, "*.md"])
         )
+
+
+class Lavish(FaultyStore):
+    """Lists everything, whatever is asked for."""
+
+    def list(self, prefix: str) -> Iterator[RemoteObject]:  # noqa: ARG002 - that is the point
+        return super().list("")
+
+
+def test_what_a_service_lists_beside_what_was_asked_for_is_left_alone(tmp_path: Path) -> None:
+    opener = FaultyOpener(Lavish({"a/1": b"one", "b/2": b"two", "a": b"three"}))
+    want = Want("task", "", opener, Folder("a/"), Under(str(tmp_path), str(tmp_path), "a/"))
+    found = find(ListJob(0, want))
+    forget(opener)
+    assert [remote.key for remote in found.objects] == ["a/1"]

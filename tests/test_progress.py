@@ -189,6 +189,15 @@ def test_a_line_comes_every_ten_seconds(log: pytest.LogCaptureFixture) -> None:
     assert len(messages(log)) == 3
 
 
+def test_a_long_listing_is_told_of_every_ten_seconds(log: pytest.LogCaptureFixture) -> None:
+    now_s = 100.0
+    sink = LogSink(clock=lambda: now_s)
+    for passed_s in range(0, 26, 5):
+        now_s = 100.0 + passed_s
+        sink.emit(Ticked())
+    assert messages(log) == ["listing, for 10 s so far", "listing, for 20 s so far"]
+
+
 @pytest.mark.parametrize("sink", [LogSink(), QuietSink()], ids=["log", "none"])
 def test_failures_and_repeats_are_lines_without_secrets(
     log: pytest.LogCaptureFixture, sink: Sink

@@ -8,6 +8,7 @@ its credentials, its session, its event loop. The SDK's own repeats are off.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 from azure.core import MatchConditions
@@ -25,6 +26,7 @@ from kaiwo.sources.base import (
     check_identity,
     plain_etag,
 )
+from kaiwo.sources.paged import Page
 
 #: The SDK asks for so much in one request; kaiwo's ranges are shorter.
 LONGEST_RANGE = 32 << 20
@@ -71,18 +73,21 @@ class AzureSource(StoreSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
+        return iter(self._all(prefix, partial(self._pages, prefix)))
+
+    def _pages(self, prefix: str, marker: str) -> Iterator[Page]:
+        """The pages of a listing from a marker on."""
         pages = self._container.list_blobs(
             # Metadata, because folders of a hierarchical namespace are told by it alone.
             name_starts_with=prefix, include=["metadata"], **self._options
-        ).by_page()  # fmt: skip
+        ).by_page(marker or None)  # fmt: skip
         while True:
             with self._doing("listing", prefix):
                 page: list[Any] | None = sync(self._filesystem.loop, _next_page, pages)
             if page is None:
                 return
-            for entry in page:
-                if not (entry.name.endswith("/") or _is_folder(entry)):
-                    yield _described(entry)
+            blobs = (each for each in page if not (each.name.endswith("/") or _is_folder(each)))
+            yield list(map(_described, blobs)), pages.continuation_token or ""
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -113,16 +118,18 @@ class AzureSource(StoreSource):
             yield chunk
 
     async def _download(self, remote: RemoteObject, start: int, end: int) -> Any:
+        named = self._named(remote.key)
+
         def check(answer: Any) -> None:
             http = answer.http_response
             if http.status_code not in (200, 206):
                 return  # an error, or the SDK's question whether the blob is empty
             if end - start <= LONGEST_RANGE:
                 answered = http.headers.get("Content-Range")
-                check_answer(http.status_code, answered, start, end, remote)
+                check_answer(http.status_code, answered, start, end, remote.size, named)
             # The SDK cuts what is longer into requests of its own, and checks their lengths.
             found = plain_etag(http.headers.get("ETag"))
-            check_identity(found, remote.etag, self._url + remote.key)
+            check_identity(found, remote.etag, named)
 
         options = dict(self._options)
         if remote.etag is not None:

@@ -7,7 +7,7 @@ import os
 import re
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
 
 from kaiwo.errors import (
@@ -21,6 +21,7 @@ from kaiwo.errors import (
 from kaiwo.network import chain, connection_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
+from kaiwo.sources.paged import Page, Paged
 
 logger = logging.getLogger(__name__)
 #: How much of a single stream is held at once.
@@ -45,6 +46,7 @@ class StoreSource(ABC):
     def __init__(self, url: str, address: str = "") -> None:
         self._url = url
         self._at = f" at {address}" if "://" in address else ""
+        self._paged = Paged()
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[RemoteObject]:
@@ -100,6 +102,10 @@ class StoreSource(ABC):
                 return
             yield chunk
 
+    def _all(self, prefix: str, pages: Callable[[str], Iterator[Page]]) -> Sequence[RemoteObject]:
+        """Everything below a prefix, from where an earlier attempt was cut; see ``Paged.all``."""
+        return self._paged.all(prefix, pages, self._named(prefix) + self._at)
+
     def _named(self, key: str) -> str:
         """The URL of a key, without secrets."""
         return self._url + key
@@ -119,7 +125,7 @@ class _Doing:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, KaiwoError):
+        if isinstance(error, Exception) and not isinstance(error, KaiwoError | NotForObstoreError):
             told = self._source.told(error, self._operation, self._key)
             causes = " from ".join(type(each).__name__ for each in chain(error))
             logger.debug("%s (%s)", told, causes)
@@ -133,23 +139,23 @@ def _place(error: Exception) -> str:
     return f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
 
-async def gathered(chunks: AsyncIterator[bytes], size: int) -> memoryview:
+async def gathered(chunks: AsyncIterator[bytes], size: int, named: str) -> memoryview:
     """A body in one buffer that is made for it: no list of chunks, and no second copy.
 
-    What is short comes back short; TransientError for more than ``size`` bytes.
+    What is short comes back short; TransientError for more than ``size`` bytes of what is named.
     """
     buffer = memoryview(bytearray(size))
     at = 0
     async for chunk in chunks:
         if at + len(chunk) > size:
-            raise TransientError(f"more than the {size} bytes came that were asked for")
+            raise TransientError(f"{named}: more than the {size} bytes came that were asked for")
         buffer[at : at + len(chunk)] = chunk
         at += len(chunk)
     return buffer[:at]
 
 
 def check_answer(
-    status: int, content_range: str | None, start: int, end: int, remote: RemoteObject
+    status: int, content_range: str | None, start: int, end: int, size: int, named: str
 ) -> None:
     """Accept a successful answer to a request for a range, before its body is read.
 
@@ -158,39 +164,38 @@ def check_answer(
         content_range: the header of that name.
         start: first byte that was asked for.
         end: the byte after the last.
-        remote: the object.
+        size: of the object.
+        named: the object, for people.
 
     Raises:
         RangeIgnoredError: the whole object comes instead.
         ChangedError: the object has another length than was planned.
         WrongRangeError: another range comes.
     """
-    whole = start == 0 and end == remote.size
+    whole = start == 0 and end == size
     if content_range is None and status != 206:  # noqa: PLR2004 - HTTP's partial content
         if whole:
             return
-        raise RangeIgnoredError(f"{remote.key}: the server ignores ranges")
+        raise RangeIgnoredError(f"{named}: the server ignores ranges")
     # Some servers (rclone's) send the right range under status 200: the header decides.
     match = _CONTENT_RANGE.fullmatch(content_range or "")
-    if match is not None and match[3] not in ("*", str(remote.size)):
-        raise ChangedError(
-            f"{remote.key}: {remote.size} bytes were listed, the object has {match[3]} now"
-        )
+    if match is not None and match[3] not in ("*", str(size)):
+        raise ChangedError(f"{named}: {size} bytes were listed, the object has {match[3]} now")
     if match is None or (int(match[1]), int(match[2]) + 1) != (start, end):
         raise WrongRangeError(
-            f"{remote.key}: bytes {start} to {end} were asked for, the server answers "
+            f"{named}: bytes {start} to {end} were asked for, the server answers "
             f"{content_range or 'without Content-Range'}"
         )
 
 
-def check_identity(found: str | None, planned: str | None, key: str) -> None:
-    """Refuse an answer that carries another identity than was planned.
+def check_identity(found: str | None, planned: str | None, named: str) -> None:
+    """Refuse an answer that carries another identity than was planned of the object named.
 
     Raises:
         ChangedError: the object was replaced.
     """
     if found is not None and planned is not None and found != planned:
-        raise ChangedError(f"{key}: the object was replaced since it was listed")
+        raise ChangedError(f"{named}: the object was replaced since it was listed")
 
 
 def plain_etag(etag: str | None) -> str | None:

@@ -45,6 +45,7 @@ from kaiwo.sources.base import (
     gathered,
     plain_etag,
 )
+from kaiwo.sources.paged import Page
 
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c"
 
@@ -88,17 +89,20 @@ class GcsSource(StoreSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
+        return iter(self._all(prefix, partial(self._pages, prefix)))
+
+    def _pages(self, prefix: str, token: str) -> Iterator[Page]:
+        """The pages of a listing from a token on."""
         parameters = {"prefix": prefix, "maxResults": "1000"}
         parameters["fields"] = f"nextPageToken,items({_FIELDS})"
         while True:
             with self._doing("listing", prefix):
-                page = self._page(parameters)
-            for entry in page.get("items", ()):
-                if not entry["name"].endswith("/"):
-                    yield _described(entry)
-            if not page.get("nextPageToken"):
+                page = self._page(parameters | ({"pageToken": token} if token else {}))
+            entries = page.get("items", ())
+            token = page.get("nextPageToken") or ""
+            yield [_described(each) for each in entries if not each["name"].endswith("/")], token
+            if not token:
                 return
-            parameters["pageToken"] = page["nextPageToken"]
 
     def _page(self, parameters: dict[str, str]) -> dict[str, Any]:
         try:
@@ -122,7 +126,8 @@ class GcsSource(StoreSource):
     async def _read(
         self, remote: RemoteObject, start: int, end: int, headers: dict[str, str]
     ) -> Buffer:
-        return await gathered(self._chunks(remote, start, end, headers), end - start)
+        chunks = self._chunks(remote, start, end, headers)
+        return await gathered(chunks, end - start, self._named(remote.key))
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
@@ -159,9 +164,9 @@ class GcsSource(StoreSource):
                 ) from None
             raise
         try:
-            check_answer(answer.status, answer.headers.get("Content-Range"), start, end, remote)
-            found = answer.headers.get("X-Goog-Generation")
-            check_identity(found, remote.version, self._url + remote.key)
+            named, answered = self._named(remote.key), answer.headers.get("Content-Range")
+            check_answer(answer.status, answered, start, end, remote.size, named)
+            check_identity(answer.headers.get("X-Goog-Generation"), remote.version, named)
         except KaiwoError:
             answer.close()
             raise

@@ -45,6 +45,7 @@ from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer, check_id
 from kaiwo.sources.blobs import file_of
 from kaiwo.sources.connections import Answer
 from kaiwo.sources.endpoint import Endpoint, Refused
+from kaiwo.sources.paged import Page
 from kaiwo.sources.xet import Xet, xet_error
 
 logger = logging.getLogger(__name__)
@@ -152,10 +153,13 @@ class HubSource(StoreSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        commit = self.commit()
+        return iter(self._all(prefix, partial(self._pages, prefix, self.commit())))
+
+    def _pages(self, prefix: str, commit: str, place: str) -> Iterator[Page]:
+        """The pages of a tree, from a query on that asks for one."""
         folder = f"/{quote(prefix.rstrip('/'))}" if prefix else ""
         address = f"{self._api}/tree/{commit}{folder}"
-        query = "recursive=true&expand=false"
+        query = place or "recursive=true&expand=false"
         is_granted = not self._gated
         while query:
             with self._doing("listing", prefix):
@@ -165,9 +169,9 @@ class HubSource(StoreSource):
                 # Asked once, before each file is refused by itself; a model card may be free.
                 self.stat(next((each for each in files if each.get("lfs")), files[0])["path"])
                 is_granted = True
-            yield from map(self._listed, files)
             # Of mirrors, some name the Hub itself there: the host is left as it is.
             query = urlsplit(following).query if following else ""
+            yield list(map(self._listed, files)), query
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``: from what its own address answers to a HEAD.
@@ -202,7 +206,7 @@ class HubSource(StoreSource):
             if refused.answer.status in _NOT_SPOKEN:
                 return None
             raise
-        check_identity(told.get("x-repo-commit"), commit, key)
+        check_identity(told.get("x-repo-commit"), commit, self._named(key))
         length = None if is_elsewhere else told.get("content-length")
         size = length or told.get("x-linked-size")
         oid = plain_etag(told.get("x-linked-etag") or told.get("etag"))
@@ -250,9 +254,10 @@ class HubSource(StoreSource):
         asked: Future[str] | None = None,
     ) -> Buffer:
         """The bytes; ``asked`` is told where they are as soon as that is known."""
+        named = self._named(remote.key)
 
         def look(answer: Answer) -> None:
-            _check_planned(remote, answer)
+            _check_planned(remote, answer, named)
             leads_to = answer.leads_to
             if asked is not None and leads_to is not None and not self._requests.is_at(leads_to):
                 self._addresses.known(remote.key, asked, leads_to)
@@ -261,9 +266,9 @@ class HubSource(StoreSource):
         headers = {} if is_whole else {"Range": f"bytes={start}-{end - 1}"}
         with self._requests.answer("GET", address, headers, check=look) as answer:
             content_range = answer.header("Content-Range")
-            check_answer(answer.status, content_range, start, end, remote)
+            check_answer(answer.status, content_range, start, end, remote.size, named)
             if is_whole and content_range is None:
-                check_identity(answer.header("Content-Length"), str(remote.size), remote.key)
+                check_identity(answer.header("Content-Length"), str(remote.size), named)
             if asked is not None:
                 self._addresses.known(remote.key, asked, answer.address)
             return answer.take(end - start)
@@ -273,13 +278,13 @@ class HubSource(StoreSource):
         if remote.streamed_by is not None:
             yield from self._by_xet(remote)
             return
+        named = self._named(remote.key)
+        check = partial(_check_planned, remote, named=named)
         with (
             self._doing("reading", remote.key),
-            self._requests.answer(
-                "GET", self._address(remote), check=partial(_check_planned, remote)
-            ) as answer,
+            self._requests.answer("GET", self._address(remote), check=check) as answer,
         ):
-            check_answer(answer.status, None, 0, remote.size, remote)
+            check_answer(answer.status, None, 0, remote.size, remote.size, named)
             yield from answer.chunks(STREAM_CHUNK)
 
     def _by_xet(self, remote: RemoteObject) -> Iterator[Buffer]:
@@ -356,14 +361,14 @@ class HubSource(StoreSource):
         return kind(f"{what}: {why}")
 
 
-def _check_planned(remote: RemoteObject, answer: Answer) -> None:
+def _check_planned(remote: RemoteObject, answer: Answer, named: str) -> None:
     """Refuse the bytes of another commit, or of another file, as far as an answer tells.
 
     Raises:
         ChangedError: a mirror, most likely, has something else there.
     """
-    check_identity(answer.header("X-Repo-Commit"), remote.version, remote.key)
+    check_identity(answer.header("X-Repo-Commit"), remote.version, named)
     linked = plain_etag(answer.header("X-Linked-Etag"))
     if linked is not None and len(linked) == len(remote.etag or ""):  # of the same kind
-        check_identity(linked, remote.etag, remote.key)
-    check_identity(answer.header("X-Linked-Size"), str(remote.size), remote.key)
+        check_identity(linked, remote.etag, named)
+    check_identity(answer.header("X-Linked-Size"), str(remote.size), named)

@@ -7,8 +7,9 @@ it cannot do is asked of the fsspec source, which is opened when it is first nee
               where it cannot be trusted: it fails on keys such as ``a//b``, and strips the slash
               from ``/a`` and ``a/`` in silence
     inspect   it shows no headers, so no checksums
-    read      keys that it cannot name; ranges of servers that answer them oddly; and everything,
-              once it has met a certificate, a redirect or a setting that it cannot handle
+    read      keys that it cannot name; ranges of servers that answer them oddly; how long a
+              service that is busy wants to be left alone; and everything, once it has met a
+              certificate, a redirect or a setting that it cannot handle
 
 Small objects are read by its synchronous call, ranges by the asynchronous one on a loop of our
 own: the former costs less for each request, the latter for each byte. Every request is pinned to
@@ -17,18 +18,21 @@ the planned identity, and what comes back is checked again.
 
 from __future__ import annotations
 
+import builtins
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
-from kaiwo.errors import ChangedError, KaiwoError, NotFoundError, TransientError
+from kaiwo.errors import ChangedError, KaiwoError, NotFoundError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Source
 from kaiwo.sources.base import (
@@ -39,6 +43,7 @@ from kaiwo.sources.base import (
     plain_etag,
 )
 from kaiwo.sources.obstore_errors import Beyond, beyond, error_of
+from kaiwo.sources.paged import Page
 from kaiwo.sources.s3_head import listed
 
 if TYPE_CHECKING:
@@ -46,13 +51,24 @@ if TYPE_CHECKING:
 
 #: From this size on, a read is asynchronous; below, the request costs more than its bytes.
 LARGE = 1 << 20
-#: From so many objects on, a listing has several pages.
-PAGE = 1000
+#: So many objects of a listing are taken at once, which a page that fails takes with it; and at its
+#: end, where all that lies between `a` and `a/` has to be in one.
+CHUNK, LONG_CHUNK = 50, 1000
 #: Listed objects may be placeholders of folders, above all those without bytes; so many of them
 #: are looked at.
 MOST_DOUBTFUL = 100
+#: A service that fails is not asked more often than this how long it wants to be left alone.
+ASKS_EVERY_S = 1.0
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 logger = logging.getLogger(__name__)
+
+
+class HowLongError(NotForObstoreError):
+    """The fsspec source may be told how long to wait; ``otherwise`` is the error if it is not."""
+
+    def __init__(self, otherwise: KaiwoError) -> None:
+        super().__init__("the answer may say how long to wait, which obstore does not show")
+        self.otherwise = otherwise
 
 
 class ObstoreSource(StoreSource):
@@ -90,6 +106,7 @@ class ObstoreSource(StoreSource):
         self._lock = threading.Lock()
         self._switched = False
         self._ranges = True
+        self._asks_again_s = 0.0
 
     def close(self) -> None:
         """See ``protocols.Source``."""
@@ -111,6 +128,11 @@ class ObstoreSource(StoreSource):
     def _listed(self, prefix: str) -> Sequence[RemoteObject]:
         """All objects below a prefix; NotForObstoreError where the listing may be wrong."""
         found = self._found(prefix) if prefix else self._whole_bucket()
+        if not found:
+            # An answer that is no listing looks empty.
+            raise NotForObstoreError("nothing was found")
+        if len({remote.key for remote in found}) < len(found):
+            raise NotForObstoreError("some keys are told twice")
         doubtful = [remote for remote in found if remote.size == 0]
         # `a/` is told as `a`, and comes right before what is below it.
         doubtful += [
@@ -137,26 +159,38 @@ class ObstoreSource(StoreSource):
 
     def _found(self, prefix: str) -> Sequence[RemoteObject]:
         """What obstore lists below a prefix, to the end."""
-        with self._doing("listing", prefix):
-            pages = obstore.list(self._store, prefix)
-            found = [
-                listed(meta["path"], meta["size"], meta["e_tag"]) for page in pages for meta in page
-            ]
-        if not found:
-            # An answer that is no listing looks empty.
-            raise NotForObstoreError("nothing was found")
-        if len(found) >= PAGE:
-            self._require_end(prefix, found)
-        return found
+        return self._all(prefix, partial(self._chunks, prefix))
 
-    def _require_end(self, prefix: str, found: Sequence[RemoteObject]) -> None:
-        """Ask for what follows: an answer that is no listing looks like the last page, too."""
+    def _chunks(self, prefix: str, last: str) -> Iterator[Page]:
+        """What is listed after a key, until nothing comes after the last.
+
+        It is asked for each time: what is no listing, or does not say where it goes on, looks like
+        a last page.
+        """
+        came, size = True, CHUNK
+        while came:
+            came = False
+            try:
+                for found in self._after(prefix, last, size):
+                    keys = [remote.key for remote in found]
+                    _require_order([last, *keys])
+                    if not came and last in keys:
+                        # It is `a/`, told as `a`: it comes again, after what is between these two.
+                        del found[: keys.index(last) + 1]
+                    if found:
+                        came, last = True, keys[-1]
+                        yield found, last
+            except HowLongError as busy:
+                if last:  # the fsspec source would begin anew
+                    raise busy.otherwise from None
+                raise
+            size = LONG_CHUNK
+
+    def _after(self, prefix: str, last: str, size: int) -> Iterator[builtins.list[RemoteObject]]:
+        """What is listed after a key, or all, until the service says that this is the end."""
         with self._doing("listing", prefix):
-            after = obstore.list(self._store, prefix, offset=found[-1].key)
-            more = {meta["path"] for page in after for meta in page}
-        # The last key may be `a/`, which is told as `a`: keys between these two come once more.
-        if not more <= {remote.key for remote in found}:
-            raise TransientError(f"listing {self._url}{prefix}: it ended before its end")
+            for page in obstore.list(self._store, prefix, offset=last or None, chunk_size=size):
+                yield [listed(meta["path"], meta["size"], meta["e_tag"]) for meta in page]
 
     def _is_there(self, remote: RemoteObject) -> bool:
         """Whether an object has this key; ``a/`` is listed as ``a``."""
@@ -203,6 +237,7 @@ class ObstoreSource(StoreSource):
         except (ChangedError, NotFoundError):
             # An emulator of GCS may speak JSON only, and has nothing at obstore's addresses.
             if not self._is_still_there(remote):
+                self._refuse_placeholder(remote)
                 raise
             self._switch("obstore does not find what is there")
             return self.sure().read(remote, start, end)
@@ -213,6 +248,18 @@ class ObstoreSource(StoreSource):
             return self.sure().stat(remote.key).identity == remote.identity
         except KaiwoError:
             return False
+
+    def _refuse_placeholder(self, remote: RemoteObject) -> None:
+        """Tell what was listed as ``a`` and is ``a/``: a placeholder that is not empty."""
+        try:
+            is_folder = self.sure().stat(f"{remote.key}/").identity == remote.identity
+        except KaiwoError:
+            return
+        if is_folder:
+            raise NotFoundError(
+                f"{self._named(remote.key)}/: its name ends in '/' and it has bytes, so that it "
+                "can be no file; with the engine fsspec, it is left out"
+            )
 
     async def _read(self, remote: RemoteObject, options: Any) -> Buffer:
         answer = await obstore.get_async(self._store, remote.key, options=options)
@@ -289,22 +336,30 @@ class ObstoreSource(StoreSource):
         if isinstance(error, InvalidPathError):
             raise NotForObstoreError("obstore cannot name some of the keys") from error
         text = str(error)
-        if self._is_beyond(text):
-            raise NotForObstoreError from error
-        return error_of(text, what, by_version=self._pin == "version")
-
-    def _is_beyond(self, text: str) -> bool:
-        """Whether the fsspec source may succeed where obstore ended so; for good, perhaps."""
-        match beyond(text):
+        told = error_of(text, what, by_version=self._pin == "version")
+        match reason := beyond(text):
             case None:
-                return False
+                return told
+            case Beyond.PATIENCE:
+                if not self._may_ask_how_long():
+                    return told
+                raise HowLongError(told)
             case Beyond.RANGES:
                 self._give_up_ranges()
-            case Beyond.CONNECTION | Beyond.LANGUAGE as reason:
+            case Beyond.CONNECTION | Beyond.LANGUAGE:
                 self._switch(reason.value)
             case Beyond.ANSWER:
                 pass
-        return True
+        raise NotForObstoreError(reason.value)
+
+    def _may_ask_how_long(self) -> bool:
+        """One request in a while is made once more, for its answer's ``Retry-After``."""
+        with self._lock:
+            now_s = time.monotonic()
+            is_time = now_s >= self._asks_again_s
+            if is_time:
+                self._asks_again_s = now_s + ASKS_EVERY_S
+            return is_time
 
     def _give_up_ranges(self) -> None:
         if self._ranges:
@@ -320,6 +375,15 @@ class ObstoreSource(StoreSource):
 def _unnameable(key: str) -> bool:
     """Whether obstore would refuse the key, or read another one in its place."""
     return bool(key) and _UNNAMEABLE.search(key) is not None
+
+
+def _require_order(keys: Sequence[str]) -> None:
+    """Refuse keys that do not follow each other, such as those of a listing that begins anew.
+
+    ``a/`` is told as ``a``, and may follow what comes between these two.
+    """
+    if keys != sorted(keys) and not all(a < b or a < f"{b}/" for a, b in pairwise(keys)):
+        raise NotForObstoreError("the keys do not come in their order")
 
 
 def _described(meta: Any) -> RemoteObject:

@@ -30,7 +30,9 @@ _HEADERS = re.compile(r"^\s*(source: )?Missing(ContentLength|LastModified|Etag)"
 _SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: Builder),", re.MULTILINE)
 #: Method not allowed, not implemented: an emulator of GCS that speaks JSON only.
 _NOT_SPOKEN = re.compile(r"^\s*status: (405|501),$", re.MULTILINE)
-_CERTIFICATE = re.compile(r"^\s*error: InvalidCertificate\(", re.MULTILINE)
+#: What a Retry-After may come with.
+_PASSING = re.compile(r"^\s*status: (429|5\d\d),$", re.MULTILINE)
+_TLS = re.compile(r"^\s*error: Invalid(Certificate|Message)\(", re.MULTILINE)
 
 
 class Beyond(Enum):
@@ -39,20 +41,24 @@ class Beyond(Enum):
     RANGES = "the service answers ranges oddly"
     CONNECTION = "obstore does not get through to the service"
     LANGUAGE = "the service does not speak obstore's language"
-    ANSWER = "this answer lacks what obstore asks for"
+    ANSWER = "the answer is not what obstore asks for"
+    PATIENCE = "the answer may say how long to wait"
 
 
 def beyond(text: str) -> Beyond | None:
     """Whether the fsspec source may succeed where obstore ended with that text, and why."""
     if _RANGES.search(text):
         return Beyond.RANGES
-    if _SETTINGS.search(text) or _CERTIFICATE.search(text):
-        # OpenSSL takes certificates that rustls refuses, and the SDK finds a bucket's region.
+    if _SETTINGS.search(text) or _TLS.search(text):
+        # OpenSSL takes certificates that rustls refuses, and tells what is no TLS at all; and the
+        # SDK finds a bucket's region.
         return Beyond.CONNECTION
     if _NOT_SPOKEN.search(text):
         return Beyond.LANGUAGE
     if _HEADERS.search(text) or _NO_LISTING.search(text):
         return Beyond.ANSWER
+    if _PASSING.search(text):
+        return Beyond.PATIENCE
     return None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -35,9 +36,12 @@ from kaiwo.sources.base import (
     gathered,
     plain_etag,
 )
+from kaiwo.sources.paged import Page
 from kaiwo.sources.s3_head import completed, described, listed
 
 logger = logging.getLogger(__name__)
+#: Begins the place of a page that is asked for as S3's first version of listings did.
+_MARKER = "key>"
 #: What the answer to a listing has, of whatever service: one of them at least.
 _LISTING = {"Contents", "IsTruncated", "KeyCount", "MaxKeys", "Name"}
 _NO_CREDENTIALS = (
@@ -88,21 +92,41 @@ class S3Source(StoreSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        arguments: dict[str, Any] = {"Prefix": prefix}
+        return iter(self._all(prefix, partial(self._pages, prefix)))
+
+    def _pages(self, prefix: str, place: str) -> Iterator[Page]:
+        """The pages of a listing from a token on, or from a key of the first version's (``>``)."""
         while True:
             with self._doing("listing", prefix):
-                page = self._call("list_objects_v2", **arguments)
-                if not _LISTING & page.keys():
-                    # An empty body, or somebody else's document: the SDK takes it for a last page.
-                    raise TransientError(
-                        f"listing {self._url}{arguments['Prefix']}: no listing came"
-                    )
-            for entry in page.get("Contents", ()):
-                if not entry["Key"].endswith("/"):
-                    yield listed(entry["Key"], entry["Size"], entry.get("ETag"))
-            if not page.get("IsTruncated"):
+                page = self._page(prefix, place)
+            entries = page.get("Contents", ())
+            place = _place_after(page)
+            if page.get("IsTruncated") and not place:
+                raise ServiceError(
+                    f"listing {self._url}{prefix}{self._at}: the service does not say where it "
+                    "goes on"
+                )
+            yield (
+                [
+                    listed(entry["Key"], entry["Size"], entry.get("ETag"))
+                    for entry in entries
+                    if not entry["Key"].endswith("/")
+                ],
+                place,
+            )
+            if not place:
                 return
-            arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _page(self, prefix: str, place: str) -> Any:
+        if place.startswith(_MARKER):
+            page = self._call("list_objects", Prefix=prefix, Marker=place[len(_MARKER) :])
+        else:
+            token = {"ContinuationToken": place} if place else {}
+            page = self._call("list_objects_v2", Prefix=prefix, **token)
+        if not _LISTING & page.keys():
+            # An empty body, or somebody else's document: the SDK takes it for a last page.
+            raise TransientError(f"listing {self._url}{prefix}{self._at}: no listing came")
+        return page
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -134,7 +158,8 @@ class S3Source(StoreSource):
             return sync(self._filesystem.loop, self._read, remote, start, end)  # type: ignore[no-any-return]
 
     async def _read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
-        return await gathered(self._chunks(remote, start, end), end - start)
+        chunks = self._chunks(remote, start, end)
+        return await gathered(chunks, end - start, self._named(remote.key))
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
@@ -160,8 +185,9 @@ class S3Source(StoreSource):
         answer = await self._filesystem._call_s3("get_object", **arguments)  # noqa: SLF001
         try:
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
-            check_answer(status, answer.get("ContentRange"), start, end, remote)
-            check_identity(plain_etag(answer.get("ETag")), remote.etag, self._url + remote.key)
+            named, answered = self._named(remote.key), answer.get("ContentRange")
+            check_answer(status, answered, start, end, remote.size, named)
+            check_identity(plain_etag(answer.get("ETag")), remote.etag, named)
         except KaiwoError:
             answer["Body"].close()
             raise
@@ -184,6 +210,20 @@ class S3Source(StoreSource):
         ):
             return wire_error(cause, what)
         return _setting_error(cause, what)
+
+
+def _place_after(page: Any) -> str:
+    """Where a listing goes on after this page; empty after the last.
+
+    A service that speaks the first version only names no token, and perhaps no marker.
+    """
+    if not page.get("IsTruncated"):
+        return ""
+    if token := page.get("NextContinuationToken"):
+        return str(token)
+    entries = page.get("Contents", ())
+    marker = page.get("NextMarker") or (entries[-1]["Key"] if entries else "")
+    return _MARKER + marker if marker else ""
 
 
 def _setting_error(error: Exception, what: str) -> KaiwoError | None:

@@ -26,6 +26,7 @@ import socketserver
 import struct
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,8 @@ KEYS = {"access_key_id": "kaiwo-access-key", "secret_key": "kaiwo-secret-key"}
 
 #: What an ETag is: of one upload; of an upload in parts, whose HEAD states a crc64nvme; not there.
 Etags = Literal["md5", "parts", "none"]
+#: See `Plan.following`.
+Following = Literal["token", "marker", "circle"]
 #: Key, first byte, and the byte after the last.
 Span = tuple[str, int, int]
 
@@ -154,6 +157,18 @@ def every_ranged(count: int) -> Hits:
     return lambda get: get.ranged and get.ranged_number % count == 0
 
 
+def for_seconds(seconds: float) -> Hits:
+    """All GETs from the first one on, for so long."""
+    begun_s: list[float] = []
+
+    def hits(_: Get) -> bool:
+        now_s = time.monotonic()
+        begun_s.append(now_s)
+        return now_s < begun_s[0] + seconds
+
+    return hits
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What goes wrong.
@@ -165,6 +180,9 @@ class Plan:
         down_s: seconds before the server listens; until then its port refuses connections.
         failing_listings: so many listings are answered with 500 first.
         no_listing: the page of a listing, of all that are asked for, that is another document.
+        flaky_pages: each page of a listing is answered with 500 when it is first asked for.
+        following: what leads to the page after: a token; nothing, where only a `marker` is known,
+            as in S3's first version; or a token that leads to the second page, always.
         etags: what ETags are.
     """
 
@@ -174,6 +192,8 @@ class Plan:
     down_s: float = 0.0
     failing_listings: int = 0
     no_listing: int = 0
+    flaky_pages: bool = False
+    following: Following = "token"
     etags: Etags = "md5"
 
 
@@ -389,6 +409,8 @@ class FaultyS3(socketserver.ThreadingTCPServer):
         self._lock = threading.Lock()
         self._of_key = Counter[str]()
         self._ranged = 0
+        self._asked_pages: dict[str, int] = {}
+        self._token = ""
         self._objects = {key: stored(data, plan.etags) for key, data in objects.items()}
 
     @property
@@ -450,12 +472,20 @@ class FaultyS3(socketserver.ThreadingTCPServer):
 
     def page(self, query: Mapping[str, str]) -> str | None:
         """A page of a listing, or what comes under status 200 in its place; None for a failure."""
+        after = query.get("continuation-token") or query.get("start-after", "")
+        if self._plan.following == "marker":
+            after = query.get("marker", "")
         with self._lock:
             self.counts.listings += 1
             if self.counts.listings <= self._plan.failing_listings:
                 return None
             if self.counts.listings == self._plan.no_listing:
                 return "<html><body>Sign in here.</body></html>"
+            is_first = (
+                self._asked_pages.setdefault(after, self.counts.listings) == self.counts.listings
+            )
+            if self._plan.flaky_pages and is_first:
+                return None
             objects = dict(self._objects)
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         entries: dict[str, Stored | None] = {}
@@ -465,10 +495,9 @@ class FaultyS3(socketserver.ThreadingTCPServer):
             entries[prefix + folder + delimiter if is_folder else key] = (
                 None if is_folder else objects[key]
             )
-        after = query.get("continuation-token") or query.get("start-after", "")
         left = [name for name in entries if name > after]
         shown = left[: min(int(query.get("max-keys", "1000")), self._page_size)]
-        more = len(shown) < len(left)
+        more = len(shown) < len(left) or self._plan.following == "circle"
         encode = quote if query.get("encoding-type") == "url" else escape
         lines = [
             '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">',
@@ -477,7 +506,10 @@ class FaultyS3(socketserver.ThreadingTCPServer):
         ]
         if encode is quote:
             lines.append("<EncodingType>url</EncodingType>")
-        if more:
+        if self._plan.following == "circle" and not delimiter:
+            self._token = self._token or shown[-1]
+            lines.append(f"<NextContinuationToken>{escape(self._token)}</NextContinuationToken>")
+        elif more and self._plan.following == "token":
             lines.append(f"<NextContinuationToken>{escape(shown[-1])}</NextContinuationToken>")
         lines += [_entry(encode(name), entries[name]) for name in shown]
         return "\n".join([*lines, "</ListBucketResult>"])
