@@ -12,7 +12,7 @@ named in a file, or by its folder. Other URLs are whole: what follows ``?`` is t
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,6 +29,8 @@ _SCHEMES = {
     "abfs": "azure-blob",
     "hf": "hf",
 }
+#: In a name, it would be something else in an address; or is nothing to be shown.
+_NOT_PLAIN = r"[?#%\x00-\x1f\x7f]|(?:^|/)\.{1,2}(?:/|$)"
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -71,8 +73,38 @@ class ObjectUrl(Struct, frozen=True):
     @property
     def own_name(self) -> str:
         """The file's or folder's own name; the bucket's for a whole bucket."""
-        path = urlsplit(self.path).path if self.type == "url" else self.path
+        path = web_name(self.path) if self.type == "url" else self.path
         return path.rstrip("/").rpartition("/")[2] or self.container.rpartition("/")[2]
+
+
+def is_web(address: str) -> bool:
+    """Whether it is an address of http, of which ``?`` and ``#`` end the path."""
+    return address[:8].lower().startswith(("http://", "https://"))
+
+
+def fault_of_address(address: str) -> str | None:
+    """Why a URL can lead nowhere, or None."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return "what is no host, or by no number as its port"
+    return "no host" if is_web(address) and not parts.hostname else None
+
+
+def web_name(address: str) -> str:
+    """The path of a URL, on the web as people read it; elsewhere ``?`` and ``#`` are letters."""
+    return plain_name(urlsplit(address).path) if is_web(address) else address
+
+
+def plain_name(path: str) -> str:
+    """A path of the web without its percent-escapes, unless they stand for what it cannot hold."""
+    try:
+        plain = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return path
+    same = plain.count("/") == path.count("/") and not re.search(_NOT_PLAIN, plain)
+    return plain if same else path
 
 
 def split_glob(path: str) -> tuple[str, str | None]:
@@ -95,17 +127,16 @@ def parse(url: str) -> ObjectUrl:
     if not separator or not scheme:
         given = redact.text(repr(url))
         raise ConfigError(f"{given} is no URL: give s3://, gs://, az://, hf:// or https://")
-    type_ = _SCHEMES.get(scheme.lower())
+    scheme = scheme.lower()
+    type_ = _SCHEMES.get(scheme)
     if type_ is None:
         from fsspec.registry import known_implementations  # noqa: PLC0415 - for these only
 
         if scheme not in known_implementations:
             known = ", ".join(f"{name}://" for name in _SCHEMES)
             raise ConfigError(f"unknown scheme {scheme}://; known are {known}, https:// and others")
-        try:
-            urlsplit(url)
-        except ValueError:
-            raise ConfigError(f"{scheme}:// is followed by what is no host") from None
+        if fault := fault_of_address(url):
+            raise ConfigError(f"{scheme}:// is followed by {fault}")
         return ObjectUrl("url", rest.partition("/")[0].rpartition("@")[2], url)
     if type_ == "hf":
         return _parse_hub(rest)

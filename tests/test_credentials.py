@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import http.server
 import json
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +22,7 @@ from botocore.config import Config
 
 from tests import servers
 from tests.conftest import Run, tree
+from tests.servers import web
 from tests.stores import Store
 
 Kaiwo = Callable[..., Run]
@@ -313,27 +311,19 @@ def test_a_folder_of_a_web_server_arrives_and_an_empty_one_is_no_success(
     run: Kaiwo, tmp_path: Path
 ) -> None:
     for name, data in OBJECTS.items():
-        path = tmp_path / "www/full" / name.replace(" ", "_")
+        path = tmp_path / "www/full" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     (tmp_path / "www/empty").mkdir()
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            """Requests are not logged."""
-
-    handler = functools.partial(Quiet, directory=str(tmp_path / "www"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        at = f"http://127.0.0.1:{server.server_port}"
+    with web.folder(tmp_path / "www") as at:
         tasks = [
             {"type": "url", "items": [{"folder": f"{at}/{name}", "target_path": name}]}
             for name in ("full", "empty")
         ]
         codes = [run(task).code for task in tasks]
-        server.shutdown()
     assert codes == [0, 4]
-    assert tree(tmp_path / "out") == {"full/k": b"data", "full/d/b_c": b"more"}
+    assert tree(tmp_path / "out") == {"full/k": b"data", "full/d/b c": b"more"}
 
 
 def test_a_file_may_have_any_letters_and_a_service_that_is_down_is_told(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import http.server
 import json
 import os
 import subprocess
@@ -18,7 +16,7 @@ import pytest
 import kaiwo
 from tests.conftest import clean_environment, tree
 from tests.proxies import Counting, counting
-from tests.servers import serving
+from tests.servers import web
 from tests.stores import Store
 
 SCHEMES = {"s3": "s3", "gcs": "gs", "azure-blob": "az", "hf": "hf"}
@@ -208,18 +206,11 @@ def test_a_bracket_of_a_key_is_written_as_a_class_of_its_own(s3: Store, tmp_path
     }
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Requests are not logged."""
-
-
 def test_a_file_of_a_web_server_comes_back(tmp_path: Path) -> None:
     (tmp_path / "served").mkdir()
     (tmp_path / "served/a.bin").write_bytes(b"some bytes")
-    handler = functools.partial(_Quiet, directory=str(tmp_path / "served"))
-    server = http.server.ThreadingHTTPServer((serving.HOST, 0), handler)
-    with serving.in_thread(server):
-        path = kaiwo.fetch(f"http://{serving.HOST}:{server.server_port}/a.bin")
+    with web.folder(tmp_path / "served") as at:
+        path = kaiwo.fetch(f"{at}/a.bin")
     assert path == tmp_path / "cwd" / "a.bin"
     assert path.read_bytes() == b"some bytes"
 

@@ -76,8 +76,8 @@ OWN_COMMAND = {
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
     "config", "document", "events", "faults", "listing", "network", "objects", "opened",
-    "protocols", "settings", "sources", "sources.base", "tally", "targets", "tasks", "tasks.base",
-    "tasks.items", "tasks.s3",
+    "protocols", "settings", "sources", "sources.base", "sources.paged", "tally", "targets",
+    "tasks", "tasks.base", "tasks.items", "tasks.s3",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "affinity", "alive", "api", "batches", "checksums", "claim", "commands", "copier",

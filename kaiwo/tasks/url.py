@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import posixpath
 import ssl
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -20,6 +20,7 @@ from kaiwo.objects import Want
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
 from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
+from kaiwo.urls import fault_of_address, is_web, web_name
 
 #: Schemes with task types of their own, which know how to sign in and what to check.
 _OWN = {
@@ -31,9 +32,6 @@ _OWN = {
     "abfs": "azure-blob",
     "hf": "hf",
 }
-
-
-_WEB = ("http://", "https://")
 
 
 class UrlTask(Task):
@@ -52,7 +50,7 @@ class UrlTask(Task):
     def _own_schemes(cls, items: tuple[Item, ...]) -> tuple[Item, ...]:
         for item in items:
             address = item.folder if isinstance(item, FolderItem) else item.file
-            scheme = address.partition("://")[0]
+            scheme = address.partition("://")[0].lower()
             if "://" not in address:
                 raise PydanticCustomError("url", "each file or folder has to be a URL")
             if scheme not in known_implementations:
@@ -61,6 +59,10 @@ class UrlTask(Task):
                 raise PydanticCustomError(
                     "url", f"{scheme}:// has a type of its own: {_OWN[scheme]}"
                 )
+            if fault := fault_of_address(address):
+                raise PydanticCustomError("url", f"the URL has {fault}")
+            if is_web(address) and isinstance(item, FolderItem) and urlsplit(address).query:
+                raise PydanticCustomError("url", "a folder of the web has no '?' in its URL")
         return items
 
     @property
@@ -77,21 +79,21 @@ class UrlTask(Task):
         bare = self.model_copy(update={"items": ()})
         for index, item in enumerate(self.items):
             address = item.folder if isinstance(item, FolderItem) else item.file
-            base, _, name = address.rstrip("/").rpartition("/")
-            opener: TaskOpener
+            scheme, _, rest = address.partition("://")
+            address = f"{scheme.lower()}://{rest}"
             relative: FolderItem | FileItem
             if isinstance(item, FolderItem):
-                opener = TaskOpener(bare, f"{address.rstrip('/')}/", context.network, "url")
+                base = address.rstrip("/")
                 relative = item.model_copy(update={"folder": ""})
             else:
-                opener = TaskOpener(bare, f"{base}/", context.network, "url")
-                relative = item.model_copy(update={"file": name})
+                path, mark, query = address.partition("?" if is_web(address) else "\0")
+                base, _, name = path.rstrip("/").rpartition("/")
+                relative = item.model_copy(update={"file": f"{name}{mark}{query}"})
                 if item.target_path.endswith("/"):
-                    # Elsewhere than on the web, '?' and '#' are letters of a name.
-                    web = address.startswith(_WEB)
-                    own_name = os.path.basename(urlsplit(address).path if web else address)
+                    own_name = posixpath.basename(web_name(address).rstrip("/"))
                     path = item.target_path + own_name
                     relative = relative.model_copy(update={"target_path": path})
+            opener = TaskOpener(bare, f"{base}/", context.network, "url")
             selection, placement = selected(relative, context.download_root)
             where = context.where(("items", index))
             yield Want(self.label, where, opener, selection, placement, item.allow_empty)
@@ -102,22 +104,39 @@ class UrlTask(Task):
 
         from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415
 
-        options = self._options()
-        if container.startswith(_WEB):
-            options = self._web_options(options, network)
+        given = self._options()
+        options = self._web_options(given, network) if is_web(container) else given
         try:
             filesystem, path = url_to_fs(container, skip_instance_cache=True, **options)
         except (ImportError, ValueError):
             raise ServiceError(
                 f"{self.url(container)}: no filesystem for this protocol is installed"
             ) from None
+        except (TypeError, AttributeError):
+            names = ", ".join(sorted(given))
+            raise ConfigError(
+                f"{self.url(container)}: its filesystem does not take options ({names})"
+            ) from None
         except OSError as error:  # some connect at once
             raise wire_error(error, f"opening {self.url(container)}") from None
-        return FsspecSource(filesystem, path, self.url(container))
+        if not is_web(container):
+            return FsspecSource(filesystem, path, self.url(container))
+        from kaiwo.sources.web import WebSource  # noqa: PLC0415
+
+        return WebSource(filesystem, path, self.url(container), given.keys())
 
     def _web_options(self, options: dict[str, Any], network: Network) -> dict[str, Any]:
-        """With the run's timeouts, the environment's proxy, and the task's authority."""
-        client = session_options(network) | options.get("client_kwargs", {})
+        """With the run's timeouts, the environment's proxy, and the task's authority.
+
+        Raises:
+            ConfigError: what should hold names and values does not.
+        """
+        for name in ("client_kwargs", "headers"):
+            if not isinstance(options.get(name, {}), dict):
+                raise ConfigError(f"options: {name} has to hold names and values")
+        # What comes encoded is kept so: its length and checksums are those of what comes.
+        client = session_options(network) | {"auto_decompress": False}
+        client |= options.get("client_kwargs", {})
         trust = {"ssl": ssl.create_default_context(cafile=self.ca_bundle)} if self.ca_bundle else {}
         return trust | options | {"client_kwargs": client}
 
