@@ -21,13 +21,14 @@ from msgspec.structs import replace
 from kaiwo import opened, plan, schedule, space, urls
 from kaiwo.claim import Claim, claims_folder, is_claiming, places
 from kaiwo.config import ITEMS, Config, build, load
+from kaiwo.delivery import Delivery
 from kaiwo.document import Document
 from kaiwo.errors import ConfigError, ContainerMissingError, KaiwoError, NotFoundError, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.memory import Memory
 from kaiwo.network import Network
 from kaiwo.objects import Folder, Named, Plan, Report, Want
-from kaiwo.progress import QuietSink, notebook_sink
+from kaiwo.progress import QuietSink, Sinks, notebook_sink
 from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy
 from kaiwo.schedule import Rules
@@ -57,13 +58,28 @@ def download(
         options: the command's options, such as ``max_workers=4``.
 
     Raises:
-        KaiwoError: nothing was begun: the configuration is wrong, or names are unsafe.
+        KaiwoError: nothing was begun: the configuration is wrong, or names are unsafe; or the
+            report that was asked for cannot be written.
     """
+    options = {name: _plain(value) for name, value in options.items()}
     if isinstance(config, Mapping):
         loaded = build(Document("config", dict(config)), options)
     else:
         loaded = load(config, options)
-    return run(loaded, sink or QuietSink())
+    delivery = Delivery(loaded.settings.report, loaded.settings.metrics_file)
+    delivery.require_folder()
+    try:
+        done = run(loaded, Sinks(*delivery.sinks, sink or QuietSink()))
+    except BaseException as error:
+        delivery.deliver(delivery.until(error))
+        raise
+    delivery.deliver(done)
+    return done
+
+
+def _plain(value: Any) -> Any:
+    """A path as text, which is what a file would have in its place."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def run(config: Config, sink: Sink) -> Report:
@@ -274,6 +290,7 @@ def fetch(
         KaiwoError: it is not in place; the error says why.
     """
     url = urls.parse(url_spec)
+    fields = {name: _plain(value) for name, value in fields.items()}
     sink = sink or notebook_sink()
     try:
         return _fetched(url, target, sink, fields)

@@ -216,21 +216,26 @@ def _field(text: str) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise typer.BadParameter("has the form FIELD=VALUE", param_hint="-o")
-    if value.startswith("[") and value.endswith("]"):
-        return name, _listed(name, value)
+    if value[:1] + value[-1:] in ("[]", "{}"):
+        return name, _parsed(name, value)
     return name, {"true": True, "false": False}.get(value, value)
 
 
-def _listed(name: str, value: str) -> Any:
-    """A list, as the file would have it; a text that only begins like one stays a text."""
+def _parsed(name: str, value: str) -> Any:
+    """A list or a mapping, as the file would have it; a text that only looks like one stays so."""
     import yaml  # noqa: PLC0415 - few need it
 
+    kind, word, form = (
+        (list, "list", '["one", "two"]')
+        if value[0] == "["
+        else (dict, "mapping", '{"name": "value"}')
+    )
     try:
         found = yaml.safe_load(value)
     except yaml.YAMLError:
-        text = f'{name} is no list; write {name}=\'["one", "two"]\''
+        text = f"{name} is no {word}; write {name}='{form}'"
         raise typer.BadParameter(text, param_hint="-o") from None
-    return found if isinstance(found, list) else value
+    return found if isinstance(found, kind) else value
 
 
 def _version(wanted: bool) -> None:

@@ -10,20 +10,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kaiwo import api, config, progress, report
-from kaiwo.errors import BugError, KaiwoError, UnfinishedError
+from kaiwo.delivery import Delivery, cause_of
+from kaiwo.errors import UnfinishedError
 from kaiwo.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.notices import failure
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.settings import Settings
-from kaiwo.signals import Interrupted
 from kaiwo.tally import amount, counted, duration
-
-if TYPE_CHECKING:
-    from kaiwo.metrics import Metrics
 
 Options = Mapping[str, Any]
 
@@ -31,25 +28,22 @@ Options = Mapping[str, Any]
 def download(config_file: str, options: Options) -> int:
     """Carry out a file, and tell everyone how that ended."""
     _log_early(options)
-    settled = report.Settlements()
-    destination, metrics = _given(options, "report"), _metrics(_given(options, "metrics_file"))
+    delivery = Delivery(_given(options, "report"), _given(options, "metrics_file"))
     try:
         loaded = config.load(config_file, options)
         settings = loaded.settings
-        destination, metrics = settings.report, _metrics(settings.metrics_file)
+        delivery = Delivery(settings.report, settings.metrics_file)
         log_to_stderr(settings.log_level, settings.log_format)
-        report.require_folder(destination)
-        # A signal may come between them: what is shown is in the report.
-        counting: list[Sink] = [settled, metrics] if metrics else [settled]
-        done = api.run(loaded, progress.Sinks(*counting, _display(settings)))
+        delivery.require_folder()
+        done = api.run(loaded, progress.Sinks(*delivery.sinks, _display(settings)))
     except BaseException as error:  # a signal's, and a panic of Rust's
-        done = settled.until(_cause(error))
+        done = delivery.until(error)
         if done.items:
             _summarise(done)
-        _deliver(done, destination, metrics)
+        delivery.deliver(done)
         raise
     _summarise(done)
-    _deliver(done, destination, metrics)
+    delivery.deliver(done)
     return done.exit_code
 
 
@@ -80,7 +74,7 @@ def fetch(url: str, target: str | None, fields: Options, options: Options) -> in
     try:
         place = api.fetch(url, target, sink=sink, **fields)
     except BaseException as error:  # a signal's, and a panic of Rust's
-        report.write_termination_message(settled.until(_cause(error)))
+        report.write_termination_message(settled.until(cause_of(error)))
         raise
     report.write_termination_message(settled.until(None))
     print(place)
@@ -97,37 +91,9 @@ def _given(options: Options, name: str) -> str | None:
     return options[name] or os.environ.get(f"{config.PREFIX}{name.upper()}") or None
 
 
-def _metrics(path: str | None) -> Metrics | None:
-    if not path:
-        return None
-    from kaiwo.metrics import Metrics  # noqa: PLC0415 - a run loads what it uses
-
-    return Metrics(path)
-
-
 def _display(settings: Settings) -> Sink:
     lines_only = settings.log_format == "json"
     return progress.sink_for(settings.progress, console, lines_only=lines_only)
-
-
-def _cause(error: BaseException) -> KaiwoError:
-    """What ended the run, for the report."""
-    if isinstance(error, Interrupted):
-        return error.error
-    if isinstance(error, KaiwoError):
-        return error
-    return BugError(f"a defect of kaiwo, please report it: {type(error).__name__}")
-
-
-def _deliver(done: Report, destination: str | None, metrics: Metrics | None) -> None:
-    try:
-        report.deliver(done, destination)
-    except KaiwoError as error:
-        done = Report(error.exit_code, done.seconds, done.transferred_bytes, done.items, error)
-        raise
-    finally:
-        if metrics is not None:
-            metrics.end(done)
 
 
 def _summarise(done: Report) -> None:

@@ -6,7 +6,8 @@
 
 Keys are taken as they are: no percent-decoding, no query, no fragment. A glob (``*``, ``?``,
 ``[``) or a trailing ``/`` makes it a folder; a key that holds one of these characters itself is
-named in a file, or by its folder. Other URLs are whole: what follows ``?`` is their query.
+named in a file, or by its folder. In other URLs, ``?`` is no glob: on the web, a query begins
+there, and such a URL names one file.
 """
 
 from __future__ import annotations
@@ -137,7 +138,10 @@ def parse(url: str) -> ObjectUrl:
             raise ConfigError(f"unknown scheme {scheme}://; known are {known}, https:// and others")
         if fault := fault_of_address(url):
             raise ConfigError(f"{scheme}:// is followed by {fault}")
-        return ObjectUrl("url", rest.partition("/")[0].rpartition("@")[2], url)
+        host, slash, path = rest.partition("/")
+        folder, glob = (path, None) if "?" in path else split_glob(path)
+        whole = f"{scheme}://{host}{slash}{folder}"
+        return ObjectUrl("url", host.rpartition("@")[2], whole, glob)
     if type_ == "hf":
         return _parse_hub(rest)
     container, _, path = rest.partition("/")

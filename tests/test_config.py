@@ -721,8 +721,8 @@ def test_dots_that_do_not_climb_are_fine(target: str) -> None:
         ("hf", {"repo_id": "a/b/c"}, ""),
         ("hf", {"repo_id": None}, "repo_id"),
         ("url", {"items": []}, "items"),
-        ("url", {"items": [{"file": "no-url", "target_path": "t"}]}, "items"),
-        ("url", {"items": [{"file": "s3://b/k", "target_path": "t"}]}, "items"),
+        ("url", {"items": [{"file": "no-url", "target_path": "t"}]}, "items[0]"),
+        ("url", {"items": [{"file": "s3://b/k", "target_path": "t"}]}, "items[0]"),
         ("url", {"options": "x"}, "options"),
     ],
 )

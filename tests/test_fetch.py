@@ -293,6 +293,26 @@ def test_a_mapping_is_a_configuration_and_a_report_comes_back(s3: Store, tmp_pat
     assert kaiwo.download(str(path), force=True).count("downloaded") == 3
 
 
+def test_a_program_gets_the_report_and_the_metrics_that_it_asks_for(
+    s3: Store, tmp_path: Path
+) -> None:
+    task = s3.task(s3.new_bucket(OBJECTS), [{"folder": "data", "target_path": "x"}])
+    config = {"download_root": str(tmp_path / "out"), "download_items": [task]}
+    path, metrics = tmp_path / "report.json", tmp_path / "kaiwo.prom"
+    report = kaiwo.download(config, report=path, metrics_file=metrics)
+    assert json.loads(path.read_text())["files"] == len(report.items) == 3
+    assert 'kaiwo_files{status="downloaded"} 3' in metrics.read_text()
+    with pytest.raises(kaiwo.DiskError, match="no folder"):
+        kaiwo.download(config, report=tmp_path / "nowhere/report.json")
+
+
+def test_fields_may_be_paths(s3: Store, tmp_path: Path) -> None:
+    url, fields = filled(s3, "", {"a": b"1"}), given(s3)
+    secret = tmp_path / "secret"
+    secret.write_text(fields.pop("secret_key"))
+    assert kaiwo.fetch(f"{url}a", tmp_path / "a", **fields, secret_key_file=secret).exists()
+
+
 def test_a_mapping_with_an_unknown_option_is_refused(s3: Store) -> None:
     config = {"download_items": [s3.task("bucket", [{"file": "a", "target_path": "a"}])]}
     with pytest.raises(kaiwo.ConfigError, match="max_worker"):

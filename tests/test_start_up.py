@@ -81,7 +81,7 @@ OWN_VALIDATION = OWN_COMMAND | {
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "affinity", "alive", "api", "batches", "checksums", "claim", "commands", "copier",
-    "digests", "disk", "dispatch", "folding", "journal", "large", "layout", "ledger",
+    "delivery", "digests", "disk", "dispatch", "folding", "journal", "large", "layout", "ledger",
     "manifest", "memory", "notices", "output", "parts", "plan", "postings", "progress", "remedies",
     "report", "retry", "schedule", "services", "sources", "sources.base", "sources.obstore",
     "sources.obstore_errors", "sources.obstore_store", "sources.s3_head", "space", "tasks.aws",

@@ -6,6 +6,8 @@ import base64
 import gzip
 import hashlib
 import http.server
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 
 import kaiwo as api
 from kaiwo.objects import RANGE
-from tests.conftest import Run, tree
+from tests.conftest import Run, clean_environment, tree
 from tests.faults.catalogue import CASES, MORE, Case, objects
 from tests.faulty import content
 from tests.servers import web
@@ -426,4 +428,32 @@ def test_headers_are_sent_with_every_request(kaiwo: Kaiwo, site: Site, tmp_path:
     done = kaiwo(files_of(f"{site.at}/a", options={"headers": {"X-Who": "me"}}))
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == {"t/a": LARGE}
+    assert {headers["X-Who"] for _, _, headers in site.asked} == {"me"}
+
+
+def test_a_glob_of_the_web_is_a_folder(site: Site, tmp_path: Path) -> None:
+    page = b'<a href="a.bin">a</a> <a href="b.txt">b</a> <a href="c%20d.bin">c</a>'
+    site.pages["/d/"] = Page(page, {"Content-Type": "text/html"})
+    for name in ("a.bin", "b.txt", "c%20d.bin"):
+        site.pages[f"/d/{name}"] = Page(name.encode(), {"ETag": '"1"'})
+    folder = api.fetch(f"{site.at}/d/*.bin", tmp_path / "t")
+    assert tree(folder) == {"a.bin": b"a.bin", "c d.bin": b"c%20d.bin"}
+    assert tree(api.fetch(f"{site.at}/d/", tmp_path / "all")).keys() == {
+        "a.bin", "b.txt", "c d.bin",
+    }  # fmt: skip
+
+
+def test_the_command_takes_options_as_a_mapping(site: Site, tmp_path: Path) -> None:
+    site.pages["/a"] = Page(b"bytes", {"ETag": '"1"'})
+    for options, code in (('{"headers": {"X-Who": "me"}}', 0), ('{"headers": {]}', 2)):
+        done = subprocess.run(
+            [sys.executable, "-m", "kaiwo", "fetch", f"{site.at}/a", "-o", f"options={options}"],
+            cwd=tmp_path,
+            env=clean_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+    assert (tmp_path / "a").read_bytes() == b"bytes"
     assert {headers["X-Who"] for _, _, headers in site.asked} == {"me"}

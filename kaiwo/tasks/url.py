@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fsspec.registry import known_implementations
-from pydantic import Field, Secret, field_validator
+from pydantic import AfterValidator, Field, Secret
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
@@ -34,6 +34,30 @@ _OWN = {
 }
 
 
+def _of_other_protocols(item: FolderItem | FileItem) -> FolderItem | FileItem:
+    """Refuse what is no URL, or of a task type of its own."""
+    address = _address(item)
+    scheme, separator, _ = address.lower().partition("://")
+    fault = None
+    if not separator:
+        fault = "each file or folder has to be a URL"
+    elif scheme in _OWN:
+        fault = f"{scheme}:// has a type of its own: {_OWN[scheme]}"
+    elif scheme not in known_implementations:
+        fault = f"fsspec knows no such protocol: {scheme}://"
+    elif found := fault_of_address(address):
+        fault = f"the URL has {found}"
+    elif is_web(address) and isinstance(item, FolderItem) and urlsplit(address).query:
+        fault = "a folder of the web has no '?' in its URL"
+    if fault:
+        raise PydanticCustomError("url", "{fault}", {"fault": fault})
+    return item
+
+
+def _address(item: FolderItem | FileItem) -> str:
+    return item.folder if isinstance(item, FolderItem) else item.file
+
+
 class UrlTask(Task):
     """Files of any other fsspec protocol."""
 
@@ -42,28 +66,8 @@ class UrlTask(Task):
     """Options of the filesystem, as fsspec's documentation of it names them."""
     options_file: Annotated[str, Field(min_length=1)] | None = None
     """File that holds them, as JSON."""
-    items: tuple[Item, ...] = Field(min_length=1)
+    items: tuple[Annotated[Item, AfterValidator(_of_other_protocols)], ...] = Field(min_length=1)
     """Folders and files, each with a whole URL."""
-
-    @field_validator("items")
-    @classmethod
-    def _own_schemes(cls, items: tuple[Item, ...]) -> tuple[Item, ...]:
-        for item in items:
-            address = item.folder if isinstance(item, FolderItem) else item.file
-            scheme = address.partition("://")[0].lower()
-            if "://" not in address:
-                raise PydanticCustomError("url", "each file or folder has to be a URL")
-            if scheme not in known_implementations:
-                raise PydanticCustomError("url", "fsspec knows no such protocol")
-            if scheme in _OWN:
-                raise PydanticCustomError(
-                    "url", f"{scheme}:// has a type of its own: {_OWN[scheme]}"
-                )
-            if fault := fault_of_address(address):
-                raise PydanticCustomError("url", f"the URL has {fault}")
-            if is_web(address) and isinstance(item, FolderItem) and urlsplit(address).query:
-                raise PydanticCustomError("url", "a folder of the web has no '?' in its URL")
-        return items
 
     @property
     def origin(self) -> str:
@@ -78,8 +82,7 @@ class UrlTask(Task):
         """See ``Task``."""
         bare = self.model_copy(update={"items": ()})
         for index, item in enumerate(self.items):
-            address = item.folder if isinstance(item, FolderItem) else item.file
-            scheme, _, rest = address.partition("://")
+            scheme, _, rest = _address(item).partition("://")
             address = f"{scheme.lower()}://{rest}"
             relative: FolderItem | FileItem
             if isinstance(item, FolderItem):
