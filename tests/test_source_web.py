@@ -1,0 +1,59 @@
+"""A server of files is a source, as far as its pages of links name them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from kaiwo.network import Network
+from kaiwo.tasks.base import TaskOpener
+from kaiwo.tasks.url import UrlTask
+from kaiwo.testing import SourceSuite, TestBucket
+from tests.servers import web
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a folder, and the folder."""
+    root = tmp_path_factory.mktemp("www")
+    with web.rclone(root) as address:
+        yield address, root
+
+
+class TestWeb(SourceSuite):
+    #: What an address would take for something else keeps its escapes.
+    unnameable = (
+        "percent%20sign%.txt",
+        "hash#sign.txt",
+        "question?mark=1&two.txt",
+        "folder with space/nested%/file+.txt",
+    )
+    many = 300
+
+    @pytest.fixture
+    def bucket(self, served: tuple[str, Path]) -> TestBucket:
+        address, root = served
+        folder = root / str(next(_numbers))
+        folder.mkdir()
+        times = itertools.count(1_700_000_000)
+
+        def put(objects: Mapping[str, bytes]) -> None:
+            for key, data in objects.items():
+                path = folder / key
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+                os.utime(path, (time_s := next(times), time_s))
+
+        file = {"file": "http://host/a", "target_path": "a"}
+        task = UrlTask.model_validate({"items": [file]})
+        here, nowhere = (
+            TaskOpener(task, f"{address}/{name}/", Network(), "url")
+            for name in (folder.name, "nowhere")
+        )
+        return TestBucket(here, nowhere, put)
