@@ -19,6 +19,12 @@ from kaiwo.errors import ConfigError
 #: More nodes than any sensible file has; aliases of aliases grow without bound.
 MOST_NODES = 1_000_000
 DEEPEST = 100
+#: What the parser says, in words of those who write such files.
+_PLAINLY = {
+    "found character that cannot start any token": "a tab, or a sign that needs quotes before it",
+    "but found another document": "a second document begins ('---'); give each a file of its own",
+    "found unexpected end of stream": "a quote is opened and not closed",
+}
 _QUOTED = re.compile(r"'([^']*)'")
 _MERGE = "tag:yaml.org,2002:merge"
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
@@ -115,7 +121,8 @@ def parse(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"{mark.line + 1}" if mark else "1"
-        problem = _QUOTED.sub(_shown, error.problem or "it does not parse")
+        told = error.problem or "it does not parse"
+        problem = _PLAINLY.get(told) or _QUOTED.sub(_shown, told)
         raise ConfigError(f"{name}:{line}: not valid YAML: {problem}") from None
     except yaml.YAMLError:
         raise ConfigError(

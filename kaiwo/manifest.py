@@ -96,7 +96,9 @@ class Manifest:
                     return {}  # torn in its first line, or empty: begun anew
                 if header != _HEADER:
                     self._foreign = True
-                    logger.warning("%s is of another version of kaiwo: ignored", self._path)
+                    logger.warning(
+                        "%s is damaged, or of another version of kaiwo: ignored", self._path
+                    )
                     return {}
                 for line in file:
                     if (record := _read(line, decoder)) is not None:
