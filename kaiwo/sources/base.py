@@ -7,7 +7,7 @@ import os
 import re
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 from kaiwo.errors import (
@@ -15,7 +15,6 @@ from kaiwo.errors import (
     ChangedError,
     KaiwoError,
     RangeIgnoredError,
-    TransientError,
     WrongRangeError,
 )
 from kaiwo.network import chain, connection_error
@@ -137,21 +136,6 @@ def _place(error: Exception) -> str:
     """Where an error was raised, for whoever has to find the defect."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
-
-
-async def gathered(chunks: AsyncIterator[bytes], size: int, named: str) -> memoryview:
-    """A body in one buffer that is made for it: no list of chunks, and no second copy.
-
-    What is short comes back short; TransientError for more than ``size`` bytes of what is named.
-    """
-    buffer = memoryview(bytearray(size))
-    at = 0
-    async for chunk in chunks:
-        if at + len(chunk) > size:
-            raise TransientError(f"{named}: more than the {size} bytes came that were asked for")
-        buffer[at : at + len(chunk)] = chunk
-        at += len(chunk)
-    return buffer[:at]
 
 
 def check_answer(

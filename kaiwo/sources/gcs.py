@@ -35,16 +35,14 @@ from kaiwo.errors import (
 )
 from kaiwo.network import status_error, wire_error
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
 from kaiwo.sources.base import (
     ASKED_AGAIN,
     STREAM_CHUNK,
-    StoreSource,
     check_answer,
     check_identity,
-    gathered,
     plain_etag,
 )
+from kaiwo.sources.looped import LoopedSource
 from kaiwo.sources.paged import Page
 
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c"
@@ -54,7 +52,7 @@ class _RefusedAnswerError(Exception):
     """An answer of 400 or more; arguments: status, the service's reason, headers."""
 
 
-class GcsSource(StoreSource):
+class GcsSource(LoopedSource):
     """The objects of one bucket.
 
     Args:
@@ -117,26 +115,11 @@ class GcsSource(StoreSource):
         with self._doing("looking up", key):
             return _described(self._json(self._object(key), {"fields": _FIELDS}))
 
-    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
-        """See ``protocols.Source``."""
-        with self._doing("reading", remote.key):
-            arguments = remote, start, end, self._headers()
-            return sync(self._filesystem.loop, self._read, *arguments)  # type: ignore[no-any-return]
+    def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
+        # New rights may have to be asked for, which blocks.
+        return self._media_chunks(remote, start, end, self._headers())
 
-    async def _read(
-        self, remote: RemoteObject, start: int, end: int, headers: dict[str, str]
-    ) -> Buffer:
-        chunks = self._chunks(remote, start, end, headers)
-        return await gathered(chunks, end - start, self._named(remote.key))
-
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        with self._doing("reading", remote.key):
-            chunks = self._chunks(remote, 0, remote.size, self._headers())
-        loop = self._filesystem.loop
-        yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
-
-    async def _chunks(
+    async def _media_chunks(
         self, remote: RemoteObject, start: int, end: int, headers: dict[str, str]
     ) -> AsyncIterator[bytes]:
         answer = await self._media(remote, start, end, headers)

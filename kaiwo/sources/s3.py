@@ -27,15 +27,13 @@ from kaiwo.errors import (
 )
 from kaiwo.network import chain, status_error, wire_error
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
 from kaiwo.sources.base import (
     STREAM_CHUNK,
-    StoreSource,
     check_answer,
     check_identity,
-    gathered,
     plain_etag,
 )
+from kaiwo.sources.looped import LoopedSource
 from kaiwo.sources.paged import Page
 from kaiwo.sources.s3_head import completed, described, listed
 
@@ -67,7 +65,7 @@ _SETTINGS = (
 )
 
 
-class S3Source(StoreSource):
+class S3Source(LoopedSource):
     """The objects of one bucket.
 
     Args:
@@ -151,21 +149,6 @@ class S3Source(StoreSource):
         except KaiwoError as error:
             logger.debug("%s", error.message)
             return {}
-
-    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
-        """See ``protocols.Source``."""
-        with self._doing("reading", remote.key):
-            return sync(self._filesystem.loop, self._read, remote, start, end)  # type: ignore[no-any-return]
-
-    async def _read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
-        chunks = self._chunks(remote, start, end)
-        return await gathered(chunks, end - start, self._named(remote.key))
-
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        chunks = self._chunks(remote, 0, remote.size)
-        loop = self._filesystem.loop
-        yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
 
     async def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         body = await self._body(remote, start, end)

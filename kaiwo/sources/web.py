@@ -37,9 +37,9 @@ from kaiwo.errors import (
 )
 from kaiwo.network import connection_error, status_error, wire_error
 from kaiwo.objects import Checksum, RemoteObject
-from kaiwo.protocols import Buffer
-from kaiwo.sources.base import STREAM_CHUNK, check_answer, check_identity, gathered, plain_etag
+from kaiwo.sources.base import STREAM_CHUNK, check_answer, check_identity, plain_etag
 from kaiwo.sources.fsspec import FsspecSource
+from kaiwo.sources.looped import LoopedSource
 from kaiwo.urls import plain_name
 
 #: Pages of links, one below the other: more is a server that answers every address with links.
@@ -65,7 +65,7 @@ class _RefusedError(Exception):
     """An answer of 400 or more; arguments: its status and headers."""
 
 
-class WebSource(FsspecSource):
+class WebSource(LoopedSource, FsspecSource):
     """The files below one address.
 
     Args:
@@ -149,21 +149,6 @@ class WebSource(FsspecSource):
         version = " ".join(filter(None, (time, _query_of(key)))) or None
         checksum = _checksum(answer.headers) if answer.status != 206 else None  # noqa: PLR2004
         return RemoteObject(key, size, etag, version, checksum, unpinned=True)
-
-    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
-        """See ``protocols.Source``."""
-        with self._doing("reading", remote.key):
-            return sync(self._filesystem.loop, self._read, remote, start, end)  # type: ignore[no-any-return]
-
-    async def _read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
-        chunks = self._chunks(remote, start, end)
-        return await gathered(chunks, end - start, self._named(remote.key))
-
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        chunks = self._chunks(remote, 0, remote.size)
-        loop = self._filesystem.loop
-        yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
 
     async def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         whole = (start, end) == (0, remote.size)
