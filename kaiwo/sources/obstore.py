@@ -19,6 +19,7 @@ the planned identity, and what comes back is checked again.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import logging
 import re
 import threading
@@ -27,12 +28,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
-from kaiwo.errors import ChangedError, KaiwoError, NotFoundError
+from kaiwo.errors import ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Source
 from kaiwo.sources.base import (
@@ -57,17 +58,21 @@ CHUNK, LONG_CHUNK = 50, 1000
 #: Listed objects may be placeholders of folders, above all those without bytes; so many of them
 #: are looked at.
 MOST_DOUBTFUL = 100
-#: A service that fails is not asked more often than this how long it wants to be left alone.
+#: A service that does not say how long to wait is not asked for it more often than this.
 ASKS_EVERY_S = 1.0
+T = TypeVar("T")
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 logger = logging.getLogger(__name__)
 
 
 class HowLongError(NotForObstoreError):
-    """The fsspec source may be told how long to wait; ``otherwise`` is the error if it is not."""
+    """The service is in trouble, and may have said how long to wait, which obstore does not show.
 
-    def __init__(self, otherwise: KaiwoError) -> None:
-        super().__init__("the answer may say how long to wait, which obstore does not show")
+    ``otherwise`` is the error if it has not.
+    """
+
+    def __init__(self, otherwise: TransientError) -> None:
+        super().__init__(otherwise.message)
         self.otherwise = otherwise
 
 
@@ -106,7 +111,9 @@ class ObstoreSource(StoreSource):
         self._lock = threading.Lock()
         self._switched = False
         self._ranges = True
-        self._asks_again_s = 0.0
+        self._asking = threading.Lock()
+        self._quiet_until_s = 0.0
+        self._is_told = False
 
     def close(self) -> None:
         """See ``protocols.Source``."""
@@ -121,6 +128,8 @@ class ObstoreSource(StoreSource):
             return self.sure().list(prefix)
         try:
             return iter(self._listed(prefix))
+        except HowLongError as busy:
+            return self._how_long(lambda: self.sure().list(prefix), busy.otherwise)
         except NotForObstoreError as reason:
             logger.info("%s%s is listed through fsspec: %s", self._url, prefix, reason)
             return self.sure().list(prefix)
@@ -181,9 +190,12 @@ class ObstoreSource(StoreSource):
                         came, last = True, keys[-1]
                         yield found, last
             except HowLongError as busy:
-                if last:  # the fsspec source would begin anew
-                    raise busy.otherwise from None
-                raise
+                if not last:
+                    raise
+                # The fsspec source would begin anew, but another question tells as much.
+                with contextlib.suppress(NotFoundError):
+                    self._how_long(partial(self.sure().stat, last), busy.otherwise)
+                raise busy.otherwise from None
             size = LONG_CHUNK
 
     def _after(self, prefix: str, last: str, size: int) -> Iterator[builtins.list[RemoteObject]]:
@@ -206,6 +218,8 @@ class ObstoreSource(StoreSource):
         try:
             with self._doing("looking up", key):
                 return _described(obstore.head(self._store, key))
+        except HowLongError as busy:
+            return self._how_long(lambda: self.sure().stat(key), busy.otherwise)
         except NotForObstoreError:
             return self.sure().stat(key)
 
@@ -232,6 +246,8 @@ class ObstoreSource(StoreSource):
                     self._check(answer, remote)
                     return memoryview(answer.bytes())
                 return self._running().result(self._read(remote, options))
+        except HowLongError as busy:
+            return self._how_long(lambda: self.sure().read(remote, start, end), busy.otherwise)
         except NotForObstoreError:
             return self.sure().read(remote, start, end)
         except (ChangedError, NotFoundError):
@@ -275,6 +291,10 @@ class ObstoreSource(StoreSource):
             with self._doing("reading", remote.key):
                 answer = obstore.get(self._store, remote.key, options=self._options(remote))
                 self._check(answer, remote)
+        except HowLongError as busy:
+            self._how_long(lambda: self.sure().stat(remote.key), busy.otherwise)
+            yield from self.sure().stream(remote)
+            return
         except NotForObstoreError:
             yield from self.sure().stream(remote)
             return
@@ -340,26 +360,37 @@ class ObstoreSource(StoreSource):
         match reason := beyond(text):
             case None:
                 return told
-            case Beyond.PATIENCE:
-                if not self._may_ask_how_long():
-                    return told
+            case Beyond.PATIENCE if isinstance(told, TransientError):
                 raise HowLongError(told)
             case Beyond.RANGES:
                 self._give_up_ranges()
             case Beyond.CONNECTION | Beyond.LANGUAGE:
                 self._switch(reason.value)
-            case Beyond.ANSWER:
+            case Beyond.ANSWER | Beyond.PATIENCE:
                 pass
         raise NotForObstoreError(reason.value)
 
-    def _may_ask_how_long(self) -> bool:
-        """One request in a while is made once more, for its answer's ``Retry-After``."""
-        with self._lock:
+    def _how_long(self, ask: Callable[[], T], otherwise: TransientError) -> T:
+        """The same from the fsspec source, whose errors say how long to wait.
+
+        One asks, and those who were refused meanwhile learn it from that one.
+
+        Raises:
+            TransientError: ``otherwise``, with the seconds that are left of what was said.
+        """
+        with self._asking:
             now_s = time.monotonic()
-            is_time = now_s >= self._asks_again_s
-            if is_time:
-                self._asks_again_s = now_s + ASKS_EVERY_S
-            return is_time
+            if now_s < self._quiet_until_s:
+                left_s = self._quiet_until_s - now_s if self._is_told else None
+                raise type(otherwise)(otherwise.message, left_s)
+            self._quiet_until_s, self._is_told = now_s + ASKS_EVERY_S, False
+            try:
+                return ask()
+            except TransientError as told:
+                if told.retry_after_s is not None:
+                    self._quiet_until_s = time.monotonic() + told.retry_after_s
+                    self._is_told = True
+                raise
 
     def _give_up_ranges(self) -> None:
         if self._ranges:
