@@ -113,7 +113,9 @@ def site() -> Iterator[Site]:
                 return
             body = page.body
             asked = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
-            if asked[0] and page.ranges and status == 200:
+            if asked[0] and page.ranges and status == 200 and not body:
+                status = 416
+            elif asked[0] and page.ranges and status == 200:
                 first, last = int(asked[0]), min(int(asked[2]), len(body) - 1)
                 status = 206
                 span = f"bytes {first}-{last}/{len(body)}"
@@ -207,7 +209,7 @@ def stating(data: bytes, kind: str) -> dict[str, str]:
         "Content-MD5": {"Content-MD5": md5},
         "Digest": {"Digest": f"SHA-256={sha256}"},
         "Repr-Digest": {"Repr-Digest": f"sha-512=:aaaa:, sha-256=:{sha256}:"},
-        "X-Goog-Hash": {"X-Goog-Hash": f"crc32c=AAA=,md5={md5}"},
+        "X-Goog-Hash": {"X-Goog-Hash": "crc32c=AAA=", "x-goog-hash": f"md5={md5}"},
     }[kind]
 
 
@@ -252,10 +254,31 @@ def test_a_server_that_refuses_to_tell_is_asked_for_a_byte(
     kaiwo: Kaiwo, site: Site, tmp_path: Path, status: int
 ) -> None:
     site.pages["/a"] = Page(b"bytes", {"ETag": '"1"'}, head=status)
-    site.pages["/empty"] = Page(b"", {"ETag": '"2"'}, ranges=False, head=status)
-    done = kaiwo(files_of(f"{site.at}/a", f"{site.at}/empty"))
+    site.pages["/empty"] = Page(b"", {"ETag": '"2"'}, head=status)
+    site.pages["/plain"] = Page(b"", {"ETag": '"3"'}, ranges=False, head=status)
+    done = kaiwo(files_of(*(f"{site.at}/{name}" for name in ("a", "empty", "plain"))))
     assert done.code == 0, done.stderr
-    assert tree(tmp_path / "out") == {"t/a": b"bytes", "t/empty": b""}
+    assert tree(tmp_path / "out") == {"t/a": b"bytes", "t/empty": b"", "t/plain": b""}
+
+
+def test_a_server_that_calls_all_files_empty_is_asked_for_a_byte(
+    kaiwo: Kaiwo, tmp_path: Path
+) -> None:
+    class Shy(web.Quiet, http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            body = b"bytes" if self.command == "GET" else b""
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+    with web.listening(Shy) as at:
+        done = kaiwo(files_of(f"{at}/a"))
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"t/a": b"bytes"}
 
 
 def test_what_comes_encoded_is_kept_so(kaiwo: Kaiwo, site: Site, tmp_path: Path) -> None:

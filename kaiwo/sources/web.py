@@ -24,6 +24,7 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import yarl
 from fsspec.asyn import sync
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from kaiwo import checksums, redact
 from kaiwo.errors import (
@@ -133,9 +134,9 @@ class WebSource(LoopedSource, FsspecSource):
                 if refused.args[0] not in _NO_HEAD:
                     raise
                 size = None
-            if size is None:
-                async with await self._answer("GET", key, {"Range": "bytes=0-0"}) as answer:
-                    size = _length(answer.headers)
+            if not size:  # there are servers that tell nothing in a HEAD, or that it is empty
+                async with await self._answer("GET", key, {"Range": "bytes=0-0"}, 416) as answer:
+                    size = 0 if answer.status == 416 else _length(answer.headers)  # noqa: PLR2004
                     answer.close()
         if size is None:
             raise ServiceError(
@@ -174,27 +175,27 @@ class WebSource(LoopedSource, FsspecSource):
             check_identity(time, planned or None, named)
 
     async def _answer(
-        self, method: str, key: str, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str] | None = None,
+        foreseen: int | None = None,
     ) -> aiohttp.ClientResponse:
         """The answer to one request; its body is not read yet.
 
         Raises:
-            _RefusedError: its status is 400 or more.
+            _RefusedError: its status is 400 or more, and not the one that is foreseen.
         """
         filesystem = self._filesystem
         session = await filesystem.set_session()
         options = {"allow_redirects": True, **filesystem.kwargs, "raise_for_status": False}
-        options["headers"] = {
-            **(options.get("headers") or {}),
-            "Accept-Encoding": "identity",
-            **(headers or {}),
-        }
+        options["headers"] = CIMultiDict(options.get("headers") or {})
+        options["headers"].update({"Accept-Encoding": "identity", **(headers or {})})
         address = self._address(key)
         answer: aiohttp.ClientResponse = await session.request(method, address, **options)
         if address.scheme == "https" and answer.url.scheme == "http":
             self._say_once(f"leads on from https to http, to {redact.url(str(answer.url))}")
-        is_empty = answer.status == 416 and _length(answer.headers) == 0  # noqa: PLR2004
-        if answer.status >= 400 and not is_empty:  # noqa: PLR2004 - HTTP's client errors
+        if answer.status >= 400 and answer.status != foreseen:  # noqa: PLR2004 - HTTP's errors
             answer.close()
             raise _RefusedError(answer.status, dict(answer.headers))
         return answer
@@ -289,11 +290,11 @@ def _query_of(key: str) -> str | None:
     return hashlib.sha256("&".join(left).encode()).hexdigest()[:16] if left else None
 
 
-def _checksum(headers: Mapping[str, str]) -> Checksum | None:
+def _checksum(headers: CIMultiDictProxy[str]) -> Checksum | None:
     """The best checksum that an answer with the whole file states."""
     told = [f"md5={headers.get('Content-MD5', '')}"]
     for name in ("X-Goog-Hash", "Digest", "Repr-Digest"):
-        told += headers.get(name, "").split(",")
+        told += ",".join(headers.getall(name, [])).split(",")
     stated: dict[str, str | None] = {}
     for each in told:
         name, _, value = each.strip().partition("=")
