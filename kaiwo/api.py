@@ -322,7 +322,7 @@ def _fetched(
     try:
         return _fetch(url, file_place, sink, fields, is_file=True)
     except NotFoundError as missing:
-        if url.type == "url":
+        if url.type == "url" and "?" in url.path:
             raise
         folder = replace(url, path=f"{url.path}/")
         try:

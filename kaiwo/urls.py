@@ -58,6 +58,8 @@ class ObjectUrl(Struct, frozen=True):
     @property
     def is_folder(self) -> bool:
         """It cannot be a single object."""
+        if self.type == "url" and "?" in self.path:
+            return False
         return self.glob is not None or not self.path or self.path.endswith("/")
 
     def of_one_word(self) -> ObjectUrl | None:
@@ -140,6 +142,8 @@ def parse(url: str) -> ObjectUrl:
             raise ConfigError(f"{scheme}:// is followed by {fault}")
         host, slash, path = rest.partition("/")
         folder, glob = (path, None) if "?" in path else split_glob(path)
+        if glob and is_web(url):
+            glob = plain_name(glob)
         whole = f"{scheme}://{host}{slash}{folder}"
         return ObjectUrl("url", host.rpartition("@")[2], whole, glob)
     if type_ == "hf":

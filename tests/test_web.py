@@ -6,10 +6,10 @@ import base64
 import gzip
 import hashlib
 import http.server
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,10 +21,12 @@ from kaiwo.objects import RANGE
 from tests.conftest import Run, clean_environment, tree
 from tests.faults.catalogue import CASES, MORE, Case, objects
 from tests.faulty import content
-from tests.servers import web
+from tests.servers import serving, web
 from tests.servers.faulty_s3 import BUCKET, Plan, faulty_s3
+from tests.servers.web import Page, Site
 
 Kaiwo = Callable[..., Run]
+CANARY = "Kanarienvogel9"
 QUICK = ("--startup-wait", "0", "--retries", "1")
 #: What a server of files does not do, or nobody can see where no checksum is stated.
 _NOT_HERE = {"listing", "flip", "flip-twice", "flip-parts"}
@@ -53,90 +55,9 @@ def test_a_fault_of_a_web_server_costs_no_byte(kaiwo: Kaiwo, tmp_path: Path, cas
     assert server.counts.spoilt or replaced or case.plan.down_s
 
 
-# --- a server that does as it is told ---------------------------------------------------------
-
-
-@dataclass
-class Page:
-    """What is at one address.
-
-    Attributes:
-        body: its bytes.
-        headers: besides its length.
-        ranges: a ``Range`` is followed.
-        head: the status of a HEAD.
-        sized: its length is stated.
-        redirect: it is elsewhere.
-    """
-
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    ranges: bool = True
-    head: int = 200
-    sized: bool = True
-    redirect: str = ""
-
-
-@dataclass
-class Site:
-    """The pages of a server, by path and query, and what it was asked.
-
-    Attributes:
-        at: its address.
-        pages: may be changed at any time.
-        asked: method, path and headers of each request.
-    """
-
-    at: str
-    pages: dict[str, Page] = field(default_factory=dict)
-    asked: list[tuple[str, str, Mapping[str, str]]] = field(default_factory=list)
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    found = Site("")
-
-    class Handler(web.Quiet, http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            found.asked.append((self.command, self.path, dict(self.headers)))
-            page = found.pages.get(self.path)
-            is_head = self.command == "HEAD"
-            status = 404 if page is None else page.head if is_head else 200
-            page = page or Page()
-            if page.redirect:
-                self.send_response(302)
-                self.send_header("Location", page.redirect)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            body = page.body
-            asked = self.headers.get("Range", "").removeprefix("bytes=").partition("-")
-            if asked[0] and page.ranges and status == 200 and not body:
-                status = 416
-            elif asked[0] and page.ranges and status == 200:
-                first, last = int(asked[0]), min(int(asked[2]), len(body) - 1)
-                status = 206
-                span = f"bytes {first}-{last}/{len(body)}"
-                body = body[first : last + 1]
-            self.send_response(status)
-            if status == 206:
-                self.send_header("Content-Range", span)
-            for name, value in page.headers.items():
-                self.send_header(name, value)
-            if page.sized:
-                self.send_header("Content-Length", str(len(body)))
-            else:
-                self.send_header("Connection", "close")
-            self.end_headers()
-            if not is_head:
-                self.wfile.write(body)
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-    with web.listening(Handler) as found.at:
+    with web.site() as found:
         yield found
 
 
@@ -150,16 +71,6 @@ def test_another_query_is_another_file(kaiwo: Kaiwo, site: Site, tmp_path: Path)
         done = kaiwo(files_of(f"{site.at}/get?file={number}", target="t"))
         assert done.code == 0, done.stderr
         assert tree(tmp_path / "out") == {"t": number.encode() * 9}
-
-
-def test_what_signs_an_address_is_no_part_of_the_file(kaiwo: Kaiwo, site: Site) -> None:
-    queries = [f"v=1&X-Amz-Date={day}&X-Amz-Signature=abc{day}&token=t{day}" for day in "12"]
-    for query in queries:
-        site.pages[f"/a?{query}"] = Page(b"bytes", {"Last-Modified": "same"}, head=403)
-    statuses = [
-        kaiwo(files_of(f"{site.at}/a?{query}")).report["items"][0]["status"] for query in queries
-    ]
-    assert statuses == ["downloaded", "unchanged"]
 
 
 @pytest.mark.parametrize("name", ["ETag", "Last-Modified"])
@@ -249,7 +160,7 @@ def test_a_server_without_ranges_gives_large_files(kaiwo: Kaiwo, tmp_path: Path)
     assert tree(tmp_path / "out") == {"t/large": LARGE}
 
 
-@pytest.mark.parametrize("status", [400, 403, 405, 501])
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 500, 501])
 def test_a_server_that_refuses_to_tell_is_asked_for_a_byte(
     kaiwo: Kaiwo, site: Site, tmp_path: Path, status: int
 ) -> None:
@@ -310,13 +221,15 @@ def test_a_way_that_leads_nowhere_is_told(
     assert words in done.stderr
 
 
-@pytest.mark.parametrize(("status", "code"), [(404, 4), (401, 3), (429, 5), (500, 5)])
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, 4), (401, 3), (429, 5), (500, 5), (300, 5), (302, 5), (202, 5)]
+)
 def test_a_refusal_is_told_with_its_status(
     kaiwo: Kaiwo, site: Site, status: int, code: int
 ) -> None:
-    site.pages["/a"] = Page(head=status)
+    site.pages["/a"] = Page(head=status, status=status)
     done = kaiwo(files_of(f"{site.at}/a"), *QUICK)
-    assert done.code == code
+    assert done.code == code, done.stderr
     assert f": {status}" in done.stderr
     assert "endpoint" not in done.stderr
 
@@ -452,6 +365,130 @@ def test_headers_are_sent_with_every_request(kaiwo: Kaiwo, site: Site, tmp_path:
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == {"t/a": LARGE}
     assert {headers["X-Who"] for _, _, headers in site.asked} == {"me"}
+
+
+def test_links_to_folders_without_a_slash_are_followed(
+    kaiwo: Kaiwo, site: Site, tmp_path: Path
+) -> None:
+    html = {"Content-Type": "text/html"}
+    site.pages["/d/"] = Page(b'<base href="/d/"><a href="sub">', html)
+    site.pages["/d/sub"] = Page(redirect="/d/sub/")
+    site.pages["/d/sub/"] = Page(
+        gzip.compress(b'<a href="b">'), {**html, "Content-Encoding": "gzip"}
+    )
+    site.pages["/d/sub/b"] = Page(b"bytes", {"ETag": '"1"'})
+    items = [{"folder": f"{site.at}/d", "target_path": "t"}]
+    done = kaiwo({"download_items": [{"type": "url", "items": items}]})
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"t/sub/b": b"bytes"}
+    assert tree(api.fetch(f"{site.at}/d/sub", tmp_path / "f")) == {"b": b"bytes"}
+
+
+def test_links_to_other_ports_are_not_below(kaiwo: Kaiwo, site: Site, tmp_path: Path) -> None:
+    page = f'<a href="{site.at.rpartition(":")[0]}:1/d/no"> <a href="yes">'
+    site.pages["/d/"] = Page(page.encode(), {"Content-Type": "text/html"})
+    site.pages["/d/yes"] = site.pages["/d/no"] = Page(b"bytes", {"ETag": '"1"'})
+    assert tree(api.fetch(f"{site.at}/d/", tmp_path / "t")) == {"yes": b"bytes"}
+
+
+def test_a_page_of_links_that_is_cut_is_no_folder(kaiwo: Kaiwo, site: Site) -> None:
+    html = {"Content-Type": "text/html"}
+    site.pages["/d/"] = Page(b'<html><a href="a">', html, sized=False)
+    site.pages["/d/a"] = Page(b"bytes", {"ETag": '"1"'})
+    items = [{"folder": f"{site.at}/d", "target_path": "t"}]
+    done = kaiwo({"download_items": [{"type": "url", "items": items}]}, *QUICK)
+    assert (done.code, "is cut" in done.stderr) == (5, True)
+
+
+def test_one_failure_in_a_folder_costs_its_own_request(
+    kaiwo: Kaiwo, site: Site, tmp_path: Path
+) -> None:
+    names = [f"{number:03}" for number in range(100)]
+    links = "".join(f'<a href="{name}">' for name in names)
+    site.pages["/d/"] = Page(links.encode(), {"Content-Type": "text/html"})
+    for number, name in enumerate(names):
+        tag = {"ETag": f'"{name}"'}
+        site.pages[f"/d/{name}"] = Page(name.encode(), tag, fails=int(number % 20 == 7))
+    items = [{"folder": f"{site.at}/d", "target_path": "t"}]
+    done = kaiwo({"download_items": [{"type": "url", "items": items}]}, "--retries", "2")
+    assert done.code == 0, done.stderr
+    assert len(tree(tmp_path / "out")) == len(names)
+
+
+@pytest.mark.parametrize("query", ["", "?file=x", "?path=a/b/"])
+@pytest.mark.parametrize("path", ["/q/x", "/q/", "/", "/a::b/c", "/x::file:///etc/passwd"])
+def test_what_is_asked_for_is_what_was_given(
+    site: Site, tmp_path: Path, path: str, query: str
+) -> None:
+    if path.endswith("/") and not query:
+        return  # a folder
+    site.pages[path + query] = Page(b"bytes", {"ETag": '"1"'})
+    assert api.fetch(f"{site.at}{path}{query}", tmp_path / "t").read_bytes() == b"bytes"
+    assert {asked for _, asked, _ in site.asked} == {path + query}
+
+
+def test_hosts_may_be_named_by_numbers_of_ipv6(tmp_path: Path) -> None:
+    class Six(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www/a").write_bytes(b"bytes")
+    try:
+        server = Six(("::1", 0), web.files_of(tmp_path / "www"))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with serving.in_thread(server):
+        path = api.fetch(f"http://[::1]:{server.server_port}/a", tmp_path / "a")
+    assert path.read_bytes() == b"bytes"
+
+
+@pytest.mark.parametrize("place", ["headers", "client_kwargs"])
+def test_what_is_given_for_a_host_goes_to_no_other(
+    kaiwo: Kaiwo, site: Site, tmp_path: Path, place: str
+) -> None:
+    given = {"X-Key": CANARY, "PRIVATE-TOKEN": CANARY, "Authorization": f"Basic {CANARY}"}
+    options = {"headers": given} if place == "headers" else {"client_kwargs": {"headers": given}}
+    elsewhere: list[Mapping[str, str]] = []
+
+    class Other(web.Quiet, http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            elsewhere.append(dict(self.headers))
+            self.send_response(200)
+            self.send_header("Content-Length", "5")
+            self.send_header("ETag", '"1"')
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(b"bytes")
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+    with web.listening(Other) as at:
+        site.pages["/a"] = Page(redirect="/b")
+        site.pages["/b"] = Page(redirect=f"{at}/c")
+        done = kaiwo(files_of(f"{site.at}/a", options=options))
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"t/a": b"bytes"}
+    assert all(headers["X-Key"] == CANARY for _, _, headers in site.asked)
+    assert elsewhere
+    assert CANARY not in str(elsewhere)
+
+
+@pytest.mark.parametrize(
+    "signed",
+    ["X-Amz-Date={0}&X-Amz-Signature={0}", "md5={0}&expires={0}", "token={0}&expires={0}",
+     "x-oss-date={0}&x-oss-signature={0}", "sv=1&se={0}&sig={0}"],
+)  # fmt: skip
+@pytest.mark.parametrize("tag", [{"ETag": '"0123456789abcdef"'}, {"Last-Modified": "same"}])
+def test_what_signs_an_address_is_no_part_of_the_file(
+    kaiwo: Kaiwo, site: Site, signed: str, tag: dict[str, str]
+) -> None:
+    statuses = []
+    for day in "12":
+        path = f"/a?v=1&{signed.format(day)}"
+        site.pages[path] = Page(b"bytes", tag, head=403)
+        statuses.append(kaiwo(files_of(f"{site.at}{path}")).report["items"][0]["status"])
+    assert statuses == ["downloaded", "unchanged"]
 
 
 def test_a_glob_of_the_web_is_a_folder(site: Site, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ checked like a store's: the range, the length, and what identifies the file.
     checksum     Content-MD5, Repr-Digest, Digest, X-Goog-Hash: few servers state one
     encoding     none is asked for; what is encoded nevertheless is kept as it comes
     folders      a page with links is one; files are the links that lead below it, without a query
+    redirects    are followed here, so that what the user gives for one host goes to no other
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import hashlib
 import logging
 import re
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -24,7 +26,7 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import yarl
 from fsspec.asyn import sync
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from kaiwo import checksums, redact
 from kaiwo.errors import (
@@ -41,21 +43,34 @@ from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.sources.base import STREAM_CHUNK, check_answer, check_identity, plain_etag
 from kaiwo.sources.fsspec import FsspecSource
 from kaiwo.sources.looped import LoopedSource
+from kaiwo.sources.paged import Page
 from kaiwo.urls import plain_name
 
 #: Pages of links, one below the other: more is a server that answers every address with links.
 DEEPEST = 64
 #: So many files of a folder are looked up at once.
 AT_ONCE = 32
-#: What refuses a HEAD only: an address that was signed for a GET, a server that knows no HEAD.
-_NO_HEAD = {400, 403, 405, 501}
-_SIGNATURES = {"sig", "signature", "x-amz-signature", "x-goog-signature"}
-#: Parameters of a signed address: they change while the file stays what it is.
+MOST_REDIRECTS = 10
+_REDIRECTS = {301, 302, 303, 307, 308}
+#: What a HEAD is refused with as a GET would be. Else it may be the HEAD: an address that was
+#: signed for a GET, a server that knows no HEAD.
+_HEAD_COUNTS = {401, 407, 410, 429, 503}
+#: Options of the way to a server; the others may be secrets.
+_OF_THE_WAY = {"proxy", "proxy_auth", "proxy_headers", "ssl", "timeout"}
+#: An ETag of so many letters is another one for another file of the server, whatever the query.
+TELLING = 12
+#: Parameters of a signed address, which change while the file stays what it is: always; and
+#: beside what says how long the address is good for.
 _SIGNING = re.compile(
-    r"x-(?:amz|goog)-.+|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id|"
-    r"s[eprstv]|srt|spr|sig|sip|si|sk(?:oid|tid|[tesv])"
+    r"(?:x-(?:amz|goog|oss)|q)-.+|(?:aws|oss)accesskeyid|googleaccessid|signature|sig|key-pair-id|"
+    r"(?:\w+_)?token|hmac|jwt|api_?key|hdn[et]a?s?"
 )
-_TOKEN = re.compile(r"(?:\w+_)?token|hmac|jwt|api_?key")
+_EXPIRING = re.compile(r"expir(?:es?|y|ation)|exp|se|e|ttl|x-(?:amz|goog|oss)-.+")
+_SIGNING_BESIDE = re.compile(
+    r"md5|hash|policy|verify|s[iprstv]|s[ir]p|srt|spr|sk(?:oid|tid|[tesv])"
+)
+    r"md5|hash|policy|verify|s[iprstv]|s[ir]p|srt|spr|sk(?:oid|tid|[tesv])"
+)
 _IS_ADDRESS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 #: Bytes of the checksums that headers state.
 _LENGTHS = {"md5": 16, "sha256": 32, "crc32c": 4}
@@ -63,36 +78,76 @@ logger = logging.getLogger(__name__)
 
 
 class _RefusedError(Exception):
-    """An answer of 400 or more; arguments: its status and headers."""
+    """An answer that is no file; arguments: its status and headers."""
+
+
+class _NowhereError(Exception):
+    """A way that ends at no file; the argument says where it leads."""
+
+
+class _FolderError(NotFoundError):
+    """There is the page of a folder where a file was looked for."""
 
 
 class WebSource(LoopedSource, FsspecSource):
     """The files below one address.
 
     Args:
-        filesystem: fsspec's of http, whose session does not unpack bodies.
+        filesystem: fsspec's of http.
         root: the address that keys are relative to.
         url: of that address, for people.
         options: the names of those that the user gave the filesystem.
+        session_options: of a session for other hosts, without anything of the user's.
     """
 
-    def __init__(self, filesystem: Any, root: str, url: str, options: Collection[str]) -> None:
+    def __init__(
+        self,
+        filesystem: Any,
+        root: str,
+        url: str,
+        options: Collection[str],
+        session_options: Mapping[str, Any],
+    ) -> None:
         super().__init__(filesystem, root, url)
         self._options = options
+        self._session_options = session_options
+        self._elsewhere: aiohttp.ClientSession | None = None
         self._said: set[str] = set()
+
+    def close(self) -> None:
+        """See ``protocols.Source``; the filesystem closes its session when it goes."""
+        if self._elsewhere is not None:
+            sync(self._filesystem.loop, self._elsewhere.close)
+        super().close()
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
+        return iter(self._all(prefix, partial(self._pages, prefix)))
+
+    def _pages(self, prefix: str, last: str) -> Iterator[Page]:
+        """The files that pages of links lead to, some at a time, from those after a key on."""
         with self._doing("listing", prefix):
-            keys = sync(self._filesystem.loop, self._linked, prefix)
-        for first in range(0, len(keys), AT_ONCE):
-            yield from sync(self._filesystem.loop, self._looked_up, keys[first : first + AT_ONCE])
+            links = sync(self._filesystem.loop, self._links_below, prefix)
+        left = [link for link in links if link > last]
+        for first in range(0, len(left), AT_ONCE):
+            some = left[first : first + AT_ONCE]
+            yield sync(self._filesystem.loop, self._looked_up, some), some[-1]
 
     async def _looked_up(self, keys: Sequence[str]) -> Sequence[RemoteObject]:
-        return await asyncio.gather(*map(self._stat, keys))
+        """The files of these keys; below those of them that are folders, all files."""
+        found = await asyncio.gather(*map(self._stat, keys), return_exceptions=True)
+        files: list[RemoteObject] = []
+        for key, each in zip(keys, found, strict=True):
+            if isinstance(each, _FolderError):
+                files += await self._looked_up(await self._links_below(f"{key}/"))
+            elif isinstance(each, BaseException):
+                raise each
+            else:
+                files.append(each)
+        return files
 
-    async def _linked(self, prefix: str) -> Sequence[str]:
-        """The keys of all files below a folder that pages of links lead to."""
+    async def _links_below(self, prefix: str) -> Sequence[str]:
+        """The keys of all files below a folder that pages of links lead to, in their order."""
         found = {prefix}
         folders = [prefix]
         for folder in folders:  # which grows meanwhile
@@ -105,18 +160,21 @@ class WebSource(LoopedSource, FsspecSource):
 
     async def _links(self, folder: str) -> Sequence[str]:
         """Where the page of a folder leads to below it, relative to it."""
-        async with await self._answer("GET", folder) as answer:
+        async with await self._answer("GET", folder, auto_decompress=True) as answer:
             if answer.content_type != "text/html":
                 return []
-            page = await answer.text(errors="replace")
+            page = _Anchors(await answer.text(errors="replace"))
+            sized = {"Content-Length", "Transfer-Encoding"} & answer.headers.keys()
+        if not (sized or page.is_closed):
+            raise TransientError(f"listing {self._named(folder)}: the page of links is cut")
         base = answer.url if answer.url.raw_path.endswith("/") else answer.url / ""
         found = []
-        for address in _Anchors.of(page):
+        for address in page.links:
             try:
-                link = base.join(yarl.URL(address))
+                link = answer.url.join(yarl.URL(page.base)).join(yarl.URL(address))
             except ValueError:
                 continue
-            is_below = link.host == base.host and link.raw_path.startswith(base.raw_path)
+            is_below = _place(link) == _place(base) and link.raw_path.startswith(base.raw_path)
             if is_below and link.raw_path != base.raw_path and not link.raw_query_string:
                 found.append(plain_name(link.raw_path[len(base.raw_path) :]))
         return found
@@ -127,29 +185,53 @@ class WebSource(LoopedSource, FsspecSource):
 
     async def _stat(self, key: str) -> RemoteObject:
         with self._doing("looking up", key):
-            try:
-                async with await self._answer("HEAD", key) as answer:
-                    size = _length(answer.headers)
-            except _RefusedError as refused:
-                if refused.args[0] not in _NO_HEAD:
-                    raise
-                size = None
-            if not size:  # there are servers that tell nothing in a HEAD, or that it is empty
-                async with await self._answer("GET", key, {"Range": "bytes=0-0"}, 416) as answer:
-                    size = 0 if answer.status == 416 else _length(answer.headers)  # noqa: PLR2004
-                    answer.close()
+            headers = await self._headers(key)
+        size = _length(headers)
         if size is None:
             raise ServiceError(
                 f"{self._named(key)}: the server does not state its size, so it cannot be checked"
             )
-        etag = plain_etag(answer.headers.get("ETag"))
-        time = None if etag else answer.headers.get("Last-Modified")
+        etag = plain_etag(headers.get("ETag"))
+        time = None if etag else headers.get("Last-Modified")
         if not (etag or time):
             self._say_once("states neither ETag nor Last-Modified: that a file of the same size is "
                            "another one is not seen; --force fetches it anew")  # fmt: skip
-        version = " ".join(filter(None, (time, _query_of(key)))) or None
-        checksum = _checksum(answer.headers) if answer.status != 206 else None  # noqa: PLR2004
-        return RemoteObject(key, size, etag, version, checksum, unpinned=True)
+        query = None if etag and len(etag) >= TELLING else _query_of(key)
+        version = " ".join(filter(None, (time, query))) or None
+        return RemoteObject(key, size, etag, version, _checksum(headers), unpinned=True)
+
+    async def _headers(self, key: str) -> CIMultiDict[str]:
+        """What tells of a file: the headers of a HEAD, and of a GET where that tells too little.
+
+        Raises:
+            NotFoundError: the address leads to the page of a folder.
+        """
+        told = CIMultiDict[str]()
+        try:
+            async with await self._answer("HEAD", key) as answer:
+                self._refuse_folder(key, answer)
+                told.update(answer.headers)
+        except _RefusedError as refused:
+            if refused.args[0] in _HEAD_COUNTS:
+                raise
+        if _length(told) and told.keys() & {"ETag", "Last-Modified"}:
+            return told
+        # There are servers that answer a HEAD with nothing, or with the length of nothing.
+        async with await self._answer("GET", key, {"Range": "bytes=0-0"}, foreseen=416) as answer:
+            self._refuse_folder(key, answer)
+            more = CIMultiDict(answer.headers)
+            if answer.status == 416:  # noqa: PLR2004 - there is no first byte
+                more["Content-Length"] = "0"
+            if answer.status != 200:  # noqa: PLR2004 - this is of the part
+                more.pop("Content-MD5", None)
+            told.update(more)
+            answer.close()
+        return told
+
+    def _refuse_folder(self, key: str, answer: aiohttp.ClientResponse) -> None:
+        leads_to_folder = answer.url.path.endswith("/") and answer.content_type == "text/html"
+        if leads_to_folder and not urlsplit(key).path.endswith("/"):
+            raise _FolderError(f"{self._named(key)}: a folder, not a file; end it with '/'")
 
     async def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         whole = (start, end) == (0, remote.size)
@@ -179,26 +261,51 @@ class WebSource(LoopedSource, FsspecSource):
         method: str,
         key: str,
         headers: Mapping[str, str] | None = None,
-        foreseen: int | None = None,
+        *,
+        foreseen: int = 200,
+        auto_decompress: bool = False,
     ) -> aiohttp.ClientResponse:
-        """The answer to one request; its body is not read yet.
+        """The answer to a request, wherever that leads; its body is not read yet.
 
         Raises:
-            _RefusedError: its status is 400 or more, and not the one that is foreseen.
+            _RefusedError: its status is neither 200 nor 206, nor the one that is foreseen.
         """
-        filesystem = self._filesystem
-        session = await filesystem.set_session()
-        options = {"allow_redirects": True, **filesystem.kwargs, "raise_for_status": False}
-        options["headers"] = CIMultiDict(options.get("headers") or {})
-        options["headers"].update({"Accept-Encoding": "identity", **(headers or {})})
-        address = self._address(key)
-        answer: aiohttp.ClientResponse = await session.request(method, address, **options)
-        if address.scheme == "https" and answer.url.scheme == "http":
-            self._say_once(f"leads on from https to http, to {redact.url(str(answer.url))}")
-        if answer.status >= 400 and answer.status != foreseen:  # noqa: PLR2004 - HTTP's errors
-            answer.close()
-            raise _RefusedError(answer.status, dict(answer.headers))
-        return answer
+        first = address = self._address(key)
+        for _ in range(MOST_REDIRECTS):
+            session, options = await self._given_for(first, address)
+            options["headers"].update({"Accept-Encoding": "identity", **(headers or {})})
+            answer = await session.request(
+                method, address, **options, auto_decompress=auto_decompress
+            )
+            leads_to = answer.headers.get("Location") if answer.status in _REDIRECTS else None
+            if leads_to is None:
+                if answer.status not in (200, 206, foreseen):
+                    answer.close()
+                    raise _RefusedError(answer.status, dict(answer.headers))
+                return answer
+            answer.release()
+            is_encoded = _IS_ADDRESS.fullmatch(leads_to) is not None
+            address = address.join(yarl.URL(leads_to, encoded=is_encoded))
+            if address.scheme not in ("http", "https"):
+                raise _NowhereError("to what is no address of the web")
+            if first.scheme == "https" and address.scheme == "http":
+                self._say_once(f"leads on from https to http, to {redact.url(str(address))}")
+        raise _NowhereError("on and on, and perhaps back to where it was")
+
+    async def _given_for(
+        self, first: yarl.URL, address: yarl.URL
+    ) -> tuple[aiohttp.ClientSession, dict[str, Any]]:
+        """The session for an address, and its options: headers and rights are for the first."""
+        given = self._filesystem.kwargs
+        fixed = {"allow_redirects": False, "raise_for_status": False}
+        is_first = _place(address) == _place(first)
+        if is_first and address.scheme in (first.scheme, "https"):
+            headers = CIMultiDict(given.get("headers") or {})
+            return await self._filesystem.set_session(), {**given, **fixed, "headers": headers}
+        if self._elsewhere is None:
+            self._elsewhere = aiohttp.ClientSession(**self._session_options)
+        options = {name: value for name, value in given.items() if name in _OF_THE_WAY}
+        return self._elsewhere, {**options, **fixed, "headers": CIMultiDict[str]()}
 
     def _address(self, key: str) -> yarl.URL:
         """What is asked for: as it was given, unless it has letters that no address has."""
@@ -216,32 +323,49 @@ class WebSource(LoopedSource, FsspecSource):
         if isinstance(error, _RefusedError):
             status, headers = error.args
             return _refused(status, headers, what)
+        if isinstance(error, _NowhereError):
+            return ServiceError(f"{what}: it leads {error}")
         if isinstance(error, aiohttp.ClientError):
             return connection_error(error, what) or _told(error, what)
         if isinstance(error, TypeError | AttributeError | ValueError) and self._options:
             names = ", ".join(sorted(self._options))
-            return ConfigError(f"{what}: the http filesystem does not take options ({names})")
+            return ConfigError(f"{what}: the http filesystem cannot use these options ({names})")
         return super()._known(error, what)
 
 
 class _Anchors(HTMLParser):
-    """Collects what the links of a page lead to."""
+    """What the links of a page lead to.
 
-    def __init__(self) -> None:
+    Attributes:
+        links: addresses, as they stand there.
+        base: what these are relative to, if it is not the page's own address.
+        is_closed: its end was there.
+    """
+
+    def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: list[str] = []
-
-    @classmethod
-    def of(cls, page: str) -> list[str]:
-        """The addresses, as they stand there."""
-        parser = cls()
-        parser.feed(page)
-        return parser.found
+        self.links: list[str] = []
+        self.base = ""
+        self.is_closed = False
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """See ``HTMLParser``."""
-        if tag == "a":
-            self.found += [value for name, value in attrs if name == "href" and value]
+        address = dict(attrs).get("href")
+        if tag == "a" and address:
+            self.links.append(address)
+        elif tag == "base" and address:
+            self.base = address
+
+    def handle_endtag(self, tag: str) -> None:
+        """See ``HTMLParser``."""
+        self.is_closed = self.is_closed or tag in ("body", "html")
+
+
+def _place(address: yarl.URL) -> tuple[str | None, int | None]:
+    """Host and port; 80 and 443 are one."""
+    default = address.port in (80, 443) and address.is_default_port()
+    return address.host, None if default else address.port
 
 
 def _refused(status: int, headers: Mapping[str, str], what: str) -> KaiwoError:
@@ -253,15 +377,15 @@ def _refused(status: int, headers: Mapping[str, str], what: str) -> KaiwoError:
             f"{what}: {status}: access is refused; check the URL and its signature, or what "
             "options give (such as headers), and their rights"
         )
+    if status < 400:  # noqa: PLR2004 - HTTP's errors
+        return ServiceError(f"{what}: {status}: what the server answers is not the file")
     return found
 
 
 def _told(error: aiohttp.ClientError, what: str) -> KaiwoError:
     """The error for an exchange that went wrong above the connection."""
     match error:
-        case aiohttp.TooManyRedirects():
-            return ServiceError(f"{what}: it leads on and on, and perhaps back to where it was")
-        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+        case aiohttp.InvalidURL():
             return ServiceError(f"{what}: it, or where it leads to, is no address of the web")
         case aiohttp.ClientResponseError():
             return TransientError(f"{what}: what the server answers is not HTTP")
@@ -280,18 +404,18 @@ def _query_of(key: str) -> str | None:
     if not query:
         return None
     pairs = parse_qsl(query, keep_blank_values=True)
-    is_signed = any(name.lower() in _SIGNATURES for name, _ in pairs)
-    left = [
-        f"{name}={value}"
-        for name, value in pairs
-        if not _TOKEN.fullmatch(name.lower())
-        and not (is_signed and _SIGNING.fullmatch(name.lower()))
-    ]
+    names = {name.lower() for name, _ in pairs}
+    signing = {name for name in names if _SIGNING.fullmatch(name)}
+    expiring = {name for name in names if _EXPIRING.fullmatch(name)}
+    beside = {name for name in names if _SIGNING_BESIDE.fullmatch(name)}
+    if expiring and (signing or beside):
+        signing |= expiring | beside
+    left = [f"{name}={value}" for name, value in pairs if name.lower() not in signing]
     return hashlib.sha256("&".join(left).encode()).hexdigest()[:16] if left else None
 
 
-def _checksum(headers: CIMultiDictProxy[str]) -> Checksum | None:
-    """The best checksum that an answer with the whole file states."""
+def _checksum(headers: CIMultiDict[str]) -> Checksum | None:
+    """The best checksum that these headers state of a whole file."""
     told = [f"md5={headers.get('Content-MD5', '')}"]
     for name in ("X-Goog-Hash", "Digest", "Repr-Digest"):
         told += ",".join(headers.getall(name, [])).split(",")

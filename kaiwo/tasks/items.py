@@ -102,7 +102,8 @@ class FileItem(_Item):
     @field_validator("file")
     @classmethod
     def _is_file(cls, value: str) -> str:
-        if value.endswith("/"):
+        ends_in_query = "://" in value and "?" in value
+        if value.endswith("/") and not ends_in_query:
             raise PydanticCustomError("file", "ends in '/': give it as a folder")
         return value
 

@@ -58,6 +58,22 @@ def _address(item: FolderItem | FileItem) -> str:
     return item.folder if isinstance(item, FolderItem) else item.file
 
 
+def _parted(address: str) -> tuple[str, str]:
+    """The folder's URL, without the slash at its end, and the name in it; on the web, with query.
+
+    On the web, the name may be empty: of what a folder's own address answers.
+    """
+    if not is_web(address):
+        base, _, name = address.rstrip("/").rpartition("/")
+        return base, name
+    path, mark, query = address.partition("?")
+    host = path.find("/", path.find("://") + 3)
+    if host < 0:
+        return path, f"{mark}{query}"
+    base, _, name = path.rpartition("/")
+    return base, f"{name}{mark}{query}"
+
+
 class UrlTask(Task):
     """Files of any other fsspec protocol."""
 
@@ -89,9 +105,8 @@ class UrlTask(Task):
                 base = address.rstrip("/")
                 relative = item.model_copy(update={"folder": ""})
             else:
-                path, mark, query = address.partition("?" if is_web(address) else "\0")
-                base, _, name = path.rstrip("/").rpartition("/")
-                relative = item.model_copy(update={"file": f"{name}{mark}{query}"})
+                base, name = _parted(address)
+                relative = item.model_copy(update={"file": name})
                 if item.target_path.endswith("/"):
                     own_name = posixpath.basename(web_name(address).rstrip("/"))
                     path = item.target_path + own_name
@@ -103,14 +118,19 @@ class UrlTask(Task):
 
     def source(self, container: str, network: Network) -> Source:
         """See ``Task``."""
-        from fsspec.core import url_to_fs  # noqa: PLC0415 - only runs that use it load it
+        from fsspec import get_filesystem_class  # noqa: PLC0415 - only runs that use it load it
 
         from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415
 
         given = self._options()
-        options = self._web_options(given, network) if is_web(container) else given
+        session = session_options(network) if is_web(container) else {}
+        options = self._web_options(given, session) if is_web(container) else given
         try:
-            filesystem, path = url_to_fs(container, skip_instance_cache=True, **options)
+            # Not by fsspec's ``url_to_fs``, which takes ``::`` for a chain of filesystems.
+            kind = get_filesystem_class(container.partition("://")[0])
+            told = kind._get_kwargs_from_urls(container)  # noqa: SLF001 - as that does
+            filesystem = kind(skip_instance_cache=True, **{**told, **options})
+            path = kind._strip_protocol(container)  # noqa: SLF001
         except (ImportError, ValueError):
             raise ServiceError(
                 f"{self.url(container)}: no filesystem for this protocol is installed"
@@ -126,9 +146,9 @@ class UrlTask(Task):
             return FsspecSource(filesystem, path, self.url(container))
         from kaiwo.sources.web import WebSource  # noqa: PLC0415
 
-        return WebSource(filesystem, path, self.url(container), given.keys())
+        return WebSource(filesystem, path, self.url(container), given.keys(), session)
 
-    def _web_options(self, options: dict[str, Any], network: Network) -> dict[str, Any]:
+    def _web_options(self, options: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
         """With the run's timeouts, the environment's proxy, and the task's authority.
 
         Raises:
@@ -137,9 +157,7 @@ class UrlTask(Task):
         for name in ("client_kwargs", "headers"):
             if not isinstance(options.get(name, {}), dict):
                 raise ConfigError(f"options: {name} has to hold names and values")
-        # What comes encoded is kept so: its length and checksums are those of what comes.
-        client = session_options(network) | {"auto_decompress": False}
-        client |= options.get("client_kwargs", {})
+        client = session | options.get("client_kwargs", {})
         trust = {"ssl": ssl.create_default_context(cafile=self.ca_bundle)} if self.ca_bundle else {}
         return trust | options | {"client_kwargs": client}
 
