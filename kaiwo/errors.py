@@ -6,7 +6,8 @@
     │   └── UnsafeNameError        2     no       hostile or conflicting names
     ├── CredentialsError           3     no       the store refuses them
     ├── NotFoundError              4     no       an object is missing, or nothing matched
-    │   └── ContainerMissingError  4     no       bucket, container, repository or revision
+    │   ├── ContainerMissingError  4     no       bucket, container, repository or revision
+    │   └── PlaceholderError       4     no       a folder's placeholder, which is no failure
     ├── ServiceError               5     no       the service or the network, for good
     │   ├── CertificateError       5     no       TLS certificate not trusted
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
@@ -100,6 +101,10 @@ class NotFoundError(KaiwoError):
 
 class ContainerMissingError(NotFoundError):
     """The bucket, container, repository or revision itself is missing."""
+
+
+class PlaceholderError(NotFoundError):
+    """What was listed is no file but a folder's placeholder: it is left out."""
 
 
 class ServiceError(KaiwoError):

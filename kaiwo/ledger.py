@@ -37,6 +37,10 @@ class Ledger(Struct):
         self._items.append(item)
         self.sink.emit(Settled(item))
 
+    def leave_out(self, transfer: Transfer) -> None:
+        """What was planned is no object: it is no part of the report."""
+        self._settled.add(transfer.index)
+
     def enter(
         self,
         transfer: Transfer,

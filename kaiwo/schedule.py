@@ -35,6 +35,7 @@ from kaiwo.errors import (
     IntegrityError,
     KaiwoError,
     NotFoundError,
+    PlaceholderError,
     ServiceError,
     TransientError,
     UnfinishedError,
@@ -469,6 +470,11 @@ class _Run:
         self._settle(progress, status, outcome.checksum, verified=outcome.verified)
 
     def _fail(self, progress: Underway, error: KaiwoError) -> None:
+        if isinstance(error, PlaceholderError):
+            logger.info("%s", error.message)
+            self._forget(progress, error)
+            self.ledger.leave_out(progress.transfer)
+            return
         self._settle(progress, "failed", progress.transfer.object.checksum, error=error)
         if self.rules.fail_fast:
             self.dispatcher.abandon()
@@ -482,13 +488,9 @@ class _Run:
         verified: bool = False,
         error: KaiwoError | None = None,
     ) -> None:
-        transfer = progress.transfer
-        self.begun.pop(transfer.index, None)
-        self.digests.forget(transfer)
-        if transfer.object.size > RANGE:
-            self._leave(progress, error)
+        self._forget(progress, error)
         self.ledger.enter(
-            transfer,
+            progress.transfer,
             status,
             begun_s=progress.started_s,
             attempts=progress.attempts,
@@ -496,6 +498,14 @@ class _Run:
             verified=verified,
             error=error,
         )
+
+    def _forget(self, progress: Underway, error: KaiwoError | None) -> None:
+        """Nothing more is to be done about the object."""
+        transfer = progress.transfer
+        self.begun.pop(transfer.index, None)
+        self.digests.forget(transfer)
+        if transfer.object.size > RANGE:
+            self._leave(progress, error)
 
     def _leave(self, progress: Underway, error: KaiwoError | None) -> None:
         """Leave of a large object what a later run can go on with, and nothing else."""

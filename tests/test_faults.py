@@ -131,12 +131,13 @@ def test_of_a_hundred_objects_that_are_replaced_on_the_way_none_is_a_mixture(
     assert replaced == 100
 
 
-def test_a_page_that_is_no_listing_does_not_end_the_listing(
-    kaiwo: Kaiwo, tmp_path: Path, engine: Engine
+@pytest.mark.parametrize("often", [1, 2, 3])
+def test_pages_that_are_no_listings_do_not_end_the_listing(
+    kaiwo: Kaiwo, tmp_path: Path, engine: Engine, often: int
 ) -> None:
     # The last of them is a folder's placeholder, which may look like another key.
     stored = {f"a/{number:04}": b"bytes" for number in range(1_100)} | {"z-1": b"bytes", "z/": b""}
-    with faulty_s3(stored, Plan(no_listing=2), page_size=1_000) as server:
+    with faulty_s3(stored, Plan(no_listing=range(2, 2 + often)), page_size=1_000) as server:
         done = kaiwo(config(server), "--engine", engine)
     assert done.code == 0, done.stderr
     del stored["z/"]
@@ -160,11 +161,29 @@ def test_each_page_of_a_listing_has_its_own_repeats(
 ) -> None:
     stored = {f"a/{number:04}": b"bytes" for number in range(800)}
     with faulty_s3(stored, Plan(flaky_pages=True), page_size=100) as server:
-        done = kaiwo(config(server), "--engine", engine, "--retries", "1")
+        done = kaiwo(config(server), "--engine", engine, "--retries", "2")
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == stored
-    # Nine pages, of which the last is empty, each twice; and what looks for slashes each time.
-    assert server.counts.listings <= 9 * 2 + 10, "it began anew"
+    # Each place is asked for twice, and each attempt looks for slashes, too.
+    assert server.counts.listings <= 9 * 6, "it began anew"
+
+
+@pytest.mark.parametrize("size", [5, RANGE + 5], ids=["small", "large"])
+def test_a_folders_placeholder_is_left_out_though_it_has_bytes(
+    kaiwo: Kaiwo, tmp_path: Path, engine: Engine, size: int
+) -> None:
+    stored = {
+        "alone/": b"x" * size,
+        "both": b"file",
+        "both/": b"placeholder",
+        "c/": b"p",
+        "c/d": b"",
+    }
+    with faulty_s3(stored) as server:
+        done = kaiwo(config(server), "--engine", engine)
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == {"both": b"file", "c/d": b""}
+    assert {item["source"][12:] for item in done.report["items"]} == {"both", "c/d"}
 
 
 @pytest.mark.parametrize("sizes", [(1_000,) * 30, (3 * RANGE,)], ids=["small", "large"])

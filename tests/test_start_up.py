@@ -84,8 +84,8 @@ OWN_DOWNLOAD = OWN_VALIDATION | {
     "delivery", "digests", "disk", "dispatch", "folding", "journal", "large", "layout", "ledger",
     "manifest", "memory", "notices", "output", "parts", "plan", "postings", "progress", "remedies",
     "report", "retry", "schedule", "services", "sources", "sources.base", "sources.obstore",
-    "sources.obstore_errors", "sources.obstore_store", "sources.s3_head", "space", "tasks.aws",
-    "urls",
+    "sources.obstore_errors", "sources.obstore_listing", "sources.obstore_store",
+    "sources.s3_head", "space", "tasks.aws", "urls",
 }  # fmt: skip
 
 

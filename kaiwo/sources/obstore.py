@@ -33,7 +33,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
-from kaiwo.errors import ChangedError, KaiwoError, NotFoundError, TransientError
+from kaiwo.errors import (
+    ChangedError,
+    KaiwoError,
+    NotFoundError,
+    PlaceholderError,
+    TransientError,
+)
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Source
 from kaiwo.sources.base import (
@@ -44,6 +50,7 @@ from kaiwo.sources.base import (
     plain_etag,
 )
 from kaiwo.sources.obstore_errors import Beyond, beyond, error_of
+from kaiwo.sources.obstore_listing import Walk
 from kaiwo.sources.paged import Page
 from kaiwo.sources.s3_head import listed
 
@@ -52,9 +59,6 @@ if TYPE_CHECKING:
 
 #: From this size on, a read is asynchronous; below, the request costs more than its bytes.
 LARGE = 1 << 20
-#: So many objects of a listing are taken at once, which a page that fails takes with it; and at its
-#: end, where all that lies between `a` and `a/` has to be in one.
-CHUNK, LONG_CHUNK = 50, 1000
 #: Listed objects may be placeholders of folders, above all those without bytes; so many of them
 #: are looked at.
 MOST_DOUBTFUL = 100
@@ -170,38 +174,28 @@ class ObstoreSource(StoreSource):
         """What obstore lists below a prefix, to the end."""
         return self._all(prefix, partial(self._chunks, prefix))
 
-    def _chunks(self, prefix: str, last: str) -> Iterator[Page]:
-        """What is listed after a key, until nothing comes after the last.
+    def _chunks(self, prefix: str, place: str) -> Iterator[Page]:
+        """What is listed from a place on; see ``Walk``."""
+        walk = Walk(partial(self._after, prefix), place)
+        try:
+            yield from walk.pages()
+        except HowLongError as busy:
+            if not walk.last:
+                raise
+            # The fsspec source would begin anew, but another question tells as much.
+            with contextlib.suppress(NotFoundError):
+                self._how_long(partial(self.sure().stat, walk.last), busy.otherwise)
+            raise busy.otherwise from None
+        except KaiwoError as error:
+            if not walk.last or isinstance(error, TransientError):
+                raise
+            # There are services that read a key in a query, and so the signature, otherwise.
+            raise NotForObstoreError("it does not list what follows a key") from None
 
-        It is asked for each time: what is no listing, or does not say where it goes on, looks like
-        a last page.
-        """
-        came, size = True, CHUNK
-        while came:
-            came = False
-            try:
-                for found in self._after(prefix, last, size):
-                    keys = [remote.key for remote in found]
-                    _require_order([last, *keys])
-                    if not came and last in keys:
-                        # It is `a/`, told as `a`: it comes again, after what is between these two.
-                        del found[: keys.index(last) + 1]
-                    if found:
-                        came, last = True, keys[-1]
-                        yield found, last
-            except HowLongError as busy:
-                if not last:
-                    raise
-                # The fsspec source would begin anew, but another question tells as much.
-                with contextlib.suppress(NotFoundError):
-                    self._how_long(partial(self.sure().stat, last), busy.otherwise)
-                raise busy.otherwise from None
-            size = LONG_CHUNK
-
-    def _after(self, prefix: str, last: str, size: int) -> Iterator[builtins.list[RemoteObject]]:
+    def _after(self, prefix: str, key: str, size: int) -> Iterator[builtins.list[RemoteObject]]:
         """What is listed after a key, or all, until the service says that this is the end."""
         with self._doing("listing", prefix):
-            for page in obstore.list(self._store, prefix, offset=last or None, chunk_size=size):
+            for page in obstore.list(self._store, prefix, offset=key or None, chunk_size=size):
                 yield [listed(meta["path"], meta["size"], meta["e_tag"]) for meta in page]
 
     def _is_there(self, remote: RemoteObject) -> bool:
@@ -267,15 +261,13 @@ class ObstoreSource(StoreSource):
 
     def _refuse_placeholder(self, remote: RemoteObject) -> None:
         """Tell what was listed as ``a`` and is ``a/``: a placeholder that is not empty."""
+        folder = f"{remote.key}/"
         try:
-            is_folder = self.sure().stat(f"{remote.key}/").identity == remote.identity
+            found = self.sure().stat(folder)
         except KaiwoError:
             return
-        if is_folder:
-            raise NotFoundError(
-                f"{self._named(remote.key)}/: its name ends in '/' and it has bytes, so that it "
-                "can be no file; with the engine fsspec, it is left out"
-            )
+        if found.identity == remote.identity:
+            raise PlaceholderError(f"{self._named(folder)}: a folder's placeholder, left out")
 
     async def _read(self, remote: RemoteObject, options: Any) -> Buffer:
         answer = await obstore.get_async(self._store, remote.key, options=options)
@@ -406,15 +398,6 @@ class ObstoreSource(StoreSource):
 def _unnameable(key: str) -> bool:
     """Whether obstore would refuse the key, or read another one in its place."""
     return bool(key) and _UNNAMEABLE.search(key) is not None
-
-
-def _require_order(keys: Sequence[str]) -> None:
-    """Refuse keys that do not follow each other, such as those of a listing that begins anew.
-
-    ``a/`` is told as ``a``, and may follow what comes between these two.
-    """
-    if keys != sorted(keys) and not all(a < b or a < f"{b}/" for a, b in pairwise(keys)):
-        raise NotForObstoreError("the keys do not come in their order")
 
 
 def _described(meta: Any) -> RemoteObject:

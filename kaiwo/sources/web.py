@@ -69,8 +69,6 @@ _EXPIRING = re.compile(r"expir(?:es?|y|ation)|exp|se|e|ttl|x-(?:amz|goog|oss)-.+
 _SIGNING_BESIDE = re.compile(
     r"md5|hash|policy|verify|s[iprstv]|s[ir]p|srt|spr|sk(?:oid|tid|[tesv])"
 )
-    r"md5|hash|policy|verify|s[iprstv]|s[ir]p|srt|spr|sk(?:oid|tid|[tesv])"
-)
 _IS_ADDRESS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 #: Bytes of the checksums that headers state.
 _LENGTHS = {"md5": 16, "sha256": 32, "crc32c": 4}

@@ -179,7 +179,8 @@ class Plan:
         replaces: after which GETs the object is replaced; these get the old bytes still.
         down_s: seconds before the server listens; until then its port refuses connections.
         failing_listings: so many listings are answered with 500 first.
-        no_listing: the page of a listing, of all that are asked for, that is another document.
+        no_listing: the first page of a listing, of all that are asked for, that is another
+            document, and the first after it that is none.
         flaky_pages: each page of a listing is answered with 500 when it is first asked for.
         following: what leads to the page after: a token; nothing, where only a `marker` is known,
             as in S3's first version; or a token that leads to the second page, always.
@@ -191,7 +192,7 @@ class Plan:
     replaces: Hits = never
     down_s: float = 0.0
     failing_listings: int = 0
-    no_listing: int = 0
+    no_listing: range = range(0)
     flaky_pages: bool = False
     following: Following = "token"
     etags: Etags = "md5"
@@ -479,7 +480,7 @@ class FaultyS3(socketserver.ThreadingTCPServer):
             self.counts.listings += 1
             if self.counts.listings <= self._plan.failing_listings:
                 return None
-            if self.counts.listings == self._plan.no_listing:
+            if self.counts.listings in self._plan.no_listing:
                 return "<html><body>Sign in here.</body></html>"
             is_first = (
                 self._asked_pages.setdefault(after, self.counts.listings) == self.counts.listings
