@@ -56,7 +56,7 @@ _MISSING: dict[str, type[NotFoundError]] = {
 }
 #: Parameters of a quota in ``RateLimit``: what remains, and the seconds until it begins anew.
 _NOTHING_REMAINS, _RESET = re.compile(r";\s*r=0(?!\d)"), re.compile(r";\s*t=(\d+)")
-_ARCHIVED = "InvalidObjectState"
+_ARCHIVED = {"BlobArchived", "BlobBeingRehydrated", "InvalidObjectState"}
 _PASSING = {"InternalError", "RequestTimeout"}
 #: Words of S3 and Azure that ask for fewer requests.
 _BUSY = {"ServerBusy", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyRequestsException"}
@@ -210,7 +210,7 @@ def status_error(
         status = max(status, 500)
     if code in _BUSY or status in (429, 503):
         return BusyError(f"{what}: {status} {code}".rstrip(), retry_after_s(headers or {}))
-    refused = code in _REFUSED or (status in (401, 403, 407) and code != _ARCHIVED)
+    refused = code in _REFUSED or (status in (401, 403, 407) and code not in _ARCHIVED)
     if refused and status not in (401, 407):
         status = 403
     answer = f"{what}: {status} {code}".rstrip()
@@ -222,12 +222,12 @@ def status_error(
     if code in _MISSING or status in (404, 410):
         kind = _MISSING.get(code, NotFoundError)
         return kind(f"{answer}: not there; check the name, the region and the endpoint")
-    if status in (409, 412, 416):
+    if status in (409, 412, 416) and code not in _ARCHIVED:
         return ChangedError(f"{answer}: the object was replaced or removed since it was listed")
     if status in (408, 425) or status >= 500:  # noqa: PLR2004 - HTTP's server errors
         return TransientError(answer, retry_after_s(headers or {}))
     reason = "the service does not accept this request"
-    if code == _ARCHIVED:
+    if code in _ARCHIVED:
         reason = "the object is archived; restore it first"
     elif status in (301, 307):
         reason = "the bucket is in another region"

@@ -3,6 +3,10 @@ r"""Azure Blob Storage, through an adlfs filesystem's service client.
 adlfs reads names as URLs (``?`` and ``\`` get mangled), sends no etag condition and takes a
 missing container for an empty one; so kaiwo calls the service client that the filesystem made:
 its credentials, its session, its event loop. The SDK's own repeats are off.
+
+Blobs are read by the client's pipeline, which signs requests, and not by its downloader: that one
+unpacks what has a ``Content-Encoding``, repeats and waits by itself, and takes a server that
+ignores ranges for none of Azure's.
 """
 
 from __future__ import annotations
@@ -11,28 +15,30 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
-from azure.core import MatchConditions
 from azure.core import exceptions as azure
+from azure.core.rest import HttpRequest
 from fsspec.asyn import sync
 
 from kaiwo import checksums
-from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, ServiceError
+from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, TransientError
 from kaiwo.network import Network, status_error, wire_error
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
 from kaiwo.sources.base import (
-    StoreSource,
     check_answer,
     check_identity,
     plain_etag,
 )
+from kaiwo.sources.looped import LoopedSource
 from kaiwo.sources.paged import Page
 
-#: The SDK asks for so much in one request; kaiwo's ranges are shorter.
-LONGEST_RANGE = 32 << 20
+_NOT_AZURES = "the answer is none of Azure's; check the endpoint, if that comes always"
 
 
-class AzureSource(StoreSource):
+class _RefusedAnswerError(Exception):
+    """An answer that is not the blob; arguments: status, headers."""
+
+
+class AzureSource(LoopedSource):
     """The blobs of one container.
 
     Args:
@@ -97,66 +103,57 @@ class AzureSource(StoreSource):
                 sync(self._filesystem.loop, blob.get_blob_properties, **self._options)
             )
 
-    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
-        """See ``protocols.Source``."""
-        with self._doing("reading", remote.key):
-            return sync(self._filesystem.loop, self._read, remote, start, end)  # type: ignore[no-any-return]
+    def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
+        return self._bytes_of(self._container.get_blob_client(remote.key), remote, start, end)
 
-    async def _read(self, remote: RemoteObject, start: int, end: int) -> bytes:
-        download = await self._download(remote, start, end)
-        return await download.readall()  # type: ignore[no-any-return]
-
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        chunks = self._chunks(remote)
-        loop = self._filesystem.loop
-        yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
-
-    async def _chunks(self, remote: RemoteObject) -> AsyncIterator[bytes]:
-        download = await self._download(remote, 0, remote.size)
-        async for chunk in download.chunks():
-            yield chunk
-
-    async def _download(self, remote: RemoteObject, start: int, end: int) -> Any:
-        named = self._named(remote.key)
-
-        def check(answer: Any) -> None:
-            http = answer.http_response
-            if http.status_code not in (200, 206):
-                return  # an error, or the SDK's question whether the blob is empty
-            if end - start <= LONGEST_RANGE:
-                answered = http.headers.get("Content-Range")
-                check_answer(http.status_code, answered, start, end, remote.size, named)
-            # The SDK cuts what is longer into requests of its own, and checks their lengths.
-            found = plain_etag(http.headers.get("ETag"))
-            check_identity(found, remote.etag, named)
-
-        options = dict(self._options)
+    async def _bytes_of(
+        self, blob: Any, remote: RemoteObject, start: int, end: int
+    ) -> AsyncIterator[bytes]:
+        headers = {"Accept": "application/xml", "x-ms-version": blob.api_version}
         if remote.etag is not None:
-            options["etag"] = f'"{remote.etag}"'
-            options["match_condition"] = MatchConditions.IfNotModified
+            headers["If-Match"] = f'"{remote.etag}"'
         if (start, end) != (0, remote.size):
-            options |= {"offset": start, "length": end - start}
-        blob = self._container.get_blob_client(remote.key)
-        return await blob.download_blob(max_concurrency=1, raw_response_hook=check, **options)
+            headers["x-ms-range"] = f"bytes={start}-{end - 1}"
+        request = HttpRequest("GET", blob.url, headers=headers)
+        ran = await blob._pipeline.run(request, stream=True, **self._options)  # noqa: SLF001
+        answer = ran.http_response
+        async with answer:
+            if answer.status_code not in (200, 206):
+                raise _RefusedAnswerError(answer.status_code, dict(answer.headers))
+            named, answered = self._named(remote.key), answer.headers.get("Content-Range")
+            check_answer(answer.status_code, answered, start, end, remote.size, named)
+            check_identity(plain_etag(answer.headers.get("ETag")), remote.etag, named)
+            async for chunk in answer.iter_raw():
+                yield chunk
 
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
+        if isinstance(error, _RefusedAnswerError):
+            status, headers = error.args
+            named = {name.lower(): value for name, value in headers.items()}
+            return status_error(status, what, named.get("x-ms-error-code", ""), headers)
         if isinstance(error, azure.ClientAuthenticationError) and error.status_code is None:
             return CredentialsError(
                 f"{what}: no usable credentials; give connection_string, account_key or "
                 "sas_token, or anonymous: true for a public container"
             )
         if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
-            code = str(getattr(error, "error_code", None) or "").rpartition(".")[2]
-            if code.isupper():  # StorageErrorCode's names; its values are what the service says
-                code = str(getattr(getattr(error, "error_code", None), "value", code))
-            headers = getattr(error.response, "headers", None)
-            return status_error(int(error.status_code), what, code, headers)
+            return _answered(error, what)
         if isinstance(error, azure.AzureError):
             return wire_error(error, what)
-        if isinstance(error, ValueError):
-            return ServiceError(f"{what}: the answer is none of Azure's; check the endpoint")
+        if isinstance(error, ValueError | AttributeError | TypeError | KeyError):
+            return TransientError(f"{what}: {_NOT_AZURES}")
         return None
+
+
+def _answered(error: azure.HttpResponseError, what: str) -> KaiwoError:
+    """The error for an answer of the service, as the SDK tells it."""
+    status = int(error.status_code or 0)
+    code = str(getattr(error, "error_code", None) or "").rpartition(".")[2]
+    if code.isupper():  # StorageErrorCode's names; its values are what the service says
+        code = str(getattr(getattr(error, "error_code", None), "value", code))
+    if status < 400:  # noqa: PLR2004 - it succeeded, and is not what it should be
+        return TransientError(f"{what}: {_NOT_AZURES}")
+    return status_error(status, what, code, getattr(error.response, "headers", None))
 
 
 async def _next_page(pages: Any) -> list[Any] | None:

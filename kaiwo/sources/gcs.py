@@ -30,7 +30,6 @@ from kaiwo.errors import (
     ContainerMissingError,
     CredentialsError,
     KaiwoError,
-    ServiceError,
     TransientError,
 )
 from kaiwo.network import status_error, wire_error
@@ -45,6 +44,8 @@ from kaiwo.sources.base import (
 from kaiwo.sources.looped import LoopedSource
 from kaiwo.sources.paged import Page
 
+#: What the answer to a listing has: one of them at least.
+_LISTING = {"items", "kind", "nextPageToken"}
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c"
 
 
@@ -92,13 +93,19 @@ class GcsSource(LoopedSource):
     def _pages(self, prefix: str, token: str) -> Iterator[Page]:
         """The pages of a listing from a token on."""
         parameters = {"prefix": prefix, "maxResults": "1000"}
-        parameters["fields"] = f"nextPageToken,items({_FIELDS})"
+        parameters["fields"] = f"kind,nextPageToken,items({_FIELDS})"
         while True:
             with self._doing("listing", prefix):
                 page = self._page(parameters | ({"pageToken": token} if token else {}))
-            entries = page.get("items", ())
+                if not _LISTING & page.keys():
+                    raise TransientError(f"listing {self._url}{prefix}{self._at}: no listing came")
+                found = [
+                    _described(entry)
+                    for entry in page.get("items", ())
+                    if not entry["name"].endswith("/")
+                ]
             token = page.get("nextPageToken") or ""
-            yield [_described(each) for each in entries if not each["name"].endswith("/")], token
+            yield found, token
             if not token:
                 return
 
@@ -211,8 +218,10 @@ class GcsSource(LoopedSource):
             return wire_error(error, what)
         if isinstance(error, json.JSONDecodeError):
             return TransientError(f"{what}: the answer is no JSON")
-        if isinstance(error, ValueError):  # aiohttp's, of an address that no request can have
-            return ServiceError(f"{what}: the address cannot be asked; check the endpoint")
+        if isinstance(error, ValueError | AttributeError | TypeError | KeyError):
+            return TransientError(
+                f"{what}: the answer is none of GCS's; check the endpoint, if that comes always"
+            )
         return _sign_in_error(error, what)
 
 

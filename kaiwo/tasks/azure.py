@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kaiwo.sources.obstore import ObstoreSource
 
 _PUBLIC_SUFFIX = "core.windows.net"
+#: The field of a connection string, in lower case.
+_SIGNATURE = "sharedaccesssignature"
 _SCOPE = "https://storage.azure.com/.default"
 
 
@@ -142,7 +144,7 @@ class AzureTask(ObjectStoreTask):
         """
         if key := fields.get("accountkey"):
             return lambda: {"access_key": key, "expires_at": None}
-        if sas := fields.get("sharedaccesssignature"):
+        if sas := fields.get(_SIGNATURE):
             return lambda: {"sas_token": sas.removeprefix("?"), "expires_at": None}
         if not self._signs_in() or not endpoint.startswith("https://"):
             raise NotForObstoreError("there are no credentials that it could use")
@@ -168,11 +170,12 @@ class AzureTask(ObjectStoreTask):
         import adlfs  # noqa: PLC0415 - only runs that use Azure load it
 
         connection = self._connection()
-        key = _fields(connection or "").get("accountkey", "")
+        fields = _fields(connection or "")
+        key, signature = fields.get("accountkey", ""), fields.get(_SIGNATURE, "")
         try:
             base64.b64decode(key, validate=True)
             filesystem = adlfs.AzureBlobFileSystem(
-                connection_string=connection,
+                connection_string=_unsigned(connection) if signature else connection,
                 anon=self.anonymous,
                 skip_instance_cache=True,
                 use_listings_cache=False,
@@ -183,7 +186,15 @@ class AzureTask(ObjectStoreTask):
             raise ConfigError(
                 f"{given}; give connection_string, or account_name with account_key or sas_token"
             ) from None
-        if connection is not None and self._signs_in():
+        if signature and not key:
+            from azure.core.credentials import AzureSasCredential  # noqa: PLC0415
+            from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
+
+            # In a connection string, one with a field that is new to the SDK is taken for a key.
+            filesystem.service_client = BlobServiceClient(
+                str(_address(fields)[0]), credential=AzureSasCredential(signature.strip())
+            )
+        elif connection is not None and self._signs_in():
             if self._endpoint().startswith("http://"):
                 raise CredentialsError(
                     "no token is sent over http://; give account_name with account_key, sas_token, "
@@ -249,6 +260,12 @@ def _address(fields: Mapping[str, str]) -> tuple[str | None, str | None]:
         parts = urlsplit(endpoint)
         account = parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
     return endpoint, account
+
+
+def _unsigned(connection: str | None) -> str:
+    """A connection string without its signature."""
+    parts = (connection or "").split(";")
+    return ";".join(part for part in parts if part.partition("=")[0].lower() != _SIGNATURE)
 
 
 def _fields(connection: str) -> dict[str, str]:
