@@ -65,6 +65,25 @@ def test_a_garbled_listing_is_asked_for_again(
     assert next(bodies, "none left") == "none left"
 
 
+@pytest.mark.parametrize("place", ["revision", "tree"])
+@pytest.mark.parametrize(
+    # A tree of which nothing is said is an empty one.
+    "body",
+    [body for body in GARBLED if body != b"[]"],
+    ids=lambda body: str(body)[:20],
+)
+def test_a_garbled_answer_of_the_hub_is_asked_for_again(
+    kaiwo: Kaiwo, tmp_path: Path, hub: Store, place: str, body: bytes | None
+) -> None:
+    hub.fill("owner/garbled", STORED)
+    bodies = iter([body, body])
+    with spoiling(hub, garbled(bodies, lambda _, path, __: f"/{place}/" in path)) as by_way:
+        done = kaiwo({"download_items": [by_way.task("owner/garbled", (), target_path=".")]})
+    assert done.code == 0, done.stderr
+    assert tree(tmp_path / "out") == STORED
+    assert next(bodies, "none left") == "none left"
+
+
 def test_a_listing_that_is_always_garbled_is_a_failure_of_the_service(
     kaiwo: Kaiwo, store: Store, engine: Engine
 ) -> None:

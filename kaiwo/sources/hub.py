@@ -23,7 +23,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from huggingface_hub import constants
@@ -70,6 +70,7 @@ _CODES: dict[str, tuple[type[KaiwoError], str]] = {
     "EntryNotFound": (NotFoundError, "{repository} has no such file"),
     _DISABLED: (ContainerMissingError, "{repository} is disabled by the Hub"),
 }
+T = TypeVar("T")
 #: A signed address that has expired is refused in one of these ways.
 _EXPIRED = {400, 401, 403, 404, 410}
 #: One after the other, that a range is tried with.
@@ -147,7 +148,7 @@ class HubSource(StoreSource):
         if constants.is_offline_mode():
             raise ServiceError(f"{self._url}: HF_HUB_OFFLINE is set, the Hub is not asked")
         with self._doing("resolving", ""):
-            told, _ = self._told(f"{self._api}/revision/{quote(self._revision, safe='')}")
+            told, _ = self._told(f"{self._api}/revision/{quote(self._revision, safe='')}", dict)
             self._gated = bool(told.get("gated"))
             return str(told["sha"])
 
@@ -163,7 +164,7 @@ class HubSource(StoreSource):
         is_granted = not self._gated
         while query:
             with self._doing("listing", prefix):
-                entries, following = self._told(f"{address}?{query}")
+                entries, following = self._told(f"{address}?{query}", list)
                 files = [entry for entry in entries if entry["type"] == "file"]
             if files and not is_granted:
                 # Asked once, before each file is refused by itself; a model card may be free.
@@ -185,7 +186,7 @@ class HubSource(StoreSource):
             if found is not None:
                 return found
             form = urlencode({"paths": key, "expand": "false"}).encode()
-            entries, _ = self._told(f"{self._api}/paths-info/{commit}", form)
+            entries, _ = self._told(f"{self._api}/paths-info/{commit}", list, form)
             for entry in entries:
                 if entry["type"] == "file" and entry["path"] == key:
                     return self._listed(entry)
@@ -303,7 +304,7 @@ class HubSource(StoreSource):
     def _token_of(self, url: str) -> dict[str, Any]:
         """The token that the endpoint gives for the store of Xet, and where that is."""
         with self._doing("asking for a token of Xet", ""):
-            told: dict[str, Any] = self._told(url)[0]
+            told: dict[str, Any] = self._told(url, dict)[0]
             return told
 
     def _listed(self, entry: dict[str, Any]) -> RemoteObject:
@@ -323,13 +324,18 @@ class HubSource(StoreSource):
     def _address(self, remote: RemoteObject) -> str:
         return self._resolve_address(remote.key, remote.version or "")
 
-    def _told(self, address: str, form: bytes | None = None) -> tuple[Any, str | None]:
-        """What the API answers, and the address of the page that follows."""
+    def _told(
+        self, address: str, kind_of: type[T], form: bytes | None = None
+    ) -> tuple[T, str | None]:
+        """What the API answers, of that type, and the address of the page that follows."""
         kind = {} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
         method = "GET" if form is None else "POST"
         with self._requests.answer(method, address, kind, form) as answer:
             following = _NEXT.search(answer.header("Link") or "")
-            return json.loads(answer.body()), following[1] if following else None
+            told = json.loads(answer.body())
+        if not isinstance(told, kind_of):
+            raise TypeError
+        return told, following[1] if following else None
 
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
         if isinstance(error, Refused):
@@ -338,8 +344,10 @@ class HubSource(StoreSource):
             return ServiceError(f"{what}: no address of a service; check the endpoint")
         if isinstance(error, OSError | http.client.HTTPException):
             return wire_error(error, what)
-        if isinstance(error, KeyError | TypeError | ValueError):
-            return ServiceError(f"{what}: the answer is none of a Hub; check the endpoint")
+        if isinstance(error, KeyError | TypeError | ValueError | AttributeError):
+            return TransientError(
+                f"{what}: the answer is none of a Hub; check the endpoint, if that comes always"
+            )
         return None
 
     def _refused(self, answer: Answer, what: str) -> KaiwoError:
