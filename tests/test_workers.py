@@ -136,6 +136,9 @@ def test_by_default_large_objects_have_8_requests_beside_64_for_small_ones(
 
 # --- no request to spare ----------------------------------------------------------------------
 
+#: For a folder of each type: of S3, it is asked whether anything follows the last key, too.
+LISTINGS = {"s3": 2, "gcs": 1, "azure-blob": 1}
+
 
 @pytest.mark.parametrize("number", range(3), ids=["s3", "gcs", "azure"])
 def test_small_objects_cost_one_request_each_and_one_for_the_listing(
@@ -146,17 +149,18 @@ def test_small_objects_cost_one_request_each_and_one_for_the_listing(
     counted.reset()
     assert kaiwo({"download_items": [folder(store, bucket, "x", "p")]}).code == 0
     counts = counted.counts()
-    assert (counts.gets, counts.methods) == (100, {"GET": 101}), counts.lines[:5]
+    assert counts.gets == 100
+    assert counts.methods == {"GET": 100 + LISTINGS[store.type]}, counts.lines[:5]
 
 
-def test_a_whole_bucket_of_s3_costs_a_second_listing(kaiwo: Kaiwo, counted: Counting) -> None:
+def test_a_whole_bucket_of_s3_costs_one_listing_more(kaiwo: Kaiwo, counted: Counting) -> None:
     # Keys that begin with a slash show in no other way.
     store = counted.stores[0]
     bucket = store.new_bucket({f"{number:03}": b"small" for number in range(10)})
     counted.reset()
     assert kaiwo({"download_items": [folder(store, bucket, "x")]}).code == 0
     counts = counted.counts()
-    assert (counts.gets, counts.methods) == (10, {"GET": 12}), counts.lines[:5]
+    assert (counts.gets, counts.methods) == (10, {"GET": 13}), counts.lines[:5]
 
 
 @pytest.mark.parametrize("number", range(3), ids=["s3", "gcs", "azure"])
@@ -171,7 +175,8 @@ def test_large_objects_cost_one_request_for_each_8_mib(
     counts = counted.counts()
     # S3 lists no checksum; one that combines is worth a question.
     asked = {"HEAD": 1} if store.type == "s3" and gets > 1 else {}
-    assert (counts.gets, counts.methods) == (gets, {"GET": gets + 1} | asked), counts.lines[:5]
+    assert counts.gets == gets
+    assert counts.methods == {"GET": gets + LISTINGS[store.type]} | asked, counts.lines[:5]
 
 
 @pytest.mark.parametrize("number", range(3), ids=["s3", "gcs", "azure"])
