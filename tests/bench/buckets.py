@@ -118,7 +118,10 @@ def _content(number: int, size: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Listing:
-    """The answer to one kind of request: its pages, each a whole body, and what follows them."""
+    """The answer to one kind of request: its pages, each a whole body, and how it ends.
+
+    The end is what follows the last key but one, which is all that a tool asks for by its key.
+    """
 
     prefix: str
     delimiter: str
@@ -170,7 +173,7 @@ def _listing(bucket: Bucket, prefix: str, delimiter: str, entries: list[str]) ->
         more = number < len(starts) - 1
         token = f"<NextContinuationToken>{number}</NextContinuationToken>" if more else ""
         pages.append(_page(bucket, prefix, delimiter, entries[start:end], token))
-    return Listing(prefix, delimiter, pages, _page(bucket, prefix, delimiter, [], ""))
+    return Listing(prefix, delimiter, pages, _page(bucket, prefix, delimiter, entries[-1:], ""))
 
 
 def _page(bucket: Bucket, prefix: str, delimiter: str, entries: list[str], token: str) -> bytes:
