@@ -76,6 +76,10 @@ class Network(Struct, frozen=True):
     connections: int = 64
 
 
+#: What reading an answer ends in that is another one than the service gives.
+GARBLED = (AttributeError, KeyError, TypeError, ValueError)
+
+
 def chain(error: BaseException) -> Iterator[BaseException]:
     """The error and everything it was raised from, the outermost first."""
     pending: list[BaseException] = [error]
@@ -232,6 +236,13 @@ def status_error(
     elif status in (301, 307):
         reason = "the bucket is in another region"
     return ServiceError(f"{answer}: {reason}")
+
+
+def garbled(what: str, whose: str) -> TransientError:
+    """The kaiwo error for an answer that a service of that name does not give."""
+    return TransientError(
+        f"{what}: the answer is none of {whose}; check the endpoint, if that comes always"
+    )
 
 
 def header_token(token: str, name: str) -> str:

@@ -20,22 +20,16 @@ from azure.core.rest import HttpRequest
 from fsspec.asyn import sync
 
 from kaiwo import checksums
-from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, TransientError
-from kaiwo.network import Network, status_error, wire_error
+from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
+from kaiwo.network import GARBLED, Network, garbled, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     check_answer,
     check_identity,
     plain_etag,
 )
-from kaiwo.sources.looped import LoopedSource
+from kaiwo.sources.looped import LoopedSource, RefusedError
 from kaiwo.sources.paged import Page
-
-_NOT_AZURES = "the answer is none of Azure's; check the endpoint, if that comes always"
-
-
-class _RefusedAnswerError(Exception):
-    """An answer that is not the blob; arguments: status, headers."""
 
 
 class AzureSource(LoopedSource):
@@ -119,7 +113,8 @@ class AzureSource(LoopedSource):
         answer = ran.http_response
         async with answer:
             if answer.status_code not in (200, 206):
-                raise _RefusedAnswerError(answer.status_code, dict(answer.headers))
+                code = answer.headers.get("x-ms-error-code", "")
+                raise RefusedError(answer.status_code, code, dict(answer.headers))
             named, answered = self._named(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status_code, answered, start, end, remote.size, named)
             check_identity(plain_etag(answer.headers.get("ETag")), remote.etag, named)
@@ -127,10 +122,8 @@ class AzureSource(LoopedSource):
                 yield chunk
 
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
-        if isinstance(error, _RefusedAnswerError):
-            status, headers = error.args
-            named = {name.lower(): value for name, value in headers.items()}
-            return status_error(status, what, named.get("x-ms-error-code", ""), headers)
+        if isinstance(error, RefusedError):
+            return status_error(error.status, what, error.code, error.headers)
         if isinstance(error, azure.ClientAuthenticationError) and error.status_code is None:
             return CredentialsError(
                 f"{what}: no usable credentials; give connection_string, account_key or "
@@ -140,8 +133,8 @@ class AzureSource(LoopedSource):
             return _answered(error, what)
         if isinstance(error, azure.AzureError):
             return wire_error(error, what)
-        if isinstance(error, ValueError | AttributeError | TypeError | KeyError):
-            return TransientError(f"{what}: {_NOT_AZURES}")
+        if isinstance(error, GARBLED):
+            return garbled(what, "Azure's")
         return None
 
 
@@ -152,7 +145,7 @@ def _answered(error: azure.HttpResponseError, what: str) -> KaiwoError:
     if code.isupper():  # StorageErrorCode's names; its values are what the service says
         code = str(getattr(getattr(error, "error_code", None), "value", code))
     if status < 400:  # noqa: PLR2004 - it succeeded, and is not what it should be
-        return TransientError(f"{what}: {_NOT_AZURES}")
+        return garbled(what, "Azure's")
     return status_error(status, what, code, getattr(error.response, "headers", None))
 
 

@@ -70,7 +70,7 @@ class FsspecSource(StoreSource):
         for path, info in found.items():
             relative = posixpath.relpath(path, base) if path != base else ""
             if relative and info.get("type", "file") == "file" and not path.endswith("/"):
-                if info.get("size") is None:  # a page of links, over http
+                if info.get("size") is None:  # some tell it of a single file only
                     yield self.stat(prefix + relative)
                 else:
                     yield self._described(prefix + relative, info)

@@ -32,7 +32,7 @@ from kaiwo.errors import (
     KaiwoError,
     TransientError,
 )
-from kaiwo.network import status_error, wire_error
+from kaiwo.network import GARBLED, garbled, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     ASKED_AGAIN,
@@ -41,16 +41,12 @@ from kaiwo.sources.base import (
     check_identity,
     plain_etag,
 )
-from kaiwo.sources.looped import LoopedSource
+from kaiwo.sources.looped import LoopedSource, RefusedError
 from kaiwo.sources.paged import Page
 
 #: What the answer to a listing has: one of them at least.
 _LISTING = {"items", "kind", "nextPageToken"}
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c"
-
-
-class _RefusedAnswerError(Exception):
-    """An answer of 400 or more; arguments: status, the service's reason, headers."""
 
 
 class GcsSource(LoopedSource):
@@ -112,8 +108,8 @@ class GcsSource(LoopedSource):
     def _page(self, parameters: dict[str, str]) -> dict[str, Any]:
         try:
             return self._json(self._objects, parameters)
-        except _RefusedAnswerError as error:
-            if error.args[0] == 404:  # noqa: PLR2004 - an empty bucket is listed, too
+        except RefusedError as error:
+            if error.status == 404:  # noqa: PLR2004 - an empty bucket is listed, too
                 raise ContainerMissingError(f"{self._url}: there is no such bucket") from None
             raise
 
@@ -146,8 +142,8 @@ class GcsSource(LoopedSource):
         try:
             answer = await self._get(f"download/storage/v1/{self._object(remote.key)}",
                                      parameters, headers)  # fmt: skip
-        except _RefusedAnswerError as error:
-            if error.args[0] == 404 and remote.version is not None:  # noqa: PLR2004
+        except RefusedError as error:
+            if error.status == 404 and remote.version is not None:  # noqa: PLR2004
                 raise ChangedError(
                     f"{self._url}{remote.key}: the object was replaced or removed since it was "
                     "listed"
@@ -190,7 +186,7 @@ class GcsSource(LoopedSource):
             return answer
         async with answer:
             reason = _reason(await answer.read())
-            raise _RefusedAnswerError(answer.status, reason, dict(answer.headers))
+            raise RefusedError(answer.status, reason, dict(answer.headers))
 
     def _object(self, key: str) -> str:
         return f"{self._objects}/{quote(key, safe='')}"
@@ -211,17 +207,14 @@ class GcsSource(LoopedSource):
         return dict(self._filesystem._get_headers({}))  # noqa: SLF001
 
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
-        if isinstance(error, _RefusedAnswerError):
-            status, reason, headers = error.args
-            return status_error(status, what, reason, headers)
+        if isinstance(error, RefusedError):
+            return status_error(error.status, what, error.code, error.headers)
         if isinstance(error, aiohttp.ClientError):
             return wire_error(error, what)
         if isinstance(error, json.JSONDecodeError):
             return TransientError(f"{what}: the answer is no JSON")
-        if isinstance(error, ValueError | AttributeError | TypeError | KeyError):
-            return TransientError(
-                f"{what}: the answer is none of GCS's; check the endpoint, if that comes always"
-            )
+        if isinstance(error, GARBLED):
+            return garbled(what, "GCS's")
         return _sign_in_error(error, what)
 
 

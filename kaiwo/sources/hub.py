@@ -37,7 +37,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.network import Network, status_error, wire_error
+from kaiwo.network import GARBLED, Network, garbled, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.addresses import Addresses
@@ -344,10 +344,8 @@ class HubSource(StoreSource):
             return ServiceError(f"{what}: no address of a service; check the endpoint")
         if isinstance(error, OSError | http.client.HTTPException):
             return wire_error(error, what)
-        if isinstance(error, KeyError | TypeError | ValueError | AttributeError):
-            return TransientError(
-                f"{what}: the answer is none of a Hub; check the endpoint, if that comes always"
-            )
+        if isinstance(error, GARBLED):
+            return garbled(what, "a Hub")
         return None
 
     def _refused(self, answer: Answer, what: str) -> KaiwoError:

@@ -25,7 +25,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.network import chain, status_error, wire_error
+from kaiwo.network import chain, garbled, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     STREAM_CHUNK,
@@ -182,7 +182,7 @@ class S3Source(LoopedSource):
         if isinstance(cause, boto.ClientError):
             return _answered(cause.response, what)
         if isinstance(cause, KeyError):
-            return TransientError(f"{what}: the answer is none of S3's")
+            return garbled(what, "S3's")
         if isinstance(cause, _NO_CREDENTIALS):
             return CredentialsError(
                 f"{what}: no usable credentials ({type(cause).__name__}); give access_key_id and "

@@ -42,7 +42,7 @@ from kaiwo.network import connection_error, status_error, wire_error
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.sources.base import STREAM_CHUNK, check_answer, check_identity, plain_etag
 from kaiwo.sources.fsspec import FsspecSource
-from kaiwo.sources.looped import LoopedSource
+from kaiwo.sources.looped import LoopedSource, RefusedError
 from kaiwo.sources.paged import Page
 from kaiwo.urls import plain_name
 
@@ -73,10 +73,6 @@ _IS_ADDRESS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2
 #: Bytes of the checksums that headers state.
 _LENGTHS = {"md5": 16, "sha256": 32, "crc32c": 4}
 logger = logging.getLogger(__name__)
-
-
-class _RefusedError(Exception):
-    """An answer that is no file; arguments: its status and headers."""
 
 
 class _NowhereError(Exception):
@@ -209,8 +205,8 @@ class WebSource(LoopedSource, FsspecSource):
             async with await self._answer("HEAD", key) as answer:
                 self._refuse_folder(key, answer)
                 told.update(answer.headers)
-        except _RefusedError as refused:
-            if refused.args[0] in _HEAD_COUNTS:
+        except RefusedError as refused:
+            if refused.status in _HEAD_COUNTS:
                 raise
         if _length(told) and told.keys() & {"ETag", "Last-Modified"}:
             return told
@@ -266,7 +262,7 @@ class WebSource(LoopedSource, FsspecSource):
         """The answer to a request, wherever that leads; its body is not read yet.
 
         Raises:
-            _RefusedError: its status is neither 200 nor 206, nor the one that is foreseen.
+            RefusedError: its status is neither 200 nor 206, nor the one that is foreseen.
         """
         first = address = self._address(key)
         for _ in range(MOST_REDIRECTS):
@@ -279,7 +275,7 @@ class WebSource(LoopedSource, FsspecSource):
             if leads_to is None:
                 if answer.status not in (200, 206, foreseen):
                     answer.close()
-                    raise _RefusedError(answer.status, dict(answer.headers))
+                    raise RefusedError(answer.status, "", dict(answer.headers))
                 return answer
             answer.release()
             is_encoded = _IS_ADDRESS.fullmatch(leads_to) is not None
@@ -318,9 +314,8 @@ class WebSource(LoopedSource, FsspecSource):
             logger.warning("%s %s", self._url, what)
 
     def _known(self, error: Exception, what: str) -> KaiwoError | None:
-        if isinstance(error, _RefusedError):
-            status, headers = error.args
-            return _refused(status, headers, what)
+        if isinstance(error, RefusedError):
+            return _refused(error, what)
         if isinstance(error, _NowhereError):
             return ServiceError(f"{what}: it leads {error}")
         if isinstance(error, aiohttp.ClientError):
@@ -366,8 +361,9 @@ def _place(address: yarl.URL) -> tuple[str | None, int | None]:
     return address.host, None if default else address.port
 
 
-def _refused(status: int, headers: Mapping[str, str], what: str) -> KaiwoError:
-    found = status_error(status, what, "", headers)
+def _refused(refused: RefusedError, what: str) -> KaiwoError:
+    status = refused.status
+    found = status_error(status, what, refused.code, refused.headers)
     if isinstance(found, NotFoundError):
         return NotFoundError(f"{what}: {status}: not there; check the URL")
     if isinstance(found, CredentialsError):
