@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,18 +52,33 @@ def is_description(method: str, path: str, answer: Answer) -> bool:
     return path.endswith(("folder/07", "folder%2F07")) and b'"name"' in answer.body
 
 
+def require_asked_again(
+    kaiwo: Kaiwo,
+    store: Store,
+    is_meant: Callable[[str, str, Answer], bool],
+    body: bytes | None,
+    task_of: Callable[[Store], dict[str, Any]],
+    *options: str,
+) -> None:
+    """Two answers with that body instead of what is meant are got over."""
+    bodies = iter([body, body])
+    with spoiling(store, garbled(bodies, is_meant)) as by_way:
+        done = kaiwo({"download_items": [task_of(by_way)]}, *options)
+    assert done.code == 0, done.stderr
+    assert next(bodies, "none left") == "none left"
+
+
 @pytest.mark.parametrize("body", GARBLED, ids=lambda body: str(body)[:20])
 def test_a_garbled_listing_is_asked_for_again(
     kaiwo: Kaiwo, tmp_path: Path, store: Store, engine: Engine, body: bytes | None
 ) -> None:
     bucket = store.new_bucket(STORED)
-    bodies = iter([body, body])
-    with spoiling(store, garbled(bodies, is_listing)) as by_way:
-        task = by_way.task(bucket, [{"folder": "", "target_path": "."}])
-        done = kaiwo({"download_items": [task]}, "--engine", engine)
-    assert done.code == 0, done.stderr
+
+    def task_of(by_way: Store) -> dict[str, Any]:
+        return by_way.task(bucket, [{"folder": "", "target_path": "."}])
+
+    require_asked_again(kaiwo, store, is_listing, body, task_of, "--engine", engine)
     assert tree(tmp_path / "out") == STORED
-    assert next(bodies, "none left") == "none left"
 
 
 @pytest.mark.parametrize("place", ["revision", "tree"])
@@ -76,12 +92,12 @@ def test_a_garbled_answer_of_the_hub_is_asked_for_again(
     kaiwo: Kaiwo, tmp_path: Path, hub: Store, place: str, body: bytes | None
 ) -> None:
     hub.fill("owner/garbled", STORED)
-    bodies = iter([body, body])
-    with spoiling(hub, garbled(bodies, lambda _, path, __: f"/{place}/" in path)) as by_way:
-        done = kaiwo({"download_items": [by_way.task("owner/garbled", (), target_path=".")]})
-    assert done.code == 0, done.stderr
+
+    def task_of(by_way: Store) -> dict[str, Any]:
+        return by_way.task("owner/garbled", (), target_path=".")
+
+    require_asked_again(kaiwo, hub, lambda _, path, __: f"/{place}/" in path, body, task_of)
     assert tree(tmp_path / "out") == STORED
-    assert next(bodies, "none left") == "none left"
 
 
 def test_a_listing_that_is_always_garbled_is_a_failure_of_the_service(
@@ -100,13 +116,12 @@ def test_a_garbled_description_is_asked_for_again(
     kaiwo: Kaiwo, tmp_path: Path, gcs: Store, engine: Engine, body: bytes | None
 ) -> None:
     bucket = gcs.new_bucket(STORED)
-    bodies = iter([body, body])
-    with spoiling(gcs, garbled(bodies, is_description)) as by_way:
-        task = by_way.task(bucket, [{"file": "folder/07", "target_path": "t"}])
-        done = kaiwo({"download_items": [task]}, "--engine", engine)
-    assert done.code == 0, done.stderr
+
+    def task_of(by_way: Store) -> dict[str, Any]:
+        return by_way.task(bucket, [{"file": "folder/07", "target_path": "t"}])
+
+    require_asked_again(kaiwo, gcs, is_description, body, task_of, "--engine", engine)
     assert tree(tmp_path / "out") == {"t": STORED["folder/07"]}
-    assert next(bodies, "none left") == "none left"
 
 
 @pytest.mark.parametrize("kind", ["gzip", "deflate"])

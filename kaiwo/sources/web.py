@@ -14,21 +14,19 @@ checked like a store's: the range, the length, and what identifies the file.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import re
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 import yarl
 from fsspec.asyn import sync
 from multidict import CIMultiDict
 
-from kaiwo import checksums, redact
+from kaiwo import redact
 from kaiwo.errors import (
     ChangedError,
     ConfigError,
@@ -39,12 +37,13 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.network import connection_error, status_error, wire_error
-from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import STREAM_CHUNK, check_answer, check_identity, plain_etag
 from kaiwo.sources.fsspec import FsspecSource
 from kaiwo.sources.looped import LoopedSource, RefusedError
 from kaiwo.sources.paged import Page
-from kaiwo.urls import plain_name
+from kaiwo.sources.web_head import checksum_of, length_of, query_of
+from kaiwo.sources.web_links import Links, place_of
 
 #: Pages of links, one below the other: more is a server that answers every address with links.
 DEEPEST = 64
@@ -59,19 +58,7 @@ _HEAD_COUNTS = {401, 407, 410, 429, 503}
 _OF_THE_WAY = {"proxy", "proxy_auth", "proxy_headers", "ssl", "timeout"}
 #: An ETag of so many letters is another one for another file of the server, whatever the query.
 TELLING = 12
-#: Parameters of a signed address, which change while the file stays what it is: always; and
-#: beside what says how long the address is good for.
-_SIGNING = re.compile(
-    r"(?:x-(?:amz|goog|oss)|q)-.+|(?:aws|oss)accesskeyid|googleaccessid|signature|sig|key-pair-id|"
-    r"(?:\w+_)?token|hmac|jwt|api_?key|hdn[et]a?s?"
-)
-_EXPIRING = re.compile(r"expir(?:es?|y|ation)|exp|se|e|ttl|x-(?:amz|goog|oss)-.+")
-_SIGNING_BESIDE = re.compile(
-    r"md5|hash|policy|verify|s[iprstv]|s[ir]p|srt|spr|sk(?:oid|tid|[tesv])"
-)
 _IS_ADDRESS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
-#: Bytes of the checksums that headers state.
-_LENGTHS = {"md5": 16, "sha256": 32, "crc32c": 4}
 logger = logging.getLogger(__name__)
 
 
@@ -157,21 +144,11 @@ class WebSource(LoopedSource, FsspecSource):
         async with await self._answer("GET", folder, auto_decompress=True) as answer:
             if answer.content_type != "text/html":
                 return []
-            page = _Anchors(await answer.text(errors="replace"))
+            page = Links(await answer.text(errors="replace"))
             sized = {"Content-Length", "Transfer-Encoding"} & answer.headers.keys()
         if not (sized or page.is_closed):
             raise TransientError(f"listing {self._named(folder)}: the page of links is cut")
-        base = answer.url if answer.url.raw_path.endswith("/") else answer.url / ""
-        found = []
-        for address in page.links:
-            try:
-                link = answer.url.join(yarl.URL(page.base)).join(yarl.URL(address))
-            except ValueError:
-                continue
-            is_below = _place(link) == _place(base) and link.raw_path.startswith(base.raw_path)
-            if is_below and link.raw_path != base.raw_path and not link.raw_query_string:
-                found.append(plain_name(link.raw_path[len(base.raw_path) :]))
-        return found
+        return page.below(answer.url)
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -180,7 +157,7 @@ class WebSource(LoopedSource, FsspecSource):
     async def _stat(self, key: str) -> RemoteObject:
         with self._doing("looking up", key):
             headers = await self._headers(key)
-        size = _length(headers)
+        size = length_of(headers)
         if size is None:
             raise ServiceError(
                 f"{self._named(key)}: the server does not state its size, so it cannot be checked"
@@ -190,9 +167,9 @@ class WebSource(LoopedSource, FsspecSource):
         if not (etag or time):
             self._say_once("states neither ETag nor Last-Modified: that a file of the same size is "
                            "another one is not seen; --force fetches it anew")  # fmt: skip
-        query = None if etag and len(etag) >= TELLING else _query_of(key)
+        query = None if etag and len(etag) >= TELLING else query_of(key)
         version = " ".join(filter(None, (time, query))) or None
-        return RemoteObject(key, size, etag, version, _checksum(headers), unpinned=True)
+        return RemoteObject(key, size, etag, version, checksum_of(headers), unpinned=True)
 
     async def _headers(self, key: str) -> CIMultiDict[str]:
         """What tells of a file: the headers of a HEAD, and of a GET where that tells too little.
@@ -208,7 +185,7 @@ class WebSource(LoopedSource, FsspecSource):
         except RefusedError as refused:
             if refused.status in _HEAD_COUNTS:
                 raise
-        if _length(told) and told.keys() & {"ETag", "Last-Modified"}:
+        if length_of(told) and told.keys() & {"ETag", "Last-Modified"}:
             return told
         # There are servers that answer a HEAD with nothing, or with the length of nothing.
         async with await self._answer("GET", key, {"Range": "bytes=0-0"}, foreseen=416) as answer:
@@ -240,14 +217,14 @@ class WebSource(LoopedSource, FsspecSource):
         named, headers = self._named(remote.key), answer.headers
         content_range = headers.get("Content-Range")
         check_answer(answer.status, content_range, start, end, remote.size, named)
-        if content_range is None and _length(headers) not in (None, remote.size):
+        if content_range is None and length_of(headers) not in (None, remote.size):
             raise ChangedError(
-                f"{named}: {remote.size} bytes were stated, the file has {_length(headers)} now"
+                f"{named}: {remote.size} bytes were stated, the file has {length_of(headers)} now"
             )
         if remote.etag is not None:
             check_identity(plain_etag(headers.get("ETag")), remote.etag, named)
         elif (time := headers.get("Last-Modified")) is not None:
-            planned = (remote.version or "").removesuffix(_query_of(remote.key) or "").strip()
+            planned = (remote.version or "").removesuffix(query_of(remote.key) or "").strip()
             check_identity(time, planned or None, named)
 
     async def _answer(
@@ -292,7 +269,7 @@ class WebSource(LoopedSource, FsspecSource):
         """The session for an address, and its options: headers and rights are for the first."""
         given = self._filesystem.kwargs
         fixed = {"allow_redirects": False, "raise_for_status": False}
-        is_first = _place(address) == _place(first)
+        is_first = place_of(address) == place_of(first)
         if is_first and address.scheme in (first.scheme, "https"):
             headers = CIMultiDict(given.get("headers") or {})
             return await self._filesystem.set_session(), {**given, **fixed, "headers": headers}
@@ -326,41 +303,6 @@ class WebSource(LoopedSource, FsspecSource):
         return super()._known(error, what)
 
 
-class _Anchors(HTMLParser):
-    """What the links of a page lead to.
-
-    Attributes:
-        links: addresses, as they stand there.
-        base: what these are relative to, if it is not the page's own address.
-        is_closed: its end was there.
-    """
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.base = ""
-        self.is_closed = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """See ``HTMLParser``."""
-        address = dict(attrs).get("href")
-        if tag == "a" and address:
-            self.links.append(address)
-        elif tag == "base" and address:
-            self.base = address
-
-    def handle_endtag(self, tag: str) -> None:
-        """See ``HTMLParser``."""
-        self.is_closed = self.is_closed or tag in ("body", "html")
-
-
-def _place(address: yarl.URL) -> tuple[str | None, int | None]:
-    """Host and port; 80 and 443 are one."""
-    default = address.port in (80, 443) and address.is_default_port()
-    return address.host, None if default else address.port
-
-
 def _refused(refused: RefusedError, what: str) -> KaiwoError:
     status = refused.status
     found = status_error(status, what, refused.code, refused.headers)
@@ -384,40 +326,3 @@ def _told(error: aiohttp.ClientError, what: str) -> KaiwoError:
         case aiohttp.ClientResponseError():
             return TransientError(f"{what}: what the server answers is not HTTP")
     return wire_error(error, what)
-
-
-def _length(headers: Mapping[str, str]) -> int | None:
-    """Bytes of the whole file, if an answer states them."""
-    stated = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length")
-    return int(stated) if stated and stated.isdecimal() else None
-
-
-def _query_of(key: str) -> str | None:
-    """What of a query belongs to the file's identity, as a digest: it may hold a secret."""
-    query = urlsplit(key).query
-    if not query:
-        return None
-    pairs = parse_qsl(query, keep_blank_values=True)
-    names = {name.lower() for name, _ in pairs}
-    signing = {name for name in names if _SIGNING.fullmatch(name)}
-    expiring = {name for name in names if _EXPIRING.fullmatch(name)}
-    beside = {name for name in names if _SIGNING_BESIDE.fullmatch(name)}
-    if expiring and (signing or beside):
-        signing |= expiring | beside
-    left = [f"{name}={value}" for name, value in pairs if name.lower() not in signing]
-    return hashlib.sha256("&".join(left).encode()).hexdigest()[:16] if left else None
-
-
-def _checksum(headers: CIMultiDict[str]) -> Checksum | None:
-    """The best checksum that these headers state of a whole file."""
-    told = [f"md5={headers.get('Content-MD5', '')}"]
-    for name in ("X-Goog-Hash", "Digest", "Repr-Digest"):
-        told += ",".join(headers.getall(name, [])).split(",")
-    stated: dict[str, str | None] = {}
-    for each in told:
-        name, _, value = each.strip().partition("=")
-        algorithm = name.lower().replace("sha-", "sha")
-        digits = checksums.from_base64(value.strip(":"))
-        if digits and len(digits) == 2 * _LENGTHS.get(algorithm, 0):
-            stated[algorithm] = digits
-    return checksums.best(stated)
