@@ -20,7 +20,6 @@ what was asked for, of the identity that was planned.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 import traceback
@@ -30,7 +29,6 @@ from functools import partial
 from msgspec.structs import replace
 
 from kaiwo import checksums, disk
-from kaiwo.affinity import one_core
 from kaiwo.errors import (
     BugError,
     ChangedError,
@@ -66,18 +64,8 @@ WORTH_ASKING = 1 << 20
 def move(job: Job) -> tuple[Outcome, ...]:
     """Do one job; the outcomes are in the order of its transfers."""
     if isinstance(job, Batch):
-        return _batch(job)
+        return _small(job)
     return (_timed(job.transfer, _step(job)),)
-
-
-def _batch(job: Batch) -> tuple[Outcome, ...]:
-    if len(job.transfers) == 1:
-        return _small(job)
-    # Opened before, because threads that begin in there would stay on that core.
-    with contextlib.suppress(Exception):  # it is met again, and told, at each object
-        source_of(job.transfers[0].opener)
-    with one_core():
-        return _small(job)
 
 
 def _small(job: Batch) -> tuple[Outcome, ...]:

@@ -80,7 +80,7 @@ OWN_VALIDATION = OWN_COMMAND | {
     "tasks", "tasks.base", "tasks.items", "tasks.s3",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
-    "affinity", "alive", "api", "batches", "checksums", "claim", "commands", "copier",
+    "alive", "api", "batches", "checksums", "claim", "commands", "copier",
     "delivery", "digests", "disk", "dispatch", "folding", "journal", "large", "layout", "ledger",
     "manifest", "memory", "notices", "output", "parts", "plan", "postings", "progress", "remedies",
     "report", "retry", "schedule", "services", "sources", "sources.base", "sources.obstore",
