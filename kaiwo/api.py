@@ -25,9 +25,10 @@ from kaiwo.delivery import Delivery
 from kaiwo.document import Document
 from kaiwo.errors import ConfigError, ContainerMissingError, KaiwoError, NotFoundError, exit_code_of
 from kaiwo.events import Ended, Ticked
+from kaiwo.jobs import Plan, Want
 from kaiwo.memory import Memory
 from kaiwo.network import Network
-from kaiwo.objects import Folder, Named, Plan, Report, Want
+from kaiwo.objects import Folder, Named, Report
 from kaiwo.progress import QuietSink, Sinks, notebook_sink
 from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from kaiwo.objects import Outcome, Transfer
+from kaiwo.jobs import Outcome, Transfer
 
 BATCH_BYTES = 1 << 20
 BATCH_OBJECTS = 64

@@ -38,8 +38,8 @@ from msgspec import Struct
 
 from kaiwo.alive import is_running
 from kaiwo.errors import DeadlineError
+from kaiwo.jobs import Transfer
 from kaiwo.manifest import state_path
-from kaiwo.objects import Transfer
 from kaiwo.postings import Places, Posted, Posting, look, posted_in
 from kaiwo.targets import real_path
 

@@ -38,10 +38,9 @@ from kaiwo.errors import (
     TransientError,
     WrongBytesError,
 )
-from kaiwo.objects import (
+from kaiwo.jobs import (
     RANGE,
     Batch,
-    Checksum,
     Compare,
     Finish,
     Inspect,
@@ -49,10 +48,10 @@ from kaiwo.objects import (
     LookUp,
     Outcome,
     Range,
-    RemoteObject,
     Transfer,
     Whole,
 )
+from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.opened import current, renew, source_of
 from kaiwo.protocols import Buffer, Source
 

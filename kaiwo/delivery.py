@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kaiwo import report
-from kaiwo.errors import BugError, KaiwoError
+from kaiwo.errors import BugError, Interrupted, KaiwoError
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
-from kaiwo.signals import Interrupted
 
 if TYPE_CHECKING:
     from kaiwo.metrics import Metrics

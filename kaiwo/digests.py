@@ -13,7 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from kaiwo import checksums
 from kaiwo.disk import disk_error
-from kaiwo.objects import Checksum, Outcome, Transfer
+from kaiwo.jobs import Outcome, Transfer
+from kaiwo.objects import Checksum
 
 #: So many objects are followed at once.
 THREADS = min(4, os.cpu_count() or 1)

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from kaiwo.errors import DiskError
-from kaiwo.objects import Transfer
+from kaiwo.jobs import Transfer
 from kaiwo.protocols import Buffer
 
 #: The kernel lets one thread at a time write to a file, and the others burn processor time until

@@ -218,6 +218,18 @@ class StoppedError(KaiwoError):
         self.signal_number = signal_number
 
 
+class Interrupted(BaseException):
+    """Raised by a signal wherever the main thread is; no ``except Exception`` may swallow it.
+
+    Args:
+        error: what the run ends with.
+    """
+
+    def __init__(self, error: StoppedError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 def exit_code_of(error: KaiwoError) -> int:
     """The exit code of a run that this error ended."""
     if isinstance(error, StoppedError):

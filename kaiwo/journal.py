@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from msgspec import Struct, field
 
 from kaiwo.disk import discard, disk_error, regular_file
-from kaiwo.objects import Crc, Remains, Transfer
+from kaiwo.jobs import Crc, Remains, Transfer
 
 VERSION = 1
 _HEADER = {"kaiwo-journal": VERSION}

@@ -21,9 +21,8 @@ from msgspec.structs import replace
 from kaiwo import checksums, digests
 from kaiwo.digests import Digests
 from kaiwo.errors import IntegrityError
-from kaiwo.objects import (
+from kaiwo.jobs import (
     RANGE,
-    Checksum,
     Crc,
     Finish,
     Follow,
@@ -34,6 +33,7 @@ from kaiwo.objects import (
     Transfer,
     Whole,
 )
+from kaiwo.objects import Checksum
 from kaiwo.parts import Parts
 
 #: A running checksum that is so far behind its ranges holds further ones back: it needs the

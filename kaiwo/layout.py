@@ -17,7 +17,8 @@ from msgspec import Struct, field
 
 from kaiwo.errors import UnsafeNameError
 from kaiwo.folding import Foldings, folded, likely_own
-from kaiwo.objects import RemoteObject, Transfer, Want
+from kaiwo.jobs import Transfer, Want
+from kaiwo.objects import RemoteObject
 from kaiwo.targets import fault_of_place, in_the_way, is_plain, is_within, real_path
 
 #: So many names that cannot be are told one by one.

@@ -9,7 +9,8 @@ from msgspec import Struct, field
 
 from kaiwo.errors import KaiwoError, first_exit_code
 from kaiwo.events import Settled
-from kaiwo.objects import Checksum, Item, Report, Status, Transfer
+from kaiwo.jobs import Transfer
+from kaiwo.objects import Checksum, Item, Report, Status
 from kaiwo.protocols import Sink
 
 

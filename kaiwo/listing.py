@@ -14,7 +14,8 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from kaiwo.errors import BugError, CredentialsError, KaiwoError
-from kaiwo.objects import Folder, ListJob, Named, RemoteObject
+from kaiwo.jobs import ListJob
+from kaiwo.objects import Folder, Named, RemoteObject
 from kaiwo.opened import renew, source_of
 from kaiwo.protocols import Source
 

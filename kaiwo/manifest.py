@@ -28,7 +28,8 @@ from collections.abc import Iterable
 import msgspec
 
 from kaiwo.disk import disk_error, regular_file
-from kaiwo.objects import Checksum, Outcome, Transfer
+from kaiwo.jobs import Outcome, Transfer
+from kaiwo.objects import Checksum
 from kaiwo.targets import STATE_FOLDER
 
 VERSION = 1

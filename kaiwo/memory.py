@@ -6,9 +6,9 @@ import os
 import posixpath
 from collections.abc import Callable, Collection, Iterable
 
+from kaiwo.jobs import RANGE, Crc, Outcome, Remains, Transfer
 from kaiwo.journal import Earlier, Entry, Journal, earlier
 from kaiwo.manifest import Manifest, state_path
-from kaiwo.objects import RANGE, Crc, Outcome, Remains, Transfer
 
 
 class Memory:

@@ -1,25 +1,16 @@
-"""The data that flows through kaiwo: frozen, picklable, free of behaviour.
-
-    Want ── listing ─> RemoteObject ── plan ─> Transfer ── schedule ─> Job ── worker ─> Outcome
-                                                                            └─ Item ─> Report
+"""What kaiwo knows of objects, and what it reports: frozen, picklable, free of behaviour.
 
 Sizes and offsets are bytes; ranges are half-open ``start, end``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from kaiwo.errors import KaiwoError
-
-if TYPE_CHECKING:
-    from kaiwo.protocols import Opener, Placement
-
-#: A large object is read in ranges of so many bytes: what is fetched again after a kill, too.
-RANGE = 8 << 20
 
 Status = Literal["downloaded", "resumed", "unchanged", "failed"]
 
@@ -99,251 +90,12 @@ class Named(Struct, frozen=True):
         return f"Named({len(self.keys)} keys)"  # see RemoteObject
 
 
-class Want(Struct, frozen=True):
-    """What one item of the file asks for.
+class Place(Struct, frozen=True):
+    """Where one object goes: see ``Transfer`` for the fields."""
 
-    Attributes:
-        task: name of the task, for people.
-        where: file, line and field of the item, for errors.
-        opener: how to get at the store.
-        selection: which objects.
-        placement: where each of them goes.
-        allow_empty: nothing matched is no error.
-    """
-
-    task: str
-    where: str
-    opener: Opener
-    selection: Folder | Named
-    placement: Placement
-    allow_empty: bool = False
-
-
-class Crc(Struct, frozen=True):
-    """The combinable checksum of a range.
-
-    Attributes:
-        algorithm: ``crc64nvme`` or ``crc32c``.
-        value: as a number.
-    """
-
-    algorithm: str
-    value: int
-
-
-class Remains(Struct, frozen=True):
-    """What an earlier run, which came to no end, left of a large object.
-
-    Attributes:
-        temporary: path of its temporary file.
-        crcs: of the ranges that it had written there, by their starts. They are believed only
-            when they are found in the file.
-    """
-
-    temporary: str
-    crcs: Mapping[int, Crc] = field(default_factory=dict)
-
-
-class Transfer(Struct, frozen=True):
-    """One object on its way to one file.
-
-    Attributes:
-        index: its place in the plan.
-        run: a token of this run, for unique temporary names.
-        task: name of the task.
-        opener: how to get at the store.
-        object: what is to be read.
-        target: absolute path of the file.
-        blob: where the bytes really live when the target is to be a link to them.
-        root: the folder that the target must stay in, and whose state folder remembers it.
-        present: a regular file of the right size is at the target already.
-        durable: it has to be on the disk itself before it is published.
-        remains: what an earlier run left of it.
-        round: how often it was begun anew. Each round has a temporary file of its own, so that
-            what comes late of an earlier one disturbs nothing.
-    """
-
-    index: int
-    run: str
-    task: str
-    opener: Opener
-    object: RemoteObject
     target: str
     root: str
     blob: str | None = None
-    present: bool = False
-    durable: bool = False
-    remains: Remains | None = None
-    round: int = 0
-
-    @property
-    def temporary(self) -> str:
-        """Beside the target, short whatever the target's name, unique for this run and round."""
-        place = self.blob or self.target
-        number = f"{self.index:x}.{self.round}" if self.round else f"{self.index:x}"
-        return f"{place[: place.rfind('/')]}/.kaiwo-{self.run}-{number}.part"
-
-    @property
-    def source(self) -> str:
-        """The object's URL, without secrets."""
-        return self.opener.url(self.object.key, self.object.version)
-
-
-class Plan(Struct, frozen=True):
-    """Everything a run will do, closed before the first byte.
-
-    Attributes:
-        transfers: what may have to be read, largest first.
-        unchanged: what is known to be in place.
-        missed: wants that cannot be planned: missing, refused, or matching nothing.
-    """
-
-    transfers: tuple[Transfer, ...] = ()
-    unchanged: tuple[Transfer, ...] = ()
-    missed: tuple[Item, ...] = ()
-
-
-class Tries(Struct, frozen=True):
-    """How a request has fared so far.
-
-    Attributes:
-        count: how often it failed.
-        since_s: when it first did, by the monotonic clock.
-        first: why it first did.
-        reached: how far the job had come, see ``TransientError``.
-    """
-
-    count: int = 0
-    since_s: float = 0.0
-    first: str = ""
-    reached: int = 0
-
-
-class ListJob(Struct, frozen=True):
-    """Find the objects of one want, the one of that number."""
-
-    number: int
-    want: Want
-    tries: Tries = Tries()
-
-
-class Compare(Struct, frozen=True):
-    """Is the file at the target already what the store states?"""
-
-    transfer: Transfer
-    tries: Tries = Tries()
-
-
-class Batch(Struct, frozen=True):
-    """Read and check small objects; then write and publish them."""
-
-    transfers: tuple[Transfer, ...]
-    verify: bool = True
-    tries: Tries = Tries()
-
-
-class Inspect(Struct, frozen=True):
-    """Ask for a large object alone: which checksum does its store state?"""
-
-    transfer: Transfer
-    tries: Tries = Tries()
-
-
-class LookUp(Struct, frozen=True):
-    """The object was replaced: what is it now?"""
-
-    transfer: Transfer
-    tries: Tries = Tries()
-
-
-class Range(Struct, frozen=True):
-    """Read one range of a large object into its temporary file.
-
-    Attributes:
-        transfer: the object.
-        start: its first byte.
-        end: the byte after its last.
-        checks: the combinable checksums to take of it on the way.
-        known: what an earlier run found it to have; if the file holds that, nothing is read.
-        seen: the first of ``checks`` as earlier reads found it, that of the file in front. It is
-            read once more, and counts when it agrees with one of them.
-    """
-
-    transfer: Transfer
-    start: int
-    end: int
-    checks: tuple[str, ...]
-    known: Crc | None = None
-    seen: tuple[int, ...] = ()
-    tries: Tries = Tries()
-
-
-class Whole(Struct, frozen=True):
-    """Read a large object in a single stream into its temporary file.
-
-    ``check`` is the checksum to take on the way.
-    """
-
-    transfer: Transfer
-    check: str | None = None
-    tries: Tries = Tries()
-
-
-class Follow(Struct, frozen=True):
-    """Continue the running checksum of a large object with what has become contiguous."""
-
-    transfer: Transfer
-    end: int
-    tries: Tries = Tries()
-
-
-class Finish(Struct, frozen=True):
-    """Check and publish a temporary file that has all its bytes.
-
-    ``stated`` is what its checksum should be, ``found`` what it was found to be on the way.
-    """
-
-    transfer: Transfer
-    stated: Checksum | None = None
-    found: Checksum | None = None
-    tries: Tries = Tries()
-
-
-Job = Compare | Batch | Inspect | LookUp | Range | Whole | Follow | Finish
-
-
-class Outcome(Struct, frozen=True):
-    """What became of one object in one job.
-
-    Attributes:
-        transfer: the object.
-        bytes: object bytes that were read.
-        seconds: how long it took the worker.
-        published: the target is in place now.
-        adopted: the target was right already.
-        mtime_ns: of the published or adopted file.
-        checksum: what was verified or is known.
-        verified: the file's bytes have that checksum.
-        kept: bytes of an earlier run that were found to be right.
-        crcs: of a range, in the order of its job's checks.
-        agrees: a range that was read again is as an earlier read found it.
-        now: the object as it is now, when it was looked up.
-        error: why it failed.
-    """
-
-    transfer: Transfer
-    bytes: int = 0
-    seconds: float = 0.0
-    published: bool = False
-    adopted: bool = False
-    mtime_ns: int = 0
-    checksum: Checksum | None = None
-    verified: bool = False
-    kept: int = 0
-    crcs: tuple[int, ...] = ()
-    agrees: bool = True
-    now: RemoteObject | None = None
-    error: KaiwoError | None = None
 
 
 class Item(Struct, frozen=True):

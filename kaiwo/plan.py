@@ -29,21 +29,12 @@ from kaiwo.errors import (
     UnsafeNameError,
 )
 from kaiwo.events import Retried, Ticked
+from kaiwo.jobs import RANGE, ListJob, Plan, Transfer, Want
 from kaiwo.layout import Layout, placed
 from kaiwo.listing import Found, find
 from kaiwo.manifest import Record
 from kaiwo.memory import Memory
-from kaiwo.objects import (
-    RANGE,
-    Folder,
-    Item,
-    ListJob,
-    Named,
-    Plan,
-    RemoteObject,
-    Transfer,
-    Want,
-)
+from kaiwo.objects import Folder, Item, Named, RemoteObject
 from kaiwo.protocols import Sink
 from kaiwo.retry import RetryPolicy, used_up
 

@@ -16,9 +16,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from kaiwo import redact, signals
-from kaiwo.errors import ConfigError, KaiwoError, exit_code_of
+from kaiwo.errors import ConfigError, Interrupted, KaiwoError, exit_code_of
 from kaiwo.logs import early_format, log_if_silent, logger
-from kaiwo.signals import Interrupted
 
 #: Names of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3

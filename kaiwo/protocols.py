@@ -8,15 +8,11 @@ it; a display implements ``Sink``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
-
-from msgspec import Struct
+from typing import Protocol
 
 from kaiwo.errors import KaiwoError
-
-if TYPE_CHECKING:
-    from kaiwo.events import Event
-    from kaiwo.objects import RemoteObject
+from kaiwo.events import Event
+from kaiwo.objects import Place, RemoteObject
 
 Buffer = bytes | bytearray | memoryview
 
@@ -80,14 +76,6 @@ class Opener(Protocol):
     def url(self, key: str, version: str | None = None) -> str:
         """The object's URL without secrets; of that version, where its URL can name one."""
         ...
-
-
-class Place(Struct, frozen=True):
-    """Where one object goes: see ``Transfer`` for the fields."""
-
-    target: str
-    root: str
-    blob: str | None = None
 
 
 class Placement(Protocol):

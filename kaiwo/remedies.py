@@ -22,8 +22,8 @@ from kaiwo.errors import (
     WrongBytesError,
     WrongRangeError,
 )
+from kaiwo.jobs import Job, Range, Transfer
 from kaiwo.large import Large
-from kaiwo.objects import Job, Range, Transfer
 
 #: A service that answers so many times with another range than was asked for has no ranges.
 MOST_WRONG_RANGES = 3

@@ -17,7 +17,8 @@ from kaiwo import output, redact
 from kaiwo.disk import disk_error
 from kaiwo.errors import DiskError, KaiwoError, exit_code_of, first_exit_code
 from kaiwo.events import Event, Planned, Progressed, Settled
-from kaiwo.objects import Checksum, Item, Plan, Report, Transfer
+from kaiwo.jobs import Plan, Transfer
+from kaiwo.objects import Checksum, Item, Report
 
 VERSION = 1
 #: Kubernetes cuts a termination message after so many bytes.

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo.errors import KaiwoError, TransientError, UnreachableError
-from kaiwo.objects import Job, ListJob, Tries
+from kaiwo.jobs import Job, ListJob, Tries
 
 JobT = TypeVar("JobT", ListJob, Job)
 

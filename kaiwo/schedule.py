@@ -42,13 +42,9 @@ from kaiwo.errors import (
     WrongBytesError,
 )
 from kaiwo.events import Begun, Planned, Progressed, Retried, Ticked
-from kaiwo.large import Large, in_turns
-from kaiwo.ledger import Ledger
-from kaiwo.memory import Memory
-from kaiwo.objects import (
+from kaiwo.jobs import (
     RANGE,
     Batch,
-    Checksum,
     Compare,
     Finish,
     Follow,
@@ -58,12 +54,13 @@ from kaiwo.objects import (
     Outcome,
     Plan,
     Range,
-    RemoteObject,
-    Report,
-    Status,
     Transfer,
     Whole,
 )
+from kaiwo.large import Large, in_turns
+from kaiwo.ledger import Ledger
+from kaiwo.memory import Memory
+from kaiwo.objects import Checksum, RemoteObject, Report, Status
 from kaiwo.protocols import Sink
 from kaiwo.remedies import Remedy, Underway, remedy
 from kaiwo.retry import RetryPolicy, used_up

@@ -19,20 +19,10 @@ import time
 from types import FrameType
 
 from kaiwo import early
-from kaiwo.errors import StoppedError
+from kaiwo.errors import Interrupted, StoppedError
 
 #: Five seconds are promised, on a busy machine too.
 PATIENCE_S = 3.5
-
-
-class Interrupted(BaseException):
-    """Raised by a signal wherever the main thread is; no ``except Exception`` may swallow it."""
-
-    def __init__(self, number: int) -> None:
-        name = signal.Signals(number).name
-        text = f"stopped by {name}; what is complete is in place, a further run goes on from there"
-        self.error = StoppedError(text, number)
-        super().__init__(self.error)
 
 
 def watch(*, as_json: bool) -> None:
@@ -50,7 +40,9 @@ def watch(*, as_json: bool) -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signals are
     for each in early.SIGNALS:
         signal.signal(each, _leave_to_the_thread)
-    raise Interrupted(number)
+    name = signal.Signals(number).name
+    text = f"stopped by {name}; what is complete is in place, a further run goes on from there"
+    raise Interrupted(StoppedError(text, number))
 
 
 def _leave_to_the_thread(number: int, frame: FrameType | None) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct, field
 
 from kaiwo.errors import DiskError
-from kaiwo.objects import Transfer
+from kaiwo.jobs import Transfer
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,7 @@ from operator import itemgetter
 from msgspec import Struct
 
 from kaiwo.errors import ConfigError, UnsafeNameError
-from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Place
+from kaiwo.objects import Place, RemoteObject
 
 #: Holds kaiwo's memory; a key may not claim it.
 STATE_FOLDER = ".kaiwo"

@@ -32,9 +32,10 @@ from kaiwo import checksums, schedule
 from kaiwo.disk import regular_file
 from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
+from kaiwo.jobs import RANGE, Job, Outcome, Plan, Transfer
 from kaiwo.manifest import Manifest, Record
 from kaiwo.memory import Memory
-from kaiwo.objects import RANGE, Item, Job, Outcome, Plan, RemoteObject, Report, Transfer
+from kaiwo.objects import Item, RemoteObject, Report
 from kaiwo.opened import forget
 from kaiwo.protocols import Buffer, Opener, Source
 from kaiwo.retry import RetryPolicy

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from kaiwo import batches as cutting
 from kaiwo.batches import BATCH_BYTES, BATCH_OBJECTS, Pace, cut
-from kaiwo.objects import Batch, Outcome, RemoteObject, Transfer
+from kaiwo.jobs import Batch, Outcome, Transfer
+from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from tests.faulty import (
     PATIENCE_S,

@@ -24,7 +24,8 @@ from kaiwo import claim
 from kaiwo.alive import is_running, this_process
 from kaiwo.claim import Claim, Pace, claims_folder, is_claiming, places
 from kaiwo.errors import DeadlineError
-from kaiwo.objects import RemoteObject, Transfer
+from kaiwo.jobs import Transfer
+from kaiwo.objects import RemoteObject
 from kaiwo.postings import Places
 from kaiwo.protocols import Opener
 from tests.conftest import clean_environment

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.objects import RANGE
+from kaiwo.jobs import RANGE
 from kaiwo.tasks.base import Engine
 from tests import crashing
 from tests.conftest import clean_environment

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from kaiwo import checksums
 from kaiwo.digests import Digests
 from kaiwo.errors import DiskError
-from kaiwo.objects import Checksum, Outcome, RemoteObject, Transfer
+from kaiwo.jobs import Outcome, Transfer
+from kaiwo.objects import Checksum, RemoteObject
 from tests.faulty import PATIENCE_S, PatternOpener, content, transfer_of
 
 SIZE = 300_007

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from kaiwo import disk
 from kaiwo.errors import DiskError
-from kaiwo.objects import RemoteObject, Transfer
+from kaiwo.jobs import Transfer
+from kaiwo.objects import RemoteObject
 from tests.faulty import MIB, PatternOpener, content, ranges_of, transfer_of
 from tests.volumes import Volume, volume
 

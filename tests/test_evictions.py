@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kaiwo.objects import RANGE
+from kaiwo.jobs import RANGE
 from kaiwo.tasks.base import Engine
 from tests.conftest import clean_environment, tree
 from tests.faulty import MIB

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kaiwo.objects import RANGE
+from kaiwo.jobs import RANGE
 from kaiwo.tasks.base import Engine
 from tests.conftest import Run, tree
 from tests.faults.catalogue import CASES, MORE, Case, objects

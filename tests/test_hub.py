@@ -17,7 +17,7 @@ import pytest
 
 from kaiwo.api import fetch
 from kaiwo.errors import ContainerMissingError
-from kaiwo.objects import RANGE
+from kaiwo.jobs import RANGE
 from tests import stores
 from tests.conftest import Run, clean_environment, tree
 from tests.faulty import MIB

@@ -28,8 +28,9 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.events import Event, Progressed
+from kaiwo.jobs import RANGE, Crc, Plan, Transfer
 from kaiwo.memory import Memory
-from kaiwo.objects import RANGE, Crc, Plan, RemoteObject, Transfer
+from kaiwo.objects import RemoteObject
 from tests.faulty import (
     FaultyOpener,
     FaultyStore,

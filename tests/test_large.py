@@ -30,19 +30,9 @@ from kaiwo.errors import (
     WrongRangeError,
 )
 from kaiwo.events import Event, Progressed, Settled
+from kaiwo.jobs import RANGE, Finish, Follow, Inspect, Outcome, Plan, Range, Transfer
 from kaiwo.large import MOST_READS
-from kaiwo.objects import (
-    RANGE,
-    Checksum,
-    Finish,
-    Follow,
-    Inspect,
-    Outcome,
-    Plan,
-    Range,
-    RemoteObject,
-    Transfer,
-)
+from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 from tests.faulty import (
     INSPECT,

@@ -9,8 +9,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from huggingface_hub.utils._paths import filter_repo_objects
 
+from kaiwo.jobs import ListJob, Want
 from kaiwo.listing import find, glob_pattern, matcher
-from kaiwo.objects import Folder, ListJob, RemoteObject, Want
+from kaiwo.objects import Folder, RemoteObject
 from kaiwo.opened import forget
 from kaiwo.targets import Under
 from tests.faulty import FaultyOpener, FaultyStore

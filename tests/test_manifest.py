@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from kaiwo.jobs import Transfer
 from kaiwo.manifest import Manifest, sealed, state_path
 from kaiwo.memory import Memory
-from kaiwo.objects import Checksum, RemoteObject, Transfer
+from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Opener
 from tests.faulty import (
     PATIENCE_S,

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from kaiwo.errors import BusyError, ServiceError, TransientError
-from kaiwo.objects import ListJob, RemoteObject, Want
+from kaiwo.jobs import ListJob, Want
+from kaiwo.objects import RemoteObject
 from kaiwo.retry import RetryPolicy
 from kaiwo.sources.paged import Page, Paged
 

@@ -23,12 +23,13 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Retried
 from kaiwo.folding import Folding, Foldings
+from kaiwo.jobs import Plan, Want
 from kaiwo.layout import Layout, placed
 from kaiwo.memory import Memory
-from kaiwo.objects import Checksum, Folder, Named, Plan, RemoteObject, Want
+from kaiwo.objects import Checksum, Folder, Named, Place, RemoteObject
 from kaiwo.opened import forget
 from kaiwo.plan import Listing, close, gather
-from kaiwo.protocols import Place, Placement
+from kaiwo.protocols import Placement
 from kaiwo.targets import At, Under
 from tests.faulty import (
     MIB,

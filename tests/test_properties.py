@@ -21,11 +21,12 @@ from kaiwo import urls
 from kaiwo.config import Config, build, load
 from kaiwo.document import parse
 from kaiwo.errors import ConfigError, UnsafeNameError
+from kaiwo.jobs import Plan, Transfer, Want
 from kaiwo.journal import earlier
 from kaiwo.listing import matcher
 from kaiwo.manifest import Manifest, Record, sealed, state_path
 from kaiwo.memory import Memory
-from kaiwo.objects import Checksum, Folder, Plan, RemoteObject, Transfer, Want
+from kaiwo.objects import Checksum, Folder, RemoteObject
 from kaiwo.plan import Listing, close
 from kaiwo.targets import Under
 from tests.faulty import PatternOpener, held_by, put, transfer_of

@@ -16,8 +16,9 @@ from kaiwo.errors import (
     WrongBytesError,
     WrongRangeError,
 )
+from kaiwo.jobs import RANGE, Batch, Finish, Range, Tries, Whole
 from kaiwo.large import Large
-from kaiwo.objects import RANGE, Batch, Finish, Range, RemoteObject, Tries, Whole
+from kaiwo.objects import RemoteObject
 from kaiwo.remedies import MOST_WRONG_RANGES, Remedy, Underway, remedy
 from tests.faulty import PatternOpener, transfer_of
 

@@ -22,8 +22,8 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.events import Event, Settled
+from kaiwo.jobs import RANGE, LookUp, Plan, Range, Whole
 from kaiwo.memory import Memory
-from kaiwo.objects import RANGE, LookUp, Plan, Range, Whole
 from kaiwo.protocols import Buffer
 from tests.faulty import (
     INSPECT,

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kaiwo.objects import RANGE
+from kaiwo.jobs import RANGE
 from tests.conftest import clean_environment, tree
 from tests.faulty import MIB, content, wait_until
 from tests.proxies import Answer, spoiling

@@ -24,7 +24,7 @@ from kaiwo.errors import (
     UnreachableError,
     WrongBytesError,
 )
-from kaiwo.objects import Batch, Job, Tries
+from kaiwo.jobs import Batch, Job, Tries
 from kaiwo.retry import (
     LONGEST_DELAY_S,
     LONGEST_DELAY_WHILE_UNREACHABLE_S,

@@ -24,9 +24,10 @@ from kaiwo.config import build
 from kaiwo.document import Document
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.events import Event, Planned
+from kaiwo.jobs import ListJob, Want
 from kaiwo.listing import Found, find
 from kaiwo.network import Network
-from kaiwo.objects import ListJob, Report, Want
+from kaiwo.objects import Report
 from kaiwo.tasks.base import Context, Engine
 from tests import stores
 from tests.conftest import tree

@@ -36,19 +36,9 @@ from kaiwo.errors import (
     WrongBytesError,
 )
 from kaiwo.events import Planned, Progressed, Settled
+from kaiwo.jobs import RANGE, Batch, Compare, Finish, Plan, Range, Whole
 from kaiwo.memory import Memory
-from kaiwo.objects import (
-    RANGE,
-    Batch,
-    Checksum,
-    Compare,
-    Finish,
-    Item,
-    Plan,
-    Range,
-    RemoteObject,
-    Whole,
-)
+from kaiwo.objects import Checksum, Item, RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.retry import RetryPolicy
 from tests.faulty import (

@@ -21,7 +21,7 @@ from kaiwo.errors import (
     UnreachableError,
     WrongRangeError,
 )
-from kaiwo.objects import Plan, Transfer
+from kaiwo.jobs import Plan, Transfer
 from kaiwo.protocols import Buffer
 from kaiwo.retry import RetryPolicy
 from kaiwo.services import Services

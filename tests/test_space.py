@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from kaiwo import space
 from kaiwo.errors import DiskError
-from kaiwo.objects import Remains, RemoteObject, Transfer
+from kaiwo.jobs import Remains, Transfer
+from kaiwo.objects import RemoteObject
 from tests.faulty import PatternOpener, transfer_of
 from tests.volumes import Volume, volume
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from kaiwo.errors import UnsafeNameError
-from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Place
+from kaiwo.objects import Place, RemoteObject
 from kaiwo.targets import (
     At,
     Under,

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 
 import kaiwo as api
-from kaiwo.objects import RANGE
+from kaiwo.jobs import RANGE
 from tests.conftest import Run, clean_environment, tree
 from tests.faults.catalogue import CASES, MORE, Case, objects
 from tests.faulty import content

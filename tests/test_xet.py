@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from kaiwo.cgroup import memory_limit
+from kaiwo.jobs import RANGE
 from kaiwo.network import Network
-from kaiwo.objects import RANGE
 from kaiwo.sources.hub import HubSource
 from tests import stores
 from tests.conftest import Run, clean_environment, succeeding, tree

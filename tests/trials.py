@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from kaiwo.batches import BATCH_BYTES
-from kaiwo.objects import RANGE
+from kaiwo.jobs import RANGE
 from kaiwo.tasks.base import Engine
 from tests.conftest import clean_environment
 from tests.crashing import Death, Order

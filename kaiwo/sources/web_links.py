@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import yarl
 
-from kaiwo.urls import plain_name
+from kaiwo.web_urls import plain_name
 
 
 class Links(HTMLParser):

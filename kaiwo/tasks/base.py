@@ -21,8 +21,8 @@ from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo.errors import ConfigError
+from kaiwo.jobs import Transfer, Want
 from kaiwo.network import Network
-from kaiwo.objects import Transfer, Want
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
 from kaiwo.targets import expanded

@@ -25,9 +25,10 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import cgroup, disk, redact
 from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
+from kaiwo.jobs import RANGE, Transfer, Want
 from kaiwo.network import Network
-from kaiwo.objects import RANGE, Folder, Named, RemoteObject, Transfer, Want
-from kaiwo.protocols import Place, Placement, Source
+from kaiwo.objects import Folder, Named, Place, RemoteObject
+from kaiwo.protocols import Placement, Source
 from kaiwo.targets import Under, expanded, fault_of, resolve
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener, require_endpoint
 from kaiwo.tasks.items import Address, Secret, Text

@@ -15,12 +15,12 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, ServiceError
+from kaiwo.jobs import Want
 from kaiwo.network import Network, wire_error
-from kaiwo.objects import Want
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
 from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
-from kaiwo.urls import fault_of_address, is_web, web_name
+from kaiwo.web_urls import fault_of_address, is_web, web_name
 
 #: Schemes with task types of their own, which know how to sign in and what to check.
 _OWN = {
