@@ -124,9 +124,9 @@ class AzureTask(ObjectStoreTask):
 
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """See ``ObjectStoreTask``."""
-        from kaiwo.sources import obstore  # noqa: PLC0415
+        from kaiwo.sources.obstore import ObstoreSource  # noqa: PLC0415
 
-        return obstore.ObstoreSource(
+        return ObstoreSource(
             self.object_store(container, network),
             self.url(container),
             self.origin,

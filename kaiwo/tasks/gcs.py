@@ -83,10 +83,10 @@ class GcsTask(ObjectStoreTask):
 
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """See ``ObjectStoreTask``."""
-        from kaiwo.sources import obstore  # noqa: PLC0415
+        from kaiwo.sources.obstore import ObstoreSource  # noqa: PLC0415
 
         source = self.source(container, network)
-        return obstore.ObstoreSource(
+        return ObstoreSource(
             self.object_store(container, network, source),
             self.url(container),
             self.origin,

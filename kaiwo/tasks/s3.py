@@ -100,7 +100,7 @@ class S3Task(ObjectStoreTask):
 
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """See ``ObjectStoreTask``."""
-        from kaiwo.sources import obstore  # noqa: PLC0415
+        from kaiwo.sources.obstore import ObstoreSource  # noqa: PLC0415
         from kaiwo.sources.s3_head import Head  # noqa: PLC0415
         from kaiwo.tasks import aws  # noqa: PLC0415
 
@@ -113,7 +113,7 @@ class S3Task(ObjectStoreTask):
             self.requester_pays,
             network.stall_timeout_s,
         )
-        return obstore.ObstoreSource(
+        return ObstoreSource(
             self.object_store(container, network, found),
             self.url(container),
             self.origin,
