@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kaiwo._version import __version__
 
 if TYPE_CHECKING:
-    from kaiwo.api import download, fetch
+    from kaiwo.api.run import download, fetch
     from kaiwo.errors import (
         BugError,
         CertificateError,

@@ -1,15 +1,15 @@
 """The ``kaiwo`` command, and ``python -m kaiwo``."""
 
-from kaiwo import early
+from kaiwo.cli import bootstrap
 
 
 def main() -> None:
     """Run it."""
-    early.begin()
+    bootstrap.begin()
     # What it imports takes a while; by now, a signal ends it.
-    from kaiwo import cli  # noqa: PLC0415
+    from kaiwo.cli import app  # noqa: PLC0415
 
-    cli.main()
+    app.main()
 
 
 if __name__ == "__main__":

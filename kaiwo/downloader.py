@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from kaiwo import early
+from kaiwo.cli import bootstrap
 
 
 def main() -> None:
     """Run it."""
-    early.begin()
+    bootstrap.begin()
     # What it imports takes a while; by now, a signal ends it.
     import typer  # noqa: PLC0415
 
-    from kaiwo.cli import LOOK, download  # noqa: PLC0415
-    from kaiwo.process import run_and_leave  # noqa: PLC0415
+    from kaiwo.cli.app import LOOK, download  # noqa: PLC0415
+    from kaiwo.cli.process import run_and_leave  # noqa: PLC0415
 
     app = typer.Typer(**LOOK)
     app.command()(download)

@@ -149,7 +149,7 @@ def ways(
     canaries: Canaries, types: Iterable[str], base: str, folder: Path, *, in_files: bool
 ) -> Iterator[Way]:
     """Every way into these types, each field given as a value, or as a file that holds it."""
-    from kaiwo.tasks import task_class  # noqa: PLC0415 - which is what is tested
+    from kaiwo.tasks.registry import task_class  # noqa: PLC0415 - which is what is tested
 
     for type_ in types:
         class_ = task_class(type_)

@@ -34,7 +34,13 @@ from typing import Any
 
 #: What a run with S3 loads, by either engine.
 LOADED = (
-    *("kaiwo.cli", "kaiwo.commands", "kaiwo.sources.obstore", "kaiwo.sources.s3", "kaiwo.tasks.s3"),
+    *(
+        "kaiwo.cli.app",
+        "kaiwo.cli.commands",
+        "kaiwo.sources.obstore.source",
+        "kaiwo.sources.s3",
+        "kaiwo.tasks.s3",
+    ),
     *("aiobotocore.session", "awscrt.checksums", "obstore", "s3fs"),
 )
 #: A run that has not ended by then hangs.

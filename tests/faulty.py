@@ -28,18 +28,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kaiwo import checksums, schedule
-from kaiwo.disk import regular_file
+from kaiwo import checksums
+from kaiwo.engine import scheduler
+from kaiwo.engine.retry import RetryPolicy
+from kaiwo.engine.scheduler import Rules
 from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
+from kaiwo.files.temporary_files import regular_file
 from kaiwo.jobs import RANGE, Job, Outcome, Plan, Transfer
-from kaiwo.manifest import Manifest, Record
-from kaiwo.memory import Memory
 from kaiwo.objects import Item, RemoteObject, Report
-from kaiwo.opened import forget
 from kaiwo.protocols import Buffer, Opener, Source
-from kaiwo.retry import RetryPolicy
-from kaiwo.schedule import Rules
+from kaiwo.state.manifest import Manifest, Record
+from kaiwo.state.state import Memory
+from kaiwo.workers.source_cache import forget
 
 T = TypeVar("T")
 EventT = TypeVar("EventT", bound=Event)
@@ -477,7 +478,7 @@ def carry_out(
     openers = {transfer.opener for transfer in plan.transfers}
     ended = False
     try:
-        report = schedule.run(plan, executor, rules, memory, sink)
+        report = scheduler.run(plan, executor, rules, memory, sink)
         ended = True
     finally:
         memory.close(ended=ended)

@@ -13,12 +13,12 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kaiwo.descriptions import descriptions
+from kaiwo.config.descriptions import descriptions
+from kaiwo.config.settings import Settings
 from kaiwo.errors import EXIT_CODES
-from kaiwo.settings import Settings
-from kaiwo.tasks import BUILT_IN, task_class
 from kaiwo.tasks.base import ObjectStoreTask, Task
 from kaiwo.tasks.items import FileItem, FolderItem
+from kaiwo.tasks.registry import BUILT_IN, task_class
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

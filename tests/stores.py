@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from kaiwo.config import build
-from kaiwo.document import Document
-from kaiwo.network import Network
+from kaiwo.config.document import Document
+from kaiwo.config.loader import build
+from kaiwo.net.failures import Network
 from kaiwo.protocols import Opener
 from kaiwo.tasks.base import Context, Engine
 from kaiwo.testing import TestBucket

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiwo import batches as cutting
-from kaiwo.batches import BATCH_BYTES, BATCH_OBJECTS, Pace, cut
+from kaiwo.engine import batches
+from kaiwo.engine.batches import BATCH_BYTES, BATCH_OBJECTS, Pace, cut
 from kaiwo.jobs import Batch, Outcome, Transfer
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
@@ -45,7 +45,7 @@ def lengths(executor: InlineExecutor) -> list[int]:
 def test_batches_begin_with_one_object_and_hold_64_when_these_are_quick(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int | None]
 ) -> None:
-    monkeypatch.setattr(cutting, "BATCH_S", 1_000.0)
+    monkeypatch.setattr(batches, "BATCH_S", 1_000.0)
     executor = InlineExecutor()
     store = FaultyStore(dict.fromkeys(keys(300), b"0123456789"))
     run_store(store, tmp_path, executor, workers=1, **limits)
@@ -58,7 +58,7 @@ def test_batches_begin_with_one_object_and_hold_64_when_these_are_quick(
 def test_objects_that_take_long_travel_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutting, "BATCH_S", 0.0)
+    monkeypatch.setattr(batches, "BATCH_S", 0.0)
     executor = InlineExecutor()
     store = FaultyStore(dict.fromkeys(keys(50), b"0123456789"))
     run_store(store, tmp_path, executor, workers=1, small_requests=1)
@@ -87,9 +87,9 @@ def test_a_batch_holds_at_most_a_mebibyte(tmp_path: Path, size: int, most: int) 
 def test_64_small_requests_are_in_flight_where_answers_take_long_and_the_processor_idles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle: float, most: int
 ) -> None:
-    monkeypatch.setattr(cutting, "IDLE", idle)
-    monkeypatch.setattr(cutting, "SLOW_S", 0.0)
-    monkeypatch.setattr(cutting, "LOOK_S", 0.0)
+    monkeypatch.setattr(batches, "IDLE", idle)
+    monkeypatch.setattr(batches, "SLOW_S", 0.0)
+    monkeypatch.setattr(batches, "LOOK_S", 0.0)
     store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
     together = threading.Event()
 
@@ -111,8 +111,8 @@ def test_64_small_requests_are_in_flight_where_answers_take_long_and_the_process
 def test_quick_answers_need_no_more_than_8_small_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutting, "IDLE", -1_000.0)
-    monkeypatch.setattr(cutting, "SLOW_S", 1_000.0)
+    monkeypatch.setattr(batches, "IDLE", -1_000.0)
+    monkeypatch.setattr(batches, "SLOW_S", 1_000.0)
     store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
     with ThreadPoolExecutor(80) as pool:
         assert run_store(store, tmp_path, pool, workers=2, small_requests=64).report.ok

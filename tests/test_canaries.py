@@ -23,8 +23,8 @@ import yaml
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from pydantic import SecretStr
 
-from kaiwo.tasks import BUILT_IN, task_class
 from kaiwo.tasks.base import Engine
+from kaiwo.tasks.registry import BUILT_IN, task_class
 from tests import servers, stores
 from tests.canaries import WAYS, Canaries, ways
 from tests.conftest import clean_environment
@@ -546,7 +546,7 @@ for name in "botocore aiobotocore s3fs azure urllib3 httpx2 httpcore2 gcsfs fssp
     logging.getLogger(name).setLevel(logging.DEBUG)
 
 import kaiwo
-from kaiwo.config import load
+from kaiwo.config.loader import load
 
 config, engine, *urls = sys.argv[1:]
 quick = dict(engine=engine, retries=0, startup_wait=0, stall_timeout=1)

@@ -20,14 +20,14 @@ from typing import Any
 
 import pytest
 
-from kaiwo import claim
-from kaiwo.alive import is_running, this_process
-from kaiwo.claim import Claim, Pace, claims_folder, is_claiming, places
 from kaiwo.errors import DeadlineError
 from kaiwo.jobs import Transfer
 from kaiwo.objects import RemoteObject
-from kaiwo.postings import Places
 from kaiwo.protocols import Opener
+from kaiwo.state import claims
+from kaiwo.state.claim_files import Places
+from kaiwo.state.claims import Claim, Pace, claims_folder, is_claiming, places
+from kaiwo.state.processes import is_running, this_process
 from tests.conftest import clean_environment
 from tests.faulty import FaultyOpener, FaultyStore
 
@@ -42,7 +42,7 @@ SMALL, MIDDLE, LARGE = "0" * 8, "8" * 8, "f" * 8
 #: When it has to wait for that, it says so once.
 HOLDER = """\
 import json, sys
-from kaiwo.claim import Claim, Pace
+from kaiwo.state.claims import Claim, Pace
 told = json.loads(sys.argv[1])
 wanted = {folder: set(own) for folder, own in told["places"].items()}
 words = iter(["waits"])
@@ -510,7 +510,10 @@ def test_process_1_of_a_restarted_container_is_not_the_one_before(
 
 
 def test_a_proc_of_another_namespace_says_nothing(tmp_path: Path, container: Sequence[str]) -> None:
-    code = "from kaiwo.alive import *; print(this_process().boot == '', is_running(this_process()))"
+    code = (
+        "from kaiwo.state.processes import *\n"
+        "print(this_process().boot == '', is_running(this_process()))"
+    )
     done = subprocess.run(
         [*container[:-1], sys.executable, "-c", code],
         env=clean_environment(tmp_path),
@@ -533,7 +536,7 @@ def test_this_process_is_running_and_one_of_another_boot_is_unknown() -> None:
 #: Takes random targets of two roots, round after round; no one else may have their marks then.
 CONTENDER = """\
 import json, os, random, sys
-from kaiwo.claim import Claim, Pace
+from kaiwo.state.claims import Claim, Pace
 seed, rounds, marks, *folders = sys.argv[1:]
 dice = random.Random(int(seed))
 pace = Pace(look_s=(0.001, 0.01))
@@ -634,7 +637,7 @@ def test_a_hundred_thousand_targets_are_claimed_quickly_in_a_small_file(tmp_path
 
 
 def test_the_constants_leave_others_the_time_to_withdraw() -> None:
-    assert claim.FIRST_LOOK_S < claim.SAY_AFTER_S <= 1.0
+    assert claims.FIRST_LOOK_S < claims.SAY_AFTER_S <= 1.0
 
 
 def test_a_relative_folder_that_is_not_there_yet_is_made_and_removed(

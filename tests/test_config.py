@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kaiwo.config import Config, build, load
-from kaiwo.document import parse
+from kaiwo.config.document import parse
+from kaiwo.config.loader import Config, build, load
 from kaiwo.errors import ConfigError
 from kaiwo.tasks.base import ObjectStoreTask, Task
 from kaiwo.tasks.items import FileItem, FolderItem

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from kaiwo.errors import ConfigError, ServiceError, TransientError
-from kaiwo.network import Network
-from kaiwo.sources.connections import Connections
+from kaiwo.net.failures import Network
+from kaiwo.sources.hub.connections import Connections
 from tests.servers import free_port, serving
 
 BODY = bytes(range(256)) * 1000

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from kaiwo import descriptions as module
-from kaiwo.config import schema
-from kaiwo.descriptions import descriptions
-from kaiwo.settings import Settings
-from kaiwo.tasks import BUILT_IN, task_class
+from kaiwo.config.descriptions import descriptions
+from kaiwo.config.loader import schema
+from kaiwo.config.settings import Settings
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import Bucket, FileItem, FolderItem
+from kaiwo.tasks.registry import BUILT_IN, task_class
 
 
 def models() -> list[type[BaseModel]]:
@@ -76,6 +75,6 @@ def test_pydantic_reads_no_source_when_classes_are_made() -> None:
 
 
 def test_it_reads_sources_and_imports_nothing_of_kaiwo() -> None:
-    tree = ast.parse(inspect.getsource(module))
+    tree = ast.parse(inspect.getsource(descriptions))
     names = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert not any((name or "").startswith("kaiwo") for name in names)

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo import checksums
-from kaiwo.digests import Digests
+from kaiwo.engine.running_digests import Digests
 from kaiwo.errors import DiskError
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum, RemoteObject

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from kaiwo import disk
 from kaiwo.errors import DiskError
+from kaiwo.files import temporary_files
 from kaiwo.jobs import Transfer
 from kaiwo.objects import RemoteObject
 from tests.faulty import MIB, PatternOpener, content, ranges_of, transfer_of
@@ -25,8 +25,8 @@ from tests.volumes import Volume, volume
 def write_range(path: str, data: bytes | bytearray | memoryview, offset: int) -> None:
     """As a run does it: the file is made once, then its ranges come."""
     if not os.path.exists(path):
-        disk.create(path)
-    disk.write_range(path, data, offset)
+        temporary_files.create(path)
+    temporary_files.write_range(path, data, offset)
 
 
 OPENER = PatternOpener(())
@@ -74,16 +74,16 @@ def test_a_range_leaves_the_rest_of_the_file_alone(tmp_path: Path) -> None:
 
 def test_folders_are_made_when_the_first_byte_comes(tmp_path: Path) -> None:
     write_range(str(tmp_path / "a/b/part"), b"x", 0)
-    assert disk.write_stream(str(tmp_path / "c/d/part"), [b"x"]) == 1
+    assert temporary_files.write_stream(str(tmp_path / "c/d/part"), [b"x"]) == 1
     assert (tmp_path / "a/b/part").read_bytes() == (tmp_path / "c/d/part").read_bytes() == b"x"
 
 
 def test_a_stream_replaces_what_an_earlier_one_left(tmp_path: Path) -> None:
     path = str(tmp_path / "part")
-    assert disk.write_stream(path, [b"a longer", b" beginning"]) == 18
-    assert disk.write_stream(path, [b"new", memoryview(b""), bytearray(b"er")]) == 5
+    assert temporary_files.write_stream(path, [b"a longer", b" beginning"]) == 18
+    assert temporary_files.write_stream(path, [b"new", memoryview(b""), bytearray(b"er")]) == 5
     assert Path(path).read_bytes() == b"newer"
-    assert disk.write_stream(path, []) == 0
+    assert temporary_files.write_stream(path, []) == 0
     assert Path(path).read_bytes() == b""
 
 
@@ -95,7 +95,7 @@ def test_errors_of_the_stream_itself_pass_through(tmp_path: Path, error: Excepti
 
     open_files = len(os.listdir("/proc/self/fd"))
     with pytest.raises(type(error)):
-        disk.write_stream(str(tmp_path / "part"), chunks())
+        temporary_files.write_stream(str(tmp_path / "part"), chunks())
     assert len(os.listdir("/proc/self/fd")) == open_files
 
 
@@ -104,9 +104,9 @@ def test_a_link_at_a_temporary_name_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(DiskError):
         write_range(str(tmp_path / "part"), b"x", 0)
     with pytest.raises(DiskError):
-        disk.write_stream(str(tmp_path / "part"), [b"x"])
+        temporary_files.write_stream(str(tmp_path / "part"), [b"x"])
     with pytest.raises(DiskError):
-        disk.write_small(str(tmp_path / "part"), b"x")
+        temporary_files.write_small(str(tmp_path / "part"), b"x")
     assert not (tmp_path / "victim").exists()
 
 
@@ -117,7 +117,7 @@ def test_publishing_renames_and_tells_the_modification_time(tmp_path: Path) -> N
     each = transfer(tmp_path)
     write_range(each.temporary, b"new", 0)
     inode = os.stat(each.temporary).st_ino
-    mtime_ns = disk.publish(each.temporary, each)
+    mtime_ns = temporary_files.publish(each.temporary, each)
     status = os.stat(each.target)
     assert (status.st_ino, status.st_mtime_ns) == (inode, mtime_ns)
     assert os.listdir(os.path.dirname(each.target)) == ["a.bin"]
@@ -128,7 +128,7 @@ def test_publishing_replaces_a_file_whole_and_spares_who_reads_it(tmp_path: Path
     write_range(each.temporary, b"new", 0)
     Path(each.target).write_bytes(b"what was there")
     with Path(each.target).open("rb") as reader:
-        disk.publish(each.temporary, each)
+        temporary_files.publish(each.temporary, each)
         assert reader.read() == b"what was there"
     assert Path(each.target).read_bytes() == b"new"
 
@@ -138,7 +138,7 @@ def test_publishing_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> 
     (tmp_path / "elsewhere").write_bytes(b"another's")
     (tmp_path / "a").symlink_to("elsewhere")
     write_range(each.temporary, b"new", 0)
-    disk.publish(each.temporary, each)
+    temporary_files.publish(each.temporary, each)
     assert (tmp_path / "elsewhere").read_bytes() == b"another's"
     assert (tmp_path / "a").read_bytes() == b"new"
     assert not (tmp_path / "a").is_symlink()
@@ -149,7 +149,7 @@ def test_a_blob_holds_the_bytes_and_the_target_is_a_relative_link(tmp_path: Path
     each = replace(transfer(tmp_path, "snapshots/c0/deep/a.bin"), blob=blob)
     write_range(each.temporary, b"new", 0)
     assert os.path.dirname(each.temporary) == str(tmp_path / "blobs")
-    disk.publish(each.temporary, each)
+    temporary_files.publish(each.temporary, each)
     assert os.readlink(each.target) == "../../../blobs/123"
     assert Path(each.target).read_bytes() == Path(blob).read_bytes() == b"new"
     moved = tmp_path.with_name(f"{tmp_path.name}-moved")
@@ -166,7 +166,7 @@ def test_a_link_replaces_what_is_there(tmp_path: Path, before: str) -> None:
         target.write_bytes(b"old")
     else:
         target.symlink_to("other" if before == "link" else "nowhere")
-    disk.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
+    temporary_files.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
     assert os.readlink(target) == "blob"
     assert (tmp_path / "other").read_bytes() == b"other"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "other", "target"]
@@ -176,7 +176,7 @@ def test_a_link_that_cannot_be_put_there_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(b"new")
     (tmp_path / "target").mkdir()
     with pytest.raises(OSError, match="directory"):
-        disk.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
+        temporary_files.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "target"]
 
 
@@ -186,7 +186,7 @@ def test_modes_follow_the_umask(tmp_path: Path, umask: Callable[[int], None], ma
     for number, write in enumerate((_by_range, _by_stream, _at_once)):
         each = transfer(tmp_path / str(number))
         write(each)
-        disk.publish(each.temporary, each)
+        temporary_files.publish(each.temporary, each)
         assert mode(each.target) == 0o666 & ~mask
         assert mode(os.path.dirname(each.target)) == 0o777 & ~mask
 
@@ -203,7 +203,7 @@ def test_modes_follow_the_umask_whatever_the_folders_bits(
     for number, write in enumerate((_by_range, _by_stream, _at_once)):
         each = transfer(folder, f"{number}")
         write(each)
-        disk.publish(each.temporary, each)
+        temporary_files.publish(each.temporary, each)
         assert mode(each.target) == 0o666 & ~mask
     assert mode(folder) == bits
 
@@ -213,11 +213,11 @@ def _by_range(each: Transfer) -> None:
 
 
 def _by_stream(each: Transfer) -> None:
-    disk.write_stream(each.temporary, [b"new"])
+    temporary_files.write_stream(each.temporary, [b"new"])
 
 
 def _at_once(each: Transfer) -> None:
-    disk.write_small(each.temporary, b"new")
+    temporary_files.write_small(each.temporary, b"new")
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -229,7 +229,7 @@ def test_a_small_file_is_written_at_once_and_anew(
     for before in (None, b"what was there" + data):
         if before is not None:
             path.write_bytes(before)
-        disk.write_small(str(path), kind(data))
+        temporary_files.write_small(str(path), kind(data))
         assert path.read_bytes() == data
 
 
@@ -244,11 +244,11 @@ def test_what_the_file_system_takes_in_pieces_is_written_whole(
 
     monkeypatch.setattr(os, "pwrite", some)
     path = tmp_path / "part"
-    disk.write_small(str(path), data)
+    temporary_files.write_small(str(path), data)
     assert path.read_bytes() == data
-    disk.write_range(str(path), data, 2)
+    temporary_files.write_range(str(path), data, 2)
     assert path.read_bytes() == data[:2] + data
-    disk.write_stream(str(path), [data, memoryview(data)])
+    temporary_files.write_stream(str(path), [data, memoryview(data)])
     assert path.read_bytes() == data + data
 
 
@@ -259,7 +259,7 @@ def test_an_earlier_runs_file_gets_this_runs_name(tmp_path: Path) -> None:
     old, new = tmp_path / ".kaiwo-1-0.part", tmp_path / ".kaiwo-2-0.part"
     old.write_bytes(b"begun")
     inode = old.stat().st_ino
-    assert disk.take_over(str(old), str(new))
+    assert temporary_files.take_over(str(old), str(new))
     assert os.listdir(tmp_path) == [new.name]
     assert (new.stat().st_ino, new.read_bytes()) == (inode, b"begun")
 
@@ -284,7 +284,7 @@ def test_anything_else_is_left_where_it_is(tmp_path: Path, kind: str) -> None:
         old.write_bytes(b"begun")
         new = tmp_path / "gone" / "new"
     before = sorted(os.listdir(tmp_path))
-    assert not disk.take_over(str(old), str(new))
+    assert not temporary_files.take_over(str(old), str(new))
     assert sorted(os.listdir(tmp_path)) == before
     assert victim.read_bytes() == b"another's"
 
@@ -322,7 +322,7 @@ def test_a_durable_file_is_synchronised_before_its_rename_and_its_folders_after_
     root = tmp_path / "root"
     each = transfer(root, "new/er/a.bin")
     write_range(each.temporary, b"new", 0)
-    disk.publish(each.temporary, replace(each, durable=True))
+    temporary_files.publish(each.temporary, replace(each, durable=True))
     folders = [str(folder) for folder in (root / "new/er", root / "new", root, tmp_path)]
     assert calls[:2] == [("fsync", each.temporary), ("rename", each.target)]
     assert calls[2:6] == [("fsync", folder) for folder in folders]
@@ -335,7 +335,7 @@ def test_a_durable_link_has_its_folders_synchronised_as_its_blob_has(
     blob = f"{tmp_path}/blobs/1"
     each = replace(transfer(tmp_path, "snapshots/a"), blob=blob)
     write_range(each.temporary, b"new", 0)
-    disk.publish(each.temporary, replace(each, durable=True))
+    temporary_files.publish(each.temporary, replace(each, durable=True))
     assert calls[:2] == [("fsync", each.temporary), ("rename", blob)]
     last_name = calls.index(("rename", each.target))
     for folder in ("blobs", "snapshots"):
@@ -348,7 +348,7 @@ def test_nothing_is_synchronised_unless_it_is_wanted(
 ) -> None:
     each = transfer(tmp_path)
     write_range(each.temporary, b"new", 0)
-    disk.publish(each.temporary, each)
+    temporary_files.publish(each.temporary, each)
     assert calls == [("rename", each.target)]
 
 
@@ -362,7 +362,7 @@ def test_what_cannot_be_synchronised_is_not_published(
     write_range(each.temporary, b"new", 0)
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(DiskError, match=os.strerror(errno.EIO)):
-        disk.publish(each.temporary, replace(each, durable=True))
+        temporary_files.publish(each.temporary, replace(each, durable=True))
     assert not os.path.lexists(each.target)
 
 
@@ -376,13 +376,13 @@ def test_what_a_network_file_system_tells_when_a_file_is_closed_is_a_disk_error(
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
     path = str(tmp_path / "part")
-    disk.create(path)
+    temporary_files.create(path)
     with monkeypatch.context() as patched:
         patched.setattr(os, "close", failing)
         for write in (
-            lambda: disk.write_range(path, b"12", 0),
-            lambda: disk.write_stream(path, [b"1", b"2"]),
-            lambda: disk.write_small(path, b"12"),
+            lambda: temporary_files.write_range(path, b"12", 0),
+            lambda: temporary_files.write_stream(path, [b"1", b"2"]),
+            lambda: temporary_files.write_small(path, b"12"),
         ):
             message = refused(errno.EDQUOT, path, write)
             assert "2 bytes were to be written" in message
@@ -398,17 +398,19 @@ def test_only_a_regular_file_is_one(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    found = {name: disk.regular_file(str(tmp_path / name)) for name in os.listdir(tmp_path)}
+    found = {
+        name: temporary_files.regular_file(str(tmp_path / name)) for name in os.listdir(tmp_path)
+    }
     assert {name for name, status in found.items() if status} == {"file", "link"}
-    assert disk.regular_file(str(tmp_path / "file" / "below")) is None
-    assert disk.regular_file(str(tmp_path / "nothing")) is None
+    assert temporary_files.regular_file(str(tmp_path / "file" / "below")) is None
+    assert temporary_files.regular_file(str(tmp_path / "nothing")) is None
 
 
 def test_discarding_what_is_not_there_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "part"
     path.write_bytes(b"x")
-    disk.discard(str(path))
-    disk.discard(str(path))
+    temporary_files.discard(str(path))
+    temporary_files.discard(str(path))
     assert not path.exists()
 
 
@@ -437,21 +439,21 @@ def test_a_full_disk_says_so_and_what_to_do(tiny: Volume) -> None:
     path = str(tiny.seen / "part")
     for write in (
         lambda: write_range(path, bytes(100_000), 0),
-        lambda: disk.write_stream(path, [bytes(10_000)] * 10),
-        lambda: disk.write_small(path, bytes(100_000)),
+        lambda: temporary_files.write_stream(path, [bytes(10_000)] * 10),
+        lambda: temporary_files.write_small(path, bytes(100_000)),
     ):
         message = refused(errno.ENOSPC, path, write)
         assert "bytes were to be written" in message
         assert "; 0 bytes and " in message
         assert "free some space" in message
-        disk.discard(path)
+        temporary_files.discard(path)
 
 
 def test_a_disk_without_inodes_says_so(tiny: Volume) -> None:
     paths = [str(tiny.seen / f"part{number}") for number in range(10)]
     for path in paths[:9]:
-        disk.write_stream(path, [])
-    message = refused(errno.ENOSPC, paths[9], lambda: disk.write_stream(paths[9], []))
+        temporary_files.write_stream(path, [])
+    message = refused(errno.ENOSPC, paths[9], lambda: temporary_files.write_stream(paths[9], []))
     assert " and 0 inodes are free there" in message
 
 
@@ -462,7 +464,7 @@ def test_a_read_only_disk_says_so_and_what_to_do(tiny: Volume) -> None:
     path = str(tiny.seen / "part")
     assert "writable" in refused(errno.EROFS, path, lambda: write_range(path, b"x", 0))
     assert "writable" in refused(
-        errno.EROFS, each.target, lambda: disk.publish(each.temporary, each)
+        errno.EROFS, each.target, lambda: temporary_files.publish(each.temporary, each)
     )
 
 
@@ -556,7 +558,7 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
 def test_a_file_where_a_folder_has_to_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     path = str(tmp_path / "file" / "deep" / "part")
-    message = refused(errno.ENOTDIR, path, lambda: disk.write_stream(path, [b"x"]))
+    message = refused(errno.ENOTDIR, path, lambda: temporary_files.write_stream(path, [b"x"]))
     assert "a file is where a folder is needed" in message
 
 
@@ -571,7 +573,9 @@ def test_a_folder_where_the_file_should_go(tmp_path: Path) -> None:
     each = transfer(tmp_path, "a")
     (tmp_path / "a").mkdir()
     write_range(each.temporary, b"new", 0)
-    message = refused(errno.EISDIR, each.target, lambda: disk.publish(each.temporary, each))
+    message = refused(
+        errno.EISDIR, each.target, lambda: temporary_files.publish(each.temporary, each)
+    )
     assert "a folder is where the file should go" in message
     assert Path(each.temporary).read_bytes() == b"new"
 
@@ -584,8 +588,8 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
 
 def test_publishing_what_is_not_there_is_a_disk_error(tmp_path: Path) -> None:
     each = transfer(tmp_path, "a")
-    refused(errno.ENOENT, each.target, lambda: disk.publish(each.temporary, each))
+    refused(errno.ENOENT, each.target, lambda: temporary_files.publish(each.temporary, each))
 
 
 def test_an_error_without_a_number_still_has_a_reason() -> None:
-    assert disk.disk_error(OSError("odd"), "/a").message == "cannot write /a: OSError"
+    assert temporary_files.disk_error(OSError("odd"), "/a").message == "cannot write /a: OSError"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kaiwo.dispatch import MOST_ASIDE, Dispatcher
+from kaiwo.engine.dispatcher import MOST_ASIDE, Dispatcher
 from tests.faulty import PATIENCE_S, InlineExecutor, wait_until
 
 T = TypeVar("T")

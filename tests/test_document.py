@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.config import load
-from kaiwo.document import Document, parse
+from kaiwo.config.document import Document, parse
+from kaiwo.config.loader import load
 from kaiwo.errors import ConfigError
 
 CANARY = "CANARYxyzzy"
@@ -292,7 +292,8 @@ def test_merge_keys_that_multiply_take_no_more_than_what_is_written() -> None:
 def test_what_is_nested_too_deeply_is_refused(tmp_path: Path, depth: int) -> None:
     # In a process of its own: the parser is written in C, and its stack ends without an exception.
     program = (
-        "import sys\nfrom kaiwo.document import parse\nfrom kaiwo.errors import ConfigError\n"
+        "import sys\nfrom kaiwo.config.document import parse\n"
+        "from kaiwo.errors import ConfigError\n"
         f"text = '[' * {depth} + ']' * {depth}\n"
         "try:\n    parse(text, 'f.yaml')\n"
         "except ConfigError as error:\n    sys.exit(error.message)\n"

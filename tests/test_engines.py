@@ -37,8 +37,8 @@ from kaiwo.errors import (
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
-from kaiwo.sources.obstore import ObstoreSource
-from kaiwo.tasks import aws
+from kaiwo.sources.obstore.source import ObstoreSource
+from kaiwo.tasks import s3_settings
 from kaiwo.tasks.base import Engine
 from kaiwo.testing import ODD_NAMES
 from tests import servers, stores
@@ -900,14 +900,14 @@ def test_addresses_that_the_sdk_is_to_ignore_are_ignored(
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", CLOSED)
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", value)
-    said = (None, "us-east-1", None, lambda: aws.keys("a", "b", None))
+    said = (None, "us-east-1", None, lambda: s3_settings.keys("a", "b", None))
     if has_files:
         shared_files(tmp_path, monkeypatch, AWS_CONFIG_FILE=f"[default]\nendpoint_url={CLOSED}\n")
-        found = aws.from_sdk(Session(), *said, anonymous=False)
+        found = s3_settings.from_sdk(Session(), *said, anonymous=False)
     else:
-        found = aws.from_environment(*said)
+        found = s3_settings.from_environment(*said)
     assert found.endpoint is None
-    address = aws.address(found, "bucket", "auto")
+    address = s3_settings.address(found, "bucket", "auto")
     assert address["endpoint"] == "https://bucket.s3.us-east-1.amazonaws.com"
 
 
@@ -927,8 +927,8 @@ def test_addresses_that_the_sdk_is_to_ignore_are_ignored(
 def test_the_bucket_is_in_the_path_or_in_the_host_name(
     endpoint: str | None, bucket: str, style: str, expected: str
 ) -> None:
-    found = aws.Surroundings(endpoint, "eu-west-3", None, None)
-    config = aws.address(found, bucket, style)
+    found = s3_settings.Surroundings(endpoint, "eu-west-3", None, None)
+    config = s3_settings.address(found, bucket, style)
     assert (config["endpoint"], config["aws_endpoint_url_s3"]) == (expected, expected)
     assert config["virtual_hosted_style_request"] == (f"//{bucket}." in expected)
 
@@ -937,9 +937,9 @@ def test_the_bucket_is_in_the_path_or_in_the_host_name(
     "bucket", ["", "a", "a/b", "data--use1-az4--x-s3", "arn:aws:s3:x", "-bucket", "bücket"]
 )
 def test_a_bucket_that_only_the_sdk_can_find_is_not_addressed(bucket: str) -> None:
-    found = aws.Surroundings(None, "eu-west-3", None, None)
+    found = s3_settings.Surroundings(None, "eu-west-3", None, None)
     with pytest.raises(NotForObstoreError):
-        aws.address(found, bucket, "auto")
+        s3_settings.address(found, bucket, "auto")
 
 
 @each_engine

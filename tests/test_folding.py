@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.folding import Folding, Foldings, folded, likely_own, probe
+from kaiwo.planning.case_folding import Folding, Foldings, folded, likely_own, probe
 
 NOTHING, CASE, FORM = Folding(), Folding(case=True), Folding(form=True)
 BOTH = Folding(case=True, form=True)

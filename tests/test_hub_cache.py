@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kaiwo.api import fetch
+from kaiwo.api.run import fetch
 from tests import stores
 from tests.conftest import Run, clean_environment, tree
 from tests.faulty import MIB

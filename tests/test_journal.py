@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kaiwo import checksums, disk
+from kaiwo import checksums
 from kaiwo.errors import (
     ChangedError,
     CredentialsError,
@@ -28,9 +28,10 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.events import Event, Progressed
+from kaiwo.files import temporary_files
 from kaiwo.jobs import RANGE, Crc, Plan, Transfer
-from kaiwo.memory import Memory
 from kaiwo.objects import RemoteObject
+from kaiwo.state.state import Memory
 from tests.faulty import (
     FaultyOpener,
     FaultyStore,
@@ -83,11 +84,11 @@ def killed(
     memory = Memory(state_dir, run)
     memory.open([each])
     memory.begin(each)
-    disk.create(each.temporary)
+    temporary_files.create(each.temporary)
     data = store.objects["big"]
     for start in starts:
         part = data[start : start + RANGE]
-        disk.write_range(each.temporary, part, start)
+        temporary_files.write_range(each.temporary, part, start)
         memory.part(each, start, len(part), Crc("crc64nvme", checksums.crc("crc64nvme", part)))
     memory.close()
     return Path(each.temporary)

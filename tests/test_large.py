@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kaiwo import checksums, digests
-from kaiwo import large as large_objects
-from kaiwo.digests import Digests
+from kaiwo import checksums
+from kaiwo.engine import large_object, running_digests
+from kaiwo.engine.large_object import MOST_READS
+from kaiwo.engine.running_digests import Digests
 from kaiwo.errors import (
     ChangedError,
     CredentialsError,
@@ -31,7 +32,6 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Event, Progressed, Settled
 from kaiwo.jobs import RANGE, Finish, Follow, Inspect, Outcome, Plan, Range, Transfer
-from kaiwo.large import MOST_READS
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 from tests.faulty import (
@@ -355,8 +355,8 @@ def test_another_object_goes_on_while_the_checksum_of_one_lags(
         assert gate.is_set(), "the checksum is two ranges behind"
         return content(5 * RANGE)[4 * RANGE :]
 
-    monkeypatch.setattr(digests, "THREADS", 2)
-    monkeypatch.setattr(large_objects, "LAG", 2 * RANGE)
+    monkeypatch.setattr(running_digests, "THREADS", 2)
+    monkeypatch.setattr(large_object, "LAG", 2 * RANGE)
     monkeypatch.setattr(checksums, "follow", late)
     store = FaultyStore({"big": content(5 * RANGE)})
     store.script(("big", 4 * RANGE), refuse)
@@ -389,7 +389,7 @@ def test_fail_fast_lets_a_running_checksum_end_and_drops_what_waits(
         assert all(began.acquire(timeout=PATIENCE_S) for _ in range(2)), "both threads are busy"
         raise NotFoundError("gone")
 
-    monkeypatch.setattr(digests, "THREADS", 2)
+    monkeypatch.setattr(running_digests, "THREADS", 2)
     monkeypatch.setattr(checksums, "follow", late)
     store = FaultyStore({f"big{number}": content(LARGE, number) for number in range(3)})
     store.objects["bad"] = b"1"

@@ -9,11 +9,11 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from huggingface_hub.utils._paths import filter_repo_objects
 
+from kaiwo.files.names import Under
 from kaiwo.jobs import ListJob, Want
-from kaiwo.listing import find, glob_pattern, matcher
 from kaiwo.objects import Folder, RemoteObject
-from kaiwo.opened import forget
-from kaiwo.targets import Under
+from kaiwo.workers.list_objects import find, glob_pattern, matcher
+from kaiwo.workers.source_cache import forget
 from tests.faulty import FaultyOpener, FaultyStore
 
 NAMES = (

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kaiwo import logs
+from kaiwo.cli import logs
 from tests.conftest import Run, clean_environment
 from tests.servers import free_port
 from tests.stores import Store
@@ -153,7 +153,7 @@ def test_a_defect_is_one_object_with_its_trace_and_without_its_words(
     # What Rust's panics are raised as derives from BaseException.
     code = f"""\
 import sys
-from kaiwo.process import guarded
+from kaiwo.cli.process import guarded
 
 class Panic({base}):
     pass

@@ -18,10 +18,10 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.jobs import Transfer
-from kaiwo.manifest import Manifest, sealed, state_path
-from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Opener
+from kaiwo.state.manifest import Manifest, sealed, state_path
+from kaiwo.state.state import Memory
 from tests.faulty import (
     PATIENCE_S,
     FaultyOpener,

@@ -16,8 +16,8 @@ import pytest
 from kaiwo import __version__
 from kaiwo.errors import ConfigError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Ticked
-from kaiwo.metrics import EVERY_S, Metric, Metrics
 from kaiwo.objects import Item, Report, Status
+from kaiwo.reporting.prometheus import EVERY_S, Metric, Metrics
 from tests.conftest import Run
 from tests.stores import Store
 

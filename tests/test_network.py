@@ -37,8 +37,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from kaiwo.config import build
-from kaiwo.document import Document
+from kaiwo.config.document import Document
+from kaiwo.config.loader import build
 from kaiwo.errors import (
     BusyError,
     CertificateError,
@@ -52,10 +52,17 @@ from kaiwo.errors import (
     UnreachableError,
     WrongRangeError,
 )
-from kaiwo.network import Network, chain, connection_error, retry_after_s, status_error, wire_error
+from kaiwo.net.failures import (
+    Network,
+    chain,
+    connection_error,
+    retry_after_s,
+    status_error,
+    wire_error,
+)
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Source
-from kaiwo.sources.connections import Connections
+from kaiwo.sources.hub.connections import Connections
 from kaiwo.tasks.base import Context, Engine
 
 SECRET = "hunter2"

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import kaiwo
-from kaiwo import config, document
+from kaiwo.config import document, loader
 from kaiwo.errors import ConfigError
 from tests import servers
 from tests.conftest import clean_environment, tree
@@ -119,7 +119,7 @@ def test_one_missing_file_of_a_repository_does_not_keep_back_the_others(
 def test_a_wrong_kind_of_value_is_told_in_words_of_yaml(text: str, message: str) -> None:
     whole = f"download_items:\n- type: hf\n  repo_id: a/b\n  {text}\n"
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
-        config.build(document.parse(whole, "f.yaml"))
+        loader.build(document.parse(whole, "f.yaml"))
 
 
 def test_a_terminal_is_whole_after_ctrl_c(s3: Store, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from kaiwo.engine.retry import RetryPolicy
 from kaiwo.errors import BusyError, ServiceError, TransientError
 from kaiwo.jobs import ListJob, Want
 from kaiwo.objects import RemoteObject
-from kaiwo.retry import RetryPolicy
-from kaiwo.sources.paged import Page, Paged
+from kaiwo.sources.paging import Page, Paged
 
 PAGES = {"": ("ab", "2"), "2": ("c", "3"), "3": ("", "4"), "4": ("de", "")}
 

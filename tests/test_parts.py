@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from kaiwo import checksums
+from kaiwo.engine.parts import Parts
 from kaiwo.objects import Checksum
-from kaiwo.parts import Parts
 from tests.faulty import content
 
 LENGTH = 1_000

@@ -22,15 +22,15 @@ from kaiwo.errors import (
     UnsafeNameError,
 )
 from kaiwo.events import Retried
-from kaiwo.folding import Folding, Foldings
+from kaiwo.files.names import At, Under
 from kaiwo.jobs import Plan, Want
-from kaiwo.layout import Layout, placed
-from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, Folder, Named, Place, RemoteObject
-from kaiwo.opened import forget
-from kaiwo.plan import Listing, close, gather
+from kaiwo.planning.case_folding import Folding, Foldings
+from kaiwo.planning.conflicts import Layout, placed
+from kaiwo.planning.plan import Listing, close, gather
 from kaiwo.protocols import Placement
-from kaiwo.targets import At, Under
+from kaiwo.state.state import Memory
+from kaiwo.workers.source_cache import forget
 from tests.faulty import (
     MIB,
     FaultyOpener,

@@ -22,9 +22,10 @@ from rich.console import Console
 
 from kaiwo.errors import NotFoundError, TransientError, UnreachableError
 from kaiwo.events import Begun, Ended, Event, Planned, Progressed, Retried, Settled, Ticked
-from kaiwo.notices import MOST_REMEMBERED, MOST_RETRIES, RETRIES_S
 from kaiwo.objects import Item, Report, Status
-from kaiwo.progress import (
+from kaiwo.protocols import Sink
+from kaiwo.reporting.counters import MOST_FOLLOWED, Tally, amount, duration, line, slowest
+from kaiwo.reporting.displays import (
     LOG_EVERY_S,
     BarSink,
     JsonSink,
@@ -34,8 +35,7 @@ from kaiwo.progress import (
     Sinks,
     sink_for,
 )
-from kaiwo.protocols import Sink
-from kaiwo.tally import MOST_FOLLOWED, Tally, amount, duration, line, slowest
+from kaiwo.reporting.log_lines import MOST_REMEMBERED, MOST_RETRIES, RETRIES_S
 
 NAME = "[red]markup[/wrong] [bold].txt"
 SECRET = "hunter2"

@@ -17,18 +17,18 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from kaiwo import urls
-from kaiwo.config import Config, build, load
-from kaiwo.document import parse
+from kaiwo.config import fetch_url
+from kaiwo.config.document import parse
+from kaiwo.config.loader import Config, build, load
 from kaiwo.errors import ConfigError, UnsafeNameError
+from kaiwo.files.names import Under
 from kaiwo.jobs import Plan, Transfer, Want
-from kaiwo.journal import earlier
-from kaiwo.listing import matcher
-from kaiwo.manifest import Manifest, Record, sealed, state_path
-from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, Folder, RemoteObject
-from kaiwo.plan import Listing, close
-from kaiwo.targets import Under
+from kaiwo.planning.plan import Listing, close
+from kaiwo.state.journal import earlier
+from kaiwo.state.manifest import Manifest, Record, sealed, state_path
+from kaiwo.state.state import Memory
+from kaiwo.workers.list_objects import matcher
 from tests.faulty import PatternOpener, held_by, put, transfer_of
 
 OPENER = PatternOpener(())
@@ -515,7 +515,7 @@ SCHEMES = st.sampled_from(["s3", "gs", "az", "abfs", "hf", "https", "file", "S3"
 )
 def test_any_text_is_a_url_or_refused(text: str) -> None:
     try:
-        found = urls.parse(text)
+        found = fetch_url.parse(text)
     except ConfigError:
         return
     assert isinstance(found.own_name, str)
@@ -531,6 +531,6 @@ def test_any_text_is_a_url_or_refused(text: str) -> None:
 )
 def test_a_key_without_wildcards_is_taken_as_it_is(bucket: str, key: str) -> None:
     for scheme in ("s3", "gs", "az"):
-        found = urls.parse(f"{scheme}://{bucket}/{key}")
+        found = fetch_url.parse(f"{scheme}://{bucket}/{key}")
         assert (found.container, found.path, found.glob) == (bucket, key, None)
         assert found.is_folder is key.endswith("/")

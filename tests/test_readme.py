@@ -12,7 +12,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from kaiwo import config, document
+from kaiwo.config import document, loader
 from tests import reference
 from tests.conftest import clean_environment, succeeding, tree
 from tests.servers import ROOT
@@ -52,7 +52,7 @@ def test_every_file_is_valid() -> None:
     files = [text for text in blocks("README.md", "yaml") if "download_items" in text]
     assert len(files) == 2
     for text in files:
-        assert config.build(document.parse(text, "README.md")).tasks
+        assert loader.build(document.parse(text, "README.md")).tasks
 
 
 def test_the_pod_starts_the_command_that_there_is(tmp_path: Path) -> None:

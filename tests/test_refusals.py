@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import kaiwo as library
-from kaiwo.folding import Folding, probe
+from kaiwo.planning.case_folding import Folding, probe
 from tests.conftest import Run, tree
 from tests.proxies import Counting, counting
 from tests.stores import Store

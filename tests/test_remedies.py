@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from kaiwo.digests import Digests
+from kaiwo.engine.large_object import Large
+from kaiwo.engine.recovery import MOST_WRONG_RANGES, Remedy, Underway, remedy
+from kaiwo.engine.running_digests import Digests
 from kaiwo.errors import (
     ChangedError,
     CredentialsError,
@@ -17,9 +19,7 @@ from kaiwo.errors import (
     WrongRangeError,
 )
 from kaiwo.jobs import RANGE, Batch, Finish, Range, Tries, Whole
-from kaiwo.large import Large
 from kaiwo.objects import RemoteObject
-from kaiwo.remedies import MOST_WRONG_RANGES, Remedy, Underway, remedy
 from tests.faulty import PatternOpener, transfer_of
 
 RETRIES = 5

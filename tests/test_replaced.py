@@ -23,8 +23,8 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Event, Settled
 from kaiwo.jobs import RANGE, LookUp, Plan, Range, Whole
-from kaiwo.memory import Memory
 from kaiwo.protocols import Buffer
+from kaiwo.state.state import Memory
 from tests.faulty import (
     INSPECT,
     MIB,

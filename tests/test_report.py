@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from kaiwo import report
 from kaiwo.errors import (
     ConfigError,
     CredentialsError,
@@ -20,6 +19,7 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Planned, Progressed, Settled
 from kaiwo.objects import Checksum, Item, Report
+from kaiwo.reporting import json_report
 
 COUNTS = [
     "version",
@@ -70,7 +70,7 @@ def mixed() -> Report:
 
 
 def test_the_fields_are_those_of_the_contract_and_no_others() -> None:
-    document = report.as_json(mixed())
+    document = json_report.as_json(mixed())
     assert list(document) == [*COUNTS, "items"]
     assert [list(each) for each in document["items"]] == [ITEM] * 4
     assert {name: document[name] for name in COUNTS} == {
@@ -89,7 +89,7 @@ def test_the_fields_are_those_of_the_contract_and_no_others() -> None:
 
 
 def test_an_item_says_what_became_of_it() -> None:
-    first, second, third, fourth = report.as_json(mixed())["items"]
+    first, second, third, fourth = json_report.as_json(mixed())["items"]
     assert first == {
         "task": "task",
         "source": "s3://b/0",
@@ -108,26 +108,26 @@ def test_an_item_says_what_became_of_it() -> None:
 
 
 def test_no_secret_of_an_error_is_in_it() -> None:
-    assert "hunter2" not in json.dumps(report.as_json(mixed()))
-    assert "hunter2" not in report.termination_message(mixed())
+    assert "hunter2" not in json.dumps(json_report.as_json(mixed()))
+    assert "hunter2" not in json_report.termination_message(mixed())
 
 
 def test_all_in_place_is_ok() -> None:
-    document = report.as_json(Report(0, 1.0, 10, (item(),)))
+    document = json_report.as_json(Report(0, 1.0, 10, (item(),)))
     assert (document["ok"], document["exit_code"], document["failed"]) == (True, 0, 0)
 
 
 def test_a_run_that_did_not_begin_has_its_error_and_exit_code() -> None:
-    failed = report.Settlements().until(ConfigError("config.yaml:3: unknown key 'x'"))
-    document = report.as_json(failed)
+    failed = json_report.Settlements().until(ConfigError("config.yaml:3: unknown key 'x'"))
+    document = json_report.as_json(failed)
     assert (document["ok"], document["exit_code"], document["files"]) == (False, 2, 0)
     assert document["error"] == {"kind": "config", "message": "config.yaml:3: unknown key 'x'"}
-    stopped = report.Settlements().until(StoppedError("SIGTERM", 15))
-    assert report.as_json(stopped)["exit_code"] == 143
+    stopped = json_report.Settlements().until(StoppedError("SIGTERM", 15))
+    assert json_report.as_json(stopped)["exit_code"] == 143
 
 
 def test_a_run_that_was_ended_has_what_was_settled_before() -> None:
-    settled = report.Settlements()
+    settled = json_report.Settlements()
     for event in (
         Planned(3, 30, 0),
         Progressed(10),
@@ -137,7 +137,7 @@ def test_a_run_that_was_ended_has_what_was_settled_before() -> None:
         Settled(item(1, NotFoundError("gone"))),
     ):
         settled.emit(event)
-    document = report.as_json(settled.until(StoppedError("stopped by SIGTERM", 15)))
+    document = json_report.as_json(settled.until(StoppedError("stopped by SIGTERM", 15)))
     assert (document["exit_code"], document["transferred_bytes"]) == (143, 16)
     assert (document["resumed"], document["failed"]) == (1, 1)
     assert [each["source"] for each in document["items"]] == ["s3://b/0", "s3://b/1"]
@@ -151,7 +151,7 @@ def test_it_is_written_as_json_whatever_the_names(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     odd = "ñ 日本 🚀 \x1b[31m \udcff [red]"
     done = Report(4, 0, 0, (item(0, NotFoundError(odd), etag=odd, checksum=MD5),))
-    report.deliver(done, str(path))
+    json_report.deliver(done, str(path))
     document = json.loads(path.read_text(encoding="utf-8"))
     assert document["items"][0]["etag"] == document["items"][0]["error"]["message"] == odd
     assert os.listdir(tmp_path) == ["report.json"]
@@ -160,28 +160,28 @@ def test_it_is_written_as_json_whatever_the_names(tmp_path: Path) -> None:
 def test_an_older_report_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("x" * 100_000)
-    report.deliver(mixed(), str(path))
-    assert json.loads(path.read_text()) == report.as_json(mixed())
+    json_report.deliver(mixed(), str(path))
+    assert json.loads(path.read_text()) == json_report.as_json(mixed())
 
 
 def test_a_dash_is_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    report.deliver(mixed(), "-")
+    json_report.deliver(mixed(), "-")
     out, err = capsys.readouterr()
-    assert (json.loads(out), err) == (report.as_json(mixed()), "")
+    assert (json.loads(out), err) == (json_report.as_json(mixed()), "")
     assert out.endswith("}\n")
 
 
 def test_with_an_error_and_without_items_it_is_json_too(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     for done in (Report(0, 1.0), Report(2, 1.0, error=ConfigError("why")), mixed()):
-        report.deliver(done, str(path))
-        assert json.loads(path.read_text()) == report.as_json(done)
+        json_report.deliver(done, str(path))
+        assert json.loads(path.read_text()) == json_report.as_json(done)
 
 
 def test_its_mode_is_the_umasks(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        report.deliver(mixed(), str(tmp_path / "report.json"))
+        json_report.deliver(mixed(), str(tmp_path / "report.json"))
     finally:
         os.umask(before)
     assert (tmp_path / "report.json").stat().st_mode & 0o777 == 0o640
@@ -191,9 +191,9 @@ def test_what_is_no_file_is_written_and_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    report.deliver(mixed(), str(pipe))
-    report.deliver(mixed(), "/dev/null")
-    assert json.loads(os.read(reader, 65_536)) == report.as_json(mixed())
+    json_report.deliver(mixed(), str(pipe))
+    json_report.deliver(mixed(), "/dev/null")
+    assert json.loads(os.read(reader, 65_536)) == json_report.as_json(mixed())
     os.close(reader)
     assert pipe.is_fifo()
     assert Path("/dev/null").is_char_device()
@@ -202,8 +202,8 @@ def test_what_is_no_file_is_written_and_not_replaced(tmp_path: Path) -> None:
 
 def test_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("report.json")
-    report.deliver(mixed(), str(tmp_path / "link"))
-    assert json.loads((tmp_path / "report.json").read_text()) == report.as_json(mixed())
+    json_report.deliver(mixed(), str(tmp_path / "link"))
+    assert json.loads((tmp_path / "report.json").read_text()) == json_report.as_json(mixed())
     assert (tmp_path / "link").is_symlink()
 
 
@@ -213,7 +213,7 @@ def test_a_pipe_that_nobody_reads_is_not_waited_for(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(DiskError, match="pipe: No such device"):
-        report.deliver(Report(0, 1.0), str(pipe))
+        json_report.deliver(Report(0, 1.0), str(pipe))
 
 
 def test_a_report_that_cannot_be_written_is_told_in_the_termination_message(
@@ -221,7 +221,7 @@ def test_a_report_that_cannot_be_written_is_told_in_the_termination_message(
 ) -> None:
     monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(tmp_path / "log"))
     with pytest.raises(DiskError):
-        report.deliver(Report(0, 1.0), str(tmp_path / "none" / "report.json"))
+        json_report.deliver(Report(0, 1.0), str(tmp_path / "none" / "report.json"))
     message = json.loads((tmp_path / "log").read_text())
     assert (message["exit_code"], message["ok"]) == (6, False)
     assert "report.json" in message["failures"][0]["message"]
@@ -229,13 +229,13 @@ def test_a_report_that_cannot_be_written_is_told_in_the_termination_message(
 
 def test_a_report_that_cannot_be_written_is_a_disk_error(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="no-such-folder"):
-        report.deliver(Report(0, 1.0), str(tmp_path / "no-such-folder" / "report.json"))
+        json_report.deliver(Report(0, 1.0), str(tmp_path / "no-such-folder" / "report.json"))
 
 
 def test_a_report_that_cannot_be_written_does_not_hide_the_failure(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    report.deliver(mixed(), str(tmp_path / "no-such-folder" / "report.json"))
+    json_report.deliver(mixed(), str(tmp_path / "no-such-folder" / "report.json"))
     assert "no-such-folder" in caplog.text
 
 
@@ -243,7 +243,7 @@ def test_without_a_destination_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    report.deliver(mixed(), None)
+    json_report.deliver(mixed(), None)
     assert (os.listdir(tmp_path), capsys.readouterr()) == ([], ("", ""))
 
 
@@ -264,7 +264,7 @@ TEXTS = {
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_a_thousand_failures_fit_in_a_termination_message(text: str) -> None:
     failed = tuple(item(number, CredentialsError(f"{number} {text}")) for number in range(1_000))
-    message = report.termination_message(Report(3, 1.0, 0, failed))
+    message = json_report.termination_message(Report(3, 1.0, 0, failed))
     assert len(message.encode("utf-8")) <= 4_096
     document = json.loads(message)
     assert list(document) == [*COUNTS, "failures"]
@@ -278,18 +278,18 @@ def test_a_thousand_failures_fit_in_a_termination_message(text: str) -> None:
 def test_a_failure_with_the_longest_of_keys_is_named() -> None:
     key = "日本" * 170  # 1,020 bytes in UTF-8
     failed = Item("task", f"s3://bucket/{key}", f"/t/{key}", "failed", 1, error=NotFoundError(key))
-    document = json.loads(report.termination_message(Report(4, 1.0, 0, (failed,))))
+    document = json.loads(json_report.termination_message(Report(4, 1.0, 0, (failed,))))
     assert len(document["failures"]) == 1
 
 
 def test_the_termination_message_of_a_success_has_no_failures() -> None:
-    document = json.loads(report.termination_message(Report(0, 1.0, 10, (item(),))))
+    document = json.loads(json_report.termination_message(Report(0, 1.0, 10, (item(),))))
     assert (document["ok"], document["failures"]) == (True, [])
 
 
 def test_what_ended_the_run_comes_first() -> None:
     failed = Report(2, 0, 0, (item(1, NotFoundError("later")),), ConfigError("the first"))
-    first, second = json.loads(report.termination_message(failed))["failures"]
+    first, second = json.loads(json_report.termination_message(failed))["failures"]
     assert (first["kind"], first["message"]) == ("config", "the first")
     assert (second["kind"], second["message"]) == ("not found", "later")
 
@@ -297,8 +297,8 @@ def test_what_ended_the_run_comes_first() -> None:
 def test_it_goes_where_the_pod_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "termination-log"
     monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(path))
-    report.write_termination_message(mixed())
-    assert path.read_text() == report.termination_message(mixed())
+    json_report.write_termination_message(mixed())
+    assert path.read_text() == json_report.termination_message(mixed())
 
 
 def test_it_is_written_into_the_file_that_is_there(
@@ -309,8 +309,8 @@ def test_it_is_written_into_the_file_that_is_there(
     path.write_text("x" * 10_000)
     inode = path.stat().st_ino
     monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(path))
-    report.write_termination_message(mixed())
-    assert path.read_text() == report.termination_message(mixed())
+    json_report.write_termination_message(mixed())
+    assert path.read_text() == json_report.termination_message(mixed())
     assert path.stat().st_ino == inode
 
 
@@ -324,7 +324,7 @@ def test_what_cannot_take_a_termination_message_is_no_failure(
     else:
         path.mkdir()
     monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(path))
-    report.write_termination_message(mixed())
+    json_report.write_termination_message(mixed())
     assert "termination message" in caplog.text
 
 
@@ -332,12 +332,12 @@ def test_a_termination_message_that_cannot_be_written_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("KAIWO_TERMINATION_LOG", str(tmp_path / "none" / "log"))
-    report.write_termination_message(mixed())
+    json_report.write_termination_message(mixed())
     assert "termination message" in caplog.text
 
 
 def test_a_report_without_a_folder_is_refused_before_anything_is_done(tmp_path: Path) -> None:
     for destination in (None, "-", "report.json", str(tmp_path / "report.json")):
-        report.require_folder(destination)
+        json_report.require_folder(destination)
     with pytest.raises(DiskError, match="there is no folder"):
-        report.require_folder(str(tmp_path / "nowhere" / "report.json"))
+        json_report.require_folder(str(tmp_path / "nowhere" / "report.json"))

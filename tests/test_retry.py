@@ -8,6 +8,12 @@ import time
 
 import pytest
 
+from kaiwo.engine.retry import (
+    LONGEST_DELAY_S,
+    LONGEST_DELAY_WHILE_UNREACHABLE_S,
+    RetryPolicy,
+    used_up,
+)
 from kaiwo.errors import (
     BugError,
     CertificateError,
@@ -25,12 +31,6 @@ from kaiwo.errors import (
     WrongBytesError,
 )
 from kaiwo.jobs import Batch, Job, Tries
-from kaiwo.retry import (
-    LONGEST_DELAY_S,
-    LONGEST_DELAY_WHILE_UNREACHABLE_S,
-    RetryPolicy,
-    used_up,
-)
 
 PERMANENT = (
     BugError,

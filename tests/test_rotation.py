@@ -19,16 +19,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import kaiwo
-from kaiwo import opened
-from kaiwo.config import build
-from kaiwo.document import Document
+from kaiwo.config.document import Document
+from kaiwo.config.loader import build
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.events import Event, Planned
 from kaiwo.jobs import ListJob, Want
-from kaiwo.listing import Found, find
-from kaiwo.network import Network
+from kaiwo.net.failures import Network
 from kaiwo.objects import Report
 from kaiwo.tasks.base import Context, Engine
+from kaiwo.workers import source_cache
+from kaiwo.workers.list_objects import Found, find
 from tests import stores
 from tests.conftest import tree
 from tests.faulty import FaultyStore
@@ -73,28 +73,28 @@ def mounted() -> Iterator[Mounted]:
     """An opener that is let go of in the end."""
     opener = Mounted()
     yield opener
-    opened.forget(opener)
+    source_cache.forget(opener)
 
 
 def test_a_refused_source_is_opened_anew_only_if_its_secrets_have_changed(mounted: Mounted) -> None:
-    first = opened.source_of(mounted)
-    assert not opened.renew(mounted, first)
+    first = source_cache.source_of(mounted)
+    assert not source_cache.renew(mounted, first)
     mounted.secrets = b"second"
-    assert opened.renew(mounted, first)
-    second = opened.source_of(mounted)
+    assert source_cache.renew(mounted, first)
+    second = source_cache.source_of(mounted)
     assert second is not first
-    assert not opened.renew(mounted, second)
+    assert not source_cache.renew(mounted, second)
     assert len(mounted.sources) == 2
 
 
 def test_many_threads_that_are_refused_at_once_open_one_source(mounted: Mounted) -> None:
-    first = opened.source_of(mounted)
+    first = source_cache.source_of(mounted)
     mounted.secrets = b"second"
     together = threading.Barrier(16)
 
     def refused(_: int) -> bool:
         together.wait(20)
-        return opened.renew(mounted, first)
+        return source_cache.renew(mounted, first)
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(refused, range(16)))
@@ -102,22 +102,22 @@ def test_many_threads_that_are_refused_at_once_open_one_source(mounted: Mounted)
 
 
 def test_a_retired_source_goes_on_until_the_run_ends(mounted: Mounted) -> None:
-    first = opened.source_of(mounted)
+    first = source_cache.source_of(mounted)
     mounted.secrets = b"second"
-    opened.renew(mounted, first)
+    source_cache.renew(mounted, first)
     assert [source.closed for source in mounted.sources] == [0, 0]
-    opened.forget(mounted)
+    source_cache.forget(mounted)
     assert [source.closed for source in mounted.sources] == [1, 1]
-    assert not opened.renew(mounted, first)
+    assert not source_cache.renew(mounted, first)
 
 
 def test_secrets_that_cannot_be_used_leave_what_there_is(mounted: Mounted) -> None:
-    first = opened.source_of(mounted)
+    first = source_cache.source_of(mounted)
     mounted.secrets, mounted.fault = b"half-writ", ConfigError("it is empty")
-    assert not opened.renew(mounted, first)
-    assert opened.source_of(mounted) is first
+    assert not source_cache.renew(mounted, first)
+    assert source_cache.source_of(mounted) is first
     mounted.secrets, mounted.fault = b"written", None
-    assert opened.renew(mounted, first)
+    assert source_cache.renew(mounted, first)
 
 
 # --- tasks -------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_what_was_refused_is_listed_with_the_secret_that_is_there_by_then(
         file.write_text(rotated.wrong)
         assert find(ListJob(0, want)) == found  # what is open and accepted is kept
     finally:
-        opened.forget(want.opener)
+        source_cache.forget(want.opener)
 
 
 # --- a whole run -------------------------------------------------------------------------------

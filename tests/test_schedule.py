@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from kaiwo.copier import WORTH_ASKING
+from kaiwo.engine.retry import RetryPolicy
 from kaiwo.errors import (
     BugError,
     BusyError,
@@ -37,10 +37,10 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Planned, Progressed, Settled
 from kaiwo.jobs import RANGE, Batch, Compare, Finish, Plan, Range, Whole
-from kaiwo.memory import Memory
 from kaiwo.objects import Checksum, Item, RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.retry import RetryPolicy
+from kaiwo.state.state import Memory
+from kaiwo.workers.jobs import WORTH_ASKING
 from tests.faulty import (
     INSPECT,
     MIB,

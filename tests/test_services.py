@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kaiwo.engine.retry import RetryPolicy
+from kaiwo.engine.service_health import Services
 from kaiwo.errors import (
     BusyError,
     CredentialsError,
@@ -23,8 +25,6 @@ from kaiwo.errors import (
 )
 from kaiwo.jobs import Plan, Transfer
 from kaiwo.protocols import Buffer
-from kaiwo.retry import RetryPolicy
-from kaiwo.services import Services
 from tests.faulty import (
     MIB,
     STREAM,

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from kaiwo.errors import UnsafeNameError
-from kaiwo.objects import Place, RemoteObject
-from kaiwo.targets import (
+from kaiwo.files.names import (
     At,
     Under,
     fault_of,
@@ -21,6 +20,7 @@ from kaiwo.targets import (
     real_path,
     resolve,
 )
+from kaiwo.objects import Place, RemoteObject
 from kaiwo.testing import ODD_NAMES
 
 HOSTILE = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kaiwo.config.fetch_url import ObjectUrl, parse, split_glob
 from kaiwo.errors import ConfigError
-from kaiwo.urls import ObjectUrl, parse, split_glob
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import yaml
 
-from kaiwo.cgroup import memory_limit
+from kaiwo.files.memory_limit import memory_limit
 from kaiwo.jobs import RANGE
-from kaiwo.network import Network
-from kaiwo.sources.hub import HubSource
+from kaiwo.net.failures import Network
+from kaiwo.sources.hub.source import HubSource
 from tests import stores
 from tests.conftest import Run, clean_environment, succeeding, tree
 from tests.faulty import MIB

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from kaiwo.batches import BATCH_BYTES
+from kaiwo.engine.batches import BATCH_BYTES
 from kaiwo.jobs import RANGE
 from kaiwo.tasks.base import Engine
 from tests.conftest import clean_environment

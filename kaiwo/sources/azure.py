@@ -21,15 +21,15 @@ from fsspec.asyn import sync
 
 from kaiwo import checksums
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
-from kaiwo.network import GARBLED, Network, garbled, status_error, wire_error
+from kaiwo.net.failures import GARBLED, Network, garbled, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     check_answer,
     check_identity,
     plain_etag,
 )
-from kaiwo.sources.looped import LoopedSource, RefusedError
-from kaiwo.sources.paged import Page
+from kaiwo.sources.fsspec_async import LoopedSource, RefusedError
+from kaiwo.sources.paging import Page
 
 
 class AzureSource(LoopedSource):

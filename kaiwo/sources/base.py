@@ -17,10 +17,10 @@ from kaiwo.errors import (
     RangeIgnoredError,
     WrongRangeError,
 )
-from kaiwo.network import chain, connection_error
+from kaiwo.net.failures import chain, connection_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.sources.paged import Page, Paged
+from kaiwo.sources.paging import Page, Paged
 
 logger = logging.getLogger(__name__)
 #: How much of a single stream is held at once.

@@ -32,7 +32,7 @@ from kaiwo.errors import (
     KaiwoError,
     TransientError,
 )
-from kaiwo.network import GARBLED, garbled, status_error, wire_error
+from kaiwo.net.failures import GARBLED, garbled, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     ASKED_AGAIN,
@@ -41,8 +41,8 @@ from kaiwo.sources.base import (
     check_identity,
     plain_etag,
 )
-from kaiwo.sources.looped import LoopedSource, RefusedError
-from kaiwo.sources.paged import Page
+from kaiwo.sources.fsspec_async import LoopedSource, RefusedError
+from kaiwo.sources.paging import Page
 
 #: What the answer to a listing has: one of them at least.
 _LISTING = {"items", "kind", "nextPageToken"}

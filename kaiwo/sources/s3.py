@@ -25,7 +25,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.network import chain, garbled, status_error, wire_error
+from kaiwo.net.failures import chain, garbled, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     STREAM_CHUNK,
@@ -33,8 +33,8 @@ from kaiwo.sources.base import (
     check_identity,
     plain_etag,
 )
-from kaiwo.sources.looped import LoopedSource
-from kaiwo.sources.paged import Page
+from kaiwo.sources.fsspec_async import LoopedSource
+from kaiwo.sources.paging import Page
 from kaiwo.sources.s3_head import completed, described, listed
 
 logger = logging.getLogger(__name__)

@@ -14,14 +14,14 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.network import Network
+from kaiwo.net.failures import Network
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
 from kaiwo.tasks.items import Address, Bucket, Secret, Text
 
 if TYPE_CHECKING:
-    from kaiwo.sources.obstore import ObstoreSource
+    from kaiwo.sources.obstore.source import ObstoreSource
 
 _PUBLIC_SUFFIX = "core.windows.net"
 #: The field of a connection string, in lower case.
@@ -107,7 +107,7 @@ class AzureTask(ObjectStoreTask):
         """See ``ObjectStoreTask``."""
         from obstore.store import AzureStore  # noqa: PLC0415 - native code
 
-        from kaiwo.sources.obstore_store import Provider, connect  # noqa: PLC0415
+        from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
 
         fields = _fields(self._connection() or "")
         endpoint, account = _address(fields)
@@ -124,7 +124,7 @@ class AzureTask(ObjectStoreTask):
 
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """See ``ObjectStoreTask``."""
-        from kaiwo.sources.obstore import ObstoreSource  # noqa: PLC0415
+        from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
 
         return ObstoreSource(
             self.object_store(container, network),

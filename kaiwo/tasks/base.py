@@ -21,15 +21,15 @@ from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo.errors import ConfigError
+from kaiwo.files.names import expanded
 from kaiwo.jobs import Transfer, Want
-from kaiwo.network import Network
+from kaiwo.net.failures import Network
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
-from kaiwo.targets import expanded
 from kaiwo.tasks.items import Bucket, Model, Text, require_inside, selected
 
 if TYPE_CHECKING:
-    from kaiwo.sources.obstore import ObstoreSource
+    from kaiwo.sources.obstore.source import ObstoreSource
 
 logger = logging.getLogger(__name__)
 #: What reads the bytes of object stores; ``auto`` takes obstore where it can express the task.

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.network import Network, header_token
+from kaiwo.net.failures import Network, header_token
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint, session_options
 from kaiwo.tasks.items import Address, Bucket, Secret, Text
 
 if TYPE_CHECKING:
     from kaiwo.sources.gcs import GcsSource
-    from kaiwo.sources.obstore import ObstoreSource
+    from kaiwo.sources.obstore.source import ObstoreSource
 
 EMULATOR = "STORAGE_EMULATOR_HOST"
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
@@ -71,7 +71,7 @@ class GcsTask(ObjectStoreTask):
         """See ``ObjectStoreTask``; its tokens are those of the fsspec source."""
         from obstore.store import GCSStore  # noqa: PLC0415 - native code
 
-        from kaiwo.sources.obstore_store import Provider, connect  # noqa: PLC0415
+        from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
 
         source = source or self.source(container, network)
         provider = None if source.is_anonymous else Provider(source.token)
@@ -83,7 +83,7 @@ class GcsTask(ObjectStoreTask):
 
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """See ``ObjectStoreTask``."""
-        from kaiwo.sources.obstore import ObstoreSource  # noqa: PLC0415
+        from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
 
         source = self.source(container, network)
         return ObstoreSource(

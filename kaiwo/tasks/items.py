@@ -22,10 +22,10 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError
-from kaiwo.listing import glob_pattern
+from kaiwo.files.names import At, Under, fault_of, resolve
 from kaiwo.objects import Folder, Named
 from kaiwo.protocols import Placement
-from kaiwo.targets import At, Under, fault_of, resolve
+from kaiwo.workers.list_objects import glob_pattern
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]

@@ -9,14 +9,14 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
-from kaiwo.network import Network, header_token
+from kaiwo.net.failures import Network, header_token
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
 from kaiwo.tasks.items import Address, Bucket, Secret, Text
 
 if TYPE_CHECKING:
-    from kaiwo.sources.obstore import ObstoreSource
-    from kaiwo.tasks.aws import Credentials, Surroundings
+    from kaiwo.sources.obstore.source import ObstoreSource
+    from kaiwo.tasks.s3_settings import Credentials, Surroundings
 
 
 class S3Task(ObjectStoreTask):
@@ -85,13 +85,13 @@ class S3Task(ObjectStoreTask):
         """See ``ObjectStoreTask``; ``found`` is what was resolved already."""
         from obstore.store import S3Store  # noqa: PLC0415 - native code
 
-        from kaiwo.sources.obstore_store import Provider, connect  # noqa: PLC0415
-        from kaiwo.tasks import aws  # noqa: PLC0415
+        from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
+        from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         found = found or self._surroundings()
         provider = found.credentials and Provider(found.credentials)
         config = {
-            **aws.address(found, container, self.addressing_style),
+            **s3_settings.address(found, container, self.addressing_style),
             "region": found.region,
             "request_payer": self.requester_pays,
             "s3_express": False,
@@ -100,15 +100,15 @@ class S3Task(ObjectStoreTask):
 
     def fast_source(self, container: str, network: Network) -> ObstoreSource:
         """See ``ObjectStoreTask``."""
-        from kaiwo.sources.obstore import ObstoreSource  # noqa: PLC0415
+        from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
         from kaiwo.sources.s3_head import Head  # noqa: PLC0415
-        from kaiwo.tasks import aws  # noqa: PLC0415
+        from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         found = self._surroundings()
         look = Head(
-            aws.base(found, container, self.addressing_style),
+            s3_settings.base(found, container, self.addressing_style),
             found.region,
-            found.credentials and (lambda: aws.plain_keys(found)),
+            found.credentials and (lambda: s3_settings.plain_keys(found)),
             found.ca_bundle,
             self.requester_pays,
             network.stall_timeout_s,
@@ -124,26 +124,26 @@ class S3Task(ObjectStoreTask):
         )
 
     def _surroundings(self) -> Surroundings:
-        from kaiwo.tasks import aws  # noqa: PLC0415
+        from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         endpoint = self.secret("endpoint_url")
         endpoint = require_endpoint(endpoint) if endpoint else None
         credentials = self._keys if self.given("access_key_id") else None
         said = (endpoint, self.region, self.ca_bundle, credentials)
         named = self.anonymous or credentials is not None
-        if named and not aws.has_shared_files():
-            return aws.from_environment(*said)
+        if named and not s3_settings.has_shared_files():
+            return s3_settings.from_environment(*said)
         from botocore.session import Session  # noqa: PLC0415 - only where there is more to find
 
-        session = aws.session_of(Session, self.profile, named=named)
-        return aws.from_sdk(session, *said, anonymous=self.anonymous)
+        session = s3_settings.session_of(Session, self.profile, named=named)
+        return s3_settings.from_sdk(session, *said, anonymous=self.anonymous)
 
     def _keys(self) -> Credentials:
         """The task's own keys, in obstore's form."""
-        from kaiwo.tasks import aws  # noqa: PLC0415
+        from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         key, secret = self.secret("access_key_id"), self.secret("secret_key")
-        return aws.keys(str(key), str(secret), self.secret("session_token"))
+        return s3_settings.keys(str(key), str(secret), self.secret("session_token"))
 
     def _header(self, name: str) -> str | None:
         """A secret that stands in a header."""
@@ -155,7 +155,7 @@ class S3Task(ObjectStoreTask):
         import s3fs  # noqa: PLC0415 - only runs that use it load it
         from aiobotocore.session import AioSession  # noqa: PLC0415
 
-        from kaiwo.tasks import aws  # noqa: PLC0415
+        from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         named = self.anonymous or self.given("access_key_id")
         endpoint = self.secret("endpoint_url")
@@ -166,7 +166,7 @@ class S3Task(ObjectStoreTask):
             secret=self.secret("secret_key"),
             token=self._header("session_token"),
             requester_pays=self.requester_pays,
-            session=aws.session_of(AioSession, self.profile, named=named),
+            session=s3_settings.session_of(AioSession, self.profile, named=named),
             client_kwargs={"region_name": self.region, "verify": self.ca_bundle},
             config_kwargs={
                 "connect_timeout": network.connect_timeout_s,

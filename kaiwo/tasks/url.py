@@ -16,11 +16,11 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.errors import ConfigError, ServiceError
 from kaiwo.jobs import Want
-from kaiwo.network import Network, wire_error
+from kaiwo.net.failures import Network, wire_error
+from kaiwo.net.web_urls import fault_of_address, is_web, web_name
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
 from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
-from kaiwo.web_urls import fault_of_address, is_web, web_name
 
 #: Schemes with task types of their own, which know how to sign in and what to check.
 _OWN = {
@@ -144,7 +144,7 @@ class UrlTask(Task):
             raise wire_error(error, f"opening {self.url(container)}") from None
         if not is_web(container):
             return FsspecSource(filesystem, path, self.url(container))
-        from kaiwo.sources.web import WebSource  # noqa: PLC0415
+        from kaiwo.sources.web.source import WebSource  # noqa: PLC0415
 
         return WebSource(filesystem, path, self.url(container), given.keys(), session)
 

@@ -1,0 +1,1 @@
+"""What a program calls: ``download`` and ``fetch``, and the run behind both."""

@@ -1,0 +1,1 @@
+"""The commands, and the process around them: signals, logs, exit codes."""

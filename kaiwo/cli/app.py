@@ -1,0 +1,266 @@
+"""The command line: its commands and options. What they do is in ``kaiwo.cli.commands``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from kaiwo._version import __version__
+from kaiwo.cli.logs import LEVELS
+from kaiwo.cli.process import guarded, run_and_leave
+from kaiwo.errors import EXIT_CODES
+
+#: How every program of ours looks.
+LOOK: dict[str, Any] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+app = typer.Typer(
+    name="kaiwo",
+    help="Put models and data where a program needs them.",
+    no_args_is_help=True,
+    epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + ".",
+    **LOOK,
+)
+
+ConfigFile = Annotated[str, typer.Argument(help="The YAML file.", metavar="CONFIG_FILE")]
+
+
+def _choice(*values: str) -> Callable[[str | None], str | None]:
+    """Accept one of these, whatever its case."""
+
+    def check(value: str | None) -> str | None:
+        if value is None:
+            return None
+        for known in values:
+            if value.lower() == known.lower():
+                return known
+        raise typer.BadParameter(f"it is one of {', '.join(values)}")
+
+    return check
+
+
+LogLevel = Annotated[
+    str | None,
+    typer.Option(help="DEBUG, INFO, WARNING or ERROR [default: INFO].", callback=_choice(*LEVELS)),
+]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="Log lines as text, or each as a json object [default: text].",
+        callback=_choice("text", "json"),
+    ),
+]
+DownloadRoot = Annotated[
+    str | None,
+    typer.Option(help="Relative targets are below it [default: the file's, else here]."),
+]
+
+
+def download(
+    config_file: ConfigFile,
+    max_workers: Annotated[
+        int | None,
+        typer.Option(help="Concurrent workers, shared by all tasks [default: 8].", min=1, max=1024),
+    ] = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    download_root: DownloadRoot = None,
+    progress: Annotated[
+        str | None,
+        typer.Option(
+            help="auto, bar, log, json or none [default: auto].",
+            callback=_choice("auto", "bar", "log", "json", "none"),
+        ),
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option(help="Write a JSON report there; - is stdout.")
+    ] = None,
+    metrics_file: Annotated[
+        str | None, typer.Option(help="Write counts for Prometheus there, every 10 s.")
+    ] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            help="size, or checksum as the store states it [default: checksum].",
+            callback=_choice("size", "checksum"),
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="What reads bytes: auto, fsspec or obstore [default: auto].",
+            callback=_choice("auto", "fsspec", "obstore"),
+        ),
+    ] = None,
+    retries: Annotated[
+        int | None, typer.Option(help="Repeats of a failed request [default: 5].", min=0)
+    ] = None,
+    startup_wait: Annotated[
+        float | None,
+        typer.Option(help="Seconds to wait for a service that is not up [default: 30].", min=0),
+    ] = None,
+    stall_timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds without a byte that are a failure [default: 30].", min=0.001),
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="Seconds that the whole run may take [default: no end].", min=0.001),
+    ] = None,
+    state_dir: Annotated[
+        str | None, typer.Option(help="Keep kaiwo's memory there [default: .kaiwo in the roots].")
+    ] = None,
+    fail_fast: Annotated[
+        bool | None, typer.Option("--fail-fast", help="End at the first object that fails.")
+    ] = None,
+    fsync: Annotated[
+        bool | None, typer.Option("--fsync", help="Have each file on the disk before its rename.")
+    ] = None,
+    force: Annotated[
+        bool | None, typer.Option("--force", help="Fetch even what is already there.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
+    ] = False,
+) -> None:
+    """Download everything that CONFIG_FILE asks for."""
+    given = locals()
+    options = {name: given[name] for name in given if name not in ("config_file", "dry_run")}
+
+    def run() -> int:
+        from kaiwo.cli import commands  # noqa: PLC0415 - --help needs none of it
+
+        if dry_run:
+            return commands.plan(config_file, options, as_json=False)
+        return commands.download(config_file, options)
+
+    raise typer.Exit(guarded(run))
+
+
+def validate(config_file: ConfigFile) -> None:
+    """Check CONFIG_FILE alone: no network, no secret file."""
+
+    def run() -> int:
+        from kaiwo.config import loader  # noqa: PLC0415
+        from kaiwo.reporting import counters  # noqa: PLC0415
+
+        loaded = loader.load(config_file)
+        print(f"{config_file}: valid, {counters.counted(len(loaded.tasks), 'task')}")
+        return 0
+
+    raise typer.Exit(guarded(run))
+
+
+def plan(
+    config_file: ConfigFile,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    download_root: DownloadRoot = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Print everything that `download` would do; no byte of any object is read."""
+    options = {"download_root": download_root, "log_level": log_level, "log_format": log_format}
+
+    def run() -> int:
+        from kaiwo.cli import commands  # noqa: PLC0415
+
+        return commands.plan(config_file, options, as_json=as_json)
+
+    raise typer.Exit(guarded(run))
+
+
+def schema() -> None:
+    """Print the JSON Schema of the file, for editors."""
+
+    def run() -> int:
+        from kaiwo.config import loader  # noqa: PLC0415
+
+        print(json.dumps(loader.schema(), indent=2))
+        return 0
+
+    raise typer.Exit(guarded(run))
+
+
+def fetch(
+    url: Annotated[
+        str, typer.Argument(help="s3://, gs://, az://, hf:// or https:// URL.", metavar="URL")
+    ],
+    target: Annotated[
+        str | None, typer.Argument(help="File or folder [default: its name].")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("-o", help="A field of the task type, as FIELD=VALUE; may be repeated."),
+    ] = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Download one URL, without a file, and print where it is."""
+    fields = dict(_field(text) for text in option or ())
+    options = {"log_level": log_level, "log_format": log_format}
+
+    def run() -> int:
+        from kaiwo.cli import commands  # noqa: PLC0415
+
+        return commands.fetch(url, target, fields, options)
+
+    raise typer.Exit(guarded(run))
+
+
+def _field(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise typer.BadParameter("has the form FIELD=VALUE", param_hint="-o")
+    if value[:1] + value[-1:] in ("[]", "{}"):
+        return name, _parsed(name, value)
+    return name, {"true": True, "false": False}.get(value, value)
+
+
+def _parsed(name: str, value: str) -> Any:
+    """A list or a mapping, as the file would have it; a text that only looks like one stays so."""
+    import yaml  # noqa: PLC0415 - few need it
+
+    kind, word, form = (
+        (list, "list", '["one", "two"]')
+        if value[0] == "["
+        else (dict, "mapping", '{"name": "value"}')
+    )
+    try:
+        found = yaml.safe_load(value)
+    except yaml.YAMLError:
+        text = f"{name} is no {word}; write {name}='{form}'"
+        raise typer.BadParameter(text, param_hint="-o") from None
+    return found if isinstance(found, kind) else value
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"kaiwo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Put models and data where a program needs them."""
+
+
+app.command()(download)
+app.command()(fetch)
+app.command()(plan)
+app.command()(schema)
+app.command()(validate)
+
+
+def main() -> None:
+    """The ``kaiwo`` command; ``kaiwo.__main__`` gets here by way of its first handlers."""
+    run_and_leave(app)

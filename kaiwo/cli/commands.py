@@ -1,0 +1,111 @@
+"""What the commands do, once their options are read: results on stdout, and an exit code.
+
+``download`` delivers the report, the termination message and the metrics however the run ends, as
+``fetch`` does the termination message: an error of its own or a signal's has in them whatever was
+settled before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from kaiwo.api import run
+from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
+from kaiwo.config import loader
+from kaiwo.config.settings import Settings
+from kaiwo.errors import UnfinishedError
+from kaiwo.objects import Report
+from kaiwo.protocols import Sink
+from kaiwo.reporting import displays, json_report
+from kaiwo.reporting.counters import amount, counted, duration
+from kaiwo.reporting.log_lines import failure
+from kaiwo.reporting.outputs import Delivery, cause_of
+
+Options = Mapping[str, Any]
+
+
+def download(config_file: str, options: Options) -> int:
+    """Carry out a file, and tell everyone how that ended."""
+    _log_early(options)
+    delivery = Delivery(_given(options, "report"), _given(options, "metrics_file"))
+    try:
+        loaded = loader.load(config_file, options)
+        settings = loaded.settings
+        delivery = Delivery(settings.report, settings.metrics_file)
+        log_to_stderr(settings.log_level, settings.log_format)
+        delivery.require_folder()
+        done = run.run(loaded, displays.Sinks(*delivery.sinks, _display(settings)))
+    except BaseException as error:  # a signal's, and a panic of Rust's
+        done = delivery.until(error)
+        if done.items:
+            _summarise(done)
+        delivery.deliver(done)
+        raise
+    _summarise(done)
+    delivery.deliver(done)
+    return done.exit_code
+
+
+def plan(config_file: str, options: Options, *, as_json: bool) -> int:
+    """Print what ``download`` would do."""
+    _log_early(options)
+    loaded = loader.load(config_file, options)
+    log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
+    decided = run.decide(loaded, displays.QuietSink())
+    document = json_report.plan_as_json(decided)
+    if as_json:
+        print(json.dumps(document, indent=2))
+    else:
+        for item in document["items"]:
+            action = item.get("action", "failed")
+            print(f"{action:<9}  {item['bytes']:>15,}  {item['source']} -> {item['target']}")
+    for item in decided.missed:
+        logger.error("%s", failure(item))
+    return json_report.plan_exit_code(decided)
+
+
+def fetch(url: str, target: str | None, fields: Options, options: Options) -> int:
+    """Fetch a URL, and print where it is."""
+    _log_early(options)
+    lines_only = early_format(options["log_format"]) == "json"
+    settled = json_report.Settlements()
+    sink = displays.Sinks(settled, displays.sink_for("auto", console, lines_only=lines_only))
+    try:
+        place = run.fetch(url, target, sink=sink, **fields)
+    except BaseException as error:  # a signal's, and a panic of Rust's
+        json_report.write_termination_message(settled.until(cause_of(error)))
+        raise
+    json_report.write_termination_message(settled.until(None))
+    print(place)
+    return 0
+
+
+def _log_early(options: Options) -> None:
+    """Log as is asked for, before it is known what the file says."""
+    log_to_stderr(early_level(options["log_level"]), early_format(options["log_format"]))
+
+
+def _given(options: Options, name: str) -> str | None:
+    """An option, or the environment's, before the file is read; an empty one is none."""
+    return options[name] or os.environ.get(f"{loader.PREFIX}{name.upper()}") or None
+
+
+def _display(settings: Settings) -> Sink:
+    lines_only = settings.log_format == "json"
+    return displays.sink_for(settings.progress, console, lines_only=lines_only)
+
+
+def _summarise(done: Report) -> None:
+    size = sum(item.bytes for item in done.items if item.status != "failed")
+    numbers = {each: done.count(each) for each in ("downloaded", "resumed", "unchanged")}
+    how = ", ".join(
+        f"{number} {status}" for status, number in numbers.items() if number or status != "resumed"
+    )
+    files = counted(sum(numbers.values()), "file")
+    logger.info("%s, %s in place (%s) in %s", files, amount(size), how, duration(done.seconds))
+    errors = [item.error for item in done.items if item.error is not None]
+    if failed := sum(type(error) is not UnfinishedError for error in errors):
+        logger.error("%d failed, see above; exit code %d", failed, done.exit_code)

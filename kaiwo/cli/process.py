@@ -1,0 +1,105 @@
+"""The process around a command: how it ends, and with which exit code.
+
+Only results go to stdout; logs, bars and errors go to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from kaiwo import redact
+from kaiwo.cli import signals
+from kaiwo.cli.logs import early_format, log_if_silent, logger
+from kaiwo.errors import ConfigError, Interrupted, KaiwoError, exit_code_of
+
+#: Names of mallopt(3).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command; its errors become one message and an exit code.
+
+    A signal ends the process soon, whatever a worker is waiting for: a target never holds
+    partial bytes, so there is nothing to finish.
+    """
+    try:
+        signals.watch(as_json=early_format() == "json")
+        return command()
+    except Interrupted as interrupted:
+        log_if_silent()
+        logger.error("%s", interrupted.error.message)
+        _leave(exit_code_of(interrupted.error))
+    except BrokenPipeError:
+        # Who read our results has gone, as in ``kaiwo schema | head``.
+        return 128 + signal.SIGPIPE
+    except KaiwoError as error:
+        log_if_silent()
+        logger.error("%s", redact.text(error.message))
+        if logger.isEnabledFor(logging.DEBUG) and not isinstance(error, ConfigError):
+            trace = redact.text(traceback.format_exc())
+            logger.debug("where that came from", extra={"trace": trace})
+        return exit_code_of(error)
+    except BaseException as error:  # a panic of Rust's is no Exception
+        log_if_silent()
+        trace = redact.text("".join(traceback.format_tb(error.__traceback__)))
+        text = "a defect of kaiwo, please report it: %s"
+        logger.critical(text, type(error).__name__, extra={"trace": trace})
+        return 1
+
+
+def run_and_leave(program: Callable[..., object]) -> NoReturn:
+    """Run a program of typer's as the whole process.
+
+    It leaves without taking itself apart, which is a fifth of a short run: all that it wrote is
+    written, and no thread has anything to lose.
+    """
+    _keep_buffers()
+    try:
+        code = program(standalone_mode=False)
+    except Exception as error:
+        # typer's error of usage; which package it comes from depends on typer's version.
+        if not hasattr(error, "format_message"):
+            raise
+        code = _misused(error)
+    except SystemExit as end:
+        code = end.code
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _misused(error: Any) -> int:
+    """Say what is wrong with the command line."""
+    with contextlib.suppress(OSError):  # who read it has gone
+        if early_format() == "json":
+            log_if_silent()
+            logger.error("%s", error.format_message() or "a command is needed; see --help")
+        else:
+            error.show()
+    return int(error.exit_code)
+
+
+def _keep_buffers() -> None:
+    """Have the C library keep the memory of freed buffers for the next ones.
+
+    glibc gives 8 MiB back to the kernel as soon as they are free, and the kernel clears every page
+    of them anew for the next range: a tenth of the processor time of a large object.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(_TRIM_THRESHOLD, 64 << 20)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without waiting for its threads."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # who read it has gone
+            stream.flush()
+    os._exit(code)

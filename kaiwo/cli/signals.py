@@ -1,0 +1,70 @@
+"""What SIGTERM and SIGINT do to a command that is at work: it cleans up and ends.
+
+    the first                  raises Interrupted in the main thread, wherever that is
+    a second                   ends the process at once
+    PATIENCE_S after the first     the same, when cleaning up hangs
+
+The main thread may be in a call that no exception can end (a name is looked up, a file system
+hangs), and an exception may get lost in a destructor. So each signal goes into a pipe, too, by
+the interpreter's own handler, and a thread of its own waits there.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from types import FrameType
+
+from kaiwo.cli import bootstrap
+from kaiwo.errors import Interrupted, StoppedError
+
+#: Five seconds are promised, on a busy machine too.
+PATIENCE_S = 3.5
+
+
+def watch(*, as_json: bool) -> None:
+    """From now on, signals do what is said above. ``as_json`` is the form of the last line."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(
+        target=_end_in_time, args=(reader, as_json), name="kaiwo-signals", daemon=True
+    ).start()
+    for number in bootstrap.SIGNALS:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signals are
+    for each in bootstrap.SIGNALS:
+        signal.signal(each, _leave_to_the_thread)
+    name = signal.Signals(number).name
+    text = f"stopped by {name}; what is complete is in place, a further run goes on from there"
+    raise Interrupted(StoppedError(text, number))
+
+
+def _leave_to_the_thread(number: int, frame: FrameType | None) -> None:
+    """Without a handler of Python's, the pipe would not hear of it."""
+
+
+def _end_in_time(reader: int, as_json: bool) -> None:
+    """Wait for the first signal; end the process when cleaning up takes too long after it."""
+    number = _next(reader, None)
+    second = _next(reader, PATIENCE_S)
+    why = "a second signal" if second else f"cleaning up took more than {PATIENCE_S:g} s"
+    bootstrap.say(f"stopped by {signal.Signals(number or 0).name} at once: {why}", as_json=as_json)
+    os._exit(128 + (number or 0))
+
+
+def _next(reader: int, timeout_s: float | None) -> int | None:
+    """The next of our signals, or None when the time is over."""
+    deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        left_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.0)
+        if not select.select([reader], [], [], left_s)[0]:
+            return None
+        (number,) = os.read(reader, 1)
+        if number in bootstrap.SIGNALS:
+            return int(number)

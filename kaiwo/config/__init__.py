@@ -1,0 +1,1 @@
+"""YAML, environment, options and URLs become validated tasks and settings."""

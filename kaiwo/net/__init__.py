@@ -1,0 +1,1 @@
+"""HTTP below the sources: failures, statuses, settings, addresses."""

@@ -1,0 +1,1 @@
+"""What a run shows: counters, displays, log lines, reports, metrics."""

@@ -1,0 +1,145 @@
+"""A run in numbers, for Prometheus: a file in its text format, for node_exporter's collector.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+
+    # HELP kaiwo_files Objects that reached their final state.
+    # TYPE kaiwo_files gauge
+    kaiwo_files{status="downloaded"} 3
+
+The file is replaced every ten seconds and at the end; only then it has ``kaiwo_exit_code``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import get_args
+
+from msgspec import Struct
+
+from kaiwo._version import __version__
+from kaiwo.events import Event, Planned, Progressed, Settled
+from kaiwo.files import documents
+from kaiwo.files.temporary_files import disk_error
+from kaiwo.objects import Report, Status
+from kaiwo.reporting.counters import Tally
+
+EVERY_S = 10.0
+logger = logging.getLogger(__name__)
+
+
+class Metric(Struct, frozen=True):
+    """One metric.
+
+    Attributes:
+        name: of the metric; a counter's ends in ``_total``.
+        help: what it counts.
+        values: by the values of its label; one without a label has a single value.
+        label: the label's name.
+    """
+
+    name: str
+    help: str
+    values: Mapping[str, float]
+    label: str = ""
+
+    def lines(self) -> Iterator[str]:
+        """As Prometheus reads it."""
+        yield f"# HELP {self.name} {_escaped(self.help)}\n"
+        yield f"# TYPE {self.name} {'counter' if self.name.endswith('_total') else 'gauge'}\n"
+        for text, value in self.values.items():
+            quoted = _escaped(text).replace('"', r"\"")
+            label = f'{{{self.label}="{quoted}"}}' if self.label else ""
+            yield f"{self.name}{label} {value!r}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")
+
+
+class Metrics:
+    """A sink that writes the file.
+
+    Args:
+        path: of the file; the temporary one beside it ends in ``.part``.
+        clock: seconds, from anywhere.
+        now: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._path = path
+        self._clock, self._now = clock, now
+        self._tally = Tally(clock)
+        self._began_s = clock()
+        self._next_s = self._began_s + EVERY_S
+        self._settled: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._transferred = 0
+        self._progressed_s: float | None = None
+        self._warned = False
+
+    def emit(self, event: Event) -> None:
+        """See ``protocols.Sink``."""
+        self._tally.add(event)
+        match event:
+            case Progressed(count, _, kept) if count > 0:
+                self._transferred += count - kept
+                self._progressed_s = self._now()
+            case Settled(item):
+                self._settled[item.status] += 1
+                self._progressed_s = self._now()
+                if item.error is not None:
+                    self._failures[item.error.kind] += 1
+            case _:
+                pass
+        if isinstance(event, Planned) or self._clock() >= self._next_s:
+            self._next_s = self._clock() + EVERY_S
+            self._write(None)
+
+    def end(self, report: Report) -> None:
+        """Write the file for the last time."""
+        # Bytes of requests that failed are known to the report only.
+        self._transferred = max(self._transferred, report.transferred_bytes)
+        if report.error is not None:
+            self._failures[report.error.kind] += 1
+        self._write(report.exit_code)
+
+    def _write(self, exit_code: int | None) -> None:
+        lines = (line for metric in self._metrics(exit_code) for line in metric.lines())
+        try:
+            documents.write(self._path, lines)
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                logger.warning("%s; the run goes on", disk_error(error, self._path).message)
+
+    def _metrics(self, exit_code: int | None) -> Iterator[Metric]:
+        tally = self._tally
+        by_status = {status: self._settled[status] for status in get_args(Status)}
+        by_kind = dict(sorted(self._failures.items()))
+        seconds = round(self._clock() - self._began_s, 3)
+        yield Metric("kaiwo_info", "The program.", {__version__: 1}, "version")
+        yield _one("kaiwo_seconds", "Since the start.", seconds)
+        yield _one("kaiwo_files_planned", "Objects that may have to be fetched.", tally.files)
+        yield _one("kaiwo_bytes_planned", "Their bytes.", tally.bytes)
+        yield Metric("kaiwo_files", "Objects that are settled.", by_status, "status")
+        yield _one("kaiwo_bytes_done", "Of the planned bytes, what arrived.", tally.bytes_done)
+        yield _one("kaiwo_transferred_bytes_total", "Read, repeats included.", self._transferred)
+        yield _one("kaiwo_retries_total", "Requests that were repeated.", tally.retries)
+        yield Metric("kaiwo_failures_total", "What failed for good.", by_kind, "kind")
+        if self._progressed_s is not None:
+            name = "kaiwo_last_progress_timestamp_seconds"
+            yield _one(name, "When something last arrived.", round(self._progressed_s, 3))
+        if exit_code is not None:
+            yield _one("kaiwo_exit_code", "How the run ended.", exit_code)
+
+
+def _one(name: str, text: str, value: float) -> Metric:
+    return Metric(name, text, {"": value})

@@ -1,0 +1,138 @@
+"""The Hub's cache in place of the Hub: what it holds of one repository, when nobody may be asked.
+
+    refs/<revision>           the commit
+    trees/<commit>.json       all files of it, if the Hub's library has listed them
+    snapshots/<commit>/       else: the files that were fetched; links to blobs/<etag>
+
+The objects are those that the Hub would list, so what is in place is known by the same memory, or
+proven by the same checksums. Nothing can be read: what is missing is an error that says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+
+from kaiwo.errors import KaiwoError, NotFoundError, ServiceError
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Buffer
+from kaiwo.sources.base import StoreSource
+from kaiwo.sources.hub.blobs import file_of
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TREE_VERSION = 1
+logger = logging.getLogger(__name__)
+
+
+class HubCacheSource(StoreSource):
+    """The files of one repository, as far as they are in the cache.
+
+    Args:
+        storage: the repository's folder in the cache.
+        revision: branch, tag, commit or ``refs/pr/N``.
+        url: ``hf://[datasets/]owner/repo@revision/``.
+    """
+
+    def __init__(self, storage: str, revision: str, url: str) -> None:
+        super().__init__(url)
+        self._storage = storage
+        self._revision = revision
+
+    def list(self, prefix: str) -> Iterator[RemoteObject]:
+        """See ``protocols.Source``."""
+        commit = self._commit()
+        found: Iterable[RemoteObject] = self._of_tree(commit)
+        if not found:
+            logger.warning(
+                "%s: the Hub's cache does not say which files there are; those that were fetched "
+                "are taken for all",
+                self._url.rstrip("/"),
+            )
+            found = self._of_snapshot(commit)
+        yield from (each for each in found if each.key.startswith(prefix))
+
+    def stat(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        snapshot = self._snapshot(self._commit())
+        path = posixpath.join(snapshot, key)
+        if os.path.isdir(path):
+            raise NotFoundError(f"{self._url}{key} is a folder in the Hub's cache")
+        if not os.path.lexists(path):
+            raise self._absent(key)
+        return self._described(snapshot, key)
+
+    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:  # noqa: ARG002
+        """See ``protocols.Source``."""
+        raise self._absent(remote.key)
+
+    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        raise self._absent(remote.key)
+
+    def _commit(self) -> str:
+        """The commit that the revision was when it was last fetched."""
+        commit = self._revision
+        if not _COMMIT.fullmatch(commit):
+            try:
+                with open(posixpath.join(self._storage, "refs", commit), encoding="ascii") as file:
+                    commit = file.read().strip()
+            except (OSError, ValueError):
+                raise self._absent("") from None
+        if not os.path.isdir(self._snapshot(commit)):
+            raise self._absent("")
+        return commit
+
+    def _snapshot(self, commit: str) -> str:
+        return posixpath.join(self._storage, "snapshots", commit)
+
+    def _of_tree(self, commit: str) -> tuple[RemoteObject, ...]:
+        """All files of the commit, where the library has listed them; else none."""
+        path = posixpath.join(self._storage, "trees", f"{commit}.json")
+        try:
+            with open(path, encoding="utf-8") as file:
+                told = json.load(file)
+            if told["format_version"] != _TREE_VERSION:
+                return ()
+            return tuple(
+                file_of(key, int(each["size"]), each.get("lfs_sha256") or each["blob_id"], commit)
+                for key, each in told["files"].items()
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return ()
+
+    def _of_snapshot(self, commit: str) -> Iterator[RemoteObject]:
+        """The files of the commit that were fetched."""
+        snapshot = self._snapshot(commit)
+        for folder, _, names in os.walk(snapshot):
+            for name in names:
+                path = posixpath.join(folder, name)
+                yield self._described(snapshot, posixpath.relpath(path, snapshot))
+
+    def _described(self, snapshot: str, key: str) -> RemoteObject:
+        """A file by what its link leads to; one that leads nowhere is of no size."""
+        path = posixpath.join(snapshot, key)
+        try:
+            size = os.stat(path).st_size
+        except OSError:
+            size = 0
+        try:
+            blob = posixpath.basename(os.readlink(path))
+        except OSError:
+            blob = None  # no link, so nothing tells its checksum
+        return file_of(key, size, blob, posixpath.basename(snapshot))
+
+    def _absent(self, key: str) -> ServiceError:
+        what = f"{self._url}{key}" if key else self._url.rstrip("/")
+        return ServiceError(
+            f"{what} is not in the Hub's cache, and HF_HUB_OFFLINE forbids to ask the Hub; "
+            "run it once without"
+        )
+
+    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+        if isinstance(error, OSError):
+            return ServiceError(f"{what}: the Hub's cache cannot be read: {error.strerror}")
+        return None

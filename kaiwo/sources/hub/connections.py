@@ -1,0 +1,290 @@
+"""HTTP/1.1 for a source that makes its requests itself: one body, one buffer.
+
+    request ─> a connection that idles at that address, or a new one ─> Answer
+    Answer  ─> the body, put by the kernel where it is handed on from
+    read to its end? ─> the connection idles again; else it is closed
+
+Python's own client, because it can be told where the bytes are to go: 400 MB in ranges cost it half
+of the processor time that a client costs which passes a body on in pieces (see
+docs/architecture.md). Redirects are not followed here, for who follows them decides about tokens.
+
+Proxies and certificates are those of the environment, as everywhere: ``http_proxy``,
+``https_proxy``, ``all_proxy``, ``no_proxy``; ``SSL_CERT_FILE``, ``SSL_CERT_DIR``.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import os
+import select
+import ssl
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from email.message import Message
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+from msgspec import Struct
+
+from kaiwo.errors import ConfigError, ServiceError, TransientError
+from kaiwo.net.failures import Network
+
+#: What is left of an answer that nobody wants is read, if it is no more, to keep the connection.
+_SCRAP = 1 << 16
+#: What a URL may hold as it is; the rest, as in a Location that was not encoded, is encoded.
+_SAFE = "%/:=&?~#+!$,;'@()*[]"
+_PORTS = {"http": 80, "https": 443}
+#: The first status of those that carry no object: redirects and errors.
+_NO_OBJECT = 300
+_REDIRECTS = {301, 302, 303, 307, 308}
+
+
+class Answer(Struct, frozen=True):
+    """An answer whose body is not read yet; valid as long as the block that gave it.
+
+    Attributes:
+        status: of HTTP.
+        headers: of the answer.
+        address: that was asked.
+    """
+
+    status: int
+    headers: Message
+    address: str
+    _raw: http.client.HTTPResponse
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, if it is there."""
+        value = self.headers.get(name)
+        return None if value is None else str(value)
+
+    @property
+    def leads_to(self) -> str | None:
+        """Where a redirect leads; None if it is none."""
+        location = self.header("Location") if self.status in _REDIRECTS else None
+        return None if location is None else urljoin(self.address, location)
+
+    def take(self, size: int) -> bytes:
+        """The body, of so many bytes; what is short comes back short.
+
+        Raises:
+            TransientError: more than ``size`` bytes come.
+        """
+        self._require_unpacked()
+        data = self._raw.read(size)
+        if self._raw.length != 0 and self._raw.read(1):
+            raise TransientError(f"more than the {size} bytes came that were asked for")
+        return data
+
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """The body in pieces of at most that size."""
+        self._require_unpacked()
+        while chunk := self._raw.read(size):
+            yield chunk
+
+    def body(self) -> bytes:
+        """All of a small body."""
+        self._require_unpacked()
+        return self._raw.read()
+
+    def _require_unpacked(self) -> None:
+        """Sizes and ranges are those of the object, so it may not be packed on the way."""
+        packed = self.headers.get("Content-Encoding", "identity")
+        if packed != "identity":
+            raise ServiceError(
+                f"the answer is packed ({packed}), though it was asked for as it is; "
+                "check what is between here and the service"
+            )
+
+
+class Connections:
+    """Connections that are kept open between requests. Called from many threads at once.
+
+    Args:
+        network: timeouts.
+        ca_bundle: path of the certificates to trust, or None for the system's.
+
+    Raises:
+        ConfigError: the certificates that the environment names cannot be used.
+    """
+
+    def __init__(self, network: Network, ca_bundle: str | None) -> None:
+        self._network = network
+        self._trust = _trust(ca_bundle)
+        self._idle: defaultdict[tuple[str, str], list[http.client.HTTPConnection]]
+        self._idle = defaultdict(list)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Close what idles; what is in use is closed after its use."""
+        with self._lock:
+            self._closed = True
+            idle = [each for several in self._idle.values() for each in several]
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
+    @contextlib.contextmanager
+    def request(
+        self, method: str, address: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Iterator[Answer]:
+        """The answer to a request; redirects are answers like any other.
+
+        Raises:
+            OSError: there is no connection, or it broke.
+            HTTPException: the answer is none of HTTP.
+            ConfigError: the environment's proxy cannot be used.
+        """
+        parts = urlsplit(quote(address, safe=_SAFE))
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ServiceError("an address is neither http:// nor https://; check the endpoint")
+        connection, raw = self._asked(method, parts, headers, body)
+        try:
+            if raw.status >= _NO_OBJECT and (raw.length or 0) <= _SCRAP:
+                raw.read(_SCRAP)
+            yield Answer(raw.status, raw.headers, address, raw)
+            reusable = raw.isclosed() and connection.sock is not None
+        except BaseException:
+            reusable = raw.status >= _NO_OBJECT and raw.isclosed() and connection.sock is not None
+            raise
+        finally:
+            self._give_back((parts.scheme, parts.netloc), connection, reusable=reusable)
+
+    def _asked(
+        self, method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """A connection, and the head of its answer."""
+        proxy = _proxy(parts)
+        path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+        if proxy is not None and parts.scheme == "http":
+            path = parts._replace(netloc=_host(parts), fragment="").geturl()
+            headers = {**headers, **_authorization("Proxy-Authorization", proxy)}
+        while (connection := self._taken((parts.scheme, parts.netloc))) is not None:
+            # What idled may have been closed at the other end, at this very moment.
+            with contextlib.suppress(ConnectionError):
+                return connection, _answered(connection, method, path, headers, body)
+        connection = self._connected(parts, proxy)
+        return connection, _answered(connection, method, path, headers, body)
+
+    def _taken(self, place: tuple[str, str]) -> http.client.HTTPConnection | None:
+        """A connection that idles there and is still open."""
+        while True:
+            with self._lock:
+                connection = self._idle[place].pop() if self._idle[place] else None
+            if connection is None or not _is_readable(connection):
+                return connection
+            connection.close()  # nothing was asked, so this is its end
+
+    def _give_back(
+        self, place: tuple[str, str], connection: http.client.HTTPConnection, *, reusable: bool
+    ) -> None:
+        with self._lock:
+            if reusable and not self._closed:
+                self._idle[place].append(connection)
+                return
+        connection.close()
+
+    def _connected(
+        self, parts: SplitResult, proxy: SplitResult | None
+    ) -> http.client.HTTPConnection:
+        """A new connection."""
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        at = (host, port) if proxy is None else (proxy.hostname or "", proxy.port or 80)
+        timeout_s = self._network.connect_timeout_s
+        if parts.scheme == "http":
+            connection = http.client.HTTPConnection(*at, timeout=timeout_s)
+        else:
+            connection = http.client.HTTPSConnection(*at, timeout=timeout_s, context=self._trust)
+            if proxy is not None:
+                allowed = _authorization("Proxy-Authorization", proxy)
+                connection.set_tunnel(host, port, headers=allowed)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        connection.sock.settimeout(self._network.stall_timeout_s)
+        return connection
+
+
+def _answered(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+) -> http.client.HTTPResponse:
+    try:
+        connection.request(method, path, body, headers)
+        return connection.getresponse()
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _is_readable(connection: http.client.HTTPConnection) -> bool:
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _host(parts: SplitResult) -> str:
+    """Host and port, without the user."""
+    return parts.netloc.rpartition("@")[2]
+
+
+def _authorization(name: str, parts: SplitResult) -> dict[str, str]:
+    """The header that the user and password of an address are sent in, if it has any."""
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return {name: f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def basic_authorization(address: str) -> dict[str, str]:
+    """The header that the user and password of an address are sent in, if it has any."""
+    return _authorization("Authorization", urlsplit(address))
+
+
+def _proxy(parts: SplitResult) -> SplitResult | None:
+    """The proxy that the environment names for an address.
+
+    Raises:
+        ConfigError: it is none that can be used.
+    """
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - the time it takes to load
+
+    proxies = getproxies()
+    named = proxies.get(parts.scheme) or proxies.get("all")
+    if not named or proxy_bypass(_host(parts)):
+        return None
+    try:
+        proxy = urlsplit(named if "://" in named else f"http://{named}")
+        usable = proxy.scheme == "http" and bool(proxy.hostname) and proxy.port != 0
+    except ValueError:
+        usable = False
+    if not usable:  # the address may hold a password
+        raise ConfigError(
+            "the environment's proxy (http_proxy, https_proxy, all_proxy) cannot be used; "
+            "give one that begins with http://"
+        )
+    return proxy
+
+
+def _trust(ca_bundle: str | None) -> ssl.SSLContext:
+    """Whose certificates are trusted: OpenSSL itself says nothing of files that are not there."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    try:
+        if ca_bundle or file:
+            return ssl.create_default_context(cafile=ca_bundle or file)
+        return ssl.create_default_context(capath=folder or None)
+    except OSError as error:
+        raise ConfigError(
+            "the environment's certificates (SSL_CERT_FILE, SSL_CERT_DIR) or ca_bundle cannot be "
+            f"read: {error.strerror or type(error).__name__}"
+        ) from None

@@ -1,0 +1,1 @@
+"""The fast engine: stores of obstore, with an fsspec source behind each."""

@@ -1,0 +1,1 @@
+"""The folder ``.kaiwo/``: what is in place, what is unfinished, who has which targets."""

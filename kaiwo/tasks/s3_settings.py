@@ -1,0 +1,245 @@
+"""What a task of S3 leaves to its surroundings, found as the SDK finds it.
+
+Region, address, certificates and credentials come from the task, else from the environment, else
+from the SDK's shared files and its chain of credentials. Where there are no such files, and the
+keys are given, the SDK would find nothing more than is said here, so it is not loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.net.failures import header_token
+from kaiwo.sources.base import ASKED_AGAIN, NotForObstoreError
+
+_SHARED_FILES = {
+    "AWS_CONFIG_FILE": "~/.aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+}
+#: obstore takes these from the environment whatever it is told, and the SDK does not.
+_STRAY = re.compile(r"AWS_(SERVER_SIDE_ENCRYPTION|SSE_.*)", re.IGNORECASE)
+_ELSEWHERE = ("use_fips_endpoint", "use_dualstack_endpoint")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+
+Credentials = Mapping[str, str | datetime | None]
+
+
+class Surroundings(Struct, frozen=True):
+    """How to reach S3 and as whom.
+
+    Attributes:
+        endpoint: address of the service; None for AWS itself.
+        region: to sign for.
+        ca_bundle: path of certificates to trust, or None for the system's.
+        credentials: gives them in obstore's form; None for anonymous requests.
+    """
+
+    endpoint: str | None
+    region: str
+    ca_bundle: str | None
+    credentials: Callable[[], Credentials] | None
+
+
+def has_shared_files() -> bool:
+    """Whether the SDK has files of its own to look into."""
+    paths = (os.environ.get(name, usual) for name, usual in _SHARED_FILES.items())
+    return any(os.path.exists(os.path.expanduser(path)) for path in paths)
+
+
+def from_environment(
+    endpoint: str | None,
+    region: str | None,
+    ca_bundle: str | None,
+    credentials: Callable[[], Credentials] | None,
+) -> Surroundings:
+    """What the task says, completed by the SDK's variables.
+
+    Raises:
+        NotForObstoreError: the SDK has to find out more.
+    """
+    environment = os.environ
+    if environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
+        endpoint = (
+            endpoint
+            or environment.get("AWS_ENDPOINT_URL_S3")
+            or environment.get("AWS_ENDPOINT_URL")
+        )
+    ca_bundle = (
+        ca_bundle or environment.get("AWS_CA_BUNDLE") or environment.get("REQUESTS_CA_BUNDLE")
+    )
+    elsewhere = [name for name in _ELSEWHERE if environment.get(f"AWS_{name.upper()}")]
+    region = region or environment.get("AWS_DEFAULT_REGION")
+    return _expressible(endpoint, region, ca_bundle, credentials, elsewhere)
+
+
+def from_sdk(
+    session: Any,
+    endpoint: str | None,
+    region: str | None,
+    ca_bundle: str | None,
+    credentials: Callable[[], Credentials] | None,
+    *,
+    anonymous: bool,
+) -> Surroundings:
+    """What the task says, completed by a session of the SDK.
+
+    Args:
+        session: of botocore.
+        endpoint: as the task has it.
+        region: as the task has it.
+        ca_bundle: as the task has it.
+        credentials: as the task has them; None to ask the session's chain, unless anonymous.
+        anonymous: no credentials at all.
+
+    Raises:
+        NotForObstoreError: obstore cannot do what the SDK is told to do.
+    """
+    from botocore.configprovider import ConfiguredEndpointProvider  # noqa: PLC0415
+
+    scoped = session.get_scoped_config()
+    if not endpoint and not session.get_config_variable("ignore_configured_endpoint_urls"):
+        endpoint = ConfiguredEndpointProvider(session.full_config, scoped, "s3").provide()
+    region = region or session.get_config_variable("region")
+    ca_bundle = (
+        ca_bundle
+        or session.get_config_variable("ca_bundle")
+        or os.environ.get("REQUESTS_CA_BUNDLE")
+    )
+    elsewhere = [name for name in _ELSEWHERE if session.get_config_variable(name)]
+    elsewhere += [name for name in scoped.get("s3", ()) if name.startswith("use_")]
+    if credentials is None and not anonymous:
+        credentials = _chain(session)
+    return _expressible(endpoint, region, ca_bundle, credentials, elsewhere)
+
+
+def _expressible(
+    endpoint: str | None,
+    region: str | None,
+    ca_bundle: str | None,
+    credentials: Callable[[], Credentials] | None,
+    elsewhere: list[str],
+) -> Surroundings:
+    if stray := [name for name in os.environ if _STRAY.fullmatch(name)]:
+        raise NotForObstoreError(f"{stray[0]} is set, and obstore would act on it")
+    if not endpoint:
+        if elsewhere:
+            raise NotForObstoreError(f"the SDK's setting {elsewhere[0]} chooses the address")
+        if region is None:
+            raise NotForObstoreError("no region is given; the SDK looks the bucket's up")
+        if not re.fullmatch(r"(af|ap|ca|eu|il|me|mx|sa|us)-[a-z-]+-\d", region):
+            raise NotForObstoreError(f"only the SDK knows the addresses of region {region}")
+    return Surroundings(endpoint or None, region or "us-east-1", ca_bundle, credentials)
+
+
+def _chain(session: Any) -> Callable[[], Credentials]:
+    """What the session's chain of credentials gives, renewed by itself."""
+
+    def give() -> Credentials:
+        from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
+
+        found = session.get_credentials()
+        if found is None:
+            raise NoCredentialsError
+        key, secret, token = found.get_frozen_credentials()[:3]
+        expires_at = datetime.now(UTC) + ASKED_AGAIN
+        return keys(key, secret, token) | {"expires_at": expires_at}
+
+    return give
+
+
+def keys(key: str, secret: str, token: str | None) -> dict[str, str | datetime | None]:
+    """Keys in obstore's form.
+
+    Raises:
+        ConfigError: they cannot stand in a header, which obstore would end the process for.
+    """
+    return {
+        "access_key_id": header_token(key, "access_key_id"),
+        "secret_access_key": secret,
+        "token": None if token is None else header_token(token, "session_token"),
+        "expires_at": None,
+    }
+
+
+def address(found: Surroundings, bucket: str, style: str) -> dict[str, Any]:
+    """The settings of obstore for a bucket's address, by the SDK's rules.
+
+    A service of one's own has the bucket in the path unless told otherwise, AWS in the host name
+    where that is possible.
+
+    Raises:
+        NotForObstoreError: only the SDK can find it.
+    """
+    if not _BUCKET.fullmatch(bucket) or bucket.endswith("--x-s3"):
+        raise NotForObstoreError("this bucket name is a matter for the SDK")
+    virtual = style == "virtual" or (
+        style == "auto" and found.endpoint is None and "." not in bucket
+    )
+    endpoint = (found.endpoint or f"https://s3.{found.region}.amazonaws.com").rstrip("/")
+    if virtual:
+        scheme, _, host = endpoint.partition("://")
+        endpoint = f"{scheme}://{bucket}.{host}"
+    return {
+        "endpoint": endpoint,
+        # By this name it comes before the others, which may be in the environment.
+        "aws_endpoint_url_s3": endpoint,
+        "virtual_hosted_style_request": virtual,
+    }
+
+
+def base(found: Surroundings, bucket: str, style: str) -> str:
+    """The address that a bucket's keys follow after a slash; see ``address``."""
+    config = address(found, bucket, style)
+    endpoint: str = config["endpoint"]
+    return endpoint if config["virtual_hosted_style_request"] else f"{endpoint}/{bucket}"
+
+
+def plain_keys(found: Surroundings) -> tuple[str, str, str | None]:
+    """Access key, secret key and session token; there have to be some."""
+    given = found.credentials() if found.credentials else {}
+    token = given["token"]
+    return (
+        str(given["access_key_id"]),
+        str(given["secret_access_key"]),
+        None if token is None else str(token),
+    )
+
+
+def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) -> Any:
+    """A session of the SDK, once its shared files are known to be usable.
+
+    Args:
+        kind: botocore's class, or aiobotocore's.
+        profile: that the task names.
+        named: the task says itself who asks, so that the environment's profile is of no matter.
+
+    Raises:
+        ConfigError: the files are malformed.
+        CredentialsError: the profile is not in them.
+    """
+    from botocore.exceptions import ConfigParseError, ProfileNotFound  # noqa: PLC0415
+
+    session = kind(profile=profile)
+    try:
+        session.get_scoped_config()
+    except ConfigParseError:
+        raise ConfigError(
+            "the SDK's configuration is malformed (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
+        ) from None
+    except ProfileNotFound:
+        if named:
+            # AWS_PROFILE names it.
+            return kind(session_vars={"profile": (None, None, None, None)})
+        name = profile or "that AWS_PROFILE names"
+        raise CredentialsError(
+            f"the profile {name} is not in the SDK's configuration (AWS_CONFIG_FILE, "
+            "AWS_SHARED_CREDENTIALS_FILE)"
+        ) from None
+    return session
