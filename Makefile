@@ -41,7 +41,7 @@ coverage: $(READY)  ## run the tests, and say which branches they leave out
 	$(BIN)/coverage report
 
 crashes: $(READY)  ## kill a run at every step of it, not only at some as the tests do
-	KAIWO_CRASHES=all $(BIN)/python -m pytest tests/test_crashes.py tests/test_evictions.py
+	KAIWO_CRASHES=all $(BIN)/python -m pytest tests/scenarios/test_crashes.py tests/scenarios/test_evictions.py
 
 # A server that cannot start is a failure here, as in CI: a skip would hide a version that is too old.
 test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.toml allows

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,9 @@ import pytest
 import yaml
 
 from kaiwo.tasks.base import Engine
-from tests import stores
-from tests.stores import Store
+from tests.support import stores
+from tests.support.command import Kaiwo, Run, clean_environment
+from tests.support.stores import Store
 
 
 @pytest.fixture(scope="session")
@@ -82,25 +81,8 @@ def store(request: pytest.FixtureRequest) -> Store:
     return found
 
 
-@dataclass(frozen=True)
-class Run:
-    """What the command left behind.
-
-    Attributes:
-        code: its exit code.
-        stdout: what it wrote there.
-        stderr: what it wrote there.
-        report: its JSON report, empty when it wrote none.
-    """
-
-    code: int
-    stdout: str
-    stderr: str
-    report: Mapping[str, Any]
-
-
 @pytest.fixture
-def kaiwo(tmp_path: Path) -> Callable[..., Run]:
+def kaiwo(tmp_path: Path) -> Kaiwo:
     """Runs ``python -m kaiwo.downloader`` on a configuration, in a clean environment.
 
     The configuration is a mapping or a YAML text; ``download_root`` is ``tmp_path / "out"`` unless
@@ -131,36 +113,3 @@ def kaiwo(tmp_path: Path) -> Callable[..., Run]:
         return Run(done.returncode, done.stdout, done.stderr, document)
 
     return run
-
-
-def clean_environment(home: Path) -> dict[str, str]:
-    """As a pod has it: no credentials, no settings, a home of its own."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    here = str(Path(__file__).resolve().parents[1])
-    return kept | {"HOME": str(home), "PYTHONPATH": here, "HF_HUB_DISABLE_TELEMETRY": "1"}
-
-
-def succeeding(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> str:
-    """Run a command in a folder, with this environment's own programs; returns its stdout."""
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        words,
-        cwd=folder,
-        env=clean_environment(folder) | {"PATH": programs} | dict(variables),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder but kaiwo's own, by its relative name."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    named = {path.relative_to(folder).as_posix(): path for path in files}
-    return {
-        name: path.read_bytes() for name, path in named.items() if not name.startswith(".kaiwo/")
-    }

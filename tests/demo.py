@@ -17,8 +17,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests import stores
-from tests.stores import Store
+from tests.support import stores
+from tests.support.stores import Store
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / ".demo"

@@ -1,6 +1,6 @@
 """The tables of README.md, made from the code: ``python -m tests.reference`` writes them.
 
-Each stands between two comments that name it; ``tests/test_readme.py`` holds them equal.
+Each stands between two comments that name it; ``tests/scenarios/test_readme.py`` holds them equal.
 """
 
 from __future__ import annotations

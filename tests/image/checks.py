@@ -17,10 +17,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests import demo, servers, stores
+from tests import demo, servers
 from tests.image.engine import Ended, Engine
 from tests.servers import ROOT
-from tests.stores import Store
+from tests.support import stores
+from tests.support.stores import Store
 
 _HERE = Path(__file__).resolve().parent
 _LIMIT = 350_000_000

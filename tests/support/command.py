@@ -1,0 +1,65 @@
+"""The command as a child process: its environment, what it left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the command left behind.
+
+    Attributes:
+        code: its exit code.
+        stdout: what it wrote there.
+        stderr: what it wrote there.
+        report: its JSON report, empty when it wrote none.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+    report: Mapping[str, Any]
+
+
+#: The fixture of that name: runs the command on a configuration.
+Kaiwo = Callable[..., Run]
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """As a pod has it: no credentials, no settings, a home of its own."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    here = str(Path(__file__).resolve().parents[2])
+    return kept | {"HOME": str(home), "PYTHONPATH": here, "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def succeeding(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> str:
+    """Run a command in a folder, with this environment's own programs; returns its stdout."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env=clean_environment(folder) | {"PATH": programs} | dict(variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder but kaiwo's own, by its relative name."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    named = {path.relative_to(folder).as_posix(): path for path in files}
+    return {
+        name: path.read_bytes() for name, path in named.items() if not name.startswith(".kaiwo/")
+    }

@@ -1,0 +1,243 @@
+"""The command, killed in the middle of what it does: an honest SIGKILL at a step of its own.
+
+A step is whatever changes something on the disk in one folder: a file opened for writing, a write,
+a rename, a removal, a folder made, a link, a touch. They are numbered from 1, in the order in which
+the threads come to them. Right before the one that was ordered the process kills itself; or
+half-way in it: a write has put half of its bytes there, a file is open and nothing is in it yet.
+All else that can be a step is there as a whole or not at all.
+
+Most steps are seen by the interpreter's audit hook (PEP 578), whoever makes them; writes raise no
+event, so two functions of the os module are wrapped. Kaiwo knows nothing of all this.
+
+``commands()`` starts ``python -m tests.support.crashing``, which loads what the command loads, and
+for each order forks a process that runs it: half a second less for each of hundreds of runs.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import importlib
+import itertools
+import json
+import os
+import runpy
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: What a run with S3 loads, by either engine.
+LOADED = (
+    *(
+        "kaiwo.cli.app",
+        "kaiwo.cli.commands",
+        "kaiwo.sources.obstore.source",
+        "kaiwo.sources.s3",
+        "kaiwo.tasks.s3",
+    ),
+    *("aiobotocore.session", "awscrt.checksums", "obstore", "s3fs"),
+)
+#: A run that has not ended by then hangs.
+PATIENCE_S = 120.0
+
+#: Audit events that are steps, and which of their arguments are paths.
+_PATHS = {
+    "open": (0,),
+    "os.chmod": (0,),
+    "os.link": (0, 1),
+    "os.mkdir": (0,),
+    "os.remove": (0,),
+    "os.rename": (0, 1),
+    "os.rmdir": (0,),
+    "os.symlink": (1,),
+    "os.truncate": (0,),
+    "os.utime": (0,),
+}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """When a run dies.
+
+    Attributes:
+        step: the number of the step; 0: it lives.
+        half: half-way in it, not before.
+        number: of the signal. What can be caught only asks to end, and the step goes on.
+        among: the steps that count; all, if it is empty.
+    """
+
+    step: int = 0
+    half: bool = False
+    number: int = signal.SIGKILL
+    among: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A run of the command.
+
+    Attributes:
+        arguments: of ``kaiwo.downloader``.
+        environment: all of it.
+        home: the working directory; the steps are written to ``steps`` there, a line for each, and
+            what the run says to ``errors``.
+        folder: absolute; what changes elsewhere is no step.
+        death: when it dies.
+    """
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    home: str
+    folder: str
+    death: Death = Death()
+
+
+# --- the process that dies --------------------------------------------------------------------
+
+
+@dataclass
+class Crash:
+    """What watches a process, and ends it."""
+
+    folder: str
+    log: int
+    death: Death
+    steps: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    doomed: threading.local = field(default_factory=threading.local)
+    write: Callable[[int, bytes], int] = os.write
+
+    def install(self) -> None:
+        """Watch this process from now on."""
+        sys.addaudithook(self._see)
+        os.open = self._perhaps_the_last(os.open)
+        builtins.open = self._perhaps_the_last(builtins.open)
+        os.write = self._a_step("write", os.write)
+        os.pwrite = self._a_step("pwrite", os.pwrite)
+
+    def _see(self, event: str, args: tuple[Any, ...]) -> None:
+        if event not in _PATHS or (event == "open" and not args[2] & _WRITING):
+            return
+        paths = [path for at in _PATHS[event] if (path := self._inside(args[at])) is not None]
+        if not paths or not self._is_the_one(event, *paths):
+            return
+        if not (self.death.half and event == "open"):
+            self.die()
+        else:
+            self.doomed.after_this = True
+
+    def _inside(self, place: object) -> str | None:
+        """The path of a path or a descriptor, relative to the folder; None: it is elsewhere."""
+        if isinstance(place, int):
+            place = os.readlink(f"/proc/self/fd/{place}")
+        if not isinstance(place, str | bytes | os.PathLike):
+            return None
+        path = os.path.abspath(os.fsdecode(place))
+        inside = f"{path}/".startswith(f"{self.folder}/")
+        return os.path.relpath(path, self.folder) if inside else None
+
+    def _is_the_one(self, *words: str) -> bool:
+        self.write(self.log, f"{' '.join(words)}\n".encode())
+        if self.death.among not in ("", words[0]):
+            return False
+        return next(self.steps) == self.death.step
+
+    def _perhaps_the_last(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function, after which the process may have to die."""
+
+        def last(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            finally:
+                if getattr(self.doomed, "after_this", False):
+                    self.die()
+
+        return last
+
+    def _a_step(self, name: str, function: Callable[..., int]) -> Callable[..., int]:
+        """The same function, which is a step."""
+
+        def step(descriptor: int, data: Any, *offset: int) -> int:
+            path = self._inside(descriptor)
+            if path is not None and self._is_the_one(name, path):
+                if self.death.half:
+                    function(descriptor, memoryview(data)[: len(data) // 2], *offset)
+                self.die()
+            return function(descriptor, data, *offset)
+
+        return step
+
+    def die(self) -> None:
+        """End now, or be asked to."""
+        os.kill(os.getpid(), self.death.number)
+
+
+def obey(order: Order) -> None:
+    """Be the process of a run; does not return."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    os.chdir(order.home)
+    os.environ.clear()
+    os.environ.update(order.environment)
+    nothing, errors = os.open(os.devnull, os.O_RDWR), os.open("errors", flags, 0o600)
+    for source, descriptor in ((nothing, 0), (nothing, 1), (errors, 2)):
+        os.dup2(source, descriptor)
+    Crash(order.folder, os.open("steps", flags | os.O_APPEND, 0o600), order.death).install()
+    sys.argv[1:] = order.arguments
+    runpy.run_module("kaiwo.downloader", run_name="__main__", alter_sys=True)
+
+
+def serve() -> None:
+    """A process for each order, a line of JSON; how it ended is answered by another."""
+    for name in LOADED:
+        importlib.import_module(name)
+    threads = len(os.listdir("/proc/self/task"))
+    assert threads == 1, "a fork would lose them"
+    for line in sys.stdin:
+        told = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            try:
+                obey(Order(**{**told, "death": Death(**told["death"])}))
+            finally:
+                os._exit(99)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(code, flush=True)
+
+
+# --- who gives the orders ---------------------------------------------------------------------
+
+
+def run(process: subprocess.Popen[bytes], order: Order) -> int:
+    """The exit code of a run; that of a signal, negative, when one has killed it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{json.dumps(asdict(order))}\n".encode())
+    process.stdin.flush()
+    ready = select.select([process.stdout], [], [], PATIENCE_S)[0]
+    answer = process.stdout.readline() if ready else b""
+    errors = Path(order.home, "errors")
+    assert answer, f"no end of {order}: {errors.read_text() if errors.exists() else ''}"
+    return int(answer)
+
+
+@contextlib.contextmanager
+def commands(environment: Mapping[str, str]) -> Iterator[Callable[[Order], int]]:
+    """What carries out orders, one after the other."""
+    command = [sys.executable, "-m", "tests.support.crashing"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment)
+    ) as process:
+        try:
+            yield lambda order: run(process, order)
+        finally:
+            process.kill()
+
+
+if __name__ == "__main__":
+    serve()

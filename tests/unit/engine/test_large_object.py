@@ -1,0 +1,660 @@
+"""Large objects: checksums that are taken on the way, and ranges that are read again."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from kaiwo import checksums
+from kaiwo.engine import large_object, running_digests
+from kaiwo.engine.large_object import MOST_READS
+from kaiwo.engine.running_digests import Digests
+from kaiwo.errors import (
+    ChangedError,
+    CredentialsError,
+    IntegrityError,
+    KaiwoError,
+    NotFoundError,
+    RangeIgnoredError,
+    ServiceError,
+    TransientError,
+    WrongBytesError,
+    WrongRangeError,
+)
+from kaiwo.events import Event, Progressed, Settled
+from kaiwo.jobs import RANGE, Finish, Follow, Inspect, Outcome, Plan, Range, Transfer
+from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.protocols import Buffer
+from tests.support.faulty import (
+    INSPECT,
+    MIB,
+    PATIENCE_S,
+    STREAM,
+    FaultyOpener,
+    FaultyStore,
+    InlineExecutor,
+    PromptPolicy,
+    RecordingSink,
+    Step,
+    carry_out,
+    content,
+    fails,
+    files,
+    in_place,
+    left,
+    plan_of,
+    ranges_of,
+    run_store,
+    transfer_of,
+    waits,
+    wrong,
+)
+
+LARGE = 17 * MIB
+
+
+def large(**others: bytes) -> FaultyStore:
+    """A store with one object of three ranges, and others."""
+    return FaultyStore({"big": content(LARGE), **others})
+
+
+# --- checksums of large objects, on their way ---------------------------------------------------
+
+COMBINABLE = ["crc32c", "crc64nvme"]
+FOLLOWING = ["md5", "sha256", "git-sha1"]
+
+
+def no_second_read(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the test fail when kaiwo takes a checksum of a file."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the file was read")
+
+    for name in names:
+        monkeypatch.setattr(checksums, name, refuse)
+
+
+def inspected(store: FaultyStore, root: Path) -> Plan:
+    """A plan of the one object, whose checksum only an inspection tells."""
+    (key,) = store.objects
+    planned = replace(store.remote(key), checksum=None, inspect_tells_more=True)
+    return Plan((transfer_of(FaultyOpener(store), planned, root),))
+
+
+@pytest.mark.parametrize("algorithm", COMBINABLE)
+def test_a_checksum_that_combines_is_verified_without_reading_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file", "follow")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert run.item("big").checksum == store.remote("big").checksum
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("algorithm", COMBINABLE)
+def test_a_checksum_that_combines_and_is_told_last_is_verified_without_reading_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file", "follow")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    told = told_when_all_is_read(store)
+    with ThreadPoolExecutor(4) as pool:
+        run = carry_out(inspected(store, tmp_path), tmp_path, pool, sink=told)
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert store.inspections == ["big"]
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("algorithm", FOLLOWING)
+def test_a_checksum_that_follows_and_is_told_last_is_verified_and_the_file_not_hashed_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    told = told_when_all_is_read(store)
+    with ThreadPoolExecutor(4) as pool:
+        run = carry_out(inspected(store, tmp_path), tmp_path, pool, sink=told)
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert files(tmp_path) == store.objects
+
+
+def told_when_all_is_read(store: FaultyStore) -> RecordingSink:
+    """A sink of a run in which the inspection is answered when all bytes have arrived."""
+    arrived = threading.Event()
+    (key,) = store.objects
+    store.script((key, INSPECT), waits(arrived))
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if self.progressed == len(store.objects[key]):
+                arrived.set()
+
+    return Opening()
+
+
+@pytest.mark.parametrize("algorithm", COMBINABLE + FOLLOWING)
+def test_ranges_that_arrive_last_first_are_verified_on_their_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    arrived = [threading.Event() for _ in ranges_of(LARGE)]
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            count = len(self.of(Progressed))
+            if 0 < count < len(arrived):
+                arrived[count].set()
+
+    arrived[0].set()
+    for number, (start, _) in enumerate(reversed(ranges_of(LARGE))):
+        store.script(("big", start), waits(arrived[number]))
+    with ThreadPoolExecutor(3) as pool:
+        run = run_store(store, tmp_path, pool, workers=3, sink=Opening())
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("told", ["by the listing", "by an inspection"])
+@pytest.mark.parametrize("algorithm", COMBINABLE + FOLLOWING)
+@pytest.mark.parametrize("number", range(3))
+def test_a_flipped_byte_in_any_range_is_found_each_time_and_nothing_is_published(
+    tmp_path: Path, algorithm: str, number: int, told: str
+) -> None:
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    store.always(("big", number * RANGE), wrong)
+    listed = told == "by the listing"
+    plan = plan_of(FaultyOpener(store), tmp_path) if listed else inspected(store, tmp_path)
+    run = carry_out(plan, tmp_path)
+    assert (run.report.exit_code, type(run.error("big"))) == (7, WrongBytesError)
+    assert algorithm in run.error("big").message
+    # Each range as planned, compared, and once more in a round of its own.
+    assert store.reads_of("big") == dict.fromkeys((0, RANGE, 2 * RANGE), 3)
+    assert len(store.inspections) == (0 if listed else 1), "asked once for both rounds"
+    assert files(tmp_path) == {}
+    assert run.sink.progressed == LARGE
+
+
+@pytest.mark.parametrize("algorithm", COMBINABLE + FOLLOWING)
+def test_a_byte_that_is_flipped_once_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    store.script(("big", RANGE), wrong)
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, run.item("big").verified, run.item("big").attempts) == (True, True, 3)
+    assert store.reads_of("big") == {0: 2, RANGE: 3, 2 * RANGE: 2}
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("error", [NotFoundError, ServiceError, CredentialsError])
+def test_an_inspection_that_fails_for_good_fails_the_object(
+    tmp_path: Path, error: type[KaiwoError]
+) -> None:
+    store = FaultyStore({"big": content(LARGE)})
+    store.inspect_faults = [error("no checksum for you")]
+    run = carry_out(inspected(store, tmp_path), tmp_path)
+    assert run.report.exit_code == error.exit_code
+    assert run.error("big").message == "no checksum for you"
+    assert (run.retried, store.inspections, in_place(tmp_path)) == ([], ["big"], {})
+    # What has arrived of an object that is there is of use to a later run.
+    assert bool(left(tmp_path)) == (error is not NotFoundError)
+
+
+def test_an_inspection_that_fails_too_often_fails_the_object(tmp_path: Path) -> None:
+    store = FaultyStore({"big": content(LARGE)})
+    store.inspect_faults = [TransientError("503") for _ in range(4)]
+    run = carry_out(inspected(store, tmp_path), tmp_path, policy=PromptPolicy(3))
+    assert (run.report.exit_code, in_place(tmp_path)) == (5, {})
+    assert max(store.reads_of("big").values()) == 1
+
+
+def test_an_object_that_was_replaced_when_it_is_inspected_is_fetched_anew(tmp_path: Path) -> None:
+    store = FaultyStore({"big": content(LARGE)}, "crc32c")
+    plan = inspected(store, tmp_path)
+    store.stated["big"] = replace(store.remote("big"), etag="a newer one")
+    told = told_when_all_is_read(store)
+    with ThreadPoolExecutor(4) as pool:
+        run = carry_out(plan, tmp_path, pool, sink=told)
+    assert (run.report.ok, run.item("big").etag) == (True, "a newer one")
+    assert [type(each.error) for each in run.retried] == [ChangedError]
+    assert store.reads_of("big") == dict.fromkeys((0, RANGE, 2 * RANGE), 2)
+    assert files(tmp_path) == store.objects
+
+
+def test_with_verify_size_nothing_is_asked_and_only_the_ranges_checksums_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = InlineExecutor()
+    store = large(small=b"some", medium=content(2 * MIB), streamed=content(LARGE, 3))
+    store.script(("streamed", 0), fails(RangeIgnoredError("200")))
+    plan = plan_of(FaultyOpener(store), tmp_path)
+    asking = tuple(
+        replace(each, object=replace(each.object, inspect_tells_more=True))
+        for each in plan.transfers
+    )
+    no_second_read(monkeypatch, "of_file", "follow", "of_bytes", "hasher", "combined")
+    run = carry_out(Plan(asking), tmp_path, executor, verify=False)
+    assert run.report.ok, run.report.items
+    assert (store.inspections, executor.of(Inspect), executor.of(Follow)) == ([], [], [])
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("way", ["small", "ranges", "stream", "inspected"])
+def test_an_algorithm_that_is_not_known_proves_nothing(tmp_path: Path, way: str) -> None:
+    size = 4 if way == "small" else LARGE
+    store = FaultyStore({"a": content(size)})
+    store.stated["a"] = replace(store.remote("a"), checksum=Checksum("sha3", "0" * 32))
+    if way == "stream":
+        store.script(("a", 0), fails(RangeIgnoredError("200")))
+    opener = FaultyOpener(store)
+    plan = inspected(store, tmp_path) if way == "inspected" else plan_of(opener, tmp_path)
+    run = carry_out(plan, tmp_path)
+    assert (run.report.ok, run.item("a").verified) == (True, False)
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("algorithm", [*COMBINABLE, *FOLLOWING])
+def test_a_stream_is_verified_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    no_second_read(monkeypatch, "of_file", "follow")
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    store.script(("big", 0), fails(RangeIgnoredError("200")))
+    run = run_store(store, tmp_path, workers=1)
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert store.streams == ["big"]
+
+
+def test_a_stream_tells_how_far_it_has_come_and_begins_from_nothing_when_it_is_cut(
+    tmp_path: Path,
+) -> None:
+    seen = threading.Event()
+
+    class Cut(FaultyStore):
+        def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+            coming = super().stream(remote)
+            if self.streams:
+                yield from coming
+                return
+            yield from itertools.islice(coming, 5)
+            seen.wait(PATIENCE_S)
+            raise TransientError("reset")
+
+    class Seeing(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if self.progressed == 5 * MIB:
+                seen.set()
+
+    store = Cut({"big": content(LARGE)})
+    store.script(("big", 0), fails(RangeIgnoredError("200")))
+    with ThreadPoolExecutor(1) as pool:
+        run = run_store(store, tmp_path, pool, workers=1, sink=Seeing())
+    assert run.report.ok, run.error("big")
+    assert seen.is_set(), "while the stream lasted"
+    assert [told.bytes for told in run.sink.of(Progressed) if told.bytes < 0] == [-5 * MIB]
+    assert run.sink.progressed == LARGE
+    assert run.report.transferred_bytes == 5 * MIB + LARGE
+    assert files(tmp_path) == store.objects
+
+
+def test_a_checksum_that_falls_behind_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, follow = threading.Event(), checksums.follow
+
+    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+        assert gate.wait(PATIENCE_S)
+        follow(running, path, start, end)
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if self.progressed == 2 * LARGE and not gate.is_set():
+                assert self.of(Settled) == []
+                gate.set()
+
+    monkeypatch.setattr(checksums, "follow", late)
+    store = large(other=content(LARGE, 2))
+    run = run_store(store, tmp_path, sink=Opening())
+    assert (run.report.ok, files(tmp_path)) == (True, store.objects)
+    assert all(item.verified for item in run.report.items)
+
+
+def test_another_object_goes_on_while_the_checksum_of_one_lags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, follow = threading.Event(), checksums.follow
+
+    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+        assert gate.wait(3.0), "the other object waits for the checksum"
+        follow(running, path, start, end)
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if any(each.item.target.endswith("other") for each in self.of(Settled)):
+                gate.set()
+
+    def refuse(_: bytes) -> Buffer:
+        assert gate.is_set(), "the checksum is two ranges behind"
+        return content(5 * RANGE)[4 * RANGE :]
+
+    monkeypatch.setattr(running_digests, "THREADS", 2)
+    monkeypatch.setattr(large_object, "LAG", 2 * RANGE)
+    monkeypatch.setattr(checksums, "follow", late)
+    store = FaultyStore({"big": content(5 * RANGE)})
+    store.script(("big", 4 * RANGE), refuse)
+    other = FaultyStore({"other": content(RANGE + 1)}, "crc32c")
+    second = transfer_of(FaultyOpener(other), other.remote("other"), tmp_path, 1)
+    plan = Plan((*plan_of(FaultyOpener(store), tmp_path).transfers, second))
+    run = carry_out(plan, tmp_path, workers=2, sink=Opening())
+    assert run.report.ok, run.report.items
+    assert files(tmp_path) == store.objects | other.objects
+
+
+def test_fail_fast_lets_a_running_checksum_end_and_drops_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, follow = threading.Event(), checksums.follow
+    began = threading.Semaphore(0)
+
+    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+        began.release()
+        assert gate.wait(PATIENCE_S)
+        follow(running, path, start, end)
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if isinstance(event, Settled) and event.item.error is not None:
+                gate.set()
+
+    def fail(_: bytes) -> Buffer:
+        assert all(began.acquire(timeout=PATIENCE_S) for _ in range(2)), "both threads are busy"
+        raise NotFoundError("gone")
+
+    monkeypatch.setattr(running_digests, "THREADS", 2)
+    monkeypatch.setattr(checksums, "follow", late)
+    store = FaultyStore({f"big{number}": content(LARGE, number) for number in range(3)})
+    store.objects["bad"] = b"1"
+    store.always("bad", fail)
+    run = run_store(store, tmp_path, workers=1, fail_fast=True, sink=Opening())
+    assert run.report.exit_code == 4
+    assert set(run.settled().values()) == {1}
+    assert len(run.report.items) == 4
+    assert run.error("big2").message.startswith("not attempted")
+    assert set(in_place(tmp_path)) <= {"big0", "big1"}
+
+
+def test_a_range_of_wrong_bytes_that_arrives_after_the_stream_is_not_published(
+    tmp_path: Path,
+) -> None:
+    streamed = threading.Event()
+
+    class Store(FaultyStore):
+        def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+            yield from super().stream(remote)
+            streamed.set()
+            assert wait(executor.futures[:1], PATIENCE_S).done
+
+    def late_and_wrong(data: bytes) -> Buffer:
+        assert streamed.wait(PATIENCE_S)
+        return wrong(data)
+
+    store = Store({"big": content(LARGE)})
+    store.script(("big", 0), late_and_wrong)
+    store.always(("big", RANGE), fails(RangeIgnoredError("200")))
+    store.always(("big", 2 * RANGE), fails(RangeIgnoredError("200")))
+    with ThreadPoolExecutor(3) as pool:
+        executor = InlineExecutor(pool)
+        run = run_store(store, tmp_path, executor, workers=3)
+    assert run.report.ok
+    assert files(tmp_path) == store.objects
+
+
+def test_a_running_checksum_of_ranges_does_not_disturb_the_stream_that_replaces_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, follow = threading.Event(), checksums.follow
+
+    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+        assert gate.wait(PATIENCE_S)
+        follow(running, path, start, end)
+
+    def ignore(_: bytes) -> Buffer:
+        raise RangeIgnoredError("200")
+
+    class Opening(RecordingSink):
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            if isinstance(event, Progressed) and event.bytes < 0:
+                gate.set()
+                wait(steps, PATIENCE_S)
+
+    steps: list[Future[tuple[Outcome, ...]]] = []
+    begin = Digests.follow
+
+    def noted(own: Digests, transfer: Transfer, end: int) -> Future[tuple[Outcome, ...]]:
+        steps.append(begin(own, transfer, end))
+        return steps[-1]
+
+    monkeypatch.setattr(checksums, "follow", late)
+    monkeypatch.setattr(Digests, "follow", noted)
+    store = large()
+    store.always(("big", RANGE), ignore)
+    run = run_store(store, tmp_path, workers=1, sink=Opening())
+    assert run.report.ok, run.error("big")
+    assert (len(steps), files(tmp_path)) == (1, store.objects)
+
+
+# --- ranges that are read again ---------------------------------------------------------------
+
+
+def xored(number: int) -> Step:
+    """The first byte is another one for each number."""
+    return lambda data: bytes([data[0] ^ number]) + data[1:]
+
+
+def right(data: bytes) -> Buffer:
+    return data
+
+
+def reset(_: bytes) -> Buffer:
+    raise TransientError("reset")
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "crc32c", "git-sha1"])
+@pytest.mark.parametrize("count", range(1, 5))
+def test_a_range_that_is_another_so_many_times_counts_when_two_reads_of_it_agree(
+    tmp_path: Path, count: int, algorithm: str
+) -> None:
+    store = FaultyStore({"big": content(LARGE)}, algorithm)
+    store.script(("big", RANGE), *(xored(number) for number in range(1, count + 1)))
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, run.item("big").verified) == (True, True)
+    assert store.reads_of("big") == {0: 2, RANGE: count + 2, 2 * RANGE: 2}
+    assert (files(tmp_path), run.sink.progressed) == (store.objects, LARGE)
+    assert run.item("big").attempts == 2 + count
+
+
+@pytest.mark.parametrize("count", [5, 6, 98])
+def test_a_range_of_which_no_two_reads_agree_is_an_integrity_error_of_its_own(
+    tmp_path: Path, count: int
+) -> None:
+    store = large(other=b"1")
+    store.script(("big", RANGE), *(xored(number) for number in range(1, count + 1)))
+    run = run_store(store, tmp_path, workers=1)
+    assert (run.report.exit_code, type(run.error("big"))) == (7, IntegrityError)
+    assert f"bytes {RANGE} to {2 * RANGE}" in run.error("big").message
+    assert store.reads_of("big")[RANGE] == MOST_READS == 6
+    assert files(tmp_path) == {"other": b"1"}
+
+
+def test_a_read_may_agree_with_any_that_came_before(tmp_path: Path) -> None:
+    store = large()
+    store.script(("big", RANGE), xored(1), right, xored(2), right)
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, store.reads_of("big")[RANGE]) == (True, 4)
+    assert files(tmp_path) == store.objects
+
+
+@pytest.mark.parametrize("start", [0, RANGE, 2 * RANGE])
+def test_a_range_that_was_wrong_twice_alike_is_right_when_the_whole_is_fetched_once_more(
+    tmp_path: Path, start: int
+) -> None:
+    executor = InlineExecutor()
+    store = large()
+    store.script(("big", start), wrong, wrong)
+    run = run_store(store, tmp_path, executor)
+    assert (run.report.ok, files(tmp_path)) == (True, store.objects)
+    assert store.reads_of("big") == dict.fromkeys((0, RANGE, 2 * RANGE), 3)
+    rounds = [(job.transfer.round, bool(job.seen)) for job in executor.of(Range)]
+    assert rounds == [(0, False)] * 3 + [(0, True)] * 3 + [(1, False)] * 3
+    assert [job.transfer.round for job in executor.of(Finish)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_whole_that_is_wrong_in_another_way_each_time_is_compared_as_often_as_failures(
+    tmp_path: Path, retries: int
+) -> None:
+    store = large()
+    twice = [step for number in range(2, 50) for step in (xored(number), xored(number))]
+    store.script(("big", 0), xored(1), *twice)
+    run = run_store(store, tmp_path, policy=PromptPolicy(retries))
+    assert (run.report.exit_code, type(run.error("big"))) == (7, WrongBytesError)
+    assert store.reads_of("big")[0] == 1 + 2 * (retries + 1)
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("fault", [reset, lambda data: data[:-1], lambda data: data + b"!"])
+def test_failures_in_passing_while_ranges_are_compared_are_repeated(
+    tmp_path: Path, fault: Step
+) -> None:
+    store = large()
+    store.script(("big", RANGE), wrong, fault, fault, right, fault, right)
+    run = run_store(store, tmp_path, policy=PromptPolicy(3))
+    assert (run.report.ok, files(tmp_path)) == (True, store.objects)
+    assert store.reads_of("big")[RANGE] == 6
+    assert run.sink.progressed == LARGE
+
+
+def test_where_ranges_are_ignored_while_they_are_compared_a_stream_is_the_whole(
+    tmp_path: Path,
+) -> None:
+    store = large()
+    store.script(("big", 0), wrong, fails(RangeIgnoredError("200")))
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, files(tmp_path)) == (True, store.objects)
+    assert store.streams == ["big"]
+
+
+def test_an_object_that_is_replaced_while_its_ranges_are_compared_is_fetched_anew(
+    tmp_path: Path,
+) -> None:
+    store = FaultyStore({"big": content(LARGE)}, pinned=True)
+
+    def replaced(_: bytes) -> Buffer:
+        store.objects["big"] = content(LARGE, 1)
+        raise ChangedError("412")
+
+    store.script(("big", RANGE), wrong, replaced, wrong)
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, files(tmp_path)) == (True, {"big": content(LARGE, 1)})
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "crc64nvme"])
+def test_ranges_are_compared_by_several_workers_at_once(tmp_path: Path, algorithm: str) -> None:
+    store = FaultyStore({f"big{n}": content(LARGE, n) for n in range(3)}, algorithm)
+    for key in store.objects:
+        store.script((key, 0), xored(1), xored(2))
+        store.script((key, RANGE), xored(3))
+    with ThreadPoolExecutor(4) as pool:
+        run = run_store(store, tmp_path, pool, workers=4)
+    assert (run.report.ok, files(tmp_path)) == (True, store.objects)
+    assert run.sink.progressed == 3 * LARGE
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_file_that_is_cut_before_the_end_is_fetched_once_more(tmp_path: Path, times: int) -> None:
+    class Cutting(RecordingSink):
+        """Somebody cuts the file when all of it is there."""
+
+        def emit(self, event: Event) -> None:
+            super().emit(event)
+            for name in left(tmp_path) if self.progressed == LARGE else []:
+                if name not in cut and len(cut) < times:
+                    cut.append(name)
+                    (tmp_path / name).write_bytes(b"")
+
+    cut: list[str] = []
+    store = FaultyStore({"big": content(LARGE)}, "crc32c")
+    run = run_store(store, tmp_path, sink=Cutting())
+    assert len(cut) == times
+    if times == 1:
+        assert (run.report.ok, files(tmp_path)) == (True, store.objects)
+    else:
+        assert (run.report.exit_code, files(tmp_path)) == (7, {})
+        assert "0 bytes are there" in run.error("big").message
+
+
+# --- whatever happens -------------------------------------------------------------------------
+
+_FAULTS: dict[str, Step] = {
+    "right": right,
+    "reset": reset,
+    "short": lambda data: data[:-1],
+    "wrong": wrong,
+    "wrong otherwise": xored(7),
+    "another range": fails(WrongRangeError("bytes 1-9")),
+    "no ranges": fails(RangeIgnoredError("200")),
+    "replaced": fails(ChangedError("412")),
+    "gone": fails(NotFoundError("gone")),
+    "a defect": fails(ZeroDivisionError("secret")),
+}
+_scripts = st.lists(st.sampled_from(sorted(_FAULTS)), max_size=5)
+
+
+@given(
+    st.sampled_from([4, RANGE, RANGE + 1, 2 * RANGE + 1]),
+    st.sampled_from(["md5", "crc32c", None]),
+    st.lists(_scripts, min_size=4, max_size=4),
+    st.integers(1, 3),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_happens_the_run_ends_and_a_file_is_the_whole_of_one_object(
+    size: int, algorithm: str | None, scripts: list[list[str]], workers: int
+) -> None:
+    store = FaultyStore({"a": content(size)}, algorithm, pinned=True)
+    for place, script in zip((0, RANGE, 2 * RANGE, STREAM), scripts, strict=True):
+        store.script(("a", place), *(_FAULTS[name] for name in script))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
+        run = run_store(store, Path(folder), pool, workers=workers, policy=PromptPolicy(2))
+        found = in_place(Path(folder))
+        kept = left(Path(folder))
+    assert len(run.report.items) == 1
+    told = {name for script in scripts for name in script}
+    if run.report.ok:
+        assert run.sink.progressed == size
+        assert kept == []
+        if algorithm is not None or not told & {"wrong", "wrong otherwise"}:
+            assert found == store.objects
+    else:
+        assert found == {}
+        assert len(kept) <= 1
+        assert run.report.exit_code in {1, 4, 5, 7}
