@@ -26,7 +26,7 @@ class Planned(Struct, frozen=True):
     present_bytes: int = 0
 
 
-class Begun(Struct, frozen=True):
+class Started(Struct, frozen=True):
     """A large object is on its way; small ones are not announced."""
 
     source: str
@@ -72,4 +72,4 @@ class Ended(Struct, frozen=True):
     report: Report
 
 
-Event = Planned | Begun | Progressed | Settled | Retried | Ticked | Ended
+Event = Planned | Started | Progressed | Settled | Retried | Ticked | Ended

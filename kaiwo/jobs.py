@@ -52,7 +52,7 @@ class Crc(Struct, frozen=True):
     value: int
 
 
-class Remains(Struct, frozen=True):
+class PartialDownload(Struct, frozen=True):
     """What an earlier run, which came to no end, left of a large object.
 
     Attributes:
@@ -79,7 +79,7 @@ class Transfer(Struct, frozen=True):
         root: the folder that the target must stay in, and whose state folder remembers it.
         present: a regular file of the right size is at the target already.
         durable: it has to be on the disk itself before it is published.
-        remains: what an earlier run left of it.
+        partial: what an earlier run left of it.
         round: how often it was begun anew. Each round has a temporary file of its own, so that
             what comes late of an earlier one disturbs nothing.
     """
@@ -94,7 +94,7 @@ class Transfer(Struct, frozen=True):
     blob: str | None = None
     present: bool = False
     durable: bool = False
-    remains: Remains | None = None
+    partial: PartialDownload | None = None
     round: int = 0
 
     @property
@@ -148,7 +148,7 @@ class ListJob(Struct, frozen=True):
     tries: Tries = Tries()
 
 
-class Compare(Struct, frozen=True):
+class CheckExisting(Struct, frozen=True):
     """Is the file at the target already what the store states?"""
 
     transfer: Transfer
@@ -163,14 +163,14 @@ class Batch(Struct, frozen=True):
     tries: Tries = Tries()
 
 
-class Inspect(Struct, frozen=True):
+class FetchChecksum(Struct, frozen=True):
     """Ask for a large object alone: which checksum does its store state?"""
 
     transfer: Transfer
     tries: Tries = Tries()
 
 
-class LookUp(Struct, frozen=True):
+class Restat(Struct, frozen=True):
     """The object was replaced: what is it now?"""
 
     transfer: Transfer
@@ -210,7 +210,7 @@ class Whole(Struct, frozen=True):
     tries: Tries = Tries()
 
 
-class Follow(Struct, frozen=True):
+class HashPrefix(Struct, frozen=True):
     """Continue the running checksum of a large object with what has become contiguous."""
 
     transfer: Transfer
@@ -230,7 +230,7 @@ class Finish(Struct, frozen=True):
     tries: Tries = Tries()
 
 
-Job = Compare | Batch | Inspect | LookUp | Range | Whole | Follow | Finish
+Job = CheckExisting | Batch | FetchChecksum | Restat | Range | Whole | HashPrefix | Finish
 
 
 class Outcome(Struct, frozen=True):

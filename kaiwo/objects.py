@@ -37,8 +37,8 @@ class RemoteObject(Struct, frozen=True, gc=False):
         etag: the store's etag without quotes and weakness mark, if there is one.
         version: the GCS generation, S3 version or commit that pins it, if there is one.
         checksum: the best checksum that is known, if any.
-        inspect_tells_more: ``Source.inspect`` may know a (better) checksum.
-        in_parts: it was uploaded in parts, so that only ``inspect`` can tell its checksum.
+        inspect_tells_more: ``Source.fetch_checksum`` may know a (better) checksum.
+        in_parts: it was uploaded in parts, so that only ``fetch_checksum`` can tell its checksum.
         unpinned: no request can be bound to this identity, so it is asked for again before
             publication.
         streamed_by: what its source knows it by where it can only be streamed, not read in ranges.
@@ -49,10 +49,10 @@ class RemoteObject(Struct, frozen=True, gc=False):
     etag: str | None = None
     version: str | None = None
     checksum: Checksum | None = None
-    inspect_tells_more: bool = False
-    in_parts: bool = False
+    checksum_on_request: bool = False
+    multipart: bool = False
     unpinned: bool = False
-    streamed_by: str | None = None
+    stream_id: str | None = None
 
     def __repr__(self) -> str:
         # Of a ``url`` task, the key may hold a signature.
@@ -70,14 +70,14 @@ class Folder(Struct, frozen=True):
     Attributes:
         prefix: empty, or ends in ``/``.
         globs: fsspec globs of which one has to match; none means every file.
-        without: globs that exclude what they match.
+        exclude: globs that exclude what they match.
         syntax: ``path`` for fsspec's rules (``*`` stays in its segment), ``name`` for the
             Hub's (``*`` matches ``/`` too).
     """
 
     prefix: str = ""
     globs: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     syntax: Literal["path", "name"] = "path"
 
 

@@ -32,7 +32,7 @@ class Source(Protocol):
         """The object of that key, as ``list`` would describe it or better."""
         ...
 
-    def inspect(self, key: str) -> RemoteObject:
+    def fetch_checksum(self, key: str) -> RemoteObject:
         """The object of that key, with the best checksum that its store states."""
         ...
 
@@ -69,7 +69,7 @@ class Opener(Protocol):
         """Resolve credentials and connect."""
         ...
 
-    def stamp(self) -> bytes:
+    def secrets_digest(self) -> bytes:
         """A digest of the secret files that ``open`` reads: another one when they have changed."""
         ...
 

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from kaiwo.config.descriptions import descriptions
 from kaiwo.config.settings import Settings
 from kaiwo.errors import EXIT_CODES
-from kaiwo.tasks.base import ObjectStoreTask, Task
+from kaiwo.tasks.base import BucketTask, Task
 from kaiwo.tasks.items import FileItem, FolderItem
 from kaiwo.tasks.registry import BUILT_IN, task_class
 
@@ -64,7 +64,7 @@ def fields() -> str:
 
 def shared() -> set[str]:
     """Fields that all types have, and the type itself."""
-    return set(Task.model_fields) | set(ObjectStoreTask.model_fields) - {"anonymous"}
+    return set(Task.model_fields) | set(BucketTask.model_fields) - {"anonymous"}
 
 
 def common() -> list[tuple[str, FieldInfo]]:

@@ -29,14 +29,14 @@ from kaiwo.errors import ConfigError, ContainerMissingError, KaiwoError, NotFoun
 from kaiwo.events import Ended, Ticked
 from kaiwo.files.names import At, Under, expanded
 from kaiwo.jobs import Plan, Want
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.objects import Folder, Named, Report
 from kaiwo.planning import free_space, plan
 from kaiwo.protocols import Sink
 from kaiwo.reporting.displays import QuietSink, Sinks, notebook_sink
 from kaiwo.reporting.outputs import Delivery
 from kaiwo.state.claims import Claim, claims_folder, is_claiming, places
-from kaiwo.state.state import Memory
+from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
 from kaiwo.tasks.items import file_name
 from kaiwo.workers import source_cache
@@ -98,7 +98,9 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
     Raises:
         ConfigError: an item cannot be placed.
     """
-    network = Network(config.settings.stall_timeout, connections=max(64, config.settings.workers))
+    network = NetworkSettings(
+        config.settings.stall_timeout, connections=max(64, config.settings.workers)
+    )
     result = []
     for number, task in enumerate(config.tasks):
         named = f" ({task.name})" if task.name else ""
@@ -133,7 +135,7 @@ class _Workshop(Struct, frozen=True):
     settings: Settings
     wants: Sequence[Want]
     rules: Rules
-    memory: Memory
+    state: State
     executor: Executor
 
 
@@ -151,16 +153,16 @@ def _workshop(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Workshop]:
         None if settings.deadline is None else time.monotonic() + settings.deadline,
     )
     wants = [want for _, wants in tasks for want in wants]
-    memory = Memory(settings.state_dir, secrets.token_hex(4))
+    state = State(settings.state_dir, secrets.token_hex(4))
     threads = settings.workers + (settings.small_requests or 0)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="kaiwo")
     try:
-        yield _Workshop(settings, wants, rules, memory, executor)
+        yield _Workshop(settings, wants, rules, state, executor)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-        memory.close()
+        state.close()
         for want in wants:
-            source_cache.forget(want.opener)
+            source_cache.close_source(want.opener)
 
 
 def _planned(workshop: _Workshop, sink: Sink) -> tuple[Plan, plan.Listing]:
@@ -175,11 +177,11 @@ def _planned(workshop: _Workshop, sink: Sink) -> tuple[Plan, plan.Listing]:
 
 def _closed(workshop: _Workshop, listing: plan.Listing) -> Plan:
     """The plan of that listing; see ``plan.close``."""
-    settings, memory = workshop.settings, workshop.memory
+    settings, state = workshop.settings, workshop.state
     return plan.close(
         listing,
-        memory.run,
-        memory,
+        state.run,
+        state,
         force=settings.force,
         verify=workshop.rules.verify,
         durable=settings.fsync,
@@ -196,28 +198,28 @@ def _alone(workshop: _Workshop, closed: Plan, listing: plan.Listing, sink: Sink)
     Raises:
         DiskError: there is not so much room.
     """
-    memory, state_dir = workshop.memory, workshop.settings.state_dir
+    state, state_dir = workshop.state, workshop.settings.state_dir
     until_s = workshop.rules.until_s
 
     def dead(root: str, run: str) -> bool:
         return not is_claiming(root, state_dir, run)
 
-    with Claim(memory.run, lambda: sink.emit(Ticked()), until_s) as claim:
+    with Claim(state.run, lambda: sink.emit(Ticked()), until_s) as claim:
         waited = True
         while waited:
             waited = claim.take(places(closed.transfers, state_dir))
             # Perhaps it ended right before it could be seen.
-            if waited or not memory.is_current():
-                memory.forget()
+            if waited or not state.is_current():
+                state.forget()
                 closed = _closed(workshop, listing)
         all_ = (*closed.transfers, *closed.unchanged)
         claim.tidy(claims_folder(root, state_dir) for root in {each.root for each in all_})
-        memory.sweep(all_, dead)
+        state.sweep(all_, dead)
         free_space.require(closed.transfers)
         yield closed
-        memory.sweep(all_, dead)
+        state.sweep(all_, dead)
         # After a deadline, workers may still be at it.
-        memory.close(ended=until_s is None or time.monotonic() < until_s)
+        state.close(ended=until_s is None or time.monotonic() < until_s)
 
 
 def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
@@ -230,7 +232,7 @@ def _carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
             closed, listing = _planned(workshop, sink)
             with _alone(workshop, closed, listing, sink) as closed:
                 report = scheduler.run(
-                    closed, workshop.executor, workshop.rules, workshop.memory, sink
+                    closed, workshop.executor, workshop.rules, workshop.state, sink
                 )
                 _settle(tasks, closed, listing, report)
             report = replace(report, seconds=time.monotonic() - start_s)

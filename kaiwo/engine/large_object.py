@@ -21,14 +21,14 @@ from msgspec.structs import replace
 from kaiwo import checksums
 from kaiwo.engine import running_digests
 from kaiwo.engine.parts import Parts
-from kaiwo.engine.running_digests import Digests
+from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import IntegrityError
 from kaiwo.jobs import (
     RANGE,
     Crc,
+    FetchChecksum,
     Finish,
-    Follow,
-    Inspect,
+    HashPrefix,
     Job,
     Outcome,
     Range,
@@ -66,7 +66,7 @@ class Large:
     def __init__(
         self,
         transfer: Transfer,
-        following: Digests,
+        following: RunningDigests,
         *,
         verify: bool,
         streams: bool,
@@ -96,14 +96,14 @@ class Large:
 
     # --- which jobs there are
 
-    def begin(self) -> Iterator[Inspect]:
+    def begin(self) -> Iterator[FetchChecksum]:
         """What has to be asked, once, before it is known what the checksum should be."""
         if not self._verify:
             self._stated = None
-        elif self.inspected is None and self.transfer.object.inspect_tells_more:
+        elif self.inspected is None and self.transfer.object.checksum_on_request:
             self._asking = True
             self._checks = tuple(checksums.COMBINABLE)
-            yield Inspect(self.transfer)
+            yield FetchChecksum(self.transfer)
             return
         self._choose_check()
 
@@ -125,8 +125,8 @@ class Large:
 
     def ranges(self) -> Iterator[Range]:
         """Each of its ranges, perhaps known from an earlier run."""
-        remains = self.transfer.remains
-        known = remains.crcs if remains else {}
+        partial = self.transfer.partial
+        known = partial.crcs if partial else {}
         for start, end in self._parts.limits():
             self._reached = end
             yield Range(self.transfer, start, end, self._checks, known.get(start))
@@ -176,18 +176,18 @@ class Large:
         """All of it came in a stream."""
         self._streamed, self._found = True, outcome.checksum
 
-    def followed(self, job: Follow, outcome: Outcome) -> None:
+    def followed(self, job: HashPrefix, outcome: Outcome) -> None:
         """The running checksum has come so far."""
         self._stepping = False
         self._followed, self._found = job.end, outcome.checksum
 
-    def next(self) -> Iterator[Follow | Finish]:
+    def next(self) -> Iterator[HashPrefix | Finish]:
         """What can be done now: let the running checksum follow, or finish."""
         size = self.transfer.object.size
         frontier = size if self._streamed else self._parts.frontier
         if self._follows and not self._stepping and self._followed < frontier:
             self._stepping = True
-            yield Follow(self.transfer, frontier)
+            yield HashPrefix(self.transfer, frontier)
         if self._asking or self._stepping or self._finishing or frontier < size:
             return
         self._finishing = True

@@ -40,7 +40,7 @@ class Remedy(Enum):
     GIVE_UP = auto()
 
 
-class Underway(Struct):
+class Flight(Struct):
     """An object that has begun and is not settled; its transfer is that of its latest round.
 
     Attributes:
@@ -66,7 +66,7 @@ class Underway(Struct):
     large: Large | None = None
 
 
-def remedy(job: Job, error: KaiwoError, so_far: Underway, retries: int) -> Remedy:
+def remedy(job: Job, error: KaiwoError, so_far: Flight, retries: int) -> Remedy:
     """What is to be done about the failure of a job.
 
     Args:
@@ -91,7 +91,7 @@ def remedy(job: Job, error: KaiwoError, so_far: Underway, retries: int) -> Remed
             return Remedy.REPEAT
 
 
-def _of_wrong_bytes(found: str, so_far: Underway, retries: int) -> Remedy:
+def _of_wrong_bytes(found: str, so_far: Flight, retries: int) -> Remedy:
     seen_before = found in so_far.wrong
     in_ranges = so_far.large is not None and not so_far.large.streams
     if len(so_far.wrong) > retries or (seen_before and (so_far.anew or not in_ranges)):

@@ -20,7 +20,7 @@ from kaiwo.objects import Checksum
 THREADS = min(4, os.cpu_count() or 1)
 
 
-class _Digest:
+class _RunningDigest:
     """A running checksum, and how far it has come."""
 
     def __init__(self, transfer: Transfer, algorithm: str, running: checksums.Hasher) -> None:
@@ -42,18 +42,18 @@ class _Digest:
         )
 
 
-class Digests:
+class RunningDigests:
     """The running checksums of one run."""
 
     def __init__(self) -> None:
-        self._digests: dict[int, _Digest] = {}
+        self._digests: dict[int, _RunningDigest] = {}
         self._threads: ThreadPoolExecutor | None = None
 
     def begin(self, transfer: Transfer, algorithm: str) -> bool:
         """Begin to follow an object, perhaps anew; False for an algorithm that is not known."""
         running = checksums.hasher(algorithm, transfer.object.size)
         if running is not None:
-            self._digests[transfer.index] = _Digest(transfer, algorithm, running)
+            self._digests[transfer.index] = _RunningDigest(transfer, algorithm, running)
         return running is not None
 
     def follow(self, transfer: Transfer, end: int) -> Future[tuple[Outcome, ...]]:

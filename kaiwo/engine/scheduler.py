@@ -29,9 +29,9 @@ from msgspec.structs import replace
 from kaiwo.engine import batches, running_digests
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.large_object import Large, in_turns
-from kaiwo.engine.recovery import Remedy, Underway, remedy
+from kaiwo.engine.recovery import Flight, Remedy, remedy
 from kaiwo.engine.retry import RetryPolicy, used_up
-from kaiwo.engine.service_health import Services
+from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Ledger
 from kaiwo.errors import (
     DeadlineError,
@@ -45,27 +45,27 @@ from kaiwo.errors import (
     UnfinishedError,
     WrongBytesError,
 )
-from kaiwo.events import Begun, Planned, Progressed, Retried, Ticked
+from kaiwo.events import Planned, Progressed, Retried, Started, Ticked
 from kaiwo.files import temporary_files
 from kaiwo.jobs import (
     RANGE,
     Batch,
-    Compare,
+    CheckExisting,
+    FetchChecksum,
     Finish,
-    Follow,
-    Inspect,
+    HashPrefix,
     Job,
-    LookUp,
     Outcome,
     Plan,
     Range,
+    Restat,
     Transfer,
     Whole,
 )
 from kaiwo.objects import Checksum, RemoteObject, Report, Status
 from kaiwo.protocols import Sink
-from kaiwo.state.state import Memory
-from kaiwo.workers.jobs import move
+from kaiwo.state.state import State
+from kaiwo.workers.jobs import run as run_job
 
 #: Objects below this size are small: their requests cost more than their bytes.
 SMALL = 1 << 20
@@ -95,37 +95,37 @@ class Rules(Struct, frozen=True):
     until_s: float | None = None
 
 
-def run(plan: Plan, executor: Executor, rules: Rules, memory: Memory, sink: Sink) -> Report:
+def run(plan: Plan, executor: Executor, rules: Rules, state: State, sink: Sink) -> Report:
     """Carry out a plan; returns when every object is in place or has failed for good.
 
     Args:
         plan: what to do.
         executor: where the jobs run; it is not shut down.
         rules: how to do it.
-        memory: is told what is in place.
+        state: learns what is in place.
         sink: is told what happens.
     """
-    return _Run(executor, rules, memory, sink).carry_out(plan)
+    return _Run(executor, rules, state, sink).carry_out(plan)
 
 
 class _Run:
-    def __init__(self, executor: Executor, rules: Rules, memory: Memory, sink: Sink) -> None:
+    def __init__(self, executor: Executor, rules: Rules, state: State, sink: Sink) -> None:
         self.rules = rules
-        self.memory = memory
+        self.state = state
         self.sink = sink
         self.ledger = Ledger(sink)
-        self.services = Services(max(rules.workers, LEAST_LOST))
+        self.services = ServiceHealth(max(rules.workers, LEAST_LOST))
         self.pace = batches.Pace()
-        self.digests = running_digests.Digests()
+        self.digests = running_digests.RunningDigests()
         self.transfers: tuple[Transfer, ...] = ()
-        self.begun: dict[int, Underway] = {}
+        self.begun: dict[int, Flight] = {}
         limits = {"": rules.workers, "held": 0}
         if rules.small_requests is not None:
             limits["small"] = min(batches.REQUESTS, rules.small_requests)
         self.dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
             executor,
             limits,
-            move,
+            run_job,
             idle=self._idle,
             wanted=self._wanted,
             lane=self._lane,
@@ -146,8 +146,8 @@ class _Run:
             checksum = transfer.object.checksum
             verified = checksum is not None
             self.ledger.enter(transfer, "unchanged", checksum=checksum, verified=verified)
-        self.memory.open(plan.transfers)
-        self.dispatcher.feed(Compare(each) for each in plan.transfers if each.present)
+        self.state.open(plan.transfers)
+        self.dispatcher.feed(CheckExisting(each) for each in plan.transfers if each.present)
         self.dispatcher.feed(self._jobs([each for each in plan.transfers if not each.present]))
         try:
             if self.dispatcher.run(self._handle, self.rules.until_s):
@@ -187,7 +187,7 @@ class _Run:
         if not self._current(transfer):
             return
         progress = self._begin(transfer)
-        streams = transfer.object.streamed_by is not None
+        streams = transfer.object.stream_id is not None
         streams = streams or self.services.ignores_ranges(transfer.opener.origin)
         large = progress.large = Large(
             transfer,
@@ -196,7 +196,7 @@ class _Run:
             streams=streams,
             inspected=progress.large.inspected if progress.large else None,
         )
-        self.sink.emit(Begun(transfer.source, transfer.object.size))
+        self.sink.emit(Started(transfer.source, transfer.object.size))
         for job in large.begin():
             self.dispatcher.repeat(job, 0)
         if streams:
@@ -218,20 +218,20 @@ class _Run:
 
     def _prepare(self, transfer: Transfer) -> None:
         """Have a temporary file for the ranges: what an earlier run left, or a new one."""
-        self.memory.begin(transfer)
-        remains = transfer.remains
+        self.state.begin(transfer)
+        partial = transfer.partial
         # What cannot be written down stays where a further run finds it.
-        taken = remains is not None and self.memory.holds(transfer)
+        taken = partial is not None and self.state.holds(transfer)
         if not (
-            taken and remains and temporary_files.take_over(remains.temporary, transfer.temporary)
+            taken and partial and temporary_files.take_over(partial.temporary, transfer.temporary)
         ):
             temporary_files.create(transfer.temporary)
 
-    def _begin(self, transfer: Transfer, seconds: float = 0.0) -> Underway:
+    def _begin(self, transfer: Transfer, seconds: float = 0.0) -> Flight:
         """Its progress; if there is none yet, it began so many seconds ago."""
         progress = self.begun.get(transfer.index)
         if progress is None:
-            progress = Underway(transfer, time.monotonic() - seconds)
+            progress = Flight(transfer, time.monotonic() - seconds)
             self.begun[transfer.index] = progress
         return progress
 
@@ -258,7 +258,7 @@ class _Run:
 
     def _begins_s(self, job: Job) -> float:
         """A service that asked for patience is left alone; these jobs ask none."""
-        if isinstance(job, Follow | Finish):
+        if isinstance(job, HashPrefix | Finish):
             return 0.0
         return self.services.quiet_until_s(_origin(job))
 
@@ -267,7 +267,7 @@ class _Run:
     def _handle(self, job: Job, outcomes: tuple[Outcome, ...]) -> None:
         in_place = [each for each in outcomes if each.published or each.adopted]
         if in_place:
-            self.memory.remember(in_place)
+            self.state.remember(in_place)
         if isinstance(job, Batch) and job.transfers[0].object.size < SMALL:
             self._measure(outcomes)
         if any(_was_answered(job, each) for each in outcomes):
@@ -317,21 +317,21 @@ class _Run:
         if self.pace.measure(outcomes) and self.rules.small_requests is not None:
             self.dispatcher.limits["small"] = self.rules.small_requests
 
-    def _advance(self, job: Job, outcome: Outcome, progress: Underway) -> None:
+    def _advance(self, job: Job, outcome: Outcome, progress: Flight) -> None:
         if outcome.published or outcome.adopted:
             self._in_place(outcome, progress)
             return
         large = progress.large
         match job:
-            case Compare():
+            case CheckExisting():
                 self.dispatcher.feed(self._jobs([progress.transfer]))
-            case LookUp() if outcome.now is not None:
+            case Restat() if outcome.now is not None:
                 self._begin_anew(progress, outcome.now)
             case Range() if large is not None:
                 self._arrived(job, outcome, progress, large)
-            case Inspect() if large is not None:
+            case FetchChecksum() if large is not None:
                 large.told(outcome)
-            case Follow() if large is not None:
+            case HashPrefix() if large is not None:
                 large.followed(job, outcome)
             case Whole() if large is not None:
                 large.streamed(outcome)
@@ -340,7 +340,7 @@ class _Run:
         if large is not None:
             self._go_on(large)
 
-    def _arrived(self, job: Range, outcome: Outcome, progress: Underway, large: Large) -> None:
+    def _arrived(self, job: Range, outcome: Outcome, progress: Flight, large: Large) -> None:
         try:
             crc, again = large.arrived(job, outcome)
         except IntegrityError as error:
@@ -350,21 +350,21 @@ class _Run:
             progress.attempts += 1
             self.dispatcher.repeat(again, 0)
         elif not outcome.kept:
-            self.memory.part(job.transfer, job.start, job.end - job.start, crc)
+            self.state.part(job.transfer, job.start, job.end - job.start, crc)
 
     def _go_on(self, large: Large) -> None:
         """Let the running checksum follow, and finish the object when all is there."""
         if not self._current(large.transfer):
             return
         for job in large.next():
-            if isinstance(job, Follow):
+            if isinstance(job, HashPrefix):
                 self.dispatcher.watch(job, self.digests.follow(job.transfer, job.end))
             else:
                 self.dispatcher.repeat(job, 0)
 
     # --- what failed
 
-    def _failed(self, job: Job, error: KaiwoError, progress: Underway) -> None:
+    def _failed(self, job: Job, error: KaiwoError, progress: Flight) -> None:
         match remedy(job, error, progress, self.rules.policy.retries):
             case Remedy.STREAM:
                 self._stream_instead(progress)
@@ -382,7 +382,7 @@ class _Run:
             case _:
                 self._fail(progress, error)
 
-    def _retry(self, job: Job, error: KaiwoError, progress: Underway) -> None:
+    def _retry(self, job: Job, error: KaiwoError, progress: Flight) -> None:
         """The request once more, after a while; or the object has failed."""
         if isinstance(job, Batch):
             # The others of its batch are done.
@@ -413,27 +413,27 @@ class _Run:
             if transfer.opener.origin == origin and transfer.index not in self.ledger.settled:
                 self._fail(self._begin(transfer), ServiceError(text))
 
-    def _stream_instead(self, progress: Underway) -> None:
+    def _stream_instead(self, progress: Flight) -> None:
         """Its service has no ranges: from now on, its objects come in single streams."""
         origin = progress.transfer.opener.origin
         if self.services.give_up_ranges(origin):
             logger.warning("%s ignores ranges: single streams from now on", origin)
         self._start_over(progress)
 
-    def _look_up(self, progress: Underway, error: KaiwoError) -> None:
+    def _look_up(self, progress: Flight, error: KaiwoError) -> None:
         """What was planned is no more: the object is fetched as it is now, once."""
         progress.replaced = True
         self._repeated(progress, error)
         self._next_round(progress)
-        self.dispatcher.repeat(LookUp(progress.transfer), 0)
+        self.dispatcher.repeat(Restat(progress.transfer), 0)
 
-    def _begin_anew(self, progress: Underway, now: RemoteObject) -> None:
+    def _begin_anew(self, progress: Flight, now: RemoteObject) -> None:
         progress.large = None
         progress.wrong.clear()
         progress.transfer = replace(progress.transfer, object=now)
         self.dispatcher.feed(self._jobs([progress.transfer]))
 
-    def _take_note(self, progress: Underway, error: KaiwoError) -> None:
+    def _take_note(self, progress: Flight, error: KaiwoError) -> None:
         """Its bytes are wrong: in which way, and whether for the second time."""
         if isinstance(error, WrongBytesError):
             progress.anew = progress.anew or error.found in progress.wrong
@@ -442,36 +442,36 @@ class _Run:
             progress.anew = True
         self._repeated(progress, error)
 
-    def _repeated(self, progress: Underway, error: KaiwoError) -> None:
+    def _repeated(self, progress: Flight, error: KaiwoError) -> None:
         progress.attempts += 1
         self.sink.emit(Retried(progress.transfer.source, error, 1, 0))
 
-    def _start_over(self, progress: Underway) -> None:
+    def _start_over(self, progress: Flight) -> None:
         self._next_round(progress)
         self.dispatcher.feed(self._jobs([progress.transfer]))
 
-    def _next_round(self, progress: Underway) -> None:
+    def _next_round(self, progress: Flight) -> None:
         """Forget what arrived, but not what was found out about the object."""
         before = progress.transfer
         self._drop(before)
         self.digests.forget(before)
         self._recount(progress)
-        progress.transfer = replace(before, round=before.round + 1, remains=None)
+        progress.transfer = replace(before, round=before.round + 1, partial=None)
 
-    def _recount(self, progress: Underway) -> None:
+    def _recount(self, progress: Flight) -> None:
         source = progress.transfer.source
         self.sink.emit(Progressed(-progress.received, source, -progress.kept))
         progress.received = progress.kept = 0
 
     # --- how it ended
 
-    def _in_place(self, outcome: Outcome, progress: Underway) -> None:
+    def _in_place(self, outcome: Outcome, progress: Flight) -> None:
         status: Status = "resumed" if progress.kept else "downloaded"
         if outcome.adopted:
             status = "unchanged"
         self._settle(progress, status, outcome.checksum, verified=outcome.verified)
 
-    def _fail(self, progress: Underway, error: KaiwoError) -> None:
+    def _fail(self, progress: Flight, error: KaiwoError) -> None:
         if isinstance(error, PlaceholderError):
             logger.info("%s", error.message)
             self._forget(progress, error)
@@ -483,7 +483,7 @@ class _Run:
 
     def _settle(
         self,
-        progress: Underway,
+        progress: Flight,
         status: Status,
         checksum: Checksum | None,
         *,
@@ -501,7 +501,7 @@ class _Run:
             error=error,
         )
 
-    def _forget(self, progress: Underway, error: KaiwoError | None) -> None:
+    def _forget(self, progress: Flight, error: KaiwoError | None) -> None:
         """Nothing more is to be done about the object."""
         transfer = progress.transfer
         self.begun.pop(transfer.index, None)
@@ -509,21 +509,21 @@ class _Run:
         if transfer.object.size > RANGE:
             self._leave(progress, error)
 
-    def _leave(self, progress: Underway, error: KaiwoError | None) -> None:
+    def _leave(self, progress: Flight, error: KaiwoError | None) -> None:
         """Leave of a large object what a later run can go on with, and nothing else."""
         transfer = progress.transfer
         if error is None or isinstance(error, IntegrityError | NotFoundError):
             self._drop(transfer)
-        elif not (self.memory.holds(transfer) and (progress.received or transfer.remains)):
+        elif not (self.state.holds(transfer) and (progress.received or transfer.partial)):
             temporary_files.discard(transfer.temporary)
-            self.memory.end(transfer)
+            self.state.end(transfer)
 
     def _drop(self, transfer: Transfer) -> None:
         """Leave nothing of this round, nor of an earlier run."""
         temporary_files.discard(transfer.temporary)
-        if transfer.remains is not None:
-            temporary_files.discard(transfer.remains.temporary)
-        self.memory.end(transfer)
+        if transfer.partial is not None:
+            temporary_files.discard(transfer.partial.temporary)
+        self.state.end(transfer)
 
     def _give_up(self, error: KaiwoError) -> None:
         """What --fail-fast, the deadline or a signal left undone is named too."""
@@ -548,7 +548,7 @@ def _origin(job: Job) -> str:
 
 def _was_answered(job: Job, outcome: Outcome) -> bool:
     """Whether the service did what it was asked for; some jobs ask it nothing."""
-    local = isinstance(job, Compare | Follow | Finish) or outcome.kept > 0
+    local = isinstance(job, CheckExisting | HashPrefix | Finish) or outcome.kept > 0
     return outcome.error is None and not local
 
 

@@ -24,7 +24,7 @@ class _Service(Struct):
     lost: int = 0
 
 
-class Services:
+class ServiceHealth:
     """All services of a run, by their origins.
 
     Args:

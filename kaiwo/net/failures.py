@@ -62,7 +62,7 @@ _PASSING = {"InternalError", "RequestTimeout"}
 _BUSY = {"ServerBusy", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyRequestsException"}
 
 
-class Network(Struct, frozen=True):
+class NetworkSettings(Struct, frozen=True):
     """How connections behave.
 
     Attributes:

@@ -148,10 +148,10 @@ def require(transfers: Sequence[Transfer]) -> None:
 
 def _left_behind(transfer: Transfer) -> int:
     """Bytes that a temporary file of an earlier run takes already."""
-    if transfer.remains is None:
+    if transfer.partial is None:
         return 0
     try:
-        return os.lstat(transfer.remains.temporary).st_blocks * 512
+        return os.lstat(transfer.partial.temporary).st_blocks * 512
     except OSError:
         return 0
 

@@ -35,8 +35,9 @@ from kaiwo.objects import Folder, Item, Named, RemoteObject
 from kaiwo.planning.conflicts import Layout, placed
 from kaiwo.protocols import Sink
 from kaiwo.state.manifest import Record
-from kaiwo.state.state import Memory
-from kaiwo.workers.list_objects import Found, find
+from kaiwo.state.state import State
+from kaiwo.workers import list_objects
+from kaiwo.workers.list_objects import Found
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def gather(
         sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1]))
         dispatcher.repeat(*again)
 
-    dispatcher = Dispatcher(executor, window, find, idle=lambda: sink.emit(Ticked()))
+    dispatcher = Dispatcher(executor, window, list_objects.run, idle=lambda: sink.emit(Ticked()))
     dispatcher.feed(ListJob(number, want) for number, want in enumerate(wants))
     dispatcher.run(handle, until_s)
     late = Found(error=DeadlineError("the deadline passed before it was listed"))
@@ -123,7 +124,7 @@ def _missed(listing: Listing) -> Iterator[Item]:
 def close(
     listing: Listing,
     run: str,
-    memory: Memory,
+    state: State,
     *,
     force: bool,
     verify: bool,
@@ -134,7 +135,7 @@ def close(
     Args:
         listing: of all wants.
         run: a token for temporary names.
-        memory: of what is in place.
+        state: what is known to be in place.
         force: fetch even what is already there.
         verify: what is there has to be proven by a checksum.
         durable: what is published has to be on the disk itself.
@@ -154,11 +155,11 @@ def close(
     for transfer, there in looked_at:
         if there is None or force:
             present = not force and _has_blob(transfer)
-            todo.append(_to_fetch(transfer, memory, durable=durable, present=present))
+            todo.append(_to_fetch(transfer, state, durable=durable, present=present))
             continue
-        record = memory.of(transfer.root).holds(transfer, there)
+        record = state.of(transfer.root).holds(transfer, there)
         if record is None or (verify and _unproven(record, transfer)):
-            todo.append(_to_fetch(transfer, memory, durable=durable, present=True))
+            todo.append(_to_fetch(transfer, state, durable=durable, present=True))
         elif record.checksum == transfer.object.checksum:
             unchanged.append(transfer)
         else:
@@ -174,14 +175,14 @@ def _has_blob(transfer: Transfer) -> bool:
     return status is not None and status.st_size == transfer.object.size
 
 
-def _to_fetch(transfer: Transfer, memory: Memory, *, durable: bool, present: bool) -> Transfer:
+def _to_fetch(transfer: Transfer, state: State, *, durable: bool, present: bool) -> Transfer:
     """The transfer with what is known of its place."""
-    remains = None
+    partial = None
     if transfer.object.size > RANGE:
-        remains = memory.remains(transfer, published=present)
-    if not (durable or present or remains):
+        partial = state.partial_download(transfer, published=present)
+    if not (durable or present or partial):
         return transfer
-    return replace(transfer, durable=durable, present=present, remains=remains)
+    return replace(transfer, durable=durable, present=present, partial=partial)
 
 
 def _unproven(record: Record, transfer: Transfer) -> bool:

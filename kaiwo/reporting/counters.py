@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
-from kaiwo.events import Begun, Event, Planned, Progressed, Retried, Settled
+from kaiwo.events import Event, Planned, Progressed, Retried, Settled, Started
 
 #: So many large objects are followed at once; more than this are never on their way.
 MOST_FOLLOWED = 1_000
@@ -27,7 +27,7 @@ class Way(Struct):
         return min(max(100 * self.bytes // max(self.size, 1), 0), 100)
 
 
-class Tally(Struct):
+class Counters(Struct):
     """Counts of a run."""
 
     clock: Callable[[], float] = time.monotonic
@@ -49,7 +49,7 @@ class Tally(Struct):
             case Planned(files, size):
                 self.files, self.bytes = files, size
                 self.started_s = self.clock()
-            case Begun(source, size):
+            case Started(source, size):
                 if source not in self.ways and len(self.ways) < MOST_FOLLOWED:
                     self.ways[source] = Way(source, size, self.clock())
             case Progressed(count, source, kept):
@@ -90,7 +90,7 @@ class Tally(Struct):
         return next(iter(self.ways.values()), None)
 
 
-def line(tally: Tally) -> str:
+def line(tally: Counters) -> str:
     """Files, bytes, rate and time left, in one line."""
     parts = [
         f"{tally.files_done} of {tally.files} files",
@@ -104,7 +104,7 @@ def line(tally: Tally) -> str:
     return ", ".join(parts)
 
 
-def slowest(tally: Tally) -> str:
+def slowest(tally: Counters) -> str:
     """The large object that takes longest, as the end of a line; empty when there is none."""
     way = tally.slowest
     if way is None:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from kaiwo import redact
 from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.protocols import Sink
-from kaiwo.reporting.counters import Tally, duration, line, slowest
+from kaiwo.reporting.counters import Counters, duration, line, slowest
 from kaiwo.reporting.log_lines import EventLog
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class LogSink:
     """A log line when the plan is closed, and every ten seconds, while it is made too."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tally = Tally(clock)
+        self._tally = Counters(clock)
         self._log = EventLog(clock)
         self._begun_s = clock()
         self._next_s = self._begun_s + LOG_EVERY_S
@@ -69,7 +69,7 @@ class JsonSink:
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._tally = Tally()
+        self._tally = Counters()
         self._next_s = 0.0
 
     def emit(self, event: Event) -> None:
@@ -107,7 +107,7 @@ class JsonSink:
         _write(self._stream, json.dumps(document) + "\n")
 
 
-def _slowest(tally: Tally) -> dict[str, object] | None:
+def _slowest(tally: Counters) -> dict[str, object] | None:
     way = tally.slowest
     if way is None:
         return None
@@ -128,7 +128,7 @@ class BarSink:
             TransferSpeedColumn,
         )
 
-        self._tally = Tally()
+        self._tally = Counters()
         self._log = EventLog()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -167,7 +167,7 @@ class LineSink:
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._tally = Tally()
+        self._tally = Counters()
         self._next_s = 0.0
 
     def emit(self, event: Event) -> None:

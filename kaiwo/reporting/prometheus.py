@@ -24,7 +24,7 @@ from kaiwo.events import Event, Planned, Progressed, Settled
 from kaiwo.files import documents
 from kaiwo.files.temporary_files import disk_error
 from kaiwo.objects import Report, Status
-from kaiwo.reporting.counters import Tally
+from kaiwo.reporting.counters import Counters
 
 EVERY_S = 10.0
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Metrics:
     ) -> None:
         self._path = path
         self._clock, self._now = clock, now
-        self._tally = Tally(clock)
+        self._tally = Counters(clock)
         self._began_s = clock()
         self._next_s = self._began_s + EVERY_S
         self._settled: Counter[str] = Counter()

@@ -21,7 +21,7 @@ from fsspec.asyn import sync
 
 from kaiwo import checksums
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
-from kaiwo.net.failures import GARBLED, Network, garbled, status_error, wire_error
+from kaiwo.net.failures import GARBLED, NetworkSettings, garbled, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     check_answer,
@@ -50,7 +50,7 @@ class AzureSource(LoopedSource):
         container: str,
         url: str,
         address: str,
-        network: Network,
+        network: NetworkSettings,
         ca_bundle: str | None,
     ) -> None:
         super().__init__(url, address)
@@ -73,7 +73,7 @@ class AzureSource(LoopedSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        return iter(self._all(prefix, partial(self._pages, prefix)))
+        return iter(self.list_pages(prefix, partial(self._pages, prefix)))
 
     def _pages(self, prefix: str, marker: str) -> Iterator[Page]:
         """The pages of a listing from a marker on."""
@@ -82,7 +82,7 @@ class AzureSource(LoopedSource):
             name_starts_with=prefix, include=["metadata"], **self._options
         ).by_page(marker or None)  # fmt: skip
         while True:
-            with self._doing("listing", prefix):
+            with self.translating("listing", prefix):
                 page: list[Any] | None = sync(self._filesystem.loop, _next_page, pages)
             if page is None:
                 return
@@ -91,7 +91,7 @@ class AzureSource(LoopedSource):
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        with self._doing("looking up", key):
+        with self.translating("looking up", key):
             blob = self._container.get_blob_client(key)
             return _described(
                 sync(self._filesystem.loop, blob.get_blob_properties, **self._options)
@@ -115,13 +115,14 @@ class AzureSource(LoopedSource):
             if answer.status_code not in (200, 206):
                 code = answer.headers.get("x-ms-error-code", "")
                 raise RefusedError(answer.status_code, code, dict(answer.headers))
-            named, answered = self._named(remote.key), answer.headers.get("Content-Range")
+            named, answered = self.display_url(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status_code, answered, start, end, remote.size, named)
             check_identity(plain_etag(answer.headers.get("ETag")), remote.etag, named)
             async for chunk in answer.iter_raw():
                 yield chunk
 
-    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+        """See ``StoreSource``."""
         if isinstance(error, RefusedError):
             return status_error(error.status, what, error.code, error.headers)
         if isinstance(error, azure.ClientAuthenticationError) and error.status_code is None:

@@ -55,7 +55,7 @@ class StoreSource(ABC):
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
 
-    def inspect(self, key: str) -> RemoteObject:
+    def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``; most sources tell all they know at once."""
         return self.stat(key)
 
@@ -68,7 +68,7 @@ class StoreSource(ABC):
         """See ``protocols.Source``."""
 
     @abstractmethod
-    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """The kaiwo error for one of the SDK's own, or None."""
 
     def close(self) -> None:  # noqa: B027 - most sources have nothing to give back
@@ -81,37 +81,39 @@ class StoreSource(ABC):
         return self._classified(error, f"reading from {self._url}")
 
     def _classified(self, error: Exception, what: str) -> KaiwoError:
-        found = self._known(error, what) or connection_error(error, what)
+        found = self.map_error(error, what) or connection_error(error, what)
         return found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
 
-    def _doing(self, operation: str, key: str) -> _Doing:
+    def translating(self, operation: str, key: str) -> _Doing:
         """Errors inside become kaiwo's, and begin with the operation and the object's URL."""
         return _Doing(self, operation, key)
 
-    def told(self, error: Exception, operation: str, key: str) -> KaiwoError:
+    def to_kaiwo_error(self, error: Exception, operation: str, key: str) -> KaiwoError:
         """The kaiwo error for what the operation on that key ended with."""
-        return self._classified(error, f"{operation} {self._named(key)}{self._at}")
+        return self._classified(error, f"{operation} {self.display_url(key)}{self._at}")
 
-    def _drained(self, next_chunk: Callable[[], bytes], remote: RemoteObject) -> Iterator[bytes]:
+    def read_chunks(self, next_chunk: Callable[[], bytes], remote: RemoteObject) -> Iterator[bytes]:
         """What the callable gives, one after the other, until it gives nothing."""
         while True:
-            with self._doing("reading", remote.key):
+            with self.translating("reading", remote.key):
                 chunk = next_chunk()
             if not chunk:
                 return
             yield chunk
 
-    def _all(self, prefix: str, pages: Callable[[str], Iterator[Page]]) -> Sequence[RemoteObject]:
+    def list_pages(
+        self, prefix: str, pages: Callable[[str], Iterator[Page]]
+    ) -> Sequence[RemoteObject]:
         """Everything below a prefix, from where an earlier attempt was cut; see ``Paged.all``."""
-        return self._paged.all(prefix, pages, self._named(prefix) + self._at)
+        return self._paged.all(prefix, pages, self.display_url(prefix) + self._at)
 
-    def _named(self, key: str) -> str:
+    def display_url(self, key: str) -> str:
         """The URL of a key, without secrets."""
         return self._url + key
 
 
 class _Doing:
-    """See ``StoreSource._doing``; no generator, since every small object passes through it."""
+    """See ``StoreSource.translating``; no generator, since every small object passes through it."""
 
     __slots__ = ("_key", "_operation", "_source")
 
@@ -125,11 +127,11 @@ class _Doing:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, KaiwoError | NotForObstoreError):
-            told = self._source.told(error, self._operation, self._key)
+            to_kaiwo_error = self._source.to_kaiwo_error(error, self._operation, self._key)
             causes = " from ".join(type(each).__name__ for each in chain(error))
-            logger.debug("%s (%s)", told, causes)
+            logger.debug("%s (%s)", to_kaiwo_error, causes)
             # What an SDK says may quote a request, and a chain of errors is shown whole.
-            raise told from None
+            raise to_kaiwo_error from None
 
 
 def _place(error: Exception) -> str:

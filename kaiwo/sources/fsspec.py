@@ -56,7 +56,8 @@ class FsspecSource(StoreSource):
         """See ``protocols.Source``."""
         del self._filesystem
 
-    def _named(self, key: str) -> str:
+    def display_url(self, key: str) -> str:
+        """See ``StoreSource``."""
         return redact.url(self._url + key)
 
     def _path(self, key: str) -> str:
@@ -64,7 +65,7 @@ class FsspecSource(StoreSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        with self._doing("listing", prefix):
+        with self.translating("listing", prefix):
             base = self._filesystem._strip_protocol(self._path(prefix)).rstrip("/")  # noqa: SLF001
             found = self._filesystem.find(base, detail=True, withdirs=False)
         for path, info in found.items():
@@ -77,15 +78,15 @@ class FsspecSource(StoreSource):
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        with self._doing("looking up", key):
+        with self.translating("looking up", key):
             info = self._filesystem.info(self._path(key))
         if info.get("type", "file") != "file":
-            raise NotFoundError(f"{self._named(key)}: a folder, not a file")
+            raise NotFoundError(f"{self.display_url(key)}: a folder, not a file")
         return self._described(key, info)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
-        with self._doing("reading", remote.key):
+        with self.translating("reading", remote.key):
             whole = (start, end) == (0, remote.size)
             limits = {} if whole else {"start": start, "end": end}
             data: bytes = self._filesystem.cat_file(self._path(remote.key), **limits)
@@ -94,7 +95,7 @@ class FsspecSource(StoreSource):
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         with (
-            self._doing("reading", remote.key),
+            self.translating("reading", remote.key),
             self._filesystem.open(self._path(remote.key), "rb", block_size=0) as file,
         ):
             while chunk := file.read(STREAM_CHUNK):
@@ -109,13 +110,15 @@ class FsspecSource(StoreSource):
         size = info.get("size")
         if size is None:
             raise ServiceError(
-                f"{self._named(key)}: the server does not state its size, so it cannot be checked"
+                f"{self.display_url(key)}: the server does not state its size, "
+                "so it cannot be checked"
             )
         etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
         time = next((str(info[name]) for name in _TIMES if info.get(name)), None)
         return RemoteObject(key, int(size), plain_etag(etag), time, unpinned=True)
 
-    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+        """See ``StoreSource``."""
         # A filesystem may call everything "not found"; what it was raised from tells more.
         if (found := connection_error(error, what)) is not None:
             return found

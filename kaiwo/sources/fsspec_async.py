@@ -44,16 +44,16 @@ class LoopedSource(StoreSource):
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
-        with self._doing("reading", remote.key):
-            chunks, named = self._chunks(remote, start, end), self._named(remote.key)
+        with self.translating("reading", remote.key):
+            chunks, named = self._chunks(remote, start, end), self.display_url(remote.key)
             return sync(self._filesystem.loop, gathered, chunks, end - start, named)  # type: ignore[no-any-return]
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
-        with self._doing("reading", remote.key):
+        with self.translating("reading", remote.key):
             chunks = self._chunks(remote, 0, remote.size)
         loop = self._filesystem.loop
-        yield from self._drained(lambda: sync(loop, anext, chunks, b""), remote)
+        yield from self.read_chunks(lambda: sync(loop, anext, chunks, b""), remote)
 
 
 async def gathered(chunks: AsyncIterator[bytes], size: int, named: str) -> memoryview:

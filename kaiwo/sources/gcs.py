@@ -84,14 +84,14 @@ class GcsSource(LoopedSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        return iter(self._all(prefix, partial(self._pages, prefix)))
+        return iter(self.list_pages(prefix, partial(self._pages, prefix)))
 
     def _pages(self, prefix: str, token: str) -> Iterator[Page]:
         """The pages of a listing from a token on."""
         parameters = {"prefix": prefix, "maxResults": "1000"}
         parameters["fields"] = f"kind,nextPageToken,items({_FIELDS})"
         while True:
-            with self._doing("listing", prefix):
+            with self.translating("listing", prefix):
                 page = self._page(parameters | ({"pageToken": token} if token else {}))
                 if not _LISTING & page.keys():
                     raise TransientError(f"listing {self._url}{prefix}{self._at}: no listing came")
@@ -115,7 +115,7 @@ class GcsSource(LoopedSource):
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        with self._doing("looking up", key):
+        with self.translating("looking up", key):
             return _described(self._json(self._object(key), {"fields": _FIELDS}))
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
@@ -150,7 +150,7 @@ class GcsSource(LoopedSource):
                 ) from None
             raise
         try:
-            named, answered = self._named(remote.key), answer.headers.get("Content-Range")
+            named, answered = self.display_url(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status, answered, start, end, remote.size, named)
             check_identity(answer.headers.get("X-Goog-Generation"), remote.version, named)
         except KaiwoError:
@@ -206,7 +206,8 @@ class GcsSource(LoopedSource):
         # In the worker's thread: a token that has to be renewed must not hold up the event loop.
         return dict(self._filesystem._get_headers({}))  # noqa: SLF001
 
-    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+        """See ``StoreSource``."""
         if isinstance(error, RefusedError):
             return status_error(error.status, what, error.code, error.headers)
         if isinstance(error, aiohttp.ClientError):

@@ -90,12 +90,12 @@ class S3Source(LoopedSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        return iter(self._all(prefix, partial(self._pages, prefix)))
+        return iter(self.list_pages(prefix, partial(self._pages, prefix)))
 
     def _pages(self, prefix: str, place: str) -> Iterator[Page]:
         """The pages of a listing from a token on, or from a key of the first version's (``>``)."""
         while True:
-            with self._doing("listing", prefix):
+            with self.translating("listing", prefix):
                 page = self._page(prefix, place)
             entries = page.get("Contents", ())
             place = _place_after(page)
@@ -130,12 +130,12 @@ class S3Source(LoopedSource):
         """See ``protocols.Source``."""
         return described(key, self._head(key))
 
-    def inspect(self, key: str) -> RemoteObject:
+    def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         return completed(key, self._head(key), lambda: self._first_part(key))
 
     def _head(self, key: str, **arguments: Any) -> Mapping[str, str]:
-        with self._doing("looking up", key):
+        with self.translating("looking up", key):
             head = self._call("head_object", Key=key, ChecksumMode="ENABLED", **arguments)
         headers: Mapping[str, str] = head["ResponseMetadata"]["HTTPHeaders"]
         return headers
@@ -168,7 +168,7 @@ class S3Source(LoopedSource):
         answer = await self._filesystem._call_s3("get_object", **arguments)  # noqa: SLF001
         try:
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
-            named, answered = self._named(remote.key), answer.get("ContentRange")
+            named, answered = self.display_url(remote.key), answer.get("ContentRange")
             check_answer(status, answered, start, end, remote.size, named)
             check_identity(plain_etag(answer.get("ETag")), remote.etag, named)
         except KaiwoError:
@@ -176,7 +176,8 @@ class S3Source(LoopedSource):
             raise
         return answer["Body"]
 
-    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+        """See ``StoreSource``."""
         # s3fs translates botocore's errors into Python's, and keeps them as the cause.
         cause = error.__cause__ if isinstance(error.__cause__, boto.ClientError) else error
         if isinstance(cause, boto.ClientError):

@@ -98,9 +98,9 @@ def listed(key: str, size: int, etag: str | None) -> RemoteObject:
     etag = plain_etag(etag)
     md5 = md5_of(etag)
     checksum = md5 or checksums.of_parts(etag, size, size)
-    in_parts = md5 is None and checksums.is_of_parts(etag)
+    multipart = md5 is None and checksums.is_of_parts(etag)
     return RemoteObject(
-        key, size, etag, checksum=checksum, inspect_tells_more=True, in_parts=in_parts
+        key, size, etag, checksum=checksum, checksum_on_request=True, multipart=multipart
     )
 
 

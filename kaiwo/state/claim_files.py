@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 Places = Mapping[str, AbstractSet[str]]
 
 
-class Posting:
+class OwnClaim:
     """The claims of one attempt, and the thread that touches them.
 
     Args:
@@ -178,7 +178,7 @@ def _header() -> dict[str, object]:
     }
 
 
-class Posted(Struct, frozen=True):
+class ForeignClaim(Struct, frozen=True):
     """A claim that was found.
 
     Attributes:
@@ -210,7 +210,7 @@ def posted_in(folder: str) -> list[str]:
     return [posixpath.join(folder, name) for name in names if name.endswith(_ENDING)]
 
 
-def look(path: str, known: Posted | None) -> tuple[Posted, int]:
+def look(path: str, known: ForeignClaim | None) -> tuple[ForeignClaim, int]:
     """A claim and its modification time in ns; it is read unless it is known.
 
     Raises:
@@ -222,18 +222,18 @@ def look(path: str, known: Posted | None) -> tuple[Posted, int]:
     except FileNotFoundError:
         raise
     except OSError:
-        return known or Posted(path), os.lstat(path).st_mtime_ns
+        return known or ForeignClaim(path), os.lstat(path).st_mtime_ns
     with open(descriptor, "rb") as file:
         touched_ns = os.fstat(descriptor).st_mtime_ns
         return known or _parsed(path, file.read()), touched_ns
 
 
-def _parsed(path: str, content: bytes) -> Posted:
+def _parsed(path: str, content: bytes) -> ForeignClaim:
     """What a claim says; nothing, when it is foreign or garbled."""
     try:
         told = json.loads(content)
     except (ValueError, RecursionError):
-        return Posted(path)
+        return ForeignClaim(path)
     match told:
         case {
             "kaiwo-claim": int(version),
@@ -248,7 +248,7 @@ def _parsed(path: str, content: bytes) -> Posted:
             holder = f"the run of process {pid} on {host} (since {since})"
             printable = "".join(letter if letter.isprintable() else "?" for letter in holder)
             process = Process(boot, namespace, pid, start)
-            return Posted(path, process, frozenset(targets), printable)
+            return ForeignClaim(path, process, frozenset(targets), printable)
         case {"kaiwo-claim": int(version)} if version > VERSION:
-            return Posted(path, holder="a run of a newer kaiwo", newer=True)
-    return Posted(path)
+            return ForeignClaim(path, holder="a run of a newer kaiwo", newer=True)
+    return ForeignClaim(path)

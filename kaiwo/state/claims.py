@@ -39,7 +39,7 @@ from msgspec import Struct
 from kaiwo.errors import DeadlineError
 from kaiwo.files.names import real_path
 from kaiwo.jobs import Transfer
-from kaiwo.state.claim_files import Places, Posted, Posting, look, posted_in
+from kaiwo.state.claim_files import ForeignClaim, OwnClaim, Places, look, posted_in
 from kaiwo.state.manifest import state_path
 from kaiwo.state.processes import is_running
 
@@ -99,7 +99,7 @@ def claims_folder(root: str, state_dir: str | None = None) -> str:
 
 def is_claiming(root: str, state_dir: str | None, run: str) -> bool:
     """Whether a run has claims on targets of that root, and has not been found to be dead."""
-    return any(Posted(path).run == run for path in posted_in(claims_folder(root, state_dir)))
+    return any(ForeignClaim(path).run == run for path in posted_in(claims_folder(root, state_dir)))
 
 
 class Claim:
@@ -125,8 +125,8 @@ class Claim:
         self._pace = pace
         self._taken: Places = {}
         self._attempts = 0
-        self._posting: Posting | None = None
-        self._known: dict[str, Posted] = {}
+        self._posting: OwnClaim | None = None
+        self._known: dict[str, ForeignClaim] = {}
         # Of a claim that only its touches tell of: modification time, and since when.
         self._watched: dict[str, tuple[int, float]] = {}
         self._pause = threading.Event()
@@ -170,7 +170,7 @@ class Claim:
         """Remove what runs left there that are dead for certain."""
         for folder in folders:
             for path in posted_in(folder):
-                if Posted(path).run != self.run:
+                if ForeignClaim(path).run != self.run:
                     self._is_there(path)
             with contextlib.suppress(OSError):  # it is not there, or of use to somebody
                 os.rmdir(folder)
@@ -182,20 +182,20 @@ class Claim:
             self._posting.withdraw()
             self._posting = None
 
-    def _posted(self, wanted: Places) -> Posting:
+    def _posted(self, wanted: Places) -> OwnClaim:
         """The claims that others see; posted now, unless they were kept."""
         if self._posting is None:
             self._attempts += 1
             name = f"{self.run}-{self._attempts}"
-            self._posting = Posting(name, wanted, self._pace.touch_s)
+            self._posting = OwnClaim(name, wanted, self._pace.touch_s)
             self._posting.post()
         return self._posting
 
-    def _overlapping(self, posting: Posting) -> Iterator[Posted]:
+    def _overlapping(self, posting: OwnClaim) -> Iterator[ForeignClaim]:
         """The claims of others who are there, on any of these targets."""
         for folder, own in posting.places.items():
             for path in posted_in(folder):
-                if Posted(path).run == self.run or not self._is_there(path, posting.since_ns):
+                if ForeignClaim(path).run == self.run or not self._is_there(path, posting.since_ns):
                     continue
                 other = self._known[path]
                 if other.targets is None or not other.targets.isdisjoint(own):
@@ -226,7 +226,7 @@ class Claim:
         self._watched[path] = touched_ns, since_s
         return now_s - since_s >= self._pace.silence_s
 
-    def _wait_for(self, others: list[Posted]) -> None:
+    def _wait_for(self, others: list[ForeignClaim]) -> None:
         """Return when all of these are gone."""
         say_s, word = time.monotonic() + SAY_AFTER_S, "waiting"
         longest_s = FIRST_LOOK_S

@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from msgspec import Struct, field
 
 from kaiwo.files.temporary_files import discard, disk_error, regular_file
-from kaiwo.jobs import Crc, Remains, Transfer
+from kaiwo.jobs import Crc, PartialDownload, Transfer
 
 VERSION = 1
 _HEADER = {"kaiwo-journal": VERSION}
@@ -63,7 +63,7 @@ class Entry(Struct, frozen=True):
     identity: tuple[str | None, str | None, int]
     crcs: dict[int, tuple[int, Crc]] = field(default_factory=dict)
 
-    def remains(self, transfer: Transfer, length: int) -> Remains | None:
+    def partial_download(self, transfer: Transfer, length: int) -> PartialDownload | None:
         """What there is of that transfer's object, in ranges of that length; None if nothing is.
 
         An object without etag and version may be another one of the same size.
@@ -80,10 +80,10 @@ class Entry(Struct, frozen=True):
             for start, (size, crc) in self.crcs.items()
             if start in range(0, remote.size, length) and size == min(length, remote.size - start)
         }
-        return Remains(self.temporary, crcs) if crcs else None
+        return PartialDownload(self.temporary, crcs) if crcs else None
 
 
-class Earlier(Struct):
+class EarlierRun(Struct):
     """The journal of an earlier run, as far as it can be read."""
 
     path: str
@@ -114,7 +114,7 @@ class Earlier(Struct):
             discard(self.path)
 
 
-def earlier(before: str, after: str, root: str) -> Iterator[Earlier]:
+def earlier(before: str, after: str, root: str) -> Iterator[EarlierRun]:
     """The journals of a root.
 
     Args:
@@ -139,9 +139,9 @@ def earlier(before: str, after: str, root: str) -> Iterator[Earlier]:
             yield found
 
 
-def _read(path: str, root: str, run: str, lines: Iterable[str]) -> Earlier | None:
+def _read(path: str, root: str, run: str, lines: Iterable[str]) -> EarlierRun | None:
     """What the lines say; None for another version."""
-    found = Earlier(path, run)
+    found = EarlierRun(path, run)
     rest = iter(lines)
     header = next(rest, "")
     if _line(_HEADER).startswith(header) and header[-1:] != "\n":
@@ -152,7 +152,7 @@ def _read(path: str, root: str, run: str, lines: Iterable[str]) -> Earlier | Non
     return found
 
 
-def _take(found: Earlier, root: str, documents: Iterable[object]) -> None:
+def _take(found: EarlierRun, root: str, documents: Iterable[object]) -> None:
     """Take in what the lines after the first say."""
     known = {"folder", "begin", "part", "end"}
     begun: dict[int, Entry] = {}
@@ -260,8 +260,8 @@ class Journal:
             "identity": list(remote.identity),
         }
         parts = []
-        if transfer.remains is not None:
-            for start, crc in transfer.remains.crcs.items():
+        if transfer.partial is not None:
+            for start, crc in transfer.partial.crcs.items():
                 parts.append(_part(number, start, min(length, remote.size - start), crc))
         self._write(begun, *parts)
 

@@ -6,12 +6,12 @@ import os
 import posixpath
 from collections.abc import Callable, Collection, Iterable
 
-from kaiwo.jobs import RANGE, Crc, Outcome, Remains, Transfer
-from kaiwo.state.journal import Earlier, Entry, Journal, earlier
+from kaiwo.jobs import RANGE, Crc, Outcome, PartialDownload, Transfer
+from kaiwo.state.journal import EarlierRun, Entry, Journal, earlier
 from kaiwo.state.manifest import Manifest, state_path
 
 
-class Memory:
+class State:
     """The manifests and journals of all roots of a run.
 
     Args:
@@ -24,7 +24,7 @@ class Memory:
         self._state_dir = state_dir
         self._manifests: dict[str, Manifest] = {}
         self._journals: dict[str, Journal] = {}
-        self._earlier: dict[str, tuple[Earlier, ...]] = {}
+        self._earlier: dict[str, tuple[EarlierRun, ...]] = {}
         self._left: dict[str, dict[str, list[Entry]]] = {}
 
     # --- what is in place
@@ -45,7 +45,9 @@ class Memory:
 
     # --- what is unfinished
 
-    def remains(self, transfer: Transfer, *, published: bool = False) -> Remains | None:
+    def partial_download(
+        self, transfer: Transfer, *, published: bool = False
+    ) -> PartialDownload | None:
         """What an earlier run left of a large object: the most of it, if several did.
 
         Args:
@@ -60,14 +62,14 @@ class Memory:
                     left.setdefault(entry.target, []).append(entry)
             self._left[root] = left
         entries = self._left[root].get(transfer.target, ())
-        told = (entry.remains(transfer, RANGE) for entry in entries)
+        told = (entry.partial_download(transfer, RANGE) for entry in entries)
         known = [each for each in told if each is not None]
         # A run that was killed while it took this over has named a file that is not there yet.
         there = [each for each in known if os.path.lexists(each.temporary)]
         usable = there or (known if published else [])
         return max(usable, key=lambda each: len(each.crcs), default=None)
 
-    def _of_earlier(self, root: str) -> tuple[Earlier, ...]:
+    def _of_earlier(self, root: str) -> tuple[EarlierRun, ...]:
         if root not in self._earlier:
             before, after = state_path(root, self._state_dir, "journal-\0").split("\0")
             found = earlier(before, after, root)
@@ -82,7 +84,7 @@ class Memory:
             dead: whether the run of that root and token has ended.
         """
         taken = {each.target for each in transfers}
-        kept = {each.remains.temporary for each in transfers if each.remains is not None}
+        kept = {each.partial.temporary for each in transfers if each.partial is not None}
         for root in {each.root for each in transfers}:
             for found in self._of_earlier(root):
                 if dead(root, found.run):

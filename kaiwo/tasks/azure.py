@@ -14,10 +14,10 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
-from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
+from kaiwo.tasks.base import BucketTask, require_endpoint
 from kaiwo.tasks.items import Address, Bucket, Secret, Text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _SIGNATURE = "sharedaccesssignature"
 _SCOPE = "https://storage.azure.com/.default"
 
 
-class AzureTask(ObjectStoreTask):
+class AzureTask(BucketTask):
     """Blobs of an Azure storage account. Without credentials, the SDK's own chain is used."""
 
     holder = "containers"
@@ -96,15 +96,15 @@ class AzureTask(ObjectStoreTask):
         """See ``Task``."""
         return f"az://{container}/{key}"
 
-    def source(self, container: str, network: Network) -> Source:
+    def source(self, container: str, network: NetworkSettings) -> Source:
         """See ``Task``."""
         from kaiwo.sources.azure import AzureSource  # noqa: PLC0415 - only runs that use it
 
         filesystem, url = self.filesystem(), self.url(container)
         return AzureSource(filesystem, container, url, self.origin, network, self.ca_bundle)
 
-    def object_store(self, container: str, network: Network) -> Any:
-        """See ``ObjectStoreTask``."""
+    def object_store(self, container: str, network: NetworkSettings) -> Any:
+        """See ``BucketTask``."""
         from obstore.store import AzureStore  # noqa: PLC0415 - native code
 
         from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
@@ -122,8 +122,8 @@ class AzureTask(ObjectStoreTask):
         }
         return connect(AzureStore, container, config, provider, network, self.ca_bundle)
 
-    def fast_source(self, container: str, network: Network) -> ObstoreSource:
-        """See ``ObjectStoreTask``."""
+    def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
+        """See ``BucketTask``."""
         from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
 
         return ObstoreSource(

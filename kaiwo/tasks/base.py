@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from kaiwo.errors import ConfigError
 from kaiwo.files.names import expanded
 from kaiwo.jobs import Transfer, Want
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
 from kaiwo.tasks.items import Bucket, Model, Text, require_inside, selected
@@ -49,7 +49,7 @@ class Context(Struct, frozen=True):
     """
 
     download_root: str
-    network: Network
+    network: NetworkSettings
     engine: Engine
     where: Callable[[Location], str]
 
@@ -65,7 +65,7 @@ class TaskOpener:
     task: Task = field(compare=False)
     #: Of a ``url`` task, an address that may hold user info.
     container: str = field(compare=False, repr=False)
-    network: Network = field(compare=False)
+    network: NetworkSettings = field(compare=False)
     #: See ``protocols.Opener``.
     origin: str = field(compare=False)
     engine: Engine = field(default="auto", compare=False)
@@ -75,9 +75,9 @@ class TaskOpener:
         """See ``protocols.Opener``."""
         return self.task.open(self.container, self.network, self.engine)
 
-    def stamp(self) -> bytes:
+    def secrets_digest(self) -> bytes:
         """See ``protocols.Opener``."""
-        return self.task.stamp()
+        return self.task.secrets_digest()
 
     def url(self, key: str, version: str | None = None) -> str:
         """See ``protocols.Opener``."""
@@ -120,10 +120,10 @@ class Task(Model):
         return self.url(container, key)
 
     @abstractmethod
-    def source(self, container: str, network: Network) -> Source:
+    def source(self, container: str, network: NetworkSettings) -> Source:
         """Resolve the credentials and connect, through fsspec or a client of the task's own."""
 
-    def open(self, container: str, network: Network, engine: Engine) -> Source:  # noqa: ARG002
+    def open(self, container: str, network: NetworkSettings, engine: Engine) -> Source:  # noqa: ARG002
         """The source that a worker uses; most tasks have one kind only."""
         return self.source(container, network)
 
@@ -151,7 +151,7 @@ class Task(Model):
             except OSError as error:
                 yield "ca_bundle", f"cannot read {self.ca_bundle}: {error.strerror}"
 
-    def stamp(self) -> bytes:
+    def secrets_digest(self) -> bytes:
         """See ``protocols.Opener``."""
         digest = hashlib.sha256()
         for name, path in self._secret_files():
@@ -203,7 +203,7 @@ class Task(Model):
         return value
 
 
-class ObjectStoreTask(Task):
+class BucketTask(Task):
     """A task that names buckets and, in each, items."""
 
     #: What the service calls its buckets: the name of the field that holds them.
@@ -214,7 +214,7 @@ class ObjectStoreTask(Task):
     anonymous: bool = False
     """Public data: send no credentials, look for none."""
 
-    def open(self, container: str, network: Network, engine: Engine) -> Source:
+    def open(self, container: str, network: NetworkSettings, engine: Engine) -> Source:
         """The fast source where it can be had, else the one over fsspec.
 
         Raises:
@@ -235,7 +235,7 @@ class ObjectStoreTask(Task):
         return fast
 
     @abstractmethod
-    def object_store(self, container: str, network: Network) -> Any:
+    def object_store(self, container: str, network: NetworkSettings) -> Any:
         """A store of obstore, with the same rights as the filesystem.
 
         Raises:
@@ -243,7 +243,7 @@ class ObjectStoreTask(Task):
         """
 
     @abstractmethod
-    def fast_source(self, container: str, network: Network) -> ObstoreSource:
+    def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
         """The source over obstore, with the same rights.
 
         Raises:
@@ -273,7 +273,7 @@ class ObjectStoreTask(Task):
                 yield Want(self.label, where, opener, selection, placement, item.allow_empty)
 
 
-def session_options(network: Network) -> dict[str, Any]:
+def session_options(network: NetworkSettings) -> dict[str, Any]:
     """How an aiohttp session of a filesystem behaves: the run's timeouts, the proxy's variables."""
     import aiohttp  # noqa: PLC0415 - only runs whose filesystem uses it load it
 

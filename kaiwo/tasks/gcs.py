@@ -10,8 +10,8 @@ from pydantic import Field
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.net.failures import Network, header_token
-from kaiwo.tasks.base import ObjectStoreTask, require_endpoint, session_options
+from kaiwo.net.failures import NetworkSettings, header_token
+from kaiwo.tasks.base import BucketTask, require_endpoint, session_options
 from kaiwo.tasks.items import Address, Bucket, Secret, Text
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _NEW_BUCKET_TYPES = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
 
 
-class GcsTask(ObjectStoreTask):
+class GcsTask(BucketTask):
     """Objects of Google Cloud Storage. Without credentials, the SDK's own chain is used."""
 
     credentials = ("application_credentials", "token")
@@ -54,7 +54,7 @@ class GcsTask(ObjectStoreTask):
         """See ``Task``."""
         return f"gs://{container}/{key}"
 
-    def source(self, container: str, network: Network) -> GcsSource:
+    def source(self, container: str, network: NetworkSettings) -> GcsSource:
         """See ``Task``."""
         import ssl  # noqa: PLC0415 - with a private authority only
 
@@ -66,9 +66,9 @@ class GcsTask(ObjectStoreTask):
         return GcsSource(filesystem, container, url, self.origin, timeout_s, trust)
 
     def object_store(
-        self, container: str, network: Network, source: GcsSource | None = None
+        self, container: str, network: NetworkSettings, source: GcsSource | None = None
     ) -> Any:
-        """See ``ObjectStoreTask``; its tokens are those of the fsspec source."""
+        """See ``BucketTask``; its tokens are those of the fsspec source."""
         from obstore.store import GCSStore  # noqa: PLC0415 - native code
 
         from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
@@ -81,8 +81,8 @@ class GcsTask(ObjectStoreTask):
         headers = {"accept-encoding": "gzip"}
         return connect(GCSStore, container, config, provider, network, self.ca_bundle, headers)
 
-    def fast_source(self, container: str, network: Network) -> ObstoreSource:
-        """See ``ObjectStoreTask``."""
+    def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
+        """See ``BucketTask``."""
         from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
 
         source = self.source(container, network)
@@ -96,7 +96,7 @@ class GcsTask(ObjectStoreTask):
             fallback=lambda: source,
         )
 
-    def filesystem(self, network: Network) -> Any:
+    def filesystem(self, network: NetworkSettings) -> Any:
         """A gcsfs filesystem of its own session, with rights to read only."""
         core = _gcsfs_core()
         return core.GCSFileSystem(

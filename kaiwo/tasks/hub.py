@@ -28,7 +28,7 @@ from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
 from kaiwo.files import memory_limit, temporary_files
 from kaiwo.files.names import Under, expanded, fault_of, resolve
 from kaiwo.jobs import RANGE, Transfer, Want
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.objects import Folder, Named, Place, RemoteObject
 from kaiwo.protocols import Placement, Source
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener, require_endpoint
@@ -104,7 +104,7 @@ class HfTask(Task):
         kind = "" if self.repo_type == "model" else f"{self.repo_type}s/"
         return f"hf://{kind}{container}@{version}/{key}"
 
-    def source(self, container: str, network: Network) -> Source:
+    def source(self, container: str, network: NetworkSettings) -> Source:
         """See ``Task``: the Hub, or its cache, if ``HF_HUB_OFFLINE`` says that this is enough."""
         if self.target_path is None and _library().is_offline_mode():
             from kaiwo.sources.hub.cache import HubCacheSource  # noqa: PLC0415 - as below

@@ -25,7 +25,7 @@ from kaiwo.errors import ConfigError
 from kaiwo.files.names import At, Under, fault_of, resolve
 from kaiwo.objects import Folder, Named
 from kaiwo.protocols import Placement
-from kaiwo.workers.list_objects import glob_pattern
+from kaiwo.workers.globs import glob_pattern
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]

@@ -9,17 +9,17 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
-from kaiwo.net.failures import Network, header_token
+from kaiwo.net.failures import NetworkSettings, header_token
 from kaiwo.protocols import Source
-from kaiwo.tasks.base import ObjectStoreTask, require_endpoint
+from kaiwo.tasks.base import BucketTask, require_endpoint
 from kaiwo.tasks.items import Address, Bucket, Secret, Text
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.source import ObstoreSource
-    from kaiwo.tasks.s3_settings import Credentials, Surroundings
+    from kaiwo.tasks.s3_settings import Credentials, S3Settings
 
 
-class S3Task(ObjectStoreTask):
+class S3Task(BucketTask):
     """Objects of an S3 service. Without credentials, the SDK's own chain is used."""
 
     credentials = ("access_key_id", "secret_key", "session_token", "profile")
@@ -72,7 +72,7 @@ class S3Task(ObjectStoreTask):
         """See ``Task``."""
         return f"s3://{container}/{key}"
 
-    def source(self, container: str, network: Network) -> Source:
+    def source(self, container: str, network: NetworkSettings) -> Source:
         """See ``Task``."""
         from kaiwo.sources.s3 import S3Source  # noqa: PLC0415 - only runs that use S3 load it
 
@@ -80,9 +80,9 @@ class S3Task(ObjectStoreTask):
         return S3Source(filesystem, container, url, self.origin)
 
     def object_store(
-        self, container: str, network: Network, found: Surroundings | None = None
+        self, container: str, network: NetworkSettings, found: S3Settings | None = None
     ) -> Any:
-        """See ``ObjectStoreTask``; ``found`` is what was resolved already."""
+        """See ``BucketTask``; ``found`` is what was resolved already."""
         from obstore.store import S3Store  # noqa: PLC0415 - native code
 
         from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
@@ -98,8 +98,8 @@ class S3Task(ObjectStoreTask):
         }
         return connect(S3Store, container, config, provider, network, found.ca_bundle)
 
-    def fast_source(self, container: str, network: Network) -> ObstoreSource:
-        """See ``ObjectStoreTask``."""
+    def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
+        """See ``BucketTask``."""
         from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
         from kaiwo.sources.s3_head import Head  # noqa: PLC0415
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
@@ -123,7 +123,7 @@ class S3Task(ObjectStoreTask):
             look=look,
         )
 
-    def _surroundings(self) -> Surroundings:
+    def _surroundings(self) -> S3Settings:
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         endpoint = self.secret("endpoint_url")
@@ -150,7 +150,7 @@ class S3Task(ObjectStoreTask):
         value = self.secret(name)
         return None if value is None else header_token(value, name)
 
-    def filesystem(self, network: Network) -> Any:
+    def filesystem(self, network: NetworkSettings) -> Any:
         """An s3fs filesystem of its own session, which repeats nothing by itself."""
         import s3fs  # noqa: PLC0415 - only runs that use it load it
         from aiobotocore.session import AioSession  # noqa: PLC0415

@@ -31,7 +31,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 Credentials = Mapping[str, str | datetime | None]
 
 
-class Surroundings(Struct, frozen=True):
+class S3Settings(Struct, frozen=True):
     """How to reach S3 and as whom.
 
     Attributes:
@@ -58,7 +58,7 @@ def from_environment(
     region: str | None,
     ca_bundle: str | None,
     credentials: Callable[[], Credentials] | None,
-) -> Surroundings:
+) -> S3Settings:
     """What the task says, completed by the SDK's variables.
 
     Raises:
@@ -87,7 +87,7 @@ def from_sdk(
     credentials: Callable[[], Credentials] | None,
     *,
     anonymous: bool,
-) -> Surroundings:
+) -> S3Settings:
     """What the task says, completed by a session of the SDK.
 
     Args:
@@ -125,7 +125,7 @@ def _expressible(
     ca_bundle: str | None,
     credentials: Callable[[], Credentials] | None,
     elsewhere: list[str],
-) -> Surroundings:
+) -> S3Settings:
     if stray := [name for name in os.environ if _STRAY.fullmatch(name)]:
         raise NotForObstoreError(f"{stray[0]} is set, and obstore would act on it")
     if not endpoint:
@@ -135,7 +135,7 @@ def _expressible(
             raise NotForObstoreError("no region is given; the SDK looks the bucket's up")
         if not re.fullmatch(r"(af|ap|ca|eu|il|me|mx|sa|us)-[a-z-]+-\d", region):
             raise NotForObstoreError(f"only the SDK knows the addresses of region {region}")
-    return Surroundings(endpoint or None, region or "us-east-1", ca_bundle, credentials)
+    return S3Settings(endpoint or None, region or "us-east-1", ca_bundle, credentials)
 
 
 def _chain(session: Any) -> Callable[[], Credentials]:
@@ -168,7 +168,7 @@ def keys(key: str, secret: str, token: str | None) -> dict[str, str | datetime |
     }
 
 
-def address(found: Surroundings, bucket: str, style: str) -> dict[str, Any]:
+def address(found: S3Settings, bucket: str, style: str) -> dict[str, Any]:
     """The settings of obstore for a bucket's address, by the SDK's rules.
 
     A service of one's own has the bucket in the path unless told otherwise, AWS in the host name
@@ -194,14 +194,14 @@ def address(found: Surroundings, bucket: str, style: str) -> dict[str, Any]:
     }
 
 
-def base(found: Surroundings, bucket: str, style: str) -> str:
+def base(found: S3Settings, bucket: str, style: str) -> str:
     """The address that a bucket's keys follow after a slash; see ``address``."""
     config = address(found, bucket, style)
     endpoint: str = config["endpoint"]
     return endpoint if config["virtual_hosted_style_request"] else f"{endpoint}/{bucket}"
 
 
-def plain_keys(found: Surroundings) -> tuple[str, str, str | None]:
+def plain_keys(found: S3Settings) -> tuple[str, str, str | None]:
     """Access key, secret key and session token; there have to be some."""
     given = found.credentials() if found.credentials else {}
     token = given["token"]

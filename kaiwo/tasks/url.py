@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.errors import ConfigError, ServiceError
 from kaiwo.jobs import Want
-from kaiwo.net.failures import Network, wire_error
+from kaiwo.net.failures import NetworkSettings, wire_error
 from kaiwo.net.web_urls import fault_of_address, is_web, web_name
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
@@ -116,7 +116,7 @@ class UrlTask(Task):
             where = context.where(("items", index))
             yield Want(self.label, where, opener, selection, placement, item.allow_empty)
 
-    def source(self, container: str, network: Network) -> Source:
+    def source(self, container: str, network: NetworkSettings) -> Source:
         """See ``Task``."""
         from fsspec import get_filesystem_class  # noqa: PLC0415 - only runs that use it load it
 

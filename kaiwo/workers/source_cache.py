@@ -1,92 +1,113 @@
-"""The sources that this worker has opened: the one module-level state of kaiwo.
+"""The sources that this worker process has open: the one module-level state of kaiwo.
 
-A source holds connections, credentials and perhaps an SDK that takes a second to load, so a
-worker process opens each once and keeps it until the run that asked for it lets it go.
+A source holds connections, credentials and perhaps an SDK that takes a second to load. So a worker
+process opens each source once and keeps it until the run that asked for it closes it.
 
-Mounted secrets change during a long run. A worker whose source is refused asks for another
-(``renew``), which it gets if the secret files hold something else than when the source was opened.
-The old one is kept to the end of the run: other threads may be reading from it at that moment.
+Mounted secrets change during a long run. When a source's credentials are refused and its secret
+files have changed since it was opened, it is opened again and the attempt is repeated once. The old
+source is kept to the end of the run: other threads may be reading from it at that moment.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from msgspec import Struct, field
 
 from kaiwo import redact
-from kaiwo.errors import KaiwoError
+from kaiwo.errors import CredentialsError, KaiwoError
 from kaiwo.protocols import Opener, Source
 
 
-class _Opened(Struct):
-    """What is open for an opener, and what its secrets were at that time."""
+class _Outcome(Protocol):
+    """What an attempt returns: at least its error, or None."""
+
+    @property
+    def error(self) -> KaiwoError | None: ...
+
+
+OutcomeT = TypeVar("OutcomeT", bound=_Outcome)
+
+
+class _Entry(Struct):
+    """An open source, and a digest of its secrets at that time."""
 
     source: Source
-    stamp: bytes
+    secrets_digest: bytes
     retired: list[Source] = field(default_factory=list)
 
 
-_opened: dict[Opener, _Opened] = {}
+_entries: dict[Opener, _Entry] = {}
 _opening = threading.Lock()
 
 
-def source_of(opener: Opener) -> Source:
-    """This worker's source for that opener; whatever opening it raises passes through."""
-    found = _opened.get(opener)
-    if found is None:
+def open_source(opener: Opener) -> Source:
+    """This worker's source for that opener; errors of opening it pass through."""
+    entry = _entries.get(opener)
+    if entry is None:
         # Two threads that open the same source would sign in twice.
         with _opening:
-            found = _opened.get(opener)
-            if found is None:
-                # Stamped before: secrets that change meanwhile are seen to have changed.
-                stamp = opener.stamp()
+            entry = _entries.get(opener)
+            if entry is None:
+                # Taken before opening: secrets that change meanwhile count as changed.
+                secrets_digest = opener.secrets_digest()
                 redact.clean_log_records()
-                found = _opened[opener] = _Opened(opener.open(), stamp)
-    return found.source
+                entry = _entries[opener] = _Entry(opener.open(), secrets_digest)
+    return entry.source
 
 
-def current(opener: Opener) -> Source | None:
-    """What ``source_of`` would give without opening anything."""
-    found = _opened.get(opener)
-    return None if found is None else found.source
-
-
-def renew(opener: Opener, refused: Source | None) -> bool:
-    """Whether there is another source now than the one whose credentials were refused.
-
-    The source is opened anew if its secret files have changed since it was opened; of several
-    threads that are refused at once, one does so, and the others find it done.
+def with_fresh_secrets(opener: Opener, attempt: Callable[[], OutcomeT]) -> OutcomeT:
+    """The outcome of an attempt; of a second one when its credentials were outdated.
 
     Args:
-        opener: of the source.
-        refused: what was open before the request; None if nothing was, so that its secrets were
-            read for it.
+        opener: of the source that the attempt may use.
+        attempt: returns an outcome whose ``error`` says whether credentials were refused.
+    """
+    used = _cached(opener)
+    outcome = attempt()
+    if isinstance(outcome.error, CredentialsError) and reopen(opener, used or _cached(opener)):
+        return attempt()
+    return outcome
+
+
+def _cached(opener: Opener) -> Source | None:
+    """The source that is open for that opener, if any."""
+    entry = _entries.get(opener)
+    return None if entry is None else entry.source
+
+
+def reopen(opener: Opener, refused: Source | None) -> bool:
+    """Whether another source is open now than the one whose credentials were refused.
+
+    Of several threads that are refused at once, one opens the source again; the others find that
+    done.
     """
     with _opening:
-        found = _opened.get(opener)
-        if found is None or refused is None:
+        entry = _entries.get(opener)
+        if entry is None or refused is None:
             return False
-        if found.source is not refused:
+        if entry.source is not refused:
             return True
-        stamp = opener.stamp()
-        if stamp == found.stamp:
+        secrets_digest = opener.secrets_digest()
+        if secrets_digest == entry.secrets_digest:
             return False
         try:
             source = opener.open()
         except KaiwoError:
-            return False  # half-written, perhaps: the refusal is what is told
-        found.retired.append(found.source)
-        found.source, found.stamp = source, stamp
+            return False  # perhaps half-written: the refusal is what is reported
+        entry.retired.append(entry.source)
+        entry.source, entry.secrets_digest = source, secrets_digest
     return True
 
 
-def forget(opener: Opener) -> None:
+def close_source(opener: Opener) -> None:
     """Close this worker's sources for that opener, if it has any."""
-    found = _opened.pop(opener, None)
-    if found is None:
+    entry = _entries.pop(opener, None)
+    if entry is None:
         return
-    for source in (found.source, *found.retired):
-        with contextlib.suppress(Exception):  # connections that are gone need no closing
+    for source in (entry.source, *entry.retired):
+        with contextlib.suppress(Exception):  # a connection that is lost needs no closing
             source.close()

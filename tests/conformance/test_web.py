@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.tasks.base import TaskOpener
 from kaiwo.tasks.url import UrlTask
 from kaiwo.testing import SourceSuite, TestBucket
@@ -53,7 +53,7 @@ class TestWeb(SourceSuite):
         file = {"file": "http://host/a", "target_path": "a"}
         task = UrlTask.model_validate({"items": [file]})
         here, nowhere = (
-            TaskOpener(task, f"{address}/{name}/", Network(), "url")
+            TaskOpener(task, f"{address}/{name}/", NetworkSettings(), "url")
             for name in (folder.name, "nowhere")
         )
         return TestBucket(here, nowhere, put)

@@ -927,7 +927,7 @@ def test_addresses_that_the_sdk_is_to_ignore_are_ignored(
 def test_the_bucket_is_in_the_path_or_in_the_host_name(
     endpoint: str | None, bucket: str, style: str, expected: str
 ) -> None:
-    found = s3_settings.Surroundings(endpoint, "eu-west-3", None, None)
+    found = s3_settings.S3Settings(endpoint, "eu-west-3", None, None)
     config = s3_settings.address(found, bucket, style)
     assert (config["endpoint"], config["aws_endpoint_url_s3"]) == (expected, expected)
     assert config["virtual_hosted_style_request"] == (f"//{bucket}." in expected)
@@ -937,7 +937,7 @@ def test_the_bucket_is_in_the_path_or_in_the_host_name(
     "bucket", ["", "a", "a/b", "data--use1-az4--x-s3", "arn:aws:s3:x", "-bucket", "bücket"]
 )
 def test_a_bucket_that_only_the_sdk_can_find_is_not_addressed(bucket: str) -> None:
-    found = s3_settings.Surroundings(None, "eu-west-3", None, None)
+    found = s3_settings.S3Settings(None, "eu-west-3", None, None)
     with pytest.raises(NotForObstoreError):
         s3_settings.address(found, bucket, "auto")
 

@@ -24,11 +24,11 @@ from kaiwo.config.loader import build
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.events import Event, Planned
 from kaiwo.jobs import ListJob, Want
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.objects import Report
 from kaiwo.tasks.base import Context, Engine
 from kaiwo.workers import source_cache
-from kaiwo.workers.list_objects import Found, find
+from kaiwo.workers.list_objects import Found, run
 from tests.servers import serving
 from tests.support import stores
 from tests.support.command import tree
@@ -59,7 +59,7 @@ class Mounted:
         self.sources.append(FaultyStore())
         return self.sources[-1]
 
-    def stamp(self) -> bytes:
+    def secrets_digest(self) -> bytes:
         """See ``protocols.Opener``."""
         return self.secrets
 
@@ -73,28 +73,28 @@ def mounted() -> Iterator[Mounted]:
     """An opener that is let go of in the end."""
     opener = Mounted()
     yield opener
-    source_cache.forget(opener)
+    source_cache.close_source(opener)
 
 
 def test_a_refused_source_is_opened_anew_only_if_its_secrets_have_changed(mounted: Mounted) -> None:
-    first = source_cache.source_of(mounted)
-    assert not source_cache.renew(mounted, first)
+    first = source_cache.open_source(mounted)
+    assert not source_cache.reopen(mounted, first)
     mounted.secrets = b"second"
-    assert source_cache.renew(mounted, first)
-    second = source_cache.source_of(mounted)
+    assert source_cache.reopen(mounted, first)
+    second = source_cache.open_source(mounted)
     assert second is not first
-    assert not source_cache.renew(mounted, second)
+    assert not source_cache.reopen(mounted, second)
     assert len(mounted.sources) == 2
 
 
 def test_many_threads_that_are_refused_at_once_open_one_source(mounted: Mounted) -> None:
-    first = source_cache.source_of(mounted)
+    first = source_cache.open_source(mounted)
     mounted.secrets = b"second"
     together = threading.Barrier(16)
 
     def refused(_: int) -> bool:
         together.wait(20)
-        return source_cache.renew(mounted, first)
+        return source_cache.reopen(mounted, first)
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(refused, range(16)))
@@ -102,22 +102,22 @@ def test_many_threads_that_are_refused_at_once_open_one_source(mounted: Mounted)
 
 
 def test_a_retired_source_goes_on_until_the_run_ends(mounted: Mounted) -> None:
-    first = source_cache.source_of(mounted)
+    first = source_cache.open_source(mounted)
     mounted.secrets = b"second"
-    source_cache.renew(mounted, first)
+    source_cache.reopen(mounted, first)
     assert [source.closed for source in mounted.sources] == [0, 0]
-    source_cache.forget(mounted)
+    source_cache.close_source(mounted)
     assert [source.closed for source in mounted.sources] == [1, 1]
-    assert not source_cache.renew(mounted, first)
+    assert not source_cache.reopen(mounted, first)
 
 
 def test_secrets_that_cannot_be_used_leave_what_there_is(mounted: Mounted) -> None:
-    first = source_cache.source_of(mounted)
+    first = source_cache.open_source(mounted)
     mounted.secrets, mounted.fault = b"half-writ", ConfigError("it is empty")
-    assert not source_cache.renew(mounted, first)
-    assert source_cache.source_of(mounted) is first
+    assert not source_cache.reopen(mounted, first)
+    assert source_cache.open_source(mounted) is first
     mounted.secrets, mounted.fault = b"written", None
-    assert source_cache.renew(mounted, first)
+    assert source_cache.reopen(mounted, first)
 
 
 # --- tasks -------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def test_secrets_that_cannot_be_used_leave_what_there_is(mounted: Mounted) -> No
 def want_of(task: dict[str, Any], engine: Engine = "auto") -> Want:
     """What a task's only item asks for."""
     config = build(Document("test", {"download_items": [task]}), {})
-    context = Context("/nowhere", Network(stall_timeout_s=10), engine, lambda _: "test")
+    context = Context("/nowhere", NetworkSettings(stall_timeout_s=10), engine, lambda _: "test")
     (want,) = config.tasks[0].wants(context)
     return want
 
@@ -138,17 +138,17 @@ def test_a_stamp_tells_other_secrets_and_not_the_secrets(tmp_path: Path) -> None
     files = {"access_key_id_file": str(key), "secret_key_file": str(secret)}
     bucket = {"name": "b", "items": ALL}
     opener = want_of({"type": "s3", "buckets": [bucket], **files}).opener
-    stamps = [opener.stamp()]
+    stamps = [opener.secrets_digest()]
     for path, content in ((secret, "OTHER"), (key, "KEYOTHER"), (secret, "")):
         path.write_text(content)
-        stamps.append(opener.stamp())
+        stamps.append(opener.secrets_digest())
     secret.unlink()
-    stamps.append(opener.stamp())
+    stamps.append(opener.secrets_digest())
     assert len(set(stamps)) == 5
     secret.write_text("SECRET\n")  # a trailing newline is no part of the secret
     key.write_text("KEY")
-    assert opener.stamp() == stamps[0]
-    assert not any(b"SECRET" in stamp for stamp in stamps)
+    assert opener.secrets_digest() == stamps[0]
+    assert not any(b"SECRET" in secrets_digest for secrets_digest in stamps)
 
 
 @dataclass(frozen=True)
@@ -237,15 +237,15 @@ def test_what_was_refused_is_listed_with_the_secret_that_is_there_by_then(
     rotated, file = of(request), tmp_path / "secret"
     want = want_of(rotated.task(file, items), engine)
     try:
-        assert isinstance(find(ListJob(0, want)).error, CredentialsError)
+        assert isinstance(run(ListJob(0, want)).error, CredentialsError)
         file.write_text(rotated.right)
-        found = find(ListJob(0, want))
+        found = run(ListJob(0, want))
         assert found == Found(found.objects)
         assert {each.key for each in found.objects} >= {"k"}
         file.write_text(rotated.wrong)
-        assert find(ListJob(0, want)) == found  # what is open and accepted is kept
+        assert run(ListJob(0, want)) == found  # what is open and accepted is kept
     finally:
-        source_cache.forget(want.opener)
+        source_cache.close_source(want.opener)
 
 
 # --- a whole run -------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import yaml
 
 from kaiwo.files.memory_limit import memory_limit
 from kaiwo.jobs import RANGE
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.sources.hub.source import HubSource
 from tests.support import stores
 from tests.support.command import Kaiwo, Run, clean_environment, succeeding, tree
@@ -213,14 +213,14 @@ def test_only_what_is_above_the_limit_and_in_xet_comes_by_it(hub: Hub) -> None:
             "acme/net",
             "model",
             "main",
-            network=Network(),
+            network=NetworkSettings(),
             ca_bundle=None,
             xet_above=limit,
             **fields,
         )
         listed = list(source.list(""))
         source.close()
-        assert {each.key for each in listed if each.streamed_by is not None} == expected
+        assert {each.key for each in listed if each.stream_id is not None} == expected
 
 
 def test_the_switch_of_one_task_is_not_left_in_the_environment(tmp_path: Path) -> None:

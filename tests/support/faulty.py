@@ -39,8 +39,8 @@ from kaiwo.jobs import RANGE, Job, Outcome, Plan, Transfer
 from kaiwo.objects import Item, RemoteObject, Report
 from kaiwo.protocols import Buffer, Opener, Source
 from kaiwo.state.manifest import Manifest, Record
-from kaiwo.state.state import Memory
-from kaiwo.workers.source_cache import forget
+from kaiwo.state.state import State
+from kaiwo.workers.source_cache import close_source
 
 T = TypeVar("T")
 EventT = TypeVar("EventT", bound=Event)
@@ -163,7 +163,7 @@ class FaultyStore:
         self._raise_next(self.stat_faults)
         return self.remote(key)
 
-    def inspect(self, key: str) -> RemoteObject:
+    def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         with self._lock:
             self.inspections.append(key)
@@ -261,7 +261,7 @@ class FaultyOpener:
         """See ``protocols.Opener``."""
         return self.store.open()
 
-    def stamp(self) -> bytes:
+    def secrets_digest(self) -> bytes:
         """See ``protocols.Opener``; there are no secrets."""
         return b""
 
@@ -292,7 +292,7 @@ class PatternOpener:
                 store.always(key, _FailsOnce(self.once))
         return store
 
-    def stamp(self) -> bytes:
+    def secrets_digest(self) -> bytes:
         """See ``protocols.Opener``; there are no secrets."""
         return b""
 
@@ -468,13 +468,13 @@ def carry_out(
     sink: RecordingSink | None = None,
     small_requests: int | None = None,
     until_s: float | None = None,
-    memory: Memory | None = None,
+    memory: State | None = None,
 ) -> Ran:
     """Run a plan, by default at once in this thread and without waiting before repeats."""
     executor = executor or InlineExecutor()
     sink = sink or RecordingSink()
     rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast, small_requests, until_s)
-    memory = memory or Memory()
+    memory = memory or State()
     openers = {transfer.opener for transfer in plan.transfers}
     ended = False
     try:
@@ -483,7 +483,7 @@ def carry_out(
     finally:
         memory.close(ended=ended)
         for opener in openers:
-            forget(opener)
+            close_source(opener)
     return Ran(report, sink, executor, root)
 
 

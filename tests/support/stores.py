@@ -16,7 +16,7 @@ import pytest
 
 from kaiwo.config.document import Document
 from kaiwo.config.loader import build
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.protocols import Opener
 from kaiwo.tasks.base import Context, Engine
 from kaiwo.testing import TestBucket
@@ -63,7 +63,7 @@ class Store:
         """Of a source for a bucket."""
         task = self.task(bucket, [{"folder": "", "target_path": "x"}])
         config = build(Document("test", {"download_items": [task]}), {})
-        context = Context("/nowhere", Network(stall_timeout_s=10), engine, lambda _: "test")
+        context = Context("/nowhere", NetworkSettings(stall_timeout_s=10), engine, lambda _: "test")
         (want,) = config.tasks[0].wants(context)
         return want.opener
 

@@ -193,9 +193,9 @@ def in_s3(home: Path, engine: Engine, workers: int, *, proven: bool = True) -> I
     home.mkdir()
     with contextlib.ExitStack() as stack:
         plain = stack.enter_context(faulty_s3(PLAIN))
-        in_parts = stack.enter_context(faulty_s3(IN_PARTS, Plan(etags="parts")))
-        places = ((plain, ""), (in_parts, "parts/"))
-        store = Store("s3", in_parts.settings(), lambda *_: None, in_parts.settings())
+        multipart = stack.enter_context(faulty_s3(IN_PARTS, Plan(etags="parts")))
+        places = ((plain, ""), (multipart, "parts/"))
+        store = Store("s3", multipart.settings(), lambda *_: None, multipart.settings())
         if not proven:
             store = stack.enter_context(spoiling(store, without_checksums))
 

@@ -27,8 +27,8 @@ from kaiwo.objects import Checksum, Folder, RemoteObject
 from kaiwo.planning.plan import Listing, close
 from kaiwo.state.journal import earlier
 from kaiwo.state.manifest import Manifest, Record, sealed, state_path
-from kaiwo.state.state import Memory
-from kaiwo.workers.list_objects import matcher
+from kaiwo.state.state import State
+from kaiwo.workers.globs import matcher
 from tests.support.faulty import PatternOpener, held_by, put, transfer_of
 
 OPENER = PatternOpener(())
@@ -68,7 +68,7 @@ KEYS = st.one_of(st.lists(SEGMENTS, max_size=6).map("/".join), st.text(max_size=
 def planned(keys: Sequence[str], root: str) -> Plan:
     want = Want("t", "c:1", OPENER, Folder(), Under(root, root))
     objects = tuple(RemoteObject(key, 0) for key in keys)
-    return close(Listing(((want, objects),), ()), "run", Memory(), force=False, verify=True)
+    return close(Listing(((want, objects),), ()), "run", State(), force=False, verify=True)
 
 
 @examples(400)
@@ -244,12 +244,12 @@ def check_that_it_goes_on(root: Path, transfers: Sequence[Transfer]) -> None:
         assert believed(root, transfers) == recorded(transfers)
 
 
-State = tuple[Path, list[Transfer], bytes]
+Published = tuple[Path, list[Transfer], bytes]
 
 
 @examples(150)
 @given(st.integers(0, 2_000))
-def test_a_torn_manifest_is_believed_as_far_as_it_goes(remembered: State, length: int) -> None:
+def test_a_torn_manifest_is_believed_as_far_as_it_goes(remembered: Published, length: int) -> None:
     root, transfers, written = remembered
     path = Path(state_path(str(root), None))
     cut = written[: length % (len(written) + 1)]
@@ -282,7 +282,7 @@ def _restated(written: bytes, transfers: Sequence[Transfer]) -> bytes:
 @examples(400)
 @given(st.data())
 def test_a_manifest_with_other_bytes_in_it_is_not_believed_there(
-    remembered: State, data: st.DataObject
+    remembered: Published, data: st.DataObject
 ) -> None:
     root, transfers, manifest = remembered
     for each in transfers:
@@ -307,7 +307,9 @@ def test_a_manifest_with_other_bytes_in_it_is_not_believed_there(
     ),
     st.booleans(),
 )
-def test_garbage_in_a_manifest_says_nothing(remembered: State, garbage: bytes, after: bool) -> None:
+def test_garbage_in_a_manifest_says_nothing(
+    remembered: Published, garbage: bytes, after: bool
+) -> None:
     root, transfers, written = remembered
     for each in transfers:
         put(each, bytes(each.object.size))

@@ -22,4 +22,4 @@ def file_of(
     """
     algorithm = _ALGORITHMS.get(len(oid or ""))
     checksum = Checksum(algorithm, oid) if algorithm and oid else None
-    return RemoteObject(key, size, oid, commit, checksum, streamed_by=xet_hash)
+    return RemoteObject(key, size, oid, commit, checksum, stream_id=xet_hash)

@@ -132,7 +132,8 @@ class HubCacheSource(StoreSource):
             "run it once without"
         )
 
-    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+        """See ``StoreSource``."""
         if isinstance(error, OSError):
             return ServiceError(f"{what}: the Hub's cache cannot be read: {error.strerror}")
         return None

@@ -29,7 +29,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from msgspec import Struct
 
 from kaiwo.errors import ConfigError, ServiceError, TransientError
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 
 #: What is left of an answer that nobody wants is read, if it is no more, to keep the connection.
 _SCRAP = 1 << 16
@@ -110,7 +110,7 @@ class Connections:
         ConfigError: the certificates that the environment names cannot be used.
     """
 
-    def __init__(self, network: Network, ca_bundle: str | None) -> None:
+    def __init__(self, network: NetworkSettings, ca_bundle: str | None) -> None:
         self._network = network
         self._trust = _trust(ca_bundle)
         self._idle: defaultdict[tuple[str, str], list[http.client.HTTPConnection]]

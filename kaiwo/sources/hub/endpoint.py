@@ -21,7 +21,7 @@ from huggingface_hub import constants
 
 from kaiwo._version import __version__
 from kaiwo.errors import BusyError, CredentialsError, ServiceError
-from kaiwo.net.failures import Network, header_token, retry_after_s
+from kaiwo.net.failures import NetworkSettings, header_token, retry_after_s
 from kaiwo.sources.hub.connections import Answer, Connections, basic_authorization
 
 _MOST_REDIRECTS = 10
@@ -49,7 +49,7 @@ class Endpoint:
     """
 
     def __init__(
-        self, address: str, token: str | None, network: Network, ca_bundle: str | None
+        self, address: str, token: str | None, network: NetworkSettings, ca_bundle: str | None
     ) -> None:
         self._place = _place(address)
         #: The header that the endpoint, and nobody else, is sent.

@@ -37,7 +37,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.net.failures import GARBLED, Network, garbled, status_error, wire_error
+from kaiwo.net.failures import GARBLED, NetworkSettings, garbled, status_error, wire_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer, check_identity, plain_etag
@@ -104,7 +104,7 @@ class HubSource(StoreSource):
         token: str | None,
         endpoint: str | None,
         url: str,
-        network: Network,
+        network: NetworkSettings,
         ca_bundle: str | None,
         xet_above: int | None = None,
     ) -> None:
@@ -147,14 +147,14 @@ class HubSource(StoreSource):
     def _resolved(self) -> str:
         if constants.is_offline_mode():
             raise ServiceError(f"{self._url}: HF_HUB_OFFLINE is set, the Hub is not asked")
-        with self._doing("resolving", ""):
+        with self.translating("resolving", ""):
             told, _ = self._told(f"{self._api}/revision/{quote(self._revision, safe='')}", dict)
             self._gated = bool(told.get("gated"))
             return str(told["sha"])
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        return iter(self._all(prefix, partial(self._pages, prefix, self.commit())))
+        return iter(self.list_pages(prefix, partial(self._pages, prefix, self.commit())))
 
     def _pages(self, prefix: str, commit: str, place: str) -> Iterator[Page]:
         """The pages of a tree, from a query on that asks for one."""
@@ -163,7 +163,7 @@ class HubSource(StoreSource):
         query = place or "recursive=true&expand=false"
         is_granted = not self._gated
         while query:
-            with self._doing("listing", prefix):
+            with self.translating("listing", prefix):
                 entries, following = self._told(f"{address}?{query}", list)
                 files = [entry for entry in entries if entry["type"] == "file"]
             if files and not is_granted:
@@ -181,7 +181,7 @@ class HubSource(StoreSource):
         API is asked.
         """
         commit = self.commit()
-        with self._doing("looking up", key):
+        with self.translating("looking up", key):
             found = self._head(key, commit)
             if found is not None:
                 return found
@@ -190,7 +190,7 @@ class HubSource(StoreSource):
             for entry in entries:
                 if entry["type"] == "file" and entry["path"] == key:
                     return self._listed(entry)
-        raise NotFoundError(f"{self._named(key)}: the repository has no such file")
+        raise NotFoundError(f"{self.display_url(key)}: the repository has no such file")
 
     def _head(self, key: str, commit: str) -> RemoteObject | None:
         """A file as its own address states it; None if that is too little."""
@@ -207,7 +207,7 @@ class HubSource(StoreSource):
             if refused.answer.status in _NOT_SPOKEN:
                 return None
             raise
-        check_identity(told.get("x-repo-commit"), commit, self._named(key))
+        check_identity(told.get("x-repo-commit"), commit, self.display_url(key))
         length = None if is_elsewhere else told.get("content-length")
         size = length or told.get("x-linked-size")
         oid = plain_etag(told.get("x-linked-etag") or told.get("etag"))
@@ -217,7 +217,7 @@ class HubSource(StoreSource):
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
-        with self._doing("reading", remote.key):
+        with self.translating("reading", remote.key):
             if (start, end) == (0, remote.size):
                 return self._range(self._address(remote), remote, start, end)
             expired, left = None, _MOST_ADDRESSES
@@ -255,7 +255,7 @@ class HubSource(StoreSource):
         asked: Future[str] | None = None,
     ) -> Buffer:
         """The bytes; ``asked`` is told where they are as soon as that is known."""
-        named = self._named(remote.key)
+        named = self.display_url(remote.key)
 
         def look(answer: Answer) -> None:
             _check_planned(remote, answer, named)
@@ -276,13 +276,13 @@ class HubSource(StoreSource):
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
-        if remote.streamed_by is not None:
+        if remote.stream_id is not None:
             yield from self._by_xet(remote)
             return
-        named = self._named(remote.key)
+        named = self.display_url(remote.key)
         check = partial(_check_planned, remote, named=named)
         with (
-            self._doing("reading", remote.key),
+            self.translating("reading", remote.key),
             self._requests.answer("GET", self._address(remote), check=check) as answer,
         ):
             check_answer(answer.status, None, 0, remote.size, remote.size, named)
@@ -299,11 +299,11 @@ class HubSource(StoreSource):
         except KaiwoError:
             raise
         except Exception as error:
-            raise xet_error(error, f"reading {self._named(remote.key)} by Xet") from None
+            raise xet_error(error, f"reading {self.display_url(remote.key)} by Xet") from None
 
     def _token_of(self, url: str) -> dict[str, Any]:
         """The token that the endpoint gives for the store of Xet, and where that is."""
-        with self._doing("asking for a token of Xet", ""):
+        with self.translating("asking for a token of Xet", ""):
             told: dict[str, Any] = self._told(url, dict)[0]
             return told
 
@@ -337,7 +337,8 @@ class HubSource(StoreSource):
             raise TypeError
         return told, following[1] if following else None
 
-    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+        """See ``StoreSource``."""
         if isinstance(error, Refused):
             return self._refused(error.answer, what)
         if isinstance(error, http.client.InvalidURL):

@@ -1,6 +1,6 @@
 """Xet, the Hub's own transfer: what hf_xet makes of a file's hash, as one stream.
 
-The engine sees a stream like that of a server without ranges (``RemoteObject.streamed_by``): it is
+The engine sees a stream like that of a server without ranges (``RemoteObject.stream_id``): it is
 written beside the target, checked against the sha256 that the Hub states, and renamed. What hf_xet
 repeats, it repeats by itself; what it had when a run ends is lost.
 
@@ -26,7 +26,7 @@ from typing import Any
 from kaiwo._version import __version__
 from kaiwo.errors import CredentialsError, DiskError, KaiwoError, ServiceError, TransientError
 from kaiwo.files.memory_limit import memory_limit
-from kaiwo.net.failures import Network, wire_error
+from kaiwo.net.failures import NetworkSettings, wire_error
 from kaiwo.objects import RemoteObject
 
 #: hf_xet's first delay before it repeats a request: its own, of 3 s, makes of five repeats minutes.
@@ -57,7 +57,7 @@ class Xet:
         self,
         token_url: str,
         rights: dict[str, str],
-        network: Network,
+        network: NetworkSettings,
         ask: Callable[[str], Mapping[str, Any]],
     ) -> None:
         self._token_url = token_url
@@ -78,7 +78,7 @@ class Xet:
         hf_xet = loaded()
         if hf_xet is None:
             raise ServiceError("hf_xet cannot be loaded; install it, or use transport: http")
-        file = hf_xet.XetFileInfo(remote.streamed_by, remote.size)
+        file = hf_xet.XetFileInfo(remote.stream_id, remote.size)
         with _turns():
             stream = self._opened(hf_xet).download_stream(file)
             try:

@@ -35,7 +35,7 @@ _PASSING = re.compile(r"^\s*status: (429|5\d\d),$", re.MULTILINE)
 _TLS = re.compile(r"^\s*error: Invalid(Certificate|Message)\(", re.MULTILINE)
 
 
-class Beyond(Enum):
+class FallbackReason(Enum):
     """Why the fsspec source may succeed where obstore did not."""
 
     RANGES = "the service answers ranges oddly"
@@ -45,20 +45,20 @@ class Beyond(Enum):
     PATIENCE = "the answer may say how long to wait"
 
 
-def beyond(text: str) -> Beyond | None:
+def fallback_reason(text: str) -> FallbackReason | None:
     """Whether the fsspec source may succeed where obstore ended with that text, and why."""
     if _RANGES.search(text):
-        return Beyond.RANGES
+        return FallbackReason.RANGES
     if _SETTINGS.search(text) or _TLS.search(text):
         # OpenSSL takes certificates that rustls refuses, and tells what is no TLS at all; and the
         # SDK finds a bucket's region.
-        return Beyond.CONNECTION
+        return FallbackReason.CONNECTION
     if _NOT_SPOKEN.search(text):
-        return Beyond.LANGUAGE
+        return FallbackReason.LANGUAGE
     if _HEADERS.search(text) or _NO_LISTING.search(text):
-        return Beyond.ANSWER
+        return FallbackReason.ANSWER
     if _PASSING.search(text):
-        return Beyond.PATIENCE
+        return FallbackReason.PATIENCE
     return None
 
 

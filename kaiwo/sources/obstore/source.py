@@ -49,7 +49,7 @@ from kaiwo.sources.base import (
     check_identity,
     plain_etag,
 )
-from kaiwo.sources.obstore.errors import Beyond, beyond, error_of
+from kaiwo.sources.obstore.errors import FallbackReason, error_of, fallback_reason
 from kaiwo.sources.obstore.listing import Walk
 from kaiwo.sources.paging import Page
 from kaiwo.sources.s3_head import listed
@@ -69,7 +69,7 @@ _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 logger = logging.getLogger(__name__)
 
 
-class HowLongError(NotForObstoreError):
+class RetryAfterHiddenError(NotForObstoreError):
     """The service is in trouble, and may have said how long to wait, which obstore does not show.
 
     ``otherwise`` is the error if it has not.
@@ -129,14 +129,14 @@ class ObstoreSource(StoreSource):
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
         if not self._lists or self._switched or _unnameable(prefix.removesuffix("/")):
-            return self.sure().list(prefix)
+            return self.fallback().list(prefix)
         try:
             return iter(self._listed(prefix))
-        except HowLongError as busy:
-            return self._how_long(lambda: self.sure().list(prefix), busy.otherwise)
+        except RetryAfterHiddenError as busy:
+            return self._how_long(lambda: self.fallback().list(prefix), busy.otherwise)
         except NotForObstoreError as reason:
             logger.info("%s%s is listed through fsspec: %s", self._url, prefix, reason)
-            return self.sure().list(prefix)
+            return self.fallback().list(prefix)
 
     def _listed(self, prefix: str) -> Sequence[RemoteObject]:
         """All objects below a prefix; NotForObstoreError where the listing may be wrong."""
@@ -164,7 +164,7 @@ class ObstoreSource(StoreSource):
         top = beside.submit(obstore.list_with_delimiter, self._store)
         beside.shutdown(wait=False)
         found = self._found("")
-        with self._doing("listing", ""):
+        with self.translating("listing", ""):
             folders = top.result()["common_prefixes"]
         if "" in folders:
             raise NotForObstoreError("keys begin with a slash")
@@ -172,19 +172,19 @@ class ObstoreSource(StoreSource):
 
     def _found(self, prefix: str) -> Sequence[RemoteObject]:
         """What obstore lists below a prefix, to the end."""
-        return self._all(prefix, partial(self._chunks, prefix))
+        return self.list_pages(prefix, partial(self._chunks, prefix))
 
     def _chunks(self, prefix: str, place: str) -> Iterator[Page]:
         """What is listed from a place on; see ``Walk``."""
         walk = Walk(partial(self._after, prefix), place)
         try:
             yield from walk.pages()
-        except HowLongError as busy:
+        except RetryAfterHiddenError as busy:
             if not walk.last:
                 raise
             # The fsspec source would begin anew, but another question tells as much.
             with contextlib.suppress(NotFoundError):
-                self._how_long(partial(self.sure().stat, walk.last), busy.otherwise)
+                self._how_long(partial(self.fallback().stat, walk.last), busy.otherwise)
             raise busy.otherwise from None
         except KaiwoError as error:
             if not walk.last or isinstance(error, TransientError):
@@ -194,7 +194,7 @@ class ObstoreSource(StoreSource):
 
     def _after(self, prefix: str, key: str, size: int) -> Iterator[builtins.list[RemoteObject]]:
         """What is listed after a key, or all, until the service says that this is the end."""
-        with self._doing("listing", prefix):
+        with self.translating("listing", prefix):
             for page in obstore.list(self._store, prefix, offset=key or None, chunk_size=size):
                 yield [listed(meta["path"], meta["size"], meta["e_tag"]) for meta in page]
 
@@ -208,54 +208,54 @@ class ObstoreSource(StoreSource):
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         if not self._lists or self._switched or _unnameable(key):
-            return self.sure().stat(key)
+            return self.fallback().stat(key)
         try:
-            with self._doing("looking up", key):
+            with self.translating("looking up", key):
                 return _described(obstore.head(self._store, key))
-        except HowLongError as busy:
-            return self._how_long(lambda: self.sure().stat(key), busy.otherwise)
+        except RetryAfterHiddenError as busy:
+            return self._how_long(lambda: self.fallback().stat(key), busy.otherwise)
         except NotForObstoreError:
-            return self.sure().stat(key)
+            return self.fallback().stat(key)
 
-    def inspect(self, key: str) -> RemoteObject:
+    def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         if self._look is not None and not self._switched:
             try:
                 return self._look(key)
             except Exception as error:
                 # What it is, the fsspec source will tell, or get over.
-                logger.debug("%s: %s, asking through fsspec", self._named(key), type(error))
-        return self.sure().inspect(key)
+                logger.debug("%s: %s, asking through fsspec", self.display_url(key), type(error))
+        return self.fallback().fetch_checksum(key)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
         whole = (start, end) == (0, remote.size)
         if self._switched or _unnameable(remote.key) or not (self._ranges or whole):
-            return self.sure().read(remote, start, end)
+            return self.fallback().read(remote, start, end)
         options = self._options(remote) if whole else self._options(remote, start, end)
         try:
-            with self._doing("reading", remote.key):
+            with self.translating("reading", remote.key):
                 if end - start < LARGE:
                     answer = obstore.get(self._store, remote.key, options=options)
                     self._check(answer, remote)
                     return memoryview(answer.bytes())
                 return self._running().result(self._read(remote, options))
-        except HowLongError as busy:
-            return self._how_long(lambda: self.sure().read(remote, start, end), busy.otherwise)
+        except RetryAfterHiddenError as busy:
+            return self._how_long(lambda: self.fallback().read(remote, start, end), busy.otherwise)
         except NotForObstoreError:
-            return self.sure().read(remote, start, end)
+            return self.fallback().read(remote, start, end)
         except (ChangedError, NotFoundError):
             # An emulator of GCS may speak JSON only, and has nothing at obstore's addresses.
             if not self._is_still_there(remote):
                 self._refuse_placeholder(remote)
                 raise
             self._switch("obstore does not find what is there")
-            return self.sure().read(remote, start, end)
+            return self.fallback().read(remote, start, end)
 
     def _is_still_there(self, remote: RemoteObject) -> bool:
         """Whether the fsspec source finds the object as it was planned."""
         try:
-            return self.sure().stat(remote.key).identity == remote.identity
+            return self.fallback().stat(remote.key).identity == remote.identity
         except KaiwoError:
             return False
 
@@ -263,11 +263,11 @@ class ObstoreSource(StoreSource):
         """Tell what was listed as ``a`` and is ``a/``: a placeholder that is not empty."""
         folder = f"{remote.key}/"
         try:
-            found = self.sure().stat(folder)
+            found = self.fallback().stat(folder)
         except KaiwoError:
             return
         if found.identity == remote.identity:
-            raise PlaceholderError(f"{self._named(folder)}: a folder's placeholder, left out")
+            raise PlaceholderError(f"{self.display_url(folder)}: a folder's placeholder, left out")
 
     async def _read(self, remote: RemoteObject, options: Any) -> Buffer:
         answer = await obstore.get_async(self._store, remote.key, options=options)
@@ -277,21 +277,21 @@ class ObstoreSource(StoreSource):
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         if self._switched or _unnameable(remote.key):
-            yield from self.sure().stream(remote)
+            yield from self.fallback().stream(remote)
             return
         try:
-            with self._doing("reading", remote.key):
+            with self.translating("reading", remote.key):
                 answer = obstore.get(self._store, remote.key, options=self._options(remote))
                 self._check(answer, remote)
-        except HowLongError as busy:
-            self._how_long(lambda: self.sure().stat(remote.key), busy.otherwise)
-            yield from self.sure().stream(remote)
+        except RetryAfterHiddenError as busy:
+            self._how_long(lambda: self.fallback().stat(remote.key), busy.otherwise)
+            yield from self.fallback().stream(remote)
             return
         except NotForObstoreError:
-            yield from self.sure().stream(remote)
+            yield from self.fallback().stream(remote)
             return
         chunks = iter(answer.stream(STREAM_CHUNK))
-        yield from self._drained(lambda: next(chunks, b""), remote)
+        yield from self.read_chunks(lambda: next(chunks, b""), remote)
 
     def _options(self, remote: RemoteObject, *limits: int) -> Any:
         """What binds a request to the planned identity, and to its range."""
@@ -309,15 +309,15 @@ class ObstoreSource(StoreSource):
         meta = answer.meta
         if meta["size"] != remote.size:
             raise ChangedError(
-                f"{self._named(remote.key)}: {remote.size} bytes were listed, the object has "
+                f"{self.display_url(remote.key)}: {remote.size} bytes were listed, the object has "
                 f"{meta['size']} now"
             )
         if self._pin == "etag":
-            check_identity(plain_etag(meta["e_tag"]), remote.etag, self._named(remote.key))
+            check_identity(plain_etag(meta["e_tag"]), remote.etag, self.display_url(remote.key))
         else:
-            check_identity(meta["version"], remote.version, self._named(remote.key))
+            check_identity(meta["version"], remote.version, self.display_url(remote.key))
 
-    def sure(self) -> Source:
+    def fallback(self) -> Source:
         """The fsspec source of the same bucket, opened when it is first needed."""
         with self._lock:
             if self._sure is None:
@@ -339,26 +339,27 @@ class ObstoreSource(StoreSource):
             return self._sure.classify(error)
         return super().classify(error)
 
-    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+        """See ``StoreSource``."""
         if not isinstance(error, BaseError | FileNotFoundError):
             return None
         failed = getattr(self._store.credential_provider, "error", None)
         if failed is not None:
-            return failed if isinstance(failed, KaiwoError) else self.sure().classify(failed)
+            return failed if isinstance(failed, KaiwoError) else self.fallback().classify(failed)
         if isinstance(error, InvalidPathError):
             raise NotForObstoreError("obstore cannot name some of the keys") from error
         text = str(error)
         told = error_of(text, what, by_version=self._pin == "version")
-        match reason := beyond(text):
+        match reason := fallback_reason(text):
             case None:
                 return told
-            case Beyond.PATIENCE if isinstance(told, TransientError):
-                raise HowLongError(told)
-            case Beyond.RANGES:
+            case FallbackReason.PATIENCE if isinstance(told, TransientError):
+                raise RetryAfterHiddenError(told)
+            case FallbackReason.RANGES:
                 self._give_up_ranges()
-            case Beyond.CONNECTION | Beyond.LANGUAGE:
+            case FallbackReason.CONNECTION | FallbackReason.LANGUAGE:
                 self._switch(reason.value)
-            case Beyond.ANSWER | Beyond.PATIENCE:
+            case FallbackReason.ANSWER | FallbackReason.PATIENCE:
                 pass
         raise NotForObstoreError(reason.value)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from obstore.exceptions import BaseError
 
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.sources.base import NotForObstoreError
 
 #: Variables that obstore reads, and fails on, whatever it is told; Google's own clients do not.
@@ -51,7 +51,7 @@ def connect(
     container: str,
     config: Mapping[str, Any],
     provider: Provider | None,
-    network: Network,
+    network: NetworkSettings,
     ca_bundle: str | None,
     headers: Mapping[str, str] | None = None,
 ) -> Any:

@@ -103,11 +103,11 @@ class WebSource(LoopedSource, FsspecSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        return iter(self._all(prefix, partial(self._pages, prefix)))
+        return iter(self.list_pages(prefix, partial(self._pages, prefix)))
 
     def _pages(self, prefix: str, last: str) -> Iterator[Page]:
         """The files that pages of links lead to, some at a time, from those after a key on."""
-        with self._doing("listing", prefix):
+        with self.translating("listing", prefix):
             links = sync(self._filesystem.loop, self._links_below, prefix)
         left = [link for link in links if link > last]
         for first in range(0, len(left), AT_ONCE):
@@ -133,7 +133,7 @@ class WebSource(LoopedSource, FsspecSource):
         folders = [prefix]
         for folder in folders:  # which grows meanwhile
             if folder.count("/") - prefix.count("/") > DEEPEST:
-                raise ServiceError(f"{self._named(prefix)}: its folders have no end")
+                raise ServiceError(f"{self.display_url(prefix)}: its folders have no end")
             links = sorted({folder + link for link in await self._links(folder)} - found)
             found.update(links)
             folders += [link for link in links if link.endswith("/")]
@@ -147,7 +147,7 @@ class WebSource(LoopedSource, FsspecSource):
             page = Links(await answer.text(errors="replace"))
             sized = {"Content-Length", "Transfer-Encoding"} & answer.headers.keys()
         if not (sized or page.is_closed):
-            raise TransientError(f"listing {self._named(folder)}: the page of links is cut")
+            raise TransientError(f"listing {self.display_url(folder)}: the page of links is cut")
         return page.below(answer.url)
 
     def stat(self, key: str) -> RemoteObject:
@@ -155,12 +155,13 @@ class WebSource(LoopedSource, FsspecSource):
         return sync(self._filesystem.loop, self._stat, key)  # type: ignore[no-any-return]
 
     async def _stat(self, key: str) -> RemoteObject:
-        with self._doing("looking up", key):
+        with self.translating("looking up", key):
             headers = await self._headers(key)
         size = length_of(headers)
         if size is None:
             raise ServiceError(
-                f"{self._named(key)}: the server does not state its size, so it cannot be checked"
+                f"{self.display_url(key)}: the server does not state its size, "
+                "so it cannot be checked"
             )
         etag = plain_etag(headers.get("ETag"))
         time = None if etag else headers.get("Last-Modified")
@@ -202,7 +203,7 @@ class WebSource(LoopedSource, FsspecSource):
     def _refuse_folder(self, key: str, answer: aiohttp.ClientResponse) -> None:
         leads_to_folder = answer.url.path.endswith("/") and answer.content_type == "text/html"
         if leads_to_folder and not urlsplit(key).path.endswith("/"):
-            raise _FolderError(f"{self._named(key)}: a folder, not a file; end it with '/'")
+            raise _FolderError(f"{self.display_url(key)}: a folder, not a file; end it with '/'")
 
     async def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         whole = (start, end) == (0, remote.size)
@@ -214,7 +215,7 @@ class WebSource(LoopedSource, FsspecSource):
 
     def _check(self, answer: Any, remote: RemoteObject, start: int, end: int) -> None:
         """Refuse an answer of another file, or of another range, before its body is read."""
-        named, headers = self._named(remote.key), answer.headers
+        named, headers = self.display_url(remote.key), answer.headers
         content_range = headers.get("Content-Range")
         check_answer(answer.status, content_range, start, end, remote.size, named)
         if content_range is None and length_of(headers) not in (None, remote.size):
@@ -290,7 +291,8 @@ class WebSource(LoopedSource, FsspecSource):
             self._said.add(what)
             logger.warning("%s %s", self._url, what)
 
-    def _known(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+        """See ``StoreSource``."""
         if isinstance(error, RefusedError):
             return _refused(error, what)
         if isinstance(error, _NowhereError):
@@ -300,7 +302,7 @@ class WebSource(LoopedSource, FsspecSource):
         if isinstance(error, TypeError | AttributeError | ValueError) and self._options:
             names = ", ".join(sorted(self._options))
             return ConfigError(f"{what}: the http filesystem cannot use these options ({names})")
-        return super()._known(error, what)
+        return super().map_error(error, what)
 
 
 def _refused(refused: RefusedError, what: str) -> KaiwoError:

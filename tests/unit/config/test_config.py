@@ -14,7 +14,7 @@ import yaml
 from kaiwo.config.document import parse
 from kaiwo.config.loader import Config, build, load
 from kaiwo.errors import ConfigError
-from kaiwo.tasks.base import ObjectStoreTask, Task
+from kaiwo.tasks.base import BucketTask, Task
 from kaiwo.tasks.items import FileItem, FolderItem
 
 CANARY = "CANARYxyzzy"
@@ -106,7 +106,7 @@ def refusal_of(type_: str, **fields: Any) -> str:
 
 def items_of(task: Task) -> list[FolderItem | FileItem]:
     """All items of a task of an object store."""
-    assert isinstance(task, ObjectStoreTask)
+    assert isinstance(task, BucketTask)
     return [item for bucket in getattr(task, task.holder) for item in bucket.items]
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from kaiwo import checksums
 from kaiwo.engine import large_object, running_digests
 from kaiwo.engine.large_object import MOST_READS
-from kaiwo.engine.running_digests import Digests
+from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import (
     ChangedError,
     CredentialsError,
@@ -31,7 +31,7 @@ from kaiwo.errors import (
     WrongRangeError,
 )
 from kaiwo.events import Event, Progressed, Settled
-from kaiwo.jobs import RANGE, Finish, Follow, Inspect, Outcome, Plan, Range, Transfer
+from kaiwo.jobs import RANGE, FetchChecksum, Finish, HashPrefix, Outcome, Plan, Range, Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 from tests.support.faulty import (
@@ -86,7 +86,7 @@ def no_second_read(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def inspected(store: FaultyStore, root: Path) -> Plan:
     """A plan of the one object, whose checksum only an inspection tells."""
     (key,) = store.objects
-    planned = replace(store.remote(key), checksum=None, inspect_tells_more=True)
+    planned = replace(store.remote(key), checksum=None, checksum_on_request=True)
     return Plan((transfer_of(FaultyOpener(store), planned, root),))
 
 
@@ -244,13 +244,13 @@ def test_with_verify_size_nothing_is_asked_and_only_the_ranges_checksums_are_tak
     store.script(("streamed", 0), fails(RangeIgnoredError("200")))
     plan = plan_of(FaultyOpener(store), tmp_path)
     asking = tuple(
-        replace(each, object=replace(each.object, inspect_tells_more=True))
+        replace(each, object=replace(each.object, checksum_on_request=True))
         for each in plan.transfers
     )
     no_second_read(monkeypatch, "of_file", "follow", "of_bytes", "hasher", "combined")
     run = carry_out(Plan(asking), tmp_path, executor, verify=False)
     assert run.report.ok, run.report.items
-    assert (store.inspections, executor.of(Inspect), executor.of(Follow)) == ([], [], [])
+    assert (store.inspections, executor.of(FetchChecksum), executor.of(HashPrefix)) == ([], [], [])
     assert files(tmp_path) == store.objects
 
 
@@ -448,14 +448,14 @@ def test_a_running_checksum_of_ranges_does_not_disturb_the_stream_that_replaces_
                 wait(steps, PATIENCE_S)
 
     steps: list[Future[tuple[Outcome, ...]]] = []
-    begin = Digests.follow
+    begin = RunningDigests.follow
 
-    def noted(own: Digests, transfer: Transfer, end: int) -> Future[tuple[Outcome, ...]]:
+    def noted(own: RunningDigests, transfer: Transfer, end: int) -> Future[tuple[Outcome, ...]]:
         steps.append(begin(own, transfer, end))
         return steps[-1]
 
     monkeypatch.setattr(checksums, "follow", late)
-    monkeypatch.setattr(Digests, "follow", noted)
+    monkeypatch.setattr(RunningDigests, "follow", noted)
     store = large()
     store.always(("big", RANGE), ignore)
     run = run_store(store, tmp_path, workers=1, sink=Opening())

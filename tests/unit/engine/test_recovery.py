@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.engine.large_object import Large
-from kaiwo.engine.recovery import MOST_WRONG_RANGES, Remedy, Underway, remedy
-from kaiwo.engine.running_digests import Digests
+from kaiwo.engine.recovery import MOST_WRONG_RANGES, Flight, Remedy, remedy
+from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import (
     ChangedError,
     CredentialsError,
@@ -29,11 +29,11 @@ A_RANGE = Range(BIG, 0, RANGE, ("crc64nvme",))
 WRONG = WrongBytesError("other bytes", "a")
 
 
-def underway(*, streams: bool | None = None) -> Underway:
+def underway(*, streams: bool | None = None) -> Flight:
     """An object without failures so far: small, or large in ranges or in a stream."""
     if streams is None:
-        return Underway(SMALL, 0.0)
-    return Underway(BIG, 0.0, large=Large(BIG, Digests(), verify=True, streams=streams))
+        return Flight(SMALL, 0.0)
+    return Flight(BIG, 0.0, large=Large(BIG, RunningDigests(), verify=True, streams=streams))
 
 
 def test_ranges_that_are_ignored_lead_to_streams() -> None:

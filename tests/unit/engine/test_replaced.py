@@ -22,9 +22,9 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.events import Event, Settled
-from kaiwo.jobs import RANGE, LookUp, Plan, Range, Whole
+from kaiwo.jobs import RANGE, Plan, Range, Restat, Whole
 from kaiwo.protocols import Buffer
-from kaiwo.state.state import Memory
+from kaiwo.state.state import State
 from tests.support.faulty import (
     INSPECT,
     MIB,
@@ -129,11 +129,11 @@ def test_whoever_finds_it_replaced_it_is_fetched_anew(tmp_path: Path, way: str) 
             store.script(("a", 0), fails(RangeIgnoredError("200")))
             store.script(("a", STREAM), replaces(store, NEW))
         case "inspection":
-            transfer = replace(transfer, object=replace(planned, inspect_tells_more=True))
+            transfer = replace(transfer, object=replace(planned, checksum_on_request=True))
             store.script(("a", INSPECT), replaces(store, NEW))
         case "comparison":
             put(transfer, OLD)
-            doubtful = replace(planned, checksum=None, inspect_tells_more=True)
+            doubtful = replace(planned, checksum=None, checksum_on_request=True)
             transfer = replace(transfer, object=doubtful, present=True)
             store.script(("a", INSPECT), replaces(store, NEW))
         case "unpinned":
@@ -188,7 +188,7 @@ def test_a_look_that_fails_in_passing_is_repeated(tmp_path: Path, size: int) -> 
     store.script(("a", STAT), fails(TransientError("503")), fails(ConnectionResetError("peer")))
     run = run_store(store, tmp_path, executor)
     assert (run.report.ok, files(tmp_path)) == (True, {"a": NEW})
-    assert [job.tries.count for job in executor.of(LookUp)] == [0, 1, 2]
+    assert [job.tries.count for job in executor.of(Restat)] == [0, 1, 2]
     assert run.item("a").attempts == 4
 
 
@@ -231,7 +231,7 @@ def test_the_new_object_is_the_one_that_is_remembered(tmp_path: Path) -> None:
     store.script(("a", 0), replaces(store, NEW))
     run_store(store, tmp_path)
     new = replace(old, object=store.remote("a"))
-    manifest = Memory().of(str(tmp_path))
+    manifest = State().of(str(tmp_path))
     assert (held_by(manifest, old), held_by(manifest, new) is None) == (None, False)
 
 
@@ -379,7 +379,7 @@ def test_a_stream_that_begins_when_its_object_has_failed_leaves_nothing(tmp_path
     store.script(("first", 0), fails(RangeIgnoredError("200")))
     store.script(("a", INSPECT), opens(failed, fails(NotFoundError("gone"))))
     first, second = plan_of(FaultyOpener(store), tmp_path).transfers
-    second = replace(second, object=replace(second.object, inspect_tells_more=True))
+    second = replace(second, object=replace(second.object, checksum_on_request=True))
     with ThreadPoolExecutor(1) as pool:
         run = carry_out(Plan((first, second)), tmp_path, Tardy(), workers=2)
     assert (len(tardy), run.report.exit_code, set(in_place(tmp_path))) == (1, 4, {"first"})

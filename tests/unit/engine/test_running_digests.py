@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo import checksums
-from kaiwo.engine.running_digests import Digests
+from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import DiskError
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum, RemoteObject
@@ -31,22 +31,22 @@ def grow(each: Transfer, data: bytes) -> None:
         file.write(data)
 
 
-def followed(digests: Digests, each: Transfer, end: int) -> Outcome:
+def followed(digests: RunningDigests, each: Transfer, end: int) -> Outcome:
     (outcome,) = digests.follow(each, end).result(PATIENCE_S)
     assert outcome.transfer == each
     return outcome
 
 
 @pytest.fixture
-def digests() -> Iterator[Digests]:
-    made = Digests()
+def digests() -> Iterator[RunningDigests]:
+    made = RunningDigests()
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_in_steps_it_is_the_checksum_of_the_whole(
-    tmp_path: Path, digests: Digests, algorithm: str
+    tmp_path: Path, digests: RunningDigests, algorithm: str
 ) -> None:
     data, each, end = content(SIZE), transfer(tmp_path), 0
     assert digests.begin(each, algorithm)
@@ -58,7 +58,9 @@ def test_in_steps_it_is_the_checksum_of_the_whole(
     assert outcome.checksum == checksums.of_bytes(algorithm, data)
 
 
-def test_a_step_tells_the_checksum_of_the_bytes_so_far(tmp_path: Path, digests: Digests) -> None:
+def test_a_step_tells_the_checksum_of_the_bytes_so_far(
+    tmp_path: Path, digests: RunningDigests
+) -> None:
     data, each = content(SIZE), transfer(tmp_path)
     grow(each, data)
     assert digests.begin(each, "md5")
@@ -67,7 +69,7 @@ def test_a_step_tells_the_checksum_of_the_bytes_so_far(tmp_path: Path, digests: 
 
 
 def test_each_byte_is_read_once(
-    tmp_path: Path, digests: Digests, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, digests: RunningDigests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[tuple[int, int]] = []
     follow = checksums.follow
@@ -85,7 +87,7 @@ def test_each_byte_is_read_once(
     assert read == [(0, 10), (10, 20_000), (20_000, SIZE)]
 
 
-def test_many_objects_are_followed_side_by_side(tmp_path: Path, digests: Digests) -> None:
+def test_many_objects_are_followed_side_by_side(tmp_path: Path, digests: RunningDigests) -> None:
     transfers = [transfer(tmp_path, index) for index in range(6)]
     for number, each in enumerate(transfers):
         grow(each, content(SIZE, number))
@@ -98,11 +100,13 @@ def test_many_objects_are_followed_side_by_side(tmp_path: Path, digests: Digests
         assert outcome.checksum == checksums.of_bytes(algorithm, content(SIZE, number))
 
 
-def test_an_unknown_algorithm_is_not_followed(tmp_path: Path, digests: Digests) -> None:
+def test_an_unknown_algorithm_is_not_followed(tmp_path: Path, digests: RunningDigests) -> None:
     assert not digests.begin(transfer(tmp_path), "sha3")
 
 
-def test_begun_anew_it_knows_nothing_of_what_was_before(tmp_path: Path, digests: Digests) -> None:
+def test_begun_anew_it_knows_nothing_of_what_was_before(
+    tmp_path: Path, digests: RunningDigests
+) -> None:
     each = transfer(tmp_path)
     digests.begin(each, "md5")
     grow(each, b"other bytes")
@@ -114,7 +118,7 @@ def test_begun_anew_it_knows_nothing_of_what_was_before(tmp_path: Path, digests:
 
 
 def test_a_file_that_is_gone_is_a_disk_error_of_that_object(
-    tmp_path: Path, digests: Digests
+    tmp_path: Path, digests: RunningDigests
 ) -> None:
     each, other = transfer(tmp_path), transfer(tmp_path, 1)
     grow(other, b"x")
@@ -128,13 +132,13 @@ def test_a_file_that_is_gone_is_a_disk_error_of_that_object(
 
 
 def test_what_was_never_begun_can_be_forgotten_and_closed(tmp_path: Path) -> None:
-    digests = Digests()
+    digests = RunningDigests()
     digests.forget(transfer(tmp_path))
     digests.close()
 
 
 def test_an_object_of_the_same_name_in_another_run_is_another(tmp_path: Path) -> None:
-    first, second = Digests(), Digests()
+    first, second = RunningDigests(), RunningDigests()
     each = transfer(tmp_path)
     grow(each, b"x")
     first.begin(each, "md5")

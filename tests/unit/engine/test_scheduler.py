@@ -36,11 +36,11 @@ from kaiwo.errors import (
     WrongBytesError,
 )
 from kaiwo.events import Planned, Progressed, Settled
-from kaiwo.jobs import RANGE, Batch, Compare, Finish, Plan, Range, Whole
+from kaiwo.jobs import RANGE, Batch, CheckExisting, Finish, Plan, Range, Whole
 from kaiwo.objects import Checksum, Item, RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.state.state import Memory
-from kaiwo.workers.jobs import WORTH_ASKING
+from kaiwo.state.state import State
+from kaiwo.workers.verify import WORTH_ASKING
 from tests.support.faulty import (
     INSPECT,
     MIB,
@@ -443,7 +443,7 @@ def test_an_etag_that_looks_like_a_checksum_and_is_none_is_asked_about(
     # An S3 object under KMS: 32 hexadecimal digits that are not the md5.
     store = FaultyStore({"a": content(size)})
     right = store.remote("a")
-    encrypted = replace(right, checksum=Checksum("md5", "0" * 32), inspect_tells_more=True)
+    encrypted = replace(right, checksum=Checksum("md5", "0" * 32), checksum_on_request=True)
     plan = Plan((transfer_of(FaultyOpener(store), encrypted, tmp_path),))
     run = carry_out(plan, tmp_path)
     assert (run.report.ok, run.item("a").verified) == (True, True)
@@ -458,7 +458,7 @@ def test_an_object_that_is_another_when_asked_again_is_fetched_as_it_is_now(
 ) -> None:
     store = FaultyStore({"a": content(size)})
     doubtful = Checksum("md5", "0" * 32)
-    planned = RemoteObject("a", size, "the old one", None, doubtful, inspect_tells_more=True)
+    planned = RemoteObject("a", size, "the old one", None, doubtful, checksum_on_request=True)
     run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
     assert (run.report.ok, run.item("a").etag) == (True, store.remote("a").etag)
     assert (run.item("a").verified, run.item("a").attempts) == (True, 2)
@@ -470,7 +470,7 @@ def test_an_inspection_that_fails_in_passing_is_repeated_without_reading_a_large
     tmp_path: Path,
 ) -> None:
     store = large()
-    planned = replace(store.remote("big"), checksum=None, inspect_tells_more=True)
+    planned = replace(store.remote("big"), checksum=None, checksum_on_request=True)
     store.inspect_faults = [ConnectionResetError("by peer"), TransientError("503")]
     run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
     assert run.report.ok
@@ -483,7 +483,7 @@ def test_only_an_object_that_is_worth_the_request_is_asked_for_a_checksum(
     tmp_path: Path, size: int, asked: int
 ) -> None:
     store = FaultyStore({"a": content(size)})
-    planned = replace(store.remote("a"), checksum=None, inspect_tells_more=True)
+    planned = replace(store.remote("a"), checksum=None, checksum_on_request=True)
     run = carry_out(Plan((transfer_of(FaultyOpener(store), planned, tmp_path),)), tmp_path)
     assert run.report.ok
     assert (len(store.inspections), run.item("a").verified) == (asked, bool(asked))
@@ -847,7 +847,7 @@ def test_memory_holds_what_is_in_place_and_nothing_else(tmp_path: Path) -> None:
     store.script(("gone", RANGE), fails(NotFoundError("gone")))
     plan = plan_of(FaultyOpener(store), tmp_path)
     carry_out(plan, tmp_path)
-    memory = Memory().of(str(tmp_path))
+    memory = State().of(str(tmp_path))
     held = {each.object.key: held_by(memory, each) for each in plan.transfers}
     assert {key for key, record in held.items() if record} == {"big", "good"}
     assert all(record.checksum for record in held.values() if record)
@@ -937,7 +937,7 @@ def test_a_file_that_the_checksum_proves_is_adopted_without_reading(tmp_path: Pa
     assert run.report.count("unchanged") == 2
     assert all(item.verified for item in run.report.items)
     assert (run.report.transferred_bytes, run.sink.progressed) == (0, 0)
-    memory = Memory().of(str(tmp_path))
+    memory = State().of(str(tmp_path))
     assert all(held_by(memory, transfer) for transfer in plan.transfers)
 
 
@@ -954,7 +954,7 @@ def test_a_file_of_the_right_size_with_other_bytes_is_replaced(tmp_path: Path) -
     )
     assert files(tmp_path) == store.objects
     assert run.report.count("downloaded") == 2
-    assert [type(job) for job in executor.jobs[:2]] == [Compare, Compare]
+    assert [type(job) for job in executor.jobs[:2]] == [CheckExisting, CheckExisting]
 
 
 def test_a_file_that_nothing_proves_is_replaced(tmp_path: Path) -> None:
@@ -968,7 +968,7 @@ def test_a_file_that_nothing_proves_is_replaced(tmp_path: Path) -> None:
 
 def test_a_comparison_that_fails_in_passing_is_repeated(tmp_path: Path) -> None:
     store = FaultyStore({"a": b"some"})
-    remote = replace(store.remote("a"), checksum=None, inspect_tells_more=True)
+    remote = replace(store.remote("a"), checksum=None, checksum_on_request=True)
     transfer = transfer_of(FaultyOpener(store), remote, tmp_path, present=True)
     put(transfer, b"some")
     store.inspect_faults = [TransientError("503"), ConnectionResetError("by peer")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kaiwo.engine.retry import RetryPolicy
-from kaiwo.engine.service_health import Services
+from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.errors import (
     BusyError,
     CredentialsError,
@@ -50,7 +50,7 @@ LARGE = 17 * MIB
 
 
 def test_what_ignores_ranges_is_news_once_and_for_its_origin_only() -> None:
-    services = Services(3)
+    services = ServiceHealth(3)
     assert not services.ignores_ranges(HERE)
     assert [services.give_up_ranges(HERE), services.give_up_ranges(HERE)] == [True, False]
     assert (services.ignores_ranges(HERE), services.ignores_ranges(THERE)) == (True, False)
@@ -68,7 +68,7 @@ def test_what_ignores_ranges_is_news_once_and_for_its_origin_only() -> None:
     ],
 )
 def test_only_who_asks_for_patience_is_let_alone(error: KaiwoError, *, asks: bool) -> None:
-    services, before_s = Services(3), time.monotonic()
+    services, before_s = ServiceHealth(3), time.monotonic()
     services.refused(HERE, error, 5.0)
     assert services.quiet_until_s(THERE) == 0.0
     if asks:
@@ -78,20 +78,20 @@ def test_only_who_asks_for_patience_is_let_alone(error: KaiwoError, *, asks: boo
 
 
 def test_the_longest_wish_counts() -> None:
-    services, before_s = Services(3), time.monotonic()
+    services, before_s = ServiceHealth(3), time.monotonic()
     for delay_s in (1.0, 60.0, 2.0):
         services.refused(HERE, BusyError("503", delay_s), delay_s)
     assert services.quiet_until_s(HERE) >= before_s + 60.0
 
 
 def test_so_many_lost_in_a_row_and_a_service_is_down() -> None:
-    services, since_s = Services(3), time.monotonic()
+    services, since_s = ServiceHealth(3), time.monotonic()
     assert [services.lost(HERE, since_s) for _ in range(4)] == [False, False, True, True]
     assert not services.lost(THERE, since_s)
 
 
 def test_one_answer_and_they_are_counted_anew() -> None:
-    services, since_s = Services(2), time.monotonic()
+    services, since_s = ServiceHealth(2), time.monotonic()
     assert not services.lost(HERE, since_s)
     services.answered(HERE)
     # Those that began to fail before that answer do not tell that nothing succeeds.

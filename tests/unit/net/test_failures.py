@@ -53,7 +53,7 @@ from kaiwo.errors import (
     WrongRangeError,
 )
 from kaiwo.net.failures import (
-    Network,
+    NetworkSettings,
     chain,
     connection_error,
     retry_after_s,
@@ -155,7 +155,7 @@ def _httpx2(address: str) -> None:
 
 def _connections(address: str) -> None:
     authorities = _authorities()
-    network = Network(connect_timeout_s=TIMEOUT_S, stall_timeout_s=TIMEOUT_S)
+    network = NetworkSettings(connect_timeout_s=TIMEOUT_S, stall_timeout_s=TIMEOUT_S)
     connections = Connections(network, authorities)
     with connections.request("GET", f"{address}/?sig={SECRET}", {}) as answer:
         answer.body()
@@ -434,7 +434,7 @@ def source(
     if ca_bundle is not None:
         task["ca_bundle"] = str(ca_bundle)
     config = build(Document("test", {"download_items": [task]}), {})
-    context = Context("/nowhere", Network(TIMEOUT_S, TIMEOUT_S), engine, lambda _: "test")
+    context = Context("/nowhere", NetworkSettings(TIMEOUT_S, TIMEOUT_S), engine, lambda _: "test")
     (want,) = config.tasks[0].wants(context)
     opened = want.opener.open()
     try:

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.errors import DiskError
-from kaiwo.jobs import Remains, Transfer
+from kaiwo.jobs import PartialDownload, Transfer
 from kaiwo.objects import RemoteObject
 from kaiwo.planning import free_space
 from tests.support.faulty import PatternOpener, transfer_of
@@ -120,8 +120,8 @@ def test_what_an_earlier_run_left_is_taken_off(small: Volume) -> None:
         file.write(bytes(150 * KIB))
     assert "350.0 KiB" not in refused([replace(each, object=RemoteObject("big", 401 * KIB))])
     assert "are needed" in refused([each])
-    free_space.require([replace(each, remains=Remains(str(left)))])
-    assert "are needed" in refused([replace(each, remains=Remains(f"{left}-that-is-gone"))])
+    free_space.require([replace(each, partial=PartialDownload(str(left)))])
+    assert "are needed" in refused([replace(each, partial=PartialDownload(f"{left}-that-is-gone"))])
 
 
 def test_the_bytes_of_a_link_are_where_its_blob_is(small: Volume, tmp_path: Path) -> None:

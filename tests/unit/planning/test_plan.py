@@ -29,8 +29,8 @@ from kaiwo.planning.case_folding import Folding, Foldings
 from kaiwo.planning.conflicts import Layout, placed
 from kaiwo.planning.plan import Listing, close, gather
 from kaiwo.protocols import Placement
-from kaiwo.state.state import Memory
-from kaiwo.workers.source_cache import forget
+from kaiwo.state.state import State
+from kaiwo.workers.source_cache import close_source
 from tests.support.faulty import (
     MIB,
     FaultyOpener,
@@ -69,15 +69,15 @@ def listed(
         listing = gather(wants, executor or InlineExecutor(), 4, PromptPolicy(retries), sink)
     finally:
         for each in wants:
-            forget(each.opener)
+            close_source(each.opener)
     return listing, sink
 
 
 def planned(
-    wants: Sequence[Want], memory: Memory | None = None, *, force: bool = False, verify: bool = True
+    wants: Sequence[Want], memory: State | None = None, *, force: bool = False, verify: bool = True
 ) -> Plan:
     listing, _ = listed(wants)
-    return close(listing, "run", memory or Memory(), force=force, verify=verify)
+    return close(listing, "run", memory or State(), force=force, verify=verify)
 
 
 def refused(wants: Sequence[Want]) -> str:
@@ -539,7 +539,7 @@ def remembered(tmp_path: Path) -> FaultyStore:
     """A store of which everything is in place and remembered."""
     store = FaultyStore({"a": b"1", "deep/b": b"22"})
     opener = FaultyOpener(store)
-    memory = Memory()
+    memory = State()
     for transfer in planned([want(opener, tmp_path)]).transfers:
         memory.of(transfer.root).remember([put(transfer, store.objects[transfer.object.key])])
     memory.close()
@@ -603,7 +603,7 @@ def test_what_was_only_counted_is_compared_when_checksums_are_wanted(
 ) -> None:
     store = FaultyStore({"a": b"1"})
     opener = FaultyOpener(store)
-    memory = Memory()
+    memory = State()
     (transfer,) = planned([want(opener, tmp_path)]).transfers
     memory.of(str(tmp_path)).remember([replace(put(transfer, b"1"), verified=False)])
     memory.close()
@@ -639,7 +639,7 @@ def _many(root: Path) -> Listing:
 def _plan_many(root: str) -> tuple[int, int, float, int]:
     """In a process of its own: how many, the largest, how long, and how much the process grew."""
     before, start = _resident(), time.monotonic()
-    plan = close(_many(Path(root)), "run", Memory(), force=False, verify=True)
+    plan = close(_many(Path(root)), "run", State(), force=False, verify=True)
     seconds, growth = time.monotonic() - start, _resident() - before
     return len(plan.transfers), plan.transfers[0].object.size, seconds, growth
 

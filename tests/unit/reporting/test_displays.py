@@ -21,10 +21,10 @@ import pytest
 from rich.console import Console
 
 from kaiwo.errors import NotFoundError, TransientError, UnreachableError
-from kaiwo.events import Begun, Ended, Event, Planned, Progressed, Retried, Settled, Ticked
+from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Started, Ticked
 from kaiwo.objects import Item, Report, Status
 from kaiwo.protocols import Sink
-from kaiwo.reporting.counters import MOST_FOLLOWED, Tally, amount, duration, line, slowest
+from kaiwo.reporting.counters import MOST_FOLLOWED, Counters, amount, duration, line, slowest
 from kaiwo.reporting.displays import (
     LOG_EVERY_S,
     BarSink,
@@ -88,7 +88,7 @@ def messages(log: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[s
 
 
 def test_the_tally_counts_what_had_to_be_looked_at() -> None:
-    tally = Tally()
+    tally = Counters()
     for event in RUN:
         tally.add(event)
     assert (tally.files, tally.files_done, tally.failed, tally.retries) == (3, 3, 1, 1)
@@ -96,7 +96,7 @@ def test_the_tally_counts_what_had_to_be_looked_at() -> None:
 
 
 def test_wants_that_could_not_be_planned_are_not_counted_among_the_files() -> None:
-    tally = Tally()
+    tally = Counters()
     tally.add(Planned(1, 10, 0))
     tally.add(Settled(item("failed", size=0, attempts=0, error=FAILED)))
     tally.add(Settled(item()))
@@ -104,7 +104,7 @@ def test_wants_that_could_not_be_planned_are_not_counted_among_the_files() -> No
 
 
 def test_before_the_first_byte_nobody_knows_how_long_it_takes() -> None:
-    tally = Tally()
+    tally = Counters()
     tally.add(Planned(3, 30, 0))
     assert tally.left_s is None
     assert "left" not in line(tally)
@@ -113,7 +113,7 @@ def test_before_the_first_byte_nobody_knows_how_long_it_takes() -> None:
 
 
 def test_bytes_that_have_to_be_read_again_are_no_negative_rate() -> None:
-    tally = Tally()
+    tally = Counters()
     tally.add(Planned(1, 10, 0))
     tally.add(Progressed(-10))
     assert tally.left_s is None
@@ -154,7 +154,7 @@ def test_durations_are_shown_in_words(seconds: float, text: str) -> None:
 
 
 def test_a_line_has_files_bytes_rate_and_time_left() -> None:
-    tally = Tally()
+    tally = Counters()
     for event in RUN[:8]:
         tally.add(event)
     tally.add(Progressed(-5))
@@ -278,9 +278,9 @@ def test_the_slowest_is_the_large_object_that_has_been_on_its_way_longest(
 ) -> None:
     now_s = 100.0
     sink = LogSink(clock=lambda: now_s)
-    tell(sink, [Planned(3, 3_000, 0), Begun("s3://b/one", 1_000)])
+    tell(sink, [Planned(3, 3_000, 0), Started("s3://b/one", 1_000)])
     now_s += 8
-    tell(sink, [Begun("s3://b/two", 1_000), Progressed(900, "s3://b/two")])
+    tell(sink, [Started("s3://b/two", 1_000), Progressed(900, "s3://b/two")])
     tell(sink, [Progressed(150, "s3://b/one"), Progressed(-30, "s3://b/one"), retry()])
     now_s += 40
     tell(sink, [Ticked()])
@@ -296,24 +296,24 @@ def test_the_slowest_is_the_large_object_that_has_been_on_its_way_longest(
 
 def test_an_object_that_begins_anew_is_on_its_way_since_it_began_first() -> None:
     now_s = 100.0
-    tally = Tally(lambda: now_s)
-    tally.add(Begun("s3://b/one", 1_000))
+    tally = Counters(lambda: now_s)
+    tally.add(Started("s3://b/one", 1_000))
     now_s += 60
-    tally.add(Begun("s3://b/one", 1_000))
+    tally.add(Started("s3://b/one", 1_000))
     assert slowest(tally) == ", slowest s3://b/one 0 % after 1 min 00 s"
 
 
 def test_without_a_large_object_none_is_the_slowest() -> None:
-    tally = Tally()
+    tally = Counters()
     tally.add(Progressed(10))
     tally.add(Progressed(10, "s3://b/unheard"))
     assert (slowest(tally), tally.slowest) == ("", None)
 
 
 def test_a_bounded_number_of_objects_is_followed() -> None:
-    tally = Tally()
+    tally = Counters()
     for number in range(MOST_FOLLOWED + 10):
-        tally.add(Begun(f"s3://b/{number}", 1_000))
+        tally.add(Started(f"s3://b/{number}", 1_000))
         tally.add(Progressed(10, f"s3://b/{number}"))
     assert len(tally.ways) == MOST_FOLLOWED
     assert tally.bytes_done == 10 * (MOST_FOLLOWED + 10)
@@ -323,7 +323,7 @@ def test_a_bounded_number_of_objects_is_followed() -> None:
 
 
 def test_what_was_there_already_makes_nothing_faster() -> None:
-    tally = Tally()
+    tally = Counters()
     tally.add(Planned(2, 1 << 40, 0))
     tally.add(Settled(item("unchanged", size=1 << 39, attempts=1)))
     assert (tally.bytes_done, tally.rate) == (1 << 39, 0)
@@ -375,7 +375,7 @@ def test_a_tally_in_json_comes_at_most_every_second() -> None:
 
 def test_a_tally_in_json_names_the_slowest_object() -> None:
     stream = io.StringIO()
-    begun = Begun("s3://b/k", 1_000)
+    begun = Started("s3://b/k", 1_000)
     tell(JsonSink(stream), [Planned(9, 9_999, 0), begun, Progressed(10, "s3://b/k")])
     _, tally = map(json.loads, stream.getvalue().splitlines())
     assert (tally["event"], tally["retries"]) == ("progress", 0)

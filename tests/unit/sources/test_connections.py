@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kaiwo.errors import ConfigError, ServiceError, TransientError
-from kaiwo.net.failures import Network
+from kaiwo.net.failures import NetworkSettings
 from kaiwo.sources.hub.connections import Connections
 from tests.servers import free_port, serving
 
@@ -74,7 +74,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def connections() -> Iterator[Connections]:
-    found = Connections(Network(stall_timeout_s=10), None)
+    found = Connections(NetworkSettings(stall_timeout_s=10), None)
     yield found
     found.close()
 
@@ -223,4 +223,4 @@ def test_certificates_that_are_not_there_are_told(
 ) -> None:
     environment.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
-        Connections(Network(), None)
+        Connections(NetworkSettings(), None)

@@ -31,7 +31,7 @@ from kaiwo.events import Event, Progressed
 from kaiwo.files import temporary_files
 from kaiwo.jobs import RANGE, Crc, Plan, Transfer
 from kaiwo.objects import RemoteObject
-from kaiwo.state.state import Memory
+from kaiwo.state.state import State
 from tests.support.faulty import (
     FaultyOpener,
     FaultyStore,
@@ -81,7 +81,7 @@ def killed(
 ) -> Path:
     """Leave what a run leaves that is killed with these ranges in its file; returns that file."""
     each = change(transfer(root, store, run))
-    memory = Memory(state_dir, run)
+    memory = State(state_dir, run)
     memory.open([each])
     memory.begin(each)
     temporary_files.create(each.temporary)
@@ -121,11 +121,11 @@ def after(
     **rules: Any,
 ) -> Ran:
     """What the command does next: plan, sweep, carry out, sweep."""
-    memory = Memory(None, run)
+    memory = State(None, run)
     planned = []
     for each in plan_of(FaultyOpener(store), root).transfers:
         own = replace(each, run=run)
-        planned.append(replace(own, remains=memory.remains(own)))
+        planned.append(replace(own, partial=memory.partial_download(own)))
     memory.sweep(planned, dead)
     ran = carry_out(Plan(tuple(planned)), root, memory=memory, **rules)
     memory.sweep(planned, dead)
@@ -134,8 +134,8 @@ def after(
 
 def believed(root: Path, store: FaultyStore, each: Transfer | None = None) -> list[int] | None:
     """The starts of the ranges that a later run would look for; None: it begins anew."""
-    remains = Memory(None, NOW).remains(each or transfer(root, store, NOW))
-    return None if remains is None else sorted(remains.crcs)
+    partial = State(None, NOW).partial_download(each or transfer(root, store, NOW))
+    return None if partial is None else sorted(partial.crcs)
 
 
 # --- what is written --------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_the_format_is_the_one_that_is_documented(tmp_path: Path) -> None:
 def test_what_is_in_place_or_given_up_is_ended(tmp_path: Path) -> None:
     store = big()
     each = transfer(tmp_path, store, DEAD)
-    memory = Memory(None, DEAD)
+    memory = State(None, DEAD)
     memory.begin(each)
     assert memory.holds(each)
     memory.end(each)
@@ -192,7 +192,7 @@ def test_folders_of_targets_and_of_blobs_are_written_down_once(tmp_path: Path) -
     store = FaultyStore({"a/x": b"1", "a/y": b"2", "b/z": b"3"})
     plan = plan_of(FaultyOpener(store), tmp_path)
     linked = replace(plan.transfers[0], blob=str(tmp_path / "blobs" / "etag"))
-    memory = Memory(None, DEAD)
+    memory = State(None, DEAD)
     memory.open([linked, *plan.transfers[1:]])
     memory.close()
     folders = [line["folder"] for line in lines(journal(tmp_path))[1:]]
@@ -207,10 +207,10 @@ def test_a_state_folder_elsewhere_keeps_the_journals_of_roots_apart(tmp_path: Pa
         assert {path.name for path in root.iterdir()} == {f".kaiwo-{DEAD}-0.part"}
     assert len(list(state.glob(f"journal-{DEAD}-*.jsonl"))) == 2
     for root in roots:
-        remains = Memory(str(state), NOW).remains(transfer(root, store, NOW))
-        assert remains is not None
-        assert remains.temporary == str(root / f".kaiwo-{DEAD}-0.part")
-    assert Memory(None, NOW).remains(transfer(roots[0], store, NOW)) is None
+        partial = State(str(state), NOW).partial_download(transfer(root, store, NOW))
+        assert partial is not None
+        assert partial.temporary == str(root / f".kaiwo-{DEAD}-0.part")
+    assert State(None, NOW).partial_download(transfer(roots[0], store, NOW)) is None
 
 
 def test_a_name_that_is_no_unicode_is_gone_on_with(tmp_path: Path) -> None:
@@ -413,9 +413,9 @@ def test_the_last_word_on_a_range_counts_and_what_is_ended_is_not_there(tmp_path
     store = big()
     killed(tmp_path, store, 0)
     _edited(tmp_path, lambda old: [*old, {"part": [0, 0, RANGE], "crc32c": 7}])
-    remains = Memory(None, NOW).remains(transfer(tmp_path, store, NOW))
-    assert remains is not None
-    assert remains.crcs == {0: Crc("crc32c", 7)}
+    partial = State(None, NOW).partial_download(transfer(tmp_path, store, NOW))
+    assert partial is not None
+    assert partial.crcs == {0: Crc("crc32c", 7)}
     _edited(tmp_path, lambda old: [*old, {"end": 0}, {"part": [0, RANGE, RANGE], "crc32c": 7}])
     assert believed(tmp_path, store) is None
 
@@ -586,7 +586,7 @@ def test_a_temporary_file_that_is_no_plain_file_of_its_own_is_not_gone_on_with(
     assert not (root / "big").is_symlink()
     assert outside.read_bytes() == other
     # It is nothing that this run goes on with, so the next one removes it.
-    Memory(None, "cc").sweep([transfer(root, store, "cc")], all_dead)
+    State(None, "cc").sweep([transfer(root, store, "cc")], all_dead)
     assert kind == "folder" or left(root) == []
 
 
@@ -752,7 +752,7 @@ def test_what_is_not_even_begun_is_left_for_the_next_run(tmp_path: Path, way: st
 def test_leftovers_of_small_objects_are_removed_and_with_them_the_journal(tmp_path: Path) -> None:
     store = FaultyStore({"a": b"1", "sub/b": b"2"})
     plan = plan_of(FaultyOpener(store), tmp_path)
-    memory = Memory(None, DEAD)
+    memory = State(None, DEAD)
     memory.open(plan.transfers)
     memory.close()
     names = (f".kaiwo-{DEAD}-0.part", f"sub/.kaiwo-{DEAD}-1f.part", f"sub/.kaiwo-{DEAD}-1.2.part")
@@ -826,13 +826,13 @@ def test_a_link_in_the_folder_is_removed_and_not_followed(tmp_path: Path) -> Non
 
 def test_what_another_run_did_meanwhile_is_seen_when_it_is_looked_at_anew(tmp_path: Path) -> None:
     store = big()
-    each, memory = transfer(tmp_path, store, NOW), Memory(None, NOW)
-    assert memory.remains(each) is None
+    each, memory = transfer(tmp_path, store, NOW), State(None, NOW)
+    assert memory.partial_download(each) is None
     killed(tmp_path, store, 0)
     put(each, b"")
-    assert memory.remains(each) is None
+    assert memory.partial_download(each) is None
     memory.forget()
-    assert memory.remains(each) is not None
+    assert memory.partial_download(each) is not None
     memory.close()
 
 

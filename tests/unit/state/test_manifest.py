@@ -21,7 +21,7 @@ from kaiwo.jobs import Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Opener
 from kaiwo.state.manifest import Manifest, sealed, state_path
-from kaiwo.state.state import Memory
+from kaiwo.state.state import State
 from tests.support.faulty import (
     PATIENCE_S,
     FaultyOpener,
@@ -145,7 +145,7 @@ def test_a_state_folder_elsewhere_keeps_roots_apart_and_clean(tmp_path: Path) ->
 
 
 def test_memory_reads_each_manifest_once_and_gives_it_back(tmp_path: Path) -> None:
-    memory = Memory()
+    memory = State()
     manifest = memory.of(str(tmp_path))
     manifest.remember([put(transfer(tmp_path), b"a.bin")])
     assert memory.of(str(tmp_path)) is manifest
@@ -177,7 +177,7 @@ def test_several_are_remembered_in_one_write(
 def test_memory_sorts_what_it_is_told_by_roots(tmp_path: Path) -> None:
     roots = [tmp_path / "1", tmp_path / "2"]
     transfers = [transfer(roots[number % 2], f"f{number}") for number in range(9)]
-    memory = Memory()
+    memory = State()
     memory.remember(put(each, each.object.key.encode()) for each in transfers)
     memory.close()
     for number, root in enumerate(roots):

@@ -12,8 +12,9 @@ from huggingface_hub.utils._paths import filter_repo_objects
 from kaiwo.files.names import Under
 from kaiwo.jobs import ListJob, Want
 from kaiwo.objects import Folder, RemoteObject
-from kaiwo.workers.list_objects import find, glob_pattern, matcher
-from kaiwo.workers.source_cache import forget
+from kaiwo.workers.globs import glob_pattern, matcher
+from kaiwo.workers.list_objects import run
+from kaiwo.workers.source_cache import close_source
 from tests.support.faulty import FaultyOpener, FaultyStore
 
 NAMES = (
@@ -116,9 +117,9 @@ def memory() -> Iterator[MemoryFileSystem]:
 
 
 def selected(
-    *globs: str, without: tuple[str, ...] = (), names: tuple[str, ...] = NAMES
+    *globs: str, exclude: tuple[str, ...] = (), names: tuple[str, ...] = NAMES
 ) -> set[str]:
-    matches = matcher(Folder("", globs, without))
+    matches = matcher(Folder("", globs, exclude))
     return {name for name in names if matches(name)}
 
 
@@ -156,9 +157,9 @@ def test_a_glob_matches_the_whole_name_and_respects_case() -> None:
 
 def test_several_globs_are_alternatives_and_some_exclude() -> None:
     assert selected("a*", "b*", names=("a", "b", "c")) == {"a", "b"}
-    assert selected("*", without=("b*",), names=("a", "b", "c")) == {"a", "c"}
-    assert selected(without=("b", "c"), names=("a", "b", "c")) == {"a"}
-    assert selected("**/*", without=("**/*",), names=("a", "b/c")) == set()
+    assert selected("*", exclude=("b*",), names=("a", "b", "c")) == {"a", "c"}
+    assert selected(exclude=("b", "c"), names=("a", "b", "c")) == {"a"}
+    assert selected("**/*", exclude=("**/*",), names=("a", "b/c")) == set()
 
 
 HUB_NAMES = (
@@ -229,6 +230,6 @@ class Lavish(FaultyStore):
 def test_what_a_service_lists_beside_what_was_asked_for_is_left_alone(tmp_path: Path) -> None:
     opener = FaultyOpener(Lavish({"a/1": b"one", "b/2": b"two", "a": b"three"}))
     want = Want("task", "", opener, Folder("a/"), Under(str(tmp_path), str(tmp_path), "a/"))
-    found = find(ListJob(0, want))
-    forget(opener)
+    found = run(ListJob(0, want))
+    close_source(opener)
     assert [remote.key for remote in found.objects] == ["a/1"]

@@ -1,0 +1,95 @@
+"""Large objects: ranges into a temporary file, or one stream; then a last check and the rename."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kaiwo import checksums
+from kaiwo.errors import IntegrityError, TransientError
+from kaiwo.files import temporary_files
+from kaiwo.jobs import Outcome, Range, Transfer
+from kaiwo.objects import Checksum
+from kaiwo.protocols import Buffer
+from kaiwo.workers import attempt
+from kaiwo.workers.source_cache import open_source
+from kaiwo.workers.verify import hash_file, published, require_same, require_unchanged
+
+
+def read_range(transfer: Transfer, *, job: Range) -> Outcome:
+    """Read one range and write it where it belongs.
+
+    What an earlier run wrote there counts when its checksum is found in the file. A range that is
+    read again to be compared is written only if it agrees with an earlier read.
+    """
+    path, start, length = transfer.temporary, job.start, job.end - job.start
+
+    def crcs(data: Buffer) -> tuple[int, ...]:
+        return tuple(checksums.crc(algorithm, data) for algorithm in job.checks)
+
+    if job.known is not None:
+        there = temporary_files.read_range(path, start, length)
+        if checksums.crc(job.known.algorithm, there) == job.known.value:
+            return Outcome(transfer, kept=length, crcs=crcs(there))
+    data = attempt.read(open_source(transfer.opener), transfer, start, job.end)
+    found = crcs(data)
+    agrees = not job.seen or found[0] in job.seen
+    # What is in the file already need not be written again.
+    if agrees and found[:1] != job.seen[:1]:
+        temporary_files.write_range(path, data, start)
+    return Outcome(transfer, bytes=length, crcs=found, agrees=agrees)
+
+
+def read_stream(transfer: Transfer, *, check: str | None) -> Outcome:
+    """Read the whole object in one stream, for servers that ignore ranges.
+
+    Args:
+        transfer: the object.
+        check: the checksum to take on the way, if any.
+    """
+    source = open_source(transfer.opener)
+    size = transfer.object.size
+    running = checksums.hasher(check, size) if check else None
+    received = 0
+
+    def counted() -> Iterator[Buffer]:
+        nonlocal received
+        for chunk in source.stream(transfer.object):
+            received += len(chunk)
+            if running is not None:
+                running.update(chunk)
+            yield chunk
+
+    try:
+        temporary_files.write_stream(transfer.temporary, counted())
+    except Exception as error:
+        return Outcome(transfer, bytes=received, error=source.classify(error))
+    if received != size:
+        short = f"the stream ended after {received} of {size} bytes"
+        cut = TransientError(f"reading {transfer.source}: {short}")
+        return Outcome(transfer, bytes=received, error=cut)
+    found = Checksum(check, running.hexdigest()) if check and running is not None else None
+    return Outcome(transfer, bytes=received, checksum=found)
+
+
+def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | None) -> Outcome:
+    """Check and publish a temporary file that has all its bytes.
+
+    Args:
+        transfer: the object.
+        stated: what its checksum should be, if that is known.
+        found: what it was found to be while the bytes arrived, if it was taken.
+    """
+    path, size = transfer.temporary, transfer.object.size
+    status = temporary_files.regular_file(path)
+    if status is None or status.st_size != size:
+        there = "nothing" if status is None else f"{status.st_size} bytes"
+        raise IntegrityError(
+            f"{transfer.source}: {size} bytes were written, but the temporary file has {there}"
+        )
+    if stated is not None:
+        if found is None or found.algorithm != stated.algorithm:
+            found = hash_file(stated.algorithm, path=path, size=size)
+        require_same(transfer, found, stated)
+    if transfer.object.unpinned:
+        require_unchanged(open_source(transfer.opener), transfer)
+    return published(path, transfer, 0, found if stated else None)

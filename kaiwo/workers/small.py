@@ -1,0 +1,64 @@
+"""Small objects: a batch is read and checked in memory, then written and published."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from kaiwo import checksums
+from kaiwo.errors import KaiwoError
+from kaiwo.files import temporary_files
+from kaiwo.jobs import Batch, Outcome, Transfer
+from kaiwo.protocols import Buffer
+from kaiwo.workers import attempt
+from kaiwo.workers.source_cache import open_source
+from kaiwo.workers.verify import published, require_unchanged, verified
+
+
+def run_batch(job: Batch) -> tuple[Outcome, ...]:
+    """First all are read, then all are written.
+
+    Each of the five calls that write a file releases the interpreter's lock for microseconds. With
+    requests in between, every thread that waits for the lock is woken in vain each time: 117 µs for
+    an object of 4 kB instead of 76.
+    """
+    fetched = [_fetched(each, verify=job.verify) for each in job.transfers]
+    return tuple([_put(*each) for each in fetched])
+
+
+def _fetched(transfer: Transfer, *, verify: bool) -> tuple[Outcome, Buffer]:
+    """The outcome of reading and checking a small object, and its bytes."""
+    data: Buffer = b""
+
+    def read(transfer: Transfer) -> Outcome:
+        nonlocal data
+        source, size = open_source(transfer.opener), transfer.object.size
+        data = attempt.read(source, transfer, 0, size)
+        checksum = None
+        try:
+            if verify:
+                checksum = verified(source, transfer, lambda name: checksums.of_bytes(name, data))
+            if transfer.object.unpinned:
+                require_unchanged(source, transfer)
+        except KaiwoError as error:
+            return Outcome(transfer, bytes=size, error=error)
+        return Outcome(transfer, bytes=size, checksum=checksum)
+
+    return attempt.timed(transfer, read), data
+
+
+def _put(fetched: Outcome, data: Buffer) -> Outcome:
+    """The outcome of writing and renaming what was read."""
+    if fetched.error is not None:
+        return fetched
+
+    def write(transfer: Transfer) -> Outcome:
+        temporary, size = transfer.temporary, transfer.object.size
+        try:
+            temporary_files.write_small(temporary, data)
+            return published(temporary, transfer, size, fetched.checksum)
+        except KaiwoError as error:
+            temporary_files.discard(temporary)
+            return Outcome(transfer, bytes=size, error=error)
+
+    written = attempt.timed(fetched.transfer, write)
+    return replace(written, seconds=fetched.seconds + written.seconds)

@@ -1,0 +1,159 @@
+"""Are these the right bytes? Asked of what was read, and of what is at a target already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kaiwo import checksums
+from kaiwo.errors import ChangedError, WrongBytesError
+from kaiwo.files import temporary_files
+from kaiwo.jobs import RANGE, Outcome, Transfer
+from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.protocols import Source
+from kaiwo.workers import attempt
+from kaiwo.workers.source_cache import open_source
+
+#: An object of this size or more is worth a request for a checksum that the listing did not state:
+#: the request costs less than its bytes did. A smaller one is worth it if a checksum is known to
+#: exist.
+WORTH_ASKING = 1 << 20
+
+
+def require_unchanged(source: Source, transfer: Transfer) -> RemoteObject:
+    """The object as its store states it now, with the best checksum.
+
+    Raises:
+        ChangedError: it is no longer the object that was planned.
+    """
+    remote = attempt.ask(source, source.fetch_checksum, transfer)
+    if remote.identity != transfer.object.identity:
+        raise ChangedError(f"{transfer.source}: the object was replaced during its transfer")
+    return remote
+
+
+def fetch_checksum(transfer: Transfer) -> Outcome:
+    """Ask which checksum the store states of a large object."""
+    remote = require_unchanged(open_source(transfer.opener), transfer)
+    return Outcome(transfer, checksum=remote.checksum)
+
+
+def restat(transfer: Transfer) -> Outcome:
+    """Ask what the object is now that it was replaced."""
+    source = open_source(transfer.opener)
+    return Outcome(transfer, now=attempt.ask(source, source.stat, transfer))
+
+
+def check_existing(transfer: Transfer) -> Outcome:
+    """Adopt the file at the target if the store's checksum proves it; else do nothing.
+
+    Where the store states no checksum, the ranges that an earlier run wrote and had no time to
+    remember are proof enough.
+    """
+    remote = transfer.object
+    if remote.checksum is None and remote.checksum_on_request:
+        remote = require_unchanged(open_source(transfer.opener), transfer)
+    path = transfer.target
+    if transfer.blob is not None and temporary_files.regular_file(transfer.blob) is not None:
+        path = transfer.blob
+    status = temporary_files.regular_file(path)
+    if status is None or status.st_size != remote.size:
+        return Outcome(transfer)
+    actual = None
+    if remote.checksum is not None:
+        actual = hash_file(remote.checksum.algorithm, path=path, size=remote.size)
+    if actual != remote.checksum or (actual is None and not _is_as_written(transfer, path)):
+        return Outcome(transfer)
+    temporary_files.adopt(transfer)
+    return Outcome(
+        transfer,
+        adopted=True,
+        mtime_ns=status.st_mtime_ns,
+        checksum=actual,
+        verified=actual is not None,
+    )
+
+
+def _is_as_written(transfer: Transfer, path: str) -> bool:
+    """Whether the file holds, range by range, what the journal of an earlier run says."""
+    size, partial = transfer.object.size, transfer.partial
+    for start in range(0, size, RANGE):
+        crc = partial.crcs.get(start) if partial else None
+        data = temporary_files.read_range(path, start, min(RANGE, size - start))
+        if crc is None or checksums.crc(crc.algorithm, data) != crc.value:
+            return False
+    return partial is not None
+
+
+def hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
+    """The checksum of a file of that size; None for an unknown algorithm.
+
+    Raises:
+        DiskError: the file cannot be read.
+    """
+    try:
+        return checksums.of_file(algorithm, path, size)
+    except OSError as error:
+        raise temporary_files.disk_error(error, path) from error
+
+
+def verified(
+    source: Source, transfer: Transfer, compute: Callable[[str], Checksum | None]
+) -> Checksum | None:
+    """The checksum that a small object's bytes have; None when none is stated.
+
+    The listing's checksum is compared first. When it disagrees, the object itself is asked where
+    that may tell more: the etag of an encrypted S3 object looks like an md5 and is none. When the
+    listing states none, an object that is worth the request is asked too.
+
+    Raises:
+        WrongBytesError: the bytes are not those that the store states.
+    """
+    planned = transfer.object
+    stated = planned.checksum
+    actual = compute(stated.algorithm) if stated else None
+    if actual is not None and actual == stated:
+        return actual
+    worth_asking = stated is not None or planned.size >= WORTH_ASKING or planned.multipart
+    if planned.checksum_on_request and worth_asking:
+        stated = require_unchanged(source, transfer).checksum
+        actual = compute(stated.algorithm) if stated else None
+    if stated is not None:
+        require_same(transfer, actual, stated)
+    return actual
+
+
+def require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -> None:
+    """Refuse other bytes than the store states; an unknown algorithm proves nothing.
+
+    Raises:
+        WrongBytesError: the checksums differ.
+    """
+    if found is not None and found != stated:
+        raise WrongBytesError(
+            f"{transfer.source}: {stated.algorithm} is {found.value}, "
+            f"but the store states {stated.value}",
+            found.value,
+        )
+
+
+def published(temporary: str, transfer: Transfer, count: int, checksum: Checksum | None) -> Outcome:
+    """Rename the temporary file to its target.
+
+    Args:
+        temporary: path of the complete file.
+        transfer: the object.
+        count: bytes that were read in this job.
+        checksum: what the bytes were verified by, if anything.
+
+    Raises:
+        DiskError: the file system refused.
+    """
+    mtime_ns = temporary_files.publish(temporary, transfer)
+    return Outcome(
+        transfer,
+        bytes=count,
+        published=True,
+        mtime_ns=mtime_ns,
+        checksum=checksum or transfer.object.checksum,
+        verified=checksum is not None,
+    )
