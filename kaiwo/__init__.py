@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kaiwo._version import __version__
 
 if TYPE_CHECKING:
-    from kaiwo.api.run import download, fetch
+    from kaiwo.api.download import download
+    from kaiwo.api.fetch import fetch
     from kaiwo.errors import (
         BugError,
         CertificateError,
@@ -64,7 +65,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
-    home = "errors" if name.endswith("Error") else "api"
+    home = "errors" if name.endswith("Error") else f"api.{name}"
     if name in ("Checksum", "Item", "Report"):
         home = "objects"
     return getattr(import_module(f"kaiwo.{home}"), name)

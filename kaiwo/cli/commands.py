@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kaiwo.api import run
+from kaiwo.api.fetch import fetch as fetch_url
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.config import loader
 from kaiwo.config.settings import Settings
@@ -74,7 +75,7 @@ def fetch(url: str, target: str | None, fields: Options, options: Options) -> in
     settled = json_report.Settlements()
     sink = displays.Sinks(settled, displays.sink_for("auto", console, lines_only=lines_only))
     try:
-        place = run.fetch(url, target, sink=sink, **fields)
+        place = fetch_url(url, target, sink=sink, **fields)
     except BaseException as error:  # a signal's, and a panic of Rust's
         json_report.write_termination_message(settled.until(cause_of(error)))
         raise

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kaiwo.api.run import fetch
+from kaiwo.api.fetch import fetch
 from kaiwo.errors import ContainerMissingError
 from kaiwo.jobs import RANGE
 from tests.servers import serving

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kaiwo.api.run import fetch
+from kaiwo.api.fetch import fetch
 from tests.servers import free_port
 from tests.support import stores
 from tests.support.command import Kaiwo, Run, clean_environment, tree

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.api.run import fetch
+from kaiwo.api.fetch import fetch
 from kaiwo.errors import ContainerMissingError
 from tests.support.command import tree
 
