@@ -15,7 +15,7 @@ from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine import scheduler
 from kaiwo.engine.retry import RetryPolicy
-from kaiwo.engine.scheduler import Rules
+from kaiwo.engine.rules import Rules
 from kaiwo.errors import ConfigError, KaiwoError, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.jobs import Plan, Want

@@ -1,11 +1,11 @@
-"""One executor, one queue: keeps so many jobs in flight until none is left.
+"""One executor, one queue: keeps a number of jobs in flight until none is left.
 
     feeds (lazy iterators of jobs, in order) ─┐
     repeats (a heap by due time) ─────────────┴─> executor ─> results ─> handler ─> new jobs
 
 The caller's thread owns all of it. Results come back through a queue that the futures' callbacks
-fill; nothing is polled, and a repeat waits in the heap, not in a worker. Any
-``concurrent.futures.Executor`` will do; it is never shut down here.
+fill; nothing is polled, and a repeat waits in the heap, not in a worker. It works with any
+``concurrent.futures.Executor``, which is never shut down here.
 """
 
 from __future__ import annotations
@@ -26,25 +26,23 @@ ResultT = TypeVar("ResultT")
 
 #: The longest silence between two calls of ``idle``.
 TICK_S = 0.5
-#: So many jobs that are to begin later are put aside, and those after them go first.
+#: At most this many jobs that may start only later are put aside; those after them go first.
 MOST_ASIDE = 1000
 
 
 class Dispatcher(Generic[JobT, ResultT]):
-    """Runs jobs on an executor, only so many of them at once.
+    """Runs jobs on an executor, a limited number at once.
 
     Args:
         executor: where ``work`` runs.
-        window: how many jobs may be submitted and unfinished, or how many of each lane.
+        window: how many jobs may be submitted and unfinished, or how many of each lane. The owner
+            of a mapping may change it at any time.
         work: a module-level function; it, its argument and its result must be picklable when
             the executor's workers are processes.
         idle: called about every half second, for displays that follow the clock.
-        wanted: asked before a job that had to wait begins; what is not wanted any more is dropped.
+        wanted: asked before a job that had to wait starts; an unwanted one is dropped.
         lane: of a job, where there are several; jobs of one lane do not wait for another's.
-        begins_s: the time of the monotonic clock before which a job is not to begin.
-
-    Attributes:
-        limits: the window of each lane; may be changed at any time.
+        starts_s: the time of the monotonic clock before which a job must not start.
     """
 
     def __init__(
@@ -55,9 +53,9 @@ class Dispatcher(Generic[JobT, ResultT]):
         idle: Callable[[], None] = lambda: None,
         wanted: Callable[[JobT], bool] = lambda _: True,
         lane: Callable[[JobT], str] = lambda _: "",
-        begins_s: Callable[[JobT], float] = lambda _: 0.0,
+        starts_s: Callable[[JobT], float] = lambda _: 0.0,
     ) -> None:
-        self.limits = {"": window} if isinstance(window, int) else dict(window)
+        self._limits = {"": window} if isinstance(window, int) else window
         self._executor = executor
         self._lane = lane
         self._busy: Counter[str | None] = Counter()
@@ -65,7 +63,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._work = work
         self._idle = idle
         self._wanted = wanted
-        self._begins_s = begins_s
+        self._starts_s = starts_s
         self._feeds: deque[Iterator[JobT]] = deque()
         self._repeats: list[tuple[float, int, JobT]] = []
         self._order = itertools.count()
@@ -74,19 +72,19 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._last_tick = time.monotonic()
 
     def feed(self, jobs: Iterable[JobT]) -> None:
-        """Take these jobs, after all that were fed before, and only when there is room."""
+        """Take these jobs after all that were fed before, each when there is room for it."""
         self._feeds.append(iter(jobs))
 
     def repeat(self, job: JobT, delay_s: float) -> None:
-        """Run this job when the delay is over, before all that is fed."""
+        """Run this job when the delay is over, before all jobs that are fed."""
         self._postpone(job, time.monotonic() + delay_s)
 
     def watch(self, job: JobT, future: Future[ResultT]) -> None:
-        """Hand over this result, too, of work that was begun elsewhere and takes no room here."""
-        self._begun(job, None, future)
+        """Hand over this result too, of work that was started elsewhere and takes no room here."""
+        self._track(job, None, future)
 
     def abandon(self) -> None:
-        """Forget everything that has not begun; what is in flight still comes back."""
+        """Forget every job that has not started; results of those in flight still come back."""
         self._feeds.clear()
         self._repeats.clear()
         self._held = None
@@ -100,11 +98,11 @@ class Dispatcher(Generic[JobT, ResultT]):
     def run(self, handle: Callable[[JobT, ResultT], None], until_s: float | None = None) -> bool:
         """Return True when all jobs are done; each result is handed over in this thread.
 
-        An exception of ``work`` or ``handle`` is a defect and passes through.
+        An exception of ``work`` or ``handle`` is a bug and passes through.
 
         Args:
             handle: is given each job and its result.
-            until_s: False is returned at that time of the monotonic clock, whatever is in flight.
+            until_s: at that time of the monotonic clock False is returned, with jobs in flight.
         """
         while until_s is None or time.monotonic() < until_s:
             self._fill()
@@ -127,27 +125,27 @@ class Dispatcher(Generic[JobT, ResultT]):
             job = self._due() or self._fed()
             if job is None:
                 return
-            self._begun(job, self._lane(job), self._executor.submit(self._work, job))
+            self._track(job, self._lane(job), self._executor.submit(self._work, job))
 
     def _has_room(self) -> bool:
-        return any(self._busy[lane] < limit for lane, limit in self.limits.items())
+        return any(self._busy[lane] < limit for lane, limit in self._limits.items())
 
-    def _may_begin(self, job: JobT) -> bool:
+    def _may_start(self, job: JobT) -> bool:
         lane = self._lane(job)
-        return self._busy[lane] < self.limits[lane]
+        return self._busy[lane] < self._limits[lane]
 
-    def _begun(self, job: JobT, lane: str | None, future: Future[ResultT]) -> None:
+    def _track(self, job: JobT, lane: str | None, future: Future[ResultT]) -> None:
         self._busy[lane] += 1
         self._in_flight[future] = job, lane
         future.add_done_callback(lambda done: self._results.put((job, done)))
 
     def _due(self) -> JobT | None:
-        """The next repeat, if it is due and may begin."""
+        """The next repeat, if it is due and may start."""
         while self._repeats and self._repeats[0][0] <= (now_s := time.monotonic()):
             repeated = self._repeats[0][2]
             wanted = self._wanted(repeated)
-            later_s = self._begins_s(repeated)
-            if wanted and later_s <= now_s and not self._may_begin(repeated):
+            later_s = self._starts_s(repeated)
+            if wanted and later_s <= now_s and not self._may_start(repeated):
                 return None
             heapq.heappop(self._repeats)
             if wanted and later_s > now_s:
@@ -160,14 +158,14 @@ class Dispatcher(Generic[JobT, ResultT]):
         heapq.heappush(self._repeats, (due_s, next(self._order), job))
 
     def _fed(self) -> JobT | None:
-        """The next job of the feeds; one that may not begin yet is held, and all after it.
+        """The next job of the feeds; one without room is held, and all jobs after it.
 
-        Those that are to begin later are put aside meanwhile, though not without limit.
+        Jobs that may start only later are put aside meanwhile, up to a limit.
         """
         while (job := self._next()) is not None:
-            later_s = self._begins_s(job)
+            later_s = self._starts_s(job)
             if later_s <= time.monotonic():
-                if not self._may_begin(job):
+                if not self._may_start(job):
                     return None
                 self._held = None
                 return job
@@ -178,13 +176,13 @@ class Dispatcher(Generic[JobT, ResultT]):
         return None
 
     def _next(self) -> JobT | None:
-        """The job that is held, or the next of the feeds, which is held from now on."""
+        """The job that is held, or the next of the feeds, which is then held."""
         if self._held is not None and not self._wanted(self._held):
             self._held = None
         while self._held is None and self._feeds:
             feed = self._feeds[0]
             self._held = next(feed, None)
-            # What makes the jobs may have abandoned them.
+            # Making a job may have abandoned all jobs.
             if self._held is None and self._feeds and self._feeds[0] is feed:
                 self._feeds.popleft()
         return self._held
@@ -194,7 +192,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         if until_s is not None:
             timeout_s = min(timeout_s, max(until_s - time.monotonic(), 0.001))
         if self._repeats and (due_in_s := self._repeats[0][0] - time.monotonic()) > 0:
-            # One that is due already waits for a result, which makes room for it.
+            # A repeat that is due waits for a result, which makes room for it.
             timeout_s = min(timeout_s, max(due_in_s, 0.001))
         try:
             return self._results.get(timeout=timeout_s)

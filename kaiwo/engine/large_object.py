@@ -1,26 +1,25 @@
-"""One large object on its way: which ranges are to be read, and what they add up to.
+"""One large object under way: which ranges are to be read, and what they add up to.
 
-    ranges of 8 MiB, lazily ─> parts ─> checksum ─┐
-    the store, asked meanwhile ─> stated checksum ─┴─> Finish: compare, publish
+    ranges of 8 MiB, lazily ─> received ranges ─> checksum ─┐
+    the store, asked meanwhile ─────────> stated checksum ──┴─> Finish: compare, publish
 
-What its checksum is to be is asked while the first ranges arrive. One that combines is taken of
-each range on its way; any other follows the ranges through the page cache. A checksum of each
-range is taken in any case, for the journal: a later run believes nothing else.
+What its checksum should be is asked while the first ranges arrive. A checksum that combines is
+taken of each range on its way; any other follows the ranges through the page cache. A checksum of
+each range is taken in any case, for the journal: a later run believes nothing else.
 
-When the whole differs from what the store states, every range is read once more and compared: one
+When the whole differs from what the store states, every range is read again and compared: a range
 counts when two reads of it agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo import checksums
-from kaiwo.engine import running_digests
-from kaiwo.engine.parts import Parts
+from kaiwo.engine.received_ranges import ReceivedRanges
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import IntegrityError
 from kaiwo.jobs import (
@@ -29,7 +28,6 @@ from kaiwo.jobs import (
     FetchChecksum,
     Finish,
     HashPrefix,
-    Job,
     Outcome,
     Range,
     Transfer,
@@ -37,77 +35,79 @@ from kaiwo.jobs import (
 )
 from kaiwo.objects import Checksum
 
-#: A running checksum that is so far behind its ranges holds further ones back: it needs the
-#: processor, and the page cache what it has yet to read.
+#: A running checksum that is this far behind its ranges holds further ranges back: it needs the
+#: processor, and the page cache has to keep what it has yet to read.
 LAG = 16 * RANGE
-#: What the journal keeps of each range, where the store states nothing that combines.
+#: The checksum that the journal keeps of each range, where the store states none that combines.
 JOURNALED = "crc64nvme"
-#: A range of which no two of so many reads agree is not to be had.
+#: A range is given up when no two of this many reads agree.
 MOST_READS = 6
 
 
-class Inspected(Struct, frozen=True):
-    """The answer of a store that was asked for an object's checksum."""
+class Answer(Struct, frozen=True):
+    """What a store stated when it was asked for an object's checksum."""
 
     checksum: Checksum | None
 
 
-class Large:
+class LargeObject:
     """A large object in one of its rounds.
 
     Args:
         transfer: the object.
-        following: where checksums that do not combine follow it.
+        digests: where checksums that do not combine follow the ranges.
         verify: check its checksum, not only its size.
-        streams: its service ignores ranges.
-        inspected: the store was asked for its checksum, and this is what it stated, if anything.
+        streams: it comes in a single stream.
+        answer: what the store stated when it was asked for its checksum, if it was asked.
     """
 
     def __init__(
         self,
         transfer: Transfer,
-        following: RunningDigests,
+        digests: RunningDigests,
         *,
         verify: bool,
         streams: bool,
-        inspected: Inspected | None = None,
+        answer: Answer | None = None,
     ) -> None:
         self.transfer = transfer
         self.streams = streams
-        self._digests = following
-        self._verify = verify
-        self._parts = Parts(transfer.object.size, RANGE)
-        self._streamed = False
-        #: What its checksum should be, as far as is known; being asked for.
-        self._stated = inspected.checksum if inspected else transfer.object.checksum
         #: What the store answered, for a further round.
-        self.inspected = inspected
+        self.answer = answer
+        self._digests = digests
+        self._verify = verify
+        self._received = ReceivedRanges(transfer.object.size, RANGE)
+        self._streamed = False
+        #: What its checksum should be, as far as is known, and whether that is being asked.
+        self._stated = answer.checksum if answer else transfer.object.checksum
         self._asking = False
         #: Combinable checksums that the next ranges are to take.
         self._checks: tuple[str, ...] = (JOURNALED,)
-        #: A running checksum follows: how far it has come, where the last range ends that was
-        #: begun, and whether a step is on its way.
+        #: A running checksum follows the ranges; a step of it is under way.
         self._follows = False
-        self._followed = 0
-        self._reached = 0
         self._stepping = False
+        #: Where the last range ends that was handed out.
+        self._reached = 0
         self._found: Checksum | None = None
         self._finishing = False
 
     # --- which jobs there are
 
-    def begin(self) -> Iterator[FetchChecksum]:
-        """What has to be asked, once, before it is known what the checksum should be."""
+    def questions(self) -> Iterator[FetchChecksum]:
+        """What has to be asked, once, before it is known what the checksum should be.
+
+        To be called before any range is handed out.
+        """
         if not self._verify:
             self._stated = None
-        elif self.inspected is None and self.transfer.object.checksum_on_request:
+        elif self.answer is None and self.transfer.object.checksum_on_request:
             self._asking = True
             self._checks = tuple(checksums.COMBINABLE)
-            yield FetchChecksum(self.transfer)
-            return
-        self._choose_check()
+            return iter((FetchChecksum(self.transfer),))
+        self._choose_checks()
+        return iter(())
 
-    def _choose_check(self) -> None:
+    def _choose_checks(self) -> None:
         """It is known what the checksum should be, so it is known how to take it."""
         self._asking = False
         self._checks = (JOURNALED,)
@@ -120,72 +120,78 @@ class Large:
             self._follows = self._digests.begin(self.transfer, algorithm)
 
     def whole(self) -> Whole:
-        """All of it in a single stream."""
+        """The job that reads all of it in a single stream."""
         return Whole(self.transfer, self._stated.algorithm if self._stated else None)
 
     def ranges(self) -> Iterator[Range]:
-        """Each of its ranges, perhaps known from an earlier run."""
+        """Each of its ranges; those that an earlier run wrote carry their checksum."""
         partial = self.transfer.partial
         known = partial.crcs if partial else {}
-        for start, end in self._parts.limits():
+        for start, end in self._received.limits():
             self._reached = end
             yield Range(self.transfer, start, end, self._checks, known.get(start))
 
-    def compared(self) -> Iterator[Range]:
-        """Each of its ranges once more, to be compared with what came before."""
-        before, self._parts = self._parts, Parts(self.transfer.object.size, RANGE)
-        self._followed = self._reached = 0
+    def ranges_again(self) -> Iterator[Range]:
+        """Each of its ranges again, to be compared with the first read."""
+        before = self._received
+        self._received = ReceivedRanges(self.transfer.object.size, RANGE)
+        self._reached = 0
         self._found, self._finishing = None, False
-        self._choose_check()
-        for start, end in self._parts.limits():
+        self._choose_checks()
+        for start, end in self._received.limits():
             self._reached = end
             crc = before.crc(start, self._checks[0])
             seen = () if crc is None else (crc,)
             yield Range(self.transfer, start, end, self._checks, seen=seen)
 
     def lags(self, start: int | None = None) -> bool:
-        """Whether the running checksum is too far behind what was begun, or behind a range."""
-        return self._follows and (self._reached if start is None else start) - self._followed > LAG
+        """Whether the running checksum is too far behind.
+
+        Args:
+            start: of a range; None: behind the last range that was handed out.
+        """
+        if not self._follows:
+            return False
+        reached = self._reached if start is None else start
+        return reached - self._digests.end(self.transfer) > LAG
 
     # --- what became of them
 
-    def told(self, outcome: Outcome) -> None:
-        """It is known what the store states."""
-        self.inspected = Inspected(outcome.checksum)
+    def take_answer(self, outcome: Outcome) -> None:
+        """The store was asked for the checksum."""
+        self.answer = Answer(outcome.checksum)
         self._stated = outcome.checksum
-        self._choose_check()
+        self._choose_checks()
 
-    def arrived(self, job: Range, outcome: Outcome) -> tuple[Crc, Range | None]:
-        """A range is in the file; its checksum, or the job that reads it once more.
+    def take_range(self, job: Range, outcome: Outcome) -> tuple[Crc, Range | None]:
+        """A range was read; returns its checksum, and the job that reads it again if need be.
 
         Raises:
-            IntegrityError: it is another one each time that it is read.
+            IntegrityError: it differs on every read.
         """
         crc = Crc(job.checks[0], outcome.crcs[0])
         if outcome.agrees:
-            self._parts.add(job.start, dict(zip(job.checks, outcome.crcs, strict=True)))
+            self._received.add(job.start, dict(zip(job.checks, outcome.crcs, strict=True)))
             return crc, None
         if len(job.seen) + 1 >= MOST_READS:
             raise IntegrityError(
-                f"{self.transfer.source}: bytes {job.start} to {job.end} are different ones each "
-                "time that they are read"
+                f"{self.transfer.source}: bytes {job.start} to {job.end} differ on every read"
             )
         return crc, replace(job, seen=(*job.seen, crc.value))
 
-    def streamed(self, outcome: Outcome) -> None:
-        """All of it came in a stream."""
+    def take_stream(self, outcome: Outcome) -> None:
+        """All of it arrived in a stream."""
         self._streamed, self._found = True, outcome.checksum
 
-    def followed(self, job: HashPrefix, outcome: Outcome) -> None:
-        """The running checksum has come so far."""
-        self._stepping = False
-        self._followed, self._found = job.end, outcome.checksum
+    def take_digest(self, outcome: Outcome) -> None:
+        """The running checksum made a step."""
+        self._stepping, self._found = False, outcome.checksum
 
-    def next(self) -> Iterator[HashPrefix | Finish]:
-        """What can be done now: let the running checksum follow, or finish."""
+    def next_jobs(self) -> Iterator[HashPrefix | Finish]:
+        """What can be done now: a step of the running checksum, or the last check."""
         size = self.transfer.object.size
-        frontier = size if self._streamed else self._parts.frontier
-        if self._follows and not self._stepping and self._followed < frontier:
+        frontier = size if self._streamed else self._received.frontier
+        if self._follows and not self._stepping and self._digests.end(self.transfer) < frontier:
             self._stepping = True
             yield HashPrefix(self.transfer, frontier)
         if self._asking or self._stepping or self._finishing or frontier < size:
@@ -193,37 +199,5 @@ class Large:
         self._finishing = True
         stated = self._stated
         if stated is not None and checksums.combinable(stated.algorithm) and not self.streams:
-            self._found = self._parts.checksum(stated.algorithm)
+            self._found = self._received.checksum(stated.algorithm)
         yield Finish(self.transfer, stated, self._found)
-
-
-def in_turns(
-    transfers: Iterable[Transfer],
-    jobs: Callable[[Transfer], Iterator[Job]],
-    lags: Callable[[Transfer], bool],
-) -> Iterator[Job]:
-    """The jobs of one object after the other; but another's while the checksum of one lags.
-
-    Args:
-        transfers: the objects.
-        jobs: of an object, lazily.
-        lags: whether its running checksum is too far behind.
-    """
-    coming = iter(transfers)
-    active: list[tuple[Transfer, Iterator[Job]]] = []
-    while True:
-        ready = next((each for each in active if not lags(each[0])), None)
-        if ready is None and len(active) < running_digests.THREADS:
-            for transfer in coming:
-                ready = transfer, jobs(transfer)
-                active.append(ready)
-                break
-        # All lag: the next of the first is held until it does not.
-        ready = ready or next(iter(active), None)
-        if ready is None:
-            return
-        for job in ready[1]:
-            yield job
-            break
-        else:
-            active.remove(ready)

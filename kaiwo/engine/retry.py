@@ -1,4 +1,4 @@
-"""When a failed request is repeated: a pure function of the error, the attempts and the clock.
+"""When a failed request is retried: a pure function of the error, the attempts and the clock.
 
 Nobody sleeps here. The scheduler submits the job again when the delay is over.
 """
@@ -19,7 +19,7 @@ JobT = TypeVar("JobT", ListJob, Job)
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 20.0
-#: A service that is not up yet is asked this often, so that its start costs little.
+#: A service that is not up yet is asked at least this often, so that little time is lost.
 LONGEST_DELAY_WHILE_UNREACHABLE_S = 2.0
 
 
@@ -27,9 +27,9 @@ class RetryPolicy(Struct, frozen=True):
     """How persistent a run is.
 
     Attributes:
-        retries: repeats of one request after its first failure.
-        startup_wait_s: a service that refuses connections, or whose name is unknown, is waited
-            for at least so long, however many repeats that takes.
+        retries: retries of one request after its first failure.
+        startup_wait_s: keep retrying an unreachable service for at least this long, however many
+            retries that takes. Unreachable: it refuses connections, or its name is unknown.
     """
 
     retries: int = 5
@@ -65,13 +65,13 @@ class RetryPolicy(Struct, frozen=True):
         backoff_s = min(longest_s, FIRST_DELAY_S * 2.0 ** min(attempt, 16))
         delay_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography
         if waits_for_start:
-            # One last look exactly when the wait is over, not a backoff later.
+            # The last retry is made when the wait is over, not a backoff later.
             delay_s = min(delay_s, max(self.startup_wait_s - failing_for_s, 0.01))
         return max(delay_s, error.retry_after_s or 0.0)
 
 
 def used_up(error: KaiwoError, tries: Tries) -> KaiwoError:
-    """The error that a request ended with for good, with what it had met before."""
+    """The error that a request ended with for good, with its attempts and its first failure."""
     if not tries.count:
         return error
     passed_s = time.monotonic() - tries.since_s

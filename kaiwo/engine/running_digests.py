@@ -1,9 +1,9 @@
 """Running checksums of large objects: md5 and sha256, which do not combine from ranges.
 
-They have to see the bytes in order, while ranges arrive in any. So each follows the contiguous
-frontier of its temporary file, through the page cache, while further ranges are still on their
-way; when the last one arrives, little is left to do. It runs in threads of the scheduler's own
-process, beside the workers: a running checksum cannot travel.
+They have to see the bytes in order, while ranges arrive in any order. So each follows the
+contiguous part of its temporary file, through the page cache, while further ranges arrive. When the
+last range is there, little is left to do. A running checksum cannot travel to another process: it
+runs in threads of the scheduler's own process, beside the workers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from kaiwo.files.temporary_files import disk_error
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
 
-#: So many objects are followed at once.
+#: At most this many objects are followed at once.
 THREADS = min(4, os.cpu_count() or 1)
 
 
 class _RunningDigest:
-    """A running checksum, and how far it has come."""
+    """A running checksum, and how many bytes it has seen."""
 
     def __init__(self, transfer: Transfer, algorithm: str, running: checksums.Hasher) -> None:
         self.transfer = transfer
@@ -30,7 +30,7 @@ class _RunningDigest:
         self._running = running
 
     def follow(self, end: int) -> tuple[Outcome, ...]:
-        """Take in what lies between the last end and this one."""
+        """Take in the bytes from the last end to this one."""
         path = self.transfer.temporary
         try:
             checksums.follow(self._running, path, self.end, end)
@@ -50,7 +50,7 @@ class RunningDigests:
         self._threads: ThreadPoolExecutor | None = None
 
     def begin(self, transfer: Transfer, algorithm: str) -> bool:
-        """Begin to follow an object, perhaps anew; False for an algorithm that is not known."""
+        """Start to follow an object from its first byte; False for an unknown algorithm."""
         running = checksums.hasher(algorithm, transfer.object.size)
         if running is not None:
             self._digests[transfer.index] = _RunningDigest(transfer, algorithm, running)
@@ -65,11 +65,16 @@ class RunningDigests:
             self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="kaiwo-digest")
         return self._threads.submit(self._digests[transfer.index].follow, end)
 
+    def end(self, transfer: Transfer) -> int:
+        """How many bytes of the object its checksum has seen; all, if none follows it."""
+        digest = self._digests.get(transfer.index)
+        return transfer.object.size if digest is None else digest.end
+
     def forget(self, transfer: Transfer) -> None:
-        """The object is in place, has failed, or begins anew."""
+        """The object is settled, or starts again."""
         self._digests.pop(transfer.index, None)
 
     def close(self) -> None:
-        """Let the threads go; a step that is under way ends by itself."""
+        """Release the threads; a step that is under way ends by itself."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,8 +1,8 @@
-"""What a run learns of each service: that it ignores ranges, wants patience, or is down.
+"""What a run learns about each service: it ignores ranges, is busy, or is down.
 
-A service that answers 429 or 503, or names a time to come back, is meant to be left alone by the
-whole run, not by the one request that it told. And where nothing succeeds any more while object
-after object uses up its attempts, the rest would only take its time to fail likewise.
+A service that answers 429 or 503, or names a time to come back, is left alone by the whole run, not
+only by the request that it refused. And where object after object uses up its attempts and nothing
+succeeds in between, the rest of the objects fail at once instead of failing slowly.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from msgspec import Struct
 
 from kaiwo.errors import BusyError, KaiwoError, TransientError
 
+#: A service is not taken to be down before this many objects have failed in a row.
+LEAST_LOST = 8
+
 
 class _Service(Struct):
-    """Times are those of the monotonic clock."""
+    """What is known of one service; times are those of the monotonic clock."""
 
     ignores_ranges: bool = False
     quiet_until_s: float = 0.0
@@ -28,7 +31,7 @@ class ServiceHealth:
     """All services of a run, by their origins.
 
     Args:
-        patience: so many objects may fail in a row before a service is taken to be down.
+        patience: how many objects may fail in a row before a service is taken to be down.
     """
 
     def __init__(self, patience: int) -> None:
@@ -40,7 +43,7 @@ class ServiceHealth:
         return self._services[origin].ignores_ranges
 
     def give_up_ranges(self, origin: str) -> bool:
-        """It ignores them; False when that is no news."""
+        """It ignores ranges; returns False when that was known."""
         news = not self._services[origin].ignores_ranges
         self._services[origin].ignores_ranges = True
         return news
@@ -52,18 +55,18 @@ class ServiceHealth:
         service.lost = 0
 
     def refused(self, origin: str, error: KaiwoError, delay_s: float) -> None:
-        """A request failed, and is repeated after a delay: perhaps all should wait so long."""
+        """A request failed and is retried after a delay; a busy service is left alone as long."""
         asked = isinstance(error, TransientError) and error.retry_after_s is not None
         if asked or isinstance(error, BusyError):
             service = self._services[origin]
             service.quiet_until_s = max(service.quiet_until_s, time.monotonic() + delay_s)
 
     def quiet_until_s(self, origin: str) -> float:
-        """No request is to begin before."""
+        """No request may start before that time."""
         return self._services[origin].quiet_until_s
 
     def lost(self, origin: str, since_s: float) -> bool:
-        """An object used up its attempts, since then; True when the service is down for good."""
+        """An object used up its attempts since then; returns whether the service is down."""
         service = self._services[origin]
         if service.answered_s < since_s:
             service.lost += 1

@@ -1,87 +1,138 @@
-"""What has become of each object so far: the report, at any moment of a run."""
+"""What became of each object: in place, failed or left out. The report, at any moment of a run."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Container
+from collections.abc import Callable, Iterable
 
-from msgspec import Struct, field
-
-from kaiwo.errors import KaiwoError, first_exit_code
+from kaiwo.engine import round_files
+from kaiwo.engine.flight import Flight, Flights
+from kaiwo.engine.running_digests import RunningDigests
+from kaiwo.errors import KaiwoError, PlaceholderError, first_exit_code
 from kaiwo.events import Settled
-from kaiwo.jobs import Transfer
+from kaiwo.jobs import RANGE, Outcome, Plan, Transfer
 from kaiwo.objects import Checksum, Item, Report, Status
 from kaiwo.protocols import Sink
+from kaiwo.state.state import State
+
+logger = logging.getLogger(__name__)
 
 
-class Ledger(Struct):
-    """The items of a run's report; each is entered once, and told to the sink.
+class Settlement:
+    """Settles objects, each once; every item goes to the sink.
+
+    Args:
+        flights: the objects under way.
+        state: what is left for a later run.
+        digests: running checksums, which end with their objects.
+        sink: gets an event for each item.
+        after_failure: called after an object has failed.
 
     Attributes:
-        sink: is told of each item.
         transferred: object bytes that were read, repeats included.
     """
 
-    sink: Sink
-    transferred: int = 0
-    _started_s: float = field(default_factory=time.monotonic)
-    _items: list[Item] = field(default_factory=list)
-    _settled: set[int] = field(default_factory=set)
-
-    @property
-    def settled(self) -> Container[int]:
-        """The indices of the transfers that are in their final state."""
-        return self._settled
-
-    def add(self, item: Item) -> None:
-        """Enter what has no transfer."""
-        self._items.append(item)
-        self.sink.emit(Settled(item))
-
-    def leave_out(self, transfer: Transfer) -> None:
-        """What was planned is no object: it is no part of the report."""
-        self._settled.add(transfer.index)
-
-    def enter(
+    def __init__(
         self,
-        transfer: Transfer,
-        status: Status,
-        *,
-        begun_s: float | None = None,
-        attempts: int = 0,
-        checksum: Checksum | None = None,
-        verified: bool = False,
-        error: KaiwoError | None = None,
+        flights: Flights,
+        state: State,
+        digests: RunningDigests,
+        sink: Sink,
+        after_failure: Callable[[], None],
     ) -> None:
-        """The object has reached its final state.
+        self.transferred = 0
+        self._flights = flights
+        self._state = state
+        self._digests = digests
+        self._sink = sink
+        self._after_failure = after_failure
+        self._started_s = time.monotonic()
+        self._items: list[Item] = []
 
-        Args:
-            transfer: the object.
-            status: which state.
-            begun_s: when it began, by the monotonic clock.
-            attempts: how often it was tried.
-            checksum: what is known of its bytes.
-            verified: they were found to have that.
-            error: why it failed.
-        """
-        self._settled.add(transfer.index)
-        item = Item(
-            task=transfer.task,
-            source=transfer.source,
-            target=transfer.target,
-            status=status,
-            bytes=transfer.object.size,
-            seconds=0.0 if begun_s is None else time.monotonic() - begun_s,
-            attempts=attempts,
-            etag=transfer.object.etag,
-            checksum=checksum,
-            verified=verified,
-            error=error,
+    def enter_plan(self, plan: Plan) -> None:
+        """Enter what needs no transfer: wants that failed, and objects that are in place."""
+        for item in plan.missed:
+            self._add(item)
+        for transfer in plan.unchanged:
+            checksum = transfer.object.checksum
+            self._add(_item(transfer, "unchanged", checksum=checksum, verified=bool(checksum)))
+
+    def in_place(self, flight: Flight, outcome: Outcome) -> None:
+        """The object was published, or found to be in place already."""
+        status: Status = "resumed" if flight.kept else "downloaded"
+        if outcome.adopted:
+            status = "unchanged"
+        self._end(flight, None)
+        self._add(
+            _item(
+                flight.transfer,
+                status,
+                flight=flight,
+                checksum=outcome.checksum,
+                verified=outcome.verified,
+            )
         )
-        self.add(item)
+
+    def fail(self, flight: Flight, error: KaiwoError) -> None:
+        """The object cannot be had. A folder's placeholder is no object and no failure."""
+        self._end(flight, error)
+        if isinstance(error, PlaceholderError):
+            logger.info("%s", error.message)
+            return
+        checksum = flight.transfer.object.checksum
+        self._add(_item(flight.transfer, "failed", flight=flight, checksum=checksum, error=error))
+        self._after_failure()
+
+    def give_up(self, transfers: Iterable[Transfer], error: KaiwoError) -> None:
+        """Name what the end of the run left undone."""
+        for transfer in transfers:
+            flight = self._flights.find(transfer)
+            if flight is not None:
+                self.fail(flight, error)
+            elif not self._flights.is_settled(transfer):
+                self._flights.settle(transfer)
+                self._add(_item(transfer, "failed", error=error))
 
     def report(self) -> Report:
-        """As it stands."""
+        """The report as it stands."""
         codes = [item.error.exit_code for item in self._items if item.error is not None]
         seconds = time.monotonic() - self._started_s
         return Report(first_exit_code(codes), seconds, self.transferred, tuple(self._items))
+
+    def _end(self, flight: Flight, error: KaiwoError | None) -> None:
+        """Nothing more is to be done about the object."""
+        transfer = flight.transfer
+        self._flights.settle(transfer)
+        self._digests.forget(transfer)
+        if transfer.object.size > RANGE:
+            round_files.leave(flight, self._state, error)
+
+    def _add(self, item: Item) -> None:
+        self._items.append(item)
+        self._sink.emit(Settled(item))
+
+
+def _item(
+    transfer: Transfer,
+    status: Status,
+    *,
+    flight: Flight | None = None,
+    checksum: Checksum | None = None,
+    verified: bool = False,
+    error: KaiwoError | None = None,
+) -> Item:
+    """The object's line in the report."""
+    return Item(
+        task=transfer.task,
+        source=transfer.source,
+        target=transfer.target,
+        status=status,
+        bytes=transfer.object.size,
+        seconds=0.0 if flight is None else time.monotonic() - flight.started_s,
+        attempts=0 if flight is None else flight.attempts,
+        etag=transfer.object.etag,
+        checksum=checksum,
+        verified=verified,
+        error=error,
+    )

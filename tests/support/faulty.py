@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 from kaiwo import checksums
 from kaiwo.engine import scheduler
 from kaiwo.engine.retry import RetryPolicy
-from kaiwo.engine.scheduler import Rules
+from kaiwo.engine.rules import Rules
 from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
 from kaiwo.files.temporary_files import regular_file

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiwo.engine import batches
-from kaiwo.engine.batches import BATCH_BYTES, BATCH_OBJECTS, Pace, cut
+from kaiwo.engine import pace
+from kaiwo.engine.batches import BATCH_BYTES, cut
+from kaiwo.engine.pace import BATCH_OBJECTS, Pace
 from kaiwo.jobs import Batch, Outcome, Transfer
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
@@ -45,7 +46,7 @@ def lengths(executor: InlineExecutor) -> list[int]:
 def test_batches_begin_with_one_object_and_hold_64_when_these_are_quick(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int | None]
 ) -> None:
-    monkeypatch.setattr(batches, "BATCH_S", 1_000.0)
+    monkeypatch.setattr(pace, "BATCH_S", 1_000.0)
     executor = InlineExecutor()
     store = FaultyStore(dict.fromkeys(keys(300), b"0123456789"))
     run_store(store, tmp_path, executor, workers=1, **limits)
@@ -58,7 +59,7 @@ def test_batches_begin_with_one_object_and_hold_64_when_these_are_quick(
 def test_objects_that_take_long_travel_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "BATCH_S", 0.0)
+    monkeypatch.setattr(pace, "BATCH_S", 0.0)
     executor = InlineExecutor()
     store = FaultyStore(dict.fromkeys(keys(50), b"0123456789"))
     run_store(store, tmp_path, executor, workers=1, small_requests=1)
@@ -87,9 +88,9 @@ def test_a_batch_holds_at_most_a_mebibyte(tmp_path: Path, size: int, most: int) 
 def test_64_small_requests_are_in_flight_where_answers_take_long_and_the_processor_idles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle: float, most: int
 ) -> None:
-    monkeypatch.setattr(batches, "IDLE", idle)
-    monkeypatch.setattr(batches, "SLOW_S", 0.0)
-    monkeypatch.setattr(batches, "LOOK_S", 0.0)
+    monkeypatch.setattr(pace, "IDLE", idle)
+    monkeypatch.setattr(pace, "SLOW_S", 0.0)
+    monkeypatch.setattr(pace, "MEASURE_S", 0.0)
     store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
     together = threading.Event()
 
@@ -111,8 +112,8 @@ def test_64_small_requests_are_in_flight_where_answers_take_long_and_the_process
 def test_quick_answers_need_no_more_than_8_small_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "IDLE", -1_000.0)
-    monkeypatch.setattr(batches, "SLOW_S", 1_000.0)
+    monkeypatch.setattr(pace, "IDLE", -1_000.0)
+    monkeypatch.setattr(pace, "SLOW_S", 1_000.0)
     store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
     with ThreadPoolExecutor(80) as pool:
         assert run_store(store, tmp_path, pool, workers=2, small_requests=64).report.ok
@@ -131,7 +132,7 @@ def transfers(sizes: Sequence[int]) -> list[Transfer]:
     ]
 
 
-def pace(object_s: float) -> Pace:
+def pace_of(object_s: float) -> Pace:
     """What is known when the objects of the last batch took so long."""
     known = Pace()
     known.measure([Outcome(each, seconds=object_s) for each in transfers([1, 2])])
@@ -147,7 +148,7 @@ def test_every_object_is_in_one_batch_in_its_order_and_no_batch_is_empty_or_too_
     sizes: list[int], workers: int, object_s: float | None
 ) -> None:
     objects = transfers(sizes)
-    known = Pace() if object_s is None else pace(object_s)
+    known = Pace() if object_s is None else pace_of(object_s)
     batches = list(cut(objects, known, lambda: workers))
     assert [each for batch in batches for each in batch] == objects
     for batch in batches:
@@ -168,8 +169,8 @@ def test_a_batch_is_made_when_it_is_asked_for() -> None:
     ("object_s", "length"), [(0.0, 64), (0.001, 64), (0.002, 50), (0.02, 5), (0.3, 1)]
 )
 def test_a_batch_takes_about_a_tenth_of_a_second(object_s: float, length: int) -> None:
-    assert pace(object_s).longest(10_000, 1) == length
+    assert pace_of(object_s).batch_size(10_000, 1) == length
 
 
 def test_the_last_objects_are_shared_by_the_workers() -> None:
-    assert [pace(0.0).longest(left, 8) for left in (2_000, 160, 16, 1)] == [64, 10, 1, 1]
+    assert [pace_of(0.0).batch_size(left, 8) for left in (2_000, 160, 16, 1)] == [64, 10, 1, 1]

@@ -353,10 +353,11 @@ def test_a_limit_may_be_raised_while_jobs_run() -> None:
 
     def handle(job: int, _: int) -> None:
         if job == 0:
-            dispatcher.limits[""] = window
+            limits[""] = window
 
+    limits = {"": 1}
     with ThreadPoolExecutor(16) as pool:
-        dispatcher = Dispatcher(pool, 1, work)
+        dispatcher = Dispatcher(pool, limits, work)
         dispatcher.feed(range(2 + 2 * window))
         dispatcher.run(handle)
 
@@ -503,7 +504,7 @@ class Quiet:
 
 def test_a_job_that_is_to_begin_later_lets_those_after_it_go_first() -> None:
     quiet, executor = Quiet(1, 2, for_s=0.3), InlineExecutor()
-    dispatcher = Dispatcher(executor, 1, quiet.work, begins_s=quiet.begins_s)
+    dispatcher = Dispatcher(executor, 1, quiet.work, starts_s=quiet.begins_s)
     dispatcher.feed([1, 2, 3, 4])
     assert dispatcher.run(lambda *_: None)
     assert executor.jobs == [3, 4, 1, 2]
@@ -513,7 +514,7 @@ def test_a_job_that_is_to_begin_later_lets_those_after_it_go_first() -> None:
 
 def test_a_repeat_that_is_due_waits_when_it_is_to_begin_later() -> None:
     quiet, executor = Quiet(1, for_s=0.3), InlineExecutor()
-    dispatcher = Dispatcher(executor, 1, quiet.work, begins_s=quiet.begins_s)
+    dispatcher = Dispatcher(executor, 1, quiet.work, starts_s=quiet.begins_s)
     dispatcher.repeat(1, 0)
     dispatcher.repeat(2, 0)
     dispatcher.feed([3])
@@ -524,7 +525,7 @@ def test_a_repeat_that_is_due_waits_when_it_is_to_begin_later() -> None:
 
 def test_a_time_that_is_put_off_meanwhile_is_asked_for_again() -> None:
     quiet, executor = Quiet(1, for_s=0.2), InlineExecutor()
-    dispatcher = Dispatcher(executor, 1, quiet.work, begins_s=quiet.begins_s)
+    dispatcher = Dispatcher(executor, 1, quiet.work, starts_s=quiet.begins_s)
     dispatcher.feed([1, 2])
 
     def handle(job: int, _: int) -> None:
@@ -546,7 +547,7 @@ def test_not_all_of_a_long_feed_is_put_aside() -> None:
             yield job
 
     most: list[int] = []
-    dispatcher = Dispatcher(executor, 4, quiet.work, begins_s=quiet.begins_s)
+    dispatcher = Dispatcher(executor, 4, quiet.work, starts_s=quiet.begins_s)
     dispatcher.feed(jobs())
     assert dispatcher.run(lambda *_: None)
     assert sorted(executor.jobs) == list(range(1, MOST_ASIDE * 3))

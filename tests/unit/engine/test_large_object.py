@@ -610,7 +610,7 @@ def test_a_file_that_is_cut_before_the_end_is_fetched_once_more(tmp_path: Path, 
         assert (run.report.ok, files(tmp_path)) == (True, store.objects)
     else:
         assert (run.report.exit_code, files(tmp_path)) == (7, {})
-        assert "0 bytes are there" in run.error("big").message
+        assert "has 0 bytes" in run.error("big").message
 
 
 # --- whatever happens -------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from kaiwo.engine.large_object import Large
-from kaiwo.engine.recovery import MOST_WRONG_RANGES, Flight, Remedy, remedy
+from kaiwo.engine.flight import Flight
+from kaiwo.engine.large_object import LargeObject
+from kaiwo.engine.recovery import MOST_WRONG_RANGES, Remedy, decide
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import (
     ChangedError,
@@ -33,43 +34,43 @@ def underway(*, streams: bool | None = None) -> Flight:
     """An object without failures so far: small, or large in ranges or in a stream."""
     if streams is None:
         return Flight(SMALL, 0.0)
-    return Flight(BIG, 0.0, large=Large(BIG, RunningDigests(), verify=True, streams=streams))
+    return Flight(BIG, 0.0, large=LargeObject(BIG, RunningDigests(), verify=True, streams=streams))
 
 
 def test_ranges_that_are_ignored_lead_to_streams() -> None:
-    assert remedy(A_RANGE, RangeIgnoredError("200"), underway(streams=False), RETRIES) is (
+    assert decide(A_RANGE, RangeIgnoredError("200"), underway(streams=False), RETRIES) is (
         Remedy.STREAM
     )
 
 
 def test_other_ranges_than_were_asked_for_lead_to_streams_when_they_come_again_and_again() -> None:
     found = [
-        remedy(
+        decide(
             replace(A_RANGE, tries=Tries(count)), WrongRangeError("206"), underway(streams=False), 9
         )
         for count in range(MOST_WRONG_RANGES)
     ]
-    assert found == [*[Remedy.REPEAT] * (MOST_WRONG_RANGES - 1), Remedy.STREAM]
+    assert found == [*[Remedy.RETRY] * (MOST_WRONG_RANGES - 1), Remedy.STREAM]
 
 
 def test_an_object_that_was_replaced_is_looked_up_once() -> None:
     so_far = underway()
-    assert remedy(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.LOOK_UP
+    assert decide(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.RESTAT
     so_far.replaced = True
-    assert remedy(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.REPEAT
+    assert decide(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.RETRY
 
 
 @pytest.mark.parametrize(
     ("streams", "known", "anew", "expected"),
     [
-        (False, set(), False, Remedy.COMPARE),
-        (False, {"another"}, False, Remedy.COMPARE),
-        (False, {"a"}, False, Remedy.BEGIN_ANEW),
+        (False, set(), False, Remedy.READ_RANGES_AGAIN),
+        (False, {"another"}, False, Remedy.READ_RANGES_AGAIN),
+        (False, {"a"}, False, Remedy.START_AGAIN),
         (False, {"a"}, True, Remedy.GIVE_UP),
-        (True, set(), False, Remedy.BEGIN_ANEW),
+        (True, set(), False, Remedy.START_AGAIN),
         (True, {"a"}, False, Remedy.GIVE_UP),
-        (None, set(), False, Remedy.BEGIN_ANEW),
-        (None, {"another"}, False, Remedy.BEGIN_ANEW),
+        (None, set(), False, Remedy.START_AGAIN),
+        (None, {"another"}, False, Remedy.START_AGAIN),
         (None, {"a"}, False, Remedy.GIVE_UP),
         (None, set("bcdefg"), False, Remedy.GIVE_UP),
     ],
@@ -78,18 +79,18 @@ def test_wrong_bytes_are_read_again_until_they_are_wrong_in_the_same_way(
     streams: bool | None, known: set[str], anew: bool, expected: Remedy
 ) -> None:
     so_far = underway(streams=streams)
-    so_far.wrong, so_far.anew = known, anew
-    assert remedy(Finish(so_far.transfer), WRONG, so_far, RETRIES) is expected
+    so_far.wrong, so_far.refetched = known, anew
+    assert decide(Finish(so_far.transfer), WRONG, so_far, RETRIES) is expected
 
 
 def test_an_object_whose_file_is_not_what_was_written_begins_anew_once() -> None:
     so_far = underway(streams=False)
-    assert remedy(Finish(BIG), IntegrityError("short"), so_far, RETRIES) is Remedy.BEGIN_ANEW
-    so_far.anew = True
-    assert remedy(Finish(BIG), IntegrityError("short"), so_far, RETRIES) is Remedy.REPEAT
+    assert decide(Finish(BIG), IntegrityError("short"), so_far, RETRIES) is Remedy.START_AGAIN
+    so_far.refetched = True
+    assert decide(Finish(BIG), IntegrityError("short"), so_far, RETRIES) is Remedy.RETRY
 
 
 @pytest.mark.parametrize("error", [TransientError("503"), CredentialsError("403")])
 def test_all_else_is_left_to_the_retry_policy(error: KaiwoError) -> None:
     for job in (A_RANGE, Batch((SMALL,)), Whole(BIG)):
-        assert remedy(job, error, underway(streams=False), RETRIES) is Remedy.REPEAT
+        assert decide(job, error, underway(streams=False), RETRIES) is Remedy.RETRY

@@ -1,4 +1,4 @@
-"""The ranges of one large object as they arrive: what is there, and which checksum it has."""
+"""The ranges of one large object as they arrive: what is there, and its checksum."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kaiwo import checksums
 from kaiwo.objects import Checksum
 
 
-class Parts:
+class ReceivedRanges:
     """Ranges of one object, which may arrive in any order.
 
     Args:
@@ -35,7 +35,7 @@ class Parts:
             self.frontier = self._end(self.frontier)
 
     def crc(self, start: int, algorithm: str) -> int | None:
-        """That of the range which begins there, if it is known."""
+        """The checksum of the range that starts there, if it is known."""
         return self._crcs.get(start, {}).get(algorithm)
 
     def _end(self, start: int) -> int:
@@ -47,7 +47,7 @@ class Parts:
         return self.frontier == self._size
 
     def checksum(self, algorithm: str) -> Checksum | None:
-        """That of the whole object; None when some range was read without it."""
+        """The checksum of the whole object; None when some range was read without it."""
         parts = []
         for start, end in self.limits():
             crc = self.crc(start, algorithm)

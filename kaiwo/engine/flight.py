@@ -1,0 +1,104 @@
+"""Objects under way: the round, bytes and attempts of each, in one place.
+
+An object that starts again does so in a new round, with another temporary file. What arrives late
+of an earlier round is ignored: its transfer is no longer current.
+"""
+
+from __future__ import annotations
+
+import time
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from kaiwo.engine.large_object import LargeObject
+from kaiwo.jobs import Job, Outcome, Transfer, Whole
+
+
+class Flight(Struct):
+    """An object that has started and is not settled.
+
+    Attributes:
+        transfer: the object, in its latest round.
+        started_s: when it started, by the monotonic clock.
+        attempts: how often it was tried.
+        received: bytes of this round, as displays have them.
+        kept: how many of these an earlier run left.
+        replaced: it was replaced in the store, and asked for again.
+        wrong: wrong checksums that were found.
+        refetched: it was fetched again because its bytes were wrong.
+        large: its ranges, if it is a large one.
+    """
+
+    transfer: Transfer
+    started_s: float
+    attempts: int = 1
+    received: int = 0
+    kept: int = 0
+    replaced: bool = False
+    wrong: set[str] = field(default_factory=set)
+    refetched: bool = False
+    large: LargeObject | None = None
+
+    def count(self, job: Job, outcome: Outcome) -> int:
+        """Count the bytes of a job that succeeded; returns how many are new to displays."""
+        # A range that has to be read again is no progress.
+        count = outcome.bytes + outcome.kept if outcome.agrees else 0
+        if isinstance(job, Whole):
+            count -= self.received  # counted while it was under way
+        self.received += count
+        self.kept += outcome.kept
+        return count
+
+    def reach(self, size: int) -> int:
+        """A stream has written ``size`` bytes so far; returns how many are new to displays."""
+        count = max(size - self.received, 0)
+        self.received += count
+        return count
+
+    def reset_counts(self) -> tuple[int, int]:
+        """Everything has to be read again; returns the bytes received and kept until now."""
+        before = self.received, self.kept
+        self.received = self.kept = 0
+        return before
+
+    def next_round(self) -> None:
+        """Start again with another temporary file; what was learned of the object stays."""
+        now = self.transfer
+        self.transfer = replace(now, round=now.round + 1, partial=None)
+
+
+class Flights:
+    """All objects under way, and which objects are settled."""
+
+    def __init__(self) -> None:
+        self._flights: dict[int, Flight] = {}
+        self._settled: set[int] = set()
+
+    def start(self, transfer: Transfer, seconds: float = 0.0) -> Flight:
+        """Its flight; a new one, which started ``seconds`` ago, if there is none yet."""
+        flight = self._flights.get(transfer.index)
+        if flight is None:
+            flight = Flight(transfer, time.monotonic() - seconds)
+            self._flights[transfer.index] = flight
+        return flight
+
+    def find(self, transfer: Transfer) -> Flight | None:
+        """Its flight, if it is under way."""
+        return self._flights.get(transfer.index)
+
+    def is_current(self, transfer: Transfer) -> bool:
+        """The object is neither settled nor in a later round."""
+        if transfer.index in self._settled:
+            return False
+        flight = self._flights.get(transfer.index)
+        return flight is None or flight.transfer.round == transfer.round
+
+    def is_settled(self, transfer: Transfer) -> bool:
+        """The object has reached its final state."""
+        return transfer.index in self._settled
+
+    def settle(self, transfer: Transfer) -> None:
+        """The object has reached its final state."""
+        self._flights.pop(transfer.index, None)
+        self._settled.add(transfer.index)
