@@ -13,20 +13,22 @@ from msgspec.structs import replace
 
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
-from kaiwo.engine import scheduler
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
-from kaiwo.errors import ConfigError, KaiwoError, exit_code_of
+from kaiwo.engine.scheduler import Scheduler
+from kaiwo.errors import ConfigError, cause_of, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.jobs import Plan, Want
 from kaiwo.net.failures import NetworkSettings
 from kaiwo.objects import Report
 from kaiwo.planning import free_space, plan
+from kaiwo.planning.gather import Listing, gather
+from kaiwo.planning.plan import Comparison, Draft
 from kaiwo.protocols import Sink
 from kaiwo.state.claims import Claim, claims_folder, is_claiming, places
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
-from kaiwo.workers import source_cache
+from kaiwo.workers.source_cache import close_source
 
 #: A task, and what it wants.
 Wanted = tuple[Task, tuple[Want, ...]]
@@ -66,143 +68,132 @@ def decide(config: Config, sink: Sink) -> Plan:
     """What ``run`` would do, decided and checked; no byte of any object is read.
 
     Raises:
-        KaiwoError: nothing would be begun: the configuration is wrong, or names are unsafe.
+        KaiwoError: nothing would be downloaded: the configuration is wrong, or names are unsafe.
     """
     config.check_secrets()
-    with _workshop(config, wanted(config)) as workshop:
-        closed, _ = _planned(workshop, sink)
+    with _tools(config, wanted(config)) as tools:
+        listing = _listed(tools, sink)
+        drafted = plan.draft(listing, tools.state, tools.comparison)
+        closed = plan.close(drafted, tools.state, tools.comparison)
         free_space.require(closed.transfers)
         return closed
 
 
-class _Workshop(Struct, frozen=True):
+class _Tools(Struct, frozen=True):
     """What a run works with."""
 
     settings: Settings
     wants: Sequence[Want]
     rules: Rules
+    comparison: Comparison
     state: State
     executor: Executor
 
 
 @contextlib.contextmanager
-def _workshop(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Workshop]:
-    """An executor and the memory; afterwards all that was opened is let go of."""
+def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
+    """An executor and the state; afterwards everything that was opened is closed."""
     settings = config.settings
-    policy = RetryPolicy(settings.retries, settings.startup_wait)
     rules = Rules(
         settings.workers,
-        policy,
+        RetryPolicy(settings.retries, settings.startup_wait),
         settings.verify == "checksum",
         settings.fail_fast,
         settings.small_requests,
         None if settings.deadline is None else time.monotonic() + settings.deadline,
     )
+    comparison = Comparison(settings.force, rules.verify, settings.fsync)
     wants = [want for _, wants in tasks for want in wants]
     state = State(settings.state_dir, secrets.token_hex(4))
     threads = settings.workers + (settings.small_requests or 0)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="kaiwo")
     try:
-        yield _Workshop(settings, wants, rules, state, executor)
+        yield _Tools(settings, wants, rules, comparison, state, executor)
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         state.close()
         for want in wants:
-            source_cache.close_source(want.opener)
+            close_source(want.opener)
 
 
-def _planned(workshop: _Workshop, sink: Sink) -> tuple[Plan, plan.Listing]:
-    rules, executor = workshop.rules, workshop.executor
-    listing = plan.gather(
-        workshop.wants, executor, rules.workers, rules.policy, sink, rules.until_s
-    )
+def _listed(tools: _Tools, sink: Sink) -> Listing:
+    rules = tools.rules
+    listing = gather(tools.wants, tools.executor, rules.workers, rules.policy, sink, rules.until_s)
     if listing.failed and rules.fail_fast:
         raise listing.failed[0][1]
-    return _closed(workshop, listing), listing
-
-
-def _closed(workshop: _Workshop, listing: plan.Listing) -> Plan:
-    """The plan of that listing; see ``plan.close``."""
-    settings, state = workshop.settings, workshop.state
-    return plan.close(
-        listing,
-        state.run,
-        state,
-        force=settings.force,
-        verify=workshop.rules.verify,
-        durable=settings.fsync,
-    )
+    return listing
 
 
 @contextlib.contextmanager
-def _alone(workshop: _Workshop, closed: Plan, listing: plan.Listing, sink: Sink) -> Iterator[Plan]:
-    """The plan, once no other run is at its targets; until the end, none will be.
+def _claimed(tools: _Tools, drafted: Draft, sink: Sink) -> Iterator[Plan]:
+    """The closed plan, once no other run is at its targets; until the end, none will be.
 
-    What another run has put in place meanwhile is remembered, and need not be fetched; what it has
-    left behind is gone on with, or removed. Only then is it known how much room is needed.
+    What another run put in place meanwhile need not be fetched; what it left unfinished is resumed
+    or removed. Only then is it known how much space is needed.
 
     Raises:
-        DiskError: there is not so much room.
+        DiskError: there is not enough space.
+        DeadlineError: other runs are still at the targets.
     """
-    state, state_dir = workshop.state, workshop.settings.state_dir
-    until_s = workshop.rules.until_s
+    state, state_dir, until_s = tools.state, tools.settings.state_dir, tools.rules.until_s
 
-    def dead(root: str, run: str) -> bool:
+    def is_dead(root: str, run: str) -> bool:
         return not is_claiming(root, state_dir, run)
 
     with Claim(state.run, lambda: sink.emit(Ticked()), until_s) as claim:
-        waited = True
-        while waited:
-            waited = claim.take(places(closed.transfers, state_dir))
-            # Perhaps it ended right before it could be seen.
-            if waited or not state.is_current():
-                state.forget()
-                closed = _closed(workshop, listing)
-        all_ = (*closed.transfers, *closed.unchanged)
-        claim.tidy(claims_folder(root, state_dir) for root in {each.root for each in all_})
-        state.sweep(all_, dead)
+        waited = claim.take(places((each for each, _ in drafted.missing), state_dir))
+        # Another run may have ended right before its claim could be seen.
+        others_worked = state.refresh() or waited
+        closed = plan.close(drafted, state, tools.comparison, recheck=others_worked)
+        transfers = (*closed.transfers, *closed.unchanged)
+        claim.tidy(claims_folder(root, state_dir) for root in {each.root for each in transfers})
+        state.sweep(transfers, is_dead)
         free_space.require(closed.transfers)
         yield closed
-        state.sweep(all_, dead)
-        # After a deadline, workers may still be at it.
+        state.sweep(transfers, is_dead)
+        # After a deadline, workers may still be writing.
         state.close(ended=until_s is None or time.monotonic() < until_s)
 
 
 def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
-    """List, plan, schedule, settle."""
+    """List, claim, close the plan, execute it, settle the tasks.
+
+    However the run ends, the sink gets an ``Ended`` with the report so far.
+    """
     start_s = time.monotonic()
     tasks = tuple(tasks)
     report = Report(1, 0.0)
-    with _workshop(config, tasks) as workshop:
+    scheduler: Scheduler | None = None
+    with _tools(config, tasks) as tools:
         try:
-            closed, listing = _planned(workshop, sink)
-            with _alone(workshop, closed, listing, sink) as closed:
-                report = scheduler.run(
-                    closed, workshop.executor, workshop.rules, workshop.state, sink
-                )
+            listing = _listed(tools, sink)
+            drafted = plan.draft(listing, tools.state, tools.comparison)
+            with _claimed(tools, drafted, sink) as closed:
+                scheduler = Scheduler(closed, tools.executor, tools.rules, tools.state, sink)
+                report = scheduler.run()
                 _settle(tasks, closed, listing, report)
             report = replace(report, seconds=time.monotonic() - start_s)
         except BaseException as error:
-            # A signal's exception carries the error that it is.
-            cause = getattr(error, "error", error)
-            code = exit_code_of(cause) if isinstance(cause, KaiwoError) else 1
-            report = Report(code, time.monotonic() - start_s)
+            cause = cause_of(error)
+            so_far = report if scheduler is None else scheduler.report()
+            seconds = time.monotonic() - start_s
+            report = replace(so_far, exit_code=exit_code_of(cause), seconds=seconds, error=cause)
             raise
         finally:
-            # A display has to end, whatever ended the run.
+            # A display has to end in any case.
             sink.emit(Ended(report))
     return report
 
 
-def _settle(tasks: Iterable[Wanted], closed: Plan, listing: plan.Listing, report: Report) -> None:
-    """Let each task of which everything is in place do what remains."""
+def _settle(tasks: Iterable[Wanted], closed: Plan, listing: Listing, report: Report) -> None:
+    """Let each task whose objects are all in place finish what is left to do."""
     failed = {item.target for item in report.items if item.status == "failed"}
     missed = {want.opener for want, _ in listing.failed}
     for task, wants in tasks:
         openers = {want.opener for want in wants}
         if type(task).settle is Task.settle or openers & missed:
             continue
-        # By their places: what several tasks ask for alike is in the plan once.
+        # By target: what several tasks ask for alike is in the plan once.
         targets = {
             want.placement.place(remote).target
             for want, objects in listing.found

@@ -17,13 +17,13 @@ from kaiwo.api.fetch import fetch as fetch_url
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.config import loader
 from kaiwo.config.settings import Settings
-from kaiwo.errors import UnfinishedError
+from kaiwo.errors import UnfinishedError, cause_of
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.reporting import displays, json_report
 from kaiwo.reporting.counters import amount, counted, duration
 from kaiwo.reporting.log_lines import failure
-from kaiwo.reporting.outputs import Delivery, cause_of
+from kaiwo.reporting.outputs import Delivery
 
 Options = Mapping[str, Any]
 

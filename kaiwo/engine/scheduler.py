@@ -43,8 +43,8 @@ from kaiwo.state.state import State
 from kaiwo.workers.jobs import run as run_job
 
 
-def run(plan: Plan, executor: Executor, rules: Rules, state: State, sink: Sink) -> Report:
-    """Carry out a plan; returns when every object is in place or has failed for good.
+class Scheduler:
+    """One run of a plan.
 
     Args:
         plan: what to do.
@@ -53,11 +53,6 @@ def run(plan: Plan, executor: Executor, rules: Rules, state: State, sink: Sink) 
         state: remembers what is in place and what is unfinished.
         sink: gets the events.
     """
-    return Scheduler(plan, executor, rules, state, sink).run()
-
-
-class Scheduler:
-    """One run of a plan; see ``run``."""
 
     def __init__(
         self, plan: Plan, executor: Executor, rules: Rules, state: State, sink: Sink
@@ -98,7 +93,7 @@ class Scheduler:
         )
 
     def run(self) -> Report:
-        """Carry out the plan; see the function of that name."""
+        """Carry out the plan; returns when every object is in place or has failed for good."""
         transfers = self._plan.transfers
         self._sink.emit(_planned(self._plan))
         self._settlement.enter_plan(self._plan)
@@ -115,6 +110,10 @@ class Scheduler:
             self._settlement.give_up(transfers, left)
             self._digests.close()
             self._discard_batches()
+        return self.report()
+
+    def report(self) -> Report:
+        """The report as it stands."""
         return self._settlement.report()
 
     def _after_failure(self) -> None:

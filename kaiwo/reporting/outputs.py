@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kaiwo.errors import BugError, Interrupted, KaiwoError
+from kaiwo.errors import KaiwoError, cause_of
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.reporting import json_report
@@ -58,12 +58,3 @@ class Delivery:
         finally:
             if self._metrics is not None:
                 self._metrics.end(done)
-
-
-def cause_of(error: BaseException) -> KaiwoError:
-    """What ended a run, for the report; a panic of Rust's, too."""
-    if isinstance(error, Interrupted):
-        return error.error
-    if isinstance(error, KaiwoError):
-        return error
-    return BugError(f"a defect of kaiwo, please report it: {type(error).__name__}")

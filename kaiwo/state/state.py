@@ -123,6 +123,13 @@ class State:
         """A later run can go on with what there is of it."""
         return transfer.root in self._journals and self._journals[transfer.root].holds(transfer)
 
+    def refresh(self) -> bool:
+        """Read what other runs have changed; returns whether they changed anything."""
+        if self.is_current():
+            return False
+        self.forget()
+        return True
+
     def is_current(self) -> bool:
         """No other run has put anything in place since it was read."""
         return all(manifest.is_current() for manifest in self._manifests.values())

@@ -29,14 +29,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kaiwo import checksums
-from kaiwo.engine import scheduler
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
+from kaiwo.engine.scheduler import Scheduler
 from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
 from kaiwo.files.temporary_files import regular_file
 from kaiwo.jobs import RANGE, Job, Outcome, Plan, Transfer
 from kaiwo.objects import Item, RemoteObject, Report
+from kaiwo.planning.gather import Listing
+from kaiwo.planning.plan import Comparison, close, draft
 from kaiwo.protocols import Buffer, Opener, Source
 from kaiwo.state.manifest import Manifest, Record
 from kaiwo.state.state import State
@@ -478,13 +480,22 @@ def carry_out(
     openers = {transfer.opener for transfer in plan.transfers}
     ended = False
     try:
-        report = scheduler.run(plan, executor, rules, memory, sink)
+        report = Scheduler(plan, executor, rules, memory, sink).run()
         ended = True
     finally:
         memory.close(ended=ended)
         for opener in openers:
             close_source(opener)
     return Ran(report, sink, executor, root)
+
+
+def closed_plan(
+    listing: Listing, state: State | None = None, *, force: bool = False, verify: bool = True
+) -> Plan:
+    """The plan of a listing, when nobody else is at its targets."""
+    state = state or State()
+    how = Comparison(force, verify)
+    return close(draft(listing, state, how), state, how)
 
 
 def run_store(

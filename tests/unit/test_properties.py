@@ -24,12 +24,11 @@ from kaiwo.errors import ConfigError, UnsafeNameError
 from kaiwo.files.names import Under
 from kaiwo.jobs import Plan, Transfer, Want
 from kaiwo.objects import Checksum, Folder, RemoteObject
-from kaiwo.planning.plan import Listing, close
+from kaiwo.planning.gather import Listing
 from kaiwo.state.journal import earlier
 from kaiwo.state.manifest import Manifest, Record, sealed, state_path
-from kaiwo.state.state import State
 from kaiwo.workers.globs import matcher
-from tests.support.faulty import PatternOpener, held_by, put, transfer_of
+from tests.support.faulty import PatternOpener, closed_plan, held_by, put, transfer_of
 
 OPENER = PatternOpener(())
 
@@ -68,7 +67,7 @@ KEYS = st.one_of(st.lists(SEGMENTS, max_size=6).map("/".join), st.text(max_size=
 def planned(keys: Sequence[str], root: str) -> Plan:
     want = Want("t", "c:1", OPENER, Folder(), Under(root, root))
     objects = tuple(RemoteObject(key, 0) for key in keys)
-    return close(Listing(((want, objects),), ()), "run", State(), force=False, verify=True)
+    return closed_plan(Listing(((want, objects),), ()))
 
 
 @examples(400)

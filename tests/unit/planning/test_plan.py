@@ -27,7 +27,7 @@ from kaiwo.jobs import Plan, Want
 from kaiwo.objects import Checksum, Folder, Named, Place, RemoteObject
 from kaiwo.planning.case_folding import Folding, Foldings
 from kaiwo.planning.conflicts import Layout, placed
-from kaiwo.planning.plan import Listing, close, gather
+from kaiwo.planning.gather import Listing, gather
 from kaiwo.protocols import Placement
 from kaiwo.state.state import State
 from kaiwo.workers.source_cache import close_source
@@ -39,6 +39,7 @@ from tests.support.faulty import (
     PatternOpener,
     PromptPolicy,
     RecordingSink,
+    closed_plan,
     files,
     put,
 )
@@ -77,7 +78,7 @@ def planned(
     wants: Sequence[Want], memory: State | None = None, *, force: bool = False, verify: bool = True
 ) -> Plan:
     listing, _ = listed(wants)
-    return close(listing, "run", memory or State(), force=force, verify=verify)
+    return closed_plan(listing, memory, force=force, verify=verify)
 
 
 def refused(wants: Sequence[Want]) -> str:
@@ -639,7 +640,7 @@ def _many(root: Path) -> Listing:
 def _plan_many(root: str) -> tuple[int, int, float, int]:
     """In a process of its own: how many, the largest, how long, and how much the process grew."""
     before, start = _resident(), time.monotonic()
-    plan = close(_many(Path(root)), "run", State(), force=False, verify=True)
+    plan = closed_plan(_many(Path(root)))
     seconds, growth = time.monotonic() - start, _resident() - before
     return len(plan.transfers), plan.transfers[0].object.size, seconds, growth
 

@@ -1,0 +1,109 @@
+"""List all wants at once, on the run's executor.
+
+A want whose listing fails, or that matches nothing, does not stop the others: it becomes a failed
+item of the report.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kaiwo.engine.dispatcher import Dispatcher
+from kaiwo.engine.retry import RetryPolicy, used_up
+from kaiwo.errors import ContainerMissingError, DeadlineError, KaiwoError, NotFoundError
+from kaiwo.events import Retried, Ticked
+from kaiwo.jobs import ListJob, Want
+from kaiwo.objects import Folder, Item, Named, RemoteObject
+from kaiwo.protocols import Sink
+from kaiwo.workers import list_objects
+from kaiwo.workers.list_objects import Found
+
+logger = logging.getLogger(__name__)
+
+
+class Listing(Struct, frozen=True):
+    """What the listings of all wants found, in the order of the wants."""
+
+    found: tuple[tuple[Want, tuple[RemoteObject, ...]], ...]
+    failed: tuple[tuple[Want, KaiwoError], ...]
+
+    @property
+    def missed(self) -> tuple[Item, ...]:
+        """The wants that failed, as items of the report."""
+        return tuple(
+            Item(want.task, described(want), "", "failed", 0, error=error)
+            for want, error in self.failed
+        )
+
+
+def gather(
+    wants: Sequence[Want],
+    executor: Executor,
+    window: int,
+    policy: RetryPolicy,
+    sink: Sink,
+    until_s: float | None = None,
+) -> Listing:
+    """List all wants at once; failures that may pass are retried.
+
+    Args:
+        wants: of all tasks.
+        executor: where the listings run.
+        window: how many run at once.
+        policy: which failures are retried, and when.
+        sink: gets an event for each retry.
+        until_s: the run's deadline, by the monotonic clock.
+    """
+    results: dict[int, Found] = {}
+
+    def handle(job: ListJob, found: Found) -> None:
+        again = policy.again(job, found.error) if found.error is not None else None
+        if again is None or found.error is None:
+            error = used_up(found.error, job.tries) if found.error is not None else None
+            results[job.number] = replace(found, error=error)
+            return
+        sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1]))
+        dispatcher.repeat(*again)
+
+    dispatcher = Dispatcher(executor, window, list_objects.run, idle=lambda: sink.emit(Ticked()))
+    dispatcher.feed(ListJob(number, want) for number, want in enumerate(wants))
+    dispatcher.run(handle, until_s)
+    late = Found(error=DeadlineError("the deadline passed before it was listed"))
+    results = {number: results.get(number, late) for number in range(len(wants))}
+    return _judged(wants, results)
+
+
+def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
+    """Divide the wants into found and failed; nothing found is a failure unless it is allowed."""
+    found: list[tuple[Want, tuple[RemoteObject, ...]]] = []
+    failed: list[tuple[Want, KaiwoError]] = []
+    for number, want in enumerate(wants):
+        result = results[number]
+        error = result.error
+        absent = isinstance(error, NotFoundError) and not isinstance(error, ContainerMissingError)
+        if error is not None and absent and want.allow_empty:
+            # ``allow_empty`` does not allow a bucket that is missing: it is probably misspelled.
+            logger.warning("%s: %s", want.where, error.message)
+            error = None
+        elif error is None and not result.objects and not want.allow_empty:
+            error = NotFoundError(f"{described(want)}: nothing matches")
+        if error is None:
+            found.append((want, result.objects))
+        else:
+            message = f"{want.where}: {error.message}" if want.where else error.message
+            failed.append((want, type(error)(message, *error.args[1:])))
+    return Listing(tuple(found), tuple(failed))
+
+
+def described(want: Want) -> str:
+    """The want as a URL, for people."""
+    match want.selection:
+        case Folder(prefix, globs):
+            return want.opener.url(prefix) + (" or ".join(globs) if globs else "**/*")
+        case Named(keys):
+            return want.opener.url(", ".join(keys))
