@@ -1,9 +1,9 @@
-r"""Checksums of local bytes, by the names that stores give them.
+r"""Checksums of local bytes, under the names that stores use.
 
 crc32c and crc64nvme come from awscrt (about 19 GiB/s), the others from hashlib. A git sha1
 is the sha1 of ``blob <size>\0`` and the content, which is how the Hub names small files.
-``md5-<n>`` is the md5 of the md5s of parts of n bytes, and their number: what S3 gives an upload in
-parts as its etag.
+``md5-<n>`` is the md5 of the md5s of parts of n bytes, and their number: the etag that S3 gives a
+multipart upload.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Hasher(Protocol):
         ...
 
     def hexdigest(self) -> str:
-        """What it is so far, in lower-case hexadecimal digits."""
+        """The checksum so far, in lower-case hexadecimal digits."""
         ...
 
 
@@ -54,7 +54,7 @@ class _Crc:
         return f"{self._value:0{self._digits}x}"
 
 
-class _OfParts:
+class _Multipart:
     """The md5 of the md5s of parts, and their number."""
 
     def __init__(self, length: int) -> None:
@@ -96,7 +96,7 @@ def hasher(algorithm: str, size: int) -> Hasher | None:
         case "crc32c" | "crc64nvme":
             return _Crc(getattr(_crt(), algorithm), COMBINABLE[algorithm])
     length = algorithm.removeprefix(_PARTS)
-    return _OfParts(int(length)) if length != algorithm and length.isdecimal() else None
+    return _Multipart(int(length)) if length != algorithm and length.isdecimal() else None
 
 
 def of_bytes(algorithm: str, data: Buffer) -> Checksum | None:
@@ -129,17 +129,18 @@ def follow(running: Hasher, path: str, start: int, end: int) -> None:
 
 
 def is_of_parts(etag: str | None) -> bool:
-    """Whether it is the etag that S3 gives an upload in parts."""
+    """Whether it is the etag of a multipart upload of S3."""
     return _OF_PARTS.fullmatch(etag or "") is not None
 
 
 def of_parts(etag: str | None, size: int, length: int) -> Checksum | None:
-    """The checksum that an etag of S3 is, of an object that was uploaded in parts.
+    """The checksum that the etag of a multipart upload of S3 is.
 
     Args:
         etag: without quotes.
         size: of the object.
-        length: of its first part. None is returned if parts of that length do not add up.
+        length: of its first part. None is returned if parts of that length do not add up to its
+            size.
     """
     match = _OF_PARTS.fullmatch(etag or "")
     if match is None or length <= 0 or -(-size // length) != int(match[1]):
@@ -148,7 +149,7 @@ def of_parts(etag: str | None, size: int, length: int) -> Checksum | None:
 
 
 def combinable(algorithm: str) -> bool:
-    """Whether the checksum of a whole follows from those of its parts."""
+    """Whether the checksum of a whole can be computed from those of its parts."""
     return algorithm in COMBINABLE
 
 
@@ -180,7 +181,7 @@ def _crt() -> Any:
 
 
 def best(stated: dict[str, str | None]) -> Checksum | None:
-    """The most useful of the checksums that a store states, given in hexadecimal digits."""
+    """The best of the checksums that a store states, given in hexadecimal digits."""
     for algorithm in PREFERENCE:
         if value := stated.get(algorithm):
             return Checksum(algorithm, value.lower())
@@ -188,7 +189,7 @@ def best(stated: dict[str, str | None]) -> Checksum | None:
 
 
 def from_base64(value: str | bytes | bytearray | None) -> str | None:
-    """Hexadecimal digits of a checksum that a store states in base64 or as raw bytes."""
+    """The hexadecimal digits of a checksum that a store states in base64 or as raw bytes."""
     if not value:
         return None
     if isinstance(value, bytes | bytearray):

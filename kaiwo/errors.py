@@ -1,7 +1,7 @@
 """The one tree of errors, and the exit code that each kind stands for.
 
     KaiwoError                     exit  retried
-    ├── BugError                   1     no       a defect of kaiwo itself
+    ├── BugError                   1     no       a bug in kaiwo itself
     ├── ConfigError                2     no       usage, the file, a secret file
     │   └── UnsafeNameError        2     no       hostile or conflicting names
     ├── CredentialsError           3     no       the store refuses them
@@ -11,8 +11,8 @@
     ├── ServiceError               5     no       the service or the network, for good
     │   ├── CertificateError       5     no       TLS certificate not trusted
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
-    │       ├── BusyError          5     yes      429 or 503: the service asks for patience
-    │       ├── UnreachableError   5     yes      refused or name unknown: nobody is there yet
+    │       ├── BusyError          5     yes      429 or 503: the service is busy
+    │       ├── UnreachableError   5     yes      refused or name unknown: it may come up yet
     │       ├── WrongRangeError    5     yes      the server answers with another range
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
     ├── DiskError                  6     no       no space, read-only, no permission
@@ -23,8 +23,8 @@
     │   └── DeadlineError          8     no       because its time was over
     └── StoppedError               130, 143  no   a signal ended the run
 
-Every message names the operation, the object or file, and what to do. Errors travel from
-worker processes, so all their arguments are positional and survive pickling.
+Every message says what failed, where, why, and what to do. Errors travel from worker processes, so
+all their arguments are positional and survive pickling.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class KaiwoError(Exception):
 
 
 class BugError(KaiwoError):
-    """Something that kaiwo's authors did not foresee."""
+    """Something unforeseen: a bug in kaiwo."""
 
     kind = "bug"
 
@@ -80,7 +80,7 @@ class ConfigError(KaiwoError):
 
 
 class UnsafeNameError(ConfigError):
-    """Keys that would leave the target root, or targets that exclude each other."""
+    """Keys that would leave the target root, or targets that conflict."""
 
     kind = "unsafe name"
 
@@ -93,7 +93,7 @@ class CredentialsError(KaiwoError):
 
 
 class NotFoundError(KaiwoError):
-    """What was asked for is missing, or nothing matched."""
+    """The object is missing, or nothing matched."""
 
     exit_code = 4
     kind = "not found"
@@ -104,11 +104,11 @@ class ContainerMissingError(NotFoundError):
 
 
 class PlaceholderError(NotFoundError):
-    """What was listed is no file but a folder's placeholder: it is left out."""
+    """A listed object is not a file but a folder's placeholder: it is left out."""
 
 
 class ServiceError(KaiwoError):
-    """The network or the service failed, and trying again is of no use."""
+    """The network or the service failed, and a retry would not help."""
 
     exit_code = 5
     kind = "service"
@@ -126,8 +126,8 @@ class TransientError(ServiceError):
     Args:
         message: what failed.
         retry_after_s: seconds the service asked to wait, or None.
-        reached: how far the job of several requests had come. A failure further on is that of
-            another request, whose repeats are counted anew.
+        reached: how far a job of several requests had come. A failure further on is that of
+            another request, whose retries are counted separately.
     """
 
     kind = "service"
@@ -140,11 +140,11 @@ class TransientError(ServiceError):
 
 
 class BusyError(TransientError):
-    """The service asks to be asked less: 429, 503, or a word of its own for them."""
+    """The service asks for fewer requests: 429, 503, or its own code for them."""
 
 
 class UnreachableError(TransientError):
-    """Nobody answers at that address (yet): connection refused, or the name is unknown."""
+    """The service is not up (yet): connection refused, or the host name is unknown."""
 
     kind = "unreachable"
 
@@ -191,7 +191,7 @@ class ChangedError(IntegrityError):
 
 
 class UnfinishedError(KaiwoError):
-    """The run ended before this was done, for a reason of its own."""
+    """The run ended before this was done."""
 
     kind = "unfinished"
 
@@ -240,13 +240,13 @@ def cause_of(error: BaseException) -> KaiwoError:
 
 
 def exit_code_of(error: KaiwoError) -> int:
-    """The exit code of a run that this error ended."""
+    """The exit code of a run that ended with this error."""
     if isinstance(error, StoppedError):
         return 128 + error.signal_number
     return error.exit_code
 
 
 def first_exit_code(codes: Iterable[int]) -> int:
-    """The exit code of a run in which objects failed with these codes; 0 if none did."""
+    """The exit code of a run whose objects failed with these codes; 0 if none did."""
     found = set(codes)
     return next((code for code in EXIT_CODE_ORDER if code in found), max(found, default=0))

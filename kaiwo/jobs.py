@@ -1,7 +1,7 @@
-"""What is to be done: frozen data that travels to workers and back.
+"""What is to be done: frozen data that travel to workers and back.
 
-    Want ── listing ─> RemoteObject ── plan ─> Transfer ── schedule ─> Job ── worker ─> Outcome
-                                                                            └─ Item ─> Report
+    Want ── listing ─> RemoteObject ── plan ─> Transfer ── feed ─> Job ── worker ─> Outcome
+                                                                        Item ─> Report <─┘
 
 Sizes and offsets are bytes; ranges are half-open ``start, end``.
 """
@@ -16,7 +16,7 @@ from kaiwo.errors import KaiwoError
 from kaiwo.objects import Checksum, Folder, Item, Named, RemoteObject
 from kaiwo.protocols import Opener, Placement
 
-#: A large object is read in ranges of so many bytes: what is fetched again after a kill, too.
+#: A large object is read in ranges of this size. After a kill, whole ranges are fetched again.
 RANGE = 8 << 20
 
 
@@ -53,12 +53,12 @@ class Crc(Struct, frozen=True):
 
 
 class PartialDownload(Struct, frozen=True):
-    """What an earlier run, which came to no end, left of a large object.
+    """What an earlier run that did not finish left of a large object.
 
     Attributes:
         temporary: path of its temporary file.
-        crcs: of the ranges that it had written there, by their starts. They are believed only
-            when they are found in the file.
+        crcs: checksums of the ranges that it had written there, by their starts. Each is believed
+            only when it is found in the file.
     """
 
     temporary: str
@@ -66,7 +66,7 @@ class PartialDownload(Struct, frozen=True):
 
 
 class Transfer(Struct, frozen=True):
-    """One object on its way to one file.
+    """One object that goes to one file.
 
     Attributes:
         index: its place in the plan.
@@ -78,10 +78,10 @@ class Transfer(Struct, frozen=True):
         blob: where the bytes really live when the target is to be a link to them.
         root: the folder that the target must stay in, and whose state folder remembers it.
         present: a regular file of the right size is at the target already.
-        durable: it has to be on the disk itself before it is published.
+        durable: its bytes must be on the disk itself before it is published.
         partial: what an earlier run left of it.
-        round: how often it was begun anew. Each round has a temporary file of its own, so that
-            what comes late of an earlier one disturbs nothing.
+        round: how often it was started again. Each round has another temporary file, so that what
+            arrives late of an earlier round disturbs nothing.
     """
 
     index: int
@@ -99,7 +99,7 @@ class Transfer(Struct, frozen=True):
 
     @property
     def temporary(self) -> str:
-        """Beside the target, short whatever the target's name, unique for this run and round."""
+        """Beside the target; short for any target's name; unique for this run and round."""
         place = self.blob or self.target
         number = f"{self.index:x}.{self.round}" if self.round else f"{self.index:x}"
         return f"{place[: place.rfind('/')]}/.kaiwo-{self.run}-{number}.part"
@@ -114,8 +114,8 @@ class Plan(Struct, frozen=True):
     """Everything a run will do, closed before the first byte.
 
     Attributes:
-        transfers: what may have to be read, largest first.
-        unchanged: what is known to be in place.
+        transfers: objects that may have to be read, largest first.
+        unchanged: objects that are known to be in place.
         missed: wants that cannot be planned: missing, refused, or matching nothing.
     """
 
@@ -125,7 +125,7 @@ class Plan(Struct, frozen=True):
 
 
 class Tries(Struct, frozen=True):
-    """How a request has fared so far.
+    """The failures of a request so far.
 
     Attributes:
         count: how often it failed.
@@ -141,7 +141,7 @@ class Tries(Struct, frozen=True):
 
 
 class ListJob(Struct, frozen=True):
-    """Find the objects of one want, the one of that number."""
+    """List the objects of the want of that number."""
 
     number: int
     want: Want
@@ -164,7 +164,7 @@ class Batch(Struct, frozen=True):
 
 
 class FetchChecksum(Struct, frozen=True):
-    """Ask for a large object alone: which checksum does its store state?"""
+    """Which checksum does the store state of a large object?"""
 
     transfer: Transfer
     tries: Tries = Tries()
@@ -186,8 +186,8 @@ class Range(Struct, frozen=True):
         end: the byte after its last.
         checks: the combinable checksums to take of it on the way.
         known: what an earlier run found it to have; if the file holds that, nothing is read.
-        seen: the first of ``checks`` as earlier reads found it, that of the file in front. It is
-            read once more, and counts when it agrees with one of them.
+        seen: the first of ``checks`` as earlier reads found it; that of the file comes first. The
+            range is read again, and counts when it agrees with one of them.
     """
 
     transfer: Transfer
@@ -211,7 +211,7 @@ class Whole(Struct, frozen=True):
 
 
 class HashPrefix(Struct, frozen=True):
-    """Continue the running checksum of a large object with what has become contiguous."""
+    """Continue the running checksum of a large object up to ``end``: all bytes before are there."""
 
     transfer: Transfer
     end: int
@@ -234,19 +234,19 @@ Job = CheckExisting | Batch | FetchChecksum | Restat | Range | Whole | HashPrefi
 
 
 class Outcome(Struct, frozen=True):
-    """What became of one object in one job.
+    """The result of one job for one object.
 
     Attributes:
         transfer: the object.
         bytes: object bytes that were read.
-        seconds: how long it took the worker.
+        seconds: how long the worker took.
         published: the target is in place now.
-        adopted: the target was right already.
+        adopted: the file at the target was right already.
         mtime_ns: of the published or adopted file.
         checksum: what was verified or is known.
         verified: the file's bytes have that checksum.
-        kept: bytes of an earlier run that were found to be right.
-        crcs: of a range, in the order of its job's checks.
+        kept: bytes that an earlier run had written and that were found to be right.
+        crcs: checksums of a range, in the order of its job's checks.
         agrees: a range that was read again is as an earlier read found it.
         now: the object as it is now, when it was looked up.
         error: why it failed.

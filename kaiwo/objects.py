@@ -37,11 +37,11 @@ class RemoteObject(Struct, frozen=True, gc=False):
         etag: the store's etag without quotes and weakness mark, if there is one.
         version: the GCS generation, S3 version or commit that pins it, if there is one.
         checksum: the best checksum that is known, if any.
-        inspect_tells_more: ``Source.fetch_checksum`` may know a (better) checksum.
-        in_parts: it was uploaded in parts, so that only ``fetch_checksum`` can tell its checksum.
-        unpinned: no request can be bound to this identity, so it is asked for again before
-            publication.
-        streamed_by: what its source knows it by where it can only be streamed, not read in ranges.
+        checksum_on_request: ``Source.fetch_checksum`` may find a (better) checksum.
+        multipart: it was uploaded in parts, so that only ``fetch_checksum`` can find its checksum.
+        unpinned: no request can be bound to this identity, so the object is asked for again
+            before publication.
+        stream_id: how its source names it, if it can only be streamed and not read in ranges.
     """
 
     key: str
@@ -55,12 +55,12 @@ class RemoteObject(Struct, frozen=True, gc=False):
     stream_id: str | None = None
 
     def __repr__(self) -> str:
-        # Of a ``url`` task, the key may hold a signature.
+        # The key of a ``url`` task may hold a signature.
         return f"RemoteObject{self.identity}"
 
     @property
     def identity(self) -> tuple[str | None, str | None, int]:
-        """Equal for two looks at the same bytes."""
+        """Equal whenever the store states the same bytes."""
         return (self.etag, self.version, self.size)
 
 
@@ -69,7 +69,7 @@ class Folder(Struct, frozen=True):
 
     Attributes:
         prefix: empty, or ends in ``/``.
-        globs: fsspec globs of which one has to match; none means every file.
+        globs: fsspec globs of which one must match; none means every file.
         exclude: globs that exclude what they match.
         syntax: ``path`` for fsspec's rules (``*`` stays in its segment), ``name`` for the
             Hub's (``*`` matches ``/`` too).
@@ -82,7 +82,7 @@ class Folder(Struct, frozen=True):
 
 
 class Named(Struct, frozen=True):
-    """Objects asked for by their whole keys."""
+    """Objects that are named by their whole keys."""
 
     keys: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""The seams of kaiwo: what the engine asks of a source, and what it tells a sink.
+"""The seams of kaiwo: what the engine asks of a source, and what it reports to a sink.
 
 The engine imports these and never a source, a task or an SDK. A provider implements ``Source``
 (``kaiwo.testing.SourceSuite`` is the definition of a correct one) and an ``Opener`` that makes
@@ -49,11 +49,14 @@ class Source(Protocol):
         ...
 
     def classify(self, error: Exception) -> KaiwoError:
-        """Which kind of error this is (a kaiwo error: itself); the message names no secret."""
+        """The kaiwo error for an error of this source; its message names no secret.
+
+        A kaiwo error is returned as it is.
+        """
         ...
 
     def close(self) -> None:
-        """Give back connections. The source is not used afterwards."""
+        """Close connections. The source is not used afterwards."""
         ...
 
 
@@ -62,7 +65,7 @@ class Opener(Protocol):
 
     @property
     def origin(self) -> str:
-        """The service it speaks to: part of the memory of what came from where."""
+        """The service that it asks: part of what is remembered of each file."""
         ...
 
     def open(self) -> Source:
@@ -70,11 +73,11 @@ class Opener(Protocol):
         ...
 
     def secrets_digest(self) -> bytes:
-        """A digest of the secret files that ``open`` reads: another one when they have changed."""
+        """A digest of the secret files that ``open`` reads; it changes when they do."""
         ...
 
     def url(self, key: str, version: str | None = None) -> str:
-        """The object's URL without secrets; of that version, where its URL can name one."""
+        """The object's URL without secrets; with the version, where a URL can name one."""
         ...
 
 
@@ -82,12 +85,16 @@ class Placement(Protocol):
     """Decides, without touching the disk, where an object goes."""
 
     def place(self, remote: RemoteObject) -> Place:
-        """The place, or UnsafeNameError for a name that may not be one."""
+        """Where the object goes.
+
+        Raises:
+            UnsafeNameError: its key may not be a path.
+        """
         ...
 
 
 class Sink(Protocol):
-    """Someone who is told what happens, in the scheduler's thread."""
+    """Gets the events of a run, in the scheduler's thread."""
 
     def emit(self, event: Event) -> None:
         """Must return at once and never raise."""

@@ -155,7 +155,7 @@ class JobFeed:
             return 0.0
         return self._health.quiet_until_s(origin(job))
 
-    # --- what a batch tells of the line
+    # --- how fast small objects are
 
     def measure(self, outcomes: Sequence[Outcome]) -> None:
         """Take the pace of small objects; where answers take long, allow more requests."""

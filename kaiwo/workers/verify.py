@@ -102,7 +102,7 @@ def verified(
     """The checksum that a small object's bytes have; None when none is stated.
 
     The listing's checksum is compared first. When it disagrees, the object itself is asked where
-    that may tell more: the etag of an encrypted S3 object looks like an md5 and is none. When the
+    that may help: the etag of an encrypted S3 object looks like an md5 and is none. When the
     listing states none, an object that is worth the request is asked too.
 
     Raises:
