@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,16 @@ import yaml
 from kaiwo.tasks.base import Engine
 from tests import stores
 from tests.stores import Store
+
+
+def pytest_configure() -> None:
+    """Have SIGINT reach what the tests start.
+
+    A shell starts its background jobs with SIGINT ignored, and children inherit that: a test that
+    interrupts one would wait in vain.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
