@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,16 @@ from kaiwo.tasks.base import Engine
 from tests.support import stores
 from tests.support.command import Kaiwo, Run, clean_environment
 from tests.support.stores import Store
+
+
+def pytest_configure() -> None:
+    """Have SIGINT reach what the tests start.
+
+    A shell starts its background jobs with SIGINT ignored, and children inherit that: a test that
+    interrupts one would wait in vain.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

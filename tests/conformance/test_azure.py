@@ -10,6 +10,8 @@ from tests.support.stores import Store
 
 
 class TestAzurite(SourceSuite):
+    checksums = ("md5",)
+
     @pytest.fixture
     def bucket(self, azure: Store, engine: Engine) -> TestBucket:
         return azure.test_bucket(engine)

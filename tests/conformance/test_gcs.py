@@ -11,12 +11,16 @@ from tests.support.stores import Store
 
 
 class TestStandIn(SourceSuite):
+    checksums = ("crc32c",)
+
     @pytest.fixture
     def bucket(self, gcs: Store, engine: Engine) -> TestBucket:
         return gcs.test_bucket(engine)
 
 
 class TestEmulator(SourceSuite):
+    checksums = ("crc32c",)
+
     @pytest.fixture
     def bucket(self, gcs_emulator: Store) -> TestBucket:
         return gcs_emulator.test_bucket()

@@ -13,6 +13,10 @@ _numbers = itertools.count()
 
 
 class TestHub(SourceSuite):
+    checksums = ("git-sha1", "sha256")
+    knows_folders = True
+    keeps_revision = True
+
     @pytest.fixture
     def bucket(self, hub: Store) -> TestBucket:
         name = f"suite/repository-{next(_numbers)}"

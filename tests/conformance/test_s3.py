@@ -10,12 +10,16 @@ from tests.support.stores import Store
 
 
 class TestMoto(SourceSuite):
+    checksums = ("md5",)
+
     @pytest.fixture
     def bucket(self, s3: Store, engine: Engine) -> TestBucket:
         return s3.test_bucket(engine)
 
 
 class TestRclone(SourceSuite):
+    checksums = ("md5",)
+
     @pytest.fixture
     def bucket(self, rclone: Store, engine: Engine) -> TestBucket:
         return rclone.test_bucket(engine)

@@ -35,6 +35,7 @@ class TestWeb(SourceSuite):
         "folder with space/nested%/file+.txt",
     )
     many = 300
+    knows_folders = True
 
     @pytest.fixture
     def bucket(self, served: tuple[str, Path]) -> TestBucket:

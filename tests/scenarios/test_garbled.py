@@ -80,12 +80,16 @@ def test_a_garbled_listing_is_asked_for_again(
     assert tree(tmp_path / "out") == STORED
 
 
-@pytest.mark.parametrize("place", ["revision", "tree"])
 @pytest.mark.parametrize(
-    # A tree of which nothing is said is an empty one.
-    "body",
-    [body for body in GARBLED if body != b"[]"],
-    ids=lambda body: str(body)[:20],
+    ("place", "body"),
+    [
+        (place, body)
+        for place in ("revision", "tree")
+        for body in GARBLED
+        # A tree of which nothing is said is an empty one.
+        if (place, body) != ("tree", b"[]")
+    ],
+    ids=lambda each: str(each)[:20],
 )
 def test_a_garbled_answer_of_the_hub_is_asked_for_again(
     kaiwo: Kaiwo, tmp_path: Path, hub: Store, place: str, body: bytes | None

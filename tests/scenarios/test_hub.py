@@ -226,15 +226,22 @@ def test_of_a_branch_that_moves_during_the_run_every_file_is_of_the_first_commit
         return answer
 
     with spoiling(hub.store, spoil) as way:
-        task = way.task("acme/moving", (), target_path=".")
-        done = kaiwo({"download_items": [task, {**task, "target_path": "again"}]})
+        tasks = [way.task("acme/moving", (), target_path=path) for path in ("first", "second")]
+        # One after the other: asked at once, either may be the first, or see the branch half moved.
+        done = kaiwo({"download_items": tasks}, "--max-workers", "1")
     assert done.code == 0, done.stderr
-    first = {name: data for name, data in tree(tmp_path / "out").items() if "again" not in name}
+    first, second = (tree(tmp_path / "out" / path) for path in ("first", "second"))
     assert first == old
-    (line, *_) = (line for line in done.stderr.splitlines() if "is commit" in line)
-    assert f"hf://acme/moving@main is commit {commits[0]}" in line
-    sources = {item["source"].rpartition("/")[0] for item in done.report["items"]}
-    assert f"hf://acme/moving@{commits[0]}" in sources
+    assert second == moved
+    before, after = commits
+    lines = [line for line in done.stderr.splitlines() if "is commit" in line]
+    for commit, line in zip(commits, lines, strict=True):
+        assert f"hf://acme/moving@main is commit {commit}" in line
+    sources = Counter(item["source"].rpartition("/")[0] for item in done.report["items"])
+    assert sources == {
+        f"hf://acme/moving@{before}": len(old),
+        f"hf://acme/moving@{after}": len(moved),
+    }
 
 
 @pytest.mark.parametrize("cached", [False, True])

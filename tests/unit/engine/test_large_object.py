@@ -654,6 +654,8 @@ def test_whatever_happens_the_run_ends_and_a_file_is_the_whole_of_one_object(
         assert kept == []
         if algorithm is not None or not told & {"wrong", "wrong otherwise"}:
             assert found == store.objects
+        else:
+            assert {name: len(data) for name, data in found.items()} == {"a": size}
     else:
         assert found == {}
         assert len(kept) <= 1
