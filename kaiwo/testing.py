@@ -1,4 +1,4 @@
-"""The conformance suite: what a source has to do, run against a real server.
+"""The conformance suite: what a source must do, run against a real server.
 
 This is the definition of ``protocols.Source``. A provider's test file inherits the suite and says
 how a bucket is filled, and which checksums the store states; kaiwo's own providers do it in a
@@ -75,8 +75,8 @@ class TestBucket:
 class SourceSuite:
     """Inherited by the tests of each provider."""
 
-    #: What this provider's test server cannot store.
-    unnameable: ClassVar[tuple[str, ...]] = ()
+    #: Names that this provider's test server cannot store.
+    unstorable_names: ClassVar[tuple[str, ...]] = ()
     #: Algorithms of the checksums that this source states, one of them for every object; none
     #: means that it states no checksum.
     checksums: ClassVar[tuple[str, ...]] = ()
@@ -84,12 +84,12 @@ class SourceSuite:
     knows_folders: ClassVar[bool] = False
     #: An open source keeps to the revision that it was first asked for.
     keeps_revision: ClassVar[bool] = False
-    #: Objects that make the listing come in several pages.
-    many: ClassVar[int] = 1_100
+    #: How many objects make a listing come in several pages.
+    listing_size: ClassVar[int] = 1_100
 
     @pytest.fixture
     def bucket(self) -> TestBucket:
-        """An empty bucket; to be given by the provider's tests."""
+        """An empty bucket; the tests of a provider define it."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -114,7 +114,7 @@ class SourceSuite:
         self, bucket: TestBucket, source: Source
     ) -> None:
         """Percent signs, markup, brackets, unicode: nothing is decoded or read as magic."""
-        names = [name for name in ODD_NAMES if name not in self.unnameable]
+        names = [name for name in ODD_NAMES if name not in self.unstorable_names]
         objects = {f"{FOLDER}/{name}": name.encode() for name in names}
         bucket.put(objects)
         listed = {each.key: each for each in source.list(f"{FOLDER}/")}
@@ -133,7 +133,7 @@ class SourceSuite:
         self, bucket: TestBucket, source: Source
     ) -> None:
         """No page is lost, none comes twice."""
-        expected = [f"{FOLDER}/{number:05}" for number in range(self.many)]
+        expected = [f"{FOLDER}/{number:05}" for number in range(self.listing_size)]
         bucket.put(dict.fromkeys(expected, b"x"))
         assert sorted(each.key for each in source.list(f"{FOLDER}/")) == expected
 

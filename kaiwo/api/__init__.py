@@ -1,1 +1,6 @@
-"""What a program calls: ``download`` and ``fetch``, and the run behind both."""
+"""What a program calls, and the wiring of the floors below.
+
+download   ``kaiwo.download``: everything that a configuration asks for
+fetch      ``kaiwo.fetch``: one URL, without a file
+run        a run, from validated tasks to a report
+"""

@@ -1,1 +1,8 @@
-"""Everything that is decided before the first byte."""
+"""Everything that is decided before the first byte.
+
+gather       list all wants at once
+plan         draft a plan; close it once its targets are claimed
+free_space   is there space for a plan?
+
+The other modules are planning's own business.
+"""

@@ -1,1 +1,9 @@
-"""Functions that run in an executor: they take a job and return its outcomes."""
+"""Functions that run in an executor: they take frozen jobs and return frozen outcomes.
+
+jobs           read, verify and publish objects
+list_objects   list the objects of a want
+globs          which keys a glob selects
+source_cache   the sources that this process has open
+
+The other modules are the workers' own business.
+"""

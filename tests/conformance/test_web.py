@@ -28,13 +28,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
 
 class TestWeb(SourceSuite):
     #: What an address would take for something else keeps its escapes.
-    unnameable = (
+    unstorable_names = (
         "percent%20sign%.txt",
         "hash#sign.txt",
         "question?mark=1&two.txt",
         "folder with space/nested%/file+.txt",
     )
-    many = 300
+    listing_size = 300
     knows_folders = True
 
     @pytest.fixture
