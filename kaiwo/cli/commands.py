@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from kaiwo import units
 from kaiwo.api import run
 from kaiwo.api.fetch import fetch as fetch_url
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
@@ -21,7 +22,6 @@ from kaiwo.errors import UnfinishedError
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.reporting import displays, json_report
-from kaiwo.reporting.counters import amount, counted, duration
 from kaiwo.reporting.log_lines import failure
 from kaiwo.reporting.outputs import Delivery, cause_of
 
@@ -100,13 +100,13 @@ def _display(settings: Settings) -> Sink:
 
 
 def _summarise(done: Report) -> None:
-    size = sum(item.bytes for item in done.items if item.status != "failed")
+    size = units.size(sum(item.bytes for item in done.items if item.status != "failed"))
     numbers = {each: done.count(each) for each in ("downloaded", "resumed", "unchanged")}
     how = ", ".join(
         f"{number} {status}" for status, number in numbers.items() if number or status != "resumed"
     )
-    files = counted(sum(numbers.values()), "file")
-    logger.info("%s, %s in place (%s) in %s", files, amount(size), how, duration(done.seconds))
+    files = units.count(sum(numbers.values()), "file")
+    logger.info("%s, %s in place (%s) in %s", files, size, how, units.duration(done.seconds))
     errors = [item.error for item in done.items if item.error is not None]
     if failed := sum(type(error) is not UnfinishedError for error in errors):
         logger.error("%d failed, see above; exit code %d", failed, done.exit_code)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
+from kaiwo import units
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled, Started
 
 #: So many large objects are followed at once; more than this are never on their way.
@@ -94,13 +95,13 @@ def line(tally: Counters) -> str:
     """Files, bytes, rate and time left, in one line."""
     parts = [
         f"{tally.files_done} of {tally.files} files",
-        f"{amount(tally.bytes_done)} of {amount(tally.bytes)}",
-        f"{amount(tally.rate)}/s",
+        f"{units.size(tally.bytes_done)} of {units.size(tally.bytes)}",
+        f"{units.size(tally.rate)}/s",
     ]
     if tally.left_s is not None:
-        parts.append(f"{duration(tally.left_s)} left")
+        parts.append(f"{units.duration(tally.left_s)} left")
     if tally.retries:
-        parts.append(counted(tally.retries, "retry", "retries"))
+        parts.append(units.count(tally.retries, "retry", "retries"))
     return ", ".join(parts)
 
 
@@ -109,31 +110,5 @@ def slowest(tally: Counters) -> str:
     way = tally.slowest
     if way is None:
         return ""
-    since = duration(tally.clock() - way.begun_s)
+    since = units.duration(tally.clock() - way.begun_s)
     return f", slowest {way.source} {way.percent} % after {since}"
-
-
-def counted(count: int, noun: str, several: str | None = None) -> str:
-    """So many of them, for people."""
-    return f"{count} {noun if count == 1 else several or noun + 's'}"
-
-
-def amount(count: float) -> str:
-    """Bytes, for people, in binary units."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:  # noqa: PLR2004 - what the units mean
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, for people."""
-    if seconds < 9.95:  # noqa: PLR2004 - where tenths begin to be noise
-        return f"{max(seconds, 0.0):.1f} s"
-    whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004 - what a minute is
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

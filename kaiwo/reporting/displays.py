@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
-from kaiwo import redact
+from kaiwo import redact, units
 from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.protocols import Sink
-from kaiwo.reporting.counters import Counters, duration, line, slowest
+from kaiwo.reporting.counters import Counters, line, slowest
 from kaiwo.reporting.log_lines import EventLog
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class LogSink:
         elif now_s >= self._next_s and not isinstance(event, Ended):
             self._next_s = now_s + LOG_EVERY_S
             if not self._is_planned:
-                logger.info("listing, for %s so far", duration(now_s - self._begun_s))
+                logger.info("listing, for %s so far", units.duration(now_s - self._begun_s))
             elif self._tally.files:
                 logger.info("%s%s", line(self._tally), slowest(self._tally))
 

@@ -6,11 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 
-from kaiwo import redact
+from kaiwo import redact, units
 from kaiwo.errors import DeadlineError, KaiwoError, UnfinishedError, UnreachableError
 from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.objects import Item
-from kaiwo.reporting.counters import amount, counted
 
 #: After so many lines about failures, the report is the place to look.
 MOST_FAILURES = 100
@@ -51,7 +50,7 @@ class EventLog:
                 self._failed(item)
             case Ended() if self._why is not None:
                 level = logging.ERROR if isinstance(self._why, DeadlineError) else logging.WARNING
-                missing = counted(self._unfinished, "file")
+                missing = units.count(self._unfinished, "file")
                 logger.log(level, "%s not in place: %s", missing, self._why.message)
             case _:
                 pass
@@ -76,7 +75,7 @@ class EventLog:
 
     def _count_up(self) -> None:
         """Say how many retries were not told."""
-        more = counted(self._untold, "more retry", "more retries")
+        more = units.count(self._untold, "more retry", "more retries")
         logger.warning("and %s in the last %.0f s", more, RETRIES_S)
         self._untold = 0
 
@@ -101,7 +100,8 @@ def failure(item: Item) -> str:
 def _planned(plan: Planned) -> str:
     """What a plan amounts to."""
     files, size = plan.files - plan.present, plan.bytes - plan.present_bytes
-    parts = [f"{counted(files, 'file')}, {amount(size)} to fetch"]
+    parts = [f"{units.count(files, 'file')}, {units.size(size)} to fetch"]
     if plan.present:
-        parts.append(f"{counted(plan.present, 'file')}, {amount(plan.present_bytes)} to check")
-    return "; ".join([*parts, f"{counted(plan.unchanged, 'file')} in place already"])
+        present = units.size(plan.present_bytes)
+        parts.append(f"{units.count(plan.present, 'file')}, {present} to check")
+    return "; ".join([*parts, f"{units.count(plan.unchanged, 'file')} in place already"])

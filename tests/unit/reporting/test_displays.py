@@ -24,7 +24,7 @@ from kaiwo.errors import NotFoundError, TransientError, UnreachableError
 from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Started, Ticked
 from kaiwo.objects import Item, Report, Status
 from kaiwo.protocols import Sink
-from kaiwo.reporting.counters import MOST_FOLLOWED, Counters, amount, duration, line, slowest
+from kaiwo.reporting.counters import MOST_FOLLOWED, Counters, line, slowest
 from kaiwo.reporting.displays import (
     LOG_EVERY_S,
     BarSink,
@@ -117,40 +117,6 @@ def test_bytes_that_have_to_be_read_again_are_no_negative_rate() -> None:
     tally.add(Planned(1, 10, 0))
     tally.add(Progressed(-10))
     assert tally.left_s is None
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (1_023, "1023 B"),
-        (1_024, "1.0 KiB"),
-        (1_536, "1.5 KiB"),
-        (1 << 20, "1.0 MiB"),
-        (5 << 30, "5.0 GiB"),
-        (1 << 40, "1.0 TiB"),
-        (5_000 << 40, "5000.0 TiB"),
-    ],
-)
-def test_bytes_are_shown_in_binary_units(count: float, text: str) -> None:
-    assert amount(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-1, "0.0 s"),
-        (0.44, "0.4 s"),
-        (9.96, "10 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (61, "1 min 01 s"),
-        (3_599.6, "1 h 00 min"),
-        (90_061, "25 h 01 min"),
-    ],
-)
-def test_durations_are_shown_in_words(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_a_line_has_files_bytes_rate_and_time_left() -> None:
