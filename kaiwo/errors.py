@@ -230,6 +230,15 @@ class Interrupted(BaseException):
         self.error = error
 
 
+def cause_of(error: BaseException) -> KaiwoError:
+    """The error of a run that this exception ended: a signal's, kaiwo's, or a bug's."""
+    if isinstance(error, Interrupted):
+        return error.error
+    if isinstance(error, KaiwoError):
+        return error
+    return BugError(f"this is a bug in kaiwo; please report it: {type(error).__name__}")
+
+
 def exit_code_of(error: KaiwoError) -> int:
     """The exit code of a run that this error ended."""
     if isinstance(error, StoppedError):

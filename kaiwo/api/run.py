@@ -16,7 +16,8 @@ from kaiwo.config.settings import Settings
 from kaiwo.engine import scheduler
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.scheduler import Rules
-from kaiwo.errors import ConfigError, KaiwoError, exit_code_of
+from kaiwo.engine.settlement import Ledger
+from kaiwo.errors import ConfigError, cause_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.jobs import Plan, Want
 from kaiwo.net.failures import NetworkSettings
@@ -169,28 +170,28 @@ def _alone(workshop: _Workshop, closed: Plan, listing: plan.Listing, sink: Sink)
 
 
 def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
-    """List, plan, schedule, settle."""
+    """List, plan, schedule, settle.
+
+    The sink gets ``Ended`` last, however the run ends: its report holds all that was settled, and
+    the error or the signal that ended the run.
+    """
     start_s = time.monotonic()
     tasks = tuple(tasks)
-    report = Report(1, 0.0)
+    ledger = Ledger(sink)
     with _workshop(config, tasks) as workshop:
         try:
             closed, listing = _planned(workshop, sink)
             with _alone(workshop, closed, listing, sink) as closed:
                 report = scheduler.run(
-                    closed, workshop.executor, workshop.rules, workshop.state, sink
+                    closed, workshop.executor, workshop.rules, workshop.state, ledger
                 )
                 _settle(tasks, closed, listing, report)
             report = replace(report, seconds=time.monotonic() - start_s)
-        except BaseException as error:
-            # A signal's exception carries the error that it is.
-            cause = getattr(error, "error", error)
-            code = exit_code_of(cause) if isinstance(cause, KaiwoError) else 1
-            report = Report(code, time.monotonic() - start_s)
-            raise
-        finally:
-            # A display has to end, whatever ended the run.
+            # Inside of ``try``: a signal that arrives here still ends in a report.
             sink.emit(Ended(report))
+        except BaseException as error:
+            sink.emit(Ended(ledger.report(cause_of(error))))
+            raise
     return report
 
 

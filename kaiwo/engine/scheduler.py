@@ -63,7 +63,6 @@ from kaiwo.jobs import (
     Whole,
 )
 from kaiwo.objects import Checksum, RemoteObject, Report, Status
-from kaiwo.protocols import Sink
 from kaiwo.state.state import State
 from kaiwo.workers.jobs import run as run_job
 
@@ -95,7 +94,7 @@ class Rules(Struct, frozen=True):
     until_s: float | None = None
 
 
-def run(plan: Plan, executor: Executor, rules: Rules, state: State, sink: Sink) -> Report:
+def run(plan: Plan, executor: Executor, rules: Rules, state: State, ledger: Ledger) -> Report:
     """Carry out a plan; returns when every object is in place or has failed for good.
 
     Args:
@@ -103,17 +102,17 @@ def run(plan: Plan, executor: Executor, rules: Rules, state: State, sink: Sink) 
         executor: where the jobs run; it is not shut down.
         rules: how to do it.
         state: learns what is in place.
-        sink: is told what happens.
+        ledger: learns what becomes of each object; its sink gets all events.
     """
-    return _Run(executor, rules, state, sink).carry_out(plan)
+    return _Run(executor, rules, state, ledger).carry_out(plan)
 
 
 class _Run:
-    def __init__(self, executor: Executor, rules: Rules, state: State, sink: Sink) -> None:
+    def __init__(self, executor: Executor, rules: Rules, state: State, ledger: Ledger) -> None:
         self.rules = rules
         self.state = state
-        self.sink = sink
-        self.ledger = Ledger(sink)
+        self.ledger = ledger
+        self.sink = ledger.sink
         self.services = ServiceHealth(max(rules.workers, LEAST_LOST))
         self.pace = batches.Pace()
         self.digests = running_digests.RunningDigests()
@@ -155,6 +154,7 @@ class _Run:
             else:
                 self._give_up(DeadlineError("the deadline passed before it was in place"))
         except BaseException:
+            self._count_streams()
             self._give_up(UnfinishedError("the run was stopped before it was in place"))
             raise
         finally:
@@ -311,6 +311,12 @@ class _Run:
         if more > 0:
             progress.received += more
             self.sink.emit(Progressed(more, transfer.source))
+
+    def _count_streams(self) -> None:
+        """Count what streams in flight have read; their outcomes, which say so, never come."""
+        for job in self.dispatcher.in_flight():
+            if isinstance(job, Whole) and self._current(job.transfer):
+                self.ledger.transferred += self._begin(job.transfer).received
 
     def _measure(self, outcomes: Sequence[Outcome]) -> None:
         """Where answers take long, more requests have to be in flight."""

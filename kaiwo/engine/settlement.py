@@ -7,7 +7,7 @@ from collections.abc import Container
 
 from msgspec import Struct, field
 
-from kaiwo.errors import KaiwoError, first_exit_code
+from kaiwo.errors import KaiwoError, exit_code_of, first_exit_code
 from kaiwo.events import Settled
 from kaiwo.jobs import Transfer
 from kaiwo.objects import Checksum, Item, Report, Status
@@ -80,8 +80,13 @@ class Ledger(Struct):
         )
         self.add(item)
 
-    def report(self) -> Report:
-        """As it stands."""
+    def report(self, error: KaiwoError | None = None) -> Report:
+        """The run's report so far.
+
+        Args:
+            error: what ended the run before all was done; it decides the exit code.
+        """
         codes = [item.error.exit_code for item in self._items if item.error is not None]
+        code = first_exit_code(codes) if error is None else exit_code_of(error)
         seconds = time.monotonic() - self._started_s
-        return Report(first_exit_code(codes), seconds, self.transferred, tuple(self._items))
+        return Report(code, seconds, self.transferred, tuple(self._items), error)

@@ -32,6 +32,7 @@ from kaiwo import checksums
 from kaiwo.engine import scheduler
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.scheduler import Rules
+from kaiwo.engine.settlement import Ledger
 from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
 from kaiwo.files.temporary_files import regular_file
@@ -478,7 +479,7 @@ def carry_out(
     openers = {transfer.opener for transfer in plan.transfers}
     ended = False
     try:
-        report = scheduler.run(plan, executor, rules, memory, sink)
+        report = scheduler.run(plan, executor, rules, memory, Ledger(sink))
         ended = True
     finally:
         memory.close(ended=ended)
