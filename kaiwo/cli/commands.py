@@ -23,7 +23,7 @@ from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.reporting import displays, json_report
 from kaiwo.reporting.log_lines import failure
-from kaiwo.reporting.outputs import Delivery, cause_of
+from kaiwo.reporting.outputs import Outputs
 
 Options = Mapping[str, Any]
 
@@ -31,22 +31,22 @@ Options = Mapping[str, Any]
 def download(config_file: str, options: Options) -> int:
     """Carry out a file, and tell everyone how that ended."""
     _log_early(options)
-    delivery = Delivery(_given(options, "report"), _given(options, "metrics_file"))
+    outputs = Outputs(_given(options, "report"), _given(options, "metrics_file"))
     try:
         loaded = loader.load(config_file, options)
         settings = loaded.settings
-        delivery = Delivery(settings.report, settings.metrics_file)
+        outputs = Outputs(settings.report, settings.metrics_file)
         log_to_stderr(settings.log_level, settings.log_format)
-        delivery.require_folder()
-        done = run.run(loaded, displays.Sinks(*delivery.sinks, _display(settings)))
+        outputs.require_folder()
+        done = run.run(loaded, displays.Sinks(outputs, _display(settings)))
     except BaseException as error:  # a signal's, and a panic of Rust's
-        done = delivery.until(error)
+        done = outputs.report(error)
         if done.items:
             _summarise(done)
-        delivery.deliver(done)
+        outputs.write(done)
         raise
     _summarise(done)
-    delivery.deliver(done)
+    outputs.write(done)
     return done.exit_code
 
 
@@ -72,14 +72,14 @@ def fetch(url: str, target: str | None, fields: Options, options: Options) -> in
     """Fetch a URL, and print where it is."""
     _log_early(options)
     lines_only = early_format(options["log_format"]) == "json"
-    settled = json_report.Settlements()
-    sink = displays.Sinks(settled, displays.sink_for("auto", console, lines_only=lines_only))
+    outputs = Outputs()
+    sink = displays.Sinks(outputs, displays.sink_for("auto", console, lines_only=lines_only))
     try:
         place = fetch_url(url, target, sink=sink, **fields)
     except BaseException as error:  # a signal's, and a panic of Rust's
-        json_report.write_termination_message(settled.until(cause_of(error)))
+        outputs.write(outputs.report(error))
         raise
-    json_report.write_termination_message(settled.until(None))
+    outputs.write(outputs.report())
     print(place)
     return 0
 
