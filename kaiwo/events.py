@@ -1,4 +1,13 @@
-"""What a run tells its sinks, as frozen data."""
+"""What a run reports to its sinks while it is at work, as frozen data.
+
+Planned     once, when the plan is complete
+Started     a large object starts
+Progressed  bytes arrived
+Retried     a request failed and will be repeated
+Settled     an object reached its final state
+Ticked      nothing happened for a moment
+Ended       the last event of a run, however the run ends
+"""
 
 from __future__ import annotations
 
@@ -9,14 +18,14 @@ from kaiwo.objects import Item, Report
 
 
 class Planned(Struct, frozen=True):
-    """The plan is closed.
+    """The plan is complete.
 
     Attributes:
         files: how many may have to be fetched.
-        bytes: of these files.
-        unchanged: how many more are known to be in place.
-        present: how many of the files are there in the right size, and are checked first.
-        present_bytes: of those that are there.
+        bytes: the size of these files.
+        unchanged: how many other files are known to be in place.
+        present: how many of ``files`` exist in the right size, and are checked first.
+        present_bytes: the size of those.
     """
 
     files: int
@@ -27,19 +36,19 @@ class Planned(Struct, frozen=True):
 
 
 class Started(Struct, frozen=True):
-    """A large object is on its way; small ones are not announced."""
+    """A large object starts, or restarts; small objects send no such event."""
 
     source: str
     size: int
 
 
 class Progressed(Struct, frozen=True):
-    """So many more object bytes have arrived (or, negative, have to be read again).
+    """Object bytes arrived; a negative number of them must be read again.
 
     Attributes:
         bytes: how many.
-        source: of which object, when that was announced.
-        kept: how many of them an earlier run had left, so that nobody sent them now.
+        source: the large object that they belong to; None for small objects.
+        kept: how many of them come from an earlier run's file and not from the store.
     """
 
     bytes: int
@@ -54,7 +63,14 @@ class Settled(Struct, frozen=True):
 
 
 class Retried(Struct, frozen=True):
-    """A request failed and will be repeated."""
+    """A request failed and will be repeated.
+
+    Attributes:
+        what: URL of the object.
+        error: why the request failed.
+        attempt: how many attempts were made so far.
+        delay_s: how long the run waits before the next one.
+    """
 
     what: str
     error: KaiwoError
@@ -67,7 +83,11 @@ class Ticked(Struct, frozen=True):
 
 
 class Ended(Struct, frozen=True):
-    """The run is over."""
+    """The run is over.
+
+    Attributes:
+        report: all items that were settled; ``error`` is what ended the run early, if anything.
+    """
 
     report: Report
 

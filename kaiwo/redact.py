@@ -1,11 +1,11 @@
-"""No secret in anything people see: a net below the care that every message takes anyway.
+"""Removes secrets from texts: a safety net, for messages avoid secrets in the first place.
 
-What is hidden, wherever it stands in a text: user info and signatures in URLs, values of fields and
-headers that are credentials by their name (as ``name=value``, in dictionaries, in JSON), private
-keys, and tokens that are known by their look. Names of objects stay as they are.
+Hidden anywhere in a text: user info and signatures in URLs, values of fields and headers whose name
+says that they are credentials (as ``name=value``, in dictionaries, in JSON), private keys, and
+tokens with a recognisable form. Names of objects stay as they are.
 
-Every pattern takes time in proportion to the text, whatever the text is: repetitions either end at
-the next character that they exclude, or are bounded.
+The time is proportional to the length of any text: every repetition in a pattern either ends at the
+next character that it excludes, or is bounded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 HIDDEN = "***"
-#: Loggers, with all below them, that may quote a request.
+#: Loggers that may quote a request, with all loggers below them.
 _TALKATIVE = {
     "adlfs", "aiobotocore", "aiohttp", "asyncio", "azure", "boto3", "botocore", "fsspec", "gcsfs",
     "google", "httpcore", "httpcore2", "httpx", "httpx2", "huggingface_hub", "kaiwo", "msal",
     "oauthlib", "paramiko", "requests", "requests_oauthlib", "s3fs", "urllib3",
 }  # fmt: skip
-#: Names of fields that hold a credential; a longer name may end in one of them.
+#: Names of fields that hold a credential; also the ends of longer names.
 _FIELDS = (
     r"account_?key|shared_?access_?(?:key|signature)|secret_?(?:access_?)?key|access_?key_?id|"
     r"(?:access|refresh|session|security|sas|hf|id|subject)_?token|client_?(?:secret|assertion)|"
@@ -35,7 +35,7 @@ _HEADERS = (
     r"(?:proxy-)?authorization|(?:set-)?cookie|(?<![\w-])x-(?:amz|aws|api|auth|goog|hf|ms|vault|xet)-?"
     r"[a-z0-9-]{0,60}?(?:token|key|secret|signature|credential|authorization)(?!-|\w)"
 )
-#: Query parameters that are, or sign, a credential: SAS, AWS and GCS signed URLs, tokens.
+#: Query parameters that are or sign a credential: SAS, signed URLs of AWS and GCS, tokens.
 _PARAMETERS = (
     r"sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token)|awsaccesskeyid|"
     r"googleaccessid|(?:\w{1,20}_)?token|key-pair-id|policy|api_?key|key|password|secret|"
@@ -43,13 +43,13 @@ _PARAMETERS = (
 )
 _BETWEEN = r"\s{0,9}[=:]\s{0,9}"
 _QUOTE = r"""\\{0,4}["']"""
-#: What follows an opening quote, up to the closing one.
+#: The text after an opening quote, up to the closing one.
 _QUOTED = r"""(?:(?<=\\["'])[^\\"']*|(?<=")(?:[^"\\]|\\.)*|(?<=')(?:[^'\\]|\\.)*)"""
 _OF_HEADERS = ("authorization", "cookie", "x-")
 _OF_FIELDS = ("key", "token", "secret", "pass", "assertion", "connection", "sig")
-#: Each with words of which a text has one, in lower case, where the pattern can find anything.
+#: Words in lower case, and a pattern; a text without any of the words cannot match the pattern.
 _PATTERNS: tuple[tuple[tuple[str, ...], str], ...] = (
-    # also when the end was cut off
+    # private keys, also when their end was cut off
     (("private key",), r"(-----BEGIN [a-z0-9 ]{0,30}PRIVATE KEY-----).*?(?=-----END|\Z)"),
     # 'Authorization': 'Bearer x', 'x-amz-security-token': b'x', (b'Authorization', b'x')
     (_OF_HEADERS, rf"((?:{_HEADERS})(?:{_QUOTE})?\s{{0,9}}[=:,]\s{{0,9}}b?{_QUOTE}){_QUOTED}"),
@@ -60,7 +60,7 @@ _PATTERNS: tuple[tuple[tuple[str, ...], str], ...] = (
     (_OF_FIELDS, rf"(?<!/)((?:{_FIELDS})(?:{_QUOTE})?{_BETWEEN}b?{_QUOTE}){_QUOTED}"),
     # AccountKey=x, but not a name of an object: /secret_key=x/
     (_OF_FIELDS, rf"(?<!/)((?:{_FIELDS})\s{{0,9}}=\s{{0,9}})[^'\"\s,;&)}}]+"),
-    # secret_key: x, but not a sentence: secret_key: has to be a text
+    # secret_key: x, but not a sentence: secret_key: must be a string
     (_OF_FIELDS, rf"(?<!/)((?:{_FIELDS})(?:{_QUOTE})?:\s{{0,9}})[^'\"\s,;&)}}]{{16,}}"),
     # ?sig=x, &X-Amz-Signature=x, %26sig%3Dx
     (("=", "%3d"), rf"((?:[?&;]|%3f|%26)(?:{_PARAMETERS})(?:=|%3d))[^&\s'\"]*"),
@@ -81,29 +81,29 @@ def text(message: str) -> str:
     lowered = message.lower()
     for words, pattern in _PATTERNS:
         if any(word in lowered for word in words):
-            # Compiled, and kept by re, when there is something to look for: most runs need none.
+            # re compiles a pattern at its first use and keeps it; most runs need none.
             message = re.sub(pattern, rf"\1{HIDDEN}", message, flags=re.IGNORECASE | re.DOTALL)
     return message
 
 
 def url(address: str) -> str:
-    """The URL without user info, query and fragment: what may name an object in a report."""
+    """The URL without user info, query and fragment, as reports show it."""
     try:
         parts = urlsplit(address)
-        # What has no number as its port may be a password with a slash in it.
+        # A port that is no number may be part of a password with a slash in it.
         _ = parts.port
     except ValueError:
-        return HIDDEN  # not a URL; whatever it is, it is not to be shown
+        return HIDDEN  # not a URL, and perhaps a secret
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def clean_log_records() -> None:
-    """From now on, no log record of kaiwo or of an SDK holds a secret, whoever handles it.
+    """From now on, no log record of kaiwo or of an SDK holds a secret, for any handler.
 
-    At DEBUG the SDKs quote headers and signed addresses, and an application that uses kaiwo may
-    have its log at that level. A filter of a logger does not see the records of the loggers below
-    it, and the handlers are not ours; so they are cleaned where they are made.
+    At DEBUG the SDKs quote headers and signed URLs, and an application that uses kaiwo may log at
+    that level. A logger's filter does not see the records of the loggers below it, and the handlers
+    belong to the application; so records are cleaned when they are made.
     """
     make = logging.getLogRecordFactory()
     if not isinstance(make, _Factory):
@@ -111,7 +111,7 @@ def clean_log_records() -> None:
 
 
 class _Factory:
-    """Makes log records as they were made before, and cleans those of some loggers."""
+    """Makes log records with the factory of before, and cleans those of some loggers."""
 
     def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
         self._make = make
@@ -124,10 +124,10 @@ class _Factory:
 
 
 class Redacted(logging.Filter):
-    """Takes the secrets out of every record of a handler: message, traceback and stack.
+    """Removes secrets from every record of a handler: message, traceback and stack.
 
-    A record is rewritten in place, its arguments merged, so that whatever formats it afterwards
-    has nothing left to show.
+    A record is rewritten in place and its arguments are merged, so that no later formatter finds
+    a secret in it.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -140,7 +140,7 @@ def clean(record: logging.LogRecord) -> None:
     """Rewrite a log record so that its text holds no secret."""
     try:
         message = record.getMessage()
-    except Exception:  # as many arguments as the message has no place for: someone's mistake
+    except Exception:  # the caller's mistake: arguments that do not fit the message
         message = str(record.msg)
     record.msg, record.args = text(message), None
     if record.exc_info and record.exc_info[1] and not record.exc_text:

@@ -12,7 +12,7 @@ from kaiwo.config.loader import build, load
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.reporting.displays import QuietSink, Sinks
-from kaiwo.reporting.outputs import Delivery
+from kaiwo.reporting.outputs import Outputs
 
 
 def plain(value: Any) -> Any:
@@ -45,12 +45,12 @@ def download(
         loaded = build(Document("config", dict(config)), options)
     else:
         loaded = load(config, options)
-    delivery = Delivery(loaded.settings.report, loaded.settings.metrics_file)
-    delivery.require_folder()
+    outputs = Outputs(loaded.settings.report, loaded.settings.metrics_file)
+    outputs.require_folder()
     try:
-        done = run(loaded, Sinks(*delivery.sinks, sink or QuietSink()))
+        done = run(loaded, Sinks(outputs, sink or QuietSink()))
     except BaseException as error:
-        delivery.deliver(delivery.until(error))
+        outputs.write(outputs.report(error))
         raise
-    delivery.deliver(done)
+    outputs.write(done)
     return done

@@ -162,7 +162,6 @@ def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
     """
     start_s = time.monotonic()
     tasks = tuple(tasks)
-    report = Report(1, 0.0)
     scheduler: Scheduler | None = None
     with _tools(config, tasks) as tools:
         try:
@@ -173,15 +172,14 @@ def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
                 report = scheduler.run()
                 _settle(tasks, closed, listing, report)
             report = replace(report, seconds=time.monotonic() - start_s)
+            # Inside ``try``: a signal that arrives now still ends in a report.
+            sink.emit(Ended(report))
         except BaseException as error:
             cause = cause_of(error)
-            so_far = report if scheduler is None else scheduler.report()
+            so_far = scheduler.report(cause) if scheduler else Report(exit_code_of(cause), 0.0)
             seconds = time.monotonic() - start_s
-            report = replace(so_far, exit_code=exit_code_of(cause), seconds=seconds, error=cause)
+            sink.emit(Ended(replace(so_far, seconds=seconds, error=cause)))
             raise
-        finally:
-            # A display has to end in any case.
-            sink.emit(Ended(report))
     return report
 
 

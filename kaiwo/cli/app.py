@@ -147,11 +147,11 @@ def validate(config_file: ConfigFile) -> None:
     """Check CONFIG_FILE alone: no network, no secret file."""
 
     def run() -> int:
+        from kaiwo import units  # noqa: PLC0415
         from kaiwo.config import loader  # noqa: PLC0415
-        from kaiwo.reporting import counters  # noqa: PLC0415
 
         loaded = loader.load(config_file)
-        print(f"{config_file}: valid, {counters.counted(len(loaded.tasks), 'task')}")
+        print(f"{config_file}: valid, {units.count(len(loaded.tasks), 'task')}")
         return 0
 
     raise typer.Exit(guarded(run))

@@ -12,18 +12,18 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from kaiwo import units
 from kaiwo.api import run
 from kaiwo.api.fetch import fetch as fetch_url
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.config import loader
 from kaiwo.config.settings import Settings
-from kaiwo.errors import UnfinishedError, cause_of
+from kaiwo.errors import UnfinishedError
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.reporting import displays, json_report
-from kaiwo.reporting.counters import amount, counted, duration
 from kaiwo.reporting.log_lines import failure
-from kaiwo.reporting.outputs import Delivery
+from kaiwo.reporting.outputs import Outputs
 
 Options = Mapping[str, Any]
 
@@ -31,22 +31,22 @@ Options = Mapping[str, Any]
 def download(config_file: str, options: Options) -> int:
     """Carry out a file, and tell everyone how that ended."""
     _log_early(options)
-    delivery = Delivery(_given(options, "report"), _given(options, "metrics_file"))
+    outputs = Outputs(_given(options, "report"), _given(options, "metrics_file"))
     try:
         loaded = loader.load(config_file, options)
         settings = loaded.settings
-        delivery = Delivery(settings.report, settings.metrics_file)
+        outputs = Outputs(settings.report, settings.metrics_file)
         log_to_stderr(settings.log_level, settings.log_format)
-        delivery.require_folder()
-        done = run.run(loaded, displays.Sinks(*delivery.sinks, _display(settings)))
+        outputs.require_folder()
+        done = run.run(loaded, displays.Sinks(outputs, _display(settings)))
     except BaseException as error:  # a signal's, and a panic of Rust's
-        done = delivery.until(error)
+        done = outputs.report(error)
         if done.items:
             _summarise(done)
-        delivery.deliver(done)
+        outputs.write(done)
         raise
     _summarise(done)
-    delivery.deliver(done)
+    outputs.write(done)
     return done.exit_code
 
 
@@ -72,14 +72,14 @@ def fetch(url: str, target: str | None, fields: Options, options: Options) -> in
     """Fetch a URL, and print where it is."""
     _log_early(options)
     lines_only = early_format(options["log_format"]) == "json"
-    settled = json_report.Settlements()
-    sink = displays.Sinks(settled, displays.sink_for("auto", console, lines_only=lines_only))
+    outputs = Outputs()
+    sink = displays.Sinks(outputs, displays.sink_for("auto", console, lines_only=lines_only))
     try:
         place = fetch_url(url, target, sink=sink, **fields)
     except BaseException as error:  # a signal's, and a panic of Rust's
-        json_report.write_termination_message(settled.until(cause_of(error)))
+        outputs.write(outputs.report(error))
         raise
-    json_report.write_termination_message(settled.until(None))
+    outputs.write(outputs.report())
     print(place)
     return 0
 
@@ -100,13 +100,13 @@ def _display(settings: Settings) -> Sink:
 
 
 def _summarise(done: Report) -> None:
-    size = sum(item.bytes for item in done.items if item.status != "failed")
+    size = units.size(sum(item.bytes for item in done.items if item.status != "failed"))
     numbers = {each: done.count(each) for each in ("downloaded", "resumed", "unchanged")}
     how = ", ".join(
         f"{number} {status}" for status, number in numbers.items() if number or status != "resumed"
     )
-    files = counted(sum(numbers.values()), "file")
-    logger.info("%s, %s in place (%s) in %s", files, amount(size), how, duration(done.seconds))
+    files = units.count(sum(numbers.values()), "file")
+    logger.info("%s, %s in place (%s) in %s", files, size, how, units.duration(done.seconds))
     errors = [item.error for item in done.items if item.error is not None]
     if failed := sum(type(error) is not UnfinishedError for error in errors):
         logger.error("%d failed, see above; exit code %d", failed, done.exit_code)

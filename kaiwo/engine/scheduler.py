@@ -21,7 +21,7 @@ from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
 from kaiwo.engine.settlement import Settlement
-from kaiwo.errors import DeadlineError, IntegrityError, UnfinishedError
+from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, UnfinishedError
 from kaiwo.events import Planned, Progressed, Ticked
 from kaiwo.files import temporary_files
 from kaiwo.jobs import (
@@ -106,15 +106,18 @@ class Scheduler:
                 left = UnfinishedError("not attempted: another object failed")
             else:
                 left = DeadlineError("the deadline passed before it was in place")
+        except BaseException:
+            self._count_streams()
+            raise
         finally:
             self._settlement.give_up(transfers, left)
             self._digests.close()
             self._discard_batches()
         return self.report()
 
-    def report(self) -> Report:
-        """The report as it stands."""
-        return self._settlement.report()
+    def report(self, error: KaiwoError | None = None) -> Report:
+        """The run's report so far; ``error`` is what ended the run before all was done."""
+        return self._settlement.report(error)
 
     def _after_failure(self) -> None:
         if self._rules.fail_fast:
@@ -204,6 +207,12 @@ class Scheduler:
         size = status.st_size if status is not None else 0
         if more := self._flights.start(job.transfer).reach(size):
             self._sink.emit(Progressed(more, job.transfer.source))
+
+    def _count_streams(self) -> None:
+        """Count what streams in flight have read: their outcomes will not arrive."""
+        for job in self._dispatcher.in_flight():
+            if isinstance(job, Whole) and self._flights.is_current(job.transfer):
+                self._settlement.transferred += self._flights.start(job.transfer).received
 
     def _discard_batches(self) -> None:
         """After a signal, remove the temporary files of batches in flight."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from kaiwo.engine import round_files
 from kaiwo.engine.flight import Flight, Flights
 from kaiwo.engine.running_digests import RunningDigests
-from kaiwo.errors import KaiwoError, PlaceholderError, first_exit_code
+from kaiwo.errors import KaiwoError, PlaceholderError, exit_code_of, first_exit_code
 from kaiwo.events import Settled
 from kaiwo.jobs import RANGE, Outcome, Plan, Transfer
 from kaiwo.objects import Checksum, Item, Report, Status
@@ -94,11 +94,16 @@ class Settlement:
                 self._flights.settle(transfer)
                 self._add(_item(transfer, "failed", error=error))
 
-    def report(self) -> Report:
-        """The report as it stands."""
+    def report(self, error: KaiwoError | None = None) -> Report:
+        """The run's report so far.
+
+        Args:
+            error: what ended the run before all was done; it decides the exit code.
+        """
         codes = [item.error.exit_code for item in self._items if item.error is not None]
+        code = first_exit_code(codes) if error is None else exit_code_of(error)
         seconds = time.monotonic() - self._started_s
-        return Report(first_exit_code(codes), seconds, self.transferred, tuple(self._items))
+        return Report(code, seconds, self.transferred, tuple(self._items), error)
 
     def _end(self, flight: Flight, error: KaiwoError | None) -> None:
         """Nothing more is to be done about the object."""

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
+from kaiwo import units
 from kaiwo.errors import DiskError
 from kaiwo.jobs import Transfer
 
@@ -70,7 +71,8 @@ class _Volume(Struct):
     @property
     def shortage(self) -> str:
         """What is needed and what there is, for people."""
-        found = [f"{_amount(self.size)} are needed and {_amount(self.free or 0)} are free"]
+        needed, free = units.exact_size(self.size), units.exact_size(self.free or 0)
+        found = [f"{needed} are needed and {free} are free"]
         if self.free_inodes is not None:
             found.append(f"{self.inodes:,} inodes are needed and {self.free_inodes:,} are free")
         return f"not enough room on {_mount_of(self.folder, self.device)}: {', '.join(found)}"
@@ -192,11 +194,3 @@ def _mount_of(folder: str, device: int) -> str:
     while folder != "/" and os.stat(os.path.dirname(folder)).st_dev == device:
         folder = os.path.dirname(folder)
     return folder
-
-
-def _amount(size: int) -> str:
-    """Bytes, exactly, and for people."""
-    exact = f"{size:,} bytes"
-    units = ("KiB", "MiB", "GiB", "TiB", "PiB")
-    power = min((max(size, 1).bit_length() - 1) // 10, len(units))
-    return f"{size / 1024**power:.1f} {units[power - 1]} ({exact})" if power else exact

@@ -1,4 +1,4 @@
-"""Counts of a run, what follows from them, and how they read."""
+"""Counts of a run, computed from its events, and the rate and time left that follow from them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,40 @@ from msgspec import Struct, field
 
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled, Started
 
-#: So many large objects are followed at once; more than this are never on their way.
+#: At most this many large objects are followed; a run has far fewer in progress at a time.
 MOST_FOLLOWED = 1_000
 
 
-class Way(Struct):
-    """How far a large object has come."""
+class ObjectProgress(Struct):
+    """The progress of one large object."""
 
     source: str
     size: int
-    begun_s: float
+    started_s: float
     bytes: int = 0
 
     @property
     def percent(self) -> int:
-        """Whole percents of its bytes that are there."""
+        """Whole percents of its bytes that have arrived."""
         return min(max(100 * self.bytes // max(self.size, 1), 0), 100)
 
 
 class Counters(Struct):
-    """Counts of a run."""
+    """Counts of a run, up to the last event.
+
+    Attributes:
+        clock: monotonic seconds.
+        started_s: when the plan was complete, by the clock.
+        files: planned, without those that were known to be in place.
+        bytes: the size of these files.
+        files_done: how many of them reached their final state, failures included.
+        bytes_done: how many of the bytes arrived, or were there already.
+        failed: how many files failed.
+        retries: how many requests were repeated.
+        received: bytes that arrived since the plan was complete, without what an earlier run
+            left and without those that must be read again.
+        in_progress: the large objects that have started and not ended, oldest first.
+    """
 
     clock: Callable[[], float] = time.monotonic
     started_s: float = 0.0
@@ -38,10 +52,8 @@ class Counters(Struct):
     bytes_done: int = 0
     failed: int = 0
     retries: int = 0
-    #: Bytes that arrived since the plan was closed, without those that have to be read again.
     received: int = 0
-    #: Large objects that are on their way, in the order in which they were begun.
-    ways: dict[str, Way] = field(default_factory=dict)
+    in_progress: dict[str, ObjectProgress] = field(default_factory=dict)
 
     def add(self, event: Event) -> None:
         """Take an event into account."""
@@ -50,15 +62,16 @@ class Counters(Struct):
                 self.files, self.bytes = files, size
                 self.started_s = self.clock()
             case Started(source, size):
-                if source not in self.ways and len(self.ways) < MOST_FOLLOWED:
-                    self.ways[source] = Way(source, size, self.clock())
+                # An object that restarts keeps the time of its first start.
+                if source not in self.in_progress and len(self.in_progress) < MOST_FOLLOWED:
+                    self.in_progress[source] = ObjectProgress(source, size, self.clock())
             case Progressed(count, source, kept):
                 self.bytes_done += count
                 self.received += count - kept
-                if source in self.ways:
-                    self.ways[source].bytes += count
+                if source in self.in_progress:
+                    self.in_progress[source].bytes += count
             case Settled(item):
-                self.ways.pop(item.source, None)
+                self.in_progress.pop(item.source, None)
                 if item.attempts:
                     self.files_done += 1
                     self.failed += item.status == "failed"
@@ -71,69 +84,20 @@ class Counters(Struct):
 
     @property
     def seconds(self) -> float:
-        """Since the plan was closed."""
+        """Seconds since the plan was complete."""
         return self.clock() - self.started_s
 
     @property
     def rate(self) -> float:
-        """Bytes per second since the plan was closed."""
+        """Bytes per second since the plan was complete."""
         return self.received / max(self.seconds, 1e-3)
 
     @property
     def left_s(self) -> float | None:
-        """Seconds left at that rate, or None before it is known."""
+        """Seconds left at that rate, or None before the first byte."""
         return (self.bytes - self.bytes_done) / self.rate if self.rate > 0 else None
 
     @property
-    def slowest(self) -> Way | None:
-        """Of the large objects on their way, the one that has been so for longest."""
-        return next(iter(self.ways.values()), None)
-
-
-def line(tally: Counters) -> str:
-    """Files, bytes, rate and time left, in one line."""
-    parts = [
-        f"{tally.files_done} of {tally.files} files",
-        f"{amount(tally.bytes_done)} of {amount(tally.bytes)}",
-        f"{amount(tally.rate)}/s",
-    ]
-    if tally.left_s is not None:
-        parts.append(f"{duration(tally.left_s)} left")
-    if tally.retries:
-        parts.append(counted(tally.retries, "retry", "retries"))
-    return ", ".join(parts)
-
-
-def slowest(tally: Counters) -> str:
-    """The large object that takes longest, as the end of a line; empty when there is none."""
-    way = tally.slowest
-    if way is None:
-        return ""
-    since = duration(tally.clock() - way.begun_s)
-    return f", slowest {way.source} {way.percent} % after {since}"
-
-
-def counted(count: int, noun: str, several: str | None = None) -> str:
-    """So many of them, for people."""
-    return f"{count} {noun if count == 1 else several or noun + 's'}"
-
-
-def amount(count: float) -> str:
-    """Bytes, for people, in binary units."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:  # noqa: PLR2004 - what the units mean
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, for people."""
-    if seconds < 9.95:  # noqa: PLR2004 - where tenths begin to be noise
-        return f"{max(seconds, 0.0):.1f} s"
-    whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004 - what a minute is
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+    def slowest(self) -> ObjectProgress | None:
+        """The large object in progress that started first."""
+        return next(iter(self.in_progress.values()), None)

@@ -1,6 +1,12 @@
-"""Showing a run: a bar on a terminal, a line now and then elsewhere, JSON for programs.
+"""Sinks that show the progress of a run: a bar, log lines, JSON lines, or nothing.
 
-Sinks never raise and never wait. Names of objects are data, not markup.
+    bar     a terminal: one bar for the whole run, failures and retries above it
+    log     everything else: a log line every ten seconds
+    json    programs: a JSON object a line on stderr
+    none    failures and retries only
+
+A notebook has no place for a bar; it gets one line that is overwritten. Sinks never raise and never
+wait. Names of objects are data: they are never read as rich markup.
 """
 
 from __future__ import annotations
@@ -13,10 +19,10 @@ import time
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
-from kaiwo import redact
+from kaiwo import redact, units
 from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.protocols import Sink
-from kaiwo.reporting.counters import Counters, duration, line, slowest
+from kaiwo.reporting.counters import Counters
 from kaiwo.reporting.log_lines import EventLog
 
 if TYPE_CHECKING:
@@ -27,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sinks:
-    """Several sinks as one."""
+    """Several sinks as one; each event reaches them in their order."""
 
     def __init__(self, *sinks: Sink) -> None:
         self._sinks = sinks
@@ -39,49 +45,49 @@ class Sinks:
 
 
 class LogSink:
-    """A log line when the plan is closed, and every ten seconds, while it is made too."""
+    """A log line when the plan is complete, and every ten seconds before and after that."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tally = Counters(clock)
+        self._counters = Counters(clock)
         self._log = EventLog(clock)
-        self._begun_s = clock()
-        self._next_s = self._begun_s + LOG_EVERY_S
+        self._start_s = clock()
+        self._next_s = self._start_s + LOG_EVERY_S
         self._is_planned = False
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
-        self._tally.add(event)
+        self._counters.add(event)
         self._log.add(event)
-        now_s = self._tally.clock()
+        now_s = self._counters.clock()
         if isinstance(event, Planned):
             self._is_planned = True
             self._next_s = now_s + LOG_EVERY_S
         elif now_s >= self._next_s and not isinstance(event, Ended):
             self._next_s = now_s + LOG_EVERY_S
             if not self._is_planned:
-                logger.info("listing, for %s so far", duration(now_s - self._begun_s))
-            elif self._tally.files:
-                logger.info("%s%s", line(self._tally), slowest(self._tally))
+                logger.info("still listing after %s", units.duration(now_s - self._start_s))
+            elif self._counters.files:
+                logger.info("%s%s", progress_line(self._counters), slowest_text(self._counters))
 
 
 class JsonSink:
-    """One JSON object a line on stderr: the plan, a tally every second, failures, the end."""
+    """One JSON object a line on stderr: the plan, counts every second, failures, the end."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._tally = Counters()
+        self._counters = Counters()
         self._next_s = 0.0
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
-        self._tally.add(event)
-        tally = self._tally
+        self._counters.add(event)
+        counters = self._counters
         now_s = time.monotonic()
         counts: dict[str, object] = {
-            "files": tally.files,
-            "files_done": tally.files_done,
-            "bytes": tally.bytes,
-            "bytes_done": tally.bytes_done,
+            "files": counters.files,
+            "files_done": counters.files_done,
+            "bytes": counters.bytes,
+            "bytes_done": counters.bytes_done,
         }
         match event:
             case Planned():
@@ -96,10 +102,10 @@ class JsonSink:
                 self._print({"event": "retried", **retry, "message": message})
             case Ended(report):
                 self._print({"event": "ended", "exit_code": report.exit_code, **counts})
-            case _ if now_s >= self._next_s and tally.files:
+            case _ if now_s >= self._next_s and counters.files:
                 self._next_s = now_s + 1.0
-                more = {"retries": tally.retries, "slowest": _slowest(tally)}
-                self._print({"event": "progress", "rate": round(tally.rate), **counts, **more})
+                more = {"retries": counters.retries, "slowest": _slowest(counters)}
+                self._print({"event": "progress", "rate": round(counters.rate), **counts, **more})
             case _:
                 pass
 
@@ -107,19 +113,23 @@ class JsonSink:
         _write(self._stream, json.dumps(document) + "\n")
 
 
-def _slowest(tally: Counters) -> dict[str, object] | None:
-    way = tally.slowest
-    if way is None:
+def _slowest(counters: Counters) -> dict[str, object] | None:
+    slowest = counters.slowest
+    if slowest is None:
         return None
-    seconds = round(tally.clock() - way.begun_s, 1)
-    return {"source": way.source, "bytes": way.bytes, "size": way.size, "seconds": seconds}
+    return {
+        "source": slowest.source,
+        "bytes": slowest.bytes,
+        "size": slowest.size,
+        "seconds": round(counters.clock() - slowest.started_s, 1),
+    }
 
 
 class BarSink:
-    """One bar for the whole run, and what went wrong above it."""
+    """One bar for the whole run; failures and retries are log lines above it."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import (  # noqa: PLC0415 - rich is loaded for bars only
+        from rich.progress import (  # noqa: PLC0415 - only a bar needs rich
             BarColumn,
             DownloadColumn,
             Progress,
@@ -128,7 +138,7 @@ class BarSink:
             TransferSpeedColumn,
         )
 
-        self._tally = Counters()
+        self._counters = Counters()
         self._log = EventLog()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -145,43 +155,43 @@ class BarSink:
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
-        self._tally.add(event)
-        tally = self._tally
+        counters = self._counters
+        counters.add(event)
         self._log.add(event)
         match event:
             case Planned():
-                self._bar.update(self._row, description="downloading", total=tally.bytes)
+                self._bar.update(self._row, description="downloading", total=counters.bytes)
             case Ended():
                 self._bar.update(self._row, description="done")
             case _:
                 pass
-        if tally.files:
-            files = f"{tally.files_done}/{tally.files} files"
-            self._bar.update(self._row, completed=tally.bytes_done, files=files)
+        if counters.files:
+            files = f"{counters.files_done}/{counters.files} files"
+            self._bar.update(self._row, completed=counters.bytes_done, files=files)
         if isinstance(event, Ended):
             self._bar.stop()
 
 
 class LineSink:
-    """One line that is written over and over, where a bar cannot be drawn (a notebook)."""
+    """One line that is overwritten again and again, where no bar can be drawn (a notebook)."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._tally = Counters()
+        self._counters = Counters()
         self._next_s = 0.0
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
-        self._tally.add(event)
+        self._counters.add(event)
         now_s = time.monotonic()
-        if self._tally.files and (now_s >= self._next_s or isinstance(event, Ended)):
+        if self._counters.files and (now_s >= self._next_s or isinstance(event, Ended)):
             self._next_s = now_s + 0.2
             end = "\n" if isinstance(event, Ended) else ""
-            _write(self._stream, f"\r{line(self._tally):<78}{end}")
+            _write(self._stream, f"\r{progress_line(self._counters):<78}{end}")
 
 
 class QuietSink:
-    """Only what goes wrong."""
+    """Log lines for failures and retries, nothing else."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = EventLog(clock)
@@ -192,15 +202,41 @@ class QuietSink:
             self._log.add(event)
 
 
+def progress_line(counters: Counters) -> str:
+    """Files, bytes, rate and time left, in one line."""
+    parts = [
+        f"{counters.files_done} of {counters.files} files",
+        f"{units.size(counters.bytes_done)} of {units.size(counters.bytes)}",
+        f"{units.size(counters.rate)}/s",
+    ]
+    if counters.left_s is not None:
+        parts.append(f"{units.duration(counters.left_s)} left")
+    if counters.retries:
+        parts.append(units.count(counters.retries, "retry", "retries"))
+    return ", ".join(parts)
+
+
+def slowest_text(counters: Counters) -> str:
+    """The slowest large object, to be added to a progress line; empty if there is none."""
+    slowest = counters.slowest
+    if slowest is None:
+        return ""
+    age = units.duration(counters.clock() - slowest.started_s)
+    return f", slowest {slowest.source} {slowest.percent} % after {age}"
+
+
 def _write(stream: IO[str], text: str) -> None:
-    """Write at once; a reader that has gone is no reason to stop downloading."""
+    """Write at once. A closed stream is no reason to stop downloading."""
     with contextlib.suppress(OSError, ValueError):
         stream.write(text)
         stream.flush()
 
 
 def notebook_sink() -> Sink:
-    """A bar where someone sees it: a notebook or a terminal; else only what goes wrong."""
+    """The sink for a program that calls kaiwo.
+
+    A line in a notebook, a bar on a terminal, else log lines for failures and retries only.
+    """
     if "IPython" in sys.modules and hasattr(sys.stderr, "parent_header"):
         return LineSink()
     if sys.stderr.isatty():
@@ -216,7 +252,7 @@ def sink_for(kind: str, console: Callable[[], Console], *, lines_only: bool = Fa
     Args:
         kind: ``bar``, ``log``, ``json`` or ``none``; ``auto`` is a bar on a terminal, else log.
         console: makes the console that log lines use too, when a bar needs one.
-        lines_only: whoever reads stderr expects lines of the log, and no bar between them.
+        lines_only: the reader of stderr expects log lines only, so a bar becomes log lines.
     """
     if kind == "auto":
         kind = "bar" if sys.stderr.isatty() else "log"

@@ -1,4 +1,4 @@
-"""The log lines that events are worth by themselves; what repeats is not said for ever."""
+"""The log lines of single events: plan, failures, retries. Repeated ones are limited in number."""
 
 from __future__ import annotations
 
@@ -6,37 +6,40 @@ import logging
 import time
 from collections.abc import Callable
 
-from kaiwo import redact
+from kaiwo import redact, units
 from kaiwo.errors import DeadlineError, KaiwoError, UnfinishedError, UnreachableError
 from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.objects import Item
-from kaiwo.reporting.counters import amount, counted
 
-#: After so many lines about failures, the report is the place to look.
+#: Log at most this many failures; the report has all of them.
 MOST_FAILURES = 100
-#: So many retries are told in so many seconds; the others are counted.
+#: Log at most this many retries in this time; the others are counted.
 MOST_RETRIES, RETRIES_S = 20, 10.0
-#: While a service is waited for, all tasks ask for it, again and again.
+#: Log the same unreachable service at most once in this time: every task retries it.
 UNREACHABLE_S = 5.0
+#: Remember at most this many messages about unreachable services.
 MOST_REMEMBERED = 1_000
 logger = logging.getLogger(__name__)
 
 
 class EventLog:
-    """Logs the plan, every failure and every retry; but not thousands of them."""
+    """Logs the plan, failures and retries, but not thousands of them.
+
+    Objects that the run did not get to (fail-fast, the deadline, a signal) are one line at its end.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures = self._unfinished = 0
-        self._why: KaiwoError | None = None
-        self._told = self._untold = 0
-        self._until_s = 0.0
-        self._said_s: dict[str, float] = {}
+        self._unfinished_error: KaiwoError | None = None
+        self._logged = self._not_logged = 0
+        self._period_end_s = 0.0
+        self._quiet_until_s: dict[str, float] = {}
 
     def add(self, event: Event) -> None:
-        """Log it, if it is worth a line."""
-        if self._untold and (isinstance(event, Ended) or self._clock() >= self._until_s):
-            self._count_up()
+        """Log an event that deserves a line."""
+        if self._not_logged and (isinstance(event, Ended) or self._clock() >= self._period_end_s):
+            self._log_rest()
         match event:
             case Settled(item) if item.error is None:
                 logger.debug("%s: %s -> %s", item.status, item.source, item.target)
@@ -46,62 +49,66 @@ class EventLog:
                 self._retried(error, attempt, delay_s)
             case Settled(item) if isinstance(item.error, UnfinishedError):
                 self._unfinished += 1
-                self._why = item.error
+                self._unfinished_error = item.error
             case Settled(item):
                 self._failed(item)
-            case Ended() if self._why is not None:
-                level = logging.ERROR if isinstance(self._why, DeadlineError) else logging.WARNING
-                missing = counted(self._unfinished, "file")
-                logger.log(level, "%s not in place: %s", missing, self._why.message)
+            case Ended() if self._unfinished_error is not None:
+                self._log_unfinished(self._unfinished_error)
             case _:
                 pass
+
+    def _log_unfinished(self, error: KaiwoError) -> None:
+        level = logging.ERROR if isinstance(error, DeadlineError) else logging.WARNING
+        missing = units.count(self._unfinished, "file")
+        logger.log(level, "%s not in place: %s", missing, error.message)
 
     def _retried(self, error: KaiwoError, attempt: int, delay_s: float) -> None:
         message = redact.text(error.message)
         now_s = self._clock()
         if isinstance(error, UnreachableError):
-            if now_s < self._said_s.get(message, now_s):
+            if now_s < self._quiet_until_s.get(message, now_s):
                 return
-            if len(self._said_s) >= MOST_REMEMBERED:
-                self._said_s.clear()
-            self._said_s[message] = now_s + UNREACHABLE_S
-        if now_s >= self._until_s:
-            self._until_s, self._told = now_s + RETRIES_S, 0
+            if len(self._quiet_until_s) >= MOST_REMEMBERED:
+                self._quiet_until_s.clear()
+            self._quiet_until_s[message] = now_s + UNREACHABLE_S
+        if now_s >= self._period_end_s:
+            self._period_end_s, self._logged = now_s + RETRIES_S, 0
         level = logging.WARNING
-        self._told += 1
-        if self._told > MOST_RETRIES:
-            self._untold += 1
+        self._logged += 1
+        if self._logged > MOST_RETRIES:
+            self._not_logged += 1
             level = logging.DEBUG
         logger.log(level, "%s; attempt %d in %.1f s", message, attempt + 1, delay_s)
 
-    def _count_up(self) -> None:
-        """Say how many retries were not told."""
-        more = counted(self._untold, "more retry", "more retries")
+    def _log_rest(self) -> None:
+        """Log how many retries had no line of their own."""
+        more = units.count(self._not_logged, "more retry", "more retries")
         logger.warning("and %s in the last %.0f s", more, RETRIES_S)
-        self._untold = 0
+        self._not_logged = 0
 
     def _failed(self, item: Item) -> None:
         self._failures += 1
         if self._failures <= MOST_FAILURES:
             logger.error("failed: %s", failure(item))
         elif self._failures == MOST_FAILURES + 1:
-            logger.error("failed: more than %d; --report names them all", MOST_FAILURES)
+            logger.error("failed: more than %d objects; --report lists all of them", MOST_FAILURES)
 
 
 def failure(item: Item) -> str:
-    """Task, URL, target and reason of an object that failed."""
+    """Reason, URL, task and target of an object that failed."""
     message = redact.text(item.error.message) if item.error else ""
     if not item.target:
-        return message  # a want that was never placed; the message names it
+        return message  # its task could not be planned; the message names what was wanted
     if item.source not in message:
         message = f"{item.source}: {message}"
     return f"{message} (task {item.task}, target {item.target})"
 
 
 def _planned(plan: Planned) -> str:
-    """What a plan amounts to."""
+    """How much there is to fetch, to check, and in place."""
     files, size = plan.files - plan.present, plan.bytes - plan.present_bytes
-    parts = [f"{counted(files, 'file')}, {amount(size)} to fetch"]
+    parts = [f"{units.count(files, 'file')}, {units.size(size)} to fetch"]
     if plan.present:
-        parts.append(f"{counted(plan.present, 'file')}, {amount(plan.present_bytes)} to check")
-    return "; ".join([*parts, f"{counted(plan.unchanged, 'file')} in place already"])
+        present = units.size(plan.present_bytes)
+        parts.append(f"{units.count(plan.present, 'file')}, {present} to check")
+    return "; ".join([*parts, f"{units.count(plan.unchanged, 'file')} in place already"])

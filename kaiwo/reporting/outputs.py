@@ -1,60 +1,94 @@
-"""Who is told how a run ended, however it ends: a report, the pod, Prometheus."""
+"""What is written when a run ends, however it ends: JSON report, termination message, metrics."""
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import TYPE_CHECKING
 
-from kaiwo.errors import KaiwoError, cause_of
+from msgspec.structs import replace
+
+from kaiwo.errors import DiskError, cause_of, exit_code_of
+from kaiwo.events import Ended, Event
 from kaiwo.objects import Report
-from kaiwo.protocols import Sink
-from kaiwo.reporting import json_report
+from kaiwo.reporting import json_report, termination_message
 
 if TYPE_CHECKING:
-    from kaiwo.reporting.prometheus import Metrics
+    from kaiwo.reporting.prometheus import MetricsFile
+
+logger = logging.getLogger(__name__)
 
 
-class Delivery:
-    """Where the outcome of one run goes.
+class Outputs:
+    """A sink that learns a run's report from its ``Ended``, and then writes it.
+
+    It must be the first of several sinks: a signal may arrive between two of them, and then the
+    report has what the others show. Of several runs (``fetch`` asks for a file, then for a folder)
+    the last one counts.
 
     Args:
-        destination: of the report, or None.
-        metrics_file: or None.
-
-    Attributes:
-        sinks: are to be told what happens.
+        report_file: path of the JSON report, ``-`` for stdout, None for no report.
+        metrics_file: path of the metrics file, None for no metrics.
     """
 
-    def __init__(self, destination: str | None, metrics_file: str | None) -> None:
-        self._destination = destination
-        self._metrics: Metrics | None = None
-        self._settled = json_report.Settlements()
-        # A signal may come between them: what is shown is in the report.
-        self.sinks: tuple[Sink, ...] = (self._settled,)
+    def __init__(self, report_file: str | None = None, metrics_file: str | None = None) -> None:
+        self._start_s = time.monotonic()
+        self._report_file = report_file
+        self._ended: Report | None = None
+        self._metrics: MetricsFile | None = None
         if metrics_file:
-            from kaiwo.reporting.prometheus import Metrics  # noqa: PLC0415 - a run loads what it uses
+            from kaiwo.reporting.prometheus import MetricsFile  # noqa: PLC0415 - a run loads what it uses
 
-            self._metrics = Metrics(metrics_file)
-            self.sinks += (self._metrics,)
+            self._metrics = MetricsFile(metrics_file)
 
     def require_folder(self) -> None:
-        """See ``report.require_folder``."""
-        json_report.require_folder(self._destination)
+        """See ``json_report.require_folder``."""
+        json_report.require_folder(self._report_file)
 
-    def until(self, error: BaseException) -> Report:
-        """What was settled before that error, a signal's perhaps, ended the run."""
-        return self._settled.until(cause_of(error))
+    def emit(self, event: Event) -> None:
+        """See ``protocols.Sink``."""
+        if isinstance(event, Ended):
+            self._ended = event.report
+        if self._metrics is not None:
+            self._metrics.emit(event)
 
-    def deliver(self, done: Report) -> None:
-        """Tell all of them.
+    def report(self, error: BaseException | None = None) -> Report:
+        """The report of the run that ended last.
+
+        Args:
+            error: what ended the program; the report then has this error and its exit code. Before
+                the first run, the report has nothing else.
+        """
+        ended = self._ended or Report(0, time.monotonic() - self._start_s)
+        if error is None:
+            return ended
+        cause = cause_of(error)
+        return replace(ended, exit_code=exit_code_of(cause), error=cause)
+
+    def write(self, report: Report) -> None:
+        """Write everything.
 
         Raises:
-            DiskError: all went well, and only the report cannot be written.
+            DiskError: the run went well, and only the report cannot be written.
         """
         try:
-            json_report.deliver(done, self._destination)
-        except KaiwoError as error:
-            done = Report(error.exit_code, done.seconds, done.transferred_bytes, done.items, error)
+            termination_message.write(report)
+            self._write_report(report)
+        except DiskError as error:
+            report = replace(report, exit_code=exit_code_of(error), error=error)
+            termination_message.write(report)
             raise
         finally:
             if self._metrics is not None:
-                self._metrics.end(done)
+                self._metrics.end(report)
+
+    def _write_report(self, report: Report) -> None:
+        if self._report_file is None:
+            return
+        try:
+            json_report.write(report, self._report_file)
+        except DiskError as error:
+            if report.ok:
+                raise
+            # The run's own failure matters more, and is what the exit code says.
+            logger.warning("%s", error.message)

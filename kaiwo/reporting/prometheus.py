@@ -1,12 +1,12 @@
-"""A run in numbers, for Prometheus: a file in its text format, for node_exporter's collector.
+"""Metrics of a run for Prometheus, in a file that node_exporter's textfile collector reads.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 
-    # HELP kaiwo_files Objects that reached their final state.
+    # HELP kaiwo_files Objects in their final state, by status.
     # TYPE kaiwo_files gauge
     kaiwo_files{status="downloaded"} 3
 
-The file is replaced every ten seconds and at the end; only then it has ``kaiwo_exit_code``.
+The file is replaced every ten seconds and at the end; only the last one has ``kaiwo_exit_code``.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Metric(Struct, frozen=True):
     """One metric.
 
     Attributes:
-        name: of the metric; a counter's ends in ``_total``.
+        name: its name; a counter's ends in ``_total``.
         help: what it counts.
-        values: by the values of its label; one without a label has a single value.
+        values: a value for each value of the label; a metric without a label has one.
         label: the label's name.
     """
 
@@ -46,7 +46,7 @@ class Metric(Struct, frozen=True):
     label: str = ""
 
     def lines(self) -> Iterator[str]:
-        """As Prometheus reads it."""
+        """The metric in the text format."""
         yield f"# HELP {self.name} {_escaped(self.help)}\n"
         yield f"# TYPE {self.name} {'counter' if self.name.endswith('_total') else 'gauge'}\n"
         for text, value in self.values.items():
@@ -59,12 +59,12 @@ def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n")
 
 
-class Metrics:
-    """A sink that writes the file.
+class MetricsFile:
+    """A sink that writes the metrics file.
 
     Args:
-        path: of the file; the temporary one beside it ends in ``.part``.
-        clock: seconds, from anywhere.
+        path: of the file.
+        clock: monotonic seconds.
         now: seconds since 1970.
     """
 
@@ -76,9 +76,9 @@ class Metrics:
     ) -> None:
         self._path = path
         self._clock, self._now = clock, now
-        self._tally = Counters(clock)
-        self._began_s = clock()
-        self._next_s = self._began_s + EVERY_S
+        self._counters = Counters(clock)
+        self._start_s = clock()
+        self._next_s = self._start_s + EVERY_S
         self._settled: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._transferred = 0
@@ -87,7 +87,7 @@ class Metrics:
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
-        self._tally.add(event)
+        self._counters.add(event)
         match event:
             case Progressed(count, _, kept) if count > 0:
                 self._transferred += count - kept
@@ -105,7 +105,7 @@ class Metrics:
 
     def end(self, report: Report) -> None:
         """Write the file for the last time."""
-        # Bytes of requests that failed are known to the report only.
+        # Only the report counts the bytes of failed requests.
         self._transferred = max(self._transferred, report.transferred_bytes)
         if report.error is not None:
             self._failures[report.error.kind] += 1
@@ -118,27 +118,35 @@ class Metrics:
         except OSError as error:
             if not self._warned:
                 self._warned = True
-                logger.warning("%s; the run goes on", disk_error(error, self._path).message)
+                logger.warning("%s; the run continues", disk_error(error, self._path).message)
 
     def _metrics(self, exit_code: int | None) -> Iterator[Metric]:
-        tally = self._tally
+        counters = self._counters
         by_status = {status: self._settled[status] for status in get_args(Status)}
         by_kind = dict(sorted(self._failures.items()))
-        seconds = round(self._clock() - self._began_s, 3)
-        yield Metric("kaiwo_info", "The program.", {__version__: 1}, "version")
-        yield _one("kaiwo_seconds", "Since the start.", seconds)
-        yield _one("kaiwo_files_planned", "Objects that may have to be fetched.", tally.files)
-        yield _one("kaiwo_bytes_planned", "Their bytes.", tally.bytes)
-        yield Metric("kaiwo_files", "Objects that are settled.", by_status, "status")
-        yield _one("kaiwo_bytes_done", "Of the planned bytes, what arrived.", tally.bytes_done)
-        yield _one("kaiwo_transferred_bytes_total", "Read, repeats included.", self._transferred)
-        yield _one("kaiwo_retries_total", "Requests that were repeated.", tally.retries)
-        yield Metric("kaiwo_failures_total", "What failed for good.", by_kind, "kind")
+        seconds = round(self._clock() - self._start_s, 3)
+        yield Metric("kaiwo_info", "The version of kaiwo.", {__version__: 1}, "version")
+        yield _one("kaiwo_seconds", "Seconds since the start of the run.", seconds)
+        yield _one("kaiwo_files_planned", "Objects to check or to fetch.", counters.files)
+        yield _one("kaiwo_bytes_planned", "Size of the planned objects, in bytes.", counters.bytes)
+        yield Metric("kaiwo_files", "Objects in their final state, by status.", by_status, "status")
+        yield _one(
+            "kaiwo_bytes_done",
+            "Planned bytes that have arrived or were already there.",
+            counters.bytes_done,
+        )
+        yield _one(
+            "kaiwo_transferred_bytes_total",
+            "Object bytes read, repeated reads included.",
+            self._transferred,
+        )
+        yield _one("kaiwo_retries_total", "Requests that were repeated.", counters.retries)
+        yield Metric("kaiwo_failures_total", "Final failures, by kind of error.", by_kind, "kind")
         if self._progressed_s is not None:
             name = "kaiwo_last_progress_timestamp_seconds"
-            yield _one(name, "When something last arrived.", round(self._progressed_s, 3))
+            yield _one(name, "Unix time of the last progress.", round(self._progressed_s, 3))
         if exit_code is not None:
-            yield _one("kaiwo_exit_code", "How the run ended.", exit_code)
+            yield _one("kaiwo_exit_code", "Exit code of the run.", exit_code)
 
 
 def _one(name: str, text: str, value: float) -> Metric:

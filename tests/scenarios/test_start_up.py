@@ -79,9 +79,9 @@ OWN_COMMAND = {
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
     "config.document", "config.loader", "config.settings", "config.validation", "events",
-    "files.names", "jobs", "net.*", "objects", "protocols", "reporting.counters", "sources.base",
-    "sources.paging", "tasks.base", "tasks.items", "tasks.registry", "tasks.s3",
-    "workers.list_objects", "workers.source_cache",
+    "files.names", "jobs", "net.*", "objects", "protocols", "sources.base", "sources.paging",
+    "tasks.base", "tasks.items", "tasks.registry", "tasks.s3", "units", "workers.list_objects",
+    "workers.source_cache",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "api.*", "checksums", "cli.commands", "config.fetch_url", "engine.*", "files.*",

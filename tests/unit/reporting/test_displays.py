@@ -24,7 +24,7 @@ from kaiwo.errors import NotFoundError, TransientError, UnreachableError
 from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Started, Ticked
 from kaiwo.objects import Item, Report, Status
 from kaiwo.protocols import Sink
-from kaiwo.reporting.counters import MOST_FOLLOWED, Counters, amount, duration, line, slowest
+from kaiwo.reporting.counters import MOST_FOLLOWED, Counters
 from kaiwo.reporting.displays import (
     LOG_EVERY_S,
     BarSink,
@@ -33,7 +33,9 @@ from kaiwo.reporting.displays import (
     LogSink,
     QuietSink,
     Sinks,
+    progress_line,
     sink_for,
+    slowest_text,
 )
 from kaiwo.reporting.log_lines import MOST_REMEMBERED, MOST_RETRIES, RETRIES_S
 from tests.servers import ROOT
@@ -88,77 +90,43 @@ def messages(log: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[s
 
 
 def test_the_tally_counts_what_had_to_be_looked_at() -> None:
-    tally = Counters()
+    counters = Counters()
     for event in RUN:
-        tally.add(event)
-    assert (tally.files, tally.files_done, tally.failed, tally.retries) == (3, 3, 1, 1)
-    assert (tally.bytes, tally.bytes_done) == (30, 30)
+        counters.add(event)
+    assert (counters.files, counters.files_done, counters.failed, counters.retries) == (3, 3, 1, 1)
+    assert (counters.bytes, counters.bytes_done) == (30, 30)
 
 
 def test_wants_that_could_not_be_planned_are_not_counted_among_the_files() -> None:
-    tally = Counters()
-    tally.add(Planned(1, 10, 0))
-    tally.add(Settled(item("failed", size=0, attempts=0, error=FAILED)))
-    tally.add(Settled(item()))
-    assert tally.files_done <= tally.files
+    counters = Counters()
+    counters.add(Planned(1, 10, 0))
+    counters.add(Settled(item("failed", size=0, attempts=0, error=FAILED)))
+    counters.add(Settled(item()))
+    assert counters.files_done <= counters.files
 
 
 def test_before_the_first_byte_nobody_knows_how_long_it_takes() -> None:
-    tally = Counters()
-    tally.add(Planned(3, 30, 0))
-    assert tally.left_s is None
-    assert "left" not in line(tally)
-    tally.add(Progressed(30))
-    assert tally.left_s == 0
+    counters = Counters()
+    counters.add(Planned(3, 30, 0))
+    assert counters.left_s is None
+    assert "left" not in progress_line(counters)
+    counters.add(Progressed(30))
+    assert counters.left_s == 0
 
 
 def test_bytes_that_have_to_be_read_again_are_no_negative_rate() -> None:
-    tally = Counters()
-    tally.add(Planned(1, 10, 0))
-    tally.add(Progressed(-10))
-    assert tally.left_s is None
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (1_023, "1023 B"),
-        (1_024, "1.0 KiB"),
-        (1_536, "1.5 KiB"),
-        (1 << 20, "1.0 MiB"),
-        (5 << 30, "5.0 GiB"),
-        (1 << 40, "1.0 TiB"),
-        (5_000 << 40, "5000.0 TiB"),
-    ],
-)
-def test_bytes_are_shown_in_binary_units(count: float, text: str) -> None:
-    assert amount(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-1, "0.0 s"),
-        (0.44, "0.4 s"),
-        (9.96, "10 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (61, "1 min 01 s"),
-        (3_599.6, "1 h 00 min"),
-        (90_061, "25 h 01 min"),
-    ],
-)
-def test_durations_are_shown_in_words(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    counters = Counters()
+    counters.add(Planned(1, 10, 0))
+    counters.add(Progressed(-10))
+    assert counters.left_s is None
 
 
 def test_a_line_has_files_bytes_rate_and_time_left() -> None:
-    tally = Counters()
+    counters = Counters()
     for event in RUN[:8]:
-        tally.add(event)
-    tally.add(Progressed(-5))
-    shown = line(tally)
+        counters.add(event)
+    counters.add(Progressed(-5))
+    shown = progress_line(counters)
     assert shown.startswith("1 of 3 files, 15 B of 30 B, ")
     assert re.search(r"/s, \d+(\.\d)? s left, 1 retry$", shown)
 
@@ -196,7 +164,7 @@ def test_a_long_listing_is_told_of_every_ten_seconds(log: pytest.LogCaptureFixtu
     for passed_s in range(0, 26, 5):
         now_s = 100.0 + passed_s
         sink.emit(Ticked())
-    assert messages(log) == ["listing, for 10 s so far", "listing, for 20 s so far"]
+    assert messages(log) == ["still listing after 10 s", "still listing after 20 s"]
 
 
 @pytest.mark.parametrize("sink", [LogSink(), QuietSink()], ids=["log", "none"])
@@ -296,37 +264,37 @@ def test_the_slowest_is_the_large_object_that_has_been_on_its_way_longest(
 
 def test_an_object_that_begins_anew_is_on_its_way_since_it_began_first() -> None:
     now_s = 100.0
-    tally = Counters(lambda: now_s)
-    tally.add(Started("s3://b/one", 1_000))
+    counters = Counters(lambda: now_s)
+    counters.add(Started("s3://b/one", 1_000))
     now_s += 60
-    tally.add(Started("s3://b/one", 1_000))
-    assert slowest(tally) == ", slowest s3://b/one 0 % after 1 min 00 s"
+    counters.add(Started("s3://b/one", 1_000))
+    assert slowest_text(counters) == ", slowest s3://b/one 0 % after 1 min 00 s"
 
 
 def test_without_a_large_object_none_is_the_slowest() -> None:
-    tally = Counters()
-    tally.add(Progressed(10))
-    tally.add(Progressed(10, "s3://b/unheard"))
-    assert (slowest(tally), tally.slowest) == ("", None)
+    counters = Counters()
+    counters.add(Progressed(10))
+    counters.add(Progressed(10, "s3://b/unheard"))
+    assert (slowest_text(counters), counters.slowest) == ("", None)
 
 
 def test_a_bounded_number_of_objects_is_followed() -> None:
-    tally = Counters()
+    counters = Counters()
     for number in range(MOST_FOLLOWED + 10):
-        tally.add(Started(f"s3://b/{number}", 1_000))
-        tally.add(Progressed(10, f"s3://b/{number}"))
-    assert len(tally.ways) == MOST_FOLLOWED
-    assert tally.bytes_done == 10 * (MOST_FOLLOWED + 10)
+        counters.add(Started(f"s3://b/{number}", 1_000))
+        counters.add(Progressed(10, f"s3://b/{number}"))
+    assert len(counters.in_progress) == MOST_FOLLOWED
+    assert counters.bytes_done == 10 * (MOST_FOLLOWED + 10)
     for number in range(MOST_FOLLOWED + 10):
-        tally.add(Settled(Item("t", f"s3://b/{number}", "/t", "failed", 1_000, 0.0, 1)))
-    assert tally.slowest is None
+        counters.add(Settled(Item("t", f"s3://b/{number}", "/t", "failed", 1_000, 0.0, 1)))
+    assert counters.slowest is None
 
 
 def test_what_was_there_already_makes_nothing_faster() -> None:
-    tally = Counters()
-    tally.add(Planned(2, 1 << 40, 0))
-    tally.add(Settled(item("unchanged", size=1 << 39, attempts=1)))
-    assert (tally.bytes_done, tally.rate) == (1 << 39, 0)
+    counters = Counters()
+    counters.add(Planned(2, 1 << 40, 0))
+    counters.add(Settled(item("unchanged", size=1 << 39, attempts=1)))
+    assert (counters.bytes_done, counters.rate) == (1 << 39, 0)
 
 
 # --- JSON lines -------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from kaiwo import __version__
 from kaiwo.errors import ConfigError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Ticked
 from kaiwo.objects import Item, Report, Status
-from kaiwo.reporting.prometheus import EVERY_S, Metric, Metrics
+from kaiwo.reporting.prometheus import EVERY_S, Metric, MetricsFile
 from tests.support.command import Kaiwo, Run
 from tests.support.stores import Store
 
@@ -83,10 +83,10 @@ class Watched:
 
     path: Path
     seconds: float = 100.0
-    metrics: Metrics = field(init=False)
+    metrics: MetricsFile = field(init=False)
 
     def __post_init__(self) -> None:
-        self.metrics = Metrics(
+        self.metrics = MetricsFile(
             str(self.path), lambda: self.seconds, lambda: 1_700_000_000.0 + self.seconds
         )
 

@@ -1,0 +1,49 @@
+"""Sizes, counts and durations as people read them, the same in every message and display."""
+
+from __future__ import annotations
+
+#: What is moved is shown in TiB at most; the room on a file system may be more.
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+_LARGEST_MOVED = 4
+
+
+def size(count: float) -> str:
+    """Bytes in a binary unit: ``12 B``, ``1.5 MiB``."""
+    return _in_unit(count, _LARGEST_MOVED) if count >= 1024 else f"{count:.0f} B"  # noqa: PLR2004
+
+
+def exact_size(count: int) -> str:
+    """Bytes in a binary unit and as a number: ``404.0 KiB (413,696 bytes)``."""
+    exact = f"{count:,} bytes"
+    return f"{_in_unit(count, len(_UNITS))} ({exact})" if count >= 1024 else exact  # noqa: PLR2004
+
+
+def _in_unit(count: float, largest: int) -> str:
+    """At least 1 KiB, in the largest unit of which there is at least one."""
+    power = 1
+    while count >= 1024 ** (power + 1) and power < largest:
+        power += 1
+    return f"{count / 1024**power:.1f} {_UNITS[power - 1]}"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number of things: ``1 file``, ``3 files``, ``2 retries``.
+
+    Args:
+        number: how many there are.
+        noun: names one of them.
+        plural: names several, where an added ``s`` is wrong.
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours: ``0.4 s``, ``1 min 01 s``, ``25 h 01 min``."""
+    if seconds < 9.95:  # noqa: PLR2004 - above this, tenths of a second say nothing
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - seconds in a minute
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

@@ -1,0 +1,62 @@
+"""Sizes, counts and durations for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from kaiwo import units
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1_023, "1023 B"),
+        (1_024, "1.0 KiB"),
+        (1_536, "1.5 KiB"),
+        (1 << 20, "1.0 MiB"),
+        (5 << 30, "5.0 GiB"),
+        (1 << 40, "1.0 TiB"),
+        (5_000 << 40, "5000.0 TiB"),
+    ],
+)
+def test_bytes_are_shown_in_binary_units(count: float, text: str) -> None:
+    assert units.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (61, "1 min 01 s"),
+        (3_599.6, "1 h 00 min"),
+        (90_061, "25 h 01 min"),
+    ],
+)
+def test_durations_are_shown_in_words(seconds: float, text: str) -> None:
+    assert units.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (1_023, "1,023 bytes"),
+        (1_024, "1.0 KiB (1,024 bytes)"),
+        (413_696, "404.0 KiB (413,696 bytes)"),
+        (5_000 << 40, "4.9 PiB (5,497,558,138,880,000 bytes)"),
+        (5_000 << 50, "5000.0 PiB (5,629,499,534,213,120,000 bytes)"),
+    ],
+)
+def test_where_room_is_short_the_exact_number_is_shown_too(count: int, text: str) -> None:
+    assert units.exact_size(count) == text
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 retries"), (1, "1 retry"), (2, "2 retries")])
+def test_a_count_has_its_noun(number: int, text: str) -> None:
+    assert units.count(number, "retry", "retries") == text
+    assert units.count(number, "file") == f"{number} file{'' if number == 1 else 's'}"
