@@ -46,7 +46,7 @@ from kaiwo.errors import (
     WrongBytesError,
 )
 from kaiwo.events import Planned, Progressed, Retried, Started, Ticked
-from kaiwo.files import temporary_files
+from kaiwo.files import paths, temporary_files
 from kaiwo.jobs import (
     RANGE,
     Batch,
@@ -306,7 +306,7 @@ class _Run:
     def _look_at(self, transfer: Transfer) -> None:
         """How far a stream has come, its file alone tells while it lasts."""
         progress = self._begin(transfer)
-        status = temporary_files.regular_file(transfer.temporary)
+        status = paths.regular_file(transfer.temporary)
         more = status.st_size - progress.received if status is not None else 0
         if more > 0:
             progress.received += more

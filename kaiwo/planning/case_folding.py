@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from kaiwo.files.names import is_own
+from kaiwo.own_names import is_own, part_name
 
 
 class Folding(Struct, frozen=True):
@@ -72,7 +72,7 @@ def probe(folder: str) -> Folding:
     For a moment, an empty file with a name of kaiwo's own is there.
     """
     token = secrets.token_hex(8)
-    plain, accented = f".kaiwo-{token}.part", f".kaiwo-{token}-\u00e9.part"
+    plain, accented = part_name(token), part_name(f"{token}-\u00e9")
     return Folding(
         case=_is_same(folder, plain, plain.upper()),
         form=_is_same(folder, accented, unicodedata.normalize("NFD", accented)),

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct, field
 
 from kaiwo.errors import UnsafeNameError
-from kaiwo.files.names import fault_of_place, in_the_way, is_plain, is_within, real_path
+from kaiwo.files.names import fault_of_place, is_plain
+from kaiwo.files.paths import collisions, is_within, real_path
 from kaiwo.jobs import Transfer, Want
 from kaiwo.objects import RemoteObject
 from kaiwo.planning.case_folding import Foldings, folded, likely_own
@@ -139,9 +140,9 @@ class Layout(Struct):
 
     def _check_each_other(self) -> None:
         """No file may be where another one is or needs a folder, however they are written."""
-        likely = list(in_the_way(self.owners, folded))
+        likely = list(collisions(self.owners, folded))
         # What is in the way as it is written is among these.
-        for above, path in in_the_way(self.owners, str) if likely else ():
+        for above, path in collisions(self.owners, str) if likely else ():
             self.offenders.append(
                 f"{self._target(path)}: {self._owner(path)} needs a folder where "
                 f"{self._owner(above)} is a file"

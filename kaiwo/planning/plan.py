@@ -29,7 +29,7 @@ from kaiwo.errors import (
     UnsafeNameError,
 )
 from kaiwo.events import Retried, Ticked
-from kaiwo.files.temporary_files import regular_file
+from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, ListJob, Plan, Transfer, Want
 from kaiwo.objects import Folder, Item, Named, RemoteObject
 from kaiwo.planning.conflicts import Layout, placed

@@ -17,7 +17,7 @@ from kaiwo import redact
 from kaiwo.errors import DiskError, KaiwoError, exit_code_of, first_exit_code
 from kaiwo.events import Event, Planned, Progressed, Settled
 from kaiwo.files import documents
-from kaiwo.files.temporary_files import disk_error
+from kaiwo.files.disk_errors import disk_error
 from kaiwo.jobs import Plan, Transfer
 from kaiwo.objects import Checksum, Item, Report
 

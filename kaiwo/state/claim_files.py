@@ -29,7 +29,7 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from kaiwo.files.temporary_files import disk_error
+from kaiwo.files.disk_errors import disk_error
 from kaiwo.state.processes import Process, this_process
 
 VERSION = 1

@@ -37,7 +37,7 @@ from typing import Self
 from msgspec import Struct
 
 from kaiwo.errors import DeadlineError
-from kaiwo.files.names import real_path
+from kaiwo.files.paths import real_path
 from kaiwo.jobs import Transfer
 from kaiwo.state.claim_files import ForeignClaim, OwnClaim, Places, look, posted_in
 from kaiwo.state.manifest import state_path

@@ -33,7 +33,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
 
-from kaiwo.files.temporary_files import discard, disk_error, regular_file
+from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.paths import regular_file
+from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Crc, PartialDownload, Transfer
 
 VERSION = 1

@@ -27,10 +27,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from kaiwo.files.names import STATE_FOLDER
-from kaiwo.files.temporary_files import disk_error, regular_file
+from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.paths import regular_file
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
+from kaiwo.own_names import STATE_FOLDER
 
 VERSION = 1
 _SEAL = b', "crc32": '

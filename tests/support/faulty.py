@@ -34,7 +34,7 @@ from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.scheduler import Rules
 from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
-from kaiwo.files.temporary_files import regular_file
+from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, Job, Outcome, Plan, Transfer
 from kaiwo.objects import Item, RemoteObject, Report
 from kaiwo.protocols import Buffer, Opener, Source

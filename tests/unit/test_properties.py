@@ -21,7 +21,7 @@ from kaiwo.config import fetch_url
 from kaiwo.config.document import parse
 from kaiwo.config.loader import Config, build, load
 from kaiwo.errors import ConfigError, UnsafeNameError
-from kaiwo.files.names import Under
+from kaiwo.files.placement import Under
 from kaiwo.jobs import Plan, Transfer, Want
 from kaiwo.objects import Checksum, Folder, RemoteObject
 from kaiwo.planning.plan import Listing, close

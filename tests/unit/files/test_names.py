@@ -9,17 +9,9 @@ from pathlib import Path
 import pytest
 
 from kaiwo.errors import UnsafeNameError
-from kaiwo.files.names import (
-    At,
-    Under,
-    fault_of,
-    fault_of_place,
-    in_the_way,
-    is_plain,
-    is_within,
-    real_path,
-    resolve,
-)
+from kaiwo.files.names import fault_of, fault_of_place, is_plain
+from kaiwo.files.paths import collisions, is_within, real_path
+from kaiwo.files.placement import At, Under, resolve
 from kaiwo.objects import Place, RemoteObject
 from kaiwo.testing import ODD_NAMES
 
@@ -310,12 +302,12 @@ def _path_of(root: str, length: int) -> str:
 def test_a_file_is_in_the_way_of_what_lies_below_its_name(
     paths: list[str], expected: list[tuple[str, str]]
 ) -> None:
-    assert list(in_the_way(paths, str)) == expected
+    assert list(collisions(paths, str)) == expected
 
 
 def test_paths_of_one_name_are_in_the_way_of_the_first() -> None:
     paths = ["/A/b", "/a/B", "/x", "/a/b/c", "/a/b"]
-    assert set(in_the_way(paths, str.lower)) == {
+    assert set(collisions(paths, str.lower)) == {
         ("/A/b", "/a/B"),
         ("/A/b", "/a/b"),
         ("/A/b", "/a/b/c"),
@@ -326,7 +318,7 @@ def test_keys_of_thousands_of_segments_cost_no_memory_to_speak_of() -> None:
     paths = [f"/{number}" + "/d" * 500 + "/f" for number in range(2_000)]
     tracemalloc.start()
     try:
-        assert list(in_the_way(paths, str)) == []
+        assert list(collisions(paths, str)) == []
         assert tracemalloc.get_traced_memory()[1] < 20 << 20
     finally:
         tracemalloc.stop()

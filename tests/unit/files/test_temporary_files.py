@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.errors import DiskError
-from kaiwo.files import temporary_files
+from kaiwo.files import disk_errors, paths, publish, temporary_files
 from kaiwo.jobs import Transfer
 from kaiwo.objects import RemoteObject
 from tests.support.faulty import MIB, PatternOpener, content, ranges_of, transfer_of
@@ -117,7 +117,7 @@ def test_publishing_renames_and_tells_the_modification_time(tmp_path: Path) -> N
     each = transfer(tmp_path)
     write_range(each.temporary, b"new", 0)
     inode = os.stat(each.temporary).st_ino
-    mtime_ns = temporary_files.publish(each.temporary, each)
+    mtime_ns = publish.publish(each.temporary, each)
     status = os.stat(each.target)
     assert (status.st_ino, status.st_mtime_ns) == (inode, mtime_ns)
     assert os.listdir(os.path.dirname(each.target)) == ["a.bin"]
@@ -128,7 +128,7 @@ def test_publishing_replaces_a_file_whole_and_spares_who_reads_it(tmp_path: Path
     write_range(each.temporary, b"new", 0)
     Path(each.target).write_bytes(b"what was there")
     with Path(each.target).open("rb") as reader:
-        temporary_files.publish(each.temporary, each)
+        publish.publish(each.temporary, each)
         assert reader.read() == b"what was there"
     assert Path(each.target).read_bytes() == b"new"
 
@@ -138,7 +138,7 @@ def test_publishing_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> 
     (tmp_path / "elsewhere").write_bytes(b"another's")
     (tmp_path / "a").symlink_to("elsewhere")
     write_range(each.temporary, b"new", 0)
-    temporary_files.publish(each.temporary, each)
+    publish.publish(each.temporary, each)
     assert (tmp_path / "elsewhere").read_bytes() == b"another's"
     assert (tmp_path / "a").read_bytes() == b"new"
     assert not (tmp_path / "a").is_symlink()
@@ -149,7 +149,7 @@ def test_a_blob_holds_the_bytes_and_the_target_is_a_relative_link(tmp_path: Path
     each = replace(transfer(tmp_path, "snapshots/c0/deep/a.bin"), blob=blob)
     write_range(each.temporary, b"new", 0)
     assert os.path.dirname(each.temporary) == str(tmp_path / "blobs")
-    temporary_files.publish(each.temporary, each)
+    publish.publish(each.temporary, each)
     assert os.readlink(each.target) == "../../../blobs/123"
     assert Path(each.target).read_bytes() == Path(blob).read_bytes() == b"new"
     moved = tmp_path.with_name(f"{tmp_path.name}-moved")
@@ -166,7 +166,7 @@ def test_a_link_replaces_what_is_there(tmp_path: Path, before: str) -> None:
         target.write_bytes(b"old")
     else:
         target.symlink_to("other" if before == "link" else "nowhere")
-    temporary_files.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
+    publish.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
     assert os.readlink(target) == "blob"
     assert (tmp_path / "other").read_bytes() == b"other"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "other", "target"]
@@ -176,7 +176,7 @@ def test_a_link_that_cannot_be_put_there_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(b"new")
     (tmp_path / "target").mkdir()
     with pytest.raises(OSError, match="directory"):
-        temporary_files.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
+        publish.link(replace(transfer(tmp_path, "target"), blob=str(tmp_path / "blob")))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "target"]
 
 
@@ -186,7 +186,7 @@ def test_modes_follow_the_umask(tmp_path: Path, umask: Callable[[int], None], ma
     for number, write in enumerate((_by_range, _by_stream, _at_once)):
         each = transfer(tmp_path / str(number))
         write(each)
-        temporary_files.publish(each.temporary, each)
+        publish.publish(each.temporary, each)
         assert mode(each.target) == 0o666 & ~mask
         assert mode(os.path.dirname(each.target)) == 0o777 & ~mask
 
@@ -203,7 +203,7 @@ def test_modes_follow_the_umask_whatever_the_folders_bits(
     for number, write in enumerate((_by_range, _by_stream, _at_once)):
         each = transfer(folder, f"{number}")
         write(each)
-        temporary_files.publish(each.temporary, each)
+        publish.publish(each.temporary, each)
         assert mode(each.target) == 0o666 & ~mask
     assert mode(folder) == bits
 
@@ -322,7 +322,7 @@ def test_a_durable_file_is_synchronised_before_its_rename_and_its_folders_after_
     root = tmp_path / "root"
     each = transfer(root, "new/er/a.bin")
     write_range(each.temporary, b"new", 0)
-    temporary_files.publish(each.temporary, replace(each, durable=True))
+    publish.publish(each.temporary, replace(each, durable=True))
     folders = [str(folder) for folder in (root / "new/er", root / "new", root, tmp_path)]
     assert calls[:2] == [("fsync", each.temporary), ("rename", each.target)]
     assert calls[2:6] == [("fsync", folder) for folder in folders]
@@ -335,7 +335,7 @@ def test_a_durable_link_has_its_folders_synchronised_as_its_blob_has(
     blob = f"{tmp_path}/blobs/1"
     each = replace(transfer(tmp_path, "snapshots/a"), blob=blob)
     write_range(each.temporary, b"new", 0)
-    temporary_files.publish(each.temporary, replace(each, durable=True))
+    publish.publish(each.temporary, replace(each, durable=True))
     assert calls[:2] == [("fsync", each.temporary), ("rename", blob)]
     last_name = calls.index(("rename", each.target))
     for folder in ("blobs", "snapshots"):
@@ -348,7 +348,7 @@ def test_nothing_is_synchronised_unless_it_is_wanted(
 ) -> None:
     each = transfer(tmp_path)
     write_range(each.temporary, b"new", 0)
-    temporary_files.publish(each.temporary, each)
+    publish.publish(each.temporary, each)
     assert calls == [("rename", each.target)]
 
 
@@ -362,7 +362,7 @@ def test_what_cannot_be_synchronised_is_not_published(
     write_range(each.temporary, b"new", 0)
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(DiskError, match=os.strerror(errno.EIO)):
-        temporary_files.publish(each.temporary, replace(each, durable=True))
+        publish.publish(each.temporary, replace(each, durable=True))
     assert not os.path.lexists(each.target)
 
 
@@ -398,12 +398,10 @@ def test_only_a_regular_file_is_one(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    found = {
-        name: temporary_files.regular_file(str(tmp_path / name)) for name in os.listdir(tmp_path)
-    }
+    found = {name: paths.regular_file(str(tmp_path / name)) for name in os.listdir(tmp_path)}
     assert {name for name, status in found.items() if status} == {"file", "link"}
-    assert temporary_files.regular_file(str(tmp_path / "file" / "below")) is None
-    assert temporary_files.regular_file(str(tmp_path / "nothing")) is None
+    assert paths.regular_file(str(tmp_path / "file" / "below")) is None
+    assert paths.regular_file(str(tmp_path / "nothing")) is None
 
 
 def test_discarding_what_is_not_there_is_no_error(tmp_path: Path) -> None:
@@ -464,7 +462,7 @@ def test_a_read_only_disk_says_so_and_what_to_do(tiny: Volume) -> None:
     path = str(tiny.seen / "part")
     assert "writable" in refused(errno.EROFS, path, lambda: write_range(path, b"x", 0))
     assert "writable" in refused(
-        errno.EROFS, each.target, lambda: temporary_files.publish(each.temporary, each)
+        errno.EROFS, each.target, lambda: publish.publish(each.temporary, each)
     )
 
 
@@ -573,9 +571,7 @@ def test_a_folder_where_the_file_should_go(tmp_path: Path) -> None:
     each = transfer(tmp_path, "a")
     (tmp_path / "a").mkdir()
     write_range(each.temporary, b"new", 0)
-    message = refused(
-        errno.EISDIR, each.target, lambda: temporary_files.publish(each.temporary, each)
-    )
+    message = refused(errno.EISDIR, each.target, lambda: publish.publish(each.temporary, each))
     assert "a folder is where the file should go" in message
     assert Path(each.temporary).read_bytes() == b"new"
 
@@ -588,8 +584,8 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
 
 def test_publishing_what_is_not_there_is_a_disk_error(tmp_path: Path) -> None:
     each = transfer(tmp_path, "a")
-    refused(errno.ENOENT, each.target, lambda: temporary_files.publish(each.temporary, each))
+    refused(errno.ENOENT, each.target, lambda: publish.publish(each.temporary, each))
 
 
 def test_an_error_without_a_number_still_has_a_reason() -> None:
-    assert temporary_files.disk_error(OSError("odd"), "/a").message == "cannot write /a: OSError"
+    assert disk_errors.disk_error(OSError("odd"), "/a").message == "cannot write /a: OSError"

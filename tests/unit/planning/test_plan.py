@@ -22,7 +22,7 @@ from kaiwo.errors import (
     UnsafeNameError,
 )
 from kaiwo.events import Retried
-from kaiwo.files.names import At, Under
+from kaiwo.files.placement import At, Under
 from kaiwo.jobs import Plan, Want
 from kaiwo.objects import Checksum, Folder, Named, Place, RemoteObject
 from kaiwo.planning.case_folding import Folding, Foldings
