@@ -23,7 +23,8 @@ from kaiwo.net.failures import NetworkSettings
 from kaiwo.objects import Report
 from kaiwo.planning import free_space, plan
 from kaiwo.protocols import Sink
-from kaiwo.state.claims import Claim, claims_folder, is_claiming, places
+from kaiwo.state.claims import Claim, is_claiming, places
+from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
 from kaiwo.workers import source_cache

@@ -25,7 +25,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import posixpath
 import random
 import threading
 import time
@@ -40,7 +39,7 @@ from kaiwo.errors import DeadlineError
 from kaiwo.files.paths import real_path
 from kaiwo.jobs import Transfer
 from kaiwo.state.claim_files import ForeignClaim, OwnClaim, Places, look, posted_in
-from kaiwo.state.manifest import state_path
+from kaiwo.state.folder import claims_folder
 from kaiwo.state.processes import is_running
 
 #: Who waits looks again so soon at first.
@@ -90,11 +89,6 @@ def places(transfers: Iterable[Transfer], state_dir: str | None = None) -> Place
 
 def _hash(relative: str) -> str:
     return hashlib.blake2b(os.fsencode(relative), digest_size=8).hexdigest()
-
-
-def claims_folder(root: str, state_dir: str | None = None) -> str:
-    """Where the claims on targets of a root lie: beside its manifest."""
-    return posixpath.splitext(state_path(root, state_dir, "claims"))[0]
 
 
 def is_claiming(root: str, state_dir: str | None, run: str) -> bool:

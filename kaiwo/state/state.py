@@ -7,8 +7,10 @@ import posixpath
 from collections.abc import Callable, Collection, Iterable
 
 from kaiwo.jobs import RANGE, Crc, Outcome, PartialDownload, Transfer
-from kaiwo.state.journal import EarlierRun, Entry, Journal, earlier
-from kaiwo.state.manifest import Manifest, state_path
+from kaiwo.state.earlier_runs import EarlierRun, Entry, earlier_runs
+from kaiwo.state.folder import journal_path
+from kaiwo.state.journal import Journal
+from kaiwo.state.manifest import Manifest
 
 
 class State:
@@ -71,8 +73,7 @@ class State:
 
     def _of_earlier(self, root: str) -> tuple[EarlierRun, ...]:
         if root not in self._earlier:
-            before, after = state_path(root, self._state_dir, "journal-\0").split("\0")
-            found = earlier(before, after, root)
+            found = earlier_runs(root, self._state_dir)
             self._earlier[root] = tuple(each for each in found if each.run != self.run)
         return self._earlier[root]
 
@@ -99,11 +100,11 @@ class State:
             if each.blob is not None:
                 own[posixpath.dirname(each.blob)] = None
         for root, names in folders.items():
-            self._journal(root).folders(names)
+            self._journal(root).note_folders(names)
 
     def _journal(self, root: str) -> Journal:
         if root not in self._journals:
-            path = state_path(root, self._state_dir, f"journal-{self.run}")
+            path = journal_path(root, self._state_dir, self.run)
             self._journals[root] = Journal(path, root)
         return self._journals[root]
 
@@ -113,7 +114,7 @@ class State:
 
     def part(self, transfer: Transfer, start: int, length: int, crc: Crc) -> None:
         """A range of it is in its temporary file."""
-        self._journal(transfer.root).part(transfer, start, length, crc)
+        self._journal(transfer.root).note_range(transfer, start, length, crc)
 
     def end(self, transfer: Transfer) -> None:
         """It is published, or given up."""
@@ -121,7 +122,9 @@ class State:
 
     def holds(self, transfer: Transfer) -> bool:
         """A later run can go on with what there is of it."""
-        return transfer.root in self._journals and self._journals[transfer.root].holds(transfer)
+        return transfer.root in self._journals and self._journals[transfer.root].can_resume(
+            transfer
+        )
 
     def is_current(self) -> bool:
         """No other run has put anything in place since it was read."""

@@ -537,7 +537,7 @@ def put(transfer: Transfer, data: bytes) -> Outcome:
 def held_by(manifest: Manifest, transfer: Transfer) -> Record | None:
     """What a manifest knows of the file that is at the target now."""
     status = regular_file(transfer.target)
-    return None if status is None else manifest.holds(transfer, status)
+    return None if status is None else manifest.find(transfer, status)
 
 
 def wait_until(condition: Callable[[], bool], reason: str) -> None:

@@ -25,8 +25,9 @@ from kaiwo.files.placement import Under
 from kaiwo.jobs import Plan, Transfer, Want
 from kaiwo.objects import Checksum, Folder, RemoteObject
 from kaiwo.planning.plan import Listing, close
-from kaiwo.state.journal import earlier
-from kaiwo.state.manifest import Manifest, Record, sealed, state_path
+from kaiwo.state.earlier_runs import earlier_runs
+from kaiwo.state.folder import journal_path, manifest_path
+from kaiwo.state.manifest import Manifest, Record, sealed
 from kaiwo.state.state import State
 from kaiwo.workers.globs import matcher
 from tests.support.faulty import PatternOpener, held_by, put, transfer_of
@@ -203,7 +204,7 @@ def remembered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Tra
     manifest = Manifest(str(root))
     manifest.remember([put(each, bytes(each.object.size)) for each in transfers])
     manifest.close()
-    return root, transfers, Path(state_path(str(root), None)).read_bytes()
+    return root, transfers, Path(manifest_path(str(root))).read_bytes()
 
 
 def believed(root: Path, transfers: Sequence[Transfer]) -> dict[int, Record]:
@@ -232,7 +233,7 @@ def recorded(transfers: Sequence[Transfer]) -> dict[int, Record]:
 
 def check_that_it_goes_on(root: Path, transfers: Sequence[Transfer]) -> None:
     """A run that remembers all of it is believed by the next, unless the file is a newer one's."""
-    path = Path(state_path(str(root), None))
+    path = Path(manifest_path(str(root)))
     before = path.read_bytes()
     manifest = Manifest(str(root))
     manifest.remember([put(each, bytes(each.object.size)) for each in transfers])
@@ -251,7 +252,7 @@ Published = tuple[Path, list[Transfer], bytes]
 @given(st.integers(0, 2_000))
 def test_a_torn_manifest_is_believed_as_far_as_it_goes(remembered: Published, length: int) -> None:
     root, transfers, written = remembered
-    path = Path(state_path(str(root), None))
+    path = Path(manifest_path(str(root)))
     cut = written[: length % (len(written) + 1)]
     for each in transfers:
         put(each, bytes(each.object.size))
@@ -288,7 +289,7 @@ def test_a_manifest_with_other_bytes_in_it_is_not_believed_there(
     for each in transfers:
         put(each, bytes(each.object.size))
     good = _restated(manifest, transfers)
-    path = Path(state_path(str(root), None))
+    path = Path(manifest_path(str(root)))
     position = data.draw(st.integers(0, len(good) - 1))
     flipped = bytes([good[position] ^ data.draw(st.integers(1, 255))])
     path.write_bytes(good[:position] + flipped + good[position + 1 :])
@@ -313,7 +314,7 @@ def test_garbage_in_a_manifest_says_nothing(
     root, transfers, written = remembered
     for each in transfers:
         put(each, bytes(each.object.size))
-    path = Path(state_path(str(root), None))
+    path = Path(manifest_path(str(root)))
     path.write_bytes(_restated(written, transfers) + garbage + b"\n" if after else garbage)
     assert believed(root, transfers) == (recorded(transfers) if after else {})
     check_that_it_goes_on(root, transfers)
@@ -349,10 +350,12 @@ LINES = st.dictionaries(
 @given(st.lists(st.one_of(LINES.map(json.dumps), st.text(max_size=30)), max_size=6))
 def test_a_journal_of_anything_names_nothing_outside_its_root(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        before = f"{folder}/journal-"
+        root, state_dir = f"{folder}/root", f"{folder}/state"
         text = "\n".join(['{"kaiwo-journal": 1}', *lines])
-        Path(f"{before}1.jsonl").write_bytes(text.encode(errors="surrogatepass"))
-        for found in earlier(before, ".jsonl", f"{folder}/root"):
+        journal = Path(journal_path(root, state_dir, "1"))
+        journal.parent.mkdir()
+        journal.write_bytes(text.encode(errors="surrogatepass"))
+        for found in earlier_runs(root, state_dir):
             for path in (*found.folders, *(each.temporary for each in found.entries)):
                 assert f"{path}/".startswith(f"{folder}/root/")
 

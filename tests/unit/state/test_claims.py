@@ -26,7 +26,8 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Opener
 from kaiwo.state import claims
 from kaiwo.state.claim_files import Places
-from kaiwo.state.claims import Claim, Pace, claims_folder, is_claiming, places
+from kaiwo.state.claims import Claim, Pace, is_claiming, places
+from kaiwo.state.folder import claims_folder
 from kaiwo.state.processes import is_running, this_process
 from tests.support.command import clean_environment
 from tests.support.faulty import FaultyOpener, FaultyStore

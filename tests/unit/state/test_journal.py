@@ -273,7 +273,7 @@ def test_a_journal_that_cannot_be_written_is_one_warning_and_nothing_is_left_beh
         run = after(root, store)
     assert run.report.exit_code == (5 if fails_too else 0)
     assert left(root) == []
-    assert sum("could not go on from here" in each.message for each in caplog.records) == 1
+    assert sum("the next one cannot resume it" in each.message for each in caplog.records) == 1
     assert outside.read_bytes() == b"somebody's"
 
 
@@ -295,7 +295,7 @@ def test_a_disk_that_fills_up_under_the_journal_does_not_fail_the_run(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (run.report.ok, left(tmp_path)) == (True, [])
-    assert sum("could not go on from here" in each.message for each in caplog.records) == 1
+    assert sum("the next one cannot resume it" in each.message for each in caplog.records) == 1
 
 
 # --- what is believed -------------------------------------------------------------------------
@@ -490,7 +490,7 @@ def test_a_journal_that_cannot_be_read_is_a_warning(
     journal(tmp_path).mkdir(parents=True)
     with caplog.at_level(logging.WARNING):
         assert after(tmp_path, big()).report.ok
-    assert "going on without it" in caplog.text
+    assert "kaiwo ignores it" in caplog.text
 
 
 def test_names_that_are_patterns_elsewhere_are_names(tmp_path: Path) -> None:

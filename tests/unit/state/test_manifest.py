@@ -20,7 +20,8 @@ from msgspec.structs import replace
 from kaiwo.jobs import Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Opener
-from kaiwo.state.manifest import Manifest, sealed, state_path
+from kaiwo.state.folder import manifest_path
+from kaiwo.state.manifest import Manifest, sealed
 from kaiwo.state.state import State
 from tests.support.faulty import (
     PATIENCE_S,
@@ -55,7 +56,7 @@ def held(root: Path, transfers: Sequence[Transfer], state_dir: str | None = None
 
 
 def path_of(root: Path) -> Path:
-    return Path(state_path(str(root), None))
+    return Path(manifest_path(str(root)))
 
 
 def test_what_is_remembered_is_held_by_the_next_run(tmp_path: Path) -> None:
