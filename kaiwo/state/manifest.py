@@ -84,6 +84,29 @@ class Manifest:
             message = "%s is damaged, or of another version of kaiwo: kaiwo ignores it"
             logger.warning(message, self._path)
 
+    def refresh(self) -> bool:
+        """Read what was appended since then; says whether that changed anything that is known.
+
+        A manifest that was replaced or has become shorter is read again from its beginning. What
+        this run itself has appended is read like any other line.
+        """
+        changed = False
+
+        def take(line: bytes) -> None:
+            nonlocal changed
+            record = _parsed(line, self._decoder)
+            if record is not None and self._records.get(record.target) != record:
+                self._records[record.target] = record
+                changed = True
+
+        self._length = self._size()
+        if self._reader.read(take):
+            return changed
+        before = self._records
+        self._file.close()  # it may write to a file that is gone
+        self._read()
+        return self._records != before
+
     def is_current(self) -> bool:
         """Nobody has written to it since it was read."""
         return self._size() == self._length

@@ -126,6 +126,17 @@ class State:
             transfer
         )
 
+    def refresh(self) -> bool:
+        """Read what other runs wrote since then; says whether other things are in place now.
+
+        The manifests are read from where they ended; the journals of earlier runs are read again
+        when they are needed.
+        """
+        self._earlier.clear()
+        self._left.clear()
+        changed = [manifest.refresh() for manifest in self._manifests.values()]
+        return any(changed)
+
     def is_current(self) -> bool:
         """No other run has put anything in place since it was read."""
         return all(manifest.is_current() for manifest in self._manifests.values())

@@ -831,7 +831,7 @@ def test_what_another_run_did_meanwhile_is_seen_when_it_is_looked_at_anew(tmp_pa
     killed(tmp_path, store, 0)
     put(each, b"")
     assert memory.partial_download(each) is None
-    memory.forget()
+    assert not memory.refresh()
     assert memory.partial_download(each) is not None
     memory.close()
 
