@@ -23,7 +23,7 @@ from kaiwo.net.failures import NetworkSettings
 from kaiwo.objects import Report
 from kaiwo.planning import free_space, plan
 from kaiwo.protocols import Sink
-from kaiwo.state.claims import Claim, is_claiming, places
+from kaiwo.state.claims import Claim, is_claiming, targets_of
 from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
@@ -154,7 +154,7 @@ def _alone(workshop: _Workshop, closed: Plan, listing: plan.Listing, sink: Sink)
     with Claim(state.run, lambda: sink.emit(Ticked()), until_s) as claim:
         waited = True
         while waited:
-            waited = claim.take(places(closed.transfers, state_dir))
+            waited = claim.take(targets_of(closed.transfers, state_dir))
             # Perhaps it ended right before it could be seen.
             if waited or not state.is_current():
                 state.forget()
