@@ -32,7 +32,7 @@ from kaiwo.events import Retried, Ticked
 from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, ListJob, Plan, Transfer, Want
 from kaiwo.objects import Folder, Item, Named, RemoteObject
-from kaiwo.planning.conflicts import Layout, placed
+from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.protocols import Sink
 from kaiwo.state.manifest import Record
 from kaiwo.state.state import State
@@ -143,12 +143,12 @@ def close(
     Raises:
         UnsafeNameError: hostile names or conflicting targets; all offenders are named.
     """
-    layout = Layout()
-    looked_at = list(layout.transfers(placed(listing.found, run, layout)))
-    if layout.offenders:
+    check = TargetCheck(run)
+    looked_at = list(check.transfers(listing.found))
+    if check.offenders:
         raise UnsafeNameError(
             "nothing was begun, for these targets cannot be; leave the objects out with a glob, or "
-            "give them other targets:\n  " + "\n  ".join(layout.offenders)
+            "give them other targets:\n  " + "\n  ".join(check.offenders)
         )
     todo: list[Transfer] = []
     unchanged: list[Transfer] = []

@@ -33,8 +33,10 @@ SMALL, MIDDLE, LARGE = "0" * 8, "8" * 8, "f" * 8
 #: Takes the targets that its first argument names, says so, and holds them until its input ends.
 #: When it has to wait for that, it says so once.
 HOLDER = """\
-import json, sys
+import json, signal, sys
 from kaiwo.state.claims import Claim, Timing
+# A shell that runs tests in the background has its children ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 told = json.loads(sys.argv[1])
 wanted = {folder: set(own) for folder, own in told["targets"].items()}
 words = iter(["waits"])
