@@ -146,7 +146,7 @@ class _Run:
             checksum = transfer.object.checksum
             verified = checksum is not None
             self.ledger.enter(transfer, "unchanged", checksum=checksum, verified=verified)
-        self.state.open(plan.transfers)
+        self.state.note_folders(plan.transfers)
         self.dispatcher.feed(CheckExisting(each) for each in plan.transfers if each.present)
         self.dispatcher.feed(self._jobs([each for each in plan.transfers if not each.present]))
         try:
@@ -221,7 +221,7 @@ class _Run:
         self.state.begin(transfer)
         partial = transfer.partial
         # What cannot be written down stays where a further run finds it.
-        taken = partial is not None and self.state.holds(transfer)
+        taken = partial is not None and self.state.can_resume(transfer)
         if not (
             taken and partial and temporary_files.take_over(partial.temporary, transfer.temporary)
         ):
@@ -350,7 +350,7 @@ class _Run:
             progress.attempts += 1
             self.dispatcher.repeat(again, 0)
         elif not outcome.kept:
-            self.state.part(job.transfer, job.start, job.end - job.start, crc)
+            self.state.note_range(job.transfer, job.start, job.end - job.start, crc)
 
     def _go_on(self, large: Large) -> None:
         """Let the running checksum follow, and finish the object when all is there."""
@@ -514,7 +514,7 @@ class _Run:
         transfer = progress.transfer
         if error is None or isinstance(error, IntegrityError | NotFoundError):
             self._drop(transfer)
-        elif not (self.state.holds(transfer) and (progress.received or transfer.partial)):
+        elif not (self.state.can_resume(transfer) and (progress.received or transfer.partial)):
             temporary_files.discard(transfer.temporary)
             self.state.end(transfer)
 

@@ -157,7 +157,7 @@ def close(
             present = not force and _has_blob(transfer)
             todo.append(_to_fetch(transfer, state, durable=durable, present=present))
             continue
-        record = state.of(transfer.root).find(transfer, there)
+        record = state.manifest(transfer.root).find(transfer, there)
         if record is None or (verify and _unproven(record, transfer)):
             todo.append(_to_fetch(transfer, state, durable=durable, present=True))
         elif record.checksum == transfer.object.checksum:

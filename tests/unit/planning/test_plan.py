@@ -541,7 +541,7 @@ def remembered(tmp_path: Path) -> FaultyStore:
     opener = FaultyOpener(store)
     memory = State()
     for transfer in planned([want(opener, tmp_path)]).transfers:
-        memory.of(transfer.root).remember([put(transfer, store.objects[transfer.object.key])])
+        memory.manifest(transfer.root).remember([put(transfer, store.objects[transfer.object.key])])
     memory.close()
     return store
 
@@ -605,7 +605,7 @@ def test_what_was_only_counted_is_compared_when_checksums_are_wanted(
     opener = FaultyOpener(store)
     memory = State()
     (transfer,) = planned([want(opener, tmp_path)]).transfers
-    memory.of(str(tmp_path)).remember([replace(put(transfer, b"1"), verified=False)])
+    memory.manifest(str(tmp_path)).remember([replace(put(transfer, b"1"), verified=False)])
     memory.close()
     assert decided(planned([want(opener, tmp_path)], verify=verify)) == {"a": expected}
 

@@ -63,14 +63,16 @@ def killed(
     """Leave what a run leaves that is killed with these ranges in its file; returns that file."""
     each = change(transfer(root, store, run))
     memory = State(state_dir, run)
-    memory.open([each])
+    memory.note_folders([each])
     memory.begin(each)
     temporary_files.create(each.temporary)
     data = store.objects["big"]
     for start in starts:
         part = data[start : start + RANGE]
         temporary_files.write_range(each.temporary, part, start)
-        memory.part(each, start, len(part), Crc("crc64nvme", checksums.crc("crc64nvme", part)))
+        memory.note_range(
+            each, start, len(part), Crc("crc64nvme", checksums.crc("crc64nvme", part))
+        )
     memory.close()
     return Path(each.temporary)
 

@@ -239,7 +239,7 @@ def test_leftovers_of_small_objects_are_removed_and_with_them_the_journal(tmp_pa
     store = FaultyStore({"a": b"1", "sub/b": b"2"})
     plan = plan_of(FaultyOpener(store), tmp_path)
     memory = State(None, DEAD)
-    memory.open(plan.transfers)
+    memory.note_folders(plan.transfers)
     memory.close()
     names = (f".kaiwo-{DEAD}-0.part", f"sub/.kaiwo-{DEAD}-1f.part", f"sub/.kaiwo-{DEAD}-1.2.part")
     kept = (".kaiwo-ffff-0.part", f".kaiwo-{DEAD}0-0.part", f"kaiwo-{DEAD}-0.part", "sub/x.part")

@@ -66,10 +66,10 @@ def test_what_is_in_place_or_given_up_is_ended(tmp_path: Path) -> None:
     each = transfer(tmp_path, store, DEAD)
     memory = State(None, DEAD)
     memory.begin(each)
-    assert memory.holds(each)
+    assert memory.can_resume(each)
     memory.end(each)
-    assert not memory.holds(each)
-    memory.part(each, 0, RANGE, Crc("crc32c", 1))
+    assert not memory.can_resume(each)
+    memory.note_range(each, 0, RANGE, Crc("crc32c", 1))
     memory.close()
     assert [line for line in lines(journal(tmp_path)) if "begin" not in line] == [
         {"kaiwo-journal": 1},
@@ -92,7 +92,7 @@ def test_folders_of_targets_and_of_blobs_are_written_down_once(tmp_path: Path) -
     plan = plan_of(FaultyOpener(store), tmp_path)
     linked = replace(plan.transfers[0], blob=str(tmp_path / "blobs" / "etag"))
     memory = State(None, DEAD)
-    memory.open([linked, *plan.transfers[1:]])
+    memory.note_folders([linked, *plan.transfers[1:]])
     memory.close()
     folders = [line["folder"] for line in lines(journal(tmp_path))[1:]]
     assert sorted(folders) == ["a", "b", "blobs"]

@@ -147,9 +147,9 @@ def test_a_state_folder_elsewhere_keeps_roots_apart_and_clean(tmp_path: Path) ->
 
 def test_memory_reads_each_manifest_once_and_gives_it_back(tmp_path: Path) -> None:
     memory = State()
-    manifest = memory.of(str(tmp_path))
+    manifest = memory.manifest(str(tmp_path))
     manifest.remember([put(transfer(tmp_path), b"a.bin")])
-    assert memory.of(str(tmp_path)) is manifest
+    assert memory.manifest(str(tmp_path)) is manifest
     open_files = len(os.listdir("/proc/self/fd"))
     memory.close()
     assert len(os.listdir("/proc/self/fd")) == open_files - 1
@@ -533,10 +533,10 @@ def test_a_refreshed_state_says_whether_another_run_put_anything_in_place(tmp_pa
     roots = [tmp_path / "1", tmp_path / "2"]
     each = transfer(roots[1])
     memory = State()
-    known = [memory.of(str(root)) for root in roots]
+    known = [memory.manifest(str(root)) for root in roots]
     assert not memory.refresh()
     remember(roots[1], each)
     assert memory.refresh()
-    assert [memory.of(str(root)) for root in roots] == known
-    assert held_by(memory.of(str(roots[1])), each) is not None
+    assert [memory.manifest(str(root)) for root in roots] == known
+    assert held_by(memory.manifest(str(roots[1])), each) is not None
     assert not memory.refresh()
