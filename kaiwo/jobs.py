@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from kaiwo.errors import KaiwoError
 from kaiwo.objects import Checksum, Folder, Item, Named, RemoteObject
+from kaiwo.own_names import object_part_name
 from kaiwo.protocols import Opener, Placement
 
 #: A large object is read in ranges of this size. After a kill, whole ranges are fetched again.
@@ -101,8 +102,8 @@ class Transfer(Struct, frozen=True):
     def temporary(self) -> str:
         """Beside the target; short for any target's name; unique for this run and round."""
         place = self.blob or self.target
-        number = f"{self.index:x}.{self.round}" if self.round else f"{self.index:x}"
-        return f"{place[: place.rfind('/')]}/.kaiwo-{self.run}-{number}.part"
+        name = object_part_name(self.run, self.index, self.round)
+        return f"{place[: place.rfind('/')]}/{name}"
 
     @property
     def source(self) -> str:

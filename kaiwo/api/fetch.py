@@ -17,7 +17,7 @@ from kaiwo.config import fetch_url
 from kaiwo.config.document import Document
 from kaiwo.config.loader import ITEMS, build
 from kaiwo.errors import ConfigError, ContainerMissingError, NotFoundError
-from kaiwo.files.names import At, Under, expanded
+from kaiwo.files.placement import At, Under, expanded
 from kaiwo.jobs import Want
 from kaiwo.objects import Folder, Named, Report
 from kaiwo.protocols import Sink

@@ -25,7 +25,8 @@ from kaiwo.planning import free_space, plan
 from kaiwo.planning.gather import Listing, gather
 from kaiwo.planning.plan import Comparison, Draft
 from kaiwo.protocols import Sink
-from kaiwo.state.claims import Claim, claims_folder, is_claiming, places
+from kaiwo.state.claims import Claim, is_claiming, targets_of
+from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
 from kaiwo.workers.source_cache import close_source
@@ -141,7 +142,7 @@ def _claimed(tools: _Tools, drafted: Draft, sink: Sink) -> Iterator[Plan]:
         return not is_claiming(root, state_dir, run)
 
     with Claim(state.run, lambda: sink.emit(Ticked()), until_s) as claim:
-        waited = claim.take(places((each for each, _ in drafted.missing), state_dir))
+        waited = claim.take(targets_of((each for each, _ in drafted.missing), state_dir))
         # Another run may have ended right before its claim could be seen.
         others_worked = state.refresh() or waited
         closed = plan.close(drafted, state, tools.comparison, recheck=others_worked)

@@ -20,7 +20,7 @@ from kaiwo.config.document import Document, parse
 from kaiwo.config.settings import Settings
 from kaiwo.config.validation import described, suggestion
 from kaiwo.errors import ConfigError
-from kaiwo.files.names import expanded
+from kaiwo.files.placement import expanded
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import Bucket, FileItem, FolderItem
 from kaiwo.tasks.registry import task_class, task_types

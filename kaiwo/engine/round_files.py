@@ -28,7 +28,7 @@ def _take_over(transfer: Transfer, state: State) -> bool:
     """Give what an earlier run left the name of this round; False if there is nothing to resume."""
     partial = transfer.partial
     # What the journal cannot hold stays where a further run finds it.
-    if partial is None or not state.holds(transfer):
+    if partial is None or not state.can_resume(transfer):
         return False
     return temporary_files.take_over(partial.temporary, transfer.temporary)
 
@@ -52,6 +52,6 @@ def leave(flight: Flight, state: State, error: KaiwoError | None) -> None:
     transfer = flight.transfer
     if error is None or isinstance(error, IntegrityError | NotFoundError):
         drop(transfer, state)
-    elif not (state.holds(transfer) and (flight.received or transfer.partial)):
+    elif not (state.can_resume(transfer) and (flight.received or transfer.partial)):
         temporary_files.discard(transfer.temporary)
         state.end(transfer)

@@ -12,7 +12,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from kaiwo import checksums
-from kaiwo.files.temporary_files import disk_error
+from kaiwo.files.disk_errors import disk_error
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
 

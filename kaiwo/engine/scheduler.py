@@ -23,7 +23,7 @@ from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
 from kaiwo.engine.settlement import Settlement
 from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, UnfinishedError
 from kaiwo.events import Planned, Progressed, Ticked
-from kaiwo.files import temporary_files
+from kaiwo.files import paths, temporary_files
 from kaiwo.jobs import (
     Batch,
     CheckExisting,
@@ -97,7 +97,7 @@ class Scheduler:
         transfers = self._plan.transfers
         self._sink.emit(_planned(self._plan))
         self._settlement.enter_plan(self._plan)
-        self._state.open(transfers)
+        self._state.note_folders(transfers)
         self._dispatcher.feed(self._feed.checks(transfers))
         self._dispatcher.feed(self._feed.jobs([each for each in transfers if not each.present]))
         left = UnfinishedError("the run was stopped before it was in place")
@@ -185,7 +185,7 @@ class Scheduler:
             flight.attempts += 1
             self._dispatcher.repeat(again, 0)
         elif not outcome.kept:
-            self._state.part(job.transfer, job.start, job.end - job.start, crc)
+            self._state.note_range(job.transfer, job.start, job.end - job.start, crc)
 
     def _continue(self, large: LargeObject) -> None:
         """Let the running checksum follow, and finish the object when all is there."""
@@ -203,7 +203,7 @@ class Scheduler:
 
     def _count_stream(self, job: Whole) -> None:
         """While a stream lasts, its file alone says how far it is."""
-        status = temporary_files.regular_file(job.transfer.temporary)
+        status = paths.regular_file(job.transfer.temporary)
         size = status.st_size if status is not None else 0
         if more := self._flights.start(job.transfer).reach(size):
             self._sink.emit(Progressed(more, job.transfer.source))

@@ -1,1 +1,11 @@
-"""Paths and the disk."""
+"""Paths and the disk.
+
+names            which names no file may get
+placement        where an object goes
+paths            containment, links, collisions, regular files
+temporary_files  the bytes of an object, beside its target
+publish          the rename that makes a file visible
+documents        small files for other programs, replaced whole
+disk_errors      what the file system refuses, as an error with a hint
+memory_limit     the memory that this process may use
+"""

@@ -1,41 +1,60 @@
-"""Documents for other programs: replaced whole, so that no reader finds half of one.
-
-What is no regular file (a pipe, ``/dev/null``) is written as it is, and never replaced.
-"""
+"""Documents for other programs: replaced whole, so that no reader ever sees half of one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterable
+
+from kaiwo import own_names
+from kaiwo.files.paths import regular_file
 
 
 def write(path: str, lines: Iterable[str]) -> None:
-    """Replace a file by one with these lines, its mode as the umask has it.
+    """Write a document where the user wants it: a file is replaced, a pipe or device is written to.
 
     Raises:
         OSError: the file system refused; an older document is still there.
     """
-    if not _replaceable(path):
+    # What cannot be looked at is treated as missing: the attempt to write gives the reason.
+    if os.path.exists(path) and regular_file(path) is None:
         write_in_place(path, lines)
         return
-    place = os.path.realpath(path)
-    temporary = f"{place}.{os.getpid()}.part"
+    final = os.path.realpath(path)
+    folder, name = os.path.split(final)
+    replace(final, lines, os.path.join(folder, own_names.document_part_name(name)))
+
+
+def replace(path: str, lines: Iterable[str], temporary: str, mode: int = 0o666) -> None:
+    """Write these lines to a temporary file, then rename it.
+
+    Args:
+        path: of the document.
+        lines: its content.
+        temporary: path of the temporary file, in the same folder.
+        mode: of a new file, less the umask.
+
+    Raises:
+        OSError: the file system refused; an older document is still there, no temporary file is.
+    """
+
+    def opened(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+
     try:
-        with open(temporary, "w", encoding="utf-8") as stream:
+        with open(temporary, "w", encoding="utf-8", opener=opened) as stream:
             stream.writelines(lines)
-        os.replace(temporary, place)
-    except BaseException:  # a signal's, too
+        os.replace(temporary, path)
+    except BaseException:  # the exception of a signal, too
         with contextlib.suppress(OSError):
             os.remove(temporary)
         raise
 
 
 def write_in_place(path: str, lines: Iterable[str]) -> None:
-    """Write these lines into whatever stands there: a file that is mounted, a pipe.
+    """Write these lines into what is there: a mounted file, a pipe, a device.
 
-    A pipe that nobody reads is an error: nothing waits for a reader.
+    A pipe without a reader is an error; this function does not wait for a reader.
 
     Raises:
         OSError: the file system refused.
@@ -45,11 +64,3 @@ def write_in_place(path: str, lines: Iterable[str]) -> None:
     os.set_blocking(descriptor, True)
     with open(descriptor, "w", encoding="utf-8") as stream:
         stream.writelines(lines)
-
-
-def _replaceable(path: str) -> bool:
-    """Whether a file is there, or nothing."""
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return True

@@ -1,17 +1,18 @@
-"""How much memory this process may take: what a pod's limit comes to in the end."""
+"""How much memory this process may use: the limit of its pod or control group."""
 
 from __future__ import annotations
 
 import contextlib
 
-#: The first version of cgroups states a number of pages beyond all memory for no limit.
+#: Version 1 of cgroups says "no limit" by a number that is larger than any memory.
 _NO_LIMIT = 1 << 60
 
 
 def memory_limit(proc: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> int | None:
-    """The bytes that this process's cgroup may take, of either version; None if no limit is seen.
+    """The limit of this process's cgroup in bytes, version 1 or 2; None if no limit is visible.
 
-    In a container the limit is at the root, whatever the path says; elsewhere, along the path.
+    In a container the limit is at the root, not at the path that ``proc`` names; elsewhere it is at
+    that path.
     """
     files = {f"{root}/memory.max", f"{root}/memory/memory.limit_in_bytes"}
     with contextlib.suppress(OSError), open(proc, encoding="utf-8") as file:

@@ -1,9 +1,9 @@
-"""Which names a file system takes for one: those that differ in case, or in how letters are coded.
+"""Which names a file system treats as equal: they differ in case, or in the encoding of letters.
 
-Most file systems of a cluster take every name as it is; those of sticks, shares and desktops do
-not, and there the second of ``Model.bin`` and ``model.bin`` would replace the first. It is asked
-only where a plan holds such names, by a temporary file in the nearest folder that exists: whether
-a folder folds is a property of the folder, and nothing tells it but trying.
+Most file systems of a cluster keep every name apart. Those of USB sticks, shares and desktops do
+not: there the second of ``Model.bin`` and ``model.bin`` would replace the first. Only a test file
+in the folder itself can tell, since this is a property of the folder. It is made in the nearest
+folder that exists, and only if a plan holds such names.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from kaiwo.files.names import is_own
+from kaiwo.own_names import is_own, part_name
 
 
 class Folding(Struct, frozen=True):
-    """What a folder makes no difference of.
+    """Which differences between names a folder ignores.
 
     Attributes:
-        case: of letters.
-        form: of a letter that can be coded in several ways: one character, or letter and accent.
+        case: upper and lower case.
+        form: the encoding of a letter: as one character, or as a letter and an accent.
     """
 
     case: bool = False
     form: bool = False
 
-    def same(self, one: str, other: str) -> bool:
-        """Whether two names that ``folded`` makes equal are equal here."""
-        if not self.case and _formed(one) != _formed(other):
+    def are_equal(self, one: str, other: str) -> bool:
+        """Whether two names are equal here; ``folded`` makes them equal."""
+        if not self.case and _composed(one) != _composed(other):
             return False
         return self.form or one.casefold() == other.casefold()
 
 
 def folded(name: str) -> str:
-    """Equal for all names that some file system takes for one; a ``/`` stays where it is."""
+    """The same text for all names that some file system treats as equal; each ``/`` stays."""
     if name.isascii():
         return name.lower()
-    # ext4 takes no notice of invisible characters either.
-    visible = (letter for letter in _formed(name) if unicodedata.category(letter) != "Cf")
-    return _formed("".join(visible).casefold())
+    # ext4 ignores invisible characters, too.
+    visible = (letter for letter in _composed(name) if unicodedata.category(letter) != "Cf")
+    return _composed("".join(visible).casefold())
 
 
-def likely_own(path: str, root: str) -> Iterator[tuple[str, str, str]]:
-    """Segments below the root that would be a name of kaiwo's own if names folded.
+def possible_own_names(path: str, root: str) -> Iterator[tuple[str, str, str]]:
+    """Segments below the root that are a name of kaiwo's own if the folder ignores differences.
 
-    Each with the folder that it is in, and the name that it would be.
+    Each with the folder that holds it, and the name that it would be.
     """
     below = path[len(root.rstrip("/")) :]
     if "/.ka" not in below.lower() and below.isascii():
@@ -62,24 +62,24 @@ def likely_own(path: str, root: str) -> Iterator[tuple[str, str, str]]:
         folder = f"{folder}/{name}"
 
 
-def _formed(name: str) -> str:
+def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
 def probe(folder: str) -> Folding:
-    """Find out about a folder that exists; one that cannot be written folds nothing.
+    """What an existing folder ignores; nothing, if it cannot be written.
 
-    For a moment, an empty file with a name of kaiwo's own is there.
+    For a moment it holds an empty file with a name of kaiwo's own.
     """
     token = secrets.token_hex(8)
-    plain, accented = f".kaiwo-{token}.part", f".kaiwo-{token}-\u00e9.part"
+    plain, accented = part_name(token), part_name(f"{token}-\u00e9")
     return Folding(
-        case=_is_same(folder, plain, plain.upper()),
-        form=_is_same(folder, accented, unicodedata.normalize("NFD", accented)),
+        case=_are_one_file(folder, plain, plain.upper()),
+        form=_are_one_file(folder, accented, unicodedata.normalize("NFD", accented)),
     )
 
 
-def _is_same(folder: str, name: str, other: str) -> bool:
+def _are_one_file(folder: str, name: str, other: str) -> bool:
     path = os.path.join(folder, name)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -92,27 +92,27 @@ def _is_same(folder: str, name: str, other: str) -> bool:
             os.unlink(path)
 
 
-class Foldings:
-    """Answers for folders, each found out once; a folder to be made is like the one it is made in.
+class FoldingProbe:
+    """Probes each folder once; a folder that will be made counts as the one that it is made in.
 
     Args:
-        find_out: of a folder that exists.
+        probe: what an existing folder ignores.
     """
 
-    def __init__(self, find_out: Callable[[str], Folding] = probe) -> None:
-        self._find_out = find_out
+    def __init__(self, probe: Callable[[str], Folding] = probe) -> None:
+        self._probe = probe
         self._known: dict[str, Folding] = {}
 
-    def of(self, folder: str) -> Folding:
-        """For an absolute path."""
+    def folding_of(self, folder: str) -> Folding:
+        """What that folder ignores; its path is absolute."""
         while not os.path.isdir(folder) and folder != "/":
             folder = os.path.dirname(folder)
         if folder not in self._known:
-            self._known[folder] = self._find_out(folder)
+            self._known[folder] = self._probe(folder)
         return self._known[folder]
 
-    def meet(self, one: str, other: str) -> bool:
-        """Whether that path is the other, or a folder above it, though they are written otherwise.
+    def collide(self, one: str, other: str) -> bool:
+        """Whether one path is the other, or a folder above it, to the file system.
 
         Args:
             one: absolute; ``folded`` makes it equal to the other or to a folder above that.
@@ -123,5 +123,5 @@ class Foldings:
         first = next((at for at, (a, b) in enumerate(pairs) if a != b), None)
         if first is None:
             return True
-        folding = self.of("/".join(ones[:first]) or "/")
-        return all(folding.same(a, b) for a, b in pairs)
+        folding = self.folding_of("/".join(ones[:first]) or "/")
+        return all(folding.are_equal(a, b) for a, b in pairs)

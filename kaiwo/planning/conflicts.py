@@ -1,8 +1,13 @@
-"""Where everything goes, and what excludes each other: checked before the first byte.
+"""Which targets are invalid, and which exclude each other: checked before the first byte.
 
-Each object gets its target; a name that may not be one is an offender. So is one of two objects for
-the same target, a file where another needs a folder, a way out of the root through a link, and
-names that the file system takes for the same. All offenders are named, in one error.
+Each object gets its target. It is an offender if
+
+    its name is not allowed            see ``files/names.py``
+    it has the target of another       or one that the file system treats as the same
+    it is a file where another one     needs a folder
+    a link leads out of the root       so that it would be written elsewhere
+
+All offenders are named in one error.
 """
 
 from __future__ import annotations
@@ -13,62 +18,26 @@ import posixpath
 import stat
 from collections.abc import Iterable, Iterator
 
-from msgspec import Struct, field
-
 from kaiwo.errors import UnsafeNameError
-from kaiwo.files.names import fault_of_place, in_the_way, is_plain, is_within, real_path
+from kaiwo.files.names import fault_of_place, is_plain
+from kaiwo.files.paths import collisions, is_within, real_path
 from kaiwo.jobs import Transfer, Want
 from kaiwo.objects import RemoteObject
-from kaiwo.planning.case_folding import Foldings, folded, likely_own
+from kaiwo.planning.case_folding import FoldingProbe, folded, possible_own_names
 
-#: So many names that cannot be are told one by one.
+#: At most this many offenders are named one by one.
 MOST_OFFENDERS = 100
 
 
-def placed(
-    found: Iterable[tuple[Want, Iterable[RemoteObject]]], run: str, layout: Layout
-) -> Iterator[tuple[Want, Transfer]]:
-    """A transfer for each object, offenders left out and noted."""
-    index = 0
-    for want, objects in found:
-        for remote in objects:
-            try:
-                place = want.placement.place(remote)
-            except UnsafeNameError as error:
-                layout.offenders.append(f"{want.opener.url('')}: {error.message}{_where(want)}")
-                continue
-            yield (
-                want,
-                Transfer(
-                    index, run, want.task, want.opener, remote, place.target, place.root, place.blob
-                ),
-            )
-            index += 1
-
-
-def _where(want: Want) -> str:
-    return f" ({want.where})" if want.where else ""
-
-
-def _is_same(one: Transfer, other: Transfer) -> bool:
-    """Whether both bring the same bytes of the same object to the same name."""
-    if one.object.etag is None and one.object.version is None:
-        return False
-    first, second = (
-        (each.opener.origin, each.source, each.target, each.blob, each.object.identity)
-        for each in (one, other)
-    )
-    return first == second
-
-
-class _Offenders:
-    """What is wrong with names: the first hundred faults, and how many more there are."""
+class Offenders:
+    """What is wrong with targets: the first faults, and how many more there are."""
 
     def __init__(self) -> None:
         self._first: list[str] = []
         self._count = 0
 
-    def append(self, fault: str) -> None:
+    def add(self, fault: str) -> None:
+        """Note a fault."""
         self._count += 1
         if len(self._first) < MOST_OFFENDERS:
             self._first.append(fault)
@@ -82,107 +51,126 @@ class _Offenders:
             yield f"and {self._count - len(self._first):,} more"
 
 
-class Layout(Struct):
-    """The targets of a plan as they are collected, and what is wrong with them.
+class TargetCheck:
+    """Gives objects their targets, and collects what is wrong with these.
 
-    Two names are one target when links in their folders lead to the same place, so ``owners`` goes
-    by the real paths; or when the file system takes them for one, which ``foldings`` knows.
+    Two targets are the same file if links in their folders lead to the same place, so owners are
+    kept by real paths; or if the file system treats their names as equal.
+
+    Args:
+        run: the token of this run.
+        probe: which names are equal in which folder.
+
+    Attributes:
+        offenders: complete when all transfers were taken from ``transfers``.
     """
 
-    offenders: _Offenders = field(default_factory=_Offenders)
-    owners: dict[str, tuple[Want, Transfer]] = field(default_factory=dict)
-    folders: dict[str, str] = field(default_factory=dict)
-    foldings: Foldings = field(default_factory=Foldings)
-    tops: dict[str, str] = field(default_factory=dict)
-    missing: dict[str, bool] = field(default_factory=dict)
+    def __init__(self, run: str, probe: FoldingProbe | None = None) -> None:
+        self.offenders = Offenders()
+        self._run = run
+        self._probe = probe or FoldingProbe()
+        self._owners: dict[str, tuple[Want, Transfer]] = {}
+        self._real_folders: dict[str, str] = {}
+        self._real_roots: dict[str, str] = {}
+        self._missing_folders: dict[str, bool] = {}
 
     def transfers(
-        self, placed: Iterable[tuple[Want, Transfer]]
+        self, found: Iterable[tuple[Want, Iterable[RemoteObject]]]
     ) -> Iterator[tuple[Transfer, os.stat_result | None]]:
-        """The transfers, each with the status of a file of its size that is at its target now."""
-        for want, transfer in placed:
+        """A transfer for each object, each with the status of a file of its size at its target.
+
+        Args:
+            found: the objects of each want.
+        """
+        for want, transfer in self._placed(found):
             if fault := self._fault(transfer):
-                owner = f"{transfer.source}{_where(want)}"
-                self.offenders.append(f"{transfer.target!r}: {fault} ({owner})")
+                owner = _owner(want, transfer)
+                self.offenders.add(f"{transfer.target!r}: {fault} ({owner})")
                 continue
-            path = real_path(transfer.target, self.folders)
-            if path in self.owners:
-                if not _is_same(self.owners[path][1], transfer):
-                    owner = f"{transfer.source}{_where(want)}"
-                    also = f"both {self._owner(path)} and {owner} go there"
-                    self.offenders.append(f"{transfer.target}: {also}")
-                continue
-            self.owners[path] = want, transfer
-        self._check_each_other()
-        for path, (_, transfer) in self.owners.items():
-            self._check_inside(path, transfer)
-            yield transfer, self._there(path, transfer)
+            path = real_path(transfer.target, self._real_folders)
+            if path not in self._owners:
+                self._owners[path] = want, transfer
+            elif not _are_same(self._owners[path][1], transfer):
+                also = f"both {self._owner(path)} and {_owner(want, transfer)} have this target"
+                self.offenders.add(f"{transfer.target}: {also}")
+        self._check_collisions()
+        for path, (_, transfer) in self._owners.items():
+            self._check_root(path, transfer)
+            yield transfer, self._existing(path, transfer)
+
+    def _placed(
+        self, found: Iterable[tuple[Want, Iterable[RemoteObject]]]
+    ) -> Iterator[tuple[Want, Transfer]]:
+        index = 0
+        for want, objects in found:
+            for remote in objects:
+                try:
+                    place = want.placement.place(remote)
+                except UnsafeNameError as error:
+                    where = _in_config(want)
+                    self.offenders.add(f"{want.opener.url('')}: {error.message}{where}")
+                    continue
+                target, root, blob = place.target, place.root, place.blob
+                yield (
+                    want,
+                    Transfer(index, self._run, want.task, want.opener, remote, target, root, blob),
+                )
+                index += 1
 
     def _owner(self, path: str) -> str:
-        """Whose path it is, for people."""
-        want, transfer = self.owners[path]
-        return f"{transfer.source}{_where(want)}"
+        """The object that has this real path, for people."""
+        return _owner(*self._owners[path])
+
+    def _target(self, path: str) -> str:
+        return self._owners[path][1].target
 
     def _fault(self, transfer: Transfer) -> str | None:
-        """What is wrong with the path of a transfer, seen by itself."""
+        """What is wrong with the path of a transfer by itself."""
         places = (transfer.target,) if transfer.blob is None else (transfer.target, transfer.blob)
         for path in places:
             if is_plain(path, transfer.root):
                 continue
             if fault := fault_of_place(path, transfer.root):
                 return fault
-            # Elsewhere kaiwo's own names are refused only as they are written.
-            for folder, name, own in likely_own(path, transfer.root):
-                if self.foldings.of(folder).same(name, own):
-                    return f"{own} is a name of kaiwo's own, and {name} the same there"
+            # Where a folder ignores no differences, other spellings of kaiwo's names are harmless.
+            for folder, name, own in possible_own_names(path, transfer.root):
+                if self._probe.folding_of(folder).are_equal(name, own):
+                    return f"{own} is a name of kaiwo's own, and {name} is the same there"
         return None
 
-    def _check_each_other(self) -> None:
-        """No file may be where another one is or needs a folder, however they are written."""
-        likely = list(in_the_way(self.owners, folded))
-        # What is in the way as it is written is among these.
-        for above, path in in_the_way(self.owners, str) if likely else ():
-            self.offenders.append(
+    def _check_collisions(self) -> None:
+        """No file may be where another one is or needs a folder, in any spelling."""
+        likely = list(collisions(self._owners, folded))
+        # Paths that collide as they are written are among these.
+        for above, path in collisions(self._owners, str) if likely else ():
+            self.offenders.add(
                 f"{self._target(path)}: {self._owner(path)} needs a folder where "
                 f"{self._owner(above)} is a file"
             )
         for above, path in likely:
-            if not path.startswith(f"{above}/") and self.foldings.meet(above, path):
-                self.offenders.append(
+            if not path.startswith(f"{above}/") and self._probe.collide(above, path):
+                self.offenders.add(
                     f"{self._target(path)} ({self._owner(path)}) and {self._target(above)} "
                     f"({self._owner(above)}) are one name to this file system"
                 )
 
-    def _target(self, path: str) -> str:
-        return self.owners[path][1].target
-
-    def _check_inside(self, path: str, transfer: Transfer) -> None:
+    def _check_root(self, path: str, transfer: Transfer) -> None:
+        """No link may lead out of the root."""
         root = transfer.root
-        if root not in self.tops:
-            top = real_path(posixpath.join(root, "."), self.folders)
-            self.tops[root] = posixpath.dirname(top)
-        top = self.tops[root]
-        inside = is_within(path, top)
+        if root not in self._real_roots:
+            inside = real_path(posixpath.join(root, "."), self._real_folders)
+            self._real_roots[root] = posixpath.dirname(inside)
+        top = self._real_roots[root]
+        is_inside = is_within(path, top)
         if transfer.blob is not None:
-            inside = inside and is_within(real_path(transfer.blob, self.folders), top)
-        if not inside:
+            blob = real_path(transfer.blob, self._real_folders)
+            is_inside = is_inside and is_within(blob, top)
+        if not is_inside:
             also = f"a link leads out of {root} ({self._owner(path)})"
-            self.offenders.append(f"{transfer.target}: {also}")
+            self.offenders.add(f"{transfer.target}: {also}")
 
-    def _is_missing(self, folder: str) -> bool:
-        """There is no such folder, so nothing in it needs to be looked for."""
-        if folder not in self.missing:
-            try:
-                os.lstat(folder)
-            except FileNotFoundError:
-                self.missing[folder] = True
-            except OSError:
-                self.missing[folder] = False
-            else:
-                self.missing[folder] = False
-        return self.missing[folder]
-
-    def _there(self, path: str, transfer: Transfer) -> os.stat_result | None:
+    def _existing(self, path: str, transfer: Transfer) -> os.stat_result | None:
+        """The status of the file at the target, if it has the right size."""
         target = transfer.target
         if self._is_missing(path[: path.rfind("/")]):
             return None
@@ -193,13 +181,46 @@ class Layout(Struct):
         except OSError as error:
             if error.errno == errno.ENOTDIR:
                 owner = self._owner(path)
-                self.offenders.append(f"{target}: a file is where a folder is needed ({owner})")
+                self.offenders.add(f"{target}: a file is where a folder is needed ({owner})")
             elif error.errno == errno.ENAMETOOLONG:
-                self.offenders.append(f"{target}: the name is too long ({self._owner(path)})")
-            # Whatever else is wrong there, the attempt to write will say it better.
+                self.offenders.add(f"{target}: the name is too long ({self._owner(path)})")
+            # For any other error, the attempt to write gives the better message.
             return None
         if stat.S_ISDIR(status.st_mode):
             owner = self._owner(path)
-            self.offenders.append(f"{target}: a folder is where the file should go ({owner})")
-        right_size = stat.S_ISREG(status.st_mode) and status.st_size == transfer.object.size
-        return status if right_size else None
+            self.offenders.add(f"{target}: a folder is where the file should go ({owner})")
+        has_size = stat.S_ISREG(status.st_mode) and status.st_size == transfer.object.size
+        return status if has_size else None
+
+    def _is_missing(self, folder: str) -> bool:
+        """Whether there is no such folder, so that nothing is in it."""
+        if folder not in self._missing_folders:
+            try:
+                os.lstat(folder)
+            except FileNotFoundError:
+                self._missing_folders[folder] = True
+            except OSError:
+                self._missing_folders[folder] = False
+            else:
+                self._missing_folders[folder] = False
+        return self._missing_folders[folder]
+
+
+def _owner(want: Want, transfer: Transfer) -> str:
+    """The object and the item that asks for it, for people."""
+    return f"{transfer.source}{_in_config(want)}"
+
+
+def _in_config(want: Want) -> str:
+    return f" ({want.where})" if want.where else ""
+
+
+def _are_same(one: Transfer, other: Transfer) -> bool:
+    """Whether both bring the same bytes of the same object to the same name."""
+    if one.object.etag is None and one.object.version is None:
+        return False
+    first, second = (
+        (each.opener.origin, each.source, each.target, each.blob, each.object.identity)
+        for each in (one, other)
+    )
+    return first == second

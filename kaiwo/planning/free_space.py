@@ -1,15 +1,17 @@
-"""Is there room for a plan? Asked of each file system before the first byte.
+"""Is there room for a plan? Checked on each file system before the first byte.
 
-    a file       its size in whole blocks, less what an earlier run left of it, and an inode
-    a folder     one block and an inode, where it has to be made
-    a link       an inode, beside the blob that it leads to
+What a plan needs:
 
-A file that is replaced gives its room back, but only once the new one is in place. These files are
-looked at where there would be too little room without theirs; then what the plan adds in the end
-has to fit, and its largest file beside the one that it replaces.
+    for a file     its size in whole blocks, less what an earlier run left of it, and an inode
+    for a folder   one block and an inode, if it must be made
+    for a link     an inode, beside those of the blob that it leads to
 
-A file system that says nothing, or nothing sensible, has room: network and copy-on-write file
-systems know no number of inodes, and some no size.
+A file that is replaced gives its room back, but only when the new one is in place. So if there is
+too little room, these files are counted, too: then what the plan adds in the end must fit, and its
+largest file must fit beside the one that it replaces.
+
+A file system that states nothing, or nothing sensible, has room: network and copy-on-write file
+systems have no number of inodes, and some have no size.
 """
 
 from __future__ import annotations
@@ -28,17 +30,17 @@ logger = logging.getLogger(__name__)
 
 
 class _Volume(Struct):
-    """A file system, what it has, and what is needed of it.
+    """A file system: what it has, and what the plan needs.
 
     Attributes:
-        folder: one that is on it.
+        folder: an existing folder on it.
         device: its number.
-        block: what sizes are rounded up to.
-        free: bytes; None when nobody knows.
-        free_inodes: the same of inodes.
-        size: bytes needed.
-        inodes: needed.
-        largest: the largest file that has to be written.
+        block: sizes are rounded up to a multiple of this.
+        free: free bytes; None if unknown.
+        free_inodes: free inodes; None if unknown.
+        size: needed bytes.
+        inodes: needed inodes.
+        largest: bytes of the largest file that will be written.
     """
 
     folder: str
@@ -50,27 +52,27 @@ class _Volume(Struct):
     inodes: int = 0
     largest: int = 0
 
-    def needs(self, size: int, inodes: int) -> None:
-        """So many bytes of one file or folder, and so many inodes."""
+    def add_needed(self, size: int, inodes: int) -> None:
+        """Count the bytes and inodes of one file or folder."""
         rounded = -(-size // self.block) * self.block
         self.size += rounded
         self.inodes += inodes
         self.largest = max(self.largest, rounded)
 
-    def gets_back(self, size: int, inodes: int) -> None:
-        """What files take that will be replaced."""
+    def subtract_replaced(self, size: int, inodes: int) -> None:
+        """Count the bytes and inodes of files that will be replaced."""
         self.size = max(self.size - size, self.largest)
         self.inodes = max(self.inodes - inodes, min(self.inodes, 1))
 
     @property
     def is_short(self) -> bool:
-        """There is too little of something."""
+        """Whether there is too little of anything."""
         lacks_bytes = self.free is not None and self.size > self.free
         return lacks_bytes or (self.free_inodes is not None and self.inodes > self.free_inodes)
 
     @property
     def shortage(self) -> str:
-        """What is needed and what there is, for people."""
+        """What is needed and what is free, for people."""
         needed, free = units.exact_size(self.size), units.exact_size(self.free or 0)
         found = [f"{needed} are needed and {free} are free"]
         if self.free_inodes is not None:
@@ -79,37 +81,37 @@ class _Volume(Struct):
 
 
 class _Volumes(Struct):
-    """The file systems of a plan's folders; each folder is looked at once."""
+    """The file systems of a plan's folders; the disk is asked about each folder once."""
 
     by_folder: dict[str, _Volume | None] = field(default_factory=dict)
     by_device: dict[int, _Volume | None] = field(default_factory=dict)
 
-    def of(self, path: str) -> _Volume | None:
-        """That of a file; folders which have to be made for it are counted. None: not known."""
+    def volume_of(self, path: str) -> _Volume | None:
+        """The file system of a file, None if unknown; folders that must be made are counted."""
         folder = path[: path.rfind("/")] or "/"
         if folder not in self.by_folder:
-            self._look(folder)
+            self._find(folder)
         return self.by_folder[folder]
 
-    def _look(self, folder: str) -> None:
+    def _find(self, folder: str) -> None:
         new = []
-        while folder not in self.by_folder and not self._found(folder):
+        while folder not in self.by_folder and not self._exists(folder):
             new.append(folder)
             folder = os.path.dirname(folder)
         volume = self.by_folder[folder]
         for each in new:
             self.by_folder[each] = volume
             if volume is not None:
-                volume.needs(1, 1)
+                volume.add_needed(1, 1)
 
-    def _found(self, folder: str) -> bool:
-        """Whether that folder is there, or cannot be looked at."""
+    def _exists(self, folder: str) -> bool:
+        """Whether that folder exists, or the disk refuses to say so."""
         try:
             device = os.stat(folder).st_dev
         except (FileNotFoundError, NotADirectoryError):
             return folder == "/"
         except OSError as error:
-            logger.debug("%s: room is not known: %s", folder, error.strerror)
+            logger.debug("%s: free space is unknown: %s", folder, error.strerror)
             self.by_folder[folder] = None
             return True
         if device not in self.by_device:
@@ -119,27 +121,27 @@ class _Volumes(Struct):
 
 
 def require(transfers: Sequence[Transfer]) -> None:
-    """Return when there is room for all that has to be written, as far as anybody knows.
+    """Return if there is room for everything that will be written, as far as that is known.
 
     Args:
-        transfers: of a closed plan; what is ``present`` already needs nothing.
+        transfers: of a closed plan; those that are ``present`` need nothing.
 
     Raises:
-        DiskError: a file system has too little room; all of these are named.
+        DiskError: file systems have too little room; all of them are named.
     """
     volumes = _Volumes()
     needed = [each for each in transfers if not each.present]
     blobs: set[str] = set()
     for transfer in needed:
-        volume = volumes.of(transfer.blob or transfer.target)
-        # Files of a snapshot that are alike have one blob.
+        volume = volumes.volume_of(transfer.blob or transfer.target)
+        # Equal files of a snapshot share one blob.
         if volume is not None and transfer.blob not in blobs:
             left = _left_behind(transfer)
-            volume.needs(max(transfer.object.size - left, 0), 0 if left else 1)
+            volume.add_needed(max(transfer.object.size - left, 0), 0 if left else 1)
         if transfer.blob is not None:
             blobs.add(transfer.blob)
-            if (volume := volumes.of(transfer.target)) is not None:
-                volume.needs(0, 1)
+            if (volume := volumes.volume_of(transfer.target)) is not None:
+                volume.add_needed(0, 1)
     short = [each for each in volumes.by_device.values() if each is not None and each.is_short]
     if short:
         _count_replaced(needed, volumes)
@@ -149,7 +151,7 @@ def require(transfers: Sequence[Transfer]) -> None:
 
 
 def _left_behind(transfer: Transfer) -> int:
-    """Bytes that a temporary file of an earlier run takes already."""
+    """Bytes that the temporary file of an earlier run already takes on the disk."""
     if transfer.partial is None:
         return 0
     try:
@@ -159,7 +161,7 @@ def _left_behind(transfer: Transfer) -> int:
 
 
 def _count_replaced(transfers: Iterable[Transfer], volumes: _Volumes) -> None:
-    """Take into account what the files that are there now will give back."""
+    """Subtract what the files that will be replaced take now."""
     freed: dict[int, tuple[int, int]] = {}
     for path in {path for each in transfers for path in (each.blob, each.target) if path}:
         try:
@@ -171,17 +173,17 @@ def _count_replaced(transfers: Iterable[Transfer], volumes: _Volumes) -> None:
             freed[status.st_dev] = size + status.st_blocks * 512, inodes + 1
     for device, (size, inodes) in freed.items():
         if (volume := volumes.by_device.get(device)) is not None:
-            volume.gets_back(size, inodes)
+            volume.subtract_replaced(size, inodes)
 
 
 def _volume(folder: str, device: int) -> _Volume | None:
     try:
         there = os.statvfs(folder)
     except OSError as error:
-        logger.debug("%s: room is not known: %s", folder, error.strerror)
+        logger.debug("%s: free space is unknown: %s", folder, error.strerror)
         return None
     block = there.f_frsize or there.f_bsize or 1
-    # More free than there is: a number that has wrapped around, or means that there is none.
+    # More free than there is in all: the number overflowed, or stands for "none".
     knows_size = 0 <= there.f_bavail <= there.f_blocks and there.f_blocks
     knows_inodes = 0 <= there.f_favail <= there.f_files and there.f_files
     free = there.f_bavail * block if knows_size else None

@@ -17,10 +17,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo.errors import UnsafeNameError
-from kaiwo.files.temporary_files import regular_file
+from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, Plan, Transfer
 from kaiwo.objects import Item
-from kaiwo.planning.conflicts import Layout, placed
+from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.gather import Listing
 from kaiwo.state.manifest import Record
 from kaiwo.state.state import State
@@ -66,12 +66,12 @@ def draft(listing: Listing, state: State, how: Comparison) -> Draft:
     Raises:
         UnsafeNameError: hostile names or conflicting targets; all of them are named.
     """
-    layout = Layout()
-    found = list(layout.transfers(placed(listing.found, state.run, layout)))
-    if layout.offenders:
+    check = TargetCheck(state.run)
+    found = list(check.transfers(listing.found))
+    if check.offenders:
         raise UnsafeNameError(
             "nothing was downloaded: these targets are invalid or conflict; exclude the objects "
-            "with a glob, or give them other targets:\n  " + "\n  ".join(layout.offenders)
+            "with a glob, or give them other targets:\n  " + "\n  ".join(check.offenders)
         )
     unchanged, missing = _compared(found, state, how)
     return Draft(tuple(unchanged), tuple(missing), listing.missed)
@@ -105,7 +105,7 @@ def _compared(
     for transfer, there in found:
         record = None
         if there is not None and not how.force:
-            record = state.of(transfer.root).holds(transfer, there)
+            record = state.manifest(transfer.root).find(transfer, there)
         if record is None or (how.verify and _is_unproven(record, transfer)):
             missing.append((transfer, there))
         elif record.checksum == transfer.object.checksum:

@@ -22,7 +22,7 @@ from typing import Any
 from kaiwo import redact
 from kaiwo.errors import DiskError, KaiwoError, first_exit_code
 from kaiwo.files import documents
-from kaiwo.files.temporary_files import disk_error
+from kaiwo.files.disk_errors import disk_error
 from kaiwo.jobs import Plan, Transfer
 from kaiwo.objects import Checksum, Item, Report
 

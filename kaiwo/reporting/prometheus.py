@@ -22,7 +22,7 @@ from msgspec import Struct
 from kaiwo._version import __version__
 from kaiwo.events import Event, Planned, Progressed, Settled
 from kaiwo.files import documents
-from kaiwo.files.temporary_files import disk_error
+from kaiwo.files.disk_errors import disk_error
 from kaiwo.objects import Report, Status
 from kaiwo.reporting.counters import Counters
 

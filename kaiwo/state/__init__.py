@@ -1,1 +1,9 @@
-"""The folder ``.kaiwo/``: what is in place, what is unfinished, who has which targets."""
+"""The folder ``.kaiwo/``: what is in place, what is unfinished, who has which targets.
+
+    folder        the names of everything in it
+    state         the manifests and journals of a run's roots
+    manifest      what is in place
+    claims        which run may write which targets
+
+The other modules are for these only.
+"""

@@ -1,18 +1,18 @@
 """Claims as files, for other runs to see.
 
-One file for each root and attempt, ``<root>/.kaiwo/claims/<run>-<n>-<m>.json``, without secrets.
-It never changes, and is there as a whole or not at all:
+One file for each root and attempt, ``<root>/.kaiwo/claims/<run>-<attempt>-<number>.json``, without
+secrets. It never changes, and is there as a whole or not at all:
 
     {"kaiwo-claim": 1, "host": "pod-1", "boot": "3f4e...", "namespace": "pid:[4026531836]",
      "pid": 1, "start": 81234, "since": "2025-03-01T12:00:00Z",
      "targets": ["0011223344556677", ...]}
 
-``boot`` to ``start`` name a process (see ``alive``); ``host`` and ``since`` are for people.
-``targets`` are short hashes of paths relative to the root, so that it does not matter where a pod
-mounts the volume. While the run lasts, the file is touched every few seconds.
+``boot`` to ``start`` identify a process (see ``processes.py``); ``host`` and ``since`` are for
+people. ``targets`` are short hashes of paths relative to the root, so that it does not matter where
+a pod mounts the volume. While the run lasts, it touches the file every few seconds.
 
-Its mode is 0600, like that of all state. A run of another user cannot read it, and takes it for a
-claim on everything in that root.
+The mode is 0600, like that of all state. A run of another user cannot read the file, and treats it
+as a claim on everything in that root.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import contextlib
 import json
 import logging
 import os
-import posixpath
 import threading
 import time
 from collections.abc import Mapping
@@ -29,63 +28,67 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from kaiwo.files.temporary_files import disk_error
+from kaiwo.files import documents
+from kaiwo.files.disk_errors import disk_error
+from kaiwo.state.folder import claim_part_path, claim_path, run_of_claim
 from kaiwo.state.processes import Process, this_process
 
 VERSION = 1
-_ENDING = ".json"
-#: How often other runs may remove a folder, to tidy up, right before it is written to.
-_RACES = 100
+#: Other runs may remove an empty folder right before a claim is written there; so often at most.
+_MAX_RACES = 100
 logger = logging.getLogger(__name__)
 
-#: The targets to claim in each folder of claims, as short hashes.
-Places = Mapping[str, AbstractSet[str]]
+#: Targets by folders of claims; each target is a short hash.
+Targets = Mapping[str, AbstractSet[str]]
 
 
 class OwnClaim:
     """The claims of one attempt, and the thread that touches them.
 
     Args:
-        name: of this run and attempt.
-        wanted: what to claim.
-        touch_s: how often to touch them.
+        run: the token of this run.
+        attempt: its number.
+        wanted: the targets to claim.
+        touch_s: how often the claims are touched.
 
     Attributes:
-        places: what is really claimed: a folder that cannot be written is left out.
+        targets: what is really claimed: a folder that cannot be written is left out.
         since_ns: when they were posted, by the clock of the file system.
     """
 
-    def __init__(self, name: str, wanted: Places, touch_s: float) -> None:
-        self.places: dict[str, AbstractSet[str]] = {}
+    def __init__(self, run: str, attempt: int, wanted: Targets, touch_s: float) -> None:
+        self.targets: dict[str, AbstractSet[str]] = {}
         self.since_ns = 0
-        self._name = name
+        self._run = run
+        self._attempt = attempt
         self._wanted = wanted
         self._touch_s = touch_s
         self._paths: list[str] = []
-        self._made: list[str] = []
+        self._made_folders: list[str] = []
         self._lock = threading.Lock()
         self._ended = threading.Event()
 
     def post(self) -> None:
-        """Make them seen, and keep touching them."""
+        """Write the files, and keep touching them."""
         with self._lock:
             for number, (folder, hashes) in enumerate(self._wanted.items()):
-                path = posixpath.join(folder, f"{self._name}-{number}{_ENDING}")
-                # Known before it is there: whatever interrupts this, ``withdraw`` finds it.
+                path = claim_path(folder, self._run, self._attempt, number)
+                # Noted before it exists: if a signal interrupts this, ``withdraw`` finds it.
                 self._paths.append(path)
                 try:
                     self._write(path, hashes)
                 except OSError as error:
                     self._paths.remove(path)
                     reason = disk_error(error, folder).message
-                    logger.warning("%s; two runs at once may both fetch the same", reason)
+                    warning = "%s; two runs at the same time may download the same objects"
+                    logger.warning(warning, reason)
                 else:
-                    self.places[folder] = hashes
-        threading.Thread(target=self._touch, name="kaiwo-claim", daemon=True).start()
+                    self.targets[folder] = hashes
+        threading.Thread(target=self._keep_touching, name="kaiwo-claim", daemon=True).start()
 
     def _write(self, path: str, hashes: AbstractSet[str]) -> None:
         content = json.dumps(_header() | {"targets": [*hashes]})
-        for races_left in reversed(range(_RACES)):
+        for races_left in reversed(range(_MAX_RACES)):
             try:
                 self._make_folder(os.path.dirname(path))
                 _write_whole(path, content)
@@ -101,64 +104,56 @@ class OwnClaim:
             missing.append(folder)
             folder = os.path.dirname(folder)
         if missing:
-            self._made += missing
+            self._made_folders += missing
             os.makedirs(missing[0], exist_ok=True)
 
-    def _touch(self) -> None:
+    def _keep_touching(self) -> None:
         while not self._ended.wait(self._touch_s):
             with self._lock:
                 if not self._ended.is_set():
-                    self._paths = [path for path in self._paths if _touched(path)]
+                    self._paths = [path for path in self._paths if _touch(path)]
 
     def withdraw(self) -> None:
-        """Remove them, and folders that hold nothing else."""
+        """Remove the files, and folders that hold nothing else."""
         self._ended.set()
         with self._lock:
             for path in self._paths:
-                for each in (path, path.removesuffix(_ENDING)):
+                for each in (path, claim_part_path(path)):
                     with contextlib.suppress(OSError):
                         os.unlink(each)
-            for folder in (*self.places, *self._made):
-                with contextlib.suppress(OSError):  # it is of use to somebody
+            for folder in (*self.targets, *self._made_folders):
+                with contextlib.suppress(OSError):  # it is not empty
                     os.rmdir(folder)
 
 
 def _write_whole(path: str, content: str) -> None:
-    """Make a file that is there with all of its content; raises OSError."""
+    """Make a file that never exists with a part of its content; raises OSError."""
     try:
-        # Without a name until it is whole: nothing is left of it when this process is killed.
+        # It has no name until it is whole: if this process is killed, nothing is left of it.
         with open(os.path.dirname(path), "w", encoding="ascii", opener=_nameless) as file:
             file.write(content)
             file.flush()
-            # Told from where, it follows the link that the system shows of an open file.
+            # ``src_dir_fd`` makes it follow the link that the system shows of an open file.
             os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=file.fileno())
             return
     except FileNotFoundError:
         raise
     except OSError:
-        pass  # a file system, or a container, that cannot do so
-    temporary = path.removesuffix(_ENDING)
-    with open(temporary, "w", encoding="ascii", opener=_private) as file:
-        file.write(content)
-    os.rename(temporary, path)
+        pass  # this file system or container does not support it
+    documents.replace(path, [content], claim_part_path(path), 0o600)
 
 
 def _nameless(folder: str, _: int) -> int:
     return os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _touched(path: str) -> bool:
+def _touch(path: str) -> bool:
     """Touch a claim; False when it is gone."""
     try:
         os.utime(path)
     except FileNotFoundError:
-        logger.warning(
-            "%s is gone: another run took this one for dead, and may fetch the same again", path
-        )
+        warning = "%s is gone: another run took this run for dead, and may download the same again"
+        logger.warning(warning, path)
         return False
     except OSError as error:
         logger.debug("cannot touch %s: %s", path, error.strerror)
@@ -179,45 +174,40 @@ def _header() -> dict[str, object]:
 
 
 class ForeignClaim(Struct, frozen=True):
-    """A claim that was found.
+    """The claim of another run.
 
     Attributes:
         path: of its file.
-        process: whose it is, if that can be read.
-        targets: what it is for, if that can be read.
-        holder: whose it is, for people.
-        newer: it is of a newer version; not ours to remove.
+        process: its run's process, if that can be read.
+        targets: what it claims, if that can be read.
+        holder: its run, for people.
+        is_newer: a newer version of kaiwo wrote it; only that version may remove it.
     """
 
     path: str
     process: Process | None = None
     targets: frozenset[str] | None = None
     holder: str = "another run"
-    newer: bool = False
+    is_newer: bool = False
 
     @property
     def run(self) -> str:
-        """Of which run it is."""
-        return posixpath.basename(self.path).partition("-")[0]
+        """The token of its run."""
+        return run_of_claim(self.path)
 
 
-def posted_in(folder: str) -> list[str]:
-    """The paths of all claims there."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    return [posixpath.join(folder, name) for name in names if name.endswith(_ENDING)]
+def read_claim(path: str, known: ForeignClaim | None) -> tuple[ForeignClaim, int]:
+    """A claim and its modification time in ns.
 
-
-def look(path: str, known: ForeignClaim | None) -> tuple[ForeignClaim, int]:
-    """A claim and its modification time in ns; it is read unless it is known.
+    Args:
+        path: of its file.
+        known: the claim, if it was read before; claims never change.
 
     Raises:
         FileNotFoundError: it is gone.
     """
     try:
-        # Opening it has network file systems ask their server, where stat may not.
+        # Opening it makes network file systems ask their server, where stat may not.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise
@@ -229,12 +219,12 @@ def look(path: str, known: ForeignClaim | None) -> tuple[ForeignClaim, int]:
 
 
 def _parsed(path: str, content: bytes) -> ForeignClaim:
-    """What a claim says; nothing, when it is foreign or garbled."""
+    """What a claim says; almost nothing, if it is foreign or damaged."""
     try:
-        told = json.loads(content)
+        document = json.loads(content)
     except (ValueError, RecursionError):
         return ForeignClaim(path)
-    match told:
+    match document:
         case {
             "kaiwo-claim": int(version),
             "host": str(host),
@@ -250,5 +240,5 @@ def _parsed(path: str, content: bytes) -> ForeignClaim:
             process = Process(boot, namespace, pid, start)
             return ForeignClaim(path, process, frozenset(targets), printable)
         case {"kaiwo-claim": int(version)} if version > VERSION:
-            return ForeignClaim(path, holder="a run of a newer kaiwo", newer=True)
+            return ForeignClaim(path, holder="a run of a newer kaiwo", is_newer=True)
     return ForeignClaim(path)

@@ -1,22 +1,22 @@
-"""Of several runs at the same targets one transfers; the others wait for it.
+"""Of several runs with the same targets, one downloads; the others wait for it.
 
-A lock that also works where flock does nothing: each run posts claims (see ``postings``) in the
-state folders of its roots. To take targets:
+This is a lock that also works where flock does nothing. Each run posts claims (files, see
+``claim_files.py``) in the state folders of its roots. To take targets:
 
-    1. post claims in all of the folders, then look at those of all other runs
-    2. nobody who is there has a target in common: they are taken
-    3. somebody with a smaller name has: withdraw all, wait until all of these are gone, begin anew
-    4. only larger names have: keep the claims, wait until all of these are gone, look again
+    1. post claims in all folders, then read the claims of all other runs
+    2. no other living run claims one of these targets: they are taken
+    3. one with a smaller name does: withdraw all, wait until all of these claims are gone, restart
+    4. only larger names do: keep the claims, wait until all of theirs are gone, read again
 
-Everyone posts before looking, so of two at the same target at least one sees the other. Who keeps
-claims waits only for larger names (which withdraw, or have taken the targets and will end), so
-nobody waits in a circle, in whatever order the roots come.
+Everyone posts before reading, so of two runs with the same target at least one sees the other. A
+run that keeps its claims waits only for larger names; these withdraw, or have taken the targets and
+will end. So no runs wait in a circle, in any order of the roots.
 
-A run of the same kernel and pid namespace is there while its process is. Any other shows that it
-is there by touching its claims; who sees one untouched for half a minute, by the watcher's own
-clock, takes it for dead. If it was only asleep, something is fetched twice, and right all the
-same: no two runs share a temporary file. A claim of a newer version is waited for like any other,
-but never removed.
+A run of the same kernel and pid namespace lives while its process does. Any other shows that it
+lives by touching its claims; a claim that is untouched for half a minute, by the clock of the
+reader, is of a dead run. If that run only slept, something is downloaded twice, and correctly: no
+two runs share a temporary file. A claim of a newer version counts like any other, but is never
+removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import posixpath
 import random
 import threading
 import time
@@ -37,30 +36,30 @@ from typing import Self
 from msgspec import Struct
 
 from kaiwo.errors import DeadlineError
-from kaiwo.files.names import real_path
+from kaiwo.files.paths import real_path
 from kaiwo.jobs import Transfer
-from kaiwo.state.claim_files import ForeignClaim, OwnClaim, Places, look, posted_in
-from kaiwo.state.manifest import state_path
+from kaiwo.state.claim_files import ForeignClaim, OwnClaim, Targets, read_claim
+from kaiwo.state.folder import claim_paths, claims_folder, run_of_claim
 from kaiwo.state.processes import is_running
 
-#: Who waits looks again so soon at first.
+#: A run that waits reads the claims again this soon at first.
 FIRST_LOOK_S = 0.02
 #: Others often withdraw at once; that is not worth a line in the log.
 SAY_AFTER_S = 0.5
-#: What is older than a claim that was posted now, by the clock of the file system, is forgotten.
+#: A claim that is so much older than one posted now, by the clock of the file system, is ignored.
 FORGOTTEN_NS = 24 * 3600 * 10**9
 _NOTHING: AbstractSet[str] = frozenset()
 logger = logging.getLogger(__name__)
 
 
-class Pace(Struct, frozen=True):
-    """How often things happen.
+class Timing(Struct, frozen=True):
+    """How often a run does what concerns claims; the same for all runs.
 
     Attributes:
-        touch_s: how often a claim is touched.
-        silence_s: how long an untouched one is believed.
-        look_s: how often who waits looks, between these two: not all at once.
-        remind_s: how often a line in the log says so.
+        touch_s: it touches its own claims.
+        silence_s: it takes the run of a claim that is untouched for so long for dead.
+        look_s: while it waits, it reads the claims again, at random between these two.
+        remind_s: while it waits, it writes a line to the log.
     """
 
     touch_s: float = 5.0
@@ -69,12 +68,12 @@ class Pace(Struct, frozen=True):
     remind_s: float = 30.0
 
 
-#: What runs go by; tests are in a hurry.
-USUAL = Pace()
+#: What runs use; tests are in a hurry.
+USUAL = Timing()
 
 
-def places(transfers: Iterable[Transfer], state_dir: str | None = None) -> Places:
-    """What has to be claimed for these transfers: their targets, and blobs behind them."""
+def targets_of(transfers: Iterable[Transfer], state_dir: str | None = None) -> Targets:
+    """What these transfers have to claim: their targets, and the blobs behind them."""
     folders: dict[str, str] = {}
     roots: dict[str, tuple[int, set[str]]] = {}
     for transfer in transfers:
@@ -92,24 +91,19 @@ def _hash(relative: str) -> str:
     return hashlib.blake2b(os.fsencode(relative), digest_size=8).hexdigest()
 
 
-def claims_folder(root: str, state_dir: str | None = None) -> str:
-    """Where the claims on targets of a root lie: beside its manifest."""
-    return posixpath.splitext(state_path(root, state_dir, "claims"))[0]
-
-
 def is_claiming(root: str, state_dir: str | None, run: str) -> bool:
-    """Whether a run has claims on targets of that root, and has not been found to be dead."""
-    return any(ForeignClaim(path).run == run for path in posted_in(claims_folder(root, state_dir)))
+    """Whether a run has claims on targets of that root, and was not found to be dead."""
+    return any(run_of_claim(path) == run for path in claim_paths(claims_folder(root, state_dir)))
 
 
 class Claim:
-    """The targets of a run; leaving the context lets go of them.
+    """The targets of a run; they are released at the end of the context.
 
     Args:
         run: a token that no other run has, of hexadecimal digits.
         idle: called now and then while waiting, for displays that follow the clock.
         until_s: when waiting ends with a DeadlineError, by ``time.monotonic``.
-        pace: how often things happen; the same for all runs.
+        timing: see ``Timing``.
     """
 
     def __init__(
@@ -117,18 +111,18 @@ class Claim:
         run: str,
         idle: Callable[[], None] = lambda: None,
         until_s: float | None = None,
-        pace: Pace = USUAL,
+        timing: Timing = USUAL,
     ) -> None:
         self.run = run
         self._idle = idle
         self._until_s = until_s
-        self._pace = pace
-        self._taken: Places = {}
+        self._timing = timing
+        self._taken: Targets = {}
         self._attempts = 0
-        self._posting: OwnClaim | None = None
+        self._own: OwnClaim | None = None
         self._known: dict[str, ForeignClaim] = {}
-        # Of a claim that only its touches tell of: modification time, and since when.
-        self._watched: dict[str, tuple[int, float]] = {}
+        # For each claim whose process cannot be asked for: its modification time, and since when.
+        self._touches: dict[str, tuple[int, float]] = {}
         self._pause = threading.Event()
 
     def __enter__(self) -> Self:
@@ -142,22 +136,22 @@ class Claim:
     ) -> None:
         self.release()
 
-    def take(self, wanted: Places) -> bool:
-        """Have these targets; says whether others had to be waited for.
+    def take(self, wanted: Targets) -> bool:
+        """Take these targets; says whether this had to wait for other runs.
 
-        If it says so, what is there may have changed. What is taken already is kept if it covers
-        all of these, else let go of first. A folder that cannot be written is left out, with a
-        warning.
+        If it waited, the files there may have changed. Targets that are taken already are kept if
+        they cover all of these, else they are released first. A folder that cannot be written is
+        left out, with a warning.
 
         Raises:
-            DeadlineError: others are still at them.
+            DeadlineError: other runs still have some of them.
         """
-        if all(own <= self._taken.get(folder, _NOTHING) for folder, own in wanted.items()):
+        if all(hashes <= self._taken.get(folder, _NOTHING) for folder, hashes in wanted.items()):
             return False
         self.release()
         waited = False
         while True:
-            others = list(self._overlapping(self._posted(wanted)))
+            others = list(self._conflicting(self._posted(wanted)))
             if not others:
                 self._taken = wanted
                 return waited
@@ -167,81 +161,80 @@ class Claim:
             self._wait_for(others)
 
     def tidy(self, folders: Iterable[str]) -> None:
-        """Remove what runs left there that are dead for certain."""
+        """Remove the claims of dead runs from these folders of claims."""
         for folder in folders:
-            for path in posted_in(folder):
-                if ForeignClaim(path).run != self.run:
-                    self._is_there(path)
-            with contextlib.suppress(OSError):  # it is not there, or of use to somebody
+            for path in claim_paths(folder):
+                if run_of_claim(path) != self.run:
+                    self._is_alive(path)
+            with contextlib.suppress(OSError):  # it is not there, or not empty
                 os.rmdir(folder)
 
     def release(self) -> None:
-        """Let go of everything."""
+        """Release all targets."""
         self._taken = {}
-        if self._posting is not None:
-            self._posting.withdraw()
-            self._posting = None
+        if self._own is not None:
+            self._own.withdraw()
+            self._own = None
 
-    def _posted(self, wanted: Places) -> OwnClaim:
+    def _posted(self, wanted: Targets) -> OwnClaim:
         """The claims that others see; posted now, unless they were kept."""
-        if self._posting is None:
+        if self._own is None:
             self._attempts += 1
-            name = f"{self.run}-{self._attempts}"
-            self._posting = OwnClaim(name, wanted, self._pace.touch_s)
-            self._posting.post()
-        return self._posting
+            self._own = OwnClaim(self.run, self._attempts, wanted, self._timing.touch_s)
+            self._own.post()
+        return self._own
 
-    def _overlapping(self, posting: OwnClaim) -> Iterator[ForeignClaim]:
-        """The claims of others who are there, on any of these targets."""
-        for folder, own in posting.places.items():
-            for path in posted_in(folder):
-                if ForeignClaim(path).run == self.run or not self._is_there(path, posting.since_ns):
+    def _conflicting(self, own: OwnClaim) -> Iterator[ForeignClaim]:
+        """The claims of other living runs on any of these targets."""
+        for folder, hashes in own.targets.items():
+            for path in claim_paths(folder):
+                if run_of_claim(path) == self.run or not self._is_alive(path, own.since_ns):
                     continue
                 other = self._known[path]
-                if other.targets is None or not other.targets.isdisjoint(own):
+                if other.targets is None or not other.targets.isdisjoint(hashes):
                     yield other
 
-    def _is_there(self, path: str, now_ns: int = 0) -> bool:
-        """Whether there is such a claim, of a run that is there; a dead one's is removed."""
+    def _is_alive(self, path: str, now_ns: int = 0) -> bool:
+        """Whether there is such a claim, and its run is alive; a dead run's claim is removed."""
         try:
-            other, touched_ns = look(path, self._known.get(path))
+            other, touched_ns = read_claim(path, self._known.get(path))
         except FileNotFoundError:
             return False
         self._known[path] = other
-        there = None if other.process is None else is_running(other.process)
-        if there is None:
-            there = now_ns - touched_ns < FORGOTTEN_NS and not self._is_silent(path, touched_ns)
-        if not there and not other.newer:
+        alive = None if other.process is None else is_running(other.process)
+        if alive is None:
+            alive = now_ns - touched_ns < FORGOTTEN_NS and not self._is_silent(path, touched_ns)
+        if not alive and not other.is_newer:
             logger.debug("%s has ended without removing %s", other.holder, path)
             with contextlib.suppress(OSError):
                 os.unlink(path)
-        return there
+        return alive
 
     def _is_silent(self, path: str, touched_ns: int) -> bool:
-        """Whether it has not been touched for too long, as far as this run has seen."""
+        """Whether this run has seen it untouched for too long."""
         now_s = time.monotonic()
-        seen_ns, since_s = self._watched.get(path, (touched_ns, now_s))
-        if seen_ns != touched_ns:
+        last_ns, since_s = self._touches.get(path, (touched_ns, now_s))
+        if last_ns != touched_ns:
             since_s = now_s
-        self._watched[path] = touched_ns, since_s
-        return now_s - since_s >= self._pace.silence_s
+        self._touches[path] = touched_ns, since_s
+        return now_s - since_s >= self._timing.silence_s
 
     def _wait_for(self, others: list[ForeignClaim]) -> None:
         """Return when all of these are gone."""
         say_s, word = time.monotonic() + SAY_AFTER_S, "waiting"
         longest_s = FIRST_LOOK_S
-        while others := [other for other in others if self._is_there(other.path)]:
+        while others := [other for other in others if self._is_alive(other.path)]:
             self._idle()
             now_s = time.monotonic()
             holders = " and ".join(sorted({other.holder for other in others}))
             if now_s >= say_s:
-                logger.info("%s for %s, at work on the same targets", word, holders)
-                say_s, word = now_s + self._pace.remind_s, "still waiting"
-            delay_s = min(longest_s, random.uniform(*self._pace.look_s))  # noqa: S311 - no secret
+                logger.info("%s for %s, which downloads to the same targets", word, holders)
+                say_s, word = now_s + self._timing.remind_s, "still waiting"
+            delay_s = min(longest_s, random.uniform(*self._timing.look_s))  # noqa: S311 - no secret
             longest_s *= 2
             if self._until_s is not None:
                 if now_s >= self._until_s:
-                    raise DeadlineError(f"deadline passed while waiting for {holders}")
+                    raise DeadlineError(f"the deadline passed while waiting for {holders}")
                 delay_s = min(delay_s, self._until_s - now_s)
             # Unlike a sleep, a signal's exception can end it.
             self._pause.wait(delay_s)

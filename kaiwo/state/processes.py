@@ -1,8 +1,9 @@
-"""Whether a process is still there, as another one can tell.
+"""Whether the process of another run is still running.
 
-A pid alone says little: numbers are used again, every container counts its own, and on a shared
-volume it may be another machine's. Boot id, pid namespace, number and start time together name a
-process for good. Who shares the first two can ask the kernel; nobody else can know.
+A pid alone says little: the kernel reuses numbers, every container counts its own processes, and on
+a shared volume the process may be on another machine. Boot id, pid namespace, pid and start time
+together identify a process for good. A process with the same boot id and namespace can ask the
+kernel; no other can know.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from msgspec import Struct
 
 
 class Process(Struct, frozen=True):
-    """A process, as others on its machine can recognise it.
+    """A process, as others on its machine can identify it.
 
     Attributes:
-        boot: of the kernel; empty when others cannot tell whether the process is there.
-        namespace: what its pid is relative to.
-        pid: its number.
-        start: when it began, in the kernel's ticks.
+        boot: boot id of the kernel; empty if other processes cannot ask about this one.
+        namespace: the pid namespace.
+        pid: its number there.
+        start: its start time in the kernel's ticks.
     """
 
     boot: str
@@ -29,7 +30,7 @@ class Process(Struct, frozen=True):
 
 
 def this_process() -> Process:
-    """The process that asks."""
+    """The process that calls this."""
     pid = os.getpid()
     try:
         # A /proc of another namespace counts processes differently.
@@ -43,7 +44,7 @@ def this_process() -> Process:
 
 
 def is_running(process: Process) -> bool | None:
-    """Whether that process is there; None when that cannot be told from here."""
+    """Whether that process is running; None if this process cannot know."""
     here = this_process()
     if not here.boot or (process.boot, process.namespace) != (here.boot, here.namespace):
         return None
@@ -52,7 +53,7 @@ def is_running(process: Process) -> bool | None:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # it is somebody else's, and /proc may hide it
+        pass  # it is another user's, and /proc may hide it
     try:
         state, start = _state_and_start(process.pid)
     except (OSError, ValueError, IndexError):
@@ -61,7 +62,7 @@ def is_running(process: Process) -> bool | None:
 
 
 def _state_and_start(pid: int) -> tuple[str, int]:
-    """Fields 3 and 22 of proc(5)'s stat; the second, a name, may hold anything."""
+    """Fields 3 and 22 of stat in proc(5); field 2, a name, may hold spaces and brackets."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     return fields[0].decode("ascii"), int(fields[19])

@@ -1,4 +1,7 @@
-"""All that is remembered of the roots of a run: what is in place, and what is unfinished."""
+"""What is remembered of the roots of a run: what is in place, and what is unfinished.
+
+The one door to the manifests and journals; claims have their own, ``claims.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ import posixpath
 from collections.abc import Callable, Collection, Iterable
 
 from kaiwo.jobs import RANGE, Crc, Outcome, PartialDownload, Transfer
-from kaiwo.state.journal import EarlierRun, Entry, Journal, earlier
-from kaiwo.state.manifest import Manifest, state_path
+from kaiwo.state.earlier_runs import EarlierRun, Entry, earlier_runs
+from kaiwo.state.folder import journal_path
+from kaiwo.state.journal import Journal
+from kaiwo.state.manifest import Manifest
 
 
 class State:
     """The manifests and journals of all roots of a run.
 
     Args:
-        state_dir: where they lie, instead of ``.kaiwo/`` in the roots.
-        run: a token of this run, in the names of its temporary files and journals.
+        state_dir: where they are, instead of ``.kaiwo/`` in the roots.
+        run: the token of this run, in the names of its temporary files and journals.
     """
 
     def __init__(self, state_dir: str | None = None, run: str = "0") -> None:
@@ -24,12 +29,13 @@ class State:
         self._state_dir = state_dir
         self._manifests: dict[str, Manifest] = {}
         self._journals: dict[str, Journal] = {}
-        self._earlier: dict[str, tuple[EarlierRun, ...]] = {}
-        self._left: dict[str, dict[str, list[Entry]]] = {}
+        # By root: read when they are needed, forgotten by ``refresh``.
+        self._earlier_runs: dict[str, tuple[EarlierRun, ...]] = {}
+        self._unfinished: dict[str, dict[str, list[Entry]]] = {}
 
     # --- what is in place
 
-    def of(self, root: str) -> Manifest:
+    def manifest(self, root: str) -> Manifest:
         """The manifest of that root, read when it is first asked for."""
         if root not in self._manifests:
             self._manifests[root] = Manifest(root, self._state_dir)
@@ -41,57 +47,61 @@ class State:
         for outcome in outcomes:
             by_root.setdefault(outcome.transfer.root, []).append(outcome)
         for root, own in by_root.items():
-            self.of(root).remember(own)
+            self.manifest(root).remember(own)
 
-    # --- what is unfinished
+    # --- what earlier runs left
 
     def partial_download(
         self, transfer: Transfer, *, published: bool = False
     ) -> PartialDownload | None:
-        """What an earlier run left of a large object: the most of it, if several did.
+        """What this run can resume of a large object; the most, if several runs left some.
 
         Args:
-            transfer: its object.
-            published: it may have been given its name already; then the temporary file is gone.
+            transfer: the object.
+            published: it may be in place already, and its temporary file gone.
         """
-        root = transfer.root
-        if root not in self._left:
-            left: dict[str, list[Entry]] = {}
-            for found in self._of_earlier(root):
-                for entry in found.entries:
-                    left.setdefault(entry.target, []).append(entry)
-            self._left[root] = left
-        entries = self._left[root].get(transfer.target, ())
-        told = (entry.partial_download(transfer, RANGE) for entry in entries)
-        known = [each for each in told if each is not None]
-        # A run that was killed while it took this over has named a file that is not there yet.
-        there = [each for each in known if os.path.lexists(each.temporary)]
-        usable = there or (known if published else [])
+        entries = self._unfinished_of(transfer.root).get(transfer.target, ())
+        found = (entry.partial_download(transfer, RANGE) for entry in entries)
+        known = [partial for partial in found if partial is not None]
+        # A run that was killed while it took over a file has named one that does not exist yet.
+        existing = [partial for partial in known if os.path.lexists(partial.temporary)]
+        usable = existing or (known if published else [])
         return max(usable, key=lambda each: len(each.crcs), default=None)
 
-    def _of_earlier(self, root: str) -> tuple[EarlierRun, ...]:
-        if root not in self._earlier:
-            before, after = state_path(root, self._state_dir, "journal-\0").split("\0")
-            found = earlier(before, after, root)
-            self._earlier[root] = tuple(each for each in found if each.run != self.run)
-        return self._earlier[root]
+    def _unfinished_of(self, root: str) -> dict[str, list[Entry]]:
+        """What earlier runs did not finish, by target."""
+        if root not in self._unfinished:
+            unfinished: dict[str, list[Entry]] = {}
+            for earlier in self._earlier_runs_of(root):
+                for entry in earlier.entries:
+                    unfinished.setdefault(entry.target, []).append(entry)
+            self._unfinished[root] = unfinished
+        return self._unfinished[root]
 
-    def sweep(self, transfers: Collection[Transfer], dead: Callable[[str, str], bool]) -> None:
-        """Remove the temporary files of earlier runs that nobody will go on with.
+    def _earlier_runs_of(self, root: str) -> tuple[EarlierRun, ...]:
+        if root not in self._earlier_runs:
+            found = earlier_runs(root, self._state_dir)
+            self._earlier_runs[root] = tuple(each for each in found if each.run != self.run)
+        return self._earlier_runs[root]
+
+    def sweep(self, transfers: Collection[Transfer], is_dead: Callable[[str, str], bool]) -> None:
+        """Remove the temporary files of earlier runs that no run will resume.
 
         Args:
-            transfers: what this run has to do with.
-            dead: whether the run of that root and token has ended.
+            transfers: of this run.
+            is_dead: whether the run of that root and token has ended.
         """
         taken = {each.target for each in transfers}
         kept = {each.partial.temporary for each in transfers if each.partial is not None}
         for root in {each.root for each in transfers}:
-            for found in self._of_earlier(root):
-                if dead(root, found.run):
-                    found.sweep(taken.__contains__, kept.__contains__)
+            for earlier in self._earlier_runs_of(root):
+                if is_dead(root, earlier.run):
+                    earlier.sweep(taken.__contains__, kept.__contains__)
 
-    def open(self, transfers: Iterable[Transfer]) -> None:
-        """These transfers are going to have temporary files in their folders."""
+    # --- what this run has begun
+
+    def note_folders(self, transfers: Iterable[Transfer]) -> None:
+        """These transfers will have temporary files in their folders."""
         folders: dict[str, dict[str, None]] = {}
         for each in transfers:
             own = folders.setdefault(each.root, {})
@@ -99,54 +109,49 @@ class State:
             if each.blob is not None:
                 own[posixpath.dirname(each.blob)] = None
         for root, names in folders.items():
-            self._journal(root).folders(names)
-
-    def _journal(self, root: str) -> Journal:
-        if root not in self._journals:
-            path = state_path(root, self._state_dir, f"journal-{self.run}")
-            self._journals[root] = Journal(path, root)
-        return self._journals[root]
+            self._journal(root).note_folders(names)
 
     def begin(self, transfer: Transfer) -> None:
         """A large object begins."""
         self._journal(transfer.root).begin(transfer, RANGE)
 
-    def part(self, transfer: Transfer, start: int, length: int, crc: Crc) -> None:
+    def note_range(self, transfer: Transfer, start: int, length: int, crc: Crc) -> None:
         """A range of it is in its temporary file."""
-        self._journal(transfer.root).part(transfer, start, length, crc)
+        self._journal(transfer.root).note_range(transfer, start, length, crc)
 
     def end(self, transfer: Transfer) -> None:
-        """It is published, or given up."""
+        """It is published or given up."""
         self._journal(transfer.root).end(transfer)
 
-    def holds(self, transfer: Transfer) -> bool:
-        """A later run can go on with what there is of it."""
-        return transfer.root in self._journals and self._journals[transfer.root].holds(transfer)
+    def can_resume(self, transfer: Transfer) -> bool:
+        """Whether a later run could resume it from its temporary file."""
+        journal = self._journals.get(transfer.root)
+        return journal is not None and journal.can_resume(transfer)
+
+    def _journal(self, root: str) -> Journal:
+        if root not in self._journals:
+            path = journal_path(root, self._state_dir, self.run)
+            self._journals[root] = Journal(path, root)
+        return self._journals[root]
+
+    # --- other runs, and the end
 
     def refresh(self) -> bool:
-        """Read what other runs have changed; returns whether they changed anything."""
-        if self.is_current():
-            return False
-        self.forget()
-        return True
+        """Read what other runs wrote since then; says whether other things are in place now.
 
-    def is_current(self) -> bool:
-        """No other run has put anything in place since it was read."""
-        return all(manifest.is_current() for manifest in self._manifests.values())
-
-    def forget(self) -> None:
-        """Another run may have changed what there is: read it anew."""
-        for manifest in self._manifests.values():
-            manifest.close()
-        self._manifests.clear()
-        self._earlier.clear()
-        self._left.clear()
+        Manifests are read from where they ended; the journals of earlier runs are read again when
+        they are needed.
+        """
+        self._earlier_runs.clear()
+        self._unfinished.clear()
+        changed = [manifest.refresh() for manifest in self._manifests.values()]
+        return any(changed)
 
     def close(self, *, ended: bool = False) -> None:
-        """Give all files back.
+        """Close all files.
 
         Args:
-            ended: the run came to its end, and was not stopped on its way.
+            ended: the run was not interrupted.
         """
         for manifest in self._manifests.values():
             manifest.close()

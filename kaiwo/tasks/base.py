@@ -21,7 +21,7 @@ from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo.errors import ConfigError
-from kaiwo.files.names import expanded
+from kaiwo.files.placement import expanded
 from kaiwo.jobs import Transfer, Want
 from kaiwo.net.failures import NetworkSettings
 from kaiwo.protocols import Source

@@ -23,10 +23,12 @@ from msgspec import Struct
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from kaiwo import redact
+from kaiwo import own_names, redact
 from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
-from kaiwo.files import memory_limit, temporary_files
-from kaiwo.files.names import Under, expanded, fault_of, resolve
+from kaiwo.files import documents, memory_limit
+from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.names import fault_of
+from kaiwo.files.placement import Under, expanded, resolve
 from kaiwo.jobs import RANGE, Transfer, Want
 from kaiwo.net.failures import NetworkSettings
 from kaiwo.objects import Folder, Named, Place, RemoteObject
@@ -240,16 +242,14 @@ class HfTask(Task):
         with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
             if file.read() == commit:
                 return
-        # Always the same name: what a killed run left of it is written anew.
+        # Always the same name: what a killed run left of it is replaced.
         folder, name = posixpath.split(path)
-        temporary = posixpath.join(folder, f".kaiwo-{name}.part")
+        temporary = posixpath.join(folder, own_names.part_name(name))
         try:
-            os.makedirs(posixpath.dirname(path), exist_ok=True)
-            with open(temporary, "w", encoding="ascii") as file:
-                file.write(commit)
-            os.replace(temporary, path)
+            os.makedirs(folder, exist_ok=True)
+            documents.replace(path, [commit], temporary)
         except OSError as error:
-            raise temporary_files.disk_error(error, path) from error
+            raise disk_error(error, path) from error
 
 
 def _library() -> ModuleType:

@@ -22,7 +22,8 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError
-from kaiwo.files.names import At, Under, fault_of, resolve
+from kaiwo.files.names import fault_of
+from kaiwo.files.placement import At, Under, resolve
 from kaiwo.objects import Folder, Named
 from kaiwo.protocols import Placement
 from kaiwo.workers.globs import glob_pattern

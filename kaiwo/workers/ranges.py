@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kaiwo import checksums
 from kaiwo.errors import IntegrityError, TransientError
-from kaiwo.files import temporary_files
+from kaiwo.files import paths, temporary_files
 from kaiwo.jobs import Outcome, Range, Transfer
 from kaiwo.objects import Checksum
 from kaiwo.protocols import Buffer
@@ -80,7 +80,7 @@ def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | Non
         found: what it was found to be while the bytes arrived, if it was taken.
     """
     path, size = transfer.temporary, transfer.object.size
-    status = temporary_files.regular_file(path)
+    status = paths.regular_file(path)
     if status is None or status.st_size != size:
         there = "nothing" if status is None else f"{status.st_size} bytes"
         raise IntegrityError(

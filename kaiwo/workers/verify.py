@@ -7,6 +7,9 @@ from collections.abc import Callable
 from kaiwo import checksums
 from kaiwo.errors import ChangedError, WrongBytesError
 from kaiwo.files import temporary_files
+from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.paths import regular_file
+from kaiwo.files.publish import adopt, publish
 from kaiwo.jobs import RANGE, Outcome, Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Source
@@ -53,9 +56,9 @@ def check_existing(transfer: Transfer) -> Outcome:
     if remote.checksum is None and remote.checksum_on_request:
         remote = require_unchanged(open_source(transfer.opener), transfer)
     path = transfer.target
-    if transfer.blob is not None and temporary_files.regular_file(transfer.blob) is not None:
+    if transfer.blob is not None and regular_file(transfer.blob) is not None:
         path = transfer.blob
-    status = temporary_files.regular_file(path)
+    status = regular_file(path)
     if status is None or status.st_size != remote.size:
         return Outcome(transfer)
     actual = None
@@ -63,7 +66,7 @@ def check_existing(transfer: Transfer) -> Outcome:
         actual = hash_file(remote.checksum.algorithm, path=path, size=remote.size)
     if actual != remote.checksum or (actual is None and not _is_as_written(transfer, path)):
         return Outcome(transfer)
-    temporary_files.adopt(transfer)
+    adopt(transfer)
     return Outcome(
         transfer,
         adopted=True,
@@ -93,7 +96,7 @@ def hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
     try:
         return checksums.of_file(algorithm, path, size)
     except OSError as error:
-        raise temporary_files.disk_error(error, path) from error
+        raise disk_error(error, path) from error
 
 
 def verified(
@@ -148,7 +151,7 @@ def published(temporary: str, transfer: Transfer, count: int, checksum: Checksum
     Raises:
         DiskError: the file system refused.
     """
-    mtime_ns = temporary_files.publish(temporary, transfer)
+    mtime_ns = publish(temporary, transfer)
     return Outcome(
         transfer,
         bytes=count,

@@ -279,7 +279,7 @@ def test_a_run_with_nothing_to_do_claims_nothing(s3: Store, start: Start, tmp_pa
     third = start(folder(s3, bucket))
     assert third.end() == 0
     assert third.log.count("WARNING") == 1
-    assert "two runs at once may both fetch the same" in third.log
+    assert "two runs at the same time may download the same objects" in third.log
     assert tree(tmp_path / "out") == {"x/a": b"1", "x/b": b"2"}
 
 

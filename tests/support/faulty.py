@@ -34,7 +34,7 @@ from kaiwo.engine.rules import Rules
 from kaiwo.engine.scheduler import Scheduler
 from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
-from kaiwo.files.temporary_files import regular_file
+from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, Job, Outcome, Plan, Transfer
 from kaiwo.objects import Item, RemoteObject, Report
 from kaiwo.planning.gather import Listing
@@ -548,7 +548,7 @@ def put(transfer: Transfer, data: bytes) -> Outcome:
 def held_by(manifest: Manifest, transfer: Transfer) -> Record | None:
     """What a manifest knows of the file that is at the target now."""
     status = regular_file(transfer.target)
-    return None if status is None else manifest.holds(transfer, status)
+    return None if status is None else manifest.find(transfer, status)
 
 
 def wait_until(condition: Callable[[], bool], reason: str) -> None:

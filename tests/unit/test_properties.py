@@ -24,12 +24,14 @@ from kaiwo.config import fetch_url
 from kaiwo.config.document import parse
 from kaiwo.config.loader import Config, build, load
 from kaiwo.errors import ConfigError, UnsafeNameError
-from kaiwo.files.names import At, Under, fault_of, fault_of_place
+from kaiwo.files.names import fault_of, fault_of_place
+from kaiwo.files.placement import At, Under
 from kaiwo.jobs import Plan, Transfer, Want
 from kaiwo.objects import Checksum, Folder, Named, RemoteObject
 from kaiwo.planning.gather import Listing
-from kaiwo.state.journal import earlier
-from kaiwo.state.manifest import Manifest, Record, sealed, state_path
+from kaiwo.state.earlier_runs import earlier_runs
+from kaiwo.state.folder import journal_path, manifest_path
+from kaiwo.state.manifest import Manifest, Record, sealed
 from kaiwo.workers.globs import matcher
 from tests.support.faulty import PatternOpener, closed_plan, held_by, put, transfer_of
 
@@ -240,7 +242,7 @@ def remembered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Tra
     manifest = Manifest(str(root))
     manifest.remember([put(each, bytes(each.object.size)) for each in transfers])
     manifest.close()
-    return root, transfers, Path(state_path(str(root), None)).read_bytes()
+    return root, transfers, Path(manifest_path(str(root), None)).read_bytes()
 
 
 def believed(root: Path, transfers: Sequence[Transfer]) -> dict[int, Record]:
@@ -269,7 +271,7 @@ def recorded(transfers: Sequence[Transfer]) -> dict[int, Record]:
 
 def check_that_it_goes_on(root: Path, transfers: Sequence[Transfer]) -> None:
     """A run that remembers all of it is believed by the next, unless the file is a newer one's."""
-    path = Path(state_path(str(root), None))
+    path = Path(manifest_path(str(root), None))
     before = path.read_bytes()
     manifest = Manifest(str(root))
     manifest.remember([put(each, bytes(each.object.size)) for each in transfers])
@@ -289,7 +291,7 @@ Published = tuple[Path, list[Transfer], bytes]
 @given(st.integers(0, 2_000))
 def test_a_torn_manifest_is_believed_as_far_as_it_goes(remembered: Published, length: int) -> None:
     root, transfers, written = remembered
-    path = Path(state_path(str(root), None))
+    path = Path(manifest_path(str(root), None))
     cut = written[: length % (len(written) + 1)]
     for each in transfers:
         put(each, bytes(each.object.size))
@@ -326,7 +328,7 @@ def test_a_manifest_with_other_bytes_in_it_is_not_believed_there(
     for each in transfers:
         put(each, bytes(each.object.size))
     good = _restated(manifest, transfers)
-    path = Path(state_path(str(root), None))
+    path = Path(manifest_path(str(root), None))
     position = data.draw(st.integers(0, len(good) - 1))
     flipped = bytes([good[position] ^ data.draw(st.integers(1, 255))])
     path.write_bytes(good[:position] + flipped + good[position + 1 :])
@@ -352,7 +354,7 @@ def test_garbage_in_a_manifest_says_nothing(
     root, transfers, written = remembered
     for each in transfers:
         put(each, bytes(each.object.size))
-    path = Path(state_path(str(root), None))
+    path = Path(manifest_path(str(root), None))
     path.write_bytes(_restated(written, transfers) + garbage + b"\n" if after else garbage)
     assert believed(root, transfers) == (recorded(transfers) if after else {})
     check_that_it_goes_on(root, transfers)
@@ -385,7 +387,7 @@ def test_whole_lines_that_are_foreign_say_nothing(
     texts = (
         [foreign] if isinstance(foreign, bytes) else [json.dumps(one).encode() for one in foreign]
     )
-    path = Path(state_path(str(root), None))
+    path = Path(manifest_path(str(root), None))
     path.write_bytes(_restated(written, transfers) + b"".join(map(sealed, texts)))
     assert believed(root, transfers) == recorded(transfers)
     check_that_it_goes_on(root, transfers)
@@ -466,9 +468,11 @@ def journal_of(*entries: Mapping[str, object]) -> str:
 
 def read_journal(folder: str, text: str) -> tuple[list[str], list[str]]:
     """Folders and targets that a journal names, after a look at each path in it."""
-    before, root = f"{folder}/journal-", f"{folder}/root"
-    Path(f"{before}1.jsonl").write_bytes(text.encode(errors="surrogatepass"))
-    (found,) = earlier(before, ".jsonl", root)
+    root, state_dir = f"{folder}/root", f"{folder}/state"
+    journal = Path(journal_path(root, state_dir, "1"))
+    journal.parent.mkdir()
+    journal.write_bytes(text.encode(errors="surrogatepass"))
+    (found,) = earlier_runs(root, state_dir)
     targets = [entry.target for entry in found.entries]
     for path in (*found.folders, *targets, *(each.temporary for each in found.entries)):
         assert f"{path}/".startswith(f"{root}/")

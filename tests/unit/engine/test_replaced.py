@@ -231,7 +231,7 @@ def test_the_new_object_is_the_one_that_is_remembered(tmp_path: Path) -> None:
     store.script(("a", 0), replaces(store, NEW))
     run_store(store, tmp_path)
     new = replace(old, object=store.remote("a"))
-    manifest = State().of(str(tmp_path))
+    manifest = State().manifest(str(tmp_path))
     assert (held_by(manifest, old), held_by(manifest, new) is None) == (None, False)
 
 

@@ -847,7 +847,7 @@ def test_memory_holds_what_is_in_place_and_nothing_else(tmp_path: Path) -> None:
     store.script(("gone", RANGE), fails(NotFoundError("gone")))
     plan = plan_of(FaultyOpener(store), tmp_path)
     carry_out(plan, tmp_path)
-    memory = State().of(str(tmp_path))
+    memory = State().manifest(str(tmp_path))
     held = {each.object.key: held_by(memory, each) for each in plan.transfers}
     assert {key for key, record in held.items() if record} == {"big", "good"}
     assert all(record.checksum for record in held.values() if record)
@@ -937,7 +937,7 @@ def test_a_file_that_the_checksum_proves_is_adopted_without_reading(tmp_path: Pa
     assert run.report.count("unchanged") == 2
     assert all(item.verified for item in run.report.items)
     assert (run.report.transferred_bytes, run.sink.progressed) == (0, 0)
-    memory = State().of(str(tmp_path))
+    memory = State().manifest(str(tmp_path))
     assert all(held_by(memory, transfer) for transfer in plan.transfers)
 
 

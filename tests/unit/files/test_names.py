@@ -1,26 +1,17 @@
-"""Where an object goes, and which names may not go anywhere."""
+"""Which names no file may get."""
 
 from __future__ import annotations
 
 import os
-import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from kaiwo.errors import UnsafeNameError
-from kaiwo.files.names import (
-    At,
-    Under,
-    fault_of,
-    fault_of_place,
-    in_the_way,
-    is_plain,
-    is_within,
-    real_path,
-    resolve,
-)
-from kaiwo.objects import Place, RemoteObject
+from kaiwo.files.names import fault_of, fault_of_place, is_plain
+from kaiwo.files.paths import is_within
+from kaiwo.files.placement import Under
+from kaiwo.objects import RemoteObject
 from kaiwo.testing import ODD_NAMES
 
 HOSTILE = {
@@ -59,6 +50,8 @@ HOSTILE = {
     "m/.kaiwo-.part": "temporary files",
     ".kaiwo-x.link/a": "temporary files",
 }
+
+
 HARMLESS = (
     *ODD_NAMES,
     "a",
@@ -112,112 +105,6 @@ def test_a_harmless_name_is_kept_as_it_is(tmp_path: Path, name: str) -> None:
     path.write_bytes(b"")
     (found,) = (each for each in tmp_path.rglob("*") if each.is_file())
     assert str(found.relative_to(tmp_path)) == name.replace("///", "/").replace("//", "/")
-
-
-def test_only_the_prefix_itself_is_cut() -> None:
-    place = Under("/t", "/t", "a/").place(RemoteObject("a/a/b", 1))
-    assert place == Place("/t/a/b", "/t")
-
-
-def test_a_file_goes_where_its_target_says_whatever_its_key() -> None:
-    assert At("/t/x.bin", "/t").place(RemoteObject("../../y", 1)) == Place("/t/x.bin", "/t")
-
-
-@pytest.mark.parametrize(
-    ("target_path", "is_file", "expected"),
-    [
-        ("a/b", True, ("/srv/dl/a/b", "/srv/dl")),
-        ("a/b", False, ("/srv/dl/a/b", "/srv/dl")),
-        ("a//b/./c/", False, ("/srv/dl/a/b/c", "/srv/dl")),
-        (".", False, ("/srv/dl", "/srv/dl")),
-        ("/srv/dl/a", True, ("/srv/dl/a", "/srv/dl")),
-        ("/srv/dl", False, ("/srv/dl", "/srv/dl")),
-        ("/elsewhere/a", False, ("/elsewhere/a", "/elsewhere/a")),
-        ("/elsewhere/a", True, ("/elsewhere/a", "/elsewhere")),
-        ("/elsewhere/a/", False, ("/elsewhere/a", "/elsewhere/a")),
-        ("//elsewhere/a", False, ("/elsewhere/a", "/elsewhere/a")),
-        ("/srv/dl2", False, ("/srv/dl2", "/srv/dl2")),
-        ("/a", True, ("/a", "/")),
-        ("/", False, ("/", "/")),
-    ],
-)
-def test_a_target_has_the_download_root_or_its_own(
-    target_path: str, is_file: bool, expected: tuple[str, str]
-) -> None:
-    assert resolve(target_path, "/srv/dl", is_file=is_file) == expected
-
-
-def test_with_the_whole_disk_as_download_root_everything_is_below_it() -> None:
-    assert resolve("/elsewhere/a", "/", is_file=True) == ("/elsewhere/a", "/")
-    assert resolve("a", "/", is_file=True) == ("/a", "/")
-
-
-@pytest.mark.parametrize(
-    ("path", "folder", "inside"),
-    [
-        ("/a", "/a", True),
-        ("/a/b", "/a", True),
-        ("/ab", "/a", False),
-        ("/", "/a", False),
-        ("/a", "/", True),
-        ("/", "/", True),
-    ],
-)
-def test_within_is_by_whole_segments(path: str, folder: str, inside: bool) -> None:
-    assert is_within(path, folder) is inside
-
-
-@pytest.mark.parametrize(
-    ("link", "leads_to"),
-    [
-        ("/", "/"),
-        ("..", "."),
-        ("../outside", "outside"),
-        ("inside/../../outside", "outside"),
-        ("inside", "root/inside"),
-        (".", "root"),
-        ("nowhere", "root/nowhere"),
-        ("../nowhere", "nowhere"),
-        ("chain", "outside"),
-    ],
-)
-def test_links_on_the_way_are_followed(tmp_path: Path, link: str, leads_to: str) -> None:
-    root = tmp_path / "root"
-    (root / "inside").mkdir(parents=True)
-    (tmp_path / "outside").mkdir()
-    (root / "chain").symlink_to("../outside")
-    (root / "link").symlink_to(link)
-    folder = os.path.normpath(tmp_path / leads_to)
-    for name in ("a", "new/folder/a"):
-        assert real_path(str(root / "link" / name), {}) == os.path.join(folder, name)
-
-
-def test_the_link_at_the_end_is_not_followed(tmp_path: Path) -> None:
-    # It is what publishing replaces.
-    (tmp_path / "link").symlink_to("elsewhere")
-    assert real_path(str(tmp_path / "link"), {}) == str(tmp_path / "link")
-
-
-def test_a_link_to_itself_is_no_endless_way(tmp_path: Path) -> None:
-    (tmp_path / "loop").symlink_to("loop")
-    assert real_path(str(tmp_path / "loop" / "a"), {}) == str(tmp_path / "loop" / "a")
-
-
-def test_answers_for_folders_are_kept(tmp_path: Path) -> None:
-    folders: dict[str, str] = {}
-    real_path(str(tmp_path / "a" / "b"), folders)
-    real_path(str(tmp_path / "a" / "c"), folders)
-    assert folders == {str(tmp_path / "a"): str(tmp_path / "a")}
-
-
-def test_two_spellings_of_the_same_bytes_are_one_path(tmp_path: Path) -> None:
-    # As names of a local source come that are no UTF-8; on the disk both are the same file.
-    one, other = str(tmp_path / "\udcc3\udca9"), str(tmp_path / "\u00e9")
-    assert one != other
-    assert real_path(one, {}) == real_path(other, {}) == other
-
-
-# --- whole paths ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -292,41 +179,3 @@ def _path_of(root: str, length: int) -> str:
     while len(path) + 102 < length:
         path += "/" + "d" * 99
     return path + "/" + "e" * (length - len(path) - 3) + "/a"
-
-
-# --- files in each other's way ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("paths", "expected"),
-    [
-        ([], []),
-        (["/a", "/b/c", "/b-/c", "/b.d"], []),
-        (["/a/b", "/a"], [("/a", "/a/b")]),
-        (["/a", "/a-b", "/a.c", "/a/b/c"], [("/a", "/a/b/c")]),
-        (["/a", "/a/b", "/a/b/c", "/a/d"], [("/a", "/a/b"), ("/a/b", "/a/b/c"), ("/a", "/a/d")]),
-    ],
-)
-def test_a_file_is_in_the_way_of_what_lies_below_its_name(
-    paths: list[str], expected: list[tuple[str, str]]
-) -> None:
-    assert list(in_the_way(paths, str)) == expected
-
-
-def test_paths_of_one_name_are_in_the_way_of_the_first() -> None:
-    paths = ["/A/b", "/a/B", "/x", "/a/b/c", "/a/b"]
-    assert set(in_the_way(paths, str.lower)) == {
-        ("/A/b", "/a/B"),
-        ("/A/b", "/a/b"),
-        ("/A/b", "/a/b/c"),
-    }
-
-
-def test_keys_of_thousands_of_segments_cost_no_memory_to_speak_of() -> None:
-    paths = [f"/{number}" + "/d" * 500 + "/f" for number in range(2_000)]
-    tracemalloc.start()
-    try:
-        assert list(in_the_way(paths, str)) == []
-        assert tracemalloc.get_traced_memory()[1] < 20 << 20
-    finally:
-        tracemalloc.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.planning.case_folding import Folding, Foldings, folded, likely_own, probe
+from kaiwo.planning.case_folding import Folding, FoldingProbe, folded, possible_own_names, probe
 
 NOTHING, CASE, FORM = Folding(), Folding(case=True), Folding(form=True)
 BOTH = Folding(case=True, form=True)
@@ -32,9 +32,9 @@ def test_names_are_one_where_what_differs_is_folded(
 ) -> None:
     assert folded(one) == folded(other)
     for folding in (NOTHING, CASE, FORM, BOTH):
-        assert folding.same(one, other) is folding.same(other, one)
-    assert tuple(each for each in (CASE, FORM, BOTH) if each.same(one, other)) == where
-    assert not NOTHING.same(one, other)
+        assert folding.are_equal(one, other) is folding.are_equal(other, one)
+    assert tuple(each for each in (CASE, FORM, BOTH) if each.are_equal(one, other)) == where
+    assert not NOTHING.are_equal(one, other)
 
 
 @pytest.mark.parametrize(("one", "other"), [("a", "b"), ("a", "a "), ("e", "\u00e9"), ("o", "0")])
@@ -67,9 +67,9 @@ def test_each_folder_is_probed_once_and_one_that_is_missing_is_never_made(tmp_pa
 
     (tmp_path / "there").mkdir()
     (tmp_path / "file").write_bytes(b"")
-    foldings = Foldings(find_out)
+    foldings = FoldingProbe(find_out)
     for name in ("there", "there/new", "there/new/er", "file/x", "other"):
-        assert foldings.of(f"{tmp_path}/{name}") == CASE
+        assert foldings.folding_of(f"{tmp_path}/{name}") == CASE
     assert probed == [f"{tmp_path}/there", str(tmp_path)]
     assert sorted(os.listdir(tmp_path)) == ["file", "there"]
 
@@ -77,11 +77,11 @@ def test_each_folder_is_probed_once_and_one_that_is_missing_is_never_made(tmp_pa
 def test_paths_meet_where_the_folder_of_their_first_difference_folds(tmp_path: Path) -> None:
     root = str(tmp_path)
     (tmp_path / "folds").mkdir()
-    foldings = Foldings(lambda folder: CASE if folder.endswith("folds") else NOTHING)
-    assert foldings.meet(f"{root}/folds/A/x", f"{root}/folds/a/X")
-    assert foldings.meet(f"{root}/folds/A", f"{root}/folds/a/b/c")
-    assert not foldings.meet(f"{root}/A/x", f"{root}/a/x")
-    assert not foldings.meet(f"{root}/folds/caf\u00e9", f"{root}/folds/cafe\u0301")
+    foldings = FoldingProbe(lambda folder: CASE if folder.endswith("folds") else NOTHING)
+    assert foldings.collide(f"{root}/folds/A/x", f"{root}/folds/a/X")
+    assert foldings.collide(f"{root}/folds/A", f"{root}/folds/a/b/c")
+    assert not foldings.collide(f"{root}/A/x", f"{root}/a/x")
+    assert not foldings.collide(f"{root}/folds/caf\u00e9", f"{root}/folds/cafe\u0301")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,6 @@ def test_paths_meet_where_the_folder_of_their_first_difference_folds(tmp_path: P
 def test_names_that_may_be_kaiwos_own_are_found_with_their_folders(
     relative: str, expected: list[tuple[str, str, str]]
 ) -> None:
-    assert list(likely_own(f"/r/{relative}", "/r")) == expected
+    assert list(possible_own_names(f"/r/{relative}", "/r")) == expected
     below_the_disk = [(folder[2:] or "/", *names) for folder, *names in expected]
-    assert list(likely_own(f"/{relative}", "/")) == below_the_disk
+    assert list(possible_own_names(f"/{relative}", "/")) == below_the_disk

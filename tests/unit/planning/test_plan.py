@@ -22,11 +22,11 @@ from kaiwo.errors import (
     UnsafeNameError,
 )
 from kaiwo.events import Retried
-from kaiwo.files.names import At, Under
+from kaiwo.files.placement import At, Under
 from kaiwo.jobs import Plan, Want
 from kaiwo.objects import Checksum, Folder, Named, Place, RemoteObject
-from kaiwo.planning.case_folding import Folding, Foldings
-from kaiwo.planning.conflicts import Layout, placed
+from kaiwo.planning.case_folding import Folding, FoldingProbe
+from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.gather import Listing, gather
 from kaiwo.protocols import Placement
 from kaiwo.state.state import State
@@ -469,12 +469,12 @@ FOLDED = (
 )
 
 
-def checked_where(folding: Folding, names: Sequence[str], root: Path) -> Layout:
+def checked_where(folding: Folding, names: Sequence[str], root: Path) -> TargetCheck:
     """The targets of these names, checked for a root whose folders fold like that."""
     store = FaultyStore(dict.fromkeys(names, b""))
-    checked = Layout(foldings=Foldings(lambda _: folding))
+    checked = TargetCheck("run", FoldingProbe(lambda _: folding))
     listing, _ = listed([want(store, root)])
-    list(checked.transfers(placed(listing.found, "run", checked)))
+    list(checked.transfers(listing.found))
     return checked
 
 
@@ -523,12 +523,12 @@ def test_this_file_system_is_asked_only_when_names_differ_in_case_alone(tmp_path
         asked.append(folder)
         return Folding()
 
-    checked = Layout(foldings=Foldings(find_out))
+    checked = TargetCheck("run", FoldingProbe(find_out))
     wants = [want(FaultyStore(dict.fromkeys(("Ab", "a/c", "\u00e9"), b"")), tmp_path)]
-    list(checked.transfers(placed(listed(wants)[0].found, "run", checked)))
+    list(checked.transfers(listed(wants)[0].found))
     assert asked == []
     twins = want(FaultyStore(dict.fromkeys(("x/Q", "x/q"), b"")), tmp_path)
-    list(checked.transfers(placed(listed([twins])[0].found, "run", checked)))
+    list(checked.transfers(listed([twins])[0].found))
     assert asked == [str(tmp_path)]
 
 
@@ -542,7 +542,7 @@ def remembered(tmp_path: Path) -> FaultyStore:
     opener = FaultyOpener(store)
     memory = State()
     for transfer in planned([want(opener, tmp_path)]).transfers:
-        memory.of(transfer.root).remember([put(transfer, store.objects[transfer.object.key])])
+        memory.manifest(transfer.root).remember([put(transfer, store.objects[transfer.object.key])])
     memory.close()
     return store
 
@@ -606,7 +606,7 @@ def test_what_was_only_counted_is_compared_when_checksums_are_wanted(
     opener = FaultyOpener(store)
     memory = State()
     (transfer,) = planned([want(opener, tmp_path)]).transfers
-    memory.of(str(tmp_path)).remember([replace(put(transfer, b"1"), verified=False)])
+    memory.manifest(str(tmp_path)).remember([replace(put(transfer, b"1"), verified=False)])
     memory.close()
     assert decided(planned([want(opener, tmp_path)], verify=verify)) == {"a": expected}
 

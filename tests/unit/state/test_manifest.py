@@ -20,7 +20,8 @@ from msgspec.structs import replace
 from kaiwo.jobs import Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Opener
-from kaiwo.state.manifest import Manifest, sealed, state_path
+from kaiwo.state.folder import manifest_path
+from kaiwo.state.manifest import Manifest, sealed
 from kaiwo.state.state import State
 from tests.support.faulty import (
     PATIENCE_S,
@@ -55,7 +56,7 @@ def held(root: Path, transfers: Sequence[Transfer], state_dir: str | None = None
 
 
 def path_of(root: Path) -> Path:
-    return Path(state_path(str(root), None))
+    return Path(manifest_path(str(root)))
 
 
 def test_what_is_remembered_is_held_by_the_next_run(tmp_path: Path) -> None:
@@ -146,9 +147,9 @@ def test_a_state_folder_elsewhere_keeps_roots_apart_and_clean(tmp_path: Path) ->
 
 def test_memory_reads_each_manifest_once_and_gives_it_back(tmp_path: Path) -> None:
     memory = State()
-    manifest = memory.of(str(tmp_path))
+    manifest = memory.manifest(str(tmp_path))
     manifest.remember([put(transfer(tmp_path), b"a.bin")])
-    assert memory.of(str(tmp_path)) is manifest
+    assert memory.manifest(str(tmp_path)) is manifest
     open_files = len(os.listdir("/proc/self/fd"))
     memory.close()
     assert len(os.listdir("/proc/self/fd")) == open_files - 1
@@ -422,3 +423,120 @@ def test_a_writer_goes_on_after_another_was_killed_in_its_line(tmp_path: Path) -
         second.remember([put(transfers[number], b"f0")])
     second.close()
     assert held(tmp_path, transfers)[::3] == [True, True]
+
+
+# --- reading on -------------------------------------------------------------------------------
+
+
+def test_a_refresh_finds_what_another_run_appended_and_reads_only_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (transfer(tmp_path, key) for key in ("first", "second", "third"))
+    remember(tmp_path, first)
+    manifest, parsed = Manifest(str(tmp_path)), []
+    real = zlib.crc32
+
+    def counted(line: bytes) -> int:
+        parsed.append(line)
+        return real(line)
+
+    remember(tmp_path, second, third)
+    monkeypatch.setattr(zlib, "crc32", counted)
+    assert manifest.refresh()
+    assert len(parsed) == 2
+    assert None not in [held_by(manifest, each) for each in (first, second, third)]
+    assert not manifest.refresh()
+    assert len(parsed) == 2
+
+
+def test_a_refresh_without_a_manifest_or_without_news_changes_nothing(tmp_path: Path) -> None:
+    manifest = Manifest(str(tmp_path))
+    assert not manifest.refresh()
+    remember(tmp_path, transfer(tmp_path))
+    assert manifest.refresh()
+    assert not manifest.refresh()
+    with path_of(tmp_path).open("ab") as file:
+        file.write(path_of(tmp_path).read_bytes().splitlines(keepends=True)[1])
+    assert not manifest.refresh(), "the same record, once more"
+    assert held_by(manifest, transfer(tmp_path)) is not None
+
+
+def test_a_refresh_takes_a_line_whose_end_came_later(tmp_path: Path) -> None:
+    first, second = transfer(tmp_path, "first"), transfer(tmp_path, "second")
+    remember(tmp_path, first)
+    begun = path_of(tmp_path).stat().st_size
+    remember(tmp_path, second)
+    whole = path_of(tmp_path).read_bytes()
+    for cut in range(begun, len(whole)):
+        path_of(tmp_path).write_bytes(whole[:cut])
+        manifest = Manifest(str(tmp_path))
+        with path_of(tmp_path).open("ab") as file:
+            file.write(whole[cut:])
+        # A line that lacks only its end is as good as whole.
+        assert manifest.refresh() == (cut < len(whole) - 1), cut
+        assert held_by(manifest, second) is not None
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20])
+def test_a_refresh_goes_behind_a_first_line_that_was_torn(tmp_path: Path, cut: int) -> None:
+    each = transfer(tmp_path)
+    remember(tmp_path, each)
+    path_of(tmp_path).write_bytes(path_of(tmp_path).read_bytes()[:cut])
+    manifest = Manifest(str(tmp_path))
+    assert held_by(manifest, each) is None
+    remember(tmp_path, each)
+    assert manifest.refresh()
+    assert held_by(manifest, each) is not None
+
+
+@pytest.mark.parametrize("way", ["shorter", "replaced", "removed"])
+def test_a_refresh_of_another_file_reads_it_from_its_beginning(tmp_path: Path, way: str) -> None:
+    kept, gone = transfer(tmp_path, "kept"), transfer(tmp_path, "gone")
+    remember(tmp_path, kept)
+    shorter = path_of(tmp_path).read_bytes()
+    remember(tmp_path, gone)
+    manifest = Manifest(str(tmp_path))
+    match way:
+        case "shorter":
+            os.truncate(path_of(tmp_path), len(shorter))
+        case "replaced":
+            # As long as the one before it.
+            other = path_of(tmp_path).with_name("other")
+            padding = path_of(tmp_path).stat().st_size - len(shorter) - 1
+            other.write_bytes(shorter + b"x" * padding + b"\n")
+            other.replace(path_of(tmp_path))
+        case "removed":
+            path_of(tmp_path).unlink()
+    assert manifest.refresh()
+    assert held_by(manifest, gone) is None
+    assert (held_by(manifest, kept) is None) == (way == "removed")
+    assert not manifest.refresh()
+    # What is remembered from now on goes into the file that is there.
+    manifest.remember([put(gone, b"gone")])
+    manifest.close()
+    assert held(tmp_path, [kept, gone]) == [way != "removed", True]
+
+
+def test_a_manifest_of_another_version_stays_ignored_and_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path_of(tmp_path).parent.mkdir()
+    path_of(tmp_path).write_text('{"kaiwo-manifest": 2}\n')
+    manifest = Manifest(str(tmp_path))
+    with path_of(tmp_path).open("a") as file:
+        file.write("more\n")
+    assert not manifest.refresh()
+    assert len(caplog.messages) == 1
+
+
+def test_a_refreshed_state_says_whether_another_run_put_anything_in_place(tmp_path: Path) -> None:
+    roots = [tmp_path / "1", tmp_path / "2"]
+    each = transfer(roots[1])
+    memory = State()
+    known = [memory.manifest(str(root)) for root in roots]
+    assert not memory.refresh()
+    remember(roots[1], each)
+    assert memory.refresh()
+    assert [memory.manifest(str(root)) for root in roots] == known
+    assert held_by(memory.manifest(str(roots[1])), each) is not None
+    assert not memory.refresh()

@@ -9,7 +9,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from huggingface_hub.utils._paths import filter_repo_objects
 
-from kaiwo.files.names import Under
+from kaiwo.files.placement import Under
 from kaiwo.jobs import ListJob, Want
 from kaiwo.objects import Folder, RemoteObject
 from kaiwo.workers.globs import glob_pattern, matcher

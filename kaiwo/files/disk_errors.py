@@ -1,0 +1,60 @@
+"""What the file system refuses becomes a ``DiskError``: where, why, by how much, what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+from collections.abc import Iterator
+
+from kaiwo import own_names
+from kaiwo.errors import DiskError
+
+_HINTS = {
+    errno.ENOSPC: "free some space or give the volume more",
+    errno.EDQUOT: "the quota is used up; ask for more, or choose another target",
+    errno.EFBIG: "raise ulimit -f, or choose a file system that takes files of that size",
+    errno.EROFS: "mount the volume writable, or choose another target",
+    errno.EACCES: "give this user the right to write there",
+    errno.EPERM: "give this user the right to write there",
+    errno.EMFILE: "raise the limit of open files, or use fewer workers",
+    errno.ENFILE: "the machine has too many open files",
+    errno.ENAMETOOLONG: "choose a shorter target",
+    errno.ENOTDIR: "a file is where a folder is needed",
+    errno.EISDIR: "a folder is where the file should go",
+    errno.ENOTEMPTY: "a folder is where the file should go",
+}
+
+
+def disk_error(error: OSError, path: str, size: int | None = None) -> DiskError:
+    """The error to raise when the file system refused to write.
+
+    Args:
+        error: the operating system's error.
+        path: the file that was to be written.
+        size: the bytes that were to be written there.
+    """
+    number = error.errno or 0
+    reason = error.strerror or type(error).__name__
+    folder, name = os.path.split(path)
+    where = f"in {folder}" if own_names.is_temporary(name) else path
+    details = [*_numbers(number, path, size), *([_HINTS[number]] if number in _HINTS else ())]
+    why = f" ({'; '.join(details)})" if details else ""
+    return DiskError(f"cannot write {where}: {reason}{why}")
+
+
+def _numbers(number: int, path: str, size: int | None) -> Iterator[str]:
+    """What was needed, and what there is."""
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and size is not None:
+        yield f"{size:,} bytes were to be written"
+    if number == errno.ENOSPC:
+        with contextlib.suppress(OSError):
+            folder = os.path.dirname(os.path.abspath(path))
+            while not os.path.isdir(folder):
+                folder = os.path.dirname(folder)
+            there = os.statvfs(folder)
+            inodes = f" and {there.f_favail:,} inodes" if there.f_files else ""
+            yield f"{there.f_bavail * there.f_frsize:,} bytes{inodes} are free there"
+    if number == errno.EMFILE:
+        yield f"the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,}"

@@ -1,0 +1,88 @@
+"""Where an object goes: below a folder under its own name, or at one path."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from msgspec import Struct
+
+from kaiwo.errors import ConfigError, UnsafeNameError
+from kaiwo.files.names import PLAIN, fault_of
+from kaiwo.files.paths import is_within
+from kaiwo.objects import Place, RemoteObject
+
+
+class Under(Struct, frozen=True):
+    """Objects of a folder keep their names, relative to its prefix, below ``folder``.
+
+    Attributes:
+        folder: absolute path.
+        root: see ``Transfer.root``.
+        prefix: removed from the front of each key.
+    """
+
+    folder: str
+    root: str
+    prefix: str = ""
+
+    def place(self, remote: RemoteObject) -> Place:
+        """A path below the folder.
+
+        Raises:
+            UnsafeNameError: the key is not a safe name for a file.
+        """
+        relative = remote.key.removeprefix(self.prefix)
+        if PLAIN.fullmatch(relative):
+            return Place(f"{self.folder.rstrip('/')}/{relative}", self.root)
+        if fault := fault_of(relative):
+            raise UnsafeNameError(f"key {remote.key!r}: {fault}")
+        target = posixpath.normpath(posixpath.join(self.folder, relative))
+        return Place(target, self.root)
+
+
+class At(Struct, frozen=True):
+    """One object goes to exactly that path.
+
+    Attributes:
+        path: absolute path of the file.
+        root: see ``Transfer.root``.
+    """
+
+    path: str
+    root: str
+
+    def place(self, remote: RemoteObject) -> Place:  # noqa: ARG002 - the user named the path
+        """That path."""
+        return Place(self.path, self.root)
+
+
+def expanded(path: str) -> str:
+    """The path with a leading ``~`` replaced by the home folder.
+
+    Raises:
+        ConfigError: there is no home folder, as for a user without an entry in passwd.
+    """
+    found = os.path.expanduser(path)
+    if found.startswith("~"):
+        raise ConfigError(f"{path}: no home folder is known here; set HOME, or give a whole path")
+    return found
+
+
+def resolve(target_path: str, download_root: str, *, is_file: bool) -> tuple[str, str]:
+    """The absolute target and its root.
+
+    Relative targets are below the download root, and it is their root. An absolute target is
+    its own root (a file: its folder), unless it lies below the download root anyway.
+
+    Args:
+        target_path: as in the file, without ``..``.
+        download_root: absolute path.
+        is_file: the target is a file, not a folder.
+    """
+    target = posixpath.normpath(posixpath.join(download_root, expanded(target_path)))
+    # POSIX keeps a leading double slash apart; no system kaiwo runs on does.
+    target = "/" + target.lstrip("/")
+    if is_within(target, download_root):
+        return target, download_root
+    return target, posixpath.dirname(target) if is_file else target

@@ -1,0 +1,66 @@
+"""The names of kaiwo's own files beside a user's files. No object may get such a name.
+
+.kaiwo/                              the state of a root; its content: ``state/folder.py``
+.kaiwo-<run>-<index>[.<round>].part  the bytes of an object, beside its target or blob
+.kaiwo-<run>-<index>[.<round>].link  a link, until it gets the name of its target
+.kaiwo-<name>.part                   a reference of the Hugging Face cache, until it is whole
+.kaiwo-<token>.part                  a probe: which names does this folder treat as equal?
+<name>.<pid>.part                    a report or metrics, until they are whole
+"""
+
+from __future__ import annotations
+
+import os
+
+#: The folder of a root's state.
+STATE_FOLDER = ".kaiwo"
+#: The name of a temporary file of an object has at most this many bytes.
+LONGEST_TEMPORARY = 64
+_PREFIX = ".kaiwo-"
+_PART = ".part"
+_LINK = ".link"
+
+
+def part_name(stem: str) -> str:
+    """The name of a temporary file."""
+    return f"{_PREFIX}{stem}{_PART}"
+
+
+def object_part_name(run: str, index: int, round_: int) -> str:
+    """The name of an object's temporary file: unique for the run, the object and the round."""
+    number = f"{index:x}.{round_}" if round_ else f"{index:x}"
+    return f"{_PREFIX}{run}-{number}{_PART}"
+
+
+def link_name(part: str) -> str:
+    """The name of a temporary link.
+
+    Args:
+        part: the name of the object's temporary file.
+    """
+    return part.removesuffix(_PART) + _LINK
+
+
+def document_part_name(name: str) -> str:
+    """The name of the temporary file of a document: unique for this process."""
+    return f"{name}.{os.getpid()}{_PART}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether kaiwo gives such names to temporary files beside objects."""
+    return name.startswith(_PREFIX) and name.endswith((_PART, _LINK))
+
+
+def is_temporary_of(name: str, run: str) -> bool:
+    """Whether that run gives such names to temporary files."""
+    return is_temporary(name) and name.startswith(f"{_PREFIX}{run}-")
+
+
+def is_part_of(name: str, run: str) -> bool:
+    """Whether that run gives such names to the bytes of objects."""
+    return is_temporary_of(name, run) and name.endswith(_PART)
+
+
+def is_own(name: str) -> bool:
+    """Whether kaiwo uses this name for itself, as a file or as a folder."""
+    return name == STATE_FOLDER or is_temporary(name)

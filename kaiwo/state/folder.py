@@ -1,0 +1,100 @@
+"""The folder ``.kaiwo/`` of a root: the names of everything in it.
+
+    <root>/.kaiwo/manifest.jsonl         what is in place                          manifest.py
+    <root>/.kaiwo/journal-<run>.jsonl    what a run has begun and not finished     journal.py
+    <root>/.kaiwo/claims/                who has which targets                     claim_files.py
+        <run>-<attempt>-<number>.json
+
+With ``--state-dir`` the state of all roots is in that folder, apart by a hash of the root's path:
+
+    <state_dir>/manifest-<hash>.jsonl
+    <state_dir>/journal-<run>-<hash>.jsonl
+    <state_dir>/claims-<hash>/
+
+``<run>`` is the token of a run, in hexadecimal digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import re
+
+from kaiwo.own_names import STATE_FOLDER
+
+_LINES = ".jsonl"
+_CLAIM = ".json"
+_JOURNAL = re.compile(r"journal-([0-9a-f]{1,32})")
+
+
+def manifest_path(root: str, state_dir: str | None = None) -> str:
+    """The manifest of a root."""
+    return _path(root, state_dir, "manifest", _LINES)
+
+
+def journal_path(root: str, state_dir: str | None, run: str) -> str:
+    """The journal of that run in a root."""
+    return _path(root, state_dir, f"journal-{run}", _LINES)
+
+
+def journal_paths(root: str, state_dir: str | None = None) -> list[tuple[str, str]]:
+    """The journals of all runs in a root: the token of the run, and the path."""
+    folder, ending = _folder_and_ending(root, state_dir)
+    ending += _LINES
+    return [
+        (run[1], posixpath.join(folder, name))
+        for name in _names_in(folder)
+        if name.endswith(ending) and (run := _JOURNAL.fullmatch(name.removesuffix(ending)))
+    ]
+
+
+def claims_folder(root: str, state_dir: str | None = None) -> str:
+    """The folder of the claims on targets of a root."""
+    return _path(root, state_dir, "claims", "")
+
+
+def claim_path(folder: str, run: str, attempt: int, number: int) -> str:
+    """A claim in that folder of claims.
+
+    Args:
+        folder: see ``claims_folder``.
+        run: the token of the run.
+        attempt: counts how often the run has posted claims.
+        number: of the folder in this attempt, since a run has one for each root.
+    """
+    return posixpath.join(folder, f"{run}-{attempt}-{number}{_CLAIM}")
+
+
+def claim_part_path(path: str) -> str:
+    """The temporary file of a claim; it is not taken for a claim."""
+    return path.removesuffix(_CLAIM)
+
+
+def claim_paths(folder: str) -> list[str]:
+    """All claims in that folder of claims."""
+    return [posixpath.join(folder, name) for name in _names_in(folder) if name.endswith(_CLAIM)]
+
+
+def run_of_claim(path: str) -> str:
+    """The token of the run that posted a claim."""
+    return posixpath.basename(path).partition("-")[0]
+
+
+def _path(root: str, state_dir: str | None, stem: str, suffix: str) -> str:
+    folder, ending = _folder_and_ending(root, state_dir)
+    return posixpath.join(folder, stem + ending + suffix)
+
+
+def _folder_and_ending(root: str, state_dir: str | None) -> tuple[str, str]:
+    """The folder of a root's state, and what its names have before their suffix."""
+    if state_dir is None:
+        return posixpath.join(root, STATE_FOLDER), ""
+    return state_dir, f"-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

@@ -1,0 +1,167 @@
+"""Files of JSON lines that several runs append to, and that a kill may tear at any byte.
+
+The first line is a header that names the kind and the version of the file: ``{"kaiwo-...": 1}``.
+Lines are appended by one write each time, so that two runs do not mix theirs. A run can be killed,
+and a disk can fill up, within a write:
+
+    torn first line   a beginning of the header and nothing else: the file counts as empty
+    torn last line    the next writer ends it first, so that it does not spoil the next line
+    foreign file      any other first line: another kind, or the version of a newer kaiwo. It is
+                      not read, and must not be written or removed
+
+What a line means, and whether to believe it, is the business of the manifest and the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+from collections.abc import Callable
+
+from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.paths import regular_file
+
+logger = logging.getLogger(__name__)
+
+
+def header_of(kind: str, version: int) -> bytes:
+    """The first line of a file of that kind."""
+    return b'{"kaiwo-%s": %d}\n' % (kind.encode("ascii"), version)
+
+
+class Reader:
+    """Reads the lines of a file, and later only those that were appended since then.
+
+    Args:
+        path: of the file; it need not exist.
+        header: its first line.
+
+    Attributes:
+        is_foreign: it is a foreign file, or none that can be read.
+        is_other_version: it is a foreign file.
+    """
+
+    def __init__(self, path: str, header: bytes) -> None:
+        self.is_foreign = False
+        self.is_other_version = False
+        self._path = path
+        self._header = header
+        self._file: tuple[int, int] | None = None
+        self._end = 0
+
+    def read(self, take: Callable[[bytes], object]) -> bool:
+        """Pass each new line to ``take``, the header excepted.
+
+        A last line without its end is passed, and passed again by the next call: another run may
+        have been writing it.
+
+        Returns:
+            False if this is not the file of the last call, or has become shorter. Nothing was
+            passed then; a new reader has to read it.
+        """
+        if os.path.exists(self._path) and regular_file(self._path) is None:
+            self._refuse("%s is not a regular file: kaiwo ignores it", self._path)
+            return True
+        try:
+            # Opening it makes network file systems ask their server, where stat may not.
+            with open(self._path, "rb") as file:
+                status = os.fstat(file.fileno())
+                found = status.st_dev, status.st_ino
+                if self._file not in (None, found) or status.st_size < self._end:
+                    return False
+                self._file = found
+                if self.is_foreign:
+                    return True
+                file.seek(self._end)
+                for line in file:
+                    is_whole = line[-1:] == b"\n"
+                    if self._end:
+                        take(line)
+                    elif line != self._header:
+                        self.is_foreign = is_whole or not self._header.startswith(line)
+                        self.is_other_version = self.is_foreign
+                        return True
+                    if is_whole:
+                        self._end += len(line)
+        except FileNotFoundError:
+            return self._file is None
+        except OSError as error:
+            self._refuse("cannot read %s (%s): kaiwo ignores it", self._path, error.strerror)
+        return True
+
+    def _refuse(self, message: str, *details: object) -> None:
+        if not self.is_foreign:
+            logger.warning(message, *details)
+        self.is_foreign = True
+
+
+class Appender:
+    """Appends lines to a file, which it makes when the first lines are written.
+
+    If the file cannot be written, it says so once, and writes nothing from then on.
+
+    Args:
+        path: of the file.
+        header: its first line.
+        consequence: for the warning: what a later run will lack.
+        flags: for the file's opening, beside those that appending needs.
+
+    Attributes:
+        has_failed: lines were lost.
+    """
+
+    def __init__(self, path: str, header: bytes, consequence: str, flags: int = 0) -> None:
+        self.has_failed = False
+        self._path = path
+        self._header = header
+        self._consequence = consequence
+        self._flags = flags
+        self._descriptor: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Lines were written, and the file is still open."""
+        return self._descriptor is not None
+
+    def append(self, lines: bytes) -> None:
+        """Append whole lines, by one write."""
+        if self.has_failed:
+            return
+        # A write that is cut short has met the end of the disk.
+        reason: OSError | None = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        try:
+            if os.write(self._opened(), lines) == len(lines):
+                reason = None
+        except OSError as error:
+            reason = error
+        if reason is not None:
+            self.has_failed = True
+            logger.warning("%s; %s", disk_error(reason, self._path).message, self._consequence)
+
+    def close(self) -> None:
+        """Close the file; it is opened again for further lines."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
+
+    def _opened(self) -> int:
+        if self._descriptor is None:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | self._flags
+            self._descriptor = os.open(self._path, flags, 0o600)
+            self._prepare(self._descriptor)
+        return self._descriptor
+
+    def _prepare(self, descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        if size == 0:
+            # Two runs that begin together may both write it; readers skip the second header.
+            os.write(descriptor, self._header)
+        elif size < len(self._header):
+            os.ftruncate(descriptor, 0)  # a torn first line
+            os.write(descriptor, self._header)
+        elif os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")  # after a torn last line
