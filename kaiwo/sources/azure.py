@@ -21,7 +21,9 @@ from fsspec.asyn import sync
 
 from kaiwo import checksums
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
-from kaiwo.net.failures import GARBLED, NetworkSettings, garbled, status_error, wire_error
+from kaiwo.net.failures import wire_error
+from kaiwo.net.settings import NetworkSettings
+from kaiwo.net.statuses import GARBLED, garbled, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     check_answer,

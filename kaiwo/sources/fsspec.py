@@ -19,7 +19,8 @@ from kaiwo.errors import (
     NotFoundError,
     ServiceError,
 )
-from kaiwo.net.failures import chain, connection_error, status_error, wire_error
+from kaiwo.net.failures import chain, connection_error, wire_error
+from kaiwo.net.statuses import status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, plain_etag

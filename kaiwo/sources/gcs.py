@@ -32,7 +32,8 @@ from kaiwo.errors import (
     KaiwoError,
     TransientError,
 )
-from kaiwo.net.failures import GARBLED, garbled, status_error, wire_error
+from kaiwo.net.failures import wire_error
+from kaiwo.net.statuses import GARBLED, garbled, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     ASKED_AGAIN,

@@ -25,7 +25,8 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.net.failures import chain, garbled, status_error, wire_error
+from kaiwo.net.failures import chain, wire_error
+from kaiwo.net.statuses import garbled, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import (
     STREAM_CHUNK,

@@ -28,7 +28,7 @@ from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
 from kaiwo.files import memory_limit, temporary_files
 from kaiwo.files.names import Under, expanded, fault_of, resolve
 from kaiwo.jobs import RANGE, Transfer, Want
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Folder, Named, Place, RemoteObject
 from kaiwo.protocols import Placement, Source
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener, require_endpoint

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.net.failures import header_token
+from kaiwo.net.headers import header_token
 from kaiwo.sources.base import ASKED_AGAIN, NotForObstoreError
 
 _SHARED_FILES = {

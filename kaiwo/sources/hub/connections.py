@@ -29,7 +29,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from msgspec import Struct
 
 from kaiwo.errors import ConfigError, ServiceError, TransientError
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 
 #: What is left of an answer that nobody wants is read, if it is no more, to keep the connection.
 _SCRAP = 1 << 16

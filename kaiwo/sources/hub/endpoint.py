@@ -21,7 +21,9 @@ from huggingface_hub import constants
 
 from kaiwo._version import __version__
 from kaiwo.errors import BusyError, CredentialsError, ServiceError
-from kaiwo.net.failures import NetworkSettings, header_token, retry_after_s
+from kaiwo.net.headers import header_token
+from kaiwo.net.settings import NetworkSettings
+from kaiwo.net.statuses import retry_after_s
 from kaiwo.sources.hub.connections import Answer, Connections, basic_authorization
 
 _MOST_REDIRECTS = 10

@@ -37,7 +37,9 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.net.failures import GARBLED, NetworkSettings, garbled, status_error, wire_error
+from kaiwo.net.failures import wire_error
+from kaiwo.net.settings import NetworkSettings
+from kaiwo.net.statuses import GARBLED, garbled, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer, check_identity, plain_etag

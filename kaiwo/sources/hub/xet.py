@@ -26,7 +26,8 @@ from typing import Any
 from kaiwo._version import __version__
 from kaiwo.errors import CredentialsError, DiskError, KaiwoError, ServiceError, TransientError
 from kaiwo.files.memory_limit import memory_limit
-from kaiwo.net.failures import NetworkSettings, wire_error
+from kaiwo.net.failures import wire_error
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import RemoteObject
 
 #: hf_xet's first delay before it repeats a request: its own, of 3 s, makes of five repeats minutes.

@@ -17,7 +17,8 @@ from kaiwo.errors import (
     UnreachableError,
     WrongRangeError,
 )
-from kaiwo.net.failures import status_error, too_many_files
+from kaiwo.net.failures import too_many_files
+from kaiwo.net.statuses import status_error
 
 #: In the description of an error that follows its text, where names are quoted and on one line.
 _STATUS = re.compile(r"^\s*status: (\d{3}),$", re.MULTILINE)

@@ -11,7 +11,7 @@ from typing import Any
 
 from obstore.exceptions import BaseError
 
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.base import NotForObstoreError
 
 #: Variables that obstore reads, and fails on, whatever it is told; Google's own clients do not.

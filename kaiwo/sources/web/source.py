@@ -36,7 +36,8 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.net.failures import connection_error, status_error, wire_error
+from kaiwo.net.failures import connection_error, wire_error
+from kaiwo.net.statuses import status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import STREAM_CHUNK, check_answer, check_identity, plain_etag
 from kaiwo.sources.fsspec import FsspecSource
