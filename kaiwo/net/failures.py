@@ -1,8 +1,8 @@
-"""What went wrong on the wire, told alike for all SDKs.
+"""Maps every SDK's connection failures to kaiwo errors.
 
-SDKs wrap the operating system's errors in layers of their own; the cause is found by walking
-the chain. Messages are put together here, from host, status and reason: an SDK's own text may
-quote a signed URL or a header.
+SDKs wrap the operating system's errors in their own. ``chain`` walks from the outermost error to
+the causes, and the most telling cause decides. The messages are written here, because an SDK's own
+text may quote a signed URL or a header.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and everything it was raised from, the outermost first."""
+    """The error and all of its causes, the outermost first."""
     pending: list[BaseException] = [error]
     seen: set[int] = set()
     while pending:
@@ -51,11 +51,11 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def connection_error(error: BaseException, what: str) -> KaiwoError | None:
-    """The kaiwo error for a failure below HTTP, or None when it is something else.
+    """The kaiwo error for a failure below HTTP, or None if it is something else.
 
     Args:
         error: as the SDK raised it.
-        what: the operation and its object, to begin the message with.
+        what: the operation and its object; the message begins with it.
     """
     causes = list(chain(error))
     for kind, describe in _kinds():
@@ -66,14 +66,14 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
 
 
 def wire_error(error: BaseException, what: str) -> KaiwoError:
-    """The same for an error that can only come from the wire, whatever its cause."""
+    """The same for an error that can only be a connection failure; a cut connection by default."""
     return connection_error(error, what) or TransientError(
         f"{what}: the connection was cut ({type(error).__name__})"
     )
 
 
 def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError | None:
-    # aiohttp raises one of its own that lacks the message; the cause below it has it.
+    # aiohttp raises its own error without the message; the cause of that error has it.
     reason = getattr(cause, "verify_message", None)
     return _not_trusted(reason, what) if reason else None
 
@@ -114,14 +114,14 @@ def _too_many(cause: OSError, what: str) -> KaiwoError | None:
 
 
 def too_many_files(what: str) -> DiskError:
-    """This process, or the machine, cannot open one more connection."""
+    """This process or the machine cannot open another connection."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     hint = f"the limit is {limit}; raise the limit of open files, or use fewer workers"
     return DiskError(f"{what}: {os.strerror(errno.EMFILE)} ({hint})")
 
 
 def _socket(cause: OSError, what: str) -> KaiwoError | None:
-    """No route to host, network is down, and the like; a file's error names the file."""
+    """No route to host, network is down; an error with a file name is about the disk."""
     if cause.errno is None or cause.filename is not None:
         return None
     return TransientError(f"{what}: {os.strerror(cause.errno)}")
@@ -129,8 +129,8 @@ def _socket(cause: OSError, what: str) -> KaiwoError | None:
 
 @cache
 def _kinds() -> tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError | None]], ...]:
-    """What is looked for in a chain of causes: the most telling first."""
-    import socket  # noqa: PLC0415 - most runs meet no error
+    """The kinds of causes and how to map each, the most telling first."""
+    import socket  # noqa: PLC0415 - most runs have no error
     import ssl  # noqa: PLC0415
 
     return (

@@ -1,4 +1,4 @@
-"""What a user gives that must stand in a header."""
+"""Checks what a user gives for a header."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from kaiwo.errors import ConfigError
 
 
 def header_token(token: str, name: str) -> str:
-    """A token as it may stand in a header: without the white space around it.
+    """A token without the white space around it, safe to put into a header.
 
     Args:
         token: as the user gave it.
         name: of its field, for the error.
 
     Raises:
-        ConfigError: no header can hold it.
+        ConfigError: a header cannot hold it.
     """
     token = token.strip()
     if not (token.isascii() and token.isprintable()):
-        raise ConfigError(f"{name} has a line break in it, or a letter that no token has")
+        raise ConfigError(f"{name} contains a line break or a character that no token has")
     return token

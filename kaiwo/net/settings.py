@@ -9,9 +9,9 @@ class NetworkSettings(Struct, frozen=True):
     """How connections behave.
 
     Attributes:
-        stall_timeout_s: no byte for so long is a failure.
-        connect_timeout_s: a connection that is not there after so long is a failure.
-        connections: how many may be open at once.
+        stall_timeout_s: a request fails when no byte arrives for this long.
+        connect_timeout_s: a connection that is not established by then is a failure.
+        connections: at most this many are open at once.
     """
 
     stall_timeout_s: float = 30.0

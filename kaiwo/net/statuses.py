@@ -1,4 +1,4 @@
-"""What the status of an answer means, told alike for all services."""
+"""Maps HTTP statuses and the services' error codes to kaiwo errors, alike for all services."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kaiwo.errors import (
     TransientError,
 )
 
-#: A service that asks for more is asked again nevertheless: the run has an end.
+#: The longest wait that a service can ask for; a longer one is cut to this.
 LONGEST_RETRY_AFTER_S = 300.0
-#: Words of S3 and Azure for credentials that they do not take, under whatever status.
+#: Codes of S3 and Azure for credentials that they refuse, under any status.
 _REFUSED = {
     "AccessDenied", "AccountProblem", "AllAccessDisabled", "AuthenticationFailed",
     "AuthorizationFailure", "AuthorizationHeaderMalformed", "AuthorizationPermissionMismatch",
@@ -34,13 +34,14 @@ _MISSING: dict[str, type[NotFoundError]] = {
     "NoSuchKey": NotFoundError,
     "NoSuchVersion": NotFoundError,
 }
-#: Parameters of a quota in ``RateLimit``: what remains, and the seconds until it begins anew.
-_NOTHING_REMAINS, _RESET = re.compile(r";\s*r=0(?!\d)"), re.compile(r";\s*t=(\d+)")
+#: Parameters of a quota in ``RateLimit``: the requests that remain, the seconds until it resets.
+_USED_UP, _RESET = re.compile(r";\s*r=0(?!\d)"), re.compile(r";\s*t=(\d+)")
 _ARCHIVED = {"BlobArchived", "BlobBeingRehydrated", "InvalidObjectState"}
-_PASSING = {"InternalError", "RequestTimeout"}
-#: Words of S3 and Azure that ask for fewer requests.
+#: Codes of failures that pass, under any status.
+_TRANSIENT = {"InternalError", "RequestTimeout"}
+#: Codes of S3 and Azure that ask for fewer requests.
 _BUSY = {"ServerBusy", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyRequestsException"}
-#: What reading an answer ends in that is another one than the service gives.
+#: Errors of code that reads an answer which does not look as expected; see ``garbled``.
 GARBLED = (AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -51,11 +52,11 @@ def status_error(
 
     Args:
         status: the HTTP status.
-        what: the operation and its object, to begin the message with.
-        code: the service's own word for it, such as ``NoSuchKey``.
-        headers: of the response, for ``Retry-After``.
+        what: the operation and its object; the message begins with it.
+        code: the service's error code, such as ``NoSuchKey``.
+        headers: of the answer, for ``Retry-After``.
     """
-    if code in _PASSING:
+    if code in _TRANSIENT:
         status = max(status, 500)
     if code in _BUSY or status in (429, 503):
         return BusyError(f"{what}: {status} {code}".rstrip(), retry_after_s(headers or {}))
@@ -70,7 +71,7 @@ def status_error(
         )
     if code in _MISSING or status in (404, 410):
         kind = _MISSING.get(code, NotFoundError)
-        return kind(f"{answer}: not there; check the name, the region and the endpoint")
+        return kind(f"{answer}: not found; check the name, the region and the endpoint")
     if status in (409, 412, 416) and code not in _ARCHIVED:
         return ChangedError(f"{answer}: the object was replaced or removed since it was listed")
     if status in (408, 425) or status >= 500:  # noqa: PLR2004 - HTTP's server errors
@@ -83,18 +84,24 @@ def status_error(
     return ServiceError(f"{answer}: {reason}")
 
 
-def garbled(what: str, whose: str) -> TransientError:
-    """The kaiwo error for an answer that a service of that name does not give."""
+def garbled(what: str, service: str) -> TransientError:
+    """The kaiwo error for an answer that this kind of service does not give.
+
+    Args:
+        what: the operation and its object; the message begins with it.
+        service: its kind, such as ``S3`` or ``Hub``.
+    """
     return TransientError(
-        f"{what}: the answer is none of {whose}; check the endpoint, if that comes always"
+        f"{what}: the answer is not a valid {service} response; "
+        "if this persists, check the endpoint"
     )
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait.
+    """Seconds that an answer asks to wait, or None.
 
-    ``Retry-After`` (RFC 9110, 10.2.3: a number or a date) says so; else ``RateLimit``
-    (draft-ietf-httpapi-ratelimit-headers: ``"api";r=0;t=55``), where nothing remains of a quota.
+    It asks by ``Retry-After`` (RFC 9110, 10.2.3: a number or a date), else by ``RateLimit``
+    (draft-ietf-httpapi-ratelimit-headers: ``"api";r=0;t=55``), if a quota is used up.
     """
     named = {name.lower(): value for name, value in headers.items()}
     value = named.get("retry-after")
@@ -110,7 +117,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _reset_s(limits: str) -> float | None:
-    """Seconds until all quotas that are used up begin anew; None if none is."""
-    used_up = (limit for limit in limits.split(",") if _NOTHING_REMAINS.search(limit))
+    """Seconds until all quotas that are used up have reset; None if no quota is used up."""
+    used_up = (limit for limit in limits.split(",") if _USED_UP.search(limit))
     resets = [float(match[1]) for limit in used_up if (match := _RESET.search(limit))]
     return min(max(resets), LONGEST_RETRY_AFTER_S) if resets else None

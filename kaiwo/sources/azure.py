@@ -137,7 +137,7 @@ class AzureSource(LoopedSource):
         if isinstance(error, azure.AzureError):
             return wire_error(error, what)
         if isinstance(error, GARBLED):
-            return garbled(what, "Azure's")
+            return garbled(what, "Azure")
         return None
 
 
@@ -148,7 +148,7 @@ def _answered(error: azure.HttpResponseError, what: str) -> KaiwoError:
     if code.isupper():  # StorageErrorCode's names; its values are what the service says
         code = str(getattr(getattr(error, "error_code", None), "value", code))
     if status < 400:  # noqa: PLR2004 - it succeeded, and is not what it should be
-        return garbled(what, "Azure's")
+        return garbled(what, "Azure")
     return status_error(status, what, code, getattr(error.response, "headers", None))
 
 

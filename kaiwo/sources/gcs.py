@@ -216,7 +216,7 @@ class GcsSource(LoopedSource):
         if isinstance(error, json.JSONDecodeError):
             return TransientError(f"{what}: the answer is no JSON")
         if isinstance(error, GARBLED):
-            return garbled(what, "GCS's")
+            return garbled(what, "GCS")
         return _sign_in_error(error, what)
 
 

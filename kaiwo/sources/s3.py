@@ -184,7 +184,7 @@ class S3Source(LoopedSource):
         if isinstance(cause, boto.ClientError):
             return _answered(cause.response, what)
         if isinstance(cause, KeyError):
-            return garbled(what, "S3's")
+            return garbled(what, "S3")
         if isinstance(cause, _NO_CREDENTIALS):
             return CredentialsError(
                 f"{what}: no usable credentials ({type(cause).__name__}); give access_key_id and "

@@ -348,7 +348,7 @@ class HubSource(StoreSource):
         if isinstance(error, OSError | http.client.HTTPException):
             return wire_error(error, what)
         if isinstance(error, GARBLED):
-            return garbled(what, "a Hub")
+            return garbled(what, "Hub")
         return None
 
     def _refused(self, answer: Answer, what: str) -> KaiwoError:
