@@ -45,6 +45,26 @@ _BUSY = {"ServerBusy", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyR
 GARBLED = (AttributeError, KeyError, TypeError, ValueError)
 
 
+class RefusedError(Exception):
+    """An answer whose status says that the request failed; ``status_error`` maps it.
+
+    Args:
+        status: the HTTP status.
+        code: the service's error code; may be empty.
+        headers: of the answer.
+        address: that was requested, where a source compares it.
+    """
+
+    def __init__(
+        self, status: int, code: str, headers: Mapping[str, str], address: str = ""
+    ) -> None:
+        super().__init__(status, code, headers, address)
+        self.status = status
+        self.code = code
+        self.headers = headers
+        self.address = address
+
+
 def status_error(
     status: int, what: str, code: str = "", headers: Mapping[str, str] | None = None
 ) -> KaiwoError:

@@ -23,14 +23,10 @@ from kaiwo import checksums
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.net.statuses import GARBLED, garbled, status_error
+from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import (
-    check_answer,
-    check_identity,
-    plain_etag,
-)
-from kaiwo.sources.fsspec_async import LoopedSource, RefusedError
+from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.fsspec_async import LoopedSource
 from kaiwo.sources.paging import Page
 
 

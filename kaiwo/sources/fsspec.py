@@ -23,7 +23,8 @@ from kaiwo.net.failures import chain, connection_error, wire_error
 from kaiwo.net.statuses import status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.sources.base import STREAM_CHUNK, StoreSource, plain_etag
+from kaiwo.sources.answers import plain_etag
+from kaiwo.sources.base import STREAM_CHUNK, StoreSource
 
 _ETAGS = ("ETag", "etag", "e_tag")
 #: Errors of Python's own that filesystems raise, and what they are here.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fsspec.asyn import sync
@@ -12,22 +12,6 @@ from kaiwo.errors import TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import StoreSource
-
-
-class RefusedError(Exception):
-    """An answer that is not what was asked for.
-
-    Args:
-        status: of HTTP.
-        code: the service's own word for it; may be empty.
-        headers: of the answer.
-    """
-
-    def __init__(self, status: int, code: str, headers: Mapping[str, str]) -> None:
-        super().__init__(status, code, headers)
-        self.status = status
-        self.code = code
-        self.headers = headers
 
 
 class LoopedSource(StoreSource):

@@ -33,16 +33,11 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.net.failures import wire_error
-from kaiwo.net.statuses import GARBLED, garbled, status_error
+from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import (
-    ASKED_AGAIN,
-    STREAM_CHUNK,
-    check_answer,
-    check_identity,
-    plain_etag,
-)
-from kaiwo.sources.fsspec_async import LoopedSource, RefusedError
+from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.base import CREDENTIALS_VALID_FOR, STREAM_CHUNK
+from kaiwo.sources.fsspec_async import LoopedSource
 from kaiwo.sources.paging import Page
 
 #: What the answer to a listing has: one of them at least.
@@ -201,7 +196,7 @@ class GcsSource(LoopedSource):
         """The token of the next requests, in obstore's form; gcsfs renews it when it is due."""
         headers = {name.lower(): value for name, value in self._headers().items()}
         token = headers["authorization"].removeprefix("Bearer ")
-        return {"token": token, "expires_at": datetime.now(UTC) + ASKED_AGAIN}
+        return {"token": token, "expires_at": datetime.now(UTC) + CREDENTIALS_VALID_FOR}
 
     def _headers(self) -> dict[str, str]:
         # In the worker's thread: a token that has to be renewed must not hold up the event loop.

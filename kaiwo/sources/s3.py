@@ -28,12 +28,8 @@ from kaiwo.errors import (
 from kaiwo.net.failures import chain, wire_error
 from kaiwo.net.statuses import garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import (
-    STREAM_CHUNK,
-    check_answer,
-    check_identity,
-    plain_etag,
-)
+from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.fsspec_async import LoopedSource
 from kaiwo.sources.paging import Page
 from kaiwo.sources.s3_head import completed, described, listed

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from kaiwo import checksums
 from kaiwo.objects import Checksum, RemoteObject
-from kaiwo.sources.base import plain_etag
+from kaiwo.sources.answers import plain_etag
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _STATED = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32")

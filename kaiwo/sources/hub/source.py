@@ -42,7 +42,8 @@ from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import GARBLED, garbled, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.sources.base import STREAM_CHUNK, StoreSource, check_answer, check_identity, plain_etag
+from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.base import STREAM_CHUNK, StoreSource
 from kaiwo.sources.hub.addresses import Addresses
 from kaiwo.sources.hub.blobs import file_of
 from kaiwo.sources.hub.connections import Answer

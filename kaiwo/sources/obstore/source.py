@@ -42,13 +42,8 @@ from kaiwo.errors import (
 )
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Source
-from kaiwo.sources.base import (
-    STREAM_CHUNK,
-    NotForObstoreError,
-    StoreSource,
-    check_identity,
-    plain_etag,
-)
+from kaiwo.sources.answers import check_identity, plain_etag
+from kaiwo.sources.base import STREAM_CHUNK, NotForObstoreError, StoreSource
 from kaiwo.sources.obstore.errors import FallbackReason, error_of, fallback_reason
 from kaiwo.sources.obstore.listing import Walk
 from kaiwo.sources.paging import Page

@@ -37,11 +37,12 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.net.failures import connection_error, wire_error
-from kaiwo.net.statuses import status_error
+from kaiwo.net.statuses import RefusedError, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import STREAM_CHUNK, check_answer, check_identity, plain_etag
+from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.fsspec import FsspecSource
-from kaiwo.sources.fsspec_async import LoopedSource, RefusedError
+from kaiwo.sources.fsspec_async import LoopedSource
 from kaiwo.sources.paging import Page
 from kaiwo.sources.web.headers import checksum_of, length_of, query_of
 from kaiwo.sources.web.links import Links, place_of
