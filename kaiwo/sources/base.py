@@ -94,8 +94,8 @@ class NotForObstoreError(Exception):
 class StoreSource(ABC):
     """Base of the sources; see the module's docstring for an example.
 
-    ``list``, ``stat``, ``fetch_checksum``, ``read``, ``stream``, ``classify`` and ``close`` are those
-    of ``protocols.Source``. A source is called from many threads at once.
+    ``list``, ``stat``, ``fetch_checksum``, ``read``, ``stream``, ``classify`` and ``close`` are
+    those of ``protocols.Source``. A source is called from many threads at once.
 
     Args:
         url: of the bucket, container or repository; it ends in ``/`` and holds no secrets.
