@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 from huggingface_hub import constants
@@ -23,6 +22,7 @@ from kaiwo._version import __version__
 from kaiwo.errors import BusyError, CredentialsError, ServiceError
 from kaiwo.net import redirects
 from kaiwo.net.headers import header_token
+from kaiwo.net.patience import Patience
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import RefusedError, retry_after_s
 from kaiwo.sources.hub.connections import Answer, Connections, basic_authorization
@@ -52,8 +52,7 @@ class Endpoint:
         if token and not self.authorization:
             self.authorization = {"Authorization": f"Bearer {header_token(token, 'token')}"}
         self._connections = Connections(network, ca_bundle)
-        #: By the monotonic clock.
-        self._quiet_until_s: dict[redirects.Origin, float] = {}
+        self._patience = Patience()
 
     def close(self) -> None:
         """Close the connections."""
@@ -109,10 +108,10 @@ class Endpoint:
         """Remember for how long the host asks for no requests."""
         wait_s = retry_after_s(dict(answer.headers.items()))
         if wait_s is not None:
-            self._quiet_until_s[origin] = time.monotonic() + wait_s
+            self._patience.asked(origin, wait_s)
 
     def _require_no_pause(self, origin: redirects.Origin) -> None:
-        left_s = self._quiet_until_s.get(origin, 0.0) - time.monotonic()
+        left_s = self._patience.left_s(origin)
         if left_s > 0:
             raise BusyError(
                 f"{origin.host} asks for no requests for another {left_s:.0f} s", left_s
