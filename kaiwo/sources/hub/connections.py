@@ -75,7 +75,7 @@ class Answer(Struct, frozen=True):
         self._require_plain()
         data = self._raw.read(size)
         if self._raw.length != 0 and self._raw.read(1):
-            raise TransientError(f"the answer has more than the {size} bytes that were requested")
+            raise TransientError(f"the answer has more than the {size} requested bytes")
         return data
 
     def chunks(self, size: int) -> Iterator[bytes]:

@@ -37,7 +37,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import check_answer, check_identity, plain_etag, require_size
 from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.fsspec import FsspecSource
-from kaiwo.sources.fsspec_async import LoopedSource
+from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 from kaiwo.sources.web.client import WebClient
 from kaiwo.sources.web.errors import FolderError, RedirectError, map_client_error, map_refusal
@@ -55,7 +55,7 @@ _HEAD_COUNTS = {401, 407, 410, 429, 503}
 LONG_ETAG = 12
 
 
-class WebSource(LoopedSource, FsspecSource):
+class WebSource(AsyncSource, FsspecSource):
     """The files below one address.
 
     Args:
