@@ -32,7 +32,8 @@ A whole provider, for a store with an SDK of three calls:
                 while True:
                     with self.translating("listing", prefix):
                         entries, token = self._client.list(prefix, token)
-                    yield [RemoteObject(key, size, etag) for key, size, etag in entries], token
+                    files = [entry for entry in entries if not entry[0].endswith("/")]
+                    yield [RemoteObject(key, size, etag) for key, size, etag in files], token
                     if not token:
                         return
 
