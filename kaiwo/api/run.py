@@ -19,7 +19,7 @@ from kaiwo.engine.scheduler import Scheduler
 from kaiwo.errors import ConfigError, cause_of, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.jobs import Plan, Want
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Report
 from kaiwo.planning import free_space, plan
 from kaiwo.planning.gather import Listing, gather

@@ -1,1 +1,12 @@
-"""HTTP below the sources: failures, statuses, settings, addresses."""
+"""HTTP below the sources: what all of them share.
+
+    failures    maps the connection failures of every SDK to kaiwo errors
+    statuses    maps HTTP statuses to kaiwo errors; reads Retry-After
+    headers     checks a token that goes into a header
+    settings    timeouts and the number of connections of a run
+    redirects   which answers are redirects, how many are followed, the origin of an address
+    patience    how long a service asked to be left alone
+    web_urls    where the path of a web address ends, and how people read it
+
+All modules are for other packages.
+"""

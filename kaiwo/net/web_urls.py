@@ -1,36 +1,42 @@
-"""Addresses of the web: where their path ends, and how people read it."""
+"""Web addresses: where their path ends, and how people read it."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import unquote, urlsplit
 
-#: In a name, it would be something else in an address; or is nothing to be shown.
+#: What keeps its escape: it would mean something else in an address, or cannot be shown.
 _NOT_PLAIN = r"[?#%\x00-\x1f\x7f]|(?:^|/)\.{1,2}(?:/|$)"
 
 
 def is_web(address: str) -> bool:
-    """Whether it is an address of http, of which ``?`` and ``#`` end the path."""
+    """Whether it is an http or https address, in which ``?`` and ``#`` end the path."""
     return address[:8].lower().startswith(("http://", "https://"))
 
 
 def fault_of_address(address: str) -> str | None:
-    """Why a URL can lead nowhere, or None."""
+    """Why a URL cannot lead anywhere, or None."""
     try:
         parts = urlsplit(address)
         _ = parts.port
     except ValueError:
-        return "what is no host, or by no number as its port"
+        return "an invalid host or port"
     return "no host" if is_web(address) and not parts.hostname else None
 
 
 def web_name(address: str) -> str:
-    """The path of a URL, on the web as people read it; elsewhere ``?`` and ``#`` are letters."""
+    """The path of a web address as people read it; other URLs as they are.
+
+    In other URLs, ``?`` and ``#`` are letters of the name.
+    """
     return plain_name(urlsplit(address).path) if is_web(address) else address
 
 
 def plain_name(path: str) -> str:
-    """A path of the web without its percent-escapes, unless they stand for what it cannot hold."""
+    """The path of a web address without its percent-escapes.
+
+    It stays escaped if the plain form could be read as something else, or is not UTF-8.
+    """
     try:
         plain = unquote(path, errors="strict")
     except UnicodeDecodeError:

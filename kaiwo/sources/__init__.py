@@ -1,1 +1,15 @@
-"""Where bytes come from: one file for each kind of store, all behind ``protocols.Source``."""
+"""Where bytes come from: one module or package for each kind of store.
+
+    base           what a provider inherits, with a whole provider as an example
+    answers        what a provider checks in an answer
+    paging         listings page by page
+    s3, gcs, azure object stores through the SDK of an fsspec filesystem
+    s3_head        what S3 states about an object; a cheap HEAD request
+    fsspec         any other fsspec filesystem
+    fsspec_async   what sources on the event loop of a filesystem inherit
+    obstore        object stores through obstore, with fsspec behind it
+    hub            the Hugging Face Hub, and its cache
+    web            files of web servers
+
+Tasks open the sources; the engine sees them through ``protocols.Source``.
+"""

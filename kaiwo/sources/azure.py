@@ -1,12 +1,16 @@
-r"""Azure Blob Storage, through an adlfs filesystem's service client.
+r"""Azure Blob Storage, through the service client of an adlfs filesystem.
 
-adlfs reads names as URLs (``?`` and ``\`` get mangled), sends no etag condition and takes a
-missing container for an empty one; so kaiwo calls the service client that the filesystem made:
-its credentials, its session, its event loop. The SDK's own repeats are off.
+adlfs reads names as URLs (``?`` and ``\`` get lost), sends no etag condition, and takes a missing
+container for an empty one. So kaiwo calls the service client that the filesystem made: its
+credentials, its session, its event loop. The SDK's retries are off.
 
-Blobs are read by the client's pipeline, which signs requests, and not by its downloader: that one
-unpacks what has a ``Content-Encoding``, repeats and waits by itself, and takes a server that
-ignores ranges for none of Azure's.
+Blobs are read by the client's pipeline, which signs requests, and not by its downloader. The
+downloader unpacks bodies with a ``Content-Encoding``, repeats and waits by itself, and does not
+accept a server that ignores ranges.
+
+- Folders of a hierarchical namespace are marked in the metadata only (``hdi_isfolder``), so
+  listings request metadata.
+- An archived blob is a service error with a hint, not a failed checksum.
 """
 
 from __future__ import annotations
@@ -21,22 +25,20 @@ from fsspec.asyn import sync
 
 from kaiwo import checksums
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
-from kaiwo.net.failures import GARBLED, NetworkSettings, garbled, status_error, wire_error
+from kaiwo.net.failures import wire_error
+from kaiwo.net.settings import NetworkSettings
+from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import (
-    check_answer,
-    check_identity,
-    plain_etag,
-)
-from kaiwo.sources.fsspec_async import LoopedSource, RefusedError
+from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 
 
-class AzureSource(LoopedSource):
+class AzureSource(AsyncSource):
     """The blobs of one container.
 
     Args:
-        filesystem: an adlfs filesystem of its own.
+        filesystem: an adlfs filesystem that no other source uses.
         container: its name.
         url: ``az://container/``.
         address: see ``StoreSource``.
@@ -58,7 +60,7 @@ class AzureSource(LoopedSource):
         try:
             self._container = filesystem.service_client.get_container_client(container)
         except ValueError as error:
-            raise ConfigError(f"{url}: not a possible container name") from error
+            raise ConfigError(f"{url}: this name of a container is not possible") from error
         self._options: dict[str, Any] = {
             "retry_total": 0,
             "connection_timeout": network.connect_timeout_s,
@@ -68,7 +70,7 @@ class AzureSource(LoopedSource):
             self._options["connection_verify"] = ca_bundle
 
     def close(self) -> None:
-        """See ``protocols.Source``; the filesystem closes its client when it goes."""
+        """See ``protocols.Source``; the filesystem closes its client when it is deleted."""
         del self._filesystem, self._container
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
@@ -78,7 +80,7 @@ class AzureSource(LoopedSource):
     def _pages(self, prefix: str, marker: str) -> Iterator[Page]:
         """The pages of a listing from a marker on."""
         pages = self._container.list_blobs(
-            # Metadata, because folders of a hierarchical namespace are told by it alone.
+            # Only metadata marks the folders of a hierarchical namespace.
             name_starts_with=prefix, include=["metadata"], **self._options
         ).by_page(marker or None)  # fmt: skip
         while True:
@@ -87,20 +89,20 @@ class AzureSource(LoopedSource):
             if page is None:
                 return
             blobs = (each for each in page if not (each.name.endswith("/") or _is_folder(each)))
-            yield list(map(_described, blobs)), pages.continuation_token or ""
+            yield list(map(_parse_blob, blobs)), pages.continuation_token or ""
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         with self.translating("looking up", key):
             blob = self._container.get_blob_client(key)
-            return _described(
+            return _parse_blob(
                 sync(self._filesystem.loop, blob.get_blob_properties, **self._options)
             )
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
-        return self._bytes_of(self._container.get_blob_client(remote.key), remote, start, end)
+        return self._read_blob(self._container.get_blob_client(remote.key), remote, start, end)
 
-    async def _bytes_of(
+    async def _read_blob(
         self, blob: Any, remote: RemoteObject, start: int, end: int
     ) -> AsyncIterator[bytes]:
         headers = {"Accept": "application/xml", "x-ms-version": blob.api_version}
@@ -131,22 +133,22 @@ class AzureSource(LoopedSource):
                 "sas_token, or anonymous: true for a public container"
             )
         if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
-            return _answered(error, what)
+            return _map_response(error, what)
         if isinstance(error, azure.AzureError):
             return wire_error(error, what)
         if isinstance(error, GARBLED):
-            return garbled(what, "Azure's")
+            return garbled(what, "Azure")
         return None
 
 
-def _answered(error: azure.HttpResponseError, what: str) -> KaiwoError:
-    """The error for an answer of the service, as the SDK tells it."""
+def _map_response(error: azure.HttpResponseError, what: str) -> KaiwoError:
+    """The error for an answer of the service, as the SDK reports it."""
     status = int(error.status_code or 0)
     code = str(getattr(error, "error_code", None) or "").rpartition(".")[2]
-    if code.isupper():  # StorageErrorCode's names; its values are what the service says
+    if code.isupper():  # a name of StorageErrorCode; its value is the service's code
         code = str(getattr(getattr(error, "error_code", None), "value", code))
-    if status < 400:  # noqa: PLR2004 - it succeeded, and is not what it should be
-        return garbled(what, "Azure's")
+    if status < 400:  # noqa: PLR2004 - a success that the SDK cannot read
+        return garbled(what, "Azure")
     return status_error(status, what, code, getattr(error.response, "headers", None))
 
 
@@ -162,7 +164,7 @@ def _is_folder(entry: Any) -> bool:
     return bool(entry.metadata) and str(entry.metadata.get("hdi_isfolder", "")).lower() == "true"
 
 
-def _described(entry: Any) -> RemoteObject:
+def _parse_blob(entry: Any) -> RemoteObject:
     """A blob as its properties state it."""
     md5 = checksums.from_base64(entry.content_settings.content_md5)
     etag = plain_etag(entry.etag)

@@ -1,51 +1,112 @@
-"""What all sources share: errors that name the operation, and the check of a range's answer."""
+'''The base of all sources: a provider's code says what a store does, the base does the rest.
+
+A provider implements ``list``, ``stat``, ``read``, ``stream`` and ``map_error``. The base offers:
+
+    translating       maps the errors of a block; messages begin with the operation and the URL
+    to_kaiwo_error    the same for one error, where no block encloses the call
+    map_error         which of the SDK's errors is which kind; implemented by the provider
+    list_pages        lists page by page; continues after a failed page
+    read_chunks       yields the chunks of a stream; maps the errors of each
+    display_url       the URL of a key, for messages and reports
+
+A whole provider, for a store with an SDK of three calls:
+
+    from collections.abc import Iterator
+
+    from kaiwo.errors import CredentialsError, KaiwoError, NotFoundError
+    from kaiwo.objects import RemoteObject
+    from kaiwo.sources.answers import check_identity
+    from kaiwo.sources.base import STREAM_CHUNK, StoreSource
+    from kaiwo.sources.paging import Page
+
+
+    class ShelfSource(StoreSource):
+        """The objects of one bucket of Shelf."""
+
+        def __init__(self, client, url: str) -> None:
+            super().__init__(url)
+            self._client = client
+
+        def list(self, prefix: str) -> Iterator[RemoteObject]:
+            def pages(token: str) -> Iterator[Page]:
+                while True:
+                    with self.translating("listing", prefix):
+                        entries, token = self._client.list(prefix, token)
+                    files = [entry for entry in entries if not entry[0].endswith("/")]
+                    yield [RemoteObject(key, size, etag) for key, size, etag in files], token
+                    if not token:
+                        return
+
+            return iter(self.list_pages(prefix, pages))
+
+        def stat(self, key: str) -> RemoteObject:
+            with self.translating("looking up", key):
+                size, etag = self._client.head(key)
+            return RemoteObject(key, size, etag)
+
+        def read(self, remote: RemoteObject, start: int, end: int) -> bytes:
+            with self.translating("reading", remote.key):
+                body, etag = self._client.get(remote.key, start, end)
+                check_identity(etag, remote.etag, self.display_url(remote.key))
+                return body.read()
+
+        def stream(self, remote: RemoteObject) -> Iterator[bytes]:
+            with self.translating("reading", remote.key):
+                body, etag = self._client.get(remote.key, 0, remote.size)
+                check_identity(etag, remote.etag, self.display_url(remote.key))
+            yield from self.read_chunks(lambda: body.read(STREAM_CHUNK), remote)
+
+        def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+            if isinstance(error, KeyError):
+                return NotFoundError(f"{what}: not found; check the name")
+            if isinstance(error, PermissionError):
+                return CredentialsError(f"{what}: access is denied; check the credentials")
+            return None
+
+``kaiwo.testing.SourceSuite`` is the definition of a correct source.
+'''
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
-from kaiwo.errors import (
-    BugError,
-    ChangedError,
-    KaiwoError,
-    RangeIgnoredError,
-    WrongRangeError,
-)
+from kaiwo.errors import BugError, KaiwoError
 from kaiwo.net.failures import chain, connection_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.sources.paging import Page, Paged
+from kaiwo.sources.paging import Page, PagedListing
 
 logger = logging.getLogger(__name__)
-#: How much of a single stream is held at once.
+#: Bytes of a single stream that are held at once.
 STREAM_CHUNK = 1 << 20
-#: Credentials that an SDK renews by itself, obstore asks for again after so long.
-ASKED_AGAIN = timedelta(minutes=1)
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+#: obstore asks again after this time for credentials that an SDK renews by itself.
+CREDENTIALS_VALID_FOR = timedelta(minutes=1)
 
 
 class NotForObstoreError(Exception):
-    """Why the fsspec source has to do it instead of obstore's, in words for the log."""
+    """Why the fsspec source must take over from obstore, in words for the log."""
 
 
 class StoreSource(ABC):
-    """Base of the sources.
+    """Base of the sources; see the module's docstring for an example.
+
+    ``list``, ``stat``, ``fetch_checksum``, ``read``, ``stream``, ``classify`` and ``close`` are
+    those of ``protocols.Source``. A source is called from many threads at once.
 
     Args:
-        url: of the bucket, container or repository, ending in ``/``, without secrets.
-        address: of the service, when it is not the provider's public one.
+        url: of the bucket, container or repository; it ends in ``/`` and holds no secrets.
+        address: of the service, if it is not the provider's public one.
     """
 
     def __init__(self, url: str, address: str = "") -> None:
         self._url = url
         self._at = f" at {address}" if "://" in address else ""
-        self._paged = Paged()
+        self._listing = PagedListing()
 
     @abstractmethod
     def list(self, prefix: str) -> Iterator[RemoteObject]:
@@ -56,7 +117,7 @@ class StoreSource(ABC):
         """See ``protocols.Source``."""
 
     def fetch_checksum(self, key: str) -> RemoteObject:
-        """See ``protocols.Source``; most sources tell all they know at once."""
+        """See ``protocols.Source``; most sources state the checksum in ``stat``."""
         return self.stat(key)
 
     @abstractmethod
@@ -67,33 +128,47 @@ class StoreSource(ABC):
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
 
-    @abstractmethod
-    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
-        """The kaiwo error for one of the SDK's own, or None."""
-
     def close(self) -> None:  # noqa: B027 - most sources have nothing to give back
         """See ``protocols.Source``."""
+
+    @abstractmethod
+    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+        """The kaiwo error for one of the SDK's errors, or None if the provider does not know it.
+
+        The base then looks for a connection failure among the causes; anything else is a bug.
+
+        Args:
+            error: as the SDK raised it; never a kaiwo error.
+            what: the operation and the object's URL; the message begins with it. The message must
+                not quote the SDK's own text, which may hold a secret or a signed URL.
+        """
 
     def classify(self, error: Exception) -> KaiwoError:
         """See ``protocols.Source``."""
         if isinstance(error, KaiwoError):
             return error
-        return self._classified(error, f"reading from {self._url}")
+        return self._map(error, f"reading from {self._url}")
 
-    def _classified(self, error: Exception, what: str) -> KaiwoError:
-        found = self.map_error(error, what) or connection_error(error, what)
-        return found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
+    def translating(self, operation: str, key: str) -> _Translation:
+        """A block whose errors become kaiwo errors; kaiwo errors pass as they are.
 
-    def translating(self, operation: str, key: str) -> _Doing:
-        """Errors inside become kaiwo's, and begin with the operation and the object's URL."""
-        return _Doing(self, operation, key)
+        Args:
+            operation: such as ``reading``; the message begins with it.
+            key: of the object; empty for the bucket itself.
+        """
+        return _Translation(self, operation, key)
 
     def to_kaiwo_error(self, error: Exception, operation: str, key: str) -> KaiwoError:
-        """The kaiwo error for what the operation on that key ended with."""
-        return self._classified(error, f"{operation} {self.display_url(key)}{self._at}")
+        """The kaiwo error for one error of an operation; see ``translating``."""
+        return self._map(error, f"{operation} {self.display_url(key)}{self._at}")
 
     def read_chunks(self, next_chunk: Callable[[], bytes], remote: RemoteObject) -> Iterator[bytes]:
-        """What the callable gives, one after the other, until it gives nothing."""
+        """Yield the chunks of a stream, with its errors mapped.
+
+        Args:
+            next_chunk: gives the next chunk; empty at the end.
+            remote: what is read, for messages.
+        """
         while True:
             with self.translating("reading", remote.key):
                 chunk = next_chunk()
@@ -104,16 +179,29 @@ class StoreSource(ABC):
     def list_pages(
         self, prefix: str, pages: Callable[[str], Iterator[Page]]
     ) -> Sequence[RemoteObject]:
-        """Everything below a prefix, from where an earlier attempt was cut; see ``Paged.all``."""
-        return self._paged.all(prefix, pages, self.display_url(prefix) + self._at)
+        """All objects below a prefix; a repeated call continues after the last good page.
+
+        Args:
+            prefix: what is listed.
+            pages: yields the pages from a token on; from the first page for an empty token. A page
+                is its objects and the token of the next page, which is empty after the last.
+
+        Raises:
+            TransientError: a page failed; the error says how many objects came before it.
+        """
+        return self._listing.list_all(prefix, pages, self.display_url(prefix) + self._at)
 
     def display_url(self, key: str) -> str:
-        """The URL of a key, without secrets."""
+        """The URL of a key for messages, without secrets."""
         return self._url + key
 
+    def _map(self, error: Exception, what: str) -> KaiwoError:
+        found = self.map_error(error, what) or connection_error(error, what)
+        return found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
 
-class _Doing:
-    """See ``StoreSource.translating``; no generator, since every small object passes through it."""
+
+class _Translation:
+    """See ``StoreSource.translating``; not a generator, because every small object passes it."""
 
     __slots__ = ("_key", "_operation", "_source")
 
@@ -127,65 +215,14 @@ class _Doing:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, KaiwoError | NotForObstoreError):
-            to_kaiwo_error = self._source.to_kaiwo_error(error, self._operation, self._key)
+            found = self._source.to_kaiwo_error(error, self._operation, self._key)
             causes = " from ".join(type(each).__name__ for each in chain(error))
-            logger.debug("%s (%s)", to_kaiwo_error, causes)
-            # What an SDK says may quote a request, and a chain of errors is shown whole.
-            raise to_kaiwo_error from None
+            logger.debug("%s (%s)", found, causes)
+            # The SDK's text may quote a request, and a traceback shows the text of all causes.
+            raise found from None
 
 
 def _place(error: Exception) -> str:
-    """Where an error was raised, for whoever has to find the defect."""
+    """The line that raised an error, for whoever looks for the bug."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
-
-
-def check_answer(
-    status: int, content_range: str | None, start: int, end: int, size: int, named: str
-) -> None:
-    """Accept a successful answer to a request for a range, before its body is read.
-
-    Args:
-        status: 200 or 206.
-        content_range: the header of that name.
-        start: first byte that was asked for.
-        end: the byte after the last.
-        size: of the object.
-        named: the object, for people.
-
-    Raises:
-        RangeIgnoredError: the whole object comes instead.
-        ChangedError: the object has another length than was planned.
-        WrongRangeError: another range comes.
-    """
-    whole = start == 0 and end == size
-    if content_range is None and status != 206:  # noqa: PLR2004 - HTTP's partial content
-        if whole:
-            return
-        raise RangeIgnoredError(f"{named}: the server ignores ranges")
-    # Some servers (rclone's) send the right range under status 200: the header decides.
-    match = _CONTENT_RANGE.fullmatch(content_range or "")
-    if match is not None and match[3] not in ("*", str(size)):
-        raise ChangedError(f"{named}: {size} bytes were listed, the object has {match[3]} now")
-    if match is None or (int(match[1]), int(match[2]) + 1) != (start, end):
-        raise WrongRangeError(
-            f"{named}: bytes {start} to {end} were asked for, the server answers "
-            f"{content_range or 'without Content-Range'}"
-        )
-
-
-def check_identity(found: str | None, planned: str | None, named: str) -> None:
-    """Refuse an answer that carries another identity than was planned of the object named.
-
-    Raises:
-        ChangedError: the object was replaced.
-    """
-    if found is not None and planned is not None and found != planned:
-        raise ChangedError(f"{named}: the object was replaced since it was listed")
-
-
-def plain_etag(etag: str | None) -> str | None:
-    """An etag without quotes and weakness mark."""
-    if not etag:
-        return None
-    return etag.removeprefix("W/").strip('"') or None

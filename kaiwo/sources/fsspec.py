@@ -1,9 +1,11 @@
 """Any other fsspec filesystem, by the methods that all of them have.
 
-What such a filesystem tells of a file differs: an etag, a modification time, or only a size.
-Whatever there is serves as identity. It cannot be part of a request, so it is asked again before
-publication (``unpinned``); and as no such filesystem states a checksum, the bytes are
-checked by their count.
+What such a filesystem states about a file differs: an etag, a modification time, or only a size.
+What there is becomes the identity. It cannot be part of a request, so the object is looked up
+again before publication (``unpinned``). No such filesystem states a checksum, so the bytes are
+checked by their number.
+
+``url_to_fs`` is not used: it reads ``::`` as a chain of filesystems.
 """
 
 from __future__ import annotations
@@ -19,18 +21,20 @@ from kaiwo.errors import (
     NotFoundError,
     ServiceError,
 )
-from kaiwo.net.failures import chain, connection_error, status_error, wire_error
+from kaiwo.net.failures import chain, connection_error, wire_error
+from kaiwo.net.statuses import status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.sources.base import STREAM_CHUNK, StoreSource, plain_etag
+from kaiwo.sources.answers import plain_etag, require_size
+from kaiwo.sources.base import STREAM_CHUNK, StoreSource
 
 _ETAGS = ("ETag", "etag", "e_tag")
-#: Errors of Python's own that filesystems raise, and what they are here.
-_FAMILIAR: tuple[tuple[tuple[type[Exception], ...], type[KaiwoError], str], ...] = (
+#: Python's errors that filesystems raise, and their kaiwo errors.
+_PYTHON_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[KaiwoError], str], ...] = (
     (
         (FileNotFoundError, IsADirectoryError, NotADirectoryError),
         NotFoundError,
-        "not there; check the name",
+        "not found; check the name",
     ),
     ((PermissionError,), CredentialsError, "access is denied"),
     ((NotImplementedError, ImportError), ServiceError, "this filesystem cannot do that"),
@@ -44,7 +48,7 @@ class FsspecSource(StoreSource):
     Args:
         filesystem: any fsspec filesystem.
         root: the path that keys are relative to.
-        url: of that path, for people.
+        url: of that path, for messages.
     """
 
     def __init__(self, filesystem: Any, root: str, url: str) -> None:
@@ -71,10 +75,10 @@ class FsspecSource(StoreSource):
         for path, info in found.items():
             relative = posixpath.relpath(path, base) if path != base else ""
             if relative and info.get("type", "file") == "file" and not path.endswith("/"):
-                if info.get("size") is None:  # some tell it of a single file only
+                if info.get("size") is None:  # some state it for a single file only
                     yield self.stat(prefix + relative)
                 else:
-                    yield self._described(prefix + relative, info)
+                    yield self._parse_info(prefix + relative, info)
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -82,7 +86,7 @@ class FsspecSource(StoreSource):
             info = self._filesystem.info(self._path(key))
         if info.get("type", "file") != "file":
             raise NotFoundError(f"{self.display_url(key)}: a folder, not a file")
-        return self._described(key, info)
+        return self._parse_info(key, info)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
@@ -101,33 +105,28 @@ class FsspecSource(StoreSource):
             while chunk := file.read(STREAM_CHUNK):
                 yield chunk
 
-    def _described(self, key: str, info: dict[str, Any]) -> RemoteObject:
+    def _parse_info(self, key: str, info: dict[str, Any]) -> RemoteObject:
         """A file as its filesystem's ``info`` states it.
 
         Raises:
-            ServiceError: its size is not known beforehand.
+            ServiceError: it states no size.
         """
-        size = info.get("size")
-        if size is None:
-            raise ServiceError(
-                f"{self.display_url(key)}: the server does not state its size, "
-                "so it cannot be checked"
-            )
+        size = require_size(info.get("size"), self.display_url(key))
         etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
         time = next((str(info[name]) for name in _TIMES if info.get(name)), None)
         return RemoteObject(key, int(size), plain_etag(etag), time, unpinned=True)
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
-        # A filesystem may call everything "not found"; what it was raised from tells more.
+        # A filesystem may call every failure "not found"; the cause says more.
         if (found := connection_error(error, what)) is not None:
             return found
         statuses = (getattr(cause, "status", None) for cause in chain(error))
         if (status := next((each for each in statuses if isinstance(each, int)), None)) is not None:
             return status_error(status, what)
-        for kinds, found_as, text in _FAMILIAR:
+        for kinds, kaiwo_kind, text in _PYTHON_ERRORS:
             if isinstance(error, kinds):
-                return found_as(f"{what}: {text}")
+                return kaiwo_kind(f"{what}: {text}")
         if any(each.__name__ == "ClientError" for each in type(error).__mro__):
-            return wire_error(error, what)  # aiohttp's, which other filesystems need not have
+            return wire_error(error, what)  # aiohttp's; aiohttp may not be installed
         return None

@@ -1,9 +1,9 @@
-"""Sources whose bytes come by coroutines, on the event loop of an fsspec filesystem."""
+"""Sources that read bytes by coroutines, on the event loop of an fsspec filesystem."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fsspec.asyn import sync
@@ -14,39 +14,23 @@ from kaiwo.protocols import Buffer
 from kaiwo.sources.base import StoreSource
 
 
-class RefusedError(Exception):
-    """An answer that is not what was asked for.
-
-    Args:
-        status: of HTTP.
-        code: the service's own word for it; may be empty.
-        headers: of the answer.
-    """
-
-    def __init__(self, status: int, code: str, headers: Mapping[str, str]) -> None:
-        super().__init__(status, code, headers)
-        self.status = status
-        self.code = code
-        self.headers = headers
-
-
-class LoopedSource(StoreSource):
-    """Base of such a source; its filesystem is ``_filesystem``."""
+class AsyncSource(StoreSource):
+    """Base of such a source; it keeps its filesystem in ``_filesystem``."""
 
     _filesystem: Any
 
     @abstractmethod
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes of a range, as they come; called in the worker's thread, and run on the loop.
+        """The chunks of a range; called in the worker's thread, iterated on the event loop.
 
-        An answer that is not that of the range is refused before its body is read.
+        An answer to another range is refused before its body is read.
         """
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
         with self.translating("reading", remote.key):
             chunks, named = self._chunks(remote, start, end), self.display_url(remote.key)
-            return sync(self._filesystem.loop, gathered, chunks, end - start, named)  # type: ignore[no-any-return]
+            return sync(self._filesystem.loop, gather_body, chunks, end - start, named)  # type: ignore[no-any-return]
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
@@ -56,16 +40,22 @@ class LoopedSource(StoreSource):
         yield from self.read_chunks(lambda: sync(loop, anext, chunks, b""), remote)
 
 
-async def gathered(chunks: AsyncIterator[bytes], size: int, named: str) -> memoryview:
-    """A body in one buffer that is made for it: no list of chunks, and no second copy.
+async def gather_body(chunks: AsyncIterator[bytes], size: int, named: str) -> memoryview:
+    """The chunks of a body in one buffer, without a list of chunks and a second copy.
 
-    What is short comes back short; TransientError for more than ``size`` bytes of what is named.
+    Args:
+        chunks: of the body.
+        size: of the body; a shorter one comes back short.
+        named: the object, for messages.
+
+    Raises:
+        TransientError: the body has more than ``size`` bytes.
     """
     buffer = memoryview(bytearray(size))
     at = 0
     async for chunk in chunks:
         if at + len(chunk) > size:
-            raise TransientError(f"{named}: more than the {size} bytes came that were asked for")
+            raise TransientError(f"{named}: the answer has more than the {size} requested bytes")
         buffer[at : at + len(chunk)] = chunk
         at += len(chunk)
     return buffer[:at]

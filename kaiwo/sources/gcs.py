@@ -1,12 +1,15 @@
-"""Google Cloud Storage, through a gcsfs filesystem's session and credentials.
+"""Google Cloud Storage, through the session and the credentials of a gcsfs filesystem.
 
-gcsfs repeats what fails for up to half a minute (401 included), and its ``cat_file`` shows no
-headers; so the three requests of the JSON interface that kaiwo needs are made here, on the
-filesystem's session, each once.
+gcsfs repeats failed requests for up to half a minute (401 included), and its ``cat_file`` hides
+headers. So kaiwo sends the requests of the JSON interface itself, on the filesystem's session,
+once each.
 
-Media is asked for with ``Accept-Encoding: gzip`` and not unpacked: objects stored with
-``Content-Encoding: gzip`` then arrive as they are stored, which is what size and checksums
-describe. Otherwise the service would unpack them on the way and ignore ranges.
+- Media is requested with ``Accept-Encoding: gzip`` and not unpacked. Objects stored with
+  ``Content-Encoding: gzip`` then arrive as they are stored, which is what size and checksum
+  describe. Without that header the service unpacks them on the way and ignores ranges.
+- A generation that was deleted answers 404: the object was replaced or removed.
+- An answer without ``items``, ``kind`` and ``nextPageToken`` is no listing.
+- google-auth waits up to two minutes for a new token; here the timeout is the run's.
 """
 
 from __future__ import annotations
@@ -32,32 +35,28 @@ from kaiwo.errors import (
     KaiwoError,
     TransientError,
 )
-from kaiwo.net.failures import GARBLED, garbled, status_error, wire_error
+from kaiwo.net.failures import wire_error
+from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import (
-    ASKED_AGAIN,
-    STREAM_CHUNK,
-    check_answer,
-    check_identity,
-    plain_etag,
-)
-from kaiwo.sources.fsspec_async import LoopedSource, RefusedError
+from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.base import CREDENTIALS_VALID_FOR, STREAM_CHUNK
+from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 
-#: What the answer to a listing has: one of them at least.
+#: The answer to a listing has at least one of these.
 _LISTING = {"items", "kind", "nextPageToken"}
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c"
 
 
-class GcsSource(LoopedSource):
+class GcsSource(AsyncSource):
     """The objects of one bucket.
 
     Args:
-        filesystem: a gcsfs filesystem of its own, whose session does not unpack bodies.
+        filesystem: a gcsfs filesystem that no other source uses; its session unpacks no bodies.
         bucket: its name.
         url: ``gs://bucket/``.
         address: see ``StoreSource``.
-        timeout_s: without a byte from the service that gives tokens.
+        timeout_s: a request for a token fails when no byte arrives for this long.
         ssl: a TLS context with a private authority, or None.
     """
 
@@ -79,7 +78,7 @@ class GcsSource(LoopedSource):
             credentials.refresh = partial(_refresh, credentials.refresh, timeout_s)
 
     def close(self) -> None:
-        """See ``protocols.Source``; the filesystem closes its session when it goes."""
+        """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
         del self._filesystem
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
@@ -94,9 +93,11 @@ class GcsSource(LoopedSource):
             with self.translating("listing", prefix):
                 page = self._page(parameters | ({"pageToken": token} if token else {}))
                 if not _LISTING & page.keys():
-                    raise TransientError(f"listing {self._url}{prefix}{self._at}: no listing came")
+                    raise TransientError(
+                        f"listing {self._url}{prefix}{self._at}: the answer is no listing"
+                    )
                 found = [
-                    _described(entry)
+                    _parse_object(entry)
                     for entry in page.get("items", ())
                     if not entry["name"].endswith("/")
                 ]
@@ -109,17 +110,17 @@ class GcsSource(LoopedSource):
         try:
             return self._json(self._objects, parameters)
         except RefusedError as error:
-            if error.status == 404:  # noqa: PLR2004 - an empty bucket is listed, too
-                raise ContainerMissingError(f"{self._url}: there is no such bucket") from None
+            if error.status == 404:  # noqa: PLR2004 - an empty bucket is listed
+                raise ContainerMissingError(f"{self._url}: the bucket does not exist") from None
             raise
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         with self.translating("looking up", key):
-            return _described(self._json(self._object(key), {"fields": _FIELDS}))
+            return _parse_object(self._json(self._object(key), {"fields": _FIELDS}))
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
-        # New rights may have to be asked for, which blocks.
+        # The token may have to be renewed, which blocks.
         return self._media_chunks(remote, start, end, self._headers())
 
     async def _media_chunks(
@@ -178,7 +179,7 @@ class GcsSource(LoopedSource):
         """One GET whose status is below 400; its body is not read yet."""
         filesystem = self._filesystem
         session = await filesystem._set_session()  # noqa: SLF001 - see the module's docstring
-        query = filesystem._get_params(parameters)  # noqa: SLF001 - adds who pays
+        query = filesystem._get_params(parameters)  # noqa: SLF001 - adds userProject
         url = yarl.URL(f"{filesystem._location}/{path}", encoded=True)  # noqa: SLF001
         url = url.with_query(query)
         answer: aiohttp.ClientResponse = await session.get(url, headers=headers, **self._ssl)
@@ -197,13 +198,13 @@ class GcsSource(LoopedSource):
         return self._filesystem.credentials.credentials is None
 
     def token(self) -> dict[str, Any]:
-        """The token of the next requests, in obstore's form; gcsfs renews it when it is due."""
+        """The current token in obstore's form; gcsfs renews it in time."""
         headers = {name.lower(): value for name, value in self._headers().items()}
         token = headers["authorization"].removeprefix("Bearer ")
-        return {"token": token, "expires_at": datetime.now(UTC) + ASKED_AGAIN}
+        return {"token": token, "expires_at": datetime.now(UTC) + CREDENTIALS_VALID_FOR}
 
     def _headers(self) -> dict[str, str]:
-        # In the worker's thread: a token that has to be renewed must not hold up the event loop.
+        # In the worker's thread: renewing a token must not block the event loop.
         return dict(self._filesystem._get_headers({}))  # noqa: SLF001
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
@@ -213,32 +214,32 @@ class GcsSource(LoopedSource):
         if isinstance(error, aiohttp.ClientError):
             return wire_error(error, what)
         if isinstance(error, json.JSONDecodeError):
-            return TransientError(f"{what}: the answer is no JSON")
+            return TransientError(f"{what}: the answer is not JSON")
         if isinstance(error, GARBLED):
-            return garbled(what, "GCS's")
-        return _sign_in_error(error, what)
+            return garbled(what, "GCS")
+        return _map_token_error(error, what)
 
 
 def _refresh(refresh: Callable[[Any], None], timeout_s: float, request: Any) -> None:
-    """Renew a token; google-auth by itself would wait for it for two minutes."""
+    """Renew a token; without a timeout, google-auth waits for two minutes."""
     refresh(partial(request, timeout=timeout_s))
 
 
-def _sign_in_error(error: Exception, what: str) -> KaiwoError | None:
-    """The kaiwo error when no token could be had; gcsfs wraps the library's errors."""
+def _map_token_error(error: Exception, what: str) -> KaiwoError | None:
+    """The kaiwo error for a token that was not issued; gcsfs wraps google-auth's errors."""
     if isinstance(error, TransportError):
         return wire_error(error, what)
     if not isinstance(error, HttpError | NonRetryableError | GoogleAuthError):
         return None
     if getattr(error.__cause__, "retryable", False):
-        return TransientError(f"{what}: the service that gives tokens fails")
+        return TransientError(f"{what}: the token service fails")
     return CredentialsError(
-        f"{what}: no token could be had for these credentials; check the service account's key, "
+        f"{what}: no token was issued for these credentials; check the service account's key, "
         "or give anonymous: true for a public bucket"
     )
 
 
-def _described(entry: Mapping[str, Any]) -> RemoteObject:
+def _parse_object(entry: Mapping[str, Any]) -> RemoteObject:
     """An object as its resource states it."""
     stated = {
         "crc32c": checksums.from_base64(entry.get("crc32c")),
@@ -255,7 +256,7 @@ def _described(entry: Mapping[str, Any]) -> RemoteObject:
 
 
 def _reason(body: bytes) -> str:
-    """The service's one-word reason, such as ``notFound``; its sentences may quote the request."""
+    """The service's one-word reason, such as ``notFound``; its messages may quote the request."""
     try:
         reason = json.loads(body)["error"]["errors"][0]["reason"]
     except (ValueError, KeyError, IndexError, TypeError):

@@ -1,6 +1,6 @@
-"""Listings that come page by page: one that a failure cut goes on from there when it is repeated.
+"""Listings page by page: after a failed page, a repeated listing continues with that page.
 
-A listing of a million objects is a thousand requests, and each of them has repeats of its own.
+A listing of a million objects is a thousand requests. Each of them has its own retries.
 """
 
 from __future__ import annotations
@@ -10,42 +10,42 @@ from collections.abc import Callable, Iterator, Sequence
 from kaiwo.errors import TransientError
 from kaiwo.objects import RemoteObject
 
-#: Objects, and the place where those after them begin; empty after the last.
+#: Objects, and the token of the next page; the token is empty after the last page.
 Page = tuple[Sequence[RemoteObject], str]
 
 
-class Paged:
-    """What listings had brought that a failure cut, by their prefixes."""
+class PagedListing:
+    """The listings of one source; keeps what came before a page failed, for each prefix."""
 
     def __init__(self) -> None:
-        self._cut: dict[str, tuple[list[RemoteObject], str]] = {}
+        self._partial: dict[str, tuple[list[RemoteObject], str]] = {}
 
-    def all(
+    def list_all(
         self, prefix: str, pages: Callable[[str], Iterator[Page]], what: str
     ) -> list[RemoteObject]:
-        """Everything below a prefix.
+        """All objects below a prefix.
 
         Args:
             prefix: what is listed.
-            what: the same, for people.
-            pages: those from a place on; from an empty one, all.
+            pages: yields the pages from a token on; all pages for an empty token.
+            what: the URL of the prefix, for messages.
 
         Raises:
-            TransientError: of a page, with how many objects had come; or a page leads back to
-                where the listing has been.
+            TransientError: a page failed (``reached`` is the number of objects before it), or a
+                page leads back to an earlier one.
         """
-        found, place = self._cut.pop(prefix, ([], ""))
-        been = set()
-        following = pages(place)
+        found, token = self._partial.pop(prefix, ([], ""))
+        seen = set()
+        following = pages(token)
         while True:
             try:
-                page, place = next(following, ((), ""))
+                page, token = next(following, ((), ""))
             except TransientError as error:
-                self._cut[prefix] = found, place
+                self._partial[prefix] = found, token
                 raise type(error)(error.message, error.retry_after_s, len(found)) from None
             found += page
-            if not place:
+            if not token:
                 return found
-            if place in been:
+            if token in seen:
                 raise TransientError(f"listing {what}: a page leads back to one before it")
-            been.add(place)
+            seen.add(token)

@@ -1,9 +1,17 @@
-"""S3 and what speaks its language, through an s3fs filesystem's client.
+"""S3 and compatible stores, through the client of an s3fs filesystem.
 
 ``find`` and ``cat_file`` of s3fs send no ``If-Match``, accept a 206 with another range, strip
-slashes from keys and keep listings; so the requests are made one floor below them, by the
-filesystem's own ``_call_s3``: its session, credentials, event loop and requester-pays setting.
-Its retries are off, and botocore's too: repeating is the scheduler's work.
+slashes from keys and keep listings. So kaiwo sends the requests one floor below, with the
+filesystem's ``_call_s3``: it uses the filesystem's session, credentials, event loop and
+requester-pays setting.
+
+- The retries of s3fs and botocore are off: one attempt is one request.
+- A service that knows only the first version of listings names no token, and perhaps no marker.
+  Then the last key of a page is the marker of the next.
+- The SDK takes an empty body, or a document that is no listing, for a last page. kaiwo asks
+  again.
+- botocore's own checksum validation is off: it would hash each body in Python, and kaiwo checks
+  whole objects.
 """
 
 from __future__ import annotations
@@ -25,22 +33,19 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.net.failures import chain, garbled, status_error, wire_error
+from kaiwo.net.failures import chain, wire_error
+from kaiwo.net.statuses import garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import (
-    STREAM_CHUNK,
-    check_answer,
-    check_identity,
-    plain_etag,
-)
-from kaiwo.sources.fsspec_async import LoopedSource
+from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.base import STREAM_CHUNK
+from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
-from kaiwo.sources.s3_head import completed, described, listed
+from kaiwo.sources.s3_head import parse_entry, parse_head, parse_head_with_parts
 
 logger = logging.getLogger(__name__)
-#: Begins the place of a page that is asked for as S3's first version of listings did.
+#: Begins the token of a page that is requested by the first version of S3's listings.
 _MARKER = "key>"
-#: What the answer to a listing has, of whatever service: one of them at least.
+#: The answer to a listing has at least one of these, from any service.
 _LISTING = {"Contents", "IsTruncated", "KeyCount", "MaxKeys", "Name"}
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -65,11 +70,11 @@ _SETTINGS = (
 )
 
 
-class S3Source(LoopedSource):
+class S3Source(AsyncSource):
     """The objects of one bucket.
 
     Args:
-        filesystem: an s3fs filesystem of its own, without retries.
+        filesystem: an s3fs filesystem that no other source uses, without retries.
         bucket: its name.
         url: ``s3://bucket/``.
         address: see ``StoreSource``.
@@ -81,7 +86,7 @@ class S3Source(LoopedSource):
         self._bucket = bucket
 
     def close(self) -> None:
-        """See ``protocols.Source``; the filesystem closes its session when it goes."""
+        """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
         del self._filesystem
 
     def _call(self, method: str, **arguments: Any) -> Any:
@@ -92,47 +97,47 @@ class S3Source(LoopedSource):
         """See ``protocols.Source``."""
         return iter(self.list_pages(prefix, partial(self._pages, prefix)))
 
-    def _pages(self, prefix: str, place: str) -> Iterator[Page]:
-        """The pages of a listing from a token on, or from a key of the first version's (``>``)."""
+    def _pages(self, prefix: str, token: str) -> Iterator[Page]:
+        """The pages of a listing from a token on."""
         while True:
             with self.translating("listing", prefix):
-                page = self._page(prefix, place)
+                page = self._page(prefix, token)
             entries = page.get("Contents", ())
-            place = _place_after(page)
-            if page.get("IsTruncated") and not place:
+            token = _next_token(page)
+            if page.get("IsTruncated") and not token:
                 raise ServiceError(
-                    f"listing {self._url}{prefix}{self._at}: the service does not say where it "
-                    "goes on"
+                    f"listing {self._url}{prefix}{self._at}: the service does not say "
+                    "where the next page begins"
                 )
             yield (
                 [
-                    listed(entry["Key"], entry["Size"], entry.get("ETag"))
+                    parse_entry(entry["Key"], entry["Size"], entry.get("ETag"))
                     for entry in entries
                     if not entry["Key"].endswith("/")
                 ],
-                place,
+                token,
             )
-            if not place:
+            if not token:
                 return
 
-    def _page(self, prefix: str, place: str) -> Any:
-        if place.startswith(_MARKER):
-            page = self._call("list_objects", Prefix=prefix, Marker=place[len(_MARKER) :])
+    def _page(self, prefix: str, token: str) -> Any:
+        if token.startswith(_MARKER):
+            page = self._call("list_objects", Prefix=prefix, Marker=token[len(_MARKER) :])
         else:
-            token = {"ContinuationToken": place} if place else {}
-            page = self._call("list_objects_v2", Prefix=prefix, **token)
+            arguments = {"ContinuationToken": token} if token else {}
+            page = self._call("list_objects_v2", Prefix=prefix, **arguments)
         if not _LISTING & page.keys():
-            # An empty body, or somebody else's document: the SDK takes it for a last page.
-            raise TransientError(f"listing {self._url}{prefix}{self._at}: no listing came")
+            # An empty body, or a document of another kind; the SDK takes it for a last page.
+            raise TransientError(f"listing {self._url}{prefix}{self._at}: the answer is no listing")
         return page
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return described(key, self._head(key))
+        return parse_head(key, self._head(key))
 
     def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return completed(key, self._head(key), lambda: self._first_part(key))
+        return parse_head_with_parts(key, self._head(key), lambda: self._first_part(key))
 
     def _head(self, key: str, **arguments: Any) -> Mapping[str, str]:
         with self.translating("looking up", key):
@@ -141,7 +146,7 @@ class S3Source(LoopedSource):
         return headers
 
     def _first_part(self, key: str) -> Mapping[str, str]:
-        """The headers of its first part; none where the service knows of no parts."""
+        """The headers of the first part; none if the service knows no parts."""
         try:
             return self._head(key, PartNumber=1)
         except TransientError:
@@ -159,7 +164,7 @@ class S3Source(LoopedSource):
             body.close()
 
     async def _body(self, remote: RemoteObject, start: int, end: int) -> Any:
-        """The body of a GET that was accepted: right status, range and identity."""
+        """The body of a GET whose status, range and identity are right."""
         arguments: dict[str, Any] = {"Bucket": self._bucket, "Key": remote.key}
         if (start, end) != (0, remote.size):
             arguments["Range"] = f"bytes={start}-{end - 1}"
@@ -178,12 +183,12 @@ class S3Source(LoopedSource):
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
-        # s3fs translates botocore's errors into Python's, and keeps them as the cause.
+        # s3fs maps botocore's errors to Python's, and keeps them as the cause.
         cause = error.__cause__ if isinstance(error.__cause__, boto.ClientError) else error
         if isinstance(cause, boto.ClientError):
-            return _answered(cause.response, what)
+            return _map_response(cause.response, what)
         if isinstance(cause, KeyError):
-            return garbled(what, "S3's")
+            return garbled(what, "S3")
         if isinstance(cause, _NO_CREDENTIALS):
             return CredentialsError(
                 f"{what}: no usable credentials ({type(cause).__name__}); give access_key_id and "
@@ -193,14 +198,11 @@ class S3Source(LoopedSource):
             isinstance(each, FileNotFoundError) for each in chain(cause)
         ):
             return wire_error(cause, what)
-        return _setting_error(cause, what)
+        return _map_setting(cause, what)
 
 
-def _place_after(page: Any) -> str:
-    """Where a listing goes on after this page; empty after the last.
-
-    A service that speaks the first version only names no token, and perhaps no marker.
-    """
+def _next_token(page: Any) -> str:
+    """The token of the page after this one; empty after the last."""
     if not page.get("IsTruncated"):
         return ""
     if token := page.get("NextContinuationToken"):
@@ -210,29 +212,29 @@ def _place_after(page: Any) -> str:
     return _MARKER + marker if marker else ""
 
 
-def _setting_error(error: Exception, what: str) -> KaiwoError | None:
-    """The error for a request that was never sent, for what the user or the pod has set."""
+def _map_setting(error: Exception, what: str) -> KaiwoError | None:
+    """The error for a request that was not sent, because of a setting of the user or the pod."""
     if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError):
-        return ConfigError(f"{what}: not a possible bucket, key or region name")
+        return ConfigError(f"{what}: this name of a bucket, key or region is not possible")
     if isinstance(error, boto.NoRegionError):
         return ConfigError(f"{what}: no region is known; give region")
     if isinstance(error, boto.HTTPClientError):
-        return ConfigError(f"{what}: the file that AWS_CA_BUNDLE names is not there")
+        return ConfigError(f"{what}: the file that AWS_CA_BUNDLE names does not exist")
     if isinstance(error, _SETTINGS):
         return ConfigError(
-            f"{what}: the SDK's settings, in the environment or its own files, are not possible "
+            f"{what}: the SDK cannot use its settings, in the environment or in its files "
             f"({type(error).__name__})"
         )
     return None
 
 
-def _answered(response: Any, what: str) -> KaiwoError:
+def _map_response(response: Any, what: str) -> KaiwoError:
     """The error for an answer of the service, by its code, else by its status."""
     metadata = response.get("ResponseMetadata", {})
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(metadata.get("HTTPStatusCode") or (code if code.isdigit() else 500))
     if code == "400" and what.startswith("looking up"):
-        status = 403  # the answer to a HEAD has no body; this is about the signature or the token
+        status = 403  # the answer to a HEAD has no body; the signature or the token is wrong
     if code.isdigit():
         code = ""
     found = status_error(status, what, code, metadata.get("HTTPHeaders"))

@@ -1,8 +1,18 @@
-"""What S3 tells of an object, in its listing and in the headers of a HEAD: above all, its checksum.
+"""What S3 states about an object, in its listing and in a HEAD: above all its checksum.
+
+- The etag of most objects is their md5. The etag of an upload in parts is the md5 of the md5s of
+  its parts, with their number after a dash. kaiwo computes it if the length of the first part (a
+  HEAD with ``partNumber=1`` states it) adds up to that number.
+- The etag of an object that is encrypted with a KMS key, or with a key of the client, looks like
+  an md5 and is none. Only a HEAD tells.
+- ``x-amz-checksum-*`` of an upload in parts may be a checksum of checksums (``COMPOSITE``), or
+  end in a dash and a number; it is not used. crc64nvme is always a checksum of the whole object.
 
 obstore shows no headers, and the SDK takes half a second of processor time to load for the one
-request that a large object is worth. So that request is signed by awscrt, whose checksums are
-needed anyway, and sent by the standard library. Whatever goes wrong here is left to the SDK.
+request that a large object is worth. So awscrt signs that request, whose checksums kaiwo needs
+anyway, and the standard library sends it. If it fails for any reason, the SDK asks instead.
+
+See docs/decisions/0019, 0020 and 0021.
 """
 
 from __future__ import annotations
@@ -16,7 +26,7 @@ from msgspec.structs import replace
 
 from kaiwo import checksums
 from kaiwo.objects import Checksum, RemoteObject
-from kaiwo.sources.base import plain_etag
+from kaiwo.sources.answers import plain_etag
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _STATED = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32")
@@ -30,8 +40,8 @@ class Head(Struct, frozen=True):
         region: to sign for.
         keys: gives access key, secret key and session token; None for anonymous requests.
         ca_bundle: path of certificates to trust, or None for the system's.
-        requester_pays: accept the cost.
-        timeout_s: without a byte.
+        requester_pays: the requester accepts the cost.
+        timeout_s: the request fails when no byte arrives for this long.
     """
 
     base: str
@@ -42,12 +52,14 @@ class Head(Struct, frozen=True):
     timeout_s: float
 
     def __call__(self, key: str) -> RemoteObject:
-        """The object of that key; any exception where it cannot be had this way."""
-        return completed(key, self._ask(key), lambda: self._ask(key, "?partNumber=1"))
+        """The object of that key, or any exception; the SDK is asked then."""
+        return parse_head_with_parts(
+            key, self._request(key), lambda: self._request(key, "?partNumber=1")
+        )
 
-    def _ask(self, key: str, query: str = "") -> dict[str, str]:
+    def _request(self, key: str, query: str = "") -> dict[str, str]:
         """The headers of the answer, by their names in lower case."""
-        import ssl  # noqa: PLC0415 - many runs send none
+        import ssl  # noqa: PLC0415 - many runs send no HEAD
         import urllib.request  # noqa: PLC0415
 
         url = f"{self.base}/{quote(key, safe='/~')}{query}"
@@ -55,14 +67,14 @@ class Head(Struct, frozen=True):
         if self.requester_pays:
             headers["x-amz-request-payer"] = "requester"
         if self.keys is not None:
-            headers = self._signed(url, headers, self.keys())
+            headers = self._sign(url, headers, self.keys())
         trust = ssl.create_default_context(cafile=self.ca_bundle) if url[:6] == "https:" else None
         request = urllib.request.Request(url, headers=headers, method="HEAD")  # noqa: S310 - http
         opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust))
         with opener.open(request, timeout=self.timeout_s) as answer:
             return {name.lower(): value for name, value in answer.headers.items()}
 
-    def _signed(
+    def _sign(
         self, url: str, headers: Mapping[str, str], keys: tuple[str, str, str | None]
     ) -> dict[str, str]:
         from awscrt import auth, http  # noqa: PLC0415 - native code
@@ -86,14 +98,14 @@ class Head(Struct, frozen=True):
 
 
 def md5_of(etag: str | None) -> Checksum | None:
-    """The md5 that the etag of most objects of S3 is: of those that were not uploaded in parts."""
+    """The md5 that an etag is; None if the object was uploaded in parts."""
     return Checksum("md5", etag) if etag and _MD5.fullmatch(etag) else None
 
 
-def listed(key: str, size: int, etag: str | None) -> RemoteObject:
-    """An object as the listing of S3 states it: its etag tells a checksum, unless it has parts.
+def parse_entry(key: str, size: int, etag: str | None) -> RemoteObject:
+    """An object as an entry of a listing states it: its etag is a checksum, unless it has parts.
 
-    A single part has the object's length, so that it needs no question.
+    The etag of an object with a single part is a checksum too, since the part's length is known.
     """
     etag = plain_etag(etag)
     md5 = md5_of(etag)
@@ -104,17 +116,17 @@ def listed(key: str, size: int, etag: str | None) -> RemoteObject:
     )
 
 
-def described(key: str, headers: Mapping[str, str]) -> RemoteObject:
+def parse_head(key: str, headers: Mapping[str, str]) -> RemoteObject:
     """An object as the headers of its HEAD state it.
 
     Args:
-        key: its key.
-        headers: by their names in lower case.
+        key: of the object.
+        headers: of the HEAD; their names are in lower case.
     """
     etag = plain_etag(headers.get("etag"))
     stated: dict[str, str | None] = {}
-    # Where the type is not told, what an upload in parts has is a checksum of checksums: all but
-    # crc64nvme, which is of the whole always. A dash counts the parts of such a one.
+    # Without a type, the checksum of an upload in parts is a checksum of checksums. Only crc64nvme
+    # is always one of the whole. A checksum of checksums may end in a dash and the number of parts.
     parts = "-" in (etag or "")
     for algorithm in _STATED:
         value = headers.get(f"x-amz-checksum-{algorithm}", "")
@@ -127,28 +139,28 @@ def described(key: str, headers: Mapping[str, str]) -> RemoteObject:
     return RemoteObject(key, size, etag, checksum=checksums.best(stated))
 
 
-def completed(
-    key: str, headers: Mapping[str, str], first_part: Callable[[], Mapping[str, str]]
+def parse_head_with_parts(
+    key: str, headers: Mapping[str, str], fetch_first_part: Callable[[], Mapping[str, str]]
 ) -> RemoteObject:
-    """The same; of an upload in parts that states nothing better, its etag is the checksum.
+    """An object as its HEAD states it; without a better checksum, the etag of an upload in parts.
 
     Args:
-        key: its key.
-        headers: of its HEAD, by their names in lower case.
-        first_part: asks for the headers of its first part.
+        key: of the object.
+        headers: of its HEAD; their names are in lower case.
+        fetch_first_part: asks for the headers of its first part.
     """
-    remote = described(key, headers)
+    remote = parse_head(key, headers)
     etag = remote.etag or ""
     if remote.checksum is not None or "-" not in etag or not _has_plain_etag(headers):
         return remote
     length = remote.size
     if not etag.endswith("-1"):
-        length = int(first_part().get("content-length", 0))
+        length = int(fetch_first_part().get("content-length", 0))
     return replace(remote, checksum=checksums.of_parts(etag, remote.size, length))
 
 
 def _has_plain_etag(headers: Mapping[str, str]) -> bool:
-    """Whether the etag comes from the bytes: not if a key of KMS or of the client encrypts them."""
+    """Whether the etag is made of the bytes: not if a key of KMS or of the client encrypts them."""
     encryption = headers.get("x-amz-server-side-encryption") or "AES256"
     customer = headers.get("x-amz-server-side-encryption-customer-algorithm")
     return encryption == "AES256" and not customer

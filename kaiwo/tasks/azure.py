@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
 from kaiwo.tasks.base import BucketTask, require_endpoint

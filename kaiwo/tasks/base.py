@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from kaiwo.errors import ConfigError
 from kaiwo.files.placement import expanded
 from kaiwo.jobs import Transfer, Want
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
 from kaiwo.tasks.items import Bucket, Model, Text, require_inside, selected

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.net.failures import NetworkSettings, header_token
+from kaiwo.net.headers import header_token
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.tasks.base import BucketTask, require_endpoint, session_options
 from kaiwo.tasks.items import Address, Bucket, Secret, Text
 

@@ -30,7 +30,7 @@ from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.names import fault_of
 from kaiwo.files.placement import Under, expanded, resolve
 from kaiwo.jobs import RANGE, Transfer, Want
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Folder, Named, Place, RemoteObject
 from kaiwo.protocols import Placement, Source
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener, require_endpoint
@@ -149,9 +149,9 @@ class HfTask(Task):
             if switch:
                 why = "transport: http" if self.transport == "http" else "HF_HUB_DISABLE_XET is set"
                 logger.info("%s: plain HTTP, for %s, whatever %s says", repository, why, switch)
-            allowed = self.transport == "auto" and not disabled and xet.is_there()
+            allowed = self.transport == "auto" and not disabled and xet.is_installed()
             return int(_library().MAX_HTTP_DOWNLOAD_SIZE) if allowed else None
-        if xet.loaded(high_performance=switch is not None) is None:
+        if xet.load(high_performance=switch is not None) is None:
             if needed:
                 raise ConfigError("transport: xet needs hf_xet, which cannot be loaded; install it")
             logger.info("%s: plain HTTP, for hf_xet cannot be loaded (%s)", repository, switch)

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
-from kaiwo.net.failures import NetworkSettings, header_token
+from kaiwo.net.headers import header_token
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import BucketTask, require_endpoint
 from kaiwo.tasks.items import Address, Bucket, Secret, Text

@@ -16,8 +16,8 @@ from typing import Any
 from msgspec import Struct
 
 from kaiwo.errors import ConfigError, CredentialsError
-from kaiwo.net.failures import header_token
-from kaiwo.sources.base import ASKED_AGAIN, NotForObstoreError
+from kaiwo.net.headers import header_token
+from kaiwo.sources.base import CREDENTIALS_VALID_FOR, NotForObstoreError
 
 _SHARED_FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",
@@ -148,7 +148,7 @@ def _chain(session: Any) -> Callable[[], Credentials]:
         if found is None:
             raise NoCredentialsError
         key, secret, token = found.get_frozen_credentials()[:3]
-        expires_at = datetime.now(UTC) + ASKED_AGAIN
+        expires_at = datetime.now(UTC) + CREDENTIALS_VALID_FOR
         return keys(key, secret, token) | {"expires_at": expires_at}
 
     return give

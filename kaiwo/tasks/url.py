@@ -16,7 +16,8 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.errors import ConfigError, ServiceError
 from kaiwo.jobs import Want
-from kaiwo.net.failures import NetworkSettings, wire_error
+from kaiwo.net.failures import wire_error
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.web_urls import fault_of_address, is_web, web_name
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, Task, TaskOpener, session_options

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.tasks.base import TaskOpener
 from kaiwo.tasks.url import UrlTask
 from kaiwo.testing import SourceSuite, TestBucket

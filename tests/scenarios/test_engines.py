@@ -956,7 +956,9 @@ def test_the_environments_authority_is_trusted(
         address = f"https://localhost:{pipe.port}"
         with opened(s3, bucket, engine, endpoint_url=address) as source:
             assert everything(source) == OBJECTS
-            assert not getattr(source, "_switched", False)
+            if engine == "obstore":
+                assert isinstance(source, ObstoreSource)
+                assert not source.is_bypassed
 
 
 def authority(folder: Path) -> tuple[Path, ssl.SSLContext]:

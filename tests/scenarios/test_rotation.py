@@ -24,7 +24,7 @@ from kaiwo.config.loader import build
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.events import Event, Planned
 from kaiwo.jobs import ListJob, Want
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Report
 from kaiwo.tasks.base import Context, Engine
 from kaiwo.workers import source_cache

@@ -19,7 +19,7 @@ import yaml
 
 from kaiwo.files.memory_limit import memory_limit
 from kaiwo.jobs import RANGE
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.hub.source import HubSource
 from tests.support import stores
 from tests.support.command import Kaiwo, Run, clean_environment, succeeding, tree
@@ -225,8 +225,8 @@ def test_only_what_is_above_the_limit_and_in_xet_comes_by_it(hub: Hub) -> None:
 
 def test_the_switch_of_one_task_is_not_left_in_the_environment(tmp_path: Path) -> None:
     code = (
-        "import os; from kaiwo.sources import xet; before = dict(os.environ)\n"
-        "hf_xet = xet.loaded(high_performance=True)\n"
+        "import os; from kaiwo.sources.hub import xet; before = dict(os.environ)\n"
+        "hf_xet = xet.load(high_performance=True)\n"
         "assert dict(os.environ) == before\n"
         "print(hf_xet.XetConfig().get('client.ac_initial_download_concurrency'))"
     )

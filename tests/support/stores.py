@@ -16,7 +16,7 @@ import pytest
 
 from kaiwo.config.document import Document
 from kaiwo.config.loader import build
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Opener
 from kaiwo.tasks.base import Context, Engine
 from kaiwo.testing import TestBucket

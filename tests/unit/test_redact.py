@@ -83,7 +83,7 @@ def test_a_secret_in_what_an_sdk_says_is_hidden(quoted: str) -> None:
         "config.yaml:3: download_items[0].token: must be a string: put it in quotes",
         "config.yaml:3: give either secret_key or secret_key_file, not both",
         "config.yaml:9: unknown key 'secret_ky'; did you mean 'secret_key'?",
-        "token has a line break in it, or a letter that no token has",
+        "token contains a line break or a character that no token has",
         "no usable credentials; give connection_string, account_key or sas_token, or anonymous",
         "reading s3://bucket/token=5/secret_key=7/password=x/part-0.parquet",
         "s3://bucket/tokenizer.json and hf://owner/repo@main/special_tokens_map.json",

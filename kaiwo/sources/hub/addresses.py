@@ -1,13 +1,15 @@
-"""Where the bytes of files really are: found out once, by one request, for all ranges of a file.
+"""Where the bytes of a file really are: found once, by one request, for all ranges of the file.
 
-    nobody knows it    the first to ask is to find it out, with the very request that it has to make
-                       anyway; all others wait for what it finds, or fail as it does
-    it is known        as soon as the first redirect leads to another host; if that leads further,
-                       those who come later go to the end directly
-    it is refused      the first to say so finds it out anew
+    unknown     the first range to ask finds it, with the request that it must send anyway; the
+                others wait for what it finds, or fail with it
+    known       as soon as the first redirect names another host; if that host redirects again,
+                later ranges go to the end directly
+    refused     the first range to notice finds the new address, within the same attempt
 
-An address may be signed, so it is a secret, and it expires: by the clock of whoever signed it, so
-it is tried and not judged.
+A signed address is a secret, and it expires. kaiwo does not compute when, because the clock that
+signed it is not ours. The address is tried instead.
+
+See docs/decisions/0034.
 """
 
 from __future__ import annotations
@@ -16,49 +18,49 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 
-#: No more files than this are on their way at once; what was not asked for longest is forgotten.
+#: The addresses of at most this many files are kept; the one not used for longest is dropped.
 _MOST = 256
 
 
 class Addresses:
-    """The addresses of the files that are on their way. Called from many threads at once."""
+    """The addresses of the files under way. Called from many threads at once."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Future[str]] = OrderedDict()
+        self._by_key: OrderedDict[str, Future[str]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, key: str, refused: str | None = None) -> tuple[Future[str], bool]:
-        """Its address, and whether it is the caller who has to find it out.
+    def look_up(self, key: str, refused: str | None = None) -> tuple[Future[str], bool]:
+        """The address of a file, and whether the caller must find it.
 
-        Whoever has to, sets the future's result, or calls ``lost``.
+        A caller that must find it calls ``publish`` or ``fail`` with the future.
 
         Args:
             key: of the file.
-            refused: an address that is of no use any more.
+            refused: an address that the server no longer accepts.
         """
         with self._lock:
-            known = self._known.get(key)
-            if known is not None and not (known.done() and known.result() == refused):
-                self._known.move_to_end(key)
-                return known, False
-            known = self._known[key] = Future()
-            if len(self._known) > _MOST:
-                self._known.popitem(last=False)
-            return known, True
+            found = self._by_key.get(key)
+            if found is not None and not (found.done() and found.result() == refused):
+                self._by_key.move_to_end(key)
+                return found, False
+            found = self._by_key[key] = Future()
+            if len(self._by_key) > _MOST:
+                self._by_key.popitem(last=False)
+            return found, True
 
-    def known(self, key: str, asked: Future[str], address: str) -> None:
-        """It is there, or will be found from there; called again once it is known better."""
-        if not asked.done():
-            asked.set_result(address)
+    def publish(self, key: str, pending: Future[str], address: str) -> None:
+        """Tell all who wait where the bytes are; called again when a redirect leads further."""
+        if not pending.done():
+            pending.set_result(address)
             return
         with self._lock:
-            if self._known.get(key) is asked and asked.result() != address:
-                self._known[key] = Future()
-                self._known[key].set_result(address)
+            if self._by_key.get(key) is pending and pending.result() != address:
+                self._by_key[key] = Future()
+                self._by_key[key].set_result(address)
 
-    def lost(self, key: str, asked: Future[str], error: BaseException) -> None:
-        """It could not be found out; the next one to ask is to try anew."""
+    def fail(self, key: str, pending: Future[str], error: BaseException) -> None:
+        """Tell all who wait that the address was not found; the next caller tries again."""
         with self._lock:
-            if self._known.get(key) is asked:
-                del self._known[key]
-        asked.set_exception(error)
+            if self._by_key.get(key) is pending:
+                del self._by_key[key]
+        pending.set_exception(error)

@@ -1,14 +1,14 @@
-"""What the Hub calls a file's bytes: its id is their checksum, and the name of the cache's blob."""
+"""The Hub's id of a file's bytes: it is a checksum, and the name of the blob in the cache."""
 
 from __future__ import annotations
 
 from kaiwo.objects import Checksum, RemoteObject
 
-#: By the length of the id: git's own of a blob, or that of LFS.
+#: By the length of the id: git's id of a blob, or the one of LFS.
 _ALGORITHMS = {40: "git-sha1", 64: "sha256"}
 
 
-def file_of(
+def describe_file(
     key: str, size: int, oid: str | None, commit: str | None, xet_hash: str | None = None
 ) -> RemoteObject:
     """A file of a repository.
@@ -16,9 +16,9 @@ def file_of(
     Args:
         key: its name.
         size: in bytes.
-        oid: its id; a mirror may have another kind, which is no checksum.
+        oid: its id; the ids of some mirrors are no checksums.
         commit: that it belongs to.
-        xet_hash: what it is streamed by, where it cannot or shall not be read in ranges.
+        xet_hash: its hash in Xet, if it is to be streamed by Xet.
     """
     algorithm = _ALGORITHMS.get(len(oid or ""))
     checksum = Checksum(algorithm, oid) if algorithm and oid else None

@@ -1,11 +1,14 @@
-"""The Hub's cache in place of the Hub: what it holds of one repository, when nobody may be asked.
+"""The Hub's cache instead of the Hub: one repository, when no request may be sent.
 
     refs/<revision>           the commit
     trees/<commit>.json       all files of it, if the Hub's library has listed them
     snapshots/<commit>/       else: the files that were fetched; links to blobs/<etag>
 
-The objects are those that the Hub would list, so what is in place is known by the same memory, or
-proven by the same checksums. Nothing can be read: what is missing is an error that says so.
+The objects are those that the Hub would list, so the same manifest and the same checksums decide
+what is in place. Nothing can be read: a missing file is an error that says so. Without
+``trees/``, the files that are there count as all files, with a warning.
+
+See docs/decisions/0037.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from kaiwo.errors import KaiwoError, NotFoundError, ServiceError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import StoreSource
-from kaiwo.sources.hub.blobs import file_of
+from kaiwo.sources.hub.blobs import describe_file
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TREE_VERSION = 1
@@ -29,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class HubCacheSource(StoreSource):
-    """The files of one repository, as far as they are in the cache.
+    """The files of one repository that are in the cache.
 
     Args:
         storage: the repository's folder in the cache.
@@ -45,14 +48,14 @@ class HubCacheSource(StoreSource):
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
         commit = self._commit()
-        found: Iterable[RemoteObject] = self._of_tree(commit)
+        found: Iterable[RemoteObject] = self._list_tree(commit)
         if not found:
             logger.warning(
-                "%s: the Hub's cache does not say which files there are; those that were fetched "
+                "%s: the Hub's cache has no list of all files; the files that it holds "
                 "are taken for all",
                 self._url.rstrip("/"),
             )
-            found = self._of_snapshot(commit)
+            found = self._list_snapshot(commit)
         yield from (each for each in found if each.key.startswith(prefix))
 
     def stat(self, key: str) -> RemoteObject:
@@ -62,58 +65,60 @@ class HubCacheSource(StoreSource):
         if os.path.isdir(path):
             raise NotFoundError(f"{self._url}{key} is a folder in the Hub's cache")
         if not os.path.lexists(path):
-            raise self._absent(key)
-        return self._described(snapshot, key)
+            raise self._missing(key)
+        return self._describe(snapshot, key)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:  # noqa: ARG002
         """See ``protocols.Source``."""
-        raise self._absent(remote.key)
+        raise self._missing(remote.key)
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
-        raise self._absent(remote.key)
+        raise self._missing(remote.key)
 
     def _commit(self) -> str:
-        """The commit that the revision was when it was last fetched."""
+        """The commit of the revision when it was last fetched."""
         commit = self._revision
         if not _COMMIT.fullmatch(commit):
             try:
                 with open(posixpath.join(self._storage, "refs", commit), encoding="ascii") as file:
                     commit = file.read().strip()
             except (OSError, ValueError):
-                raise self._absent("") from None
+                raise self._missing("") from None
         if not os.path.isdir(self._snapshot(commit)):
-            raise self._absent("")
+            raise self._missing("")
         return commit
 
     def _snapshot(self, commit: str) -> str:
         return posixpath.join(self._storage, "snapshots", commit)
 
-    def _of_tree(self, commit: str) -> tuple[RemoteObject, ...]:
-        """All files of the commit, where the library has listed them; else none."""
+    def _list_tree(self, commit: str) -> tuple[RemoteObject, ...]:
+        """All files of the commit if the library has listed them, else none."""
         path = posixpath.join(self._storage, "trees", f"{commit}.json")
         try:
             with open(path, encoding="utf-8") as file:
-                told = json.load(file)
-            if told["format_version"] != _TREE_VERSION:
+                tree = json.load(file)
+            if tree["format_version"] != _TREE_VERSION:
                 return ()
             return tuple(
-                file_of(key, int(each["size"]), each.get("lfs_sha256") or each["blob_id"], commit)
-                for key, each in told["files"].items()
+                describe_file(
+                    key, int(each["size"]), each.get("lfs_sha256") or each["blob_id"], commit
+                )
+                for key, each in tree["files"].items()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return ()
 
-    def _of_snapshot(self, commit: str) -> Iterator[RemoteObject]:
-        """The files of the commit that were fetched."""
+    def _list_snapshot(self, commit: str) -> Iterator[RemoteObject]:
+        """The files of the commit that the cache holds."""
         snapshot = self._snapshot(commit)
         for folder, _, names in os.walk(snapshot):
             for name in names:
                 path = posixpath.join(folder, name)
-                yield self._described(snapshot, posixpath.relpath(path, snapshot))
+                yield self._describe(snapshot, posixpath.relpath(path, snapshot))
 
-    def _described(self, snapshot: str, key: str) -> RemoteObject:
-        """A file by what its link leads to; one that leads nowhere is of no size."""
+    def _describe(self, snapshot: str, key: str) -> RemoteObject:
+        """A file as its link states it; a broken link has size 0."""
         path = posixpath.join(snapshot, key)
         try:
             size = os.stat(path).st_size
@@ -122,14 +127,14 @@ class HubCacheSource(StoreSource):
         try:
             blob = posixpath.basename(os.readlink(path))
         except OSError:
-            blob = None  # no link, so nothing tells its checksum
-        return file_of(key, size, blob, posixpath.basename(snapshot))
+            blob = None  # not a link, so its checksum is unknown
+        return describe_file(key, size, blob, posixpath.basename(snapshot))
 
-    def _absent(self, key: str) -> ServiceError:
+    def _missing(self, key: str) -> ServiceError:
         what = f"{self._url}{key}" if key else self._url.rstrip("/")
         return ServiceError(
-            f"{what} is not in the Hub's cache, and HF_HUB_OFFLINE forbids to ask the Hub; "
-            "run it once without"
+            f"{what} is not in the Hub's cache, and HF_HUB_OFFLINE forbids requests to the Hub; "
+            "run once without HF_HUB_OFFLINE"
         )
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:

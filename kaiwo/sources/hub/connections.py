@@ -1,15 +1,15 @@
-"""HTTP/1.1 for a source that makes its requests itself: one body, one buffer.
+"""HTTP/1.1 for a source that sends its requests itself: one body, one buffer.
 
-    request ─> a connection that idles at that address, or a new one ─> Answer
-    Answer  ─> the body, put by the kernel where it is handed on from
-    read to its end? ─> the connection idles again; else it is closed
+    request ─> an idle connection to that address, or a new one ─> Answer
+    Answer  ─> the body, read by the kernel into the buffer that is handed on
+    read to its end? ─> the connection is idle again; else it is closed
 
-Python's own client, because it can be told where the bytes are to go: 400 MB in ranges cost it half
-of the processor time that a client costs which passes a body on in pieces (see
-docs/architecture.md). Redirects are not followed here, for who follows them decides about tokens.
+Python's own client, because it can read a body into one buffer: 400 MB in ranges cost it less
+than half of the processor time of a client that passes a body on in pieces (docs/decisions/0035).
+Redirects are not followed here: whoever follows them decides about tokens.
 
-Proxies and certificates are those of the environment, as everywhere: ``http_proxy``,
-``https_proxy``, ``all_proxy``, ``no_proxy``; ``SSL_CERT_FILE``, ``SSL_CERT_DIR``.
+Proxies and certificates are those of the environment: ``http_proxy``, ``https_proxy``,
+``all_proxy``, ``no_proxy``; ``SSL_CERT_FILE``, ``SSL_CERT_DIR``.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from msgspec import Struct
 
 from kaiwo.errors import ConfigError, ServiceError, TransientError
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net import redirects
+from kaiwo.net.settings import NetworkSettings
 
-#: What is left of an answer that nobody wants is read, if it is no more, to keep the connection.
+#: The rest of an unused answer is read up to this size, to keep the connection.
 _SCRAP = 1 << 16
-#: What a URL may hold as it is; the rest, as in a Location that was not encoded, is encoded.
+#: Characters that stay in a URL; all others are encoded, since a Location may not be encoded.
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
 _PORTS = {"http": 80, "https": 443}
-#: The first status of those that carry no object: redirects and errors.
+#: From this status on, an answer carries no object: redirects and errors.
 _NO_OBJECT = 300
-_REDIRECTS = {301, 302, 303, 307, 308}
 
 
 class Answer(Struct, frozen=True):
-    """An answer whose body is not read yet; valid as long as the block that gave it.
+    """An answer whose body is not read yet; valid inside the block that gave it.
 
     Attributes:
         status: of HTTP.
         headers: of the answer.
-        address: that was asked.
+        address: that was requested.
     """
 
     status: int
@@ -56,46 +56,46 @@ class Answer(Struct, frozen=True):
     _raw: http.client.HTTPResponse
 
     def header(self, name: str) -> str | None:
-        """The value of a header, if it is there."""
+        """The value of a header, or None."""
         value = self.headers.get(name)
         return None if value is None else str(value)
 
     @property
-    def leads_to(self) -> str | None:
-        """Where a redirect leads; None if it is none."""
-        location = self.header("Location") if self.status in _REDIRECTS else None
+    def redirect_target(self) -> str | None:
+        """The address that a redirect names; None if the answer is no redirect."""
+        location = self.header("Location") if self.status in redirects.STATUSES else None
         return None if location is None else urljoin(self.address, location)
 
     def take(self, size: int) -> bytes:
-        """The body, of so many bytes; what is short comes back short.
+        """The body of at most ``size`` bytes; a short body comes back short.
 
         Raises:
             TransientError: more than ``size`` bytes come.
         """
-        self._require_unpacked()
+        self._require_plain()
         data = self._raw.read(size)
         if self._raw.length != 0 and self._raw.read(1):
-            raise TransientError(f"more than the {size} bytes came that were asked for")
+            raise TransientError(f"the answer has more than the {size} requested bytes")
         return data
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """The body in pieces of at most that size."""
-        self._require_unpacked()
+        """The body in chunks of at most that size."""
+        self._require_plain()
         while chunk := self._raw.read(size):
             yield chunk
 
     def body(self) -> bytes:
         """All of a small body."""
-        self._require_unpacked()
+        self._require_plain()
         return self._raw.read()
 
-    def _require_unpacked(self) -> None:
-        """Sizes and ranges are those of the object, so it may not be packed on the way."""
-        packed = self.headers.get("Content-Encoding", "identity")
-        if packed != "identity":
+    def _require_plain(self) -> None:
+        """Refuse an encoded body: sizes and ranges are those of the plain object."""
+        encoding = self.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
             raise ServiceError(
-                f"the answer is packed ({packed}), though it was asked for as it is; "
-                "check what is between here and the service"
+                f"the response is {encoding}-encoded although identity was requested; "
+                "is a proxy compressing it?"
             )
 
 
@@ -119,7 +119,7 @@ class Connections:
         self._closed = False
 
     def close(self) -> None:
-        """Close what idles; what is in use is closed after its use."""
+        """Close idle connections; those in use are closed after their use."""
         with self._lock:
             self._closed = True
             idle = [each for several in self._idle.values() for each in several]
@@ -131,17 +131,18 @@ class Connections:
     def request(
         self, method: str, address: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> Iterator[Answer]:
-        """The answer to a request; redirects are answers like any other.
+        """The answer to one request; redirects are not followed.
 
         Raises:
             OSError: there is no connection, or it broke.
-            HTTPException: the answer is none of HTTP.
+            HTTPException: the answer is not HTTP.
+            ServiceError: the address is not http or https.
             ConfigError: the environment's proxy cannot be used.
         """
         parts = urlsplit(quote(address, safe=_SAFE))
         if parts.scheme not in _PORTS or not parts.hostname:
             raise ServiceError("an address is neither http:// nor https://; check the endpoint")
-        connection, raw = self._asked(method, parts, headers, body)
+        connection, raw = self._send(method, parts, headers, body)
         try:
             if raw.status >= _NO_OBJECT and (raw.length or 0) <= _SCRAP:
                 raw.read(_SCRAP)
@@ -153,30 +154,30 @@ class Connections:
         finally:
             self._give_back((parts.scheme, parts.netloc), connection, reusable=reusable)
 
-    def _asked(
+    def _send(
         self, method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """A connection, and the head of its answer."""
+        """Send a request; the connection, and the answer with its body unread."""
         proxy = _proxy(parts)
         path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
         if proxy is not None and parts.scheme == "http":
             path = parts._replace(netloc=_host(parts), fragment="").geturl()
             headers = {**headers, **_authorization("Proxy-Authorization", proxy)}
-        while (connection := self._taken((parts.scheme, parts.netloc))) is not None:
-            # What idled may have been closed at the other end, at this very moment.
+        while (connection := self._take_idle((parts.scheme, parts.netloc))) is not None:
+            # The other end may close an idle connection at this moment.
             with contextlib.suppress(ConnectionError):
-                return connection, _answered(connection, method, path, headers, body)
-        connection = self._connected(parts, proxy)
-        return connection, _answered(connection, method, path, headers, body)
+                return connection, _exchange(connection, method, path, headers, body)
+        connection = self._connect(parts, proxy)
+        return connection, _exchange(connection, method, path, headers, body)
 
-    def _taken(self, place: tuple[str, str]) -> http.client.HTTPConnection | None:
-        """A connection that idles there and is still open."""
+    def _take_idle(self, place: tuple[str, str]) -> http.client.HTTPConnection | None:
+        """An idle connection to that place that is still open, or None."""
         while True:
             with self._lock:
                 connection = self._idle[place].pop() if self._idle[place] else None
             if connection is None or not _is_readable(connection):
                 return connection
-            connection.close()  # nothing was asked, so this is its end
+            connection.close()  # readable without a request: the other end has closed it
 
     def _give_back(
         self, place: tuple[str, str], connection: http.client.HTTPConnection, *, reusable: bool
@@ -187,9 +188,7 @@ class Connections:
                 return
         connection.close()
 
-    def _connected(
-        self, parts: SplitResult, proxy: SplitResult | None
-    ) -> http.client.HTTPConnection:
+    def _connect(self, parts: SplitResult, proxy: SplitResult | None) -> http.client.HTTPConnection:
         """A new connection."""
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         at = (host, port) if proxy is None else (proxy.hostname or "", proxy.port or 80)
@@ -199,8 +198,8 @@ class Connections:
         else:
             connection = http.client.HTTPSConnection(*at, timeout=timeout_s, context=self._trust)
             if proxy is not None:
-                allowed = _authorization("Proxy-Authorization", proxy)
-                connection.set_tunnel(host, port, headers=allowed)
+                headers = _authorization("Proxy-Authorization", proxy)
+                connection.set_tunnel(host, port, headers=headers)
         try:
             connection.connect()
         except BaseException:
@@ -210,7 +209,7 @@ class Connections:
         return connection
 
 
-def _answered(
+def _exchange(
     connection: http.client.HTTPConnection,
     method: str,
     path: str,
@@ -237,7 +236,7 @@ def _host(parts: SplitResult) -> str:
 
 
 def _authorization(name: str, parts: SplitResult) -> dict[str, str]:
-    """The header that the user and password of an address are sent in, if it has any."""
+    """The header with user and password of an address; empty if the address has none."""
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
@@ -245,7 +244,7 @@ def _authorization(name: str, parts: SplitResult) -> dict[str, str]:
 
 
 def basic_authorization(address: str) -> dict[str, str]:
-    """The header that the user and password of an address are sent in, if it has any."""
+    """The header with user and password of an address; empty if the address has none."""
     return _authorization("Authorization", urlsplit(address))
 
 
@@ -253,11 +252,11 @@ def _proxy(parts: SplitResult) -> SplitResult | None:
     """The proxy that the environment names for an address.
 
     Raises:
-        ConfigError: it is none that can be used.
+        ConfigError: it cannot be used.
     """
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
-    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - the time it takes to load
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - slow to load
 
     proxies = getproxies()
     named = proxies.get(parts.scheme) or proxies.get("all")
@@ -277,7 +276,7 @@ def _proxy(parts: SplitResult) -> SplitResult | None:
 
 
 def _trust(ca_bundle: str | None) -> ssl.SSLContext:
-    """Whose certificates are trusted: OpenSSL itself says nothing of files that are not there."""
+    """Trust the given certificates, else the environment's; OpenSSL ignores missing files."""
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     try:
         if ca_bundle or file:

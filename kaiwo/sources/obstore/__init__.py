@@ -1,1 +1,7 @@
-"""The fast engine: stores of obstore, with an fsspec source behind each."""
+"""Object stores through obstore, with the fsspec source of the same bucket behind it.
+
+    source    the objects of one bucket
+    store     makes a store of obstore that takes nothing from the environment
+
+All other modules are internal.
+"""

@@ -1,7 +1,19 @@
-"""What obstore's errors mean.
+"""Maps obstore's errors to kaiwo errors.
 
-They are text, which is taken apart here and never passed on, since it quotes addresses and whatever
-the server said.
+obstore's errors are text. kaiwo reads status, code and kind from that text and never shows it,
+because it quotes addresses and what the server said.
+
+Some texts say that the fsspec source may succeed (``FallbackReason``):
+
+    RANGES       the service answers ranges oddly; only ranges go through fsspec from now on
+    CONNECTION   a certificate that rustls refuses and OpenSSL accepts; something that is not TLS;
+                 a redirect or a setting (the SDK finds a bucket's region)
+    LANGUAGE     405 or 501: an emulator of GCS that speaks JSON only
+    ANSWER       a header is missing, or the answer is no listing
+    PATIENCE     429 or 5xx: the answer may hold a Retry-After, which obstore does not show
+
+S3 answers a HEAD with a wrong signature or token with 400 and no body; kaiwo reports it as
+refused credentials.
 """
 
 from __future__ import annotations
@@ -17,9 +29,10 @@ from kaiwo.errors import (
     UnreachableError,
     WrongRangeError,
 )
-from kaiwo.net.failures import status_error, too_many_files
+from kaiwo.net.failures import too_many_files
+from kaiwo.net.statuses import status_error
 
-#: In the description of an error that follows its text, where names are quoted and on one line.
+#: These are found in the description that follows an error's text; it quotes names on one line.
 _STATUS = re.compile(r"^\s*status: (\d{3}),$", re.MULTILINE)
 _KIND = re.compile(r"^\s*kind: (\w+),$", re.MULTILINE)
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -28,10 +41,10 @@ _RANGES = re.compile(r"^    source: (NotPartial|NoContentRange|ParseContentRange
 _OTHER_RANGE = re.compile(r"^    source: UnexpectedRange", re.MULTILINE)
 _HEADERS = re.compile(r"^\s*(source: )?Missing(ContentLength|LastModified|Etag)", re.MULTILINE)
 _SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: Builder),", re.MULTILINE)
-#: Method not allowed, not implemented: an emulator of GCS that speaks JSON only.
-_NOT_SPOKEN = re.compile(r"^\s*status: (405|501),$", re.MULTILINE)
-#: What a Retry-After may come with.
-_PASSING = re.compile(r"^\s*status: (429|5\d\d),$", re.MULTILINE)
+#: Method not allowed, not implemented.
+_UNSUPPORTED = re.compile(r"^\s*status: (405|501),$", re.MULTILINE)
+#: Statuses that may come with a Retry-After.
+_TRANSIENT = re.compile(r"^\s*status: (429|5\d\d),$", re.MULTILINE)
 _TLS = re.compile(r"^\s*error: Invalid(Certificate|Message)\(", re.MULTILINE)
 
 
@@ -39,58 +52,58 @@ class FallbackReason(Enum):
     """Why the fsspec source may succeed where obstore did not."""
 
     RANGES = "the service answers ranges oddly"
-    CONNECTION = "obstore does not get through to the service"
-    LANGUAGE = "the service does not speak obstore's language"
-    ANSWER = "the answer is not what obstore asks for"
+    CONNECTION = "obstore cannot connect to the service"
+    LANGUAGE = "the service does not support obstore's requests"
+    ANSWER = "obstore cannot read the answer"
     PATIENCE = "the answer may say how long to wait"
 
 
 def fallback_reason(text: str) -> FallbackReason | None:
-    """Whether the fsspec source may succeed where obstore ended with that text, and why."""
+    """Why the fsspec source may succeed where obstore failed with that text; None if it cannot."""
     if _RANGES.search(text):
         return FallbackReason.RANGES
     if _SETTINGS.search(text) or _TLS.search(text):
-        # OpenSSL takes certificates that rustls refuses, and tells what is no TLS at all; and the
+        # OpenSSL accepts certificates that rustls refuses, and says if a server speaks no TLS; the
         # SDK finds a bucket's region.
         return FallbackReason.CONNECTION
-    if _NOT_SPOKEN.search(text):
+    if _UNSUPPORTED.search(text):
         return FallbackReason.LANGUAGE
     if _HEADERS.search(text) or _NO_LISTING.search(text):
         return FallbackReason.ANSWER
-    if _PASSING.search(text):
+    if _TRANSIENT.search(text):
         return FallbackReason.PATIENCE
     return None
 
 
-def error_of(text: str, what: str, *, by_version: bool) -> KaiwoError:
-    """The error that a text stands for.
+def map_text(text: str, what: str, *, by_version: bool) -> KaiwoError:
+    """The kaiwo error for the text of an error.
 
     Args:
         text: of obstore's error.
-        what: what was tried, for people.
-        by_version: requests name the version of the object that they are for.
+        what: the operation and its object; the message begins with it.
+        by_version: requests name the version of the object.
     """
     if _OTHER_RANGE.search(text):
-        return WrongRangeError(f"{what}: another range came than was asked for")
+        return WrongRangeError(f"{what}: the answer is another range than requested")
     status = _STATUS.search(text)
     if status is None:
-        return _wire_error(text, what)
-    return _answered(int(status[1]), text, what, by_version=by_version)
+        return _map_connection(text, what)
+    return _map_status(int(status[1]), text, what, by_version=by_version)
 
 
-def _answered(status: int, text: str, what: str, *, by_version: bool) -> KaiwoError:
+def _map_status(status: int, text: str, what: str, *, by_version: bool) -> KaiwoError:
     """The error for an answer of the service."""
     code = _CODE.search(text)
     if status == 400 and not code and what.startswith("looking up"):  # noqa: PLR2004
-        status = 403  # S3's answer to a HEAD: about the signature or the token
+        status = 403  # S3's answer to a HEAD with a wrong signature or token
     found = status_error(status, what, code[1] if code else "")
     if isinstance(found, NotFoundError) and by_version and what.startswith("reading"):
         return ChangedError(f"{what}: the object was replaced or removed since it was listed")
     return found
 
 
-def _wire_error(text: str, what: str) -> KaiwoError:
-    """The error for a request that got no whole answer."""
+def _map_connection(text: str, what: str) -> KaiwoError:
+    """The error for a request without a complete answer."""
     if "Too many open files" in text:
         return too_many_files(what)
     kinds = _KIND.findall(text)

@@ -1,4 +1,8 @@
-"""An event loop in a thread of its own, for asynchronous calls of plain threads."""
+"""An event loop in a separate thread, for asynchronous calls from plain threads.
+
+fsspec has such a loop too, but it never ends and all filesystems share it; and most runs with
+obstore load no fsspec.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,22 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
-class Loop:
-    """Runs until it is closed; what is asked of it afterwards would wait for ever."""
+class EventLoop:
+    """Runs until it is closed; a call after that would wait forever."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._serve, name=name, daemon=True).start()
 
-    def result(self, call: Coroutine[Any, Any, _T]) -> _T:
-        """What an asynchronous call gives, when it is there."""
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        """Run an asynchronous call, and wait for its result."""
         return asyncio.run_coroutine_threadsafe(call, self._loop).result()
 
     def close(self) -> None:
-        """Cancel the calls that are under way: a thread that waits for one must not for ever."""
+        """Cancel the calls that are under way, so that no thread waits for one forever."""
         asyncio.run_coroutine_threadsafe(self._end(), self._loop)
 
     def _serve(self) -> None:

@@ -1,4 +1,20 @@
-"""A store of obstore, told everything that it would otherwise take from the environment."""
+"""A store of obstore that takes nothing from the environment.
+
+obstore mixes its settings with the environment. So each store is given everything explicitly:
+
+- the address, by the name that comes first in obstore's order (``aws_endpoint_url_s3``);
+- region, addressing style, ``skip_signature``;
+- credentials by a callback, which overrides all credentials in the environment. Even anonymous
+  requests get a callback, because some stores look for credentials without one;
+- for Google, the variables of service accounts are hidden while the store is made: obstore reads
+  them, and fails on them, also when other credentials are given.
+
+Encryption keys of the environment (``AWS_SSE_*``, ``AWS_SERVER_SIDE_ENCRYPTION``) cannot be
+overridden. With those set, S3 goes through fsspec (see ``kaiwo/tasks/s3_settings.py``).
+
+obstore repeats nothing: ``max_retries`` is 0. The timeout of a whole request is seven days, since
+only a stall is an error.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +27,10 @@ from typing import Any
 
 from obstore.exceptions import BaseError
 
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.base import NotForObstoreError
 
-#: Variables that obstore reads, and fails on, whatever it is told; Google's own clients do not.
+#: Variables that obstore reads in any case, and may fail on; Google's own clients ignore them.
 _STRAY = tuple(
     f"{prefix}SERVICE_ACCOUNT{suffix}"
     for prefix in ("", "GOOGLE_")
@@ -23,12 +39,13 @@ _STRAY = tuple(
 
 
 class Provider:
-    """Gives obstore its credentials, whatever the environment holds.
-
-    An error on the way is kept: obstore passes on nothing but its text.
+    """Gives obstore its credentials, instead of those in the environment.
 
     Args:
-        give: the credentials, in the form that the store takes, and with ``expires_at``.
+        give: gives the credentials in the form that the store takes, with ``expires_at``.
+
+    Attributes:
+        error: the last failure of ``give``; obstore passes on its text only.
     """
 
     def __init__(self, give: Callable[[], Mapping[str, Any]]) -> None:
@@ -36,7 +53,7 @@ class Provider:
         self.error: Exception | None = None
 
     def __call__(self) -> Mapping[str, Any]:
-        """Called by obstore when it has none, or when they expire."""
+        """Called by obstore when it has no credentials, or when they expire."""
         try:
             given = self._give()
         except Exception as error:
@@ -60,7 +77,7 @@ def connect(
     Args:
         kind: class of the store.
         container: bucket or container.
-        config: everything that obstore would otherwise take from the environment.
+        config: all settings that obstore would otherwise take from the environment.
         provider: of credentials; None for anonymous requests.
         network: timeouts.
         ca_bundle: path of certificates to trust, or None for the system's.
@@ -73,7 +90,7 @@ def connect(
         "allow_http": True,
         "connect_timeout": timedelta(seconds=network.connect_timeout_s),
         "read_timeout": timedelta(seconds=network.stall_timeout_s),
-        # Of a whole request, however long its body is: only a stall is an error.
+        # For a whole request, with a body of any size: only a stall is an error.
         "timeout": timedelta(days=7),
         "user_agent": "kaiwo",
         "default_headers": dict(headers or {}),
@@ -88,18 +105,18 @@ def connect(
             return kind(
                 container,
                 config={**config, "skip_signature": provider is None},
-                # Without one, some stores look for credentials even if they are told to send none.
+                # Without a callback, some stores look for credentials even with skip_signature.
                 credential_provider=provider or dict,
                 client_options=options,
                 retry_config={"max_retries": 0},
             )
     except (BaseError, ValueError) as error:
-        raise NotForObstoreError("it does not take these settings") from error
+        raise NotForObstoreError("obstore refuses these settings") from error
 
 
 @contextlib.contextmanager
 def _hidden(names: Iterable[str]) -> Iterator[None]:
-    """Take variables out of the environment for a moment."""
+    """Remove variables from the environment inside the block."""
     taken = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield

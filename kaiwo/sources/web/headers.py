@@ -1,4 +1,4 @@
-"""What a server of the web tells of a file: in the headers of an answer, and in its address."""
+"""What a web server states of a file, in the headers of an answer and in its address."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from multidict import CIMultiDict
 from kaiwo import checksums
 from kaiwo.objects import Checksum
 
-#: Parameters of a signed address, which change while the file stays what it is: always; and
-#: beside what says how long the address is good for.
+#: Parameters of a signed address, which change while the file stays the same.
 _SIGNING = re.compile(
     r"(?:x-(?:amz|goog|oss)|q)-.+|(?:aws|oss)accesskeyid|googleaccessid|signature|sig|key-pair-id|"
     r"(?:\w+_)?token|hmac|jwt|api_?key|hdn[et]a?s?"
 )
+#: Parameters that say until when an address is valid.
 _EXPIRING = re.compile(r"expir(?:es?|y|ation)|exp|se|e|ttl|x-(?:amz|goog|oss)-.+")
+#: Parameters that sign only beside those that say until when.
 _SIGNING_BESIDE = re.compile(
     r"md5|hash|policy|verify|s[iprstv]|s[ir]p|srt|spr|sk(?:oid|tid|[tesv])"
 )
@@ -26,14 +27,14 @@ _SIGNING_BESIDE = re.compile(
 _LENGTHS = {"md5": 16, "sha256": 32, "crc32c": 4}
 
 
-def length_of(headers: Mapping[str, str]) -> int | None:
+def stated_size(headers: Mapping[str, str]) -> int | None:
     """Bytes of the whole file, if an answer states them."""
     stated = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length")
     return int(stated) if stated and stated.isdecimal() else None
 
 
-def query_of(key: str) -> str | None:
-    """What of a query belongs to the file's identity, as a digest: it may hold a secret."""
+def query_digest(key: str) -> str | None:
+    """A digest of the part of a query that identifies the file; the query may hold a secret."""
     query = urlsplit(key).query
     if not query:
         return None
@@ -48,14 +49,14 @@ def query_of(key: str) -> str | None:
     return hashlib.sha256("&".join(left).encode()).hexdigest()[:16] if left else None
 
 
-def checksum_of(headers: CIMultiDict[str]) -> Checksum | None:
-    """The best checksum that these headers state of a whole file."""
-    told = [f"md5={headers.get('Content-MD5', '')}"]
+def stated_checksum(headers: CIMultiDict[str]) -> Checksum | None:
+    """The best checksum of the whole file that these headers state."""
+    entries = [f"md5={headers.get('Content-MD5', '')}"]
     for name in ("X-Goog-Hash", "Digest", "Repr-Digest"):
-        told += ",".join(headers.getall(name, [])).split(",")
+        entries += ",".join(headers.getall(name, [])).split(",")
     stated: dict[str, str | None] = {}
-    for each in told:
-        name, _, value = each.strip().partition("=")
+    for entry in entries:
+        name, _, value = entry.strip().partition("=")
         algorithm = name.lower().replace("sha-", "sha")
         digits = checksums.from_base64(value.strip(":"))
         if digits and len(digits) == 2 * _LENGTHS.get(algorithm, 0):

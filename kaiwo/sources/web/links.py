@@ -1,4 +1,4 @@
-"""A page of links, as web servers show a folder: what it leads to below itself."""
+"""A page of links, as web servers show a folder: its links that lead below it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from html.parser import HTMLParser
 
 import yarl
 
+from kaiwo.net.redirects import Origin
 from kaiwo.net.web_urls import plain_name
 
 
 class Links(HTMLParser):
-    """What the links of a page lead to.
+    """The links of a page.
 
     Attributes:
-        links: addresses, as they stand there.
-        base: what these are relative to, if it is not the page's own address.
-        is_closed: its end was there.
+        links: addresses, as the page states them.
+        base: what they are relative to, if the page says so.
+        is_closed: the page has its end.
     """
 
     def __init__(self, page: str) -> None:
@@ -27,10 +28,10 @@ class Links(HTMLParser):
         self.feed(page)
 
     def below(self, page: yarl.URL) -> Sequence[str]:
-        """The names that it leads to below its own address, relative to that; none with a query.
+        """The names of the links that lead below the page, relative to it; none with a query.
 
         Args:
-            page: the address that it came from.
+            page: the address of the page.
         """
         folder = page if page.raw_path.endswith("/") else page / ""
         found = []
@@ -39,9 +40,9 @@ class Links(HTMLParser):
                 link = page.join(yarl.URL(self.base)).join(yarl.URL(address))
             except ValueError:
                 continue
-            is_below = place_of(link) == place_of(folder) and link.raw_path.startswith(
-                folder.raw_path
-            )
+            is_below = origin_of(link).has_server_of(
+                origin_of(folder)
+            ) and link.raw_path.startswith(folder.raw_path)
             if is_below and link.raw_path != folder.raw_path and not link.raw_query_string:
                 found.append(plain_name(link.raw_path[len(folder.raw_path) :]))
         return found
@@ -59,7 +60,7 @@ class Links(HTMLParser):
         self.is_closed = self.is_closed or tag in ("body", "html")
 
 
-def place_of(address: yarl.URL) -> tuple[str | None, int | None]:
-    """Host and port; 80 and 443 are one."""
-    default = address.port in (80, 443) and address.is_default_port()
-    return address.host, None if default else address.port
+def origin_of(address: yarl.URL) -> Origin:
+    """The origin of an address, as yarl reads it."""
+    is_default = address.port in (80, 443) and address.is_default_port()
+    return Origin(address.scheme, address.host, None if is_default else address.port)

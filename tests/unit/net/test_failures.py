@@ -52,14 +52,9 @@ from kaiwo.errors import (
     UnreachableError,
     WrongRangeError,
 )
-from kaiwo.net.failures import (
-    NetworkSettings,
-    chain,
-    connection_error,
-    retry_after_s,
-    status_error,
-    wire_error,
-)
+from kaiwo.net.failures import chain, connection_error, wire_error
+from kaiwo.net.settings import NetworkSettings
+from kaiwo.net.statuses import retry_after_s, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Source
 from kaiwo.sources.hub.connections import Connections

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kaiwo.errors import ConfigError, ServiceError, TransientError
-from kaiwo.net.failures import NetworkSettings
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.hub.connections import Connections
 from tests.servers import free_port, serving
 

@@ -10,7 +10,7 @@ from kaiwo.engine.retry import RetryPolicy
 from kaiwo.errors import BusyError, ServiceError, TransientError
 from kaiwo.jobs import ListJob, Want
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.paging import Page, Paged
+from kaiwo.sources.paging import Page, PagedListing
 
 PAGES = {"": ("ab", "2"), "2": ("c", "3"), "3": ("", "4"), "4": ("de", "")}
 
@@ -33,18 +33,18 @@ class Listing:
                 return
 
 
-def keys(paged: Paged, listing: Listing) -> str:
-    return "".join(remote.key for remote in paged.all("", listing, "s3://bucket/"))
+def keys(paged: PagedListing, listing: Listing) -> str:
+    return "".join(remote.key for remote in paged.list_all("", listing, "s3://bucket/"))
 
 
 def test_pages_come_one_after_the_other() -> None:
     listing = Listing()
-    assert keys(Paged(), listing) == "abcde"
+    assert keys(PagedListing(), listing) == "abcde"
     assert listing.asked == list(PAGES)
 
 
 def test_what_passes_costs_the_page_that_it_hit() -> None:
-    paged = Paged()
+    paged = PagedListing()
     listing = Listing(p2=[TransientError("cut")], p4=[BusyError("503", 2.0)] * 2)
     reached = []
     for _ in range(3):
@@ -58,7 +58,7 @@ def test_what_passes_costs_the_page_that_it_hit() -> None:
 
 
 def test_what_is_for_good_is_no_reason_to_go_on() -> None:
-    paged, listing = Paged(), Listing(p3=[ServiceError("refused")])
+    paged, listing = PagedListing(), Listing(p3=[ServiceError("refused")])
     with pytest.raises(ServiceError):
         keys(paged, listing)
     assert keys(paged, listing) == "abcde"
@@ -68,7 +68,7 @@ def test_what_is_for_good_is_no_reason_to_go_on() -> None:
 def test_a_page_that_leads_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PAGES, "4", ("d", "2"))
     with pytest.raises(TransientError, match="s3://bucket/: a page leads back"):
-        keys(Paged(), Listing())
+        keys(PagedListing(), Listing())
 
 
 def test_a_failure_further_on_has_repeats_of_its_own() -> None:

@@ -1,0 +1,135 @@
+"""Reads files of a repository: ranges by the address behind the redirect, and whole files.
+
+The first range of a file asks the resolve address. The others ask the address that it was
+redirected to, see ``addresses``. Every answer on the way must belong to the planned file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import partial
+
+from kaiwo.net.statuses import RefusedError
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Buffer
+from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.base import STREAM_CHUNK
+from kaiwo.sources.hub.addresses import Addresses
+from kaiwo.sources.hub.connections import Answer
+from kaiwo.sources.hub.endpoint import Endpoint
+from kaiwo.sources.hub.repository import Repository
+
+#: A signed address that has expired is refused with one of these.
+_EXPIRED = {400, 401, 403, 404, 410}
+#: A range tries at most this many addresses, one after the other.
+_MOST_ADDRESSES = 3
+
+
+class FileReader:
+    """Reads the files of one repository. Called from many threads at once.
+
+    Args:
+        endpoint: sends the requests.
+        repository: that the files belong to.
+    """
+
+    def __init__(self, endpoint: Endpoint, repository: Repository) -> None:
+        self._endpoint = endpoint
+        self._repository = repository
+        self._addresses = Addresses()
+
+    def read(self, remote: RemoteObject, start: int, end: int, named: str) -> Buffer:
+        """The bytes of a range.
+
+        Args:
+            remote: the file.
+            start: the first byte.
+            end: the byte after the last one.
+            named: the file, for messages.
+
+        Raises:
+            RefusedError: an answer with an error status.
+            ChangedError: the file is not the planned one.
+        """
+        if (start, end) == (0, remote.size):
+            return self._request_range(self._resolve_address(remote), remote, start, end, named)
+        expired, left = None, _MOST_ADDRESSES
+        while True:
+            pending, is_mine = self._addresses.look_up(remote.key, expired)
+            try:
+                if is_mine:
+                    return self._find_address(remote, start, end, named, pending)
+                return self._request_range(pending.result(), remote, start, end, named)
+            except RefusedError as refused:
+                left -= 1
+                if not left or not self._has_expired(refused):
+                    raise
+                expired = pending.result()
+
+    def stream(self, remote: RemoteObject, named: str) -> Iterator[Buffer]:
+        """The chunks of a whole file; see ``read``."""
+        check = partial(_check_planned, remote, named=named)
+        with self._endpoint.request("GET", self._resolve_address(remote), check=check) as answer:
+            check_answer(answer.status, None, 0, remote.size, remote.size, named)
+            yield from answer.chunks(STREAM_CHUNK)
+
+    def _resolve_address(self, remote: RemoteObject) -> str:
+        return self._repository.resolve_address(remote.key, remote.version or "")
+
+    def _has_expired(self, refused: RefusedError) -> bool:
+        """Whether the refused address may be a signed one that has expired."""
+        return refused.status in _EXPIRED and not self._endpoint.owns(refused.address)
+
+    def _find_address(
+        self, remote: RemoteObject, start: int, end: int, named: str, pending: Future[str]
+    ) -> Buffer:
+        """Read the range by the resolve address; the other ranges wait for the redirect."""
+        address = self._resolve_address(remote)
+        try:
+            return self._request_range(address, remote, start, end, named, pending)
+        except BaseException as error:
+            if not pending.done():
+                self._addresses.fail(remote.key, pending, error)
+            raise
+
+    def _request_range(
+        self,
+        address: str,
+        remote: RemoteObject,
+        start: int,
+        end: int,
+        named: str,
+        pending: Future[str] | None = None,
+    ) -> Buffer:
+        """Read the range from an address; ``pending`` gets the address behind the redirect."""
+
+        def check(answer: Answer) -> None:
+            _check_planned(remote, answer, named)
+            target = answer.redirect_target
+            if pending is not None and target is not None and not self._endpoint.owns(target):
+                self._addresses.publish(remote.key, pending, target)
+
+        is_whole = (start, end) == (0, remote.size)
+        headers = {} if is_whole else {"Range": f"bytes={start}-{end - 1}"}
+        with self._endpoint.request("GET", address, headers, check=check) as answer:
+            content_range = answer.header("Content-Range")
+            check_answer(answer.status, content_range, start, end, remote.size, named)
+            if is_whole and content_range is None:
+                check_identity(answer.header("Content-Length"), str(remote.size), named)
+            if pending is not None:
+                self._addresses.publish(remote.key, pending, answer.address)
+            return answer.take(end - start)
+
+
+def _check_planned(remote: RemoteObject, answer: Answer, named: str) -> None:
+    """Refuse an answer that names another commit or another file.
+
+    Raises:
+        ChangedError: most likely, a mirror has something else there.
+    """
+    check_identity(answer.header("X-Repo-Commit"), remote.version, named)
+    linked = plain_etag(answer.header("X-Linked-Etag"))
+    if linked is not None and len(linked) == len(remote.etag or ""):  # the same kind of id
+        check_identity(linked, remote.etag, named)
+    check_identity(answer.header("X-Linked-Size"), str(remote.size), named)

@@ -1,0 +1,114 @@
+"""What the fsspec source does instead of obstore: once, for all ranges, or for everything.
+
+obstore does not show ``Retry-After``. At most once a second, a request that a busy service refused
+is sent by the fsspec source, whose error tells how long to wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from kaiwo.errors import TransientError
+from kaiwo.net.patience import Patience
+from kaiwo.protocols import Source
+from kaiwo.sources.base import NotForObstoreError
+
+#: A service that does not say how long to wait is asked for it at most once in this time.
+ASK_EVERY_S = 1.0
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class RetryAfterHiddenError(NotForObstoreError):
+    """The service is in trouble and may say how long to wait, which obstore does not show.
+
+    Args:
+        error: what the request ends with if the service does not say it.
+    """
+
+    def __init__(self, error: TransientError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Fallback:
+    """The fsspec source of a bucket, opened when it is first needed. Thread-safe.
+
+    Args:
+        open_source: opens it.
+        url: of the bucket, for log lines.
+
+    Attributes:
+        is_for_all: the fsspec source does everything from now on.
+        is_for_ranges: it reads all ranges from now on.
+    """
+
+    def __init__(self, open_source: Callable[[], Source], url: str) -> None:
+        self._open_source = open_source
+        self._url = url
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._patience = Patience()
+        self._ask_again_s = 0.0
+        #: The fsspec source, if it is open.
+        self.opened: Source | None = None
+        self.is_for_all = False
+        self.is_for_ranges = False
+
+    def source(self) -> Source:
+        """The fsspec source."""
+        with self._lock:
+            if self.opened is None:
+                self.opened = self._open_source()
+            return self.opened
+
+    def close(self) -> None:
+        """Close the fsspec source, if it is open."""
+        if self.opened is not None:
+            self.opened.close()
+
+    def take_all(self, reason: str) -> None:
+        """The fsspec source does everything from now on."""
+        if not self.is_for_all:
+            self.is_for_all = True
+            logger.info("%s is read through fsspec: %s", self._url, reason)
+
+    def take_ranges(self) -> None:
+        """The fsspec source reads all ranges from now on."""
+        if not self.is_for_ranges:
+            self.is_for_ranges = True
+            logger.info("%s: ranges are read through fsspec: the service answers oddly", self._url)
+
+    def ask_how_long(self, ask: Callable[[], T], error: TransientError) -> T:
+        """Send the refused request through the fsspec source, whose errors say how long to wait.
+
+        One thread asks. The others wait for it, and take over what it learned.
+
+        Args:
+            ask: sends the request.
+            error: what obstore's request ended with.
+
+        Returns:
+            The answer, if the request succeeds this time.
+
+        Raises:
+            TransientError: ``error``, with the seconds that are left of the wait.
+        """
+        with self._asking:
+            left_s = self._patience.left_s(self._url)
+            if left_s > 0:
+                raise type(error)(error.message, left_s)
+            if time.monotonic() < self._ask_again_s:
+                raise type(error)(error.message, None)
+            self._ask_again_s = time.monotonic() + ASK_EVERY_S
+            try:
+                return ask()
+            except TransientError as answer:
+                if answer.retry_after_s is not None:
+                    self._patience.asked(self._url, answer.retry_after_s)
+                    self._ask_again_s = 0.0
+                raise

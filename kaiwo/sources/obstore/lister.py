@@ -1,0 +1,125 @@
+"""All objects below a prefix by obstore, without the placeholders that it disguises.
+
+obstore lists ``a/`` as ``a``. Placeholders are found like this:
+
+- A listing of the whole bucket is accompanied by one with a delimiter: it shows whether keys begin
+  with a slash.
+- Empty objects are looked up, and objects that are followed by keys below them; at most 100. With
+  more, the fsspec source lists.
+- A placeholder that holds bytes is noticed when ``a`` is read and not found. It is left out of
+  the report, as all placeholders are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import obstore
+
+from kaiwo.errors import KaiwoError, NotFoundError, TransientError
+from kaiwo.objects import RemoteObject
+from kaiwo.sources.base import NotForObstoreError, StoreSource
+from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
+from kaiwo.sources.obstore.listing import ListingAttempt
+from kaiwo.sources.paging import Page
+from kaiwo.sources.s3_head import parse_entry
+
+#: At most this many objects that may be placeholders are looked up.
+MOST_DOUBTFUL = 100
+
+
+class Lister:
+    """Lists one store, with the hooks of its source.
+
+    Args:
+        source: maps errors, continues listings, and looks objects up.
+        store: of obstore.
+        fallback: says how long a busy service wants to wait.
+    """
+
+    def __init__(self, source: StoreSource, store: Any, fallback: Fallback) -> None:
+        self._source = source
+        self._store = store
+        self._fallback = fallback
+
+    def list_objects(self, prefix: str) -> Sequence[RemoteObject]:
+        """All objects below a prefix.
+
+        Raises:
+            NotForObstoreError: the listing may be wrong.
+        """
+        found = self._list_all(prefix) if prefix else self._list_bucket()
+        if not found:
+            # An answer that is no listing looks empty.
+            raise NotForObstoreError("nothing was found")
+        if len({remote.key for remote in found}) < len(found):
+            raise NotForObstoreError("some keys are listed twice")
+        doubtful = _find_doubtful(found)
+        if len(doubtful) > MOST_DOUBTFUL:
+            raise NotForObstoreError("many objects are empty, or may be placeholders of folders")
+        placeholders = {id(remote) for remote in doubtful if not self._exists(remote)}
+        return [remote for remote in found if id(remote) not in placeholders]
+
+    def _list_bucket(self) -> Sequence[RemoteObject]:
+        """All objects of the bucket; a second request shows whether keys begin with a slash."""
+        beside = ThreadPoolExecutor(1, thread_name_prefix="kaiwo-root")
+        top = beside.submit(obstore.list_with_delimiter, self._store)
+        beside.shutdown(wait=False)
+        found = self._list_all("")
+        with self._source.translating("listing", ""):
+            folders = top.result()["common_prefixes"]
+        if "" in folders:
+            raise NotForObstoreError("keys begin with a slash")
+        return found
+
+    def _list_all(self, prefix: str) -> Sequence[RemoteObject]:
+        return self._source.list_pages(prefix, partial(self._pages, prefix))
+
+    def _pages(self, prefix: str, token: str) -> Iterator[Page]:
+        """The pages from a token on; see ``ListingAttempt``."""
+        attempt = ListingAttempt(partial(self._list_after, prefix), token)
+        try:
+            yield from attempt.pages()
+        except RetryAfterHiddenError as busy:
+            if not attempt.last:
+                raise
+            # The fsspec source would list from the start, but looking up one key tells as much.
+            with contextlib.suppress(NotFoundError):
+                ask = partial(self._fallback.source().stat, attempt.last)
+                self._fallback.ask_how_long(ask, busy.error)
+            raise busy.error from None
+        except KaiwoError as error:
+            if not attempt.last or isinstance(error, TransientError):
+                raise
+            # Some services read a key in a query differently, and so the signature.
+            raise NotForObstoreError("the service does not list what follows a key") from None
+
+    def _list_after(self, prefix: str, key: str, size: int) -> Iterator[list[RemoteObject]]:
+        """List what follows a key, or everything; until the service says that this is the end."""
+        with self._source.translating("listing", prefix):
+            for page in obstore.list(self._store, prefix, offset=key or None, chunk_size=size):
+                yield [parse_entry(meta["path"], meta["size"], meta["e_tag"]) for meta in page]
+
+    def _exists(self, remote: RemoteObject) -> bool:
+        """Whether an object has this key; ``a/`` is listed as ``a``."""
+        try:
+            return self._source.stat(remote.key).identity == remote.identity
+        except NotFoundError:
+            return False
+
+
+def _find_doubtful(found: Sequence[RemoteObject]) -> list[RemoteObject]:
+    """The objects that may be placeholders: ``a/`` is listed as ``a``."""
+    doubtful = [remote for remote in found if remote.size == 0]
+    # It comes right before the keys below it.
+    doubtful += [
+        remote
+        for remote, after in pairwise(found)
+        if remote.size and after.key.startswith(f"{remote.key}/")
+    ]
+    return doubtful
