@@ -302,7 +302,7 @@ def test_a_program_gets_the_report_and_the_metrics_that_it_asks_for(
     report = kaiwo.download(config, report=path, metrics_file=metrics)
     assert json.loads(path.read_text())["files"] == len(report.items) == 3
     assert 'kaiwo_files{status="downloaded"} 3' in metrics.read_text()
-    with pytest.raises(kaiwo.DiskError, match="no folder"):
+    with pytest.raises(kaiwo.DiskError, match="nowhere does not exist"):
         kaiwo.download(config, report=tmp_path / "nowhere/report.json")
 
 
