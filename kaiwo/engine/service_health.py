@@ -13,6 +13,7 @@ from collections import defaultdict
 from msgspec import Struct
 
 from kaiwo.errors import BusyError, KaiwoError, TransientError
+from kaiwo.net.patience import Patience
 
 #: A service is not taken to be down before this many objects have failed in a row.
 LEAST_LOST = 8
@@ -22,7 +23,6 @@ class _Service(Struct):
     """What is known of one service; times are those of the monotonic clock."""
 
     ignores_ranges: bool = False
-    quiet_until_s: float = 0.0
     answered_s: float = 0.0
     lost: int = 0
 
@@ -31,11 +31,12 @@ class ServiceHealth:
     """All services of a run, by their origins.
 
     Args:
-        patience: how many objects may fail in a row before a service is taken to be down.
+        most_lost: how many objects in a row may fail before a service is taken to be down.
     """
 
-    def __init__(self, patience: int) -> None:
-        self._patience = patience
+    def __init__(self, most_lost: int) -> None:
+        self._most_lost = most_lost
+        self._patience = Patience()
         self._services: defaultdict[str, _Service] = defaultdict(_Service)
 
     def ignores_ranges(self, origin: str) -> bool:
@@ -58,16 +59,15 @@ class ServiceHealth:
         """A request failed and is retried after a delay; a busy service is left alone as long."""
         asked = isinstance(error, TransientError) and error.retry_after_s is not None
         if asked or isinstance(error, BusyError):
-            service = self._services[origin]
-            service.quiet_until_s = max(service.quiet_until_s, time.monotonic() + delay_s)
+            self._patience.asked(origin, delay_s)
 
     def quiet_until_s(self, origin: str) -> float:
-        """No request may start before that time."""
-        return self._services[origin].quiet_until_s
+        """No request may start before that time of the monotonic clock."""
+        return self._patience.until_s(origin)
 
     def lost(self, origin: str, since_s: float) -> bool:
         """An object used up its attempts since then; returns whether the service is down."""
         service = self._services[origin]
         if service.answered_s < since_s:
             service.lost += 1
-        return service.lost >= self._patience
+        return service.lost >= self._most_lost

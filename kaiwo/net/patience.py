@@ -24,8 +24,11 @@ class Patience:
         with self._lock:
             self._until_s[place] = max(self._until_s.get(place, 0.0), until_s)
 
+    def until_s(self, place: Hashable) -> float:
+        """When the wait ends, by the monotonic clock; 0 if the place never asked for one."""
+        with self._lock:
+            return self._until_s.get(place, 0.0)
+
     def left_s(self, place: Hashable) -> float:
         """Seconds that are left of the wait; 0 if the place may be asked now."""
-        with self._lock:
-            until_s = self._until_s.get(place, 0.0)
-        return max(until_s - time.monotonic(), 0.0)
+        return max(self.until_s(place) - time.monotonic(), 0.0)
