@@ -947,7 +947,7 @@ def test_a_bucket_that_only_the_sdk_can_find_is_not_addressed(bucket: str) -> No
 def test_the_environments_authority_is_trusted(
     s3: Store, engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from tests.scenarios.test_command_errors import Pipe  # noqa: PLC0415
+    from tests.support.tls_pipe import Pipe  # noqa: PLC0415
 
     bundle, context = authority(tmp_path)
     bucket = s3.new_bucket(OBJECTS)
@@ -999,7 +999,7 @@ def authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
 def test_no_variable_makes_obstore_trust_everybody(
     s3: Store, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from tests.scenarios.test_command_errors import Pipe  # noqa: PLC0415
+    from tests.support.tls_pipe import Pipe  # noqa: PLC0415
 
     _, context = authority(tmp_path)
     bucket = s3.new_bucket({"k": b"data"})
