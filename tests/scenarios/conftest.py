@@ -1,6 +1,7 @@
 """Fixtures that several scenarios share."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from tests.support import stores
 from tests.support.command import Kaiwo, Run
 from tests.support.command_errors import CANARY
+from tests.support.engines import NOWHERE, OF_PROVIDERS
 from tests.support.stores import Store
 
 
@@ -43,3 +45,15 @@ def guarded_hub() -> Iterator[Store]:
             path.write_text(json.dumps(settings))
         store.fill("acme/open", {"k": b"data"})
         yield store
+
+
+@pytest.fixture
+def loopback_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No home, no proxy, no metadata service: for the sources that are opened in this process."""
+    for name in os.environ:
+        theirs = name.startswith(tuple(OF_PROVIDERS.values()))
+        if theirs or name.upper().endswith(("_BUNDLE", "_PROXY")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in NOWHERE.items():
+        monkeypatch.setenv(name, value)
