@@ -7,7 +7,6 @@ from typing import Any
 from tests.support.command import Run
 
 CANARY = "CANARYxyzzy"
-
 ITEMS = [{"file": "k", "target_path": "k"}]
 
 #: A task that is right but for what a test changes in it; its secret is the canary.
