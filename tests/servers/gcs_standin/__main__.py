@@ -1,37 +1,19 @@
 """A Google Cloud Storage for tests; serves until SIGTERM."""
 
 import argparse
-import asyncio
 import contextlib
 import json
 import secrets
 import tempfile
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.servers import serving
+from tests.servers.event_loop import in_event_loop, listening
 from tests.servers.gcs_standin.storage import EMAIL, PROJECT, Storage
-
-
-@contextlib.asynccontextmanager
-async def listening(storage: Storage, port: int) -> AsyncIterator[str]:
-    """Serves on a port, 0 for a free one; yields the URL. No router: paths stay as they came."""
-    # What is sent packed is stored packed.
-    server = web.Server(
-        storage.answer, access_log=None, auto_decompress=False, handler_cancellation=True
-    )
-    runner = web.ServerRunner(server, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, serving.HOST, port, backlog=512).start()
-        yield f"http://{serving.HOST}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def service_account(key: rsa.RSAPrivateKey, url: str) -> dict[str, str]:
@@ -52,17 +34,11 @@ def service_account(key: rsa.RSAPrivateKey, url: str) -> dict[str, str]:
 def gcs_standin(options: argparse.Namespace) -> Iterator[dict[str, str]]:
     """Serve from an event loop in a thread; yields the settings of a client."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    with (
-        tempfile.TemporaryDirectory(prefix="kaiwo-gcs-") as folder,
-        asyncio.Runner() as runner,
-    ):
+    with tempfile.TemporaryDirectory(prefix="kaiwo-gcs-") as folder:
         storage = Storage(Path(folder), options.token, options.page_size, key)
-        host = listening(storage, options.port)
-        loop = runner.get_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
-        try:
-            storage.url = asyncio.run_coroutine_threadsafe(host.__aenter__(), loop).result()
+        # What is sent packed is stored packed.
+        host = listening(storage.answer, options.port, auto_decompress=False)
+        with in_event_loop(host) as storage.url:
             file = Path(folder, "service-account.json")
             file.touch(mode=0o600)
             file.write_text(json.dumps(service_account(key, storage.url), indent=2))
@@ -72,10 +48,6 @@ def gcs_standin(options: argparse.Namespace) -> Iterator[dict[str, str]]:
                 "service_account_file": str(file),
                 "token": storage.token,
             }
-        finally:
-            asyncio.run_coroutine_threadsafe(host.__aexit__(None, None, None), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
 
 
 if __name__ == "__main__":
