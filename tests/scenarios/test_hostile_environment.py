@@ -17,6 +17,7 @@ from kaiwo.errors import (
 )
 from kaiwo.objects import RemoteObject
 from kaiwo.tasks.base import Engine
+from tests.support.azure import signature
 from tests.support.command import Kaiwo, tree
 from tests.support.engines import (
     ALL,
@@ -229,8 +230,6 @@ def test_a_stray_service_account_that_is_right_is_not_used(
 
 @each_engine
 def test_a_signature_of_azure_is_sent_as_it_is(azure: Store, engine: Engine) -> None:
-    from tests.scenarios.test_credentials import signature  # noqa: PLC0415
-
     container = azure.new_bucket(OBJECTS)
     with recorded(azure) as (store, asked):
         fields = {"connection_string": None, "endpoint_url": blob_endpoint(store)}

@@ -5,16 +5,10 @@ from __future__ import annotations
 import contextlib
 import ssl
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from kaiwo.errors import (
     CertificateError,
@@ -27,9 +21,11 @@ from kaiwo.sources.base import NotForObstoreError
 from kaiwo.tasks import s3_settings
 from kaiwo.tasks.base import Engine
 from tests import servers
+from tests.support import certificates
 from tests.support.engines import BIG, CANARY, CLOSED, OBJECTS, each_engine, everything, opened
 from tests.support.recorded import recorded
 from tests.support.stores import Store
+from tests.support.tls_pipe import Pipe
 
 pytestmark = pytest.mark.usefixtures("loopback_only")
 
@@ -215,8 +211,6 @@ def test_a_bucket_that_only_the_sdk_can_find_is_not_addressed(bucket: str) -> No
 def test_the_environments_authority_is_trusted(
     s3: Store, engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from tests.support.tls_pipe import Pipe  # noqa: PLC0415
-
     bundle, context = authority(tmp_path)
     bucket = s3.new_bucket(OBJECTS)
     monkeypatch.setenv(name, str(bundle))
@@ -229,46 +223,16 @@ def test_the_environments_authority_is_trusted(
 
 def authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
     """An authority's certificate, and the TLS of a server on localhost that it vouches for."""
-    now = datetime.now(UTC)
-
-    def signed(
-        name: str, key: ec.EllipticCurvePrivateKey, by: ec.EllipticCurvePrivateKey, *, ca: bool
-    ) -> bytes:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False
-            )
-            .add_extension(
-                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
-            )
-        )
-        return builder.sign(by, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-    top, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    bundle, both = folder / "ca.pem", folder / "server.pem"
-    bundle.write_bytes(signed("authority", top, top, ca=True))
-    private = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    both.write_bytes(private + signed("localhost", own, top, ca=False))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(both)
-    return bundle, context
+    top = certificates.authority()
+    bundle = folder / "ca.pem"
+    bundle.write_bytes(top.pem)
+    return bundle, certificates.server(top).tls(folder)
 
 
 @pytest.mark.parametrize("variable", ["AWS_ALLOW_INVALID_CERTIFICATES"])
 def test_no_variable_makes_obstore_trust_everybody(
     s3: Store, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from tests.support.tls_pipe import Pipe  # noqa: PLC0415
-
     _, context = authority(tmp_path)
     bucket = s3.new_bucket({"k": b"data"})
     monkeypatch.setenv(variable, "true")

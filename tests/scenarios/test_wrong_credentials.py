@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.support import certificates
 from tests.support.command import Kaiwo, Run, tree
 from tests.support.command_errors import CANARY, ITEMS, errors_of
 from tests.support.stores import Store
@@ -49,8 +48,7 @@ def test_wrong_s3_keys_are_refused_credentials(
 def test_a_service_account_with_another_key_is_refused_credentials(
     failing: Kaiwo, gcs: Store, tmp_path: Path
 ) -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    pem = certificates.rsa_key()
     account = json.loads(Path(gcs.settings["service_account_file"]).read_text())
     file = tmp_path / "account.json"
     file.write_text(json.dumps(account | {"private_key": pem, "private_key_id": CANARY}))

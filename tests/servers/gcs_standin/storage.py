@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
-import jwt
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.servers import google_account
 from tests.servers.gcs_standin.answers import (
     CONTENT_RANGE,
     Query,
@@ -33,12 +33,6 @@ from tests.servers.gcs_standin.answers import (
 from tests.servers.gcs_standin.objects import Bucket, Content, Incoming, Stored
 from tests.servers.gcs_standin.sending import PIECE, identity_headers, send
 
-PROJECT = "kaiwo-test"
-EMAIL = f"kaiwo@{PROJECT}.iam.gserviceaccount.com"
-
-# google-auth addresses every assertion to Google, whatever the account's `token_uri` says.
-GOOGLE = "https://oauth2.googleapis.com/token"
-GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 JSON_PATH = re.compile(r"/(?:(upload|download)/)?storage/v1/b(?:/([^/]+)(?:/(o)(?:/(.+))?)?)?")
 
 
@@ -73,24 +67,10 @@ class Storage:
 
     def grant(self, form: Query) -> web.Response:
         """A token for an assertion that the service account signed for this endpoint."""
-        if form["grant_type"] != GRANT:
-            return web.json_response({"error": "unsupported_grant_type"}, status=400)
-        try:
-            jwt.decode(
-                form["assertion"],
-                self.key.public_key(),
-                algorithms=["RS256"],
-                audience=[f"{self.url}/token", GOOGLE],
-                issuer=EMAIL,
-                options={"require": ["exp", "iat", "aud", "iss"]},
-            )
-        except jwt.PyJWTError as error:
-            refusal = {"error": "invalid_grant", "error_description": f"Invalid JWT: {error}"}
-            return web.json_response(refusal, status=400)
-        token = self.token or f"ya29.{secrets.token_urlsafe(32)}"
-        return web.json_response(
-            {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
-        )
+        url = f"{self.url}/token"
+        asked = form["grant_type"], form["assertion"]
+        status, answer = google_account.grant(*asked, self.key.public_key(), url, self.token)
+        return web.json_response(answer, status=status)
 
     def check_token(self, request: web.BaseRequest, *, as_xml: bool) -> None:
         given = request.headers.get("Authorization")
