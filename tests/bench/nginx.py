@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.bench import certificates, hub
+from tests.bench import hub
 from tests.bench.buckets import Bucket, Shelf, listings
 from tests.servers import ServerFailed, free_port, serving
+from tests.support import certificates
 
 _TROUBLE = re.compile(r"\[(emerg|alert|crit)\]|unknown/|unsupported")
 """Of the server, not of a tool; and a listing that nobody wrote (see the maps below)."""
@@ -74,7 +75,7 @@ def lua() -> tuple[Path, ...]:
 def nginx(work: Path, shelf: Shelf, buckets: Sequence[Bucket]) -> Iterator[Endpoint]:
     """Serve these buckets, whose files are on the shelf, until the block is left."""
     ports = free_port(), free_port(), free_port()
-    certificates.write(work / "tls")
+    _write_certificates(work / "tls")
     (work / "nginx.conf").write_text(_configuration(work, shelf, buckets, ports))
     command = [program() or "nginx", "-p", str(work), "-c", str(work / "nginx.conf")]
     log = work / "error.log"
@@ -91,6 +92,16 @@ def nginx(work: Path, shelf: Shelf, buckets: Sequence[Bucket]) -> Iterator[Endpo
     finally:
         process.terminate()
         process.wait(_END_S)
+
+
+def _write_certificates(folder: Path) -> None:
+    """Write ca.pem, server.pem and server.key."""
+    folder.mkdir()
+    authority = certificates.authority()
+    server = certificates.server(authority)
+    (folder / "ca.pem").write_bytes(authority.pem)
+    (folder / "server.pem").write_bytes(server.pem)
+    (folder / "server.key").write_bytes(server.key_pem)
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -5,23 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from azure.storage.blob import (
-    BlobSasPermissions,
     ContainerClient,
-    ContainerSasPermissions,
-    generate_blob_sas,
-    generate_container_sas,
 )
 from botocore.config import Config
 
 from tests import servers
 from tests.servers import web
+from tests.support.azure import signature
 from tests.support.command import Kaiwo, Run, tree
 from tests.support.stores import Store
 
@@ -200,21 +196,6 @@ def test_without_google_credentials_the_run_ends_at_once(
 
 
 # --- Azure ------------------------------------------------------------------------------------
-
-
-def signature(store: Store, container: str, *, blob: str | None = None) -> str:
-    """To read one blob, or to read and list a container, for an hour."""
-    until = datetime.now(UTC) + timedelta(hours=1)
-    account, key = store.settings["account_name"], store.settings["account_key"]
-    if blob is not None:
-        may = BlobSasPermissions(read=True)
-        return generate_blob_sas(
-            account, container, blob, account_key=key, permission=may, expiry=until
-        )
-    both = ContainerSasPermissions(read=True, list=True)
-    return generate_container_sas(
-        account, container, account_key=key, permission=both, expiry=until
-    )
 
 
 HOSTILE_AZURE = {

@@ -22,7 +22,7 @@ from kaiwo.cli import logs
 from tests.servers import free_port
 from tests.support.command import Kaiwo, clean_environment
 from tests.support.stores import Store
-from tests.unit.reporting.test_displays import on_a_terminal
+from tests.support.terminal import on_a_terminal
 
 SECRET = "hunter2"
 JSON = ("--log-format", "json")

@@ -15,8 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import kaiwo
 from kaiwo.config.document import Document
@@ -30,7 +28,7 @@ from kaiwo.tasks.base import Context, Engine
 from kaiwo.workers import source_cache
 from kaiwo.workers.list_objects import Found, run
 from tests.servers import serving
-from tests.support import stores
+from tests.support import certificates, stores
 from tests.support.command import tree
 from tests.support.faulty import FaultyStore
 from tests.support.stores import Store
@@ -193,10 +191,7 @@ def of_azure(request: pytest.FixtureRequest) -> Rotated:
 def of_gcs(request: pytest.FixtureRequest) -> Rotated:
     store: Store = request.getfixturevalue("gcs")
     right = Path(store.settings["service_account_file"]).read_text(encoding="utf-8")
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    form = PrivateFormat.PKCS8
-    text = key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
-    wrong = json.dumps({**json.loads(right), "private_key": text})
+    wrong = json.dumps({**json.loads(right), "private_key": certificates.rsa_key()})
     name = "application_credentials"
     return Rotated(store, {f"{name}_file": None}, name, wrong, right)
 

@@ -21,9 +21,8 @@ import asyncio
 import collections
 import contextlib
 import re
-import threading
 import urllib.parse
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -31,7 +30,7 @@ import yarl
 from aiohttp import web
 from multidict import CIMultiDict
 
-from tests.servers import serving
+from tests.servers import event_loop, serving
 
 KINDS = ("s3", "gcs", "azure", "hub")
 _LINE_LIMIT = 64 << 10
@@ -218,17 +217,6 @@ def _end_to_end(headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
 
 
 @contextlib.asynccontextmanager
-async def _listen(runner: web.BaseRunner) -> AsyncIterator[str]:
-    """Serve on a free port; yields the base URL."""
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, serving.HOST, 0, backlog=512).start()
-        yield f"http://{serving.HOST}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-
-
-@contextlib.asynccontextmanager
 async def _proxies(upstreams: Sequence[Upstream], delay_s: float) -> AsyncIterator[dict[str, str]]:
     """Serve all upstreams and the counts on the running loop; yields the settings."""
     counts = Counts()
@@ -256,39 +244,19 @@ async def _proxies(upstreams: Sequence[Upstream], delay_s: float) -> AsyncIterat
         settings: dict[str, str] = {}
         ports: dict[str, str] = {}
         for upstream in upstreams:
-            # No router: the path stays as it came, whatever it looks like.
-            server = web.Server(
+            listening = event_loop.listening(
                 Proxy(upstream, ports, counts, session, delay_s),
-                access_log=None,
                 auto_decompress=False,
-                handler_cancellation=True,
                 max_line_size=_LINE_LIMIT,
                 max_field_size=_LINE_LIMIT,
             )
-            settings[upstream.name] = await stack.enter_async_context(
-                _listen(web.ServerRunner(server, shutdown_timeout=0.1))
-            )
+            settings[upstream.name] = await stack.enter_async_context(listening)
             ports[upstream.url] = settings[upstream.name]
         app = web.Application()
         app.add_routes([web.get("/stats", stats), web.post("/reset", reset)])
-        base = await stack.enter_async_context(_listen(web.AppRunner(app, access_log=None)))
+        counting_host = event_loop.running(web.AppRunner(app, access_log=None))
+        base = await stack.enter_async_context(counting_host)
         yield settings | {"stats": f"{base}/stats"}
-
-
-@contextlib.contextmanager
-def counting(upstreams: Sequence[Upstream], delay_s: float) -> Iterator[dict[str, str]]:
-    """Serve from an event loop in a thread; yields the settings."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    proxies = _proxies(upstreams, delay_s)
-    try:
-        yield asyncio.run_coroutine_threadsafe(proxies.__aenter__(), loop).result()
-    finally:
-        asyncio.run_coroutine_threadsafe(proxies.__aexit__(None, None, None), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 if __name__ == "__main__":
@@ -296,4 +264,4 @@ if __name__ == "__main__":
     parser.add_argument("--upstream", type=Upstream.parse, action="append", required=True)
     parser.add_argument("--delay-s", type=float, default=0.0)
     options = parser.parse_args()
-    serving.run(counting(options.upstream, options.delay_s))
+    serving.run(event_loop.in_event_loop(_proxies(options.upstream, options.delay_s)))

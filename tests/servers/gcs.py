@@ -17,26 +17,17 @@ import functools
 import http.server
 import json
 import logging
-import secrets
 import tempfile
 import urllib.parse
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from gcp_storage_emulator.server import RequestHandler  # type: ignore[import-untyped]
 from gcp_storage_emulator.storage import Storage  # type: ignore[import-untyped]
 
-from tests.servers import serving
-
-PROJECT = "kaiwo-test"
-EMAIL = f"kaiwo@{PROJECT}.iam.gserviceaccount.com"
-# google-auth addresses every assertion to Google, whatever the account's `token_uri` says.
-_GOOGLE = "https://oauth2.googleapis.com/token"
-_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+from tests.servers import google_account, serving
 
 
 class _Memory(Storage):  # type: ignore[misc]  # the emulator is not typed
@@ -66,27 +57,13 @@ class _TokenHandler(http.server.BaseHTTPRequestHandler):
         """Grant a token for an assertion that the service account signed for this endpoint."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         form = dict(urllib.parse.parse_qsl(body))
-        if form.get("grant_type") != _GRANT:
-            self._answer({"error": "unsupported_grant_type"}, HTTPStatus.BAD_REQUEST)
-            return
         host, port = self.connection.getsockname()
-        try:
-            jwt.decode(
-                form.get("assertion", ""),
-                self.public_key,
-                algorithms=["RS256"],
-                audience=[f"http://{host}:{port}/token", _GOOGLE],
-                issuer=EMAIL,
-                options={"require": ["exp", "iat", "aud", "iss"]},
-            )
-        except jwt.PyJWTError as error:
-            refusal = {"error": "invalid_grant", "error_description": f"Invalid JWT: {error}"}
-            self._answer(refusal, HTTPStatus.BAD_REQUEST)
-            return
-        token = f"ya29.{secrets.token_urlsafe(32)}"
-        self._answer({"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
+        url = f"http://{host}:{port}/token"
+        asked = form.get("grant_type", ""), form.get("assertion", "")
+        status, answer = google_account.grant(*asked, self.public_key, url)
+        self._answer(answer, status)
 
-    def _answer(self, answer: object, status: HTTPStatus = HTTPStatus.OK) -> None:
+    def _answer(self, answer: object, status: HTTPStatus) -> None:
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -102,7 +79,7 @@ class _TokenHandler(http.server.BaseHTTPRequestHandler):
 def gcs(port: int) -> Iterator[dict[str, str]]:
     """Serve buckets on `port` (0: any free one); yields the settings of a client."""
     logging.getLogger("gcp_storage_emulator").setLevel(logging.ERROR)
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = google_account.new_key()
     tokens = http.server.ThreadingHTTPServer(
         (serving.HOST, 0), functools.partial(_TokenHandler, key.public_key())
     )
@@ -113,24 +90,11 @@ def gcs(port: int) -> Iterator[dict[str, str]]:
         serving.in_thread(tokens),
         serving.in_thread(storage),
     ):
-        account = {
-            "type": "service_account",
-            "project_id": PROJECT,
-            "private_key_id": secrets.token_hex(20),
-            "private_key": key.private_bytes(
-                Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-            ).decode(),
-            "client_email": EMAIL,
-            "client_id": "100000000000000000001",
-            "token_uri": f"http://{serving.HOST}:{tokens.server_port}/token",
-        }
-        file = Path(folder, "service-account.json")
-        file.touch(mode=0o600)
-        file.write_text(json.dumps(account, indent=2))
+        token_url = f"http://{serving.HOST}:{tokens.server_port}/token"
         yield {
             "endpoint_url": f"http://{serving.HOST}:{storage.server_port}",
-            "project": PROJECT,
-            "service_account_file": str(file),
+            "project": google_account.PROJECT,
+            "service_account_file": google_account.write(Path(folder), key, token_url),
         }
 
 

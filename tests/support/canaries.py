@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.support import certificates
 
 #: Of every type, the sets of fields that together are a way in. What is a secret in a way has to
 #: stand here, so that a new field cannot be forgotten.
@@ -38,13 +37,6 @@ WAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 _LETTERS = string.ascii_letters + string.digits
 _BASE64 = _LETTERS + "/+"
-
-
-@cache
-def private_key() -> str:
-    """A key in PEM that signs, but not for anybody."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 @dataclass
@@ -94,13 +86,13 @@ class Canaries:
         return base64.b64encode(self.new(label, length=48).encode()).decode()
 
     def _service_account(self, label: str, base: str) -> dict[str, str]:
-        for line in private_key().splitlines()[1:-1]:
+        for line in certificates.rsa_key().splitlines()[1:-1]:
             self.known(label, line)
         return {
             "type": "service_account",
             "project_id": "project",
             "private_key_id": self.new(label, _LETTERS),
-            "private_key": private_key(),
+            "private_key": certificates.rsa_key(),
             "client_email": "a@project.invalid",
             "token_uri": f"{base}/token",
         }

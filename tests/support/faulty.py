@@ -53,6 +53,8 @@ STREAM = -1
 INSPECT = -2
 STAT = -3
 MIB = 1 << 20
+#: The size of an object of three ranges.
+LARGE = 17 * MIB
 #: How long a test waits for what has to happen before it fails.
 PATIENCE_S = 20.0
 
@@ -382,6 +384,11 @@ class PromptPolicy(RetryPolicy, frozen=True):
         """See ``RetryPolicy``."""
         delay_s = super().delay_s(error, attempt, failing_for_s)
         return None if delay_s is None else 0.0
+
+
+def large(**others: bytes) -> FaultyStore:
+    """A store with one object of three ranges, and others."""
+    return FaultyStore({"big": content(LARGE), **others})
 
 
 def transfer_of(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import email.utils
 import errno
 import http
-import ipaddress
 import os
 import pickle
 import random
@@ -32,10 +30,6 @@ import pytest
 import urllib3
 from azure.storage.blob import ContainerClient
 from azure.storage.blob.aio import ContainerClient as AsyncContainerClient
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from kaiwo.config.document import Document
 from kaiwo.config.loader import build
@@ -59,6 +53,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Source
 from kaiwo.sources.hub.connections import Connections
 from kaiwo.tasks.base import Context, Engine
+from tests.support import certificates
 
 SECRET = "hunter2"
 WHAT = "reading s3://bucket/key"
@@ -260,48 +255,23 @@ def closed() -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def self_signed(path: Path, *extensions: x509.ExtensionType) -> Path:
-    """Write a certificate for 127.0.0.1 that only its own key has signed, and that key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-    )
-    for extension in extensions:
-        critical = isinstance(extension, x509.BasicConstraints)
-        builder = builder.add_extension(extension, critical=critical)
-    signed = builder.sign(key, hashes.SHA256())
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 that only its own key has signed, and that key."""
-    return self_signed(tmp_path_factory.mktemp("tls") / "both.pem")
+    return written(certificates.self_signed(), tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def own_authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, which calls itself an authority: OpenSSL takes it, obstore's TLS does not."""
-    authority = x509.BasicConstraints(ca=True, path_length=0)
-    return self_signed(tmp_path_factory.mktemp("tls") / "authority.pem", authority)
+    return written(certificates.self_signed(is_authority=True), tmp_path_factory)
+
+
+def written(own: certificates.Certified, folders: pytest.TempPathFactory) -> Path:
+    """Where a certificate and its key are."""
+    path = folders.mktemp("tls") / "both.pem"
+    path.write_bytes(own.key_pem + own.pem)
+    return path
 
 
 # --- below HTTP -------------------------------------------------------------------------------

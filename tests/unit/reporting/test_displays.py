@@ -7,10 +7,7 @@ import io
 import json
 import logging
 import os
-import pty
 import re
-import select
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -38,7 +35,7 @@ from kaiwo.reporting.displays import (
     slowest_text,
 )
 from kaiwo.reporting.log_lines import MOST_REMEMBERED, MOST_RETRIES, RETRIES_S
-from tests.servers import ROOT
+from tests.support.terminal import on_a_terminal
 
 NAME = "[red]markup[/wrong] [bold].txt"
 SECRET = "hunter2"
@@ -412,39 +409,6 @@ def test_names_are_shown_as_they_are_on_a_terminal(tmp_path: Path) -> None:
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     assert NAME in re.sub(r"\s+", " ", plain), plain
     assert "Traceback" not in plain
-
-
-def on_a_terminal(command: Sequence[str], folder: Path) -> str:
-    """What the command shows on a terminal of 200 columns."""
-    ours, theirs = pty.openpty()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "TERM": "xterm",
-        "COLUMNS": "200",
-        "HOME": str(folder),
-    }
-    environment["PYTHONPATH"] = str(ROOT)
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=folder,
-        env=environment,
-    )
-    os.close(theirs)
-    shown = b""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if not select.select([ours], [], [], 1)[0]:
-            continue
-        try:
-            shown += os.read(ours, 65_536)
-        except OSError:  # the terminal's other end is closed: the child is gone
-            break
-    os.close(ours)
-    child.wait(10)
-    return shown.decode(errors="replace")
 
 
 # --- a line in a notebook, and which sink there is -----------------------------------------------
