@@ -343,6 +343,15 @@ def _edited(root: Path, edit: Callable[[list[Any]], Iterable[Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in edit(lines(path))))
 
 
+def test_an_object_that_nothing_tells_from_another_is_not_believed(tmp_path: Path) -> None:
+    """Whoever has written it down."""
+    store = big()
+    killed(tmp_path, store, 0)
+    bare = {"identity": [None, None, SIZE]}
+    _edited(tmp_path, lambda told: [each | bare if "begin" in each else each for each in told])
+    assert believed(tmp_path, store, _with(etag=None)(transfer(tmp_path, store, NOW))) is None
+
+
 @pytest.mark.parametrize(
     "header",
     [
