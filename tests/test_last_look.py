@@ -1,0 +1,84 @@
+"""The last look at a file: what gets its name, and what is adopted under it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from kaiwo import checksums, disk
+from kaiwo.copier import move
+from kaiwo.errors import IntegrityError, WrongBytesError
+from kaiwo.objects import Checksum, Compare, Finish, Outcome, Transfer
+from tests.faulty import FaultyOpener, FaultyStore, transfer_of
+
+DATA = b"what the store holds"
+MD5, CRC = (checksums.of_bytes(name, DATA) for name in ("md5", "crc32c"))
+WRONG = Checksum("md5", "0" * 32)
+
+
+def transfer(tmp_path: Path) -> Transfer:
+    store = FaultyStore({"big": DATA}, "md5")
+    return transfer_of(FaultyOpener(store), store.remote("big"), tmp_path)
+
+
+def finished(each: Transfer, data: bytes | None, stated: Checksum, found: Checksum) -> Outcome:
+    """What becomes of a temporary file with these bytes, or of none."""
+    if data is not None:
+        disk.write_small(each.temporary, data)
+    (outcome,) = move(Finish(each, stated, found))
+    return outcome
+
+
+def test_a_checksum_of_another_algorithm_than_the_stated_one_is_not_compared(
+    tmp_path: Path,
+) -> None:
+    assert MD5 is not None
+    assert CRC is not None
+    each = transfer(tmp_path)
+    outcome = finished(each, DATA, MD5, CRC)
+    assert outcome.error is None
+    assert (outcome.published, outcome.verified, outcome.checksum) == (True, True, MD5)
+    assert Path(each.target).read_bytes() == DATA
+
+
+def test_another_checksum_than_the_stated_one_is_not_published(tmp_path: Path) -> None:
+    assert MD5 is not None
+    for stated, found in ((MD5, WRONG), (WRONG, MD5)):
+        each = transfer(tmp_path)
+        outcome = finished(each, DATA, stated, found)
+        assert (type(outcome.error), outcome.published) == (WrongBytesError, False)
+        assert not Path(each.target).exists()
+
+
+@pytest.mark.parametrize("data", [None, DATA[:-1], DATA + b"."], ids=["none", "shorter", "longer"])
+def test_a_temporary_file_of_another_size_is_not_published(
+    tmp_path: Path, data: bytes | None
+) -> None:
+    assert MD5 is not None
+    each = transfer(tmp_path)
+    outcome = finished(each, data, MD5, MD5)
+    assert (type(outcome.error), outcome.published) == (IntegrityError, False)
+    assert not Path(each.target).exists()
+
+
+@pytest.mark.parametrize("blob", [False, True])
+@pytest.mark.parametrize(
+    ("data", "adopted"),
+    [(DATA, True), (DATA[:-1], False), (DATA + b".", False), (DATA[::-1], False)],
+    ids=["right", "shorter", "longer", "other bytes"],
+)
+def test_a_file_is_adopted_only_when_all_of_it_is_right(
+    tmp_path: Path, data: bytes, adopted: bool, blob: bool
+) -> None:
+    each = transfer(tmp_path)
+    path = tmp_path / ("blob" if blob else "big")
+    if blob:
+        each = replace(each, blob=str(path))
+    path.write_bytes(data)
+    (outcome,) = move(Compare(each))
+    assert (outcome.error, outcome.adopted) == (None, adopted)
+    assert (outcome.verified, outcome.checksum) == ((True, MD5) if adopted else (False, None))
+    assert Path(each.target).is_symlink() is (blob and adopted)
+    assert path.read_bytes() == data
