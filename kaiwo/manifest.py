@@ -207,7 +207,7 @@ def _read(line: bytes, decoder: msgspec.json.Decoder[Record]) -> Record | None:
         return None
     try:
         return decoder.decode(text)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return None
     except msgspec.DecodeError:  # perhaps half a character, which Python's decoder takes
         try:
