@@ -352,6 +352,19 @@ def test_an_object_that_nothing_tells_from_another_is_not_believed(tmp_path: Pat
     assert believed(tmp_path, store, _with(etag=None)(transfer(tmp_path, store, NOW))) is None
 
 
+@pytest.mark.parametrize("run", ["", "x", "DEAD", "0 1", "a" * 33, "[0-9]"])
+def test_a_file_that_is_named_like_no_journal_of_a_run_is_let_alone(
+    tmp_path: Path, run: str
+) -> None:
+    store = big()
+    killed(tmp_path, store, 0)
+    path = journal(tmp_path).rename(journal(tmp_path, run))
+    memory = Memory(None, NOW)
+    assert memory.remains(transfer(tmp_path, store, NOW)) is None
+    memory.sweep([transfer(tmp_path, store, NOW)], all_dead)
+    assert path.exists()
+
+
 @pytest.mark.parametrize(
     "header",
     [

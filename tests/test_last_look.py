@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from kaiwo import checksums, disk
 from kaiwo.copier import move
 from kaiwo.errors import IntegrityError, WrongBytesError
-from kaiwo.objects import Checksum, Compare, Finish, Outcome, Transfer
-from tests.faulty import FaultyOpener, FaultyStore, transfer_of
+from kaiwo.objects import RANGE, Checksum, Compare, Crc, Finish, Outcome, Remains, Transfer
+from tests.faulty import FaultyOpener, FaultyStore, content, transfer_of
 
 DATA = b"what the store holds"
 MD5, CRC = (checksums.of_bytes(name, DATA) for name in ("md5", "crc32c"))
@@ -82,3 +82,27 @@ def test_a_file_is_adopted_only_when_all_of_it_is_right(
     assert (outcome.verified, outcome.checksum) == ((True, MD5) if adopted else (False, None))
     assert Path(each.target).is_symlink() is (blob and adopted)
     assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("written", "adopted"),
+    [((0, RANGE), True), ((0,), False), ((RANGE,), False), ((), False), (None, False)],
+    ids=["all of it", "the first range", "the last range", "no range", "nothing known"],
+)
+@pytest.mark.parametrize("is_right", [True, False])
+def test_without_a_checksum_what_an_earlier_run_wrote_down_is_proof(
+    tmp_path: Path, written: tuple[int, ...] | None, adopted: bool, is_right: bool
+) -> None:
+    """But no verification: the store has stated nothing."""
+    data = content(RANGE + 5)
+    store = FaultyStore({"big": data}, None)
+    each = transfer_of(FaultyOpener(store), store.remote("big"), tmp_path)
+    if written is not None:
+        ranges = {start: data[start : start + RANGE] for start in written}
+        crcs = {start: Crc("crc32c", checksums.crc("crc32c", own)) for start, own in ranges.items()}
+        each = replace(each, remains=Remains("gone", crcs))
+    Path(each.target).write_bytes(data if is_right else data[:-1] + b"?")
+    (outcome,) = move(Compare(each))
+    assert outcome.error is None
+    assert outcome.adopted is (adopted and is_right)
+    assert (outcome.verified, outcome.checksum) == (False, None)
