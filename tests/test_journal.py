@@ -513,6 +513,20 @@ def test_a_journal_that_cannot_be_read_is_a_warning(
     assert "going on without it" in caplog.text
 
 
+def test_what_is_no_file_is_neither_read_as_a_journal_nor_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A device, or a pipe, at which a run would wait for ever."""
+    path = journal(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/dev/null")
+    memory, each = Memory(None, NOW), transfer(tmp_path, big(), NOW)
+    with caplog.at_level(logging.WARNING):
+        memory.sweep([each], all_dead)
+    assert f"{path} is no file" in caplog.text
+    assert path.is_symlink()
+
+
 def test_names_that_are_patterns_elsewhere_are_names(tmp_path: Path) -> None:
     root, store = tmp_path / "[a]*?", big()
     killed(root, store, 0)

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from kaiwo import checksums, disk
 from kaiwo.copier import move
-from kaiwo.errors import IntegrityError, WrongBytesError
-from kaiwo.objects import RANGE, Checksum, Compare, Crc, Finish, Outcome, Remains, Transfer
+from kaiwo.errors import DiskError, IntegrityError, WrongBytesError
+from kaiwo.objects import RANGE, Batch, Checksum, Compare, Crc, Finish, Outcome, Remains, Transfer
 from tests.faulty import FaultyOpener, FaultyStore, content, transfer_of
 
 DATA = b"what the store holds"
@@ -23,7 +23,9 @@ def transfer(tmp_path: Path) -> Transfer:
     return transfer_of(FaultyOpener(store), store.remote("big"), tmp_path)
 
 
-def finished(each: Transfer, data: bytes | None, stated: Checksum, found: Checksum) -> Outcome:
+def finished(
+    each: Transfer, data: bytes | None, stated: Checksum | None, found: Checksum | None
+) -> Outcome:
     """What becomes of a temporary file with these bytes, or of none."""
     if data is not None:
         disk.write_small(each.temporary, data)
@@ -50,6 +52,20 @@ def test_another_checksum_than_the_stated_one_is_not_published(tmp_path: Path) -
         outcome = finished(each, DATA, stated, found)
         assert (type(outcome.error), outcome.published) == (WrongBytesError, False)
         assert not Path(each.target).exists()
+
+
+def test_what_no_store_has_stated_verifies_nothing(tmp_path: Path) -> None:
+    outcome = finished(transfer(tmp_path), DATA, None, MD5)
+    assert outcome.error is None
+    assert (outcome.published, outcome.verified) == (True, False)
+
+
+def test_a_small_file_that_cannot_get_its_name_leaves_nothing(tmp_path: Path) -> None:
+    each = transfer(tmp_path)
+    (Path(each.target) / "in the way").mkdir(parents=True)
+    (outcome,) = move(Batch((each,)))
+    assert (type(outcome.error), outcome.published) == (DiskError, False)
+    assert not Path(each.temporary).exists()
 
 
 @pytest.mark.parametrize("data", [None, DATA[:-1], DATA + b"."], ids=["none", "shorter", "longer"])

@@ -709,6 +709,8 @@ SCHEMES = st.sampled_from(["s3", "gs", "az", "abfs", "hf", "https", "file", "S3"
 PIECES = st.lists(st.sampled_from([*"ab/@:*?[]#%. ", "%ff", "%2F", "%41"]), max_size=12)
 
 
+@example("https://host/%ff")
+@example("https://host/a%2Fb/%ff*")
 @examples(500)
 @given(
     st.one_of(
