@@ -175,7 +175,7 @@ def _parsed(line: bytes, decoder: msgspec.json.Decoder[Record]) -> Record | None
         return None
     try:
         return decoder.decode(text)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return None
     except msgspec.DecodeError:  # perhaps half a character, which Python's decoder accepts
         try:

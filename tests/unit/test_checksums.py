@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> N
 
 
 def test_the_best_of_several_is_chosen() -> None:
-    stated: dict[str, str | None] = {name: f"{number:08X}" for number, name in enumerate(VECTORS)}
+    stated: dict[str, str | None] = {name: f"{number:07}F" for number, name in enumerate(VECTORS)}
     order = []
     while (found := checksums.best(stated)) is not None:
         order.append(found.algorithm)
@@ -206,3 +206,22 @@ def test_an_etag_whose_parts_do_not_add_up_states_no_checksum(
     etag: str | None, size: int, length: int
 ) -> None:
     assert checksums.of_parts(etag, size, length) is None
+
+
+@pytest.mark.parametrize(
+    ("etag", "expected"),
+    [
+        (f"{'0' * 32}-1", True),
+        (f"{'0' * 32}-10000", True),
+        (f"{'0' * 32}-0", False),
+        (f"{'0' * 32}-2x", False),
+        (f"{'0' * 32}-100000", False),
+        ("0" * 32, False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_an_upload_in_parts_is_known_by_the_whole_of_its_etag(
+    etag: str | None, expected: bool
+) -> None:
+    assert checksums.is_of_parts(etag) is expected

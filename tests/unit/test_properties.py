@@ -376,7 +376,8 @@ RECORDS = st.dictionaries(
 @examples(400)
 @given(st.one_of(st.lists(RECORDS, max_size=4), st.binary(max_size=40)))
 @example([{"target": "\ud800"}])
-@example(b"[" * 2_000)
+@example(b'{"x": ' + b"[" * 2_000 + b"]" * 2_000 + b"}")
+@example(rb'{"target": "\ud800", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 def test_whole_lines_that_are_foreign_say_nothing(
     remembered: Published, foreign: list[dict[str, object]] | bytes
 ) -> None:
@@ -714,6 +715,8 @@ SCHEMES = st.sampled_from(["s3", "gs", "az", "abfs", "hf", "https", "file", "S3"
 PIECES = st.lists(st.sampled_from([*"ab/@:*?[]#%. ", "%ff", "%2F", "%41"]), max_size=12)
 
 
+@example("https://host/%ff")
+@example("https://host/a%2Fb/%ff*")
 @examples(500)
 @given(
     st.one_of(

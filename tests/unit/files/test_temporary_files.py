@@ -78,15 +78,19 @@ def test_errors_of_the_stream_itself_pass_through(tmp_path: Path, error: Excepti
     assert len(os.listdir("/proc/self/fd")) == open_files
 
 
-def test_a_link_at_a_temporary_name_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "part").symlink_to(tmp_path / "victim")
+@pytest.mark.parametrize("there", [b"mine", None])
+def test_a_link_at_a_temporary_name_is_not_followed(tmp_path: Path, there: bytes | None) -> None:
+    victim = tmp_path / "victim"
+    if there is not None:
+        victim.write_bytes(there)
+    (tmp_path / "part").symlink_to(victim)
     with pytest.raises(DiskError):
         write_range(str(tmp_path / "part"), b"x", 0)
     with pytest.raises(DiskError):
         temporary_files.write_stream(str(tmp_path / "part"), [b"x"])
     with pytest.raises(DiskError):
         temporary_files.write_small(str(tmp_path / "part"), b"x")
-    assert not (tmp_path / "victim").exists()
+    assert (victim.read_bytes() if victim.exists() else None) == there
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o027, 0o077, 0o002])

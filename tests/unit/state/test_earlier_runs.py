@@ -32,6 +32,7 @@ from tests.unit.state.killed_runs import (
     SIZE,
     STARTS,
     after,
+    all_dead,
     believed,
     big,
     edited,
@@ -421,3 +422,39 @@ def test_whatever_a_journal_says_nothing_but_temporary_files_of_its_run_is_touch
 
 def _everything(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_an_object_that_nothing_tells_from_another_is_not_believed(tmp_path: Path) -> None:
+    """Whoever has written it down."""
+    store = big()
+    killed(tmp_path, store, 0)
+    bare = {"identity": [None, None, SIZE]}
+    edited(tmp_path, lambda told: [each | bare if "begin" in each else each for each in told])
+    assert believed(tmp_path, store, _with(etag=None)(transfer(tmp_path, store, NOW))) is None
+
+
+@pytest.mark.parametrize("run", ["", "x", "DEAD", "0 1", "a" * 33, "[0-9]"])
+def test_a_file_that_is_named_like_no_journal_of_a_run_is_let_alone(
+    tmp_path: Path, run: str
+) -> None:
+    store = big()
+    killed(tmp_path, store, 0)
+    path = journal(tmp_path).rename(journal(tmp_path, run))
+    state = State(None, NOW)
+    assert state.partial_download(transfer(tmp_path, store, NOW)) is None
+    state.sweep([transfer(tmp_path, store, NOW)], all_dead)
+    assert path.exists()
+
+
+def test_what_is_no_file_is_neither_read_as_a_journal_nor_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A device, or a pipe, at which a run would wait for ever."""
+    path = journal(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.symlink_to("/dev/null")
+    state, each = State(None, NOW), transfer(tmp_path, big(), NOW)
+    with caplog.at_level(logging.WARNING):
+        state.sweep([each], all_dead)
+    assert f"{path} is not a regular file" in caplog.text
+    assert path.is_symlink()
