@@ -38,13 +38,13 @@ def fault_of(name: str) -> str | None:
 
 def _fault_of_segment(segment: str) -> str | None:
     if segment in (".", ".."):
-        return f"{segment!r} is no file name"
+        return f"{segment!r} is not a file name"
     if segment == own_names.STATE_FOLDER:
         return f"{own_names.STATE_FOLDER} is kaiwo's own folder"
     if own_names.is_temporary(segment):
         return "kaiwo names its own temporary files like that"
     if _CONTROL.search(segment):
-        return "it holds a control character"
+        return "it has a control character"
     try:
         length = len(os.fsencode(segment))
     except UnicodeEncodeError:

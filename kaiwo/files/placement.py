@@ -65,7 +65,7 @@ def expanded(path: str) -> str:
     """
     found = os.path.expanduser(path)
     if found.startswith("~"):
-        raise ConfigError(f"{path}: no home folder is known here; set HOME, or give a whole path")
+        raise ConfigError(f"{path}: the home folder is unknown; set HOME, or give an absolute path")
     return found
 
 

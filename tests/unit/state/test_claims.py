@@ -186,14 +186,15 @@ def test_a_signal_ends_the_wait(folder: str, holding: Holding) -> None:
 
 
 def test_a_run_that_waits_does_not_hold_up_one_at_other_targets(folder: str) -> None:
+    looks: list[None] = []
     with (
         Claim(SMALL) as one,
-        Claim(MIDDLE, timing=QUICK) as two,
+        Claim(MIDDLE, lambda: looks.append(None), timing=QUICK) as two,
         Claim(LARGE, timing=QUICK) as three,
     ):
         one.take({folder: {"a"}})
         with in_thread(lambda: two.take({folder: {"a", "b"}})) as taking:
-            eventually(lambda: len(files(folder)) == 1)
+            eventually(lambda: bool(looks) and len(files(folder)) == 1)
             three.take({folder: {"b"}})
             one.release()
             three.release()
