@@ -16,8 +16,9 @@ from pydantic.fields import FieldInfo
 from kaiwo.config.descriptions import descriptions
 from kaiwo.config.settings import Settings
 from kaiwo.errors import EXIT_CODES
-from kaiwo.tasks.base import BucketTask, Task
+from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import FileItem, FolderItem
+from kaiwo.tasks.object_store import BucketTask
 from kaiwo.tasks.registry import BUILT_IN, task_class
 
 README = Path(__file__).resolve().parents[1] / "README.md"

@@ -17,8 +17,10 @@ from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.net.failures import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
-from kaiwo.tasks.base import BucketTask, require_endpoint
-from kaiwo.tasks.items import Address, Bucket, Secret, Text
+from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
+from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.object_store import BucketTask
+from kaiwo.tasks.secrets import SecretFile
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.source import ObstoreSource
@@ -30,40 +32,38 @@ _SCOPE = "https://storage.azure.com/.default"
 
 
 class AzureTask(BucketTask):
-    """Blobs of an Azure storage account. Without credentials, the SDK's own chain is used."""
+    """Blobs of an Azure storage account. Without credentials, the SDK looks for them."""
 
     holder = "containers"
     credentials = ("connection_string", "account_key", "sas_token", "client_secret")
 
     type: Literal["azure-blob"] = "azure-blob"
-    connection_string: Secret | None = None
-    """Connection string of the storage account."""
-    connection_string_file: Text | None = None
-    """File that holds it."""
-    account_name: Text | None = None
-    """Name of the storage account."""
-    account_name_file: Text | None = None
-    """File that holds it."""
-    account_key: Secret | None = None
-    """Key of the storage account."""
-    account_key_file: Text | None = None
-    """File that holds it."""
-    sas_token: Secret | None = None
-    """Shared access signature."""
-    sas_token_file: Text | None = None
-    """File that holds it."""
-    tenant_id: Text | None = None
-    """Tenant of a service principal."""
-    client_id: Text | None = None
-    """Client of a service principal."""
-    client_secret: Secret | None = None
-    """Secret of a service principal."""
-    client_secret_file: Text | None = None
-    """File that holds it."""
-    endpoint_url: Address | None = None
-    """Address of the blob service; the account's public one when it is left out."""
-    containers: tuple[Bucket, ...] = Field(min_length=1)
-    """What is wanted."""
+    connection_string: Secret | None = Field(
+        None, description="Connection string of the storage account."
+    )
+    connection_string_file: SecretFile | None = Field(
+        None, description="File with the connection string."
+    )
+    account_name: Text | None = Field(None, description="Name of the storage account.")
+    account_name_file: SecretFile | None = Field(None, description="File with the account's name.")
+    account_key: Secret | None = Field(None, description="Key of the storage account.")
+    account_key_file: SecretFile | None = Field(None, description="File with the account's key.")
+    sas_token: Secret | None = Field(None, description="Shared access signature (SAS).")
+    sas_token_file: SecretFile | None = Field(
+        None, description="File with the shared access signature."
+    )
+    tenant_id: Text | None = Field(None, description="Tenant ID of a service principal.")
+    client_id: Text | None = Field(None, description="Client ID of a service principal.")
+    client_secret: Secret | None = Field(None, description="Secret of a service principal.")
+    client_secret_file: SecretFile | None = Field(
+        None, description="File with the service principal's secret."
+    )
+    endpoint_url: Endpoint | None = Field(
+        None, description="Address of the blob service. Default: the account's public address."
+    )
+    containers: tuple[Bucket, ...] = Field(
+        min_length=1, description="Containers, with their items."
+    )
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

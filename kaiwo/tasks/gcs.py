@@ -11,8 +11,11 @@ from pydantic import Field
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.net.failures import NetworkSettings, header_token
-from kaiwo.tasks.base import BucketTask, require_endpoint, session_options
-from kaiwo.tasks.items import Address, Bucket, Secret, Text
+from kaiwo.tasks.base import session_options
+from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
+from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.object_store import BucketTask
+from kaiwo.tasks.secrets import SecretFile
 
 if TYPE_CHECKING:
     from kaiwo.sources.gcs import GcsSource
@@ -24,25 +27,27 @@ _NEW_BUCKET_TYPES = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
 
 
 class GcsTask(BucketTask):
-    """Objects of Google Cloud Storage. Without credentials, the SDK's own chain is used."""
+    """Objects of Google Cloud Storage. Without credentials, the SDK looks for them."""
 
     credentials = ("application_credentials", "token")
 
     type: Literal["gcs"] = "gcs"
-    application_credentials: Secret | None = None
-    """JSON of a service account's key."""
-    application_credentials_file: Text | None = None
-    """File that holds it."""
-    token: Secret | None = None
-    """OAuth access token."""
-    token_file: Text | None = None
-    """File that holds it."""
-    project: Text | None = None
-    """Project of the buckets; needed by emulators only."""
-    endpoint_url: Address | None = None
-    """Address of the service; ``STORAGE_EMULATOR_HOST``, else Google, when it is left out."""
-    buckets: tuple[Bucket, ...] = Field(min_length=1)
-    """What is wanted."""
+    application_credentials: Secret | None = Field(
+        None, description="Key of a service account, as JSON."
+    )
+    application_credentials_file: SecretFile | None = Field(
+        None, description="File with the key of a service account."
+    )
+    token: Secret | None = Field(None, description="OAuth access token.")
+    token_file: SecretFile | None = Field(None, description="File with the access token.")
+    project: Text | None = Field(
+        None, description="Project of the buckets; only emulators need it."
+    )
+    endpoint_url: Endpoint | None = Field(
+        None,
+        description="Address of the service. Default: ``STORAGE_EMULATOR_HOST``, else Google.",
+    )
+    buckets: tuple[Bucket, ...] = Field(min_length=1, description="Buckets, with their items.")
 
     @property
     def origin(self) -> str:

@@ -1,4 +1,4 @@
-"""S3 and what speaks its language: AWS, MinIO, Ceph, Cloudflare R2 and others."""
+"""Amazon S3 and compatible stores: MinIO, Ceph, Cloudflare R2 and others."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.net.failures import NetworkSettings, header_token
 from kaiwo.protocols import Source
-from kaiwo.tasks.base import BucketTask, require_endpoint
-from kaiwo.tasks.items import Address, Bucket, Secret, Text
+from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
+from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.object_store import BucketTask
+from kaiwo.tasks.secrets import SecretFile
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.source import ObstoreSource
@@ -20,37 +22,28 @@ if TYPE_CHECKING:
 
 
 class S3Task(BucketTask):
-    """Objects of an S3 service. Without credentials, the SDK's own chain is used."""
+    """Objects of an S3 service. Without credentials, the SDK looks for them."""
 
     credentials = ("access_key_id", "secret_key", "session_token", "profile")
 
     type: Literal["s3"] = "s3"
-    endpoint_url: Address | None = None
-    """Address of the service; AWS when it is left out."""
-    endpoint_url_file: Text | None = None
-    """File that holds it."""
-    access_key_id: Secret | None = None
-    """Access key."""
-    access_key_id_file: Text | None = None
-    """File that holds it."""
-    secret_key: Secret | None = None
-    """Secret key."""
-    secret_key_file: Text | None = None
-    """File that holds it."""
-    session_token: Secret | None = None
-    """Token of temporary credentials."""
-    session_token_file: Text | None = None
-    """File that holds it."""
-    region: Text | None = None
-    """Region of the buckets."""
-    profile: Text | None = None
-    """Profile of the SDK's configuration."""
-    addressing_style: Literal["auto", "path", "virtual"] = "auto"
-    """Bucket in the path or in the host name."""
-    requester_pays: bool = False
-    """Accept the cost of requests."""
-    buckets: tuple[Bucket, ...] = Field(min_length=1)
-    """What is wanted."""
+    endpoint_url: Endpoint | None = Field(None, description="Address of the service. Default: AWS.")
+    endpoint_url_file: SecretFile | None = Field(None, description="File with the address.")
+    access_key_id: Secret | None = Field(None, description="Access key ID.")
+    access_key_id_file: SecretFile | None = Field(None, description="File with the access key ID.")
+    secret_key: Secret | None = Field(None, description="Secret key.")
+    secret_key_file: SecretFile | None = Field(None, description="File with the secret key.")
+    session_token: Secret | None = Field(
+        None, description="Session token of temporary credentials."
+    )
+    session_token_file: SecretFile | None = Field(None, description="File with the session token.")
+    region: Text | None = Field(None, description="Region of the buckets.")
+    profile: Text | None = Field(None, description="Profile in the SDK's configuration files.")
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="Where the bucket's name goes: into the path or into the host name."
+    )
+    requester_pays: bool = Field(False, description="Pay for the requests (requester pays).")
+    buckets: tuple[Bucket, ...] = Field(min_length=1, description="Buckets, with their items.")
 
     @model_validator(mode="after")
     def _whole_key(self) -> Self:

@@ -511,7 +511,7 @@ def test_what_the_url_leaves_open_is_given_as_a_field_and_nothing_else(
     for field in ("repo_id=acme/other", "target_path=x", "files=[a.csv]"):
         done = command(tmp_path, hub, *some, "-o", field)
         assert done.returncode == 2, done.stderr
-        assert f"say already what {field.partition('=')[0]} is" in done.stderr
+        assert f"{field.partition('=')[0]} follows from the URL" in done.stderr
     done = command(tmp_path, hub, *some, "-o", "allow_patterns=[*.json]")
     assert (done.returncode, "is no list" in done.stderr) == (2, True)
 

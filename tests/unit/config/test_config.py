@@ -14,8 +14,9 @@ import yaml
 from kaiwo.config.document import parse
 from kaiwo.config.loader import Config, build, load
 from kaiwo.errors import ConfigError
-from kaiwo.tasks.base import BucketTask, Task
+from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import FileItem, FolderItem
+from kaiwo.tasks.object_store import BucketTask
 
 CANARY = "CANARYxyzzy"
 ITEM = {"file": "k", "target_path": "t"}
@@ -832,7 +833,7 @@ PLUGIN = """\
 from typing import Literal
 
 from kaiwo.tasks.base import Task
-from kaiwo.tasks.items import Secret
+from kaiwo.tasks.fields import Secret
 
 
 class FtpTask(Task):
