@@ -13,7 +13,6 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kaiwo.config.descriptions import descriptions
 from kaiwo.config.settings import Settings
 from kaiwo.errors import EXIT_CODES
 from kaiwo.tasks.base import Task
@@ -74,8 +73,8 @@ def common() -> list[tuple[str, FieldInfo]]:
 
 
 def described(model: type[BaseModel], name: str) -> str:
-    """A field's docstring, in Markdown."""
-    return " ".join(descriptions(model)[name].replace("``", "`").split())
+    """A field's description, in Markdown."""
+    return str(model.model_fields[name].description).replace("``", "`")
 
 
 def shown(field: FieldInfo) -> str:

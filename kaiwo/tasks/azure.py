@@ -37,7 +37,7 @@ class AzureTask(BucketTask):
     holder = "containers"
     credentials = ("connection_string", "account_key", "sas_token", "client_secret")
 
-    type: Literal["azure-blob"] = "azure-blob"
+    type: Literal["azure-blob"] = Field("azure-blob", description="The task type.")
     connection_string: Secret | None = Field(
         None, description="Connection string of the storage account."
     )

@@ -31,7 +31,7 @@ class GcsTask(BucketTask):
 
     credentials = ("application_credentials", "token")
 
-    type: Literal["gcs"] = "gcs"
+    type: Literal["gcs"] = Field("gcs", description="The task type.")
     application_credentials: Secret | None = Field(
         None, description="Key of a service account, as JSON."
     )

@@ -40,7 +40,7 @@ class HfTask(Task):
 
     has_cache = True
 
-    type: Literal["hf"] = "hf"
+    type: Literal["hf"] = Field("hf", description="The task type.")
     repo_id: Text = Field(description="``owner/repo``.")
     repo_type: Literal["model", "dataset", "space"] = Field(
         "model", description="Kind of the repository."

@@ -26,7 +26,7 @@ class S3Task(BucketTask):
 
     credentials = ("access_key_id", "secret_key", "session_token", "profile")
 
-    type: Literal["s3"] = "s3"
+    type: Literal["s3"] = Field("s3", description="The task type.")
     endpoint_url: Endpoint | None = Field(None, description="Address of the service. Default: AWS.")
     endpoint_url_file: SecretFile | None = Field(None, description="File with the address.")
     access_key_id: Secret | None = Field(None, description="Access key ID.")

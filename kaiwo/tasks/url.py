@@ -73,7 +73,7 @@ def _split(address: str) -> tuple[str, str]:
 class UrlTask(Task):
     """Files of any other fsspec protocol."""
 
-    type: Literal["url"] = "url"
+    type: Literal["url"] = Field("url", description="The task type.")
     options: Secret[dict[str, Any]] | None = Field(
         None, description="Options of the filesystem, named as in fsspec's documentation."
     )

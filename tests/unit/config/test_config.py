@@ -509,7 +509,7 @@ def test_what_yaml_takes_for_a_number_has_to_be_quoted_where_a_text_is_meant(
         + "  buckets: [{name: b, items: [{file: k, target_path: t}]}]\n"
     )
     assert message.splitlines() == [
-        f"c.yaml:3: download_items[0].{field}: has to be a text; write it in quotes"
+        f"c.yaml:3: download_items[0].{field}: must be a string: put it in quotes"
     ]
 
 
@@ -528,7 +528,7 @@ def test_a_number_is_no_key_bucket_or_target() -> None:
     )
     lines = sorted(line.split(": ")[0] for line in message.splitlines())
     assert lines == ["c.yaml:4", "c.yaml:6", "c.yaml:7", "c.yaml:8"]
-    assert message.count("write it in quotes") == 4
+    assert message.count("put it in quotes") == 4
 
 
 @pytest.mark.parametrize(
