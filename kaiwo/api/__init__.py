@@ -1,1 +1,6 @@
-"""What a program calls: ``download`` and ``fetch``, and the run behind both."""
+"""What a program calls.
+
+download    download: everything that a configuration asks for
+fetch       fetch: one URL
+run         run, decide: from a validated configuration to a report or a plan
+"""
