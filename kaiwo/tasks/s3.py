@@ -75,13 +75,22 @@ class S3Task(BucketTask):
     def object_store(
         self, container: str, network: NetworkSettings, found: S3Settings | None = None
     ) -> Any:
-        """See ``BucketTask``; ``found`` is what was resolved already."""
+        """The store of obstore, with the same rights as the filesystem.
+
+        Args:
+            container: the bucket.
+            network: how connections behave.
+            found: the settings, where they are resolved already.
+
+        Raises:
+            NotForObstoreError: obstore does not support this task.
+        """
         from obstore.store import S3Store  # noqa: PLC0415 - native code
 
         from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
-        found = found or self._surroundings()
+        found = found or self._settings()
         provider = found.credentials and Provider(found.credentials)
         config = {
             **s3_settings.address(found, container, self.addressing_style),
@@ -97,7 +106,7 @@ class S3Task(BucketTask):
         from kaiwo.sources.s3_head import Head  # noqa: PLC0415
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
-        found = self._surroundings()
+        found = self._settings()
         look = Head(
             s3_settings.base(found, container, self.addressing_style),
             found.region,
@@ -116,35 +125,35 @@ class S3Task(BucketTask):
             look=look,
         )
 
-    def _surroundings(self) -> S3Settings:
+    def _settings(self) -> S3Settings:
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         endpoint = self.secret("endpoint_url")
         endpoint = require_endpoint(endpoint) if endpoint else None
         credentials = self._keys if self.given("access_key_id") else None
-        said = (endpoint, self.region, self.ca_bundle, credentials)
+        of_task = (endpoint, self.region, self.ca_bundle, credentials)
         named = self.anonymous or credentials is not None
         if named and not s3_settings.has_shared_files():
-            return s3_settings.from_environment(*said)
-        from botocore.session import Session  # noqa: PLC0415 - only where there is more to find
+            return s3_settings.from_environment(*of_task)
+        from botocore.session import Session  # noqa: PLC0415 - only where it finds more
 
         session = s3_settings.session_of(Session, self.profile, named=named)
-        return s3_settings.from_sdk(session, *said, anonymous=self.anonymous)
+        return s3_settings.from_sdk(session, *of_task, anonymous=self.anonymous)
 
     def _keys(self) -> Credentials:
-        """The task's own keys, in obstore's form."""
+        """The task's keys, in obstore's form."""
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         key, secret = self.secret("access_key_id"), self.secret("secret_key")
         return s3_settings.keys(str(key), str(secret), self.secret("session_token"))
 
     def _header(self, name: str) -> str | None:
-        """A secret that stands in a header."""
+        """A secret that goes into a header."""
         value = self.secret(name)
         return None if value is None else header_token(value, name)
 
     def filesystem(self, network: NetworkSettings) -> Any:
-        """An s3fs filesystem of its own session, which repeats nothing by itself."""
+        """An s3fs filesystem with a separate session, which repeats no request by itself."""
         import s3fs  # noqa: PLC0415 - only runs that use it load it
         from aiobotocore.session import AioSession  # noqa: PLC0415
 
