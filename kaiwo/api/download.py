@@ -60,8 +60,8 @@ def run_and_deliver(
 ) -> Report:
     """Load, run, and deliver the report, however the run ends.
 
-    An error of its own, a panic of Rust's or a signal's exception leaves this function after it is
-    delivered, together with everything that was settled before.
+    Every error is delivered and raised again, a panic in Rust and a signal's exception included. The
+    report then has everything that was settled before the error.
 
     Args:
         load_config: gives the configuration.
