@@ -4,7 +4,7 @@
     path = kaiwo.fetch("s3://bucket/models/a.bin", endpoint_url="http://localhost:9000")
     report = kaiwo.download("config.yaml")
 
-Importing it loads none of the SDKs; the names below are loaded when they are first used.
+Importing kaiwo loads no SDK; the names below are loaded at their first use.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from kaiwo.cli import bootstrap
 
 
 def main() -> None:
-    """Run it."""
+    """Run the command."""
     bootstrap.begin()
-    # What it imports takes a while; by now, a signal ends it.
+    # The imports take a while; a signal already ends the process.
     from kaiwo.cli import app  # noqa: PLC0415
 
     app.main()

@@ -1,4 +1,4 @@
-"""``python -m kaiwo.downloader CONFIG_FILE``: ``kaiwo download``, as a command of its own."""
+"""``python -m kaiwo.downloader CONFIG_FILE``: the same as ``kaiwo download CONFIG_FILE``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from kaiwo.cli import bootstrap
 
 
 def main() -> None:
-    """Run it."""
+    """Run the command."""
     bootstrap.begin()
-    # What it imports takes a while; by now, a signal ends it.
+    # The imports take a while; a signal already ends the process.
     import typer  # noqa: PLC0415
 
     from kaiwo.cli.app import LOOK, download  # noqa: PLC0415

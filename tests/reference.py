@@ -13,11 +13,11 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from kaiwo.config.descriptions import descriptions
 from kaiwo.config.settings import Settings
 from kaiwo.errors import EXIT_CODES
-from kaiwo.tasks.base import BucketTask, Task
+from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import FileItem, FolderItem
+from kaiwo.tasks.object_store import BucketTask
 from kaiwo.tasks.registry import BUILT_IN, task_class
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -73,8 +73,8 @@ def common() -> list[tuple[str, FieldInfo]]:
 
 
 def described(model: type[BaseModel], name: str) -> str:
-    """A field's docstring, in Markdown."""
-    return " ".join(descriptions(model)[name].replace("``", "`").split())
+    """A field's description, in Markdown."""
+    return str(model.model_fields[name].description).replace("``", "`")
 
 
 def shown(field: FieldInfo) -> str:

@@ -1,14 +1,15 @@
-"""``kaiwo.download``: everything that a configuration asks for."""
+"""``kaiwo.download``, and what it shares with the command: load, run, deliver."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kaiwo.api.run import run
 from kaiwo.config.document import Document
-from kaiwo.config.loader import build, load
+from kaiwo.config.loader import Config, build, load
+from kaiwo.config.settings import Settings
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.reporting.displays import QuietSink, Sinks
@@ -16,7 +17,7 @@ from kaiwo.reporting.outputs import Outputs
 
 
 def plain(value: Any) -> Any:
-    """A path as text, which is what a file would have in its place."""
+    """A path as a string, which is what a file would contain."""
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
@@ -28,29 +29,66 @@ def download(
 ) -> Report:
     """Plan, transfer, verify and publish everything that a configuration asks for.
 
-    When it returns and ``report.ok``, every object is in place and verified; objects that failed
-    are named in ``report.items``, and the others are in place nevertheless.
+    When it returns and ``report.ok``, every object is in place and verified. Objects that failed
+    are in ``report.items``, with their errors; all other objects are in place.
 
     Args:
-        config: path of a YAML file, or what such a file holds.
-        sink: is told what happens; by default, problems are logged.
+        config: path of a YAML file, or a mapping with the content of such a file.
+        sink: gets the events of the run; by default, problems are logged.
         options: the command's options, such as ``max_workers=4``.
 
     Raises:
-        KaiwoError: nothing was begun: the configuration is wrong, or names are unsafe; or the
-            report that was asked for cannot be written.
+        KaiwoError: nothing was downloaded, because the configuration is wrong or names are unsafe;
+            or the report cannot be written.
     """
     options = {name: plain(value) for name, value in options.items()}
-    if isinstance(config, Mapping):
-        loaded = build(Document("config", dict(config)), options)
-    else:
-        loaded = load(config, options)
-    outputs = Outputs(loaded.settings.report, loaded.settings.metrics_file)
-    outputs.require_folder()
+
+    def loaded() -> Config:
+        if isinstance(config, Mapping):
+            return build(Document("config", dict(config)), options)
+        return load(config, options)
+
+    return run_and_deliver(loaded, lambda _: sink or QuietSink())
+
+
+def run_and_deliver(
+    load_config: Callable[[], Config],
+    sink_for: Callable[[Settings], Sink],
+    *,
+    early: Outputs | None = None,
+    summarise: Callable[[Report], None] | None = None,
+) -> Report:
+    """Load, run, and write the report, however the run ends.
+
+    Every error is written and raised again, a panic in Rust and a signal's exception included. The
+    report then has everything that was settled before the error.
+
+    Args:
+        load_config: gives the configuration.
+        sink_for: gives the display for the settings.
+        early: where an error goes that comes before the run; None to raise it only.
+        summarise: is called with the report before it is written.
+
+    Raises:
+        KaiwoError: see ``download``.
+    """
+    outputs = early
     try:
-        done = run(loaded, Sinks(outputs, sink or QuietSink()))
+        config = load_config()
+        of_config = Outputs(config.settings.report, config.settings.metrics_file)
+        outputs = of_config if early is not None else None
+        sink = sink_for(config.settings)
+        of_config.require_folder()
+        outputs = of_config
+        done = run(config, Sinks(outputs, sink))
     except BaseException as error:
-        outputs.write(outputs.report(error))
+        if outputs is not None:
+            done = outputs.report(error)
+            if done.items and summarise is not None:
+                summarise(done)
+            outputs.write(done)
         raise
+    if summarise is not None:
+        summarise(done)
     outputs.write(done)
     return done

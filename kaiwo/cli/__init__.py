@@ -1,1 +1,8 @@
-"""The commands, and the process around them: signals, logs, exit codes."""
+"""A process around a command: options, signals, log lines, exit code.
+
+    app          the commands and their options
+    process      run_and_leave, guarded: a command as a process, errors as exit codes
+    bootstrap    begin: the first thing that a process does
+
+``commands``, ``signals`` and ``logs`` are the package's own business.
+"""

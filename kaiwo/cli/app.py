@@ -1,4 +1,4 @@
-"""The command line: its commands and options. What they do is in ``kaiwo.cli.commands``."""
+"""The command line: commands and their options. What they do is in ``kaiwo.cli.commands``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kaiwo.cli.logs import LEVELS
 from kaiwo.cli.process import guarded, run_and_leave
 from kaiwo.errors import EXIT_CODES
 
-#: How every program of ours looks.
+#: Shared by ``kaiwo`` and ``python -m kaiwo.downloader``.
 LOOK: dict[str, Any] = {
     "add_completion": False,
     "pretty_exceptions_enable": False,
@@ -32,7 +32,7 @@ ConfigFile = Annotated[str, typer.Argument(help="The YAML file.", metavar="CONFI
 
 
 def _choice(*values: str) -> Callable[[str | None], str | None]:
-    """Accept one of these, whatever its case."""
+    """Accept one of these values, in upper or lower case."""
 
     def check(value: str | None) -> str | None:
         if value is None:
@@ -40,7 +40,7 @@ def _choice(*values: str) -> Callable[[str | None], str | None]:
         for known in values:
             if value.lower() == known.lower():
                 return known
-        raise typer.BadParameter(f"it is one of {', '.join(values)}")
+        raise typer.BadParameter(f"must be one of {', '.join(values)}")
 
     return check
 
@@ -52,13 +52,15 @@ LogLevel = Annotated[
 LogFormat = Annotated[
     str | None,
     typer.Option(
-        help="Log lines as text, or each as a json object [default: text].",
+        help="Log lines as text, or as json: one object a line [default: text].",
         callback=_choice("text", "json"),
     ),
 ]
 DownloadRoot = Annotated[
     str | None,
-    typer.Option(help="Relative targets are below it [default: the file's, else here]."),
+    typer.Option(
+        help="Folder for relative targets [default: the file's, else the working directory]."
+    ),
 ]
 
 
@@ -79,15 +81,15 @@ def download(
         ),
     ] = None,
     report: Annotated[
-        str | None, typer.Option(help="Write a JSON report there; - is stdout.")
+        str | None, typer.Option(help="Write a JSON report to this file; - is stdout.")
     ] = None,
     metrics_file: Annotated[
-        str | None, typer.Option(help="Write counts for Prometheus there, every 10 s.")
+        str | None, typer.Option(help="Write Prometheus metrics to this file, every 10 s.")
     ] = None,
     verify: Annotated[
         str | None,
         typer.Option(
-            help="size, or checksum as the store states it [default: checksum].",
+            help="Verify checksum, if the store states one, or size only [default: checksum].",
             callback=_choice("size", "checksum"),
         ),
     ] = None,
@@ -103,30 +105,33 @@ def download(
     ] = None,
     startup_wait: Annotated[
         float | None,
-        typer.Option(help="Seconds to wait for a service that is not up [default: 30].", min=0),
+        typer.Option(help="Seconds to keep retrying an unreachable service [default: 30].", min=0),
     ] = None,
     stall_timeout: Annotated[
         float | None,
-        typer.Option(help="Seconds without a byte that are a failure [default: 30].", min=0.001),
+        typer.Option(
+            help="Seconds without a byte before a request fails [default: 30].", min=0.001
+        ),
     ] = None,
     deadline: Annotated[
         float | None,
-        typer.Option(help="Seconds that the whole run may take [default: no end].", min=0.001),
+        typer.Option(help="Hard time limit of the run in seconds [default: none].", min=0.001),
     ] = None,
     state_dir: Annotated[
-        str | None, typer.Option(help="Keep kaiwo's memory there [default: .kaiwo in the roots].")
+        str | None,
+        typer.Option(help="Keep kaiwo's state in this folder [default: .kaiwo in the roots]."),
     ] = None,
     fail_fast: Annotated[
         bool | None, typer.Option("--fail-fast", help="End at the first object that fails.")
     ] = None,
     fsync: Annotated[
-        bool | None, typer.Option("--fsync", help="Have each file on the disk before its rename.")
+        bool | None, typer.Option("--fsync", help="Sync each file to disk before its rename.")
     ] = None,
     force: Annotated[
-        bool | None, typer.Option("--force", help="Fetch even what is already there.")
+        bool | None, typer.Option("--force", help="Fetch objects again that are in place.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing else.")
     ] = False,
 ) -> None:
     """Download everything that CONFIG_FILE asks for."""
@@ -144,7 +149,7 @@ def download(
 
 
 def validate(config_file: ConfigFile) -> None:
-    """Check CONFIG_FILE alone: no network, no secret file."""
+    """Check CONFIG_FILE alone: use no network, open no secret file."""
 
     def run() -> int:
         from kaiwo import units  # noqa: PLC0415
@@ -164,7 +169,7 @@ def plan(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Print everything that `download` would do; no byte of any object is read."""
+    """Print everything that `download` would do; read no byte of any object."""
     options = {"download_root": download_root, "log_level": log_level, "log_format": log_format}
 
     def run() -> int:
@@ -179,9 +184,9 @@ def schema() -> None:
     """Print the JSON Schema of the file, for editors."""
 
     def run() -> int:
-        from kaiwo.config import loader  # noqa: PLC0415
+        from kaiwo.config.schema import schema  # noqa: PLC0415
 
-        print(json.dumps(loader.schema(), indent=2))
+        print(json.dumps(schema(), indent=2))
         return 0
 
     raise typer.Exit(guarded(run))
@@ -192,7 +197,7 @@ def fetch(
         str, typer.Argument(help="s3://, gs://, az://, hf:// or https:// URL.", metavar="URL")
     ],
     target: Annotated[
-        str | None, typer.Argument(help="File or folder [default: its name].")
+        str | None, typer.Argument(help="File or folder [default: the URL's own name].")
     ] = None,
     option: Annotated[
         list[str] | None,
@@ -201,7 +206,7 @@ def fetch(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Download one URL, without a file, and print where it is."""
+    """Download one URL, without a configuration file, and print its path."""
     fields = dict(_field(text) for text in option or ())
     options = {"log_level": log_level, "log_format": log_format}
 
@@ -223,7 +228,7 @@ def _field(text: str) -> tuple[str, Any]:
 
 
 def _parsed(name: str, value: str) -> Any:
-    """A list or a mapping, as the file would have it; a text that only looks like one stays so."""
+    """A list or a mapping in YAML; a string that only looks like one stays a string."""
     import yaml  # noqa: PLC0415 - few need it
 
     kind, word, form = (
@@ -234,7 +239,7 @@ def _parsed(name: str, value: str) -> Any:
     try:
         found = yaml.safe_load(value)
     except yaml.YAMLError:
-        text = f"{name} is no {word}; write {name}='{form}'"
+        text = f"{name} is not a valid {word}; write {name}='{form}'"
         raise typer.BadParameter(text, param_hint="-o") from None
     return found if isinstance(found, kind) else value
 
@@ -262,5 +267,5 @@ app.command()(validate)
 
 
 def main() -> None:
-    """The ``kaiwo`` command; ``kaiwo.__main__`` gets here by way of its first handlers."""
+    """The ``kaiwo`` command; ``kaiwo.__main__`` calls this after it has set signal handlers."""
     run_and_leave(app)

@@ -1,8 +1,8 @@
-"""The first thing that the process does: have a signal end it, and its standard streams open.
+"""The first thing that the process does: handle signals, and open the standard streams.
 
-PID 1, which a container's process is, ignores every signal that it has not asked for; and what
-kaiwo imports takes a quarter of a second. So this comes before that, and itself imports next to
-nothing: a handler may run in the middle of any other import.
+A container's process is PID 1, which ignores every signal without a handler, and kaiwo's imports
+take a quarter of a second. So this module comes first, and itself imports almost nothing, because a
+handler may run in the middle of any other import.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def begin() -> None:
     """From now on, a signal ends the process with one line, and 128 more than its number.
 
-    Garbage is looked for seldom: what is imported lives to the end, and to go through it once takes
-    10 ms of a start of 140; a run makes few cycles, and many objects that live to its end, too.
+    Garbage collection is made rare. Modules live to the end, and one pass over them takes 10 ms of
+    a start of 140 ms; a run makes few cycles, and most of its objects live to its end too.
     """
     gc.set_threshold(200_000, 50, 50)
-    # pydantic looks for plugins in all that is installed; they would see every value, secrets too.
+    # pydantic loads the plugins of every installed package; they would see all values and secrets.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _open_standard_streams()
     for number in SIGNALS:
@@ -34,12 +34,12 @@ def begin() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as signals are
-    say(f"stopped by {signal.Signals(number).name}; nothing was begun", as_json=wants_json())
+    say(f"stopped by {signal.Signals(number).name}; nothing was downloaded", as_json=wants_json())
     os._exit(128 + number)
 
 
 def wants_json() -> bool:
-    """Whether log lines are to be JSON, by option or environment, before either is validated."""
+    """Whether option or environment ask for log lines in JSON, before either is validated."""
     given = os.environ.get("KAIWO_LOG_FORMAT", "")
     words = [word for each in sys.argv[1:] for word in each.split("=", 1)]
     if "--log-format" in words[:-1]:
@@ -48,7 +48,7 @@ def wants_json() -> bool:
 
 
 def say(message: str, *, as_json: bool) -> None:
-    """Write an error's line to stderr, by the kernel alone; drop it if nobody takes it at once."""
+    """Write an error line to stderr by a system call; drop it if the reader would block."""
     now_s = time.time()
     fraction = int(now_s % 1 * 1000)
     if as_json:
@@ -62,11 +62,11 @@ def say(message: str, *, as_json: bool) -> None:
         if select.select([], [2], [], 0)[1]:
             os.write(2, line.encode())
     except OSError:
-        pass  # who read it has gone
+        pass  # the reader has gone
 
 
 def _open_standard_streams() -> None:
-    """Where a stream is closed, nothing takes its place: a file of ours must not get its number."""
+    """Open each closed stream on /dev/null; else the next opened file would get its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -1,23 +1,22 @@
-"""What the commands do, once their options are read: results on stdout, and an exit code.
+"""What the commands do, once their options are parsed: results on stdout, and an exit code.
 
-``download`` delivers the report, the termination message and the metrics however the run ends, as
-``fetch`` does the termination message: an error of its own or a signal's has in them whatever was
-settled before.
+However a run ends, ``download`` delivers report, termination message and metrics, and ``fetch`` the
+termination message. After an error or a signal, they name everything that was settled before.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from kaiwo import units
 from kaiwo.api import run
+from kaiwo.api.download import run_and_deliver
 from kaiwo.api.fetch import fetch as fetch_url
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.config import loader
-from kaiwo.config.settings import Settings
+from kaiwo.config.settings import Settings, before_file
 from kaiwo.errors import UnfinishedError
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
@@ -29,24 +28,18 @@ Options = Mapping[str, Any]
 
 
 def download(config_file: str, options: Options) -> int:
-    """Carry out a file, and tell everyone how that ended."""
+    """Carry out a file, and report how the run ended."""
     _log_early(options)
-    outputs = Outputs(_given(options, "report"), _given(options, "metrics_file"))
-    try:
-        loaded = loader.load(config_file, options)
-        settings = loaded.settings
-        outputs = Outputs(settings.report, settings.metrics_file)
+
+    def display(settings: Settings) -> Sink:
         log_to_stderr(settings.log_level, settings.log_format)
-        outputs.require_folder()
-        done = run.run(loaded, displays.Sinks(outputs, _display(settings)))
-    except BaseException as error:  # a signal's, and a panic of Rust's
-        done = outputs.report(error)
-        if done.items:
-            _summarise(done)
-        outputs.write(done)
-        raise
-    _summarise(done)
-    outputs.write(done)
+        lines_only = settings.log_format == "json"
+        return displays.sink_for(settings.progress, console, lines_only=lines_only)
+
+    early = Outputs(before_file("report", options), before_file("metrics_file", options))
+    done = run_and_deliver(
+        lambda: loader.load(config_file, options), display, early=early, summarise=_summarise
+    )
     return done.exit_code
 
 
@@ -85,18 +78,8 @@ def fetch(url: str, target: str | None, fields: Options, options: Options) -> in
 
 
 def _log_early(options: Options) -> None:
-    """Log as is asked for, before it is known what the file says."""
+    """Log as option or environment say, before the file is read."""
     log_to_stderr(early_level(options["log_level"]), early_format(options["log_format"]))
-
-
-def _given(options: Options, name: str) -> str | None:
-    """An option, or the environment's, before the file is read; an empty one is none."""
-    return options[name] or os.environ.get(f"{loader.PREFIX}{name.upper()}") or None
-
-
-def _display(settings: Settings) -> Sink:
-    lines_only = settings.log_format == "json"
-    return displays.sink_for(settings.progress, console, lines_only=lines_only)
 
 
 def _summarise(done: Report) -> None:

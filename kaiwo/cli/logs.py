@@ -2,8 +2,8 @@
 
     {"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "logger": "kaiwo", "message": "…"}
 
-``trace`` is there, too, where a line has one. The SDKs' own lines stay silent: they quote headers
-and signed addresses.
+A line may also have a ``trace``. The SDKs' log lines are not shown: they quote headers and signed
+addresses.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-#: What would move a terminal's cursor or forge a colour, shown as its number. Lines and tabs stay.
+#: Control characters could move a terminal's cursor, so their number is shown. Lines and tabs stay.
 _CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), 127) if chr(number) not in "\n\t"}
 logger = logging.getLogger("kaiwo")
 
 
 class Text(logging.Formatter):
-    """A line for people, and its trace below it."""
+    """A line of text, and its trace below it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See ``logging.Formatter``."""
@@ -59,7 +59,7 @@ class Json(logging.Formatter):
 
 
 class Lines(logging.StreamHandler[IO[str]]):
-    """Lines on stderr; a reader that has gone is no reason to stop."""
+    """Lines on stderr; if the reader has gone, they are dropped."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
         """See ``logging.Handler``."""
@@ -68,13 +68,13 @@ class Lines(logging.StreamHandler[IO[str]]):
 
 
 def early_level(option: str | None) -> str:
-    """The level to begin with, before it is known what the file says."""
+    """The level before the file is read, from option or environment."""
     level = (option or os.environ.get("KAIWO_LOG_LEVEL", "")).upper()
     return level if level in LEVELS else "INFO"
 
 
 def early_format(option: str | None = None) -> str:
-    """The format to begin with."""
+    """The format before the file is read, from option or environment."""
     return option or ("json" if bootstrap.wants_json() else "text")
 
 
@@ -90,17 +90,17 @@ def log_to_stderr(level: str, log_format: str) -> None:
     logger.propagate = False
     logging.getLogger().addHandler(logging.NullHandler())
     if kind is Json:
-        _take_what_python_says(handler)
+        _log_warnings_and_threads(handler)
 
 
 def log_if_silent() -> None:
-    """An error is shown, even if it came before the log was set up."""
+    """Set up the log for an error that came before anything else did."""
     if not logger.handlers:
         log_to_stderr("INFO", early_format())
 
 
 def _text_handler() -> logging.Handler:
-    """By way of rich on a terminal, where a bar may be."""
+    """Through rich on a terminal, where a bar may be."""
     if not sys.stderr.isatty():
         handler: logging.Handler = Lines(sys.stderr)
         handler.setFormatter(Text("%(asctime)s %(levelname)s %(message)s"))
@@ -108,7 +108,7 @@ def _text_handler() -> logging.Handler:
     from rich.highlighter import NullHighlighter  # noqa: PLC0415 - on a terminal only
     from rich.logging import RichHandler  # noqa: PLC0415
 
-    # Names of objects are neither markup nor numbers to be coloured.
+    # Names of objects must not be read as markup, nor coloured.
     handler = RichHandler(
         console=console(), markup=False, highlighter=NullHighlighter(), show_path=False
     )
@@ -122,8 +122,8 @@ def _json_handler() -> logging.Handler:
     return handler
 
 
-def _take_what_python_says(handler: logging.Handler) -> None:
-    """Warnings, and errors that end a thread, are lines of the log, too."""
+def _log_warnings_and_threads(handler: logging.Handler) -> None:
+    """Log Python's warnings, and the errors that end a thread."""
     logging.captureWarnings(True)
     warnings = logging.getLogger("py.warnings")
     warnings.handlers[:] = [handler]
@@ -138,7 +138,7 @@ def _take_what_python_says(handler: logging.Handler) -> None:
 
 @functools.cache
 def console() -> Console:
-    """The one rich console: log lines and the bar must not draw over each other."""
+    """The one rich console, so that log lines and bar do not overwrite each other."""
     from rich.console import Console  # noqa: PLC0415 - on a terminal only
 
     return Console(stderr=True)

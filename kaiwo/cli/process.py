@@ -25,10 +25,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """Run a command; its errors become one message and an exit code.
+    """Run a command; turn its errors into one message and an exit code.
 
-    A signal ends the process soon, whatever a worker is waiting for: a target never holds
-    partial bytes, so there is nothing to finish.
+    A signal ends the process without waiting for workers: a target never holds partial bytes, so
+    there is nothing to finish.
     """
     try:
         signals.watch(as_json=early_format() == "json")
@@ -38,34 +38,34 @@ def guarded(command: Callable[[], int]) -> int:
         logger.error("%s", interrupted.error.message)
         _leave(exit_code_of(interrupted.error))
     except BrokenPipeError:
-        # Who read our results has gone, as in ``kaiwo schema | head``.
+        # The reader of the results has gone, as in ``kaiwo schema | head``.
         return 128 + signal.SIGPIPE
     except KaiwoError as error:
         log_if_silent()
         logger.error("%s", redact.text(error.message))
         if logger.isEnabledFor(logging.DEBUG) and not isinstance(error, ConfigError):
             trace = redact.text(traceback.format_exc())
-            logger.debug("where that came from", extra={"trace": trace})
+            logger.debug("traceback of this error", extra={"trace": trace})
         return exit_code_of(error)
-    except BaseException as error:  # a panic of Rust's is no Exception
+    except BaseException as error:  # a panic in Rust is no Exception
         log_if_silent()
         trace = redact.text("".join(traceback.format_tb(error.__traceback__)))
-        text = "a defect of kaiwo, please report it: %s"
+        text = "this is a bug in kaiwo; please report it: %s"
         logger.critical(text, type(error).__name__, extra={"trace": trace})
         return 1
 
 
 def run_and_leave(program: Callable[..., object]) -> NoReturn:
-    """Run a program of typer's as the whole process.
+    """Run a typer program as the whole process.
 
-    It leaves without taking itself apart, which is a fifth of a short run: all that it wrote is
-    written, and no thread has anything to lose.
+    The process ends without the interpreter's clean-up, which is a fifth of a short run: all output
+    is written by then, and no thread has anything to lose.
     """
     _keep_buffers()
     try:
         code = program(standalone_mode=False)
     except Exception as error:
-        # typer's error of usage; which package it comes from depends on typer's version.
+        # A usage error; typer's version decides which package defines its class.
         if not hasattr(error, "format_message"):
             raise
         code = _misused(error)
@@ -76,7 +76,7 @@ def run_and_leave(program: Callable[..., object]) -> NoReturn:
 
 def _misused(error: Any) -> int:
     """Say what is wrong with the command line."""
-    with contextlib.suppress(OSError):  # who read it has gone
+    with contextlib.suppress(OSError):  # the reader has gone
         if early_format() == "json":
             log_if_silent()
             logger.error("%s", error.format_message() or "a command is needed; see --help")
@@ -86,10 +86,10 @@ def _misused(error: Any) -> int:
 
 
 def _keep_buffers() -> None:
-    """Have the C library keep the memory of freed buffers for the next ones.
+    """Have the C library keep the memory of freed buffers for the next buffers.
 
-    glibc gives 8 MiB back to the kernel as soon as they are free, and the kernel clears every page
-    of them anew for the next range: a tenth of the processor time of a large object.
+    glibc returns 8 MiB to the kernel as soon as they are free, and the kernel clears every page
+    again for the next range: a tenth of the processor time of a large object.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
@@ -100,6 +100,6 @@ def _keep_buffers() -> None:
 def _leave(code: int) -> NoReturn:
     """End the process without waiting for its threads."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # who read it has gone
+        with contextlib.suppress(OSError, ValueError):  # the reader has gone
             stream.flush()
     os._exit(code)

@@ -1,12 +1,12 @@
-"""What SIGTERM and SIGINT do to a command that is at work: it cleans up and ends.
+"""What SIGTERM and SIGINT do to a running command: it cleans up and ends.
 
-    the first                  raises Interrupted in the main thread, wherever that is
-    a second                   ends the process at once
-    PATIENCE_S after the first     the same, when cleaning up hangs
+    the first signal               raises Interrupted in the main thread
+    a second signal                ends the process at once
+    PATIENCE_S after the first     ends the process too, when cleaning up hangs
 
-The main thread may be in a call that no exception can end (a name is looked up, a file system
-hangs), and an exception may get lost in a destructor. So each signal goes into a pipe, too, by
-the interpreter's own handler, and a thread of its own waits there.
+The main thread may be in a call that no exception can end (a name lookup, a file system that
+hangs), and a destructor may swallow an exception. So the interpreter also writes each signal into a
+pipe, and a separate thread reads the pipe.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from types import FrameType
 from kaiwo.cli import bootstrap
 from kaiwo.errors import Interrupted, StoppedError
 
-#: Five seconds are promised, on a busy machine too.
+#: The promise is five seconds, on a busy machine too.
 PATIENCE_S = 3.5
 
 
 def watch(*, as_json: bool) -> None:
-    """From now on, signals do what is said above. ``as_json`` is the form of the last line."""
+    """From now on, handle signals as said above. ``as_json`` is the form of the last line."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -41,12 +41,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
     for each in bootstrap.SIGNALS:
         signal.signal(each, _leave_to_the_thread)
     name = signal.Signals(number).name
-    text = f"stopped by {name}; what is complete is in place, a further run goes on from there"
+    text = f"stopped by {name}; complete files are in place, and the next run resumes"
     raise Interrupted(StoppedError(text, number))
 
 
 def _leave_to_the_thread(number: int, frame: FrameType | None) -> None:
-    """Without a handler of Python's, the pipe would not hear of it."""
+    """Do nothing. Python writes a signal into the pipe only if it has a handler."""
 
 
 def _end_in_time(reader: int, as_json: bool) -> None:
@@ -59,7 +59,7 @@ def _end_in_time(reader: int, as_json: bool) -> None:
 
 
 def _next(reader: int, timeout_s: float | None) -> int | None:
-    """The next of our signals, or None when the time is over."""
+    """The next SIGTERM or SIGINT; None when the time is over."""
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         left_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.0)

@@ -1,8 +1,8 @@
 """A YAML file as plain data, with the line of every key and value.
 
-PyYAML's parser composes the nodes; this module turns them into data, because its own
-constructor forgets where things stood, lets the last of two equal keys win, and runs into
-recursion on aliases. Its messages quote the text, which may be a secret: they are cut down.
+PyYAML's parser makes the nodes. This module turns them into data, because PyYAML's constructor
+forgets the lines, lets the last of two equal keys win, and recurses endlessly on aliases. The
+parser's messages quote the text, which may be a secret: the quotes are removed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from msgspec import Struct
 
 from kaiwo.errors import ConfigError
 
-#: More nodes than any sensible file has; aliases of aliases grow without bound.
+#: No sensible file has more nodes; aliases of aliases grow without bound.
 MOST_NODES = 1_000_000
 DEEPEST = 100
-#: What the parser says, in words of those who write such files.
+#: The parser's messages, in plain words.
 _PLAINLY = {
-    "found character that cannot start any token": "a tab, or a sign that needs quotes before it",
-    "but found another document": "a second document begins ('---'); give each a file of its own",
-    "found unexpected end of stream": "a quote is opened and not closed",
+    "found character that cannot start any token": "a tab, or a character that must be in quotes",
+    "but found another document": "a second document begins ('---'); put each into a separate file",
+    "found unexpected end of stream": "a quote is not closed",
 }
 _QUOTED = re.compile(r"'([^']*)'")
 _MERGE = "tag:yaml.org,2002:merge"
@@ -39,8 +39,8 @@ class Document(Struct, frozen=True):
     """The file's data and positions.
 
     Attributes:
-        name: of the file, for errors.
-        data: what it holds.
+        name: the file's name, for errors.
+        data: the file's content.
     """
 
     name: str
@@ -73,13 +73,13 @@ class Document(Struct, frozen=True):
 
 
 def _joined(path: Iterable[str | int]) -> str:
-    """``download_items[0].buckets`` of its steps."""
+    """The steps as ``download_items[0].buckets``."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 
 
 def _step(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:
-    """The key's and the value's node of one step into a node."""
+    """The nodes of key and value, one step into a node."""
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
         return (None, node.value[step]) if 0 <= step < len(node.value) else None
     if isinstance(node, yaml.MappingNode):
@@ -91,7 +91,7 @@ def _step(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node | None, ya
                 if (found := _step(other, step)) is not None:
                     return found
         if len(node.value) == 1 and node.value[0][0].value in ("folder", "file"):
-            # An item in its nested form stands one level deeper than in the flat one.
+            # An item of the nested form is one level deeper than one of the flat form.
             inner = node.value[0][1]
             return _step(inner, step) if isinstance(inner, yaml.MappingNode) else None
     return None
@@ -106,7 +106,7 @@ def parse(text: str, name: str) -> Document:
     """Read a YAML text.
 
     Raises:
-        ConfigError: it is no YAML, holds several documents, or repeats a key.
+        ConfigError: it is not valid YAML, has several documents, or repeats a key.
     """
     try:
         _check_depth(text, name)
@@ -121,51 +121,49 @@ def parse(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"{mark.line + 1}" if mark else "1"
-        told = error.problem or "it does not parse"
-        problem = _PLAINLY.get(told) or _QUOTED.sub(_shown, told)
+        reason = error.problem or "it does not parse"
+        problem = _PLAINLY.get(reason) or _QUOTED.sub(_shown, reason)
         raise ConfigError(f"{name}:{line}: not valid YAML: {problem}") from None
     except yaml.YAMLError:
-        raise ConfigError(
-            f"{name}:1: not valid YAML: it holds characters that may not be there"
-        ) from None
+        raise ConfigError(f"{name}:1: not valid YAML: it contains forbidden characters") from None
     return Document(name, data, node)
 
 
 def _shown(quoted: re.Match[str]) -> str:
-    """What the parser quotes may be the text (an alias, a tag); single characters are its own."""
+    """Hide a quote that may be of the file (an alias, a tag); a single character is shown."""
     return quoted[0] if len(quoted[1]) == 1 else "…"
 
 
 def _check_depth(text: str, name: str) -> None:
-    """Refuse what is nested so deeply that the parser, written in C, would run out of stack."""
+    """Refuse deep nesting, on which the parser in C would run out of stack."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
                 line = event.start_mark.line + 1 if event.start_mark else 1
-                raise ConfigError(f"{name}:{line}: it is nested too deeply")
+                raise ConfigError(f"{name}:{line}: nested too deeply")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
 
 class _Builder:
-    """Data of nodes."""
+    """Makes the data of nodes."""
 
     def __init__(self, loader: Any, name: str) -> None:
         self._loader = loader
         self._name = name
         self._count = 0
-        # Merged mappings may be merged by many, and those by many again.
+        # By id, for merged mappings: many may merge one, and others merge these in turn.
         self._built: dict[int, Any] = {}
 
     def build(self, node: yaml.Node, above: tuple[int, ...]) -> Any:
         self._count += 1
         if self._count > MOST_NODES or id(node) in above:
-            raise self._error(node, "aliases repeat too much")
+            raise self._error(node, "too many aliases")
         above = (*above, id(node))
         if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
-            raise self._error(node, "a tag that is not known here")
+            raise self._error(node, "unknown tag")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, above)
         if isinstance(node, yaml.SequenceNode):
@@ -173,7 +171,7 @@ class _Builder:
         try:
             return self._loader.construct_object(node)
         except (ValueError, LookupError, AttributeError, yaml.YAMLError):
-            raise self._error(node, "a value that is none of its kind") from None
+            raise self._error(node, "invalid value for its type") from None
 
     def _mapping(self, node: yaml.MappingNode, above: tuple[int, ...]) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
@@ -181,7 +179,7 @@ class _Builder:
         merged: list[yaml.Node] = []
         for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise self._error(key, "a key has to be a plain word")
+                raise self._error(key, "a key must be a plain word")
             if key.tag == _MERGE:
                 merged += _merged(child)
                 continue
@@ -191,7 +189,7 @@ class _Builder:
             lines[key.value] = key.start_mark.line + 1
             mapping[key.value] = self.build(child, above)
         for other in merged:
-            # What is merged never replaces what is there: own keys first, then the first merged.
+            # A merge never replaces a key: the mapping's own keys win, then the first merge.
             if id(other) not in self._built:
                 self._built[id(other)] = self.build(other, above)
             below = self._built[id(other)]

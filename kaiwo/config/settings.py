@@ -1,14 +1,21 @@
-"""The options of a run, as one model: the command, the environment and the file fill it alike."""
+"""The settings of a run: option over environment (``KAIWO_…``) over file over default.
+
+pydantic-settings does the layers. It is loaded only where a variable of the environment sets one of
+them: to import it is a third of a start, and without it two layers are left, which a dict joins.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo.tasks.base import Engine
 
+PREFIX = "KAIWO_"
 DEFAULT_WORKERS = 8
 MOST_SMALL_REQUESTS = 64
 
@@ -20,44 +27,57 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
-    """The options of a run; each is an option of the command and a key of the file too."""
+    """The settings of a run. Each is an option, a variable, and a key of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    download_root: Annotated[str, Field(min_length=1)] | None = None
-    """Relative targets are below it; the working directory when it is left out."""
-    max_workers: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Concurrent workers, shared by all tasks; 8 when it is left out."""
-    log_level: LogLevel = "INFO"
-    """Least severe messages that are shown."""
-    log_format: LogFormat = "text"
-    """Log lines for people, or ``json``: each an object of its own, for collectors."""
-    progress: Progress = "auto"
-    """How progress is shown."""
-    report: Annotated[str, Field(min_length=1)] | None = None
-    """Where the JSON report goes; ``-`` is stdout."""
-    metrics_file: Annotated[str, Field(min_length=1)] | None = None
-    """Counts in Prometheus' text format go there, every 10 s and at the end."""
-    verify: Verify = "checksum"
-    """Check every object against the checksum that its store states, or its size only."""
-    retries: Annotated[int, Field(ge=0)] = 5
-    """Repeats of one request after its first failure."""
-    engine: Engine = "auto"
-    """What reads bytes from object stores: ``auto`` takes obstore where it can express the task."""
-    startup_wait: Seconds = 30.0
-    """Seconds that a service which is not up yet is waited for at least."""
-    stall_timeout: Annotated[Seconds, Field(gt=0)] = 30.0
-    """Seconds without a byte that are a failure."""
-    deadline: Annotated[Seconds, Field(gt=0)] | None = None
-    """Seconds that the whole run may take; what is missing then fails with exit code 8."""
-    fsync: bool = False
-    """Have each file on the disk itself before it gets its name."""
-    fail_fast: bool = False
-    """End the run at the first object that fails."""
-    force: bool = False
-    """Fetch even what is already there."""
-    state_dir: Annotated[str, Field(min_length=1)] | None = None
-    """Where kaiwo's memory lives, instead of ``.kaiwo/`` in the target roots."""
+    download_root: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Relative targets are below this folder. Default: the working directory."
+    )
+    max_workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="Concurrent workers, shared by all tasks. Default: 8."
+    )
+    log_level: LogLevel = Field("INFO", description="The least severe messages that are shown.")
+    log_format: LogFormat = Field(
+        "text", description="Log lines as text, or as ``json``: one object a line, for collectors."
+    )
+    progress: Progress = Field("auto", description="How progress is shown.")
+    report: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Write the JSON report to this file; ``-`` is stdout."
+    )
+    metrics_file: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="Write Prometheus metrics to this file, every 10 s and at the end.",
+    )
+    verify: Verify = Field(
+        "checksum",
+        description="Verify each object's checksum, if its store states one, or its size only.",
+    )
+    retries: Annotated[int, Field(ge=0)] = Field(
+        5, description="Repeats of one request after its first failure."
+    )
+    engine: Engine = Field(
+        "auto",
+        description="What reads bytes from object stores: ``auto`` takes obstore where it supports "
+        "the task.",
+    )
+    startup_wait: Seconds = Field(
+        30.0, description="Keep retrying an unreachable service for at least this long (seconds)."
+    )
+    stall_timeout: Annotated[Seconds, Field(gt=0)] = Field(
+        30.0, description="A request fails when no byte arrives for this long (seconds)."
+    )
+    deadline: Annotated[Seconds, Field(gt=0)] | None = Field(
+        None,
+        description="Hard time limit of the whole run (seconds); what is missing then fails with "
+        "exit code 8.",
+    )
+    fsync: bool = Field(False, description="Sync each file to disk before it gets its name.")
+    fail_fast: bool = Field(False, description="End the run at the first object that fails.")
+    force: bool = Field(False, description="Fetch objects again that are in place already.")
+    state_dir: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Keep kaiwo's state here, instead of in ``.kaiwo/`` in the target roots."
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -73,7 +93,7 @@ class Settings(BaseModel):
     @classmethod
     def _no_switch(cls, value: object) -> object:
         if isinstance(value, bool):
-            raise PydanticCustomError("number", "has to be a number")
+            raise PydanticCustomError("number", "must be a number")
         return value
 
     @property
@@ -83,5 +103,53 @@ class Settings(BaseModel):
 
     @property
     def small_requests(self) -> int | None:
-        """Requests for small objects besides; None where a given number limits all together."""
+        """Further requests for small objects; None where ``max_workers`` limits all together."""
         return MOST_SMALL_REQUESTS if self.max_workers is None else None
+
+
+def layered(file: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
+    """The settings of all layers.
+
+    Args:
+        file: values of the file, by their keys.
+        options: of the command, those that are given.
+
+    Raises:
+        ValidationError: a value is wrong; its location begins with the name of the setting.
+    """
+    if not in_environment():
+        return Settings(**{**file, **options})
+    from pydantic_settings import (  # noqa: PLC0415 - see above
+        BaseSettings,
+        InitSettingsSource,
+        PydanticBaseSettingsSource,
+        SettingsConfigDict,
+    )
+
+    class Layered(Settings, BaseSettings):
+        model_config = SettingsConfigDict(env_prefix=PREFIX)
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as it is called
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            """The layers, the strongest first."""
+            return init_settings, env_settings, InitSettingsSource(settings_cls, dict(file))
+
+    return Layered(**options)
+
+
+def in_environment() -> set[str]:
+    """The names of the settings that the environment gives; variables may be of any case."""
+    variables = {name.upper() for name in os.environ}
+    return {name for name in Settings.model_fields if f"{PREFIX}{name}".upper() in variables}
+
+
+def before_file(name: str, options: Mapping[str, Any]) -> str | None:
+    """A setting as option or environment give it, before the file is read; "" counts as none."""
+    return options[name] or os.environ.get(f"{PREFIX}{name.upper()}") or None

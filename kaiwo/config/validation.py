@@ -1,4 +1,4 @@
-"""What pydantic found wrong, as lines for people: where it is, what it is, what was meant.
+"""Pydantic's errors as lines for people: where the fault is, what it is, and what was meant.
 
 A value is never shown: it may be a secret, above all when its key is misspelled.
 """
@@ -13,29 +13,29 @@ from pydantic import ValidationError
 
 Location = tuple[str | int, ...]
 
-#: Sentences of our own for pydantic's types of errors; braces are filled from its context.
+#: Sentences for pydantic's types of errors; braces are filled from its context.
 _REASONS = {
     "missing": "is required",
-    "string_type": "has to be a text; write it in quotes",
-    "secret_str": "has to be a text; write it in quotes",
+    "string_type": "must be a string: put it in quotes",
+    "secret_str": "must be a string: put it in quotes",
     "string_too_short": "is empty",
-    "tuple_type": "has to be a list; write [one, two]",
-    "list_type": "has to be a list; write [one, two]",
-    "int_type": "has to be a whole number",
-    "int_parsing": "has to be a whole number",
-    "int_from_float": "has to be a whole number",
-    "float_type": "has to be a number",
-    "float_parsing": "has to be a number",
-    "finite_number": "has to be a number with an end",
-    "bool_type": "has to be true or false",
-    "bool_parsing": "has to be true or false",
-    "dict_type": "has keys and values",
-    "model_type": "has keys and values",
-    "model_attributes_type": "has keys and values",
-    "greater_than": "has to be more than {gt}",
-    "greater_than_equal": "has to be at least {ge}",
-    "less_than_equal": "has to be at most {le}",
-    "literal_error": "has to be one of {expected}",
+    "tuple_type": "must be a list: write [one, two]",
+    "list_type": "must be a list: write [one, two]",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be finite",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be a mapping: keys and values",
+    "model_type": "must be a mapping: keys and values",
+    "model_attributes_type": "must be a mapping: keys and values",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be one of {expected}",
 }
 
 
@@ -47,9 +47,9 @@ def described(
     """One line for each fault.
 
     Args:
-        error: pydantic's; its inputs are not looked at.
-        where: file, line and field of a location.
-        fields: the keys that are known at a location.
+        error: pydantic's; its inputs are not used.
+        where: gives file, line and field of a location.
+        fields: gives the keys that are known at a location.
     """
     lines = []
     faults = error.errors(include_input=False, include_url=False, include_context=True)
@@ -57,7 +57,7 @@ def described(
         location = fault["loc"]
         inside = (other["loc"][: len(location)] == location for other in faults if other != fault)
         if fault["type"] == "too_short" and any(inside):
-            continue  # pydantic counts only the entries that are right
+            continue  # pydantic counts only the entries without a fault
         lines.append(f"{where(location)}: {_reason(fault, fields)}")
     return lines
 
@@ -75,6 +75,6 @@ def _reason(fault: Mapping[str, Any], fields: Callable[[Location], Iterable[str]
 
 
 def suggestion(key: str, known: Iterable[str]) -> str | None:
-    """The nearest of the known keys in quotes, if one is near."""
+    """The known key nearest to this one, in quotes; None if none is near."""
     close = difflib.get_close_matches(key.lower(), list(known), n=1, cutoff=0.6)
     return f"'{close[0]}'" if close else None

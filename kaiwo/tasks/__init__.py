@@ -1,1 +1,13 @@
-"""What a user may write: one file for each task type."""
+"""What a user may write: one module for each task type.
+
+    base            Task, Context: what all task types share
+    object_store    BucketTask: the base of task types with buckets
+    fields          types of fields, with their checks
+    secrets         secrets in a field or in a file
+    items           buckets, folder items and file items
+    fetch_request   the URL of ``kaiwo.fetch``, as a task type gets it
+    registry        task types and URL schemes by name
+
+The task types (``s3``, ``gcs``, ``azure``, ``hub``, ``url``) are loaded through ``registry``. The
+other modules are the package's own business.
+"""

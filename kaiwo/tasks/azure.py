@@ -17,8 +17,10 @@ from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
-from kaiwo.tasks.base import BucketTask, require_endpoint
-from kaiwo.tasks.items import Address, Bucket, Secret, Text
+from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
+from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.object_store import BucketTask
+from kaiwo.tasks.secrets import SecretFile
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.source import ObstoreSource
@@ -30,43 +32,41 @@ _SCOPE = "https://storage.azure.com/.default"
 
 
 class AzureTask(BucketTask):
-    """Blobs of an Azure storage account. Without credentials, the SDK's own chain is used."""
+    """Blobs of an Azure storage account. Without credentials, the SDK looks for them."""
 
     holder = "containers"
     credentials = ("connection_string", "account_key", "sas_token", "client_secret")
 
-    type: Literal["azure-blob"] = "azure-blob"
-    connection_string: Secret | None = None
-    """Connection string of the storage account."""
-    connection_string_file: Text | None = None
-    """File that holds it."""
-    account_name: Text | None = None
-    """Name of the storage account."""
-    account_name_file: Text | None = None
-    """File that holds it."""
-    account_key: Secret | None = None
-    """Key of the storage account."""
-    account_key_file: Text | None = None
-    """File that holds it."""
-    sas_token: Secret | None = None
-    """Shared access signature."""
-    sas_token_file: Text | None = None
-    """File that holds it."""
-    tenant_id: Text | None = None
-    """Tenant of a service principal."""
-    client_id: Text | None = None
-    """Client of a service principal."""
-    client_secret: Secret | None = None
-    """Secret of a service principal."""
-    client_secret_file: Text | None = None
-    """File that holds it."""
-    endpoint_url: Address | None = None
-    """Address of the blob service; the account's public one when it is left out."""
-    containers: tuple[Bucket, ...] = Field(min_length=1)
-    """What is wanted."""
+    type: Literal["azure-blob"] = Field("azure-blob", description="The task type.")
+    connection_string: Secret | None = Field(
+        None, description="Connection string of the storage account."
+    )
+    connection_string_file: SecretFile | None = Field(
+        None, description="File with the connection string."
+    )
+    account_name: Text | None = Field(None, description="Name of the storage account.")
+    account_name_file: SecretFile | None = Field(None, description="File with the account's name.")
+    account_key: Secret | None = Field(None, description="Key of the storage account.")
+    account_key_file: SecretFile | None = Field(None, description="File with the account's key.")
+    sas_token: Secret | None = Field(None, description="Shared access signature (SAS).")
+    sas_token_file: SecretFile | None = Field(
+        None, description="File with the shared access signature."
+    )
+    tenant_id: Text | None = Field(None, description="Tenant ID of a service principal.")
+    client_id: Text | None = Field(None, description="Client ID of a service principal.")
+    client_secret: Secret | None = Field(None, description="Secret of a service principal.")
+    client_secret_file: SecretFile | None = Field(
+        None, description="File with the service principal's secret."
+    )
+    endpoint_url: Endpoint | None = Field(
+        None, description="Address of the blob service. Default: the account's public address."
+    )
+    containers: tuple[Bucket, ...] = Field(
+        min_length=1, description="Containers, with their items."
+    )
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> Self:
+    def _one_kind_of_credentials(self) -> Self:
         ways = [name for name in self.credentials if self.given(name)]
         if len(ways) > 1:
             raise PydanticCustomError("ways", f"{ways[0]} and {ways[1]} exclude each other")
@@ -104,7 +104,11 @@ class AzureTask(BucketTask):
         return AzureSource(filesystem, container, url, self.origin, network, self.ca_bundle)
 
     def object_store(self, container: str, network: NetworkSettings) -> Any:
-        """See ``BucketTask``."""
+        """The store of obstore, with the same rights as the filesystem.
+
+        Raises:
+            NotForObstoreError: obstore does not support this task.
+        """
         from obstore.store import AzureStore  # noqa: PLC0415 - native code
 
         from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
@@ -112,7 +116,7 @@ class AzureTask(BucketTask):
         fields = _fields(self._connection() or "")
         endpoint, account = _address(fields)
         if not (endpoint and account):
-            raise NotForObstoreError("the SDK finds the account and its address")
+            raise NotForObstoreError("only the SDK can find the account and its address")
         provider = None if self.anonymous else Provider(self._granted(fields, endpoint))
         config = {
             "account_name": account,
@@ -131,23 +135,23 @@ class AzureTask(BucketTask):
             self.url(container),
             self.origin,
             pin="etag",
-            # Its listing states no Content-MD5, so that each blob would have to be asked for.
+            # Its listing states no Content-MD5, so each blob would need a request.
             lists=False,
             fallback=partial(self.source, container, network),
         )
 
     def _granted(self, fields: Mapping[str, str], endpoint: str) -> Callable[[], dict[str, Any]]:
-        """What gives the credentials in obstore's form.
+        """A function that gives the credentials in obstore's form.
 
         Raises:
-            NotForObstoreError: only the SDK knows what they are.
+            NotForObstoreError: only the SDK can find them.
         """
         if key := fields.get("accountkey"):
             return lambda: {"access_key": key, "expires_at": None}
         if sas := fields.get(_SIGNATURE):
             return lambda: {"sas_token": sas.removeprefix("?"), "expires_at": None}
         if not self._signs_in() or not endpoint.startswith("https://"):
-            raise NotForObstoreError("there are no credentials that it could use")
+            raise NotForObstoreError("there are no credentials that obstore can use")
         from azure import identity  # noqa: PLC0415
 
         credential = self._credential(identity)
@@ -162,10 +166,10 @@ class AzureTask(BucketTask):
         return token
 
     def filesystem(self) -> Any:
-        """An adlfs filesystem of its own client.
+        """An adlfs filesystem with a separate client.
 
-        adlfs fills whatever it is not given from the environment, and prefers that: so it is
-        given a connection string whenever the task says anything at all.
+        adlfs takes every missing argument from the environment, and prefers these. So it gets a
+        connection string whenever the task names an account or an address.
         """
         import adlfs  # noqa: PLC0415 - only runs that use Azure load it
 
@@ -190,7 +194,7 @@ class AzureTask(BucketTask):
             from azure.core.credentials import AzureSasCredential  # noqa: PLC0415
             from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
 
-            # In a connection string, one with a field that is new to the SDK is taken for a key.
+            # In a connection string, the SDK takes a signature with an unknown field for a key.
             filesystem.service_client = BlobServiceClient(
                 str(_address(fields)[0]), credential=AzureSasCredential(signature.strip())
             )
@@ -210,9 +214,9 @@ class AzureTask(BucketTask):
         return filesystem
 
     def _connection(self) -> str | None:
-        """A connection string of what is given; None when nothing is."""
+        """The connection string, given or made of the fields; None where neither is there."""
         if (connection := self.secret("connection_string")) is not None:
-            # As secrets are often kept: wrapped, or with blanks around them.
+            # Secrets are often stored with line breaks or spaces.
             parts = [part.strip() for part in connection.split(";")]
             return ";".join(part for part in parts if part)
         if not (self.given("account_name") or self.endpoint_url):
@@ -230,19 +234,19 @@ class AzureTask(BucketTask):
         return _public(str(self.secret("account_name")))
 
     def _signs_in(self) -> bool:
-        """Whether a token of Microsoft Entra is needed: neither key nor signature is given."""
+        """Whether a token of Microsoft Entra is needed: there is neither key nor signature."""
         own = ("connection_string", "account_key", "sas_token")
         return not self.anonymous and not any(self.given(name) for name in own)
 
     def _credential(self, identity: Any) -> Any:
-        """The principal's credential, of the SDK's module for threads or that for event loops."""
+        """The principal's credential, from the SDK's module for threads or for event loops."""
         if (secret := self.secret("client_secret")) is not None:
             try:
                 return identity.ClientSecretCredential(
                     str(self.tenant_id), str(self.client_id), secret, retry_total=0
                 )
             except ValueError:
-                raise ConfigError("tenant_id, or AZURE_AUTHORITY_HOST, is not possible") from None
+                raise ConfigError("tenant_id or AZURE_AUTHORITY_HOST is invalid") from None
         return identity.DefaultAzureCredential(managed_identity_client_id=self.client_id)
 
 
@@ -251,7 +255,7 @@ def _public(account: str, suffix: str = _PUBLIC_SUFFIX) -> str:
 
 
 def _address(fields: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Address of the blob service, and name of the account, as far as they are said."""
+    """Address of the blob service and name of the account; None for what is not given."""
     account = fields.get("accountname")
     suffix = fields.get("endpointsuffix", _PUBLIC_SUFFIX)
     endpoint = fields.get("blobendpoint") or (account and _public(account, suffix))

@@ -1,45 +1,37 @@
-"""What all task types share: fields, secrets, and the way from a task to its wants.
+"""What all task types share, and the way from a task to its wants.
 
-A task is what the user wrote, validated and frozen. It touches neither network nor secret files
-until ``check`` and ``open``; a secret is read where it is used, so that a job that travels to
-another process carries the file's path, not its content.
+A task is what the user wrote, validated and frozen. It uses no network and reads no secret file
+before ``check`` and ``open``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import secrets
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, Literal
 
 from msgspec import Struct
-from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from kaiwo.errors import ConfigError
-from kaiwo.files.placement import expanded
 from kaiwo.jobs import Transfer, Want
 from kaiwo.net.settings import NetworkSettings
+from kaiwo.objects import Item
 from kaiwo.protocols import Source
-from kaiwo.sources.base import NotForObstoreError
-from kaiwo.tasks.items import Bucket, Model, Text, require_inside, selected
+from kaiwo.tasks.fetch_request import FetchRequest
+from kaiwo.tasks.fields import Text
+from kaiwo.tasks.secrets import SecretFields
 
-if TYPE_CHECKING:
-    from kaiwo.sources.obstore.source import ObstoreSource
-
-logger = logging.getLogger(__name__)
-#: What reads the bytes of object stores; ``auto`` takes obstore where it can express the task.
+#: What reads the bytes of object stores; ``auto`` takes obstore where it supports the task.
 Engine = Literal["auto", "fsspec", "obstore"]
-#: Where in the file: keys and indices from a task downwards.
+#: A place in the file: keys and indices, from a task downwards.
 Location = tuple[str | int, ...]
 
 
 class Context(Struct, frozen=True):
-    """What a task has to know of the run.
+    """What a task needs to know of the run.
 
     Attributes:
         download_root: absolute path.
@@ -56,10 +48,10 @@ class Context(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class TaskOpener:
-    """Opens a task's bucket in whatever worker needs it.
+    """Opens a task's bucket in any worker that needs it.
 
-    Two openers are the same only if one is a copy of the other, so that neither credentials nor
-    listings are ever shared between tasks.
+    Two openers are equal only if one is a copy of the other, so that tasks never share credentials
+    or listings.
     """
 
     task: Task = field(compare=False)
@@ -86,15 +78,17 @@ class TaskOpener:
         return self.task.url(self.container, key)
 
 
-class Task(Model):
+class Task(SecretFields):
     """One entry of ``download_items``."""
 
-    type: str
-    """Which kind of task."""
-    name: Text | None = None
-    """For people and logs."""
-    ca_bundle: Text | None = None
-    """PEM file of the certificates to trust instead of the system's."""
+    #: Without a target, ``kaiwo.fetch`` leaves the place to the task, which has a cache.
+    has_cache: ClassVar[bool] = False
+
+    type: str = Field(description="The task type.")
+    name: Text | None = Field(None, description="A name for logs and reports.")
+    ca_bundle: Text | None = Field(
+        None, description="PEM file of certificates to trust instead of the system's."
+    )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         # An endpoint may hold user info, a URL a signature.
@@ -103,28 +97,28 @@ class Task(Model):
 
     @property
     def label(self) -> str:
-        """The name, or the type of a nameless task."""
+        """The name, or the type of a task without a name."""
         return self.name or self.type
 
     @property
     @abstractmethod
     def origin(self) -> str:
-        """The service, without secrets: what distinguishes two of the same bucket."""
+        """The service, without secrets: what distinguishes two buckets of the same name."""
 
     @abstractmethod
     def url(self, container: str, key: str = "") -> str:
         """The URL of a container (ending in ``/``) or of a key in it, without secrets."""
 
     def pinned_url(self, container: str, key: str, version: str) -> str:  # noqa: ARG002
-        """The same of one version of an object; most URLs name none."""
+        """The URL of one version of an object; most URLs name no version."""
         return self.url(container, key)
 
     @abstractmethod
     def source(self, container: str, network: NetworkSettings) -> Source:
-        """Resolve the credentials and connect, through fsspec or a client of the task's own."""
+        """Resolve the credentials and connect, through fsspec or the task's own client."""
 
     def open(self, container: str, network: NetworkSettings, engine: Engine) -> Source:  # noqa: ARG002
-        """The source that a worker uses; most tasks have one kind only."""
+        """The source that a worker uses; most task types have one kind only."""
         return self.source(container, network)
 
     @abstractmethod
@@ -132,15 +126,11 @@ class Task(Model):
         """What the task asks for, each with its opener."""
 
     def settle(self, transfers: Sequence[Transfer]) -> None:
-        """All objects of this task are in place; do what remains."""
+        """Do what remains, now that all objects of this task are in place."""
 
     def check(self) -> Iterator[tuple[str, str]]:
-        """The fields of which no secret can be read, and why; nothing goes over the network."""
-        for name, path in self._secret_files():
-            try:
-                read_secret(path)
-            except ConfigError as error:
-                yield name, error.message
+        """The fields whose file cannot be used, and why; nothing goes over the network."""
+        yield from self.unreadable_secrets()
         if self.ca_bundle is not None:
             import ssl  # noqa: PLC0415 - with a private authority only
 
@@ -151,171 +141,31 @@ class Task(Model):
             except OSError as error:
                 yield "ca_bundle", f"cannot read {self.ca_bundle}: {error.strerror}"
 
-    def secrets_digest(self) -> bytes:
-        """See ``protocols.Opener``."""
-        digest = hashlib.sha256()
-        for name, path in self._secret_files():
-            try:
-                content = read_secret(path)
-            except ConfigError as error:
-                content = error.message  # whoever opens it will be told
-            digest.update(f"{name}:{len(content)}:{content}".encode())
-        return digest.digest()
-
-    def _secret_files(self) -> Iterator[tuple[str, str]]:
-        """Fields that name a secret file, and its path."""
-        for name in type(self).model_fields:
-            if name.endswith("_file") and (path := getattr(self, name)) is not None:
-                yield name, path
-
-    def secret(self, name: str) -> str | None:
-        """The value of a field that is given directly or, as ``<name>_file``, in a file.
-
-        Raises:
-            ConfigError: the file cannot be read, or is empty.
-        """
-        value = getattr(self, name)
-        if isinstance(value, SecretStr):
-            return value.get_secret_value()
-        if value is not None:
-            return str(value)
-        path = getattr(self, f"{name}_file")
-        return None if path is None else read_secret(path)
-
-    def given(self, name: str) -> bool:
-        """Whether a field is given, directly or as a file."""
-        return getattr(self, name) is not None or getattr(self, f"{name}_file", None) is not None
-
-    @field_validator("*")
     @classmethod
-    def _one_form(cls, value: Any, info: ValidationInfo) -> Any:
-        name = info.field_name or ""
-        direct = name.removesuffix("_file")
-        if direct != name and value is not None and info.data.get(direct) is not None:
-            raise PydanticCustomError("both", f"give either {direct} or {name}, not both")
-        if name == "endpoint_url" and value is not None:
-            try:
-                return require_endpoint(value)
-            except ConfigError as error:
-                raise PydanticCustomError("endpoint", "{fault}", {"fault": error.message}) from None
-        if name == "target_path" and value is not None:
-            return require_inside(value)
-        return value
-
-
-class BucketTask(Task):
-    """A task that names buckets and, in each, items."""
-
-    #: What the service calls its buckets: the name of the field that holds them.
-    holder: ClassVar[str] = "buckets"
-    #: Fields that are credentials; ``anonymous`` excludes them.
-    credentials: ClassVar[tuple[str, ...]] = ()
-
-    anonymous: bool = False
-    """Public data: send no credentials, look for none."""
-
-    def open(self, container: str, network: NetworkSettings, engine: Engine) -> Source:
-        """The fast source where it can be had, else the one over fsspec.
+    def fetch_fields(cls, request: FetchRequest) -> dict[str, Any]:
+        """The fields of a task that asks for what the request names.
 
         Raises:
-            ConfigError: obstore is asked for by name, and cannot express this task.
+            ConfigError: tasks of this type are not fetched by a URL.
         """
-        named = f"{self.label}: {self.url(container)}"
-        if engine == "fsspec":
-            logger.debug("%s is read through fsspec, as asked for", named)
-            return self.source(container, network)
-        try:
-            fast = self.fast_source(container, network)
-        except NotForObstoreError as reason:
-            if engine == "obstore":
-                raise ConfigError(f"{named} cannot be read through obstore: {reason}") from reason
-            logger.info("%s is read through fsspec: %s", named, reason)
-            return self.source(container, network)
-        logger.debug("%s is read through obstore, which can express all of its fields", named)
-        return fast
+        raise ConfigError(f"{request.url.type} tasks have no URL; name what you want in a file")
 
-    @abstractmethod
-    def object_store(self, container: str, network: NetworkSettings) -> Any:
-        """A store of obstore, with the same rights as the filesystem.
+    def fetch_want(self, want: Want, request: FetchRequest) -> Want:  # noqa: ARG002
+        """The want of this task, narrowed to the request where the fields cannot express it."""
+        return want
 
-        Raises:
-            NotForObstoreError: obstore cannot express them.
-        """
-
-    @abstractmethod
-    def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
-        """The source over obstore, with the same rights.
-
-        Raises:
-            NotForObstoreError: obstore cannot express them.
-        """
-
-    @model_validator(mode="after")
-    def _anonymous_alone(self) -> Self:
-        given = [name for name in self.credentials if self.given(name)]
-        if self.anonymous and given:
-            raise PydanticCustomError(
-                "anonymous", f"anonymous: true and {given[0]} exclude each other"
-            )
-        return self
-
-    def wants(self, context: Context) -> Iterator[Want]:
-        """See ``Task``."""
-        held: tuple[Bucket, ...] = getattr(self, self.holder)
-        # What travels with every job should not carry the whole list of items.
-        bare = self.model_copy(update={self.holder: ()})
-        origin = self.origin
-        for number, bucket in enumerate(held):
-            opener = TaskOpener(bare, bucket.name, context.network, origin, context.engine)
-            for index, item in enumerate(bucket.items):
-                where = context.where((self.holder, number, "items", index))
-                selection, placement = selected(item, context.download_root)
-                yield Want(self.label, where, opener, selection, placement, item.allow_empty)
+    def fetched_path(self, request: FetchRequest, items: Sequence[Item]) -> str:  # noqa: ARG002
+        """Where the file or folder of a request is, after all its items are in place."""
+        if request.target is None:
+            raise TypeError(f"a {self.type} task has no cache")
+        return request.target
 
 
 def session_options(network: NetworkSettings) -> dict[str, Any]:
-    """How an aiohttp session of a filesystem behaves: the run's timeouts, the proxy's variables."""
+    """Options of a filesystem's aiohttp session: the run's timeouts, the proxy's variables."""
     import aiohttp  # noqa: PLC0415 - only runs whose filesystem uses it load it
 
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=network.connect_timeout_s, sock_read=network.stall_timeout_s
     )
     return {"timeout": timeout, "trust_env": True}
-
-
-def require_endpoint(address: str) -> str:
-    """The address, if it can be one; a secret file's content has not been looked at before.
-
-    Raises:
-        ConfigError: it is no address of a service.
-    """
-    if not address.startswith(("http://", "https://")):
-        raise ConfigError("an endpoint has to begin with http:// or https://")
-    try:
-        parts = urlsplit(address)
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError("an endpoint needs a host, and a port that is a number")
-    if parts.query or parts.fragment:
-        raise ConfigError("an endpoint ends before '?' and '#'; a signature has a field of its own")
-    return address
-
-
-def read_secret(path: str) -> str:
-    """The content of a secret file, without its trailing newline.
-
-    Raises:
-        ConfigError: it cannot be read, is no text, or is empty.
-    """
-    try:
-        with open(expanded(path), encoding="utf-8-sig") as file:
-            content = file.read().rstrip("\r\n")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read {path}: it is not text") from error
-    if not content.strip():
-        raise ConfigError(f"{path} is empty")
-    return content

@@ -12,8 +12,11 @@ from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.tasks.base import BucketTask, require_endpoint, session_options
-from kaiwo.tasks.items import Address, Bucket, Secret, Text
+from kaiwo.tasks.base import session_options
+from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
+from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.object_store import BucketTask
+from kaiwo.tasks.secrets import SecretFile
 
 if TYPE_CHECKING:
     from kaiwo.sources.gcs import GcsSource
@@ -25,25 +28,27 @@ _NEW_BUCKET_TYPES = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
 
 
 class GcsTask(BucketTask):
-    """Objects of Google Cloud Storage. Without credentials, the SDK's own chain is used."""
+    """Objects of Google Cloud Storage. Without credentials, the SDK looks for them."""
 
     credentials = ("application_credentials", "token")
 
-    type: Literal["gcs"] = "gcs"
-    application_credentials: Secret | None = None
-    """JSON of a service account's key."""
-    application_credentials_file: Text | None = None
-    """File that holds it."""
-    token: Secret | None = None
-    """OAuth access token."""
-    token_file: Text | None = None
-    """File that holds it."""
-    project: Text | None = None
-    """Project of the buckets; needed by emulators only."""
-    endpoint_url: Address | None = None
-    """Address of the service; ``STORAGE_EMULATOR_HOST``, else Google, when it is left out."""
-    buckets: tuple[Bucket, ...] = Field(min_length=1)
-    """What is wanted."""
+    type: Literal["gcs"] = Field("gcs", description="The task type.")
+    application_credentials: Secret | None = Field(
+        None, description="Key of a service account, as JSON."
+    )
+    application_credentials_file: SecretFile | None = Field(
+        None, description="File with the key of a service account."
+    )
+    token: Secret | None = Field(None, description="OAuth access token.")
+    token_file: SecretFile | None = Field(None, description="File with the access token.")
+    project: Text | None = Field(
+        None, description="Project of the buckets; only emulators need it."
+    )
+    endpoint_url: Endpoint | None = Field(
+        None,
+        description="Address of the service. Default: ``STORAGE_EMULATOR_HOST``, else Google.",
+    )
+    buckets: tuple[Bucket, ...] = Field(min_length=1, description="Buckets, with their items.")
 
     @property
     def origin(self) -> str:
@@ -69,7 +74,13 @@ class GcsTask(BucketTask):
     def object_store(
         self, container: str, network: NetworkSettings, source: GcsSource | None = None
     ) -> Any:
-        """See ``BucketTask``; its tokens are those of the fsspec source."""
+        """The store of obstore, with the same rights as the filesystem.
+
+        Args:
+            container: the bucket.
+            network: how connections behave.
+            source: the source over fsspec, which gives the tokens; made if it is left out.
+        """
         from obstore.store import GCSStore  # noqa: PLC0415 - native code
 
         from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
@@ -78,7 +89,7 @@ class GcsTask(BucketTask):
         provider = None if source.is_anonymous else Provider(source.token)
         endpoint = self._endpoint()
         config = {"base_url": endpoint or "https://storage.googleapis.com"}
-        # Objects that are stored with an encoding arrive as they are stored, see ``GcsSource``.
+        # An object that is stored gzip-encoded arrives as it is stored, see ``GcsSource``.
         headers = {"accept-encoding": "gzip"}
         return connect(GCSStore, container, config, provider, network, self.ca_bundle, headers)
 
@@ -92,13 +103,13 @@ class GcsTask(BucketTask):
             self.url(container),
             self.origin,
             pin="version",
-            # XML, which obstore speaks, lists neither generations nor crc32c.
+            # obstore uses the XML API, which lists neither generations nor crc32c.
             lists=False,
             fallback=lambda: source,
         )
 
     def filesystem(self, network: NetworkSettings) -> Any:
-        """A gcsfs filesystem of its own session, with rights to read only."""
+        """A gcsfs filesystem with a separate session and read-only rights."""
         core = _gcsfs_core()
         return core.GCSFileSystem(
             project=self.project or "",
@@ -106,7 +117,7 @@ class GcsTask(BucketTask):
             token=self._token(),
             endpoint_url=self._endpoint(),
             session_kwargs={
-                # Bodies stay as they are stored: their size and checksum are what is known.
+                # Bodies stay as they are stored, because their size and checksum are known.
                 "auto_decompress": False,
                 **session_options(network),
             },
@@ -120,11 +131,11 @@ class GcsTask(BucketTask):
         emulator = os.environ.get(EMULATOR, "").rstrip("/")
         if not emulator:
             return None
-        # Google's own clients take it with and without a scheme.
+        # Google's clients accept it with and without a scheme.
         return require_endpoint(emulator if "://" in emulator else f"http://{emulator}")
 
     def _token(self) -> Any:
-        """Google credentials, or ``anon``; what gcsfs would guess by itself is never wanted."""
+        """Google credentials, or ``anon``; gcsfs itself must not guess."""
         if self.anonymous:
             return "anon"
         if (text := self.secret("application_credentials")) is not None:
@@ -134,7 +145,7 @@ class GcsTask(BucketTask):
 
             return Credentials(header_token(token, "token"))
         if (self._endpoint() or "").startswith("http://"):
-            # An emulator: Google's clients send it no credentials, and none may go in the clear.
+            # An emulator: Google's clients send it no credentials, and plain HTTP must carry none.
             return "anon"
         import google.auth  # noqa: PLC0415
         from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
@@ -151,10 +162,10 @@ class GcsTask(BucketTask):
 
 
 def _credentials_of(text: str) -> Any:
-    """Google credentials of the JSON of a service account's key, or of a user's login.
+    """Google credentials from the JSON of a service account's key, or of a user's login.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the JSON is neither.
     """
     from google.auth.exceptions import MalformedError  # noqa: PLC0415
     from google.oauth2 import credentials, service_account  # noqa: PLC0415
@@ -165,7 +176,7 @@ def _credentials_of(text: str) -> Any:
             return credentials.Credentials.from_authorized_user_info(info, scopes=[_SCOPE])
         return service_account.Credentials.from_service_account_info(info, scopes=[_SCOPE])
     except (ValueError, KeyError, TypeError, MalformedError):
-        # Whatever the library says may quote the key.
+        # The library's message may quote the key.
         raise ConfigError(
             "application_credentials is not the JSON of a service account's key"
         ) from None
@@ -174,8 +185,8 @@ def _credentials_of(text: str) -> Any:
 def _gcsfs_core() -> Any:
     """Import gcsfs without its new bucket types.
 
-    They ask a bucket for its type, which stalls for a minute on a server without TLS, and load
-    gRPC; the switch is read at import.
+    These ask for the bucket's type, which stalls for a minute on a server without TLS, and load
+    gRPC. gcsfs reads the switch at import.
     """
     before = os.environ.get(_NEW_BUCKET_TYPES)
     os.environ[_NEW_BUCKET_TYPES] = "false"

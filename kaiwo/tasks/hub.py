@@ -1,90 +1,95 @@
-"""The Hugging Face Hub: named files or a whole snapshot, into the Hub's cache or into a folder.
-
-In the cache, kaiwo keeps the library's own layout, so that every other tool finds what is there:
-
-    <cache>/models--owner--repo/
-        blobs/<etag>                    the bytes; sha256 of LFS files, git sha1 of the others
-        snapshots/<commit>/<file>       links to them
-        refs/<revision>                 the commit, written when all of the task is in place
-"""
+"""The Hugging Face Hub: named files or a whole snapshot, into the Hub's cache or into a folder."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from msgspec import Struct
-from pydantic import model_validator
+from msgspec.structs import replace
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from kaiwo import own_names, redact
-from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
-from kaiwo.files import documents, memory_limit
-from kaiwo.files.disk_errors import disk_error
-from kaiwo.files.names import fault_of
-from kaiwo.files.placement import Under, expanded, resolve
+from kaiwo import redact
+from kaiwo.errors import ConfigError, NotFoundError
+from kaiwo.files import memory_limit
+from kaiwo.files.placement import At, Under, resolve
 from kaiwo.jobs import RANGE, Transfer, Want
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.objects import Folder, Named, Place, RemoteObject
+from kaiwo.objects import Folder, Item, Named
 from kaiwo.protocols import Placement, Source
-from kaiwo.tasks.base import Context, Location, Task, TaskOpener, require_endpoint
-from kaiwo.tasks.items import Address, Secret, Text
+from kaiwo.tasks import hub_cache
+from kaiwo.tasks.base import Context, Location, Task, TaskOpener
+from kaiwo.tasks.fetch_request import FetchRequest, HubUrl
+from kaiwo.tasks.fields import Endpoint, Secret, TargetPath, Text, require_endpoint
+from kaiwo.tasks.hub_cache import InHubCache
+from kaiwo.tasks.secrets import SecretFile
 
 logger = logging.getLogger(__name__)
 #: Variables of the environment that switch Xet's high-performance mode on.
 _SWITCH, _OLD_SWITCH = "HF_XET_HIGH_PERFORMANCE", "HF_HUB_ENABLE_HF_TRANSFER"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
 class HfTask(Task):
     """Files of a repository of the Hugging Face Hub."""
 
-    type: Literal["hf"] = "hf"
-    repo_id: Text
-    """``owner/repo``."""
-    repo_type: Literal["model", "dataset", "space"] = "model"
-    """What kind of repository."""
-    revision: Text = "main"
-    """Branch, tag, commit or ``refs/pr/N``."""
-    files: tuple[Text, ...] = ()
-    """Names of files; all of the repository when it is empty."""
-    allow_patterns: tuple[Text, ...] = ()
-    """Of a snapshot, only what one of these matches; ``*`` matches ``/`` too."""
-    ignore_patterns: tuple[Text, ...] = ()
-    """Of a snapshot, nothing that one of these matches."""
-    token: Secret | None = None
-    """Access token; ``HF_TOKEN`` or the library's login when it is left out."""
-    token_file: Text | None = None
-    """File that holds it."""
-    target_path: Text | None = None
-    """Plain files there, instead of the Hub's cache."""
-    cache_dir: Text | None = None
-    """The Hub's cache; ``HF_HOME`` or the library's default when it is left out."""
-    endpoint_url: Address | None = None
-    """Address of a mirror; ``HF_ENDPOINT`` or the Hub when it is left out."""
-    transport: Literal["auto", "http", "xet"] = "auto"
-    """``http``: in ranges, which a killed run goes on with; ``xet``: by the Hub's hf_xet, each file
-    above 8 MiB as a whole; ``auto``: ``http``, but what has more than 50 GB by ``xet``."""
-    high_performance: bool = False
-    """hf_xet's high-performance mode, with ``auto`` as ``xet``; so do the variables
-    ``HF_XET_HIGH_PERFORMANCE`` and ``HF_HUB_ENABLE_HF_TRANSFER``."""
-    allow_empty: bool = False
-    """Nothing matched is no error."""
+    has_cache = True
+
+    type: Literal["hf"] = Field("hf", description="The task type.")
+    repo_id: Text = Field(description="``owner/repo``.")
+    repo_type: Literal["model", "dataset", "space"] = Field(
+        "model", description="Kind of the repository."
+    )
+    revision: Text = Field("main", description="Branch, tag, commit or ``refs/pr/N``.")
+    files: tuple[Text, ...] = Field(
+        (), description="Names of files. Default: all files of the repository."
+    )
+    allow_patterns: tuple[Text, ...] = Field(
+        (), description="Only files that match one of these; ``*`` matches ``/`` too."
+    )
+    ignore_patterns: tuple[Text, ...] = Field((), description="No files that match one of these.")
+    token: Secret | None = Field(
+        None, description="Access token. Default: ``HF_TOKEN``, else the library's login."
+    )
+    token_file: SecretFile | None = Field(None, description="File with the access token.")
+    target_path: TargetPath | None = Field(
+        None, description="Folder for plain files, instead of the Hugging Face cache."
+    )
+    cache_dir: Text | None = Field(
+        None,
+        description="The Hugging Face cache. Default: ``HF_HOME``, else the library's default.",
+    )
+    endpoint_url: Endpoint | None = Field(
+        None, description="Address of a mirror. Default: ``HF_ENDPOINT``, else the Hub."
+    )
+    transport: Literal["auto", "http", "xet"] = Field(
+        "auto",
+        description=(
+            "``http``: in ranges, which a later run can resume. ``xet``: through hf_xet, each file "
+            "above 8 MiB as a whole. ``auto``: ``http``, and ``xet`` for files above 50 GB."
+        ),
+    )
+    high_performance: bool = Field(
+        False,
+        description=(
+            "hf_xet's high-performance mode; ``auto`` then means ``xet``. The variables "
+            "``HF_XET_HIGH_PERFORMANCE`` and ``HF_HUB_ENABLE_HF_TRANSFER`` do the same."
+        ),
+    )
+    allow_empty: bool = Field(False, description="It is no error if nothing matches.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not _REPO_ID.fullmatch(self.repo_id) or ".." in self.repo_id:
             raise PydanticCustomError(
                 "repo",
-                "repo_id has the form owner/repo; repo_type tells datasets and spaces from models, "
-                "and endpoint_url names another host",
+                "repo_id must have the form owner/repo; use repo_type for datasets and spaces, and "
+                "endpoint_url for another host",
             )
         if self.files and (self.allow_patterns or self.ignore_patterns):
             raise PydanticCustomError("files", "files and patterns exclude each other")
@@ -107,7 +112,7 @@ class HfTask(Task):
         return f"hf://{kind}{container}@{version}/{key}"
 
     def source(self, container: str, network: NetworkSettings) -> Source:
-        """See ``Task``: the Hub, or its cache, if ``HF_HUB_OFFLINE`` says that this is enough."""
+        """See ``Task``: the Hub, or only its cache where ``HF_HUB_OFFLINE`` is set."""
         if self.target_path is None and _library().is_offline_mode():
             from kaiwo.sources.hub.cache import HubCacheSource  # noqa: PLC0415 - as below
 
@@ -128,7 +133,7 @@ class HfTask(Task):
         )
 
     def _switch(self) -> str | None:
-        """What asks for the high-performance mode, if anything does."""
+        """The field or variable that asks for the high-performance mode, if one does."""
         if self.high_performance:
             return "high_performance"
         return next(
@@ -136,10 +141,12 @@ class HfTask(Task):
         )
 
     def _xet_above(self) -> int | None:
-        """Files of more bytes are to come by Xet; None: no file. Says so, where it was asked for.
+        """The size in bytes above which files come through Xet; None for no file at all.
+
+        What was asked for explicitly is confirmed, or refused, in the log.
 
         Raises:
-            ConfigError: there is no hf_xet, and no other way is allowed.
+            ConfigError: hf_xet is missing, and no other transport is allowed.
         """
         from kaiwo.sources.hub import xet  # noqa: PLC0415 - only runs that use it load it
 
@@ -147,38 +154,38 @@ class HfTask(Task):
         needed, disabled = self.transport == "xet", _library().HF_HUB_DISABLE_XET
         if not needed and (switch is None or self.transport == "http" or disabled):
             if switch:
-                why = "transport: http" if self.transport == "http" else "HF_HUB_DISABLE_XET is set"
-                logger.info("%s: plain HTTP, for %s, whatever %s says", repository, why, switch)
+                why = "transport: http" if self.transport == "http" else "HF_HUB_DISABLE_XET"
+                logger.info("%s: plain HTTP, because of %s; %s is ignored", repository, why, switch)
             allowed = self.transport == "auto" and not disabled and xet.is_installed()
             return int(_library().MAX_HTTP_DOWNLOAD_SIZE) if allowed else None
         if xet.load(high_performance=switch is not None) is None:
             if needed:
                 raise ConfigError("transport: xet needs hf_xet, which cannot be loaded; install it")
-            logger.info("%s: plain HTTP, for hf_xet cannot be loaded (%s)", repository, switch)
+            logger.info("%s: plain HTTP: hf_xet cannot be loaded (%s)", repository, switch)
             return None
-        mode = f" in its high-performance mode ({switch})" if switch else ""
-        logger.info("%s: files above 8 MiB come by Xet%s", repository, mode)
+        mode = f" in high-performance mode ({switch})" if switch else ""
+        logger.info("%s: files above 8 MiB come through Xet%s", repository, mode)
         self._warn_of_xet(xet.LEAST_MEMORY)
         return RANGE
 
     def _warn_of_xet(self, least_memory: int) -> None:
-        """Say what hf_xet lacks here, while transport: http would not."""
+        """Warn where hf_xet may fail, and transport: http would not."""
         memory = memory_limit.memory_limit()
         if memory is not None and memory < least_memory:
-            text = (
-                "hf_xet needs 512 MiB of memory, the limit here is %d MiB; transport: http does not"
+            logger.warning(
+                "hf_xet needs 512 MiB of memory, and the limit here is %d MiB; use transport: http",
+                memory >> 20,
             )
-            logger.warning(text, memory >> 20)
         if self.ca_bundle is not None and not os.environ.get("SSL_CERT_FILE"):
             logger.warning(
-                "hf_xet is not told of ca_bundle, and trusts the system's certificates; if its "
-                "store needs others, set SSL_CERT_FILE, too, or transport: http"
+                "hf_xet ignores ca_bundle and trusts the system's certificates; if its store needs "
+                "others, set SSL_CERT_FILE too, or use transport: http"
             )
 
     def wants(self, context: Context) -> Iterator[Want]:
-        """See ``Task``: of one opener, so that the revision is resolved once for all files."""
+        """See ``Task``; one opener, so that the revision is resolved once for all files."""
         if _is_true(os.environ.get(_OLD_SWITCH)):
-            # What it means today; before the library is loaded, which warns of it otherwise.
+            # The old name of the switch. Set before the library is loaded, which would warn.
             os.environ.setdefault(_SWITCH, "1")
         if self.endpoint_url is None:
             try:
@@ -198,7 +205,7 @@ class HfTask(Task):
             yield Want(self.label, where, opener, selection, placement, self.allow_empty)
 
     def placement(self, download_root: str) -> Placement:
-        """Where its files go: the folder that was named, or the cache.
+        """Where the files go: the target folder, or the cache.
 
         Raises:
             DiskError: the cache cannot be written.
@@ -206,78 +213,76 @@ class HfTask(Task):
         if self.target_path is not None:
             return Under(*resolve(self.target_path, download_root, is_file=False))
         storage = self.storage()
-        if _library().is_offline_mode():  # what is not there is not there
-            return InHubCache(storage)
-        there = storage
-        while not os.path.lexists(there):
-            there = posixpath.dirname(there)
-        if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
-            raise DiskError(
-                f"cannot write below {there}; set HF_HOME or cache_dir to a writable folder"
-            )
+        # Offline, nothing is written: what is missing is an error.
+        if not _library().is_offline_mode():
+            hub_cache.require_writable(storage)
         return InHubCache(storage)
 
     def storage(self) -> str:
         """The repository's folder in the cache."""
-        try:
-            cache = os.path.abspath(expanded(self.cache_dir or _library().HF_HUB_CACHE))
-        except ConfigError as error:
-            hint = "set HF_HOME or cache_dir to a writable folder"
-            raise DiskError(
-                f"the Hub's cache is in the home folder, and there is none; {hint}"
-            ) from error
-        # As the library's repo_folder_name puts it.
-        return posixpath.join(cache, "--".join((f"{self.repo_type}s", *self.repo_id.split("/"))))
+        cache = self.cache_dir or _library().HF_HUB_CACHE
+        return hub_cache.repository_folder(cache, self.repo_type, self.repo_id)
 
     def settle(self, transfers: Sequence[Transfer]) -> None:
-        """Let the revision's name point to the commit, now that it is there.
+        """Let the revision's name point to the commit, now that its files are in the cache.
 
         Raises:
             DiskError: the cache cannot be written.
         """
-        if self.target_path is not None or not transfers or _COMMIT.fullmatch(self.revision):
-            return
-        path = posixpath.join(self.storage(), "refs", self.revision)
-        commit = str(transfers[0].object.version)
-        with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
-            if file.read() == commit:
-                return
-        # Always the same name: what a killed run left of it is replaced.
-        folder, name = posixpath.split(path)
-        temporary = posixpath.join(folder, own_names.part_name(name))
-        try:
-            os.makedirs(folder, exist_ok=True)
-            documents.replace(path, [commit], temporary)
-        except OSError as error:
-            raise disk_error(error, path) from error
+        if self.target_path is None and transfers:
+            hub_cache.write_ref(self.storage(), self.revision, str(transfers[0].object.version))
+
+    @classmethod
+    def fetch_fields(cls, request: FetchRequest) -> dict[str, Any]:
+        """See ``Task``; the file or the folder is named by ``fetch_want``."""
+        url = request.url
+        fields: dict[str, Any] = {"repo_id": url.container, "files": ()}
+        if isinstance(url, HubUrl):
+            if url.repo_type != "model":
+                fields["repo_type"] = url.repo_type
+            if url.revision is not None:
+                fields["revision"] = url.revision
+        if request.target is not None:
+            fields["target_path"] = request.target
+        return fields
+
+    def fetch_want(self, want: Want, request: FetchRequest) -> Want:
+        """See ``Task``: the file or the folder of the repository, at the target itself."""
+        url, target = request.url, request.target
+        if request.is_file:
+            want = replace(want, selection=Named((url.path,)))
+        elif url.path or url.glob:
+            want = replace(want, selection=Folder(url.path, (url.glob or "**/*",)))
+        if target is None:
+            return want
+        if request.is_file:
+            return replace(want, placement=At(target, posixpath.dirname(target)))
+        return replace(want, placement=Under(target, target, url.path))
+
+    def fetched_path(self, request: FetchRequest, items: Sequence[Item]) -> str:
+        """See ``Task``; in the cache, the file's link or the folder in the snapshot.
+
+        Raises:
+            NotFoundError: nothing matched, so there is no folder.
+        """
+        if request.target is not None:
+            return request.target
+        if not items:
+            raise NotFoundError("nothing matches, so there is no folder")
+        if request.is_file:
+            return items[0].target
+        # hf://owner/repo@commit/key
+        key = items[0].source.partition("@")[2].partition("/")[2]
+        return items[0].target.removesuffix(key.removeprefix(request.url.path))
 
 
 def _library() -> ModuleType:
-    """What the Hub's library takes from its environment; only runs that use it load it."""
+    """The Hub library's settings; only runs that use the Hub load them."""
     from huggingface_hub import constants  # noqa: PLC0415
 
     return constants
 
 
 def _is_true(value: str | None) -> bool:
-    """As the Hub's library reads its variables."""
+    """Whether a variable is on, by the Hub library's rules."""
     return (value or "").upper() in {"1", "ON", "YES", "TRUE"}
-
-
-class InHubCache(Struct, frozen=True):
-    """The place of a file in the Hub's cache.
-
-    Attributes:
-        storage: the repository's folder.
-    """
-
-    storage: str
-
-    def place(self, remote: RemoteObject) -> Place:
-        """A link in the snapshot, the bytes in a blob."""
-        for name in (remote.key, remote.etag or "", remote.version or ""):
-            if fault := fault_of(name):
-                raise UnsafeNameError(f"file {remote.key!r}: {fault}")
-        snapshot = posixpath.join(self.storage, "snapshots", str(remote.version))
-        blob = posixpath.join(self.storage, "blobs", remote.etag) if remote.etag else None
-        return Place(posixpath.join(snapshot, remote.key), self.storage, blob)

@@ -1,20 +1,21 @@
-"""What stands in a task's list: buckets, and in each the folders and files that are wanted."""
+"""Items: the folders and files that a task asks for, in buckets.
+
+An item has a flat and a nested form, which mean the same:
+
+    {folder: data, target_path: local}      {folder: {folder: data, target_path: local}}
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     PlainSerializer,
-    SecretStr,
-    StringConstraints,
     Tag,
     field_validator,
 )
@@ -26,61 +27,34 @@ from kaiwo.files.names import fault_of
 from kaiwo.files.placement import At, Under, resolve
 from kaiwo.objects import Folder, Named
 from kaiwo.protocols import Placement
+from kaiwo.tasks.fields import Address, Model, TargetPath, Text
 from kaiwo.workers.globs import glob_pattern
-
-Text = Annotated[str, StringConstraints(min_length=1)]
-Secret = Annotated[SecretStr, Field(min_length=1)]
-#: An address may hold user info or a signature, which are used and never shown.
-Address = Annotated[Text, PlainSerializer(redact.text, return_type=str)]
-
-
-def require_inside(target_path: str) -> str:
-    """Refuse a target that climbs, or that no file can have; for validators."""
-    segments = [name for name in target_path.split("/") if name not in ("", ".")]
-    if ".." in segments:
-        raise PydanticCustomError("target", "'..' would climb out of the download root")
-    if segments and (fault := fault_of("/".join(segments))):
-        raise PydanticCustomError("target", "{fault}", {"fault": fault})
-    return target_path
 
 
 def _require_glob(glob: str) -> str:
     try:
         glob_pattern(glob)
     except ValueError as error:
-        raise PydanticCustomError("glob", "'**' has to be a whole path component") from error
+        raise PydanticCustomError("glob", "'**' must be a whole path segment") from error
     return glob
 
 
-class Model(BaseModel):
-    """Frozen, strict about keys, silent about values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        for name, value in super().__repr_args__():
-            yield name, redact.text(value) if isinstance(value, str) else value
-
-
 class _Item(Model):
-    target_path: Text
-    """Where it goes: below the download root, or absolute."""
-    allow_empty: bool = False
-    """Nothing matched is no error."""
-
-    @field_validator("target_path")
-    @classmethod
-    def _inside(cls, value: str) -> str:
-        return require_inside(value)
+    target_path: TargetPath = Field(
+        description="Where it goes: relative to the download root, or absolute."
+    )
+    allow_empty: bool = Field(False, description="It is no error if nothing matches.")
 
 
 class FolderItem(_Item):
-    """Every file below a folder that matches a glob."""
+    """Every file in a folder that matches a glob."""
 
-    folder: Annotated[str, PlainSerializer(redact.text, return_type=str)]
-    """The folder; empty, ``.`` or ``/`` is the whole bucket."""
-    glob: Text = "**/*"
-    """fsspec glob, matched against the key relative to the folder."""
+    folder: Annotated[str, PlainSerializer(redact.text, return_type=str)] = Field(
+        description="The folder; empty, ``.`` or ``/`` is the whole bucket."
+    )
+    glob: Text = Field(
+        "**/*", description="An fsspec glob, matched against the key relative to the folder."
+    )
 
     @field_validator("glob")
     @classmethod
@@ -89,7 +63,7 @@ class FolderItem(_Item):
 
     @property
     def prefix(self) -> str:
-        """What all its keys begin with: empty, or ending in ``/``."""
+        """What the keys of the folder begin with: empty, or ending in ``/``."""
         folder = self.folder.strip("/")
         return "" if folder in ("", ".") else f"{folder}/"
 
@@ -97,15 +71,14 @@ class FolderItem(_Item):
 class FileItem(_Item):
     """One object."""
 
-    file: Address
-    """Its key."""
+    file: Address = Field(description="The object's key.")
 
     @field_validator("file")
     @classmethod
     def _is_file(cls, value: str) -> str:
         ends_in_query = "://" in value and "?" in value
         if value.endswith("/") and not ends_in_query:
-            raise PydanticCustomError("file", "ends in '/': give it as a folder")
+            raise PydanticCustomError("file", "ends in '/': write it as a folder")
         return value
 
 
@@ -123,7 +96,7 @@ def _item_kind(value: Any) -> str | None:
 
 
 def _flat(value: Any) -> Any:
-    """An item in its nested form, ``folder: {folder: …}``, in the flat one."""
+    """An item of the nested form, in the flat form."""
     if not isinstance(value, Mapping):
         return value
     if len(value) == 1:
@@ -131,7 +104,8 @@ def _flat(value: Any) -> Any:
         if key in _KINDS and isinstance(inner, Mapping):
             if key not in inner:
                 _refuse_misspelled(inner)
-                raise PydanticCustomError("item", f"what stands under '{key}' needs a '{key}' too")
+                text = f"the mapping under '{key}' needs the key '{key}' too"
+                raise PydanticCustomError("item", text)
             return inner
     if not any(kind in value for kind in _KINDS):
         _refuse_misspelled(value)
@@ -150,30 +124,28 @@ Item = Annotated[
     Discriminator(
         _item_kind,
         custom_error_type="item",
-        custom_error_message="an item has either 'folder' or 'file', and a 'target_path'",
+        custom_error_message="an item needs either 'folder' or 'file', and a 'target_path'",
     ),
     BeforeValidator(_flat),
 ]
 
 
 class Bucket(Model):
-    """A bucket or container and what is wanted from it."""
+    """A bucket or container, and the items wanted from it."""
 
-    name: Text
-    """Its name."""
-    items: tuple[Item, ...] = Field(min_length=1)
-    """Folders and files."""
+    name: Text = Field(description="The bucket's name.")
+    items: tuple[Item, ...] = Field(min_length=1, description="Folders and files.")
 
     @field_validator("name")
     @classmethod
     def _one_name(cls, value: str) -> str:
         if "/" in value:
-            raise PydanticCustomError("bucket", "is a bucket's name; a folder goes into an item")
+            raise PydanticCustomError("bucket", "must be a name without '/'; folders go into items")
         return value
 
 
 def selected(item: FolderItem | FileItem, download_root: str) -> tuple[Folder | Named, Placement]:
-    """Which objects an item means, and where they go.
+    """Which objects an item asks for, and where they go.
 
     A file's target that ends in ``/`` is the folder to put it in.
     """
@@ -191,7 +163,7 @@ def file_name(key: str) -> str:
     """The last segment of a key, as the name of a file.
 
     Raises:
-        ConfigError: it can be none.
+        ConfigError: no file can have that name.
     """
     name = key.rpartition("/")[2]
     if fault := fault_of(name):

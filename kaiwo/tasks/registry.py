@@ -1,15 +1,18 @@
-"""The task types: one table, and an entry-point group for those of other packages.
+"""The tables of task types and of URL schemes, and an entry-point group for other packages.
 
-A type's module is loaded when a file names the type; none of them loads an SDK.
+A task type's module is loaded when a configuration or a URL names the type; none loads an SDK.
 """
 
 from __future__ import annotations
 
 import importlib
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from kaiwo.errors import ConfigError
-from kaiwo.tasks.base import Task
+
+if TYPE_CHECKING:
+    from kaiwo.tasks.base import Task
 
 GROUP = "kaiwo.tasks"
 #: Type, and ``module:class`` of its task.
@@ -20,23 +23,35 @@ BUILT_IN = {
     "hf": "kaiwo.tasks.hub:HfTask",
     "url": "kaiwo.tasks.url:UrlTask",
 }
+#: URL scheme, and the task type that fetches it; every other scheme is one of ``url``.
+SCHEMES = {
+    "s3": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure-blob",
+    "azure": "azure-blob",
+    "abfs": "azure-blob",
+    "hf": "hf",
+}
 
 
 def task_types() -> dict[str, str]:
-    """All known types, kaiwo's own first; nobody else's can take their names."""
+    """All known types, kaiwo's own first; no other package can take their names."""
     others = {point.name: point.value for point in entry_points(group=GROUP)}
     return BUILT_IN | {name: value for name, value in others.items() if name not in BUILT_IN}
 
 
 def task_class(type_: str) -> type[Task] | None:
-    """The class of a task type; None for an unknown one.
+    """The class of a task type; None for an unknown type.
 
     Raises:
-        ConfigError: another package registered something that is none.
+        ConfigError: another package registered something that is no task type.
     """
     path = BUILT_IN.get(type_) or task_types().get(type_)
     if path is None:
         return None
+    from kaiwo.tasks.base import Task  # noqa: PLC0415 - the tables need none of it
+
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)

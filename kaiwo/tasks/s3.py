@@ -1,4 +1,4 @@
-"""S3 and what speaks its language: AWS, MinIO, Ceph, Cloudflare R2 and others."""
+"""Amazon S3 and compatible stores: MinIO, Ceph, Cloudflare R2 and others."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from kaiwo import redact
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
-from kaiwo.tasks.base import BucketTask, require_endpoint
-from kaiwo.tasks.items import Address, Bucket, Secret, Text
+from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
+from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.object_store import BucketTask
+from kaiwo.tasks.secrets import SecretFile
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.source import ObstoreSource
@@ -21,37 +23,28 @@ if TYPE_CHECKING:
 
 
 class S3Task(BucketTask):
-    """Objects of an S3 service. Without credentials, the SDK's own chain is used."""
+    """Objects of an S3 service. Without credentials, the SDK looks for them."""
 
     credentials = ("access_key_id", "secret_key", "session_token", "profile")
 
-    type: Literal["s3"] = "s3"
-    endpoint_url: Address | None = None
-    """Address of the service; AWS when it is left out."""
-    endpoint_url_file: Text | None = None
-    """File that holds it."""
-    access_key_id: Secret | None = None
-    """Access key."""
-    access_key_id_file: Text | None = None
-    """File that holds it."""
-    secret_key: Secret | None = None
-    """Secret key."""
-    secret_key_file: Text | None = None
-    """File that holds it."""
-    session_token: Secret | None = None
-    """Token of temporary credentials."""
-    session_token_file: Text | None = None
-    """File that holds it."""
-    region: Text | None = None
-    """Region of the buckets."""
-    profile: Text | None = None
-    """Profile of the SDK's configuration."""
-    addressing_style: Literal["auto", "path", "virtual"] = "auto"
-    """Bucket in the path or in the host name."""
-    requester_pays: bool = False
-    """Accept the cost of requests."""
-    buckets: tuple[Bucket, ...] = Field(min_length=1)
-    """What is wanted."""
+    type: Literal["s3"] = Field("s3", description="The task type.")
+    endpoint_url: Endpoint | None = Field(None, description="Address of the service. Default: AWS.")
+    endpoint_url_file: SecretFile | None = Field(None, description="File with the address.")
+    access_key_id: Secret | None = Field(None, description="Access key ID.")
+    access_key_id_file: SecretFile | None = Field(None, description="File with the access key ID.")
+    secret_key: Secret | None = Field(None, description="Secret key.")
+    secret_key_file: SecretFile | None = Field(None, description="File with the secret key.")
+    session_token: Secret | None = Field(
+        None, description="Session token of temporary credentials."
+    )
+    session_token_file: SecretFile | None = Field(None, description="File with the session token.")
+    region: Text | None = Field(None, description="Region of the buckets.")
+    profile: Text | None = Field(None, description="Profile in the SDK's configuration files.")
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="Where the bucket's name goes: into the path or into the host name."
+    )
+    requester_pays: bool = Field(False, description="Pay for the requests (requester pays).")
+    buckets: tuple[Bucket, ...] = Field(min_length=1, description="Buckets, with their items.")
 
     @model_validator(mode="after")
     def _whole_key(self) -> Self:
@@ -83,13 +76,22 @@ class S3Task(BucketTask):
     def object_store(
         self, container: str, network: NetworkSettings, found: S3Settings | None = None
     ) -> Any:
-        """See ``BucketTask``; ``found`` is what was resolved already."""
+        """The store of obstore, with the same rights as the filesystem.
+
+        Args:
+            container: the bucket.
+            network: how connections behave.
+            found: the settings, where they are resolved already.
+
+        Raises:
+            NotForObstoreError: obstore does not support this task.
+        """
         from obstore.store import S3Store  # noqa: PLC0415 - native code
 
         from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
-        found = found or self._surroundings()
+        found = found or self._settings()
         provider = found.credentials and Provider(found.credentials)
         config = {
             **s3_settings.address(found, container, self.addressing_style),
@@ -105,7 +107,7 @@ class S3Task(BucketTask):
         from kaiwo.sources.s3_head import Head  # noqa: PLC0415
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
-        found = self._surroundings()
+        found = self._settings()
         look = Head(
             s3_settings.base(found, container, self.addressing_style),
             found.region,
@@ -124,35 +126,35 @@ class S3Task(BucketTask):
             look=look,
         )
 
-    def _surroundings(self) -> S3Settings:
+    def _settings(self) -> S3Settings:
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         endpoint = self.secret("endpoint_url")
         endpoint = require_endpoint(endpoint) if endpoint else None
         credentials = self._keys if self.given("access_key_id") else None
-        said = (endpoint, self.region, self.ca_bundle, credentials)
+        of_task = (endpoint, self.region, self.ca_bundle, credentials)
         named = self.anonymous or credentials is not None
         if named and not s3_settings.has_shared_files():
-            return s3_settings.from_environment(*said)
-        from botocore.session import Session  # noqa: PLC0415 - only where there is more to find
+            return s3_settings.from_environment(*of_task)
+        from botocore.session import Session  # noqa: PLC0415 - only where it finds more
 
         session = s3_settings.session_of(Session, self.profile, named=named)
-        return s3_settings.from_sdk(session, *said, anonymous=self.anonymous)
+        return s3_settings.from_sdk(session, *of_task, anonymous=self.anonymous)
 
     def _keys(self) -> Credentials:
-        """The task's own keys, in obstore's form."""
+        """The task's keys, in obstore's form."""
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         key, secret = self.secret("access_key_id"), self.secret("secret_key")
         return s3_settings.keys(str(key), str(secret), self.secret("session_token"))
 
     def _header(self, name: str) -> str | None:
-        """A secret that stands in a header."""
+        """A secret that goes into a header."""
         value = self.secret(name)
         return None if value is None else header_token(value, name)
 
     def filesystem(self, network: NetworkSettings) -> Any:
-        """An s3fs filesystem of its own session, which repeats nothing by itself."""
+        """An s3fs filesystem with a separate session, which repeats no request by itself."""
         import s3fs  # noqa: PLC0415 - only runs that use it load it
         from aiobotocore.session import AioSession  # noqa: PLC0415
 

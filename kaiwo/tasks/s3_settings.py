@@ -1,8 +1,8 @@
-"""What a task of S3 leaves to its surroundings, found as the SDK finds it.
+"""The settings of an S3 task, resolved by the SDK's rules.
 
 Region, address, certificates and credentials come from the task, else from the environment, else
-from the SDK's shared files and its chain of credentials. Where there are no such files, and the
-keys are given, the SDK would find nothing more than is said here, so it is not loaded.
+from the SDK's shared files and its credential chain. Where there are no such files, and the task
+gives the keys, the SDK would find nothing more, so it is not loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHARED_FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",
     "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
 }
-#: obstore takes these from the environment whatever it is told, and the SDK does not.
+#: obstore always takes these from the environment, and the SDK does not.
 _STRAY = re.compile(r"AWS_(SERVER_SIDE_ENCRYPTION|SSE_.*)", re.IGNORECASE)
 _ELSEWHERE = ("use_fips_endpoint", "use_dualstack_endpoint")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
@@ -35,10 +35,10 @@ class S3Settings(Struct, frozen=True):
     """How to reach S3 and as whom.
 
     Attributes:
-        endpoint: address of the service; None for AWS itself.
-        region: to sign for.
-        ca_bundle: path of certificates to trust, or None for the system's.
-        credentials: gives them in obstore's form; None for anonymous requests.
+        endpoint: address of the service; None for AWS.
+        region: the region to sign for.
+        ca_bundle: path of the certificates to trust; None for the system's.
+        credentials: gives the credentials in obstore's form; None for anonymous requests.
     """
 
     endpoint: str | None
@@ -48,7 +48,7 @@ class S3Settings(Struct, frozen=True):
 
 
 def has_shared_files() -> bool:
-    """Whether the SDK has files of its own to look into."""
+    """Whether the SDK's shared files exist."""
     paths = (os.environ.get(name, usual) for name, usual in _SHARED_FILES.items())
     return any(os.path.exists(os.path.expanduser(path)) for path in paths)
 
@@ -59,10 +59,10 @@ def from_environment(
     ca_bundle: str | None,
     credentials: Callable[[], Credentials] | None,
 ) -> S3Settings:
-    """What the task says, completed by the SDK's variables.
+    """The task's settings, completed by the SDK's variables.
 
     Raises:
-        NotForObstoreError: the SDK has to find out more.
+        NotForObstoreError: only the SDK can find the rest.
     """
     environment = os.environ
     if environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
@@ -88,18 +88,18 @@ def from_sdk(
     *,
     anonymous: bool,
 ) -> S3Settings:
-    """What the task says, completed by a session of the SDK.
+    """The task's settings, completed by a session of the SDK.
 
     Args:
-        session: of botocore.
-        endpoint: as the task has it.
-        region: as the task has it.
-        ca_bundle: as the task has it.
-        credentials: as the task has them; None to ask the session's chain, unless anonymous.
-        anonymous: no credentials at all.
+        session: botocore's.
+        endpoint: the task's.
+        region: the task's.
+        ca_bundle: the task's.
+        credentials: the task's; None to ask the session's chain, unless anonymous.
+        anonymous: use no credentials.
 
     Raises:
-        NotForObstoreError: obstore cannot do what the SDK is told to do.
+        NotForObstoreError: obstore cannot do what the SDK is configured to do.
     """
     from botocore.configprovider import ConfiguredEndpointProvider  # noqa: PLC0415
 
@@ -127,7 +127,7 @@ def _expressible(
     elsewhere: list[str],
 ) -> S3Settings:
     if stray := [name for name in os.environ if _STRAY.fullmatch(name)]:
-        raise NotForObstoreError(f"{stray[0]} is set, and obstore would act on it")
+        raise NotForObstoreError(f"{stray[0]} is set, and obstore would obey it")
     if not endpoint:
         if elsewhere:
             raise NotForObstoreError(f"the SDK's setting {elsewhere[0]} chooses the address")
@@ -139,7 +139,7 @@ def _expressible(
 
 
 def _chain(session: Any) -> Callable[[], Credentials]:
-    """What the session's chain of credentials gives, renewed by itself."""
+    """Gives what the session finds in its credential chain, which renews it."""
 
     def give() -> Credentials:
         from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
@@ -158,7 +158,7 @@ def keys(key: str, secret: str, token: str | None) -> dict[str, str | datetime |
     """Keys in obstore's form.
 
     Raises:
-        ConfigError: they cannot stand in a header, which obstore would end the process for.
+        ConfigError: a header cannot hold them; obstore would end the process.
     """
     return {
         "access_key_id": header_token(key, "access_key_id"),
@@ -171,14 +171,14 @@ def keys(key: str, secret: str, token: str | None) -> dict[str, str | datetime |
 def address(found: S3Settings, bucket: str, style: str) -> dict[str, Any]:
     """The settings of obstore for a bucket's address, by the SDK's rules.
 
-    A service of one's own has the bucket in the path unless told otherwise, AWS in the host name
-    where that is possible.
+    The bucket's name goes into the path at a given endpoint, unless the style says otherwise, and
+    into the host name at AWS where that is possible.
 
     Raises:
         NotForObstoreError: only the SDK can find it.
     """
     if not _BUCKET.fullmatch(bucket) or bucket.endswith("--x-s3"):
-        raise NotForObstoreError("this bucket name is a matter for the SDK")
+        raise NotForObstoreError("only the SDK supports this bucket name")
     virtual = style == "virtual" or (
         style == "auto" and found.endpoint is None and "." not in bucket
     )
@@ -188,21 +188,21 @@ def address(found: S3Settings, bucket: str, style: str) -> dict[str, Any]:
         endpoint = f"{scheme}://{bucket}.{host}"
     return {
         "endpoint": endpoint,
-        # By this name it comes before the others, which may be in the environment.
+        # This name has precedence over others, which may be in the environment.
         "aws_endpoint_url_s3": endpoint,
         "virtual_hosted_style_request": virtual,
     }
 
 
 def base(found: S3Settings, bucket: str, style: str) -> str:
-    """The address that a bucket's keys follow after a slash; see ``address``."""
+    """The address of a bucket, without the slash before a key; see ``address``."""
     config = address(found, bucket, style)
     endpoint: str = config["endpoint"]
     return endpoint if config["virtual_hosted_style_request"] else f"{endpoint}/{bucket}"
 
 
 def plain_keys(found: S3Settings) -> tuple[str, str, str | None]:
-    """Access key, secret key and session token; there have to be some."""
+    """Access key, secret key and session token; ``found`` must have credentials."""
     given = found.credentials() if found.credentials else {}
     token = given["token"]
     return (
@@ -213,16 +213,16 @@ def plain_keys(found: S3Settings) -> tuple[str, str, str | None]:
 
 
 def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) -> Any:
-    """A session of the SDK, once its shared files are known to be usable.
+    """A session of the SDK; its shared files are usable.
 
     Args:
         kind: botocore's class, or aiobotocore's.
-        profile: that the task names.
-        named: the task says itself who asks, so that the environment's profile is of no matter.
+        profile: the task's profile.
+        named: the task gives the credentials, so that the environment's profile does not matter.
 
     Raises:
-        ConfigError: the files are malformed.
-        CredentialsError: the profile is not in them.
+        ConfigError: the SDK's files are malformed.
+        CredentialsError: the profile is not in these files.
     """
     from botocore.exceptions import ConfigParseError, ProfileNotFound  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Anything else that fsspec has a filesystem for: https, sftp, ftp, file and others."""
+"""Every other protocol that fsspec has a filesystem for: https, sftp, ftp, file and others."""
 
 from __future__ import annotations
 
@@ -21,35 +21,30 @@ from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.web_urls import fault_of_address, is_web, web_name
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
+from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
+from kaiwo.tasks.registry import SCHEMES
+from kaiwo.tasks.secrets import SecretFile
 
-#: Schemes with task types of their own, which know how to sign in and what to check.
-_OWN = {
-    "s3": "s3",
-    "s3a": "s3",
-    "gs": "gcs",
-    "gcs": "gcs",
-    "az": "azure-blob",
-    "abfs": "azure-blob",
-    "hf": "hf",
-}
+#: Schemes of the other task types, which know how to sign in and what to verify.
+_OTHERS = SCHEMES | {"s3a": "s3"}
 
 
 def _of_other_protocols(item: FolderItem | FileItem) -> FolderItem | FileItem:
-    """Refuse what is no URL, or of a task type of its own."""
+    """Refuse what is no URL, and the URLs of other task types."""
     address = _address(item)
     scheme, separator, _ = address.lower().partition("://")
     fault = None
     if not separator:
-        fault = "each file or folder has to be a URL"
-    elif scheme in _OWN:
-        fault = f"{scheme}:// has a type of its own: {_OWN[scheme]}"
+        fault = "each file or folder must be a URL"
+    elif scheme in _OTHERS:
+        fault = f"{scheme}:// has a separate task type: {_OTHERS[scheme]}"
     elif scheme not in known_implementations:
-        fault = f"fsspec knows no such protocol: {scheme}://"
+        fault = f"fsspec does not know the protocol {scheme}://"
     elif found := fault_of_address(address):
         fault = f"the URL has {found}"
     elif is_web(address) and isinstance(item, FolderItem) and urlsplit(address).query:
-        fault = "a folder of the web has no '?' in its URL"
+        fault = "the URL of a folder on the web must have no '?'"
     if fault:
         raise PydanticCustomError("url", "{fault}", {"fault": fault})
     return item
@@ -59,10 +54,11 @@ def _address(item: FolderItem | FileItem) -> str:
     return item.folder if isinstance(item, FolderItem) else item.file
 
 
-def _parted(address: str) -> tuple[str, str]:
-    """The folder's URL, without the slash at its end, and the name in it; on the web, with query.
+def _split(address: str) -> tuple[str, str]:
+    """The URL of a file's folder, without the slash at its end, and the file's name in it.
 
-    On the web, the name may be empty: of what a folder's own address answers.
+    On the web, the query is part of the name, and the name may be empty: a server may answer the
+    folder's own URL with a document.
     """
     if not is_web(address):
         base, _, name = address.rstrip("/").rpartition("/")
@@ -78,17 +74,18 @@ def _parted(address: str) -> tuple[str, str]:
 class UrlTask(Task):
     """Files of any other fsspec protocol."""
 
-    type: Literal["url"] = "url"
-    options: Secret[dict[str, Any]] | None = None
-    """Options of the filesystem, as fsspec's documentation of it names them."""
-    options_file: Annotated[str, Field(min_length=1)] | None = None
-    """File that holds them, as JSON."""
-    items: tuple[Annotated[Item, AfterValidator(_of_other_protocols)], ...] = Field(min_length=1)
-    """Folders and files, each with a whole URL."""
+    type: Literal["url"] = Field("url", description="The task type.")
+    options: Secret[dict[str, Any]] | None = Field(
+        None, description="Options of the filesystem, named as in fsspec's documentation."
+    )
+    options_file: SecretFile | None = Field(None, description="File with the options, as JSON.")
+    items: tuple[Annotated[Item, AfterValidator(_of_other_protocols)], ...] = Field(
+        min_length=1, description="Folders and files, each with a whole URL."
+    )
 
     @property
     def origin(self) -> str:
-        """See ``Task``; the URL of each item names its service."""
+        """See ``Task``; the service is in the URL of each item."""
         return "url"
 
     def url(self, container: str, key: str = "") -> str:
@@ -106,7 +103,7 @@ class UrlTask(Task):
                 base = address.rstrip("/")
                 relative = item.model_copy(update={"folder": ""})
             else:
-                base, name = _parted(address)
+                base, name = _split(address)
                 relative = item.model_copy(update={"file": name})
                 if item.target_path.endswith("/"):
                     own_name = posixpath.basename(web_name(address).rstrip("/"))
@@ -116,6 +113,11 @@ class UrlTask(Task):
             selection, placement = selected(relative, context.download_root)
             where = context.where(("items", index))
             yield Want(self.label, where, opener, selection, placement, item.allow_empty)
+
+    @classmethod
+    def fetch_fields(cls, request: FetchRequest) -> dict[str, Any]:
+        """See ``Task``."""
+        return {"items": [request.item()]}
 
     def source(self, container: str, network: NetworkSettings) -> Source:
         """See ``Task``."""
@@ -129,8 +131,8 @@ class UrlTask(Task):
         try:
             # Not by fsspec's ``url_to_fs``, which takes ``::`` for a chain of filesystems.
             kind = get_filesystem_class(container.partition("://")[0])
-            told = kind._get_kwargs_from_urls(container)  # noqa: SLF001 - as that does
-            filesystem = kind(skip_instance_cache=True, **{**told, **options})
+            from_url = kind._get_kwargs_from_urls(container)  # noqa: SLF001 - as that does
+            filesystem = kind(skip_instance_cache=True, **{**from_url, **options})
             path = kind._strip_protocol(container)  # noqa: SLF001
         except (ImportError, ValueError):
             raise ServiceError(
@@ -139,7 +141,7 @@ class UrlTask(Task):
         except (TypeError, AttributeError):
             names = ", ".join(sorted(given))
             raise ConfigError(
-                f"{self.url(container)}: its filesystem does not take options ({names})"
+                f"{self.url(container)}: its filesystem does not accept the options {names}"
             ) from None
         except OSError as error:  # some connect at once
             raise wire_error(error, f"opening {self.url(container)}") from None
@@ -150,14 +152,14 @@ class UrlTask(Task):
         return WebSource(filesystem, path, self.url(container), given.keys(), session)
 
     def _web_options(self, options: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
-        """With the run's timeouts, the environment's proxy, and the task's authority.
+        """Add the run's timeouts, the environment's proxy and the task's certificates.
 
         Raises:
-            ConfigError: what should hold names and values does not.
+            ConfigError: an option that must be a mapping is none.
         """
         for name in ("client_kwargs", "headers"):
             if not isinstance(options.get(name, {}), dict):
-                raise ConfigError(f"options: {name} has to hold names and values")
+                raise ConfigError(f"options: {name} must be a mapping")
         client = session | options.get("client_kwargs", {})
         trust = {"ssl": ssl.create_default_context(cafile=self.ca_bundle)} if self.ca_bundle else {}
         return trust | options | {"client_kwargs": client}

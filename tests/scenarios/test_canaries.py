@@ -474,10 +474,11 @@ def test_the_schema_holds_nothing_of_the_environment(scene: Scene) -> None:
 # --- defects ------------------------------------------------------------------------------------
 
 DEFECTIVE = """
-from kaiwo.tasks.base import ObjectStoreTask
-from kaiwo.tasks.items import Bucket, Secret
+from kaiwo.tasks.fields import Secret
+from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.object_store import BucketTask
 
-class Defective(ObjectStoreTask):
+class Defective(BucketTask):
     credentials = ("password",)
     type: str = "defective"
     password: Secret
@@ -499,7 +500,7 @@ class Defective(ObjectStoreTask):
         self._fail("source")
         return Broken(self)
 
-    object_store = fast_source = source
+    fast_source = source
 
     def _fail(self, when):
         if self.when == when:

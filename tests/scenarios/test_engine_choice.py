@@ -78,7 +78,7 @@ def test_at_debug_each_task_says_once_which_engine_reads_it_and_why(
     assert len(lines) == len(tasks)
     for url in ("s3://", "az://", "gs://"):
         (line,) = (line for line in lines if url in line)
-        assert "which can express all of its fields" in line
+        assert "which supports all its fields" in line
 
 
 def test_at_info_nothing_is_said_of_an_engine_that_can_do_it_all(

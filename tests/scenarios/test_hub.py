@@ -490,7 +490,7 @@ def test_an_address_of_the_environment_that_is_none_is_an_error_of_the_configura
 ) -> None:
     task = {"type": "hf", "repo_id": "acme/any", "target_path": "."}
     done = kaiwo({"download_items": [task]}, env={"HF_ENDPOINT": "127.0.0.1:9100"})
-    assert (done.code, "HF_ENDPOINT: an endpoint has to begin with" in done.stderr) == (2, True)
+    assert (done.code, "HF_ENDPOINT: an endpoint must begin with" in done.stderr) == (2, True)
 
 
 def command(tmp_path: Path, hub: Hub, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -518,9 +518,9 @@ def test_what_the_url_leaves_open_is_given_as_a_field_and_nothing_else(
     for field in ("repo_id=acme/other", "target_path=x", "files=[a.csv]"):
         done = command(tmp_path, hub, *some, "-o", field)
         assert done.returncode == 2, done.stderr
-        assert f"say already what {field.partition('=')[0]} is" in done.stderr
+        assert f"{field.partition('=')[0]} follows from the URL" in done.stderr
     done = command(tmp_path, hub, *some, "-o", "allow_patterns=[*.json]")
-    assert (done.returncode, "is no list" in done.stderr) == (2, True)
+    assert (done.returncode, "is not a valid list" in done.stderr) == (2, True)
 
 
 def test_what_is_planned_or_refused_leaves_nothing_in_the_cache(hub: Hub, tmp_path: Path) -> None:

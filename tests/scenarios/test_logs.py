@@ -171,7 +171,7 @@ sys.exit(guarded(fail))
     )
     (document,) = documents(done.stderr)
     assert (done.returncode, document["level"]) == (1, "CRITICAL")
-    assert document["message"] == "a defect of kaiwo, please report it: Panic"
+    assert document["message"] == "this is a bug in kaiwo; please report it: Panic"
     assert "in fail" in document["trace"]
     assert SECRET not in done.stderr
 

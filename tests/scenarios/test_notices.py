@@ -112,8 +112,8 @@ def test_one_missing_file_of_a_repository_does_not_keep_back_the_others(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("files: model.bin", "has to be a list; write [one, two]"),
-        ("allow_empty: perhaps", "has to be true or false"),
+        ("files: model.bin", "must be a list: write [one, two]"),
+        ("allow_empty: perhaps", "must be true or false"),
     ],
 )
 def test_a_wrong_kind_of_value_is_told_in_words_of_yaml(text: str, message: str) -> None:

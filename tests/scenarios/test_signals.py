@@ -203,7 +203,7 @@ def test_a_signal_ends_it_while_its_packages_are_loaded(
         child.send()
         assert child.end() == 143
     (line,) = child.stderr.removeprefix("loading").splitlines()
-    assert line.endswith("ERROR stopped by SIGTERM; nothing was begun")
+    assert line.endswith("ERROR stopped by SIGTERM; nothing was downloaded")
 
 
 def test_the_console_script_is_the_one_that_listens_first() -> None:
@@ -230,7 +230,7 @@ def test_the_first_line_is_json_where_json_is_asked_for(
         assert child.end() == 130
     document = json.loads(child.stderr.removeprefix("loading"))
     assert (document["level"], document["logger"]) == ("ERROR", "kaiwo")
-    assert document["message"] == "stopped by SIGINT; nothing was begun"
+    assert document["message"] == "stopped by SIGINT; nothing was downloaded"
 
 
 def test_as_soon_as_it_listens_a_signal_ends_it(tmp_path: Path, *, pid_1: bool) -> None:
@@ -262,7 +262,7 @@ def test_a_signal_ends_a_listing_that_never_comes(
         child.send()
         assert child.end() == 143
     (line,) = error_lines(child.stderr)
-    assert "stopped by SIGTERM; what is complete is in place" in line
+    assert "stopped by SIGTERM; complete files are in place" in line
 
 
 def test_a_signal_ends_the_reading_of_a_secret(tmp_path: Path) -> None:

@@ -79,9 +79,10 @@ OWN_COMMAND = {
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
     "config.document", "config.loader", "config.settings", "config.validation", "events",
-    "files.names", "jobs", "net.*", "objects", "protocols", "sources.base", "sources.paging",
-    "tasks.base", "tasks.items", "tasks.registry", "tasks.s3", "units", "workers.list_objects",
-    "workers.source_cache",
+    "files.names", "files.paths", "files.placement", "jobs", "net.*", "objects", "own_names",
+    "protocols", "sources.base", "sources.paging", "tasks.base", "tasks.fetch_request",
+    "tasks.fields", "tasks.items", "tasks.object_store", "tasks.registry", "tasks.s3",
+    "tasks.secrets", "units", "workers.globs",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "api.*", "checksums", "cli.commands", "config.fetch_url", "engine.*", "files.*",
@@ -165,7 +166,7 @@ def test_what_reads_the_environment_is_loaded_where_an_option_is_there(
     path = configured(tmp_path, task)
     modules = loaded(tmp_path, "validate", path, **{name: "3", "KAIWO_PORT": "tcp://10.0.0.1:80"})
     assert packages(modules) - VALIDATION == ENVIRONMENT
-    assert beyond(modules, OWN_VALIDATION) == {"config.environment"}
+    assert beyond(modules, OWN_VALIDATION) == set()
     assert packages(loaded(tmp_path, "validate", path, KAIWO_PORT="80")) - VALIDATION == set()
 
 

@@ -68,7 +68,7 @@ def test_what_comes_by_xet_is_verified_and_published_like_everything_else(
     task = hub.store.task("acme/net", (), transport="xet", token=TOKEN, **place)
     done = kaiwo({"download_items": [task]})
     assert done.code == 0, done.stderr
-    assert "files above 8 MiB come by Xet" in done.stderr
+    assert "files above 8 MiB come through Xet" in done.stderr
     (large,) = (each for each in done.report["items"] if each["bytes"] == len(LARGE))
     assert Path(large["target"]).read_bytes() == LARGE
     assert large["checksum"]["algorithm"] == "sha256"
@@ -158,14 +158,18 @@ def test_the_error_of_a_xet_store_shows_no_address_and_ends_the_run(
     [
         ({}, {}, None),
         ({"transport": "http"}, {}, None),
-        ({"transport": "xet"}, {}, "come by Xet\n"),
+        ({"transport": "xet"}, {}, "come through Xet\n"),
         ({"high_performance": True}, {}, "high-performance mode (high_performance)"),
         ({}, {SWITCHES[0]: "1"}, f"high-performance mode ({SWITCHES[0]})"),
         ({}, {SWITCHES[1]: "true"}, f"high-performance mode ({SWITCHES[1]})"),
         ({}, {SWITCHES[1]: "0"}, None),
-        ({"transport": "http", "high_performance": True}, {}, "plain HTTP, for transport: http"),
-        ({"transport": "http"}, {SWITCHES[0]: "1"}, "plain HTTP, for transport: http"),
-        ({"high_performance": True}, {"HF_HUB_DISABLE_XET": "1"}, "plain HTTP, for HF_HUB_DISAB"),
+        (
+            {"transport": "http", "high_performance": True},
+            {},
+            "plain HTTP, because of transport: http",
+        ),
+        ({"transport": "http"}, {SWITCHES[0]: "1"}, "plain HTTP, because of transport: http"),
+        ({"high_performance": True}, {"HF_HUB_DISABLE_XET": "1"}, "plain HTTP, because of HF_HUB_"),
     ],
 )
 def test_one_line_says_what_a_switch_has_done(
@@ -179,7 +183,7 @@ def test_one_line_says_what_a_switch_has_done(
     done = run(env=env, **fields)
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == FILES
-    assert (by_xet(hub) > 0) == ("come by Xet" in done.stderr)
+    assert (by_xet(hub) > 0) == ("come through Xet" in done.stderr)
     told = done.stderr.splitlines(keepends=True)
     lines = [line for line in told if "hf://" in line and "is commit" not in line]
     assert len(lines) == (expected is not None)
@@ -191,7 +195,7 @@ def test_one_line_says_what_a_switch_has_done(
     ("fields", "code", "words"),
     [
         ({"transport": "xet"}, 2, "needs hf_xet"),
-        ({"high_performance": True}, 0, "plain HTTP, for hf_xet cannot be loaded"),
+        ({"high_performance": True}, 0, "plain HTTP: hf_xet cannot be loaded"),
     ],
 )
 def test_without_hf_xet_the_transport_xet_is_an_error_and_auto_is_http(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kaiwo.config.fetch_url import ObjectUrl, parse, split_glob
+from kaiwo.config.fetch_url import parse, split_glob
 from kaiwo.errors import ConfigError
+from kaiwo.tasks.fetch_request import HubUrl, ObjectUrl
 
 
 @pytest.mark.parametrize(
@@ -30,31 +31,31 @@ from kaiwo.errors import ConfigError
         ("s3://bucket/a/b*/c/d", ObjectUrl("s3", "bucket", "a/", "b*/c/d")),
         ("s3://bucket/a/[bc].txt", ObjectUrl("s3", "bucket", "a/", "[bc].txt")),
         ("s3://bucket/*", ObjectUrl("s3", "bucket", "", "*")),
-        ("hf://owner/repo", ObjectUrl("hf", "owner/repo", "")),
-        ("hf://owner/repo/", ObjectUrl("hf", "owner/repo", "")),
-        ("hf://owner/repo/deep/a.json", ObjectUrl("hf", "owner/repo", "deep/a.json")),
-        ("hf://owner/repo/deep/", ObjectUrl("hf", "owner/repo", "deep/")),
-        ("hf://owner/repo/*.json", ObjectUrl("hf", "owner/repo", "", "*.json")),
-        ("hf://models/owner/repo/a", ObjectUrl("hf", "owner/repo", "a")),
-        ("hf://datasets/owner/repo/a", ObjectUrl("hf", "owner/repo", "a", None, "dataset")),
-        ("hf://spaces/owner/repo/a", ObjectUrl("hf", "owner/repo", "a", None, "space")),
-        ("hf://owner/repo@v1", ObjectUrl("hf", "owner/repo", "", None, "model", "v1")),
-        ("hf://owner/repo@v1/a", ObjectUrl("hf", "owner/repo", "a", None, "model", "v1")),
-        ("hf://gpt2@v1/a", ObjectUrl("hf", "gpt2", "a", None, "model", "v1")),
-        ("hf://gpt2", ObjectUrl("hf", "gpt2", "")),
+        ("hf://owner/repo", HubUrl("hf", "owner/repo", "")),
+        ("hf://owner/repo/", HubUrl("hf", "owner/repo", "")),
+        ("hf://owner/repo/deep/a.json", HubUrl("hf", "owner/repo", "deep/a.json")),
+        ("hf://owner/repo/deep/", HubUrl("hf", "owner/repo", "deep/")),
+        ("hf://owner/repo/*.json", HubUrl("hf", "owner/repo", "", "*.json")),
+        ("hf://models/owner/repo/a", HubUrl("hf", "owner/repo", "a")),
+        ("hf://datasets/owner/repo/a", HubUrl("hf", "owner/repo", "a", None, "dataset")),
+        ("hf://spaces/owner/repo/a", HubUrl("hf", "owner/repo", "a", None, "space")),
+        ("hf://owner/repo@v1", HubUrl("hf", "owner/repo", "", None, "model", "v1")),
+        ("hf://owner/repo@v1/a", HubUrl("hf", "owner/repo", "a", None, "model", "v1")),
+        ("hf://gpt2@v1/a", HubUrl("hf", "gpt2", "a", None, "model", "v1")),
+        ("hf://gpt2", HubUrl("hf", "gpt2", "")),
         (
             "hf://owner/repo@refs/pr/12/a/b",
-            ObjectUrl("hf", "owner/repo", "a/b", None, "model", "refs/pr/12"),
+            HubUrl("hf", "owner/repo", "a/b", None, "model", "refs/pr/12"),
         ),
         (
             "hf://datasets/owner/repo@refs/convert/parquet/a",
-            ObjectUrl("hf", "owner/repo", "a", None, "dataset", "refs/convert/parquet"),
+            HubUrl("hf", "owner/repo", "a", None, "dataset", "refs/convert/parquet"),
         ),
         (
             "hf://owner/repo@feature%2Fx/a",
-            ObjectUrl("hf", "owner/repo", "a", None, "model", "feature/x"),
+            HubUrl("hf", "owner/repo", "a", None, "model", "feature/x"),
         ),
-        ("hf://owner/repo/user@host", ObjectUrl("hf", "owner/repo", "user@host")),
+        ("hf://owner/repo/user@host", HubUrl("hf", "owner/repo", "user@host")),
     ],
 )
 def test_a_url_is_cut_into_the_fields_of_a_task(url: str, expected: ObjectUrl) -> None:

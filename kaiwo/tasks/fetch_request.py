@@ -1,0 +1,110 @@
+"""The URL of ``kaiwo.fetch``, as a task type gets it.
+
+``kaiwo.config.fetch_url`` parses the text, and a task type makes its fields of it, see
+``Task.fetch_fields``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kaiwo.net.web_urls import web_name
+
+
+class ObjectUrl(Struct, frozen=True):
+    """What a URL asks for.
+
+    Attributes:
+        type: the task type.
+        container: bucket, container or repository (``owner/repo``); the host of other URLs.
+        path: an object's key, a folder (ends in ``/``, or empty) or, with ``glob``, the folder
+            that the glob is relative to.
+        glob: None for an object or a folder.
+    """
+
+    type: str
+    container: str
+    path: str
+    glob: str | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        """It cannot be a single object."""
+        return self.glob is not None or not self.path or self.path.endswith("/")
+
+    @property
+    def own_name(self) -> str:
+        """The file's or folder's own name; the bucket's for a whole bucket."""
+        return self.path.rstrip("/").rpartition("/")[2] or self.container.rpartition("/")[2]
+
+    def as_folder(self) -> ObjectUrl | None:
+        """The folder of that name, which is meant where there is no such object."""
+        return replace(self, path=f"{self.path}/")
+
+    def other_reading(self) -> ObjectUrl | None:
+        """What else the URL may mean, where there is no such container."""
+        return None
+
+
+class HubUrl(ObjectUrl, frozen=True):
+    """A repository of the Hugging Face Hub, or what is in it.
+
+    Attributes:
+        repo_type: its kind.
+        revision: None for the default branch.
+    """
+
+    repo_type: str = "model"
+    revision: str | None = None
+
+    def other_reading(self) -> HubUrl | None:
+        """``hf://gpt2/config.json`` may be a file of a repository whose name has one word.
+
+        A revision stands between repository and file, and leaves no choice.
+        """
+        name, _, first = self.container.partition("/")
+        if self.revision is not None or not first:
+            return None
+        below = self.path or self.glob
+        return replace(self, container=name, path=f"{first}/{self.path}" if below else first)
+
+
+class WebUrl(ObjectUrl, frozen=True):
+    """A URL of another protocol; ``path`` is the whole URL. With a query it names one file."""
+
+    @property
+    def is_folder(self) -> bool:
+        """See ``ObjectUrl``."""
+        return "?" not in self.path and super().is_folder
+
+    @property
+    def own_name(self) -> str:
+        """See ``ObjectUrl``; without query and percent-encoding."""
+        return web_name(self.path).rstrip("/").rpartition("/")[2] or self.container
+
+    def as_folder(self) -> ObjectUrl | None:
+        """See ``ObjectUrl``."""
+        return None if "?" in self.path else super().as_folder()
+
+
+class FetchRequest(Struct, frozen=True):
+    """One file or folder that ``kaiwo.fetch`` asks for.
+
+    Attributes:
+        url: what to fetch.
+        target: absolute path of the file or folder; None where the task finds the place.
+        is_file: ask for one object, not for a folder.
+    """
+
+    url: ObjectUrl
+    target: str | None
+    is_file: bool
+
+    def item(self) -> dict[str, Any]:
+        """The file item or folder item that asks for it."""
+        path, glob = self.url.path, self.url.glob
+        item = {"file": path} if self.is_file else {"folder": path, "glob": glob or "**/*"}
+        return {**item, "target_path": self.target}

@@ -1,0 +1,104 @@
+"""The Hugging Face cache: where a repository's files go, and which commit a revision names.
+
+kaiwo keeps the library's own layout, so that every other tool finds the files:
+
+    <cache>/models--owner--repo/
+        blobs/<etag>                    the bytes; sha256 of LFS files, git sha1 of the others
+        snapshots/<commit>/<file>       links to them
+        refs/<revision>                 the commit, written when all files of the task are in place
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import re
+
+from msgspec import Struct
+
+from kaiwo import own_names
+from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
+from kaiwo.files import documents
+from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.names import fault_of
+from kaiwo.files.placement import expanded
+from kaiwo.objects import Place, RemoteObject
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class InHubCache(Struct, frozen=True):
+    """The placement of a repository's files in the cache.
+
+    Attributes:
+        storage: the repository's folder.
+    """
+
+    storage: str
+
+    def place(self, remote: RemoteObject) -> Place:
+        """A link in the snapshot, the bytes in a blob."""
+        for name in (remote.key, remote.etag or "", remote.version or ""):
+            if fault := fault_of(name):
+                raise UnsafeNameError(f"file {remote.key!r}: {fault}")
+        snapshot = posixpath.join(self.storage, "snapshots", str(remote.version))
+        blob = posixpath.join(self.storage, "blobs", remote.etag) if remote.etag else None
+        return Place(posixpath.join(snapshot, remote.key), self.storage, blob)
+
+
+def repository_folder(cache: str, repo_type: str, repo_id: str) -> str:
+    """The folder of a repository, named as the library names it.
+
+    Args:
+        cache: path of the cache; may begin with ``~``.
+        repo_type: ``model``, ``dataset`` or ``space``.
+        repo_id: ``owner/repo``.
+
+    Raises:
+        DiskError: the cache is in the home folder, and there is none.
+    """
+    try:
+        cache = os.path.abspath(expanded(cache))
+    except ConfigError as error:
+        raise DiskError(
+            "the Hugging Face cache is in the home folder, and there is none; set HF_HOME or "
+            "cache_dir to a writable folder"
+        ) from error
+    return posixpath.join(cache, "--".join((f"{repo_type}s", *repo_id.split("/"))))
+
+
+def require_writable(storage: str) -> None:
+    """Check that files can be made in a repository's folder, or in the nearest folder above it.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    folder = storage
+    while not os.path.lexists(folder):
+        folder = posixpath.dirname(folder)
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+        raise DiskError(
+            f"cannot write below {folder}; set HF_HOME or cache_dir to a writable folder"
+        )
+
+
+def write_ref(storage: str, revision: str, commit: str) -> None:
+    """Let a revision's name point to a commit; a revision that is a commit needs no name.
+
+    Raises:
+        DiskError: the cache cannot be written.
+    """
+    if _COMMIT.fullmatch(revision):
+        return
+    path = posixpath.join(storage, "refs", revision)
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        if file.read() == commit:
+            return
+    # Always the same temporary name: what a killed run left of it is replaced.
+    folder, name = posixpath.split(path)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        documents.replace(path, (commit,), posixpath.join(folder, own_names.part_name(name)))
+    except OSError as error:
+        raise disk_error(error, path) from error

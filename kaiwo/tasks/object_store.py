@@ -1,0 +1,97 @@
+"""Task types with buckets: items in each bucket, and a choice between two engines.
+
+Every service is read through fsspec. A service that obstore supports has a second source, which is
+faster: ``auto`` takes it wherever obstore supports all fields of the task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from kaiwo.errors import ConfigError
+from kaiwo.jobs import Want
+from kaiwo.net.settings import NetworkSettings
+from kaiwo.protocols import Source
+from kaiwo.sources.base import NotForObstoreError
+from kaiwo.tasks.base import Context, Engine, Task, TaskOpener
+from kaiwo.tasks.fetch_request import FetchRequest
+from kaiwo.tasks.items import Bucket, selected
+
+logger = logging.getLogger(__name__)
+
+
+class BucketTask(Task):
+    """A task that names buckets and, in each, items."""
+
+    #: What the service calls its buckets: the name of the field that holds them.
+    holder: ClassVar[str] = "buckets"
+    #: Fields that are credentials; ``anonymous`` excludes them.
+    credentials: ClassVar[tuple[str, ...]] = ()
+
+    anonymous: bool = Field(
+        False, description="Public data: send no credentials, and do not look for any."
+    )
+
+    def fast_source(self, container: str, network: NetworkSettings) -> Source | None:  # noqa: ARG002
+        """The source over obstore, with the same rights; None where the service has none.
+
+        Raises:
+            NotForObstoreError: obstore does not support this task.
+        """
+        return None
+
+    def open(self, container: str, network: NetworkSettings, engine: Engine) -> Source:
+        """The fast source where there is one, else the source over fsspec.
+
+        Raises:
+            ConfigError: obstore is asked for by name, and does not support this task.
+        """
+        named = f"{self.label}: {self.url(container)}"
+        if engine == "fsspec":
+            logger.debug("%s is read through fsspec, as requested", named)
+            return self.source(container, network)
+        try:
+            fast = self.fast_source(container, network)
+        except NotForObstoreError as reason:
+            if engine == "obstore":
+                raise ConfigError(f"{named} cannot be read through obstore: {reason}") from reason
+            logger.info("%s is read through fsspec: %s", named, reason)
+            return self.source(container, network)
+        if fast is not None:
+            logger.debug("%s is read through obstore, which supports all its fields", named)
+            return fast
+        if engine == "obstore":
+            raise ConfigError(f"{named} cannot be read through obstore: use --engine auto")
+        return self.source(container, network)
+
+    @model_validator(mode="after")
+    def _anonymous_alone(self) -> Self:
+        given = [name for name in self.credentials if self.given(name)]
+        if self.anonymous and given:
+            raise PydanticCustomError(
+                "anonymous", f"anonymous: true and {given[0]} exclude each other"
+            )
+        return self
+
+    def wants(self, context: Context) -> Iterator[Want]:
+        """See ``Task``."""
+        held: tuple[Bucket, ...] = getattr(self, self.holder)
+        # What travels with every job should not carry the whole list of items.
+        bare = self.model_copy(update={self.holder: ()})
+        origin = self.origin
+        for number, bucket in enumerate(held):
+            opener = TaskOpener(bare, bucket.name, context.network, origin, context.engine)
+            for index, item in enumerate(bucket.items):
+                where = context.where((self.holder, number, "items", index))
+                selection, placement = selected(item, context.download_root)
+                yield Want(self.label, where, opener, selection, placement, item.allow_empty)
+
+    @classmethod
+    def fetch_fields(cls, request: FetchRequest) -> dict[str, Any]:
+        """See ``Task``."""
+        return {cls.holder: [{"name": request.url.container, "items": [request.item()]}]}

@@ -1,0 +1,125 @@
+"""Options over environment over file over default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.configs import (
+    CANARY,
+    LEAST,
+    of,
+    read,
+    refusal,
+)
+
+SETTINGS = [
+    ("max_workers", None, 3, "4", 5),
+    ("log_level", "INFO", "ERROR", "warning", "debug"),
+    ("progress", "auto", "log", "json", "none"),
+    ("report", None, "/file", "/env", "/option"),
+    ("verify", "checksum", "size", "checksum", "size"),
+    ("retries", 5, 1, "2", 0),
+    ("startup_wait", 30.0, 1.0, "2.5", 0.0),
+    ("stall_timeout", 30.0, 1.0, "2.5", 3.5),
+    ("fail_fast", False, True, "0", True),
+    ("force", False, True, "false", True),
+    ("state_dir", None, "/file", "/env", "/option"),
+    ("download_root", None, "/file", "/env", "/option"),
+]
+
+
+@pytest.mark.parametrize(("name", "default", "file", "environment", "option"), SETTINGS)
+def test_an_option_beats_the_environment_beats_the_file_beats_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    default: object,
+    file: object,
+    environment: str,
+    option: object,
+) -> None:
+    def value(settings: Mapping[str, object], **options: object) -> object:
+        text = yaml.safe_dump({"download_items": [LEAST["hf"]], **settings})
+        return getattr(read(text, **options).settings, name)
+
+    def as_kept(given: object) -> object:
+        return given.upper() if name == "log_level" and isinstance(given, str) else given
+
+    assert value({}) == default
+    assert value({name: file}) == as_kept(file)
+    monkeypatch.setenv(f"KAIWO_{name.upper()}", environment)
+    from_environment = value({name: file})
+    assert from_environment == value({})
+    assert from_environment != as_kept(file)
+    assert str(from_environment).lower() in {environment, str(environment == "true").lower()}
+    assert value({name: file}, **{name: option}) == as_kept(option)
+    assert value({name: file}, **{name: None}) == from_environment
+
+
+def test_a_wrong_value_in_the_environment_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KAIWO_MAX_WORKERS", CANARY)
+    message = refusal("download_items: [{type: hf, repo_id: o/r}]")
+    assert "KAIWO_MAX_WORKERS" in message
+    assert CANARY not in message
+    assert read("download_items: [{type: hf, repo_id: o/r}]", max_workers=2).settings.workers == 2
+
+
+def test_a_wrong_option_is_named_as_one() -> None:
+    message = refusal("download_items: [{type: hf, repo_id: o/r}]", max_workers=0)
+    assert message.startswith("option --max-workers: ")
+
+
+def test_the_default_is_eight_workers() -> None:
+    assert of(LEAST["hf"]).settings.workers == 8
+
+
+def test_a_given_number_of_workers_limits_small_requests_too() -> None:
+    assert of(LEAST["hf"]).settings.small_requests == 64
+    assert of(LEAST["hf"], max_workers=3).settings.small_requests is None
+    assert of(LEAST["hf"], max_workers=8).settings.small_requests is None
+
+
+def test_a_home_in_the_download_root_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert of(LEAST["hf"], download_root="~/data/").download_root == "/home/somebody/data"
+
+
+def test_without_a_download_root_it_is_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert of(LEAST["hf"]).download_root == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_workers", 0),
+        ("max_workers", "many"),
+        ("max_workers", 2.5),
+        ("max_workers", True),
+        ("max_workers", 100_000),
+        ("log_level", "LOUD"),
+        ("log_level", 3),
+        ("progress", "yes please"),
+        ("verify", "md5"),
+        ("retries", -1),
+        ("startup_wait", -1),
+        ("startup_wait", ".inf"),
+        ("stall_timeout", 0),
+        ("fail_fast", "perhaps"),
+        ("download_root", ""),
+        ("download_root", 5),
+        ("report", ["x"]),
+        ("state_dir", ""),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_line_and_key(name: str, value: object) -> None:
+    text = yaml.safe_dump({name: value}) + "download_items: [{type: hf, repo_id: o/r}]\n"
+    (message,) = refusal(text.replace("'.inf'", ".inf")).splitlines()
+    assert message.startswith(f"c.yaml:1: {name}: ")

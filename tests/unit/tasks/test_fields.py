@@ -1,0 +1,60 @@
+"""Every documented field of every task type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.configs import (
+    LEAST,
+    task_of,
+)
+
+FIELDS = [
+    ("s3", {"endpoint_url": "https://h"}),
+    ("s3", {"endpoint_url_file": "/f"}),
+    ("s3", {"access_key_id": "a", "secret_key": "s", "session_token": "t"}),
+    ("s3", {"access_key_id_file": "/a", "secret_key_file": "/s", "session_token_file": "/t"}),
+    ("s3", {"access_key_id": "a", "secret_key_file": "/s"}),
+    ("s3", {"region": "eu-north-1", "requester_pays": True, "addressing_style": "virtual"}),
+    ("s3", {"profile": "work"}),
+    ("s3", {"anonymous": True, "region": "us-east-1"}),
+    ("gcs", {"application_credentials": "{}"}),
+    ("gcs", {"application_credentials_file": "/f", "project": "p", "endpoint_url": "http://h"}),
+    ("gcs", {"token": "t"}),
+    ("gcs", {"token_file": "/t"}),
+    ("gcs", {"anonymous": True}),
+    ("azure-blob", {"connection_string_file": "/f"}),
+    ("azure-blob", {"account_name": "a", "account_key": "k"}),
+    ("azure-blob", {"account_name_file": "/a", "account_key_file": "/k"}),
+    ("azure-blob", {"account_name": "a", "sas_token": "s"}),
+    ("azure-blob", {"endpoint_url": "https://h", "sas_token_file": "/s"}),
+    (
+        "azure-blob",
+        {"account_name": "a", "tenant_id": "t", "client_id": "c", "client_secret": "s"},
+    ),
+    (
+        "azure-blob",
+        {"account_name": "a", "tenant_id": "t", "client_id": "c", "client_secret_file": "/s"},
+    ),
+    ("azure-blob", {"anonymous": True, "account_name": "a"}),
+    ("azure-blob", {"account_name": "a"}),
+    ("hf", {"token": "t", "repo_type": "dataset", "revision": "refs/pr/1"}),
+    ("hf", {"token_file": "/t", "files": ["a", "b/c"]}),
+    ("hf", {"allow_patterns": ["*.json"], "ignore_patterns": ["*.bin"]}),
+    ("hf", {"target_path": "/models", "allow_empty": True}),
+    ("hf", {"cache_dir": "/cache", "endpoint_url": "https://h"}),
+    ("url", {"options": {"username": "u", "port": 22}}),
+    ("url", {"options_file": "/f"}),
+    *((type_, {"name": "n", "ca_bundle": "/ca.pem"}) for type_ in LEAST),
+]
+
+
+@pytest.mark.parametrize(("type_", "fields"), FIELDS)
+def test_every_documented_field_is_accepted_and_kept(type_: str, fields: dict[str, Any]) -> None:
+    task = task_of(type_, **fields)
+    for name, value in fields.items():
+        kept = getattr(task, name)
+        kept = kept.get_secret_value() if hasattr(kept, "get_secret_value") else kept
+        assert kept == (tuple(value) if isinstance(value, list) else value)
