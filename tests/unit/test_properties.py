@@ -1,6 +1,7 @@
 """What holds for any name, any glob, any state file, any configuration and any URL.
 
-Examples are drawn from a fixed seed, so that every run tests the same ones.
+Examples are drawn from a fixed seed, so that every run tests the same ones; ``make trials`` draws
+many more, from another seed each time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from kaiwo.config import fetch_url
@@ -30,19 +31,9 @@ from kaiwo.state.manifest import Manifest, Record, sealed, state_path
 from kaiwo.state.state import State
 from kaiwo.workers.globs import matcher
 from tests.support.faulty import PatternOpener, held_by, put, transfer_of
+from tests.support.trials_length import examples
 
 OPENER = PatternOpener(())
-
-
-def examples(count: int) -> settings:
-    """So many, always the same; how long one takes is the machine's affair."""
-    return settings(
-        max_examples=count,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 @pytest.fixture(scope="module", autouse=True)
