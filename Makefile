@@ -1,11 +1,11 @@
 # Everything that a checkout needs, by name. Bare `make` prints this list; CI runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup reference demo test test-lowest crashes bench faults lint format types floors coverage lock image image-test clean
+.PHONY: help setup reference demo test test-lowest trials bench faults lint format types floors coverage lock image image-test clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Made anew when what it is made from changes.
+# Made again when what it is made from changes.
 READY := $(VENV)/.ready
 GROUPS := test lint docs build bench
 LOCKS := requirements/image.lock $(GROUPS:%=requirements/%.lock)
@@ -30,7 +30,7 @@ $(READY): pyproject.toml $(LOCKS)
 demo: $(READY)  ## start four local servers, download from them, show what arrived
 	$(BIN)/python -m tests.demo
 
-# Files of tests in parallel: most of them wait, for servers and for what is to happen.
+# Test files run in parallel: most of the time, tests wait for servers and conditions.
 test: $(READY)  ## run the tests, against real local servers
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
@@ -40,8 +40,10 @@ coverage: $(READY)  ## run the tests, and say which branches they leave out
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-crashes: $(READY)  ## kill a run at every step of it, not only at some as the tests do
-	KAIWO_CRASHES=all $(BIN)/python -m pytest tests/scenarios/test_crashes.py tests/scenarios/test_evictions.py
+# Not part of CI, which tries a few cases of each. TRIALS_FLAGS="-k killed" tries some of them.
+trials: $(READY)  ## try all cases: each step at which a run can be killed, many examples, new seeds
+	KAIWO_TRIALS=long $(BIN)/python -m pytest $(TRIALS_FLAGS) \
+		$$(grep -rl --include="test_*.py" -e trials_length -e KAIWO_TRIALS tests)
 
 # A server that cannot start is a failure here, as in CI: a skip would hide a version that is too old.
 test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.toml allows
@@ -72,7 +74,7 @@ types: $(READY)  ## mypy, strict
 floors: $(READY)  ## imports go down only
 	$(BIN)/lint-imports --no-cache
 
-reference: $(READY)  ## write the tables of README.md from the code
+reference: $(READY)  ## write the tables of README.md and docs/architecture.md from the code
 	$(BIN)/python -m tests.reference
 
 lock: $(READY)  ## renew requirements/*.lock; UPGRADE=--upgrade takes the newest versions

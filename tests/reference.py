@@ -1,13 +1,15 @@
-"""The tables of README.md, made from the code: ``python -m tests.reference`` writes them.
+"""The tables of README.md and of docs/architecture.md, made from the code.
 
-Each stands between two comments that name it; ``tests/scenarios/test_readme.py`` holds them equal.
+``python -m tests.reference`` writes them. Each stands between two comments that name it.
+``tests/scenarios/test_docs.py`` holds them equal.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -19,14 +21,18 @@ from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import FileItem, FolderItem
 from kaiwo.tasks.object_store import BucketTask
 from kaiwo.tasks.registry import BUILT_IN, task_class
+from tests.support.packages import offers, summary
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table in Markdown."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# --- README.md --------------------------------------------------------------------------------
 
 
 def exit_codes() -> str:
@@ -89,24 +95,61 @@ def shown(field: FieldInfo) -> str:
     return f"`{text}`"
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "exit codes": exit_codes,
-    "fields": fields,
-    "options": options,
+# --- docs/architecture.md ---------------------------------------------------------------------
+
+
+def floors() -> str:
+    """Every package, and every module outside of packages, in the order of the layers."""
+    rows = (
+        (
+            f"`kaiwo.{name}`",
+            in_markdown(summary(name)),
+            ", ".join(f"`{each}`" for each in offers(name)),
+        )
+        for name in layers()
+    )
+    return table(("package", "what it is for", "modules that it offers"), rows)
+
+
+def layers() -> Iterator[str]:
+    """The layers that import-linter checks, top first."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    for contract in project["tool"]["importlinter"]["contracts"]:
+        if contract.get("containers") == ["kaiwo"]:
+            for layer in contract["layers"]:
+                yield from layer.split(" | ")
+
+
+def in_markdown(text: str) -> str:
+    """A docstring's line, in a cell."""
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+# --- all of them ------------------------------------------------------------------------------
+
+#: In each page, what stands between which comments.
+PAGES: Mapping[str, Mapping[tuple[str, str], Callable[[], str]]] = {
+    "README.md": {
+        ("<!-- table: exit codes -->", "<!-- end of table -->"): exit_codes,
+        ("<!-- table: fields -->", "<!-- end of table -->"): fields,
+        ("<!-- table: options -->", "<!-- end of table -->"): options,
+    },
+    "docs/architecture.md": {("<!-- floors -->", "<!-- /floors -->"): floors},
 }
 
 
-def filled(text: str) -> str:
-    """The document with all its tables as the code has them."""
-    for name, make in TABLES.items():
-        begin, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
-        pattern = re.escape(begin) + r".*?" + re.escape(end)
-        written = f"{begin}\n{make()}\n\n{end}".replace("\\", r"\\")
-        text, count = re.subn(pattern, written, text, flags=re.DOTALL)
+def filled(page: str) -> str:
+    """The page with all its tables as the code has them."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for (begin, end), make in PAGES[page].items():
+        written = f"{begin}\n\n{make()}\n\n{end}"
+        pattern = re.escape(begin) + r"\n.*?" + re.escape(end)
+        text, count = re.subn(pattern, written.replace("\\", r"\\"), text, flags=re.DOTALL)
         if count != 1:
-            sys.exit(f"README.md has {count} tables named {name!r}")
+            sys.exit(f"{page} has {count} tables that begin with {begin}")
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        (ROOT / page).write_text(filled(page), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Killed at any step, run again: the right bytes, nothing left behind, little fetched twice.
 
-By default a sample of the steps, from a fixed seed; with ``KAIWO_CRASHES=all`` every one of them,
-for both engines, which takes some minutes.
+By default a sample of the steps, from a fixed seed; in ``make trials`` every one of them, for both
+engines, which takes some minutes.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from tests.support.trials import (
     in_s3,
     there,
 )
+from tests.support.trials_length import LONG
 
-ALL = os.environ.get("KAIWO_CRASHES") == "all"
 #: Trials at once.
 AT_ONCE = 2
 SEED = 20
@@ -137,7 +137,7 @@ def one_of_each_kind(steps: Sequence[str], chance: random.Random) -> list[Deaths
     kinds: dict[str, list[Deaths]] = {}
     for kind, death in ways(steps):
         kinds.setdefault(kind, []).append((death,))
-    return [death for each in kinds.values() for death in (each if ALL else [chance.choice(each)])]
+    return [death for each in kinds.values() for death in (each if LONG else [chance.choice(each)])]
 
 
 def test_killed_at_any_step_the_next_run_goes_on(trials: Trials, steps: Steps) -> None:
@@ -152,7 +152,7 @@ def test_killed_at_any_step_the_other_engine_goes_on_too(
 ) -> None:
     chance = random.Random(SEED + workers)
     deaths = one_of_each_kind(steps["fsspec"], chance)
-    faults = trials(s3_by("fsspec", workers), deaths if ALL else chance.sample(deaths, 4))
+    faults = trials(s3_by("fsspec", workers), deaths if LONG else chance.sample(deaths, 4))
     assert not faults, faults
 
 
@@ -165,7 +165,7 @@ def test_killed_while_it_takes_over_what_a_killed_run_left_the_next_one_goes_on(
     # All that a later run does before it writes something of its own.
     early = [way for _, way in ways(steps["obstore"]) if way.step <= writes[0]]
     chains = [(first, second, chance.choice(early)) for second in early]
-    faults = trials(s3_by("obstore"), chains if ALL else chance.sample(chains, 6))
+    faults = trials(s3_by("obstore"), chains if LONG else chance.sample(chains, 6))
     assert not faults, faults
 
 
@@ -208,7 +208,7 @@ def test_killed_at_any_step_the_cache_of_the_hub_is_as_it_should_be(
         deaths = one_of_each_kind(stage.steps, random.Random(SEED))
     setting = functools.partial(in_hub, hub=hub, expected=expected)
     # One after the other: it is one Hub that counts.
-    faults = trials(setting, deaths if ALL else deaths[::2], at_once=1)
+    faults = trials(setting, deaths if LONG else deaths[::2], at_once=1)
     assert not faults, faults
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import random
 import signal
 import subprocess
@@ -30,8 +29,8 @@ from tests.support.command import clean_environment, tree
 from tests.support.faulty import MIB
 from tests.support.proxies import counting
 from tests.support.stores import Store
+from tests.support.trials_length import LONG
 
-ALL = os.environ.get("KAIWO_CRASHES") == "all"
 PATIENCE_S = 120.0
 PROMISED_S = 5.0
 DEFAULT_WORKERS = 8
@@ -238,7 +237,7 @@ FEW: list[tuple[Engine, int | None]] = [("obstore", None), ("fsspec", 4)]
 MORE: list[tuple[Engine, int | None]] = [("obstore", 4), ("fsspec", None)]
 
 
-@pytest.mark.parametrize(("engine", "workers"), FEW + MORE * ALL)
+@pytest.mark.parametrize(("engine", "workers"), FEW + MORE * LONG)
 def test_killed_five_times_at_any_moment_it_goes_on_where_it_was(
     tmp_path: Path, engine: Engine, workers: int | None
 ) -> None:
@@ -300,7 +299,7 @@ def test_a_file_of_the_hub_is_gone_on_with_in_a_folder_as_in_the_cache(
         assert place.asked() == asked
 
 
-@pytest.mark.parametrize(("engine", "workers"), FEW + MORE * ALL)
+@pytest.mark.parametrize(("engine", "workers"), FEW + MORE * LONG)
 def test_evicted_it_ends_in_time_and_leaves_what_the_next_run_goes_on_with(
     tmp_path: Path, engine: Engine, workers: int | None
 ) -> None:

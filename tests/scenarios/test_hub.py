@@ -22,7 +22,7 @@ from tests.servers import serving
 from tests.support import stores
 from tests.support.command import Kaiwo, Run, clean_environment, tree
 from tests.support.faulty import MIB
-from tests.support.hubs import Hub
+from tests.support.hubs import Hub, downloaded
 from tests.support.proxies import Answer, spoiling
 from tests.support.stores import Store
 
@@ -45,8 +45,7 @@ def hub(one_hub: Hub) -> Hub:
 
 def fetched(kaiwo: Kaiwo, store: Store, repository: str, *options: str, **fields: Any) -> Run:
     """A run of one task into a folder."""
-    task = store.task(repository, (), target_path=".", **fields)
-    return kaiwo({"download_items": [task]}, *options)
+    return downloaded(kaiwo, store, repository, *options, target_path=".", **fields)
 
 
 # --- signed addresses -------------------------------------------------------------------------

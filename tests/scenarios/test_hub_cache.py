@@ -17,7 +17,7 @@ from tests.servers import free_port
 from tests.support import stores
 from tests.support.command import Kaiwo, Run, clean_environment, tree
 from tests.support.faulty import MIB
-from tests.support.hubs import Hub
+from tests.support.hubs import Hub, downloaded
 
 LARGE = random.Random(12).randbytes(10 * MIB)
 FILES = {"large.bin": LARGE, "small.bin": b"x" * 1000, "sub/config.json": b"{}"}
@@ -67,12 +67,13 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(kaiwo: Kaiwo, hub: Hub, cache: Path) -> Callable[..., Run]:
+    home = {"HF_HOME": str(cache.parent)}
+
     def run(
         repository: str, *options: str, env: Mapping[str, str] | None = None, **fields: Any
     ) -> Run:
-        task = hub.store.task(repository, (), **fields)
-        home = {"HF_HOME": str(cache.parent)}
-        return kaiwo({"download_items": [task]}, *options, env=home | dict(env or {}))
+        environment = home | dict(env or {})
+        return downloaded(kaiwo, hub.store, repository, *options, env=environment, **fields)
 
     return run
 

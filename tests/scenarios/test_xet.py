@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from kaiwo.sources.hub.source import HubSource
 from tests.support import stores
 from tests.support.command import Kaiwo, Run, clean_environment, succeeding, tree
 from tests.support.faulty import MIB
-from tests.support.hubs import Hub
+from tests.support.hubs import Hub, downloaded
 
 TOKEN = "hf_right"
 LARGE = random.Random(11).randbytes(20 * MIB + 3)
@@ -48,11 +49,7 @@ def hub(one_hub: Hub) -> Hub:
 
 @pytest.fixture
 def run(kaiwo: Kaiwo, hub: Hub) -> Callable[..., Run]:
-    def run(*options: str, env: dict[str, str] | None = None, **fields: Any) -> Run:
-        task = hub.store.task("acme/net", (), target_path=".", **fields)
-        return kaiwo({"download_items": [task]}, *options, env=env)
-
-    return run
+    return partial(downloaded, kaiwo, hub.store, "acme/net", target_path=".")
 
 
 def by_xet(hub: Hub) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from tests.support.command import Kaiwo, Run
 from tests.support.stores import Store
 
 
@@ -63,3 +64,16 @@ class Hub:
         for key, data in files.items():
             (folder / key).parent.mkdir(parents=True, exist_ok=True)
             (folder / key).write_bytes(data)
+
+
+def downloaded(
+    kaiwo: Kaiwo,
+    store: Store,
+    repository: str,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> Run:
+    """A run with one task, for this repository."""
+    task = store.task(repository, (), **fields)
+    return kaiwo({"download_items": [task]}, *options, env=env)

@@ -1,6 +1,7 @@
 """What holds for any name, any glob, any state file, any configuration and any URL.
 
-Examples are drawn from a fixed seed, so that every run tests the same ones.
+Examples are drawn from a fixed seed, so that every run tests the same ones; ``make trials`` draws
+many more, from another seed each time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from kaiwo.config import fetch_url
@@ -34,19 +35,9 @@ from kaiwo.state.folder import journal_path, manifest_path
 from kaiwo.state.manifest import Manifest, Record, sealed
 from kaiwo.workers.globs import matcher
 from tests.support.faulty import PatternOpener, closed_plan, held_by, put, transfer_of
+from tests.support.trials_length import examples
 
 OPENER = PatternOpener(())
-
-
-def examples(count: int) -> settings:
-    """So many, always the same; how long one takes is the machine's affair."""
-    return settings(
-        max_examples=count,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiwo.engine.large_object import MOST_READS
@@ -40,6 +40,7 @@ from tests.support.faulty import (
     run_store,
     wrong,
 )
+from tests.support.trials_length import examples
 
 # --- ranges that are read again ---------------------------------------------------------------
 
@@ -216,7 +217,7 @@ _scripts = st.lists(st.sampled_from(sorted(_FAULTS)), max_size=5)
     st.lists(_scripts, min_size=4, max_size=4),
     st.integers(1, 3),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 def test_whatever_happens_the_run_ends_and_a_file_is_the_whole_of_one_object(
     size: int, algorithm: str | None, scripts: list[list[str]], workers: int
 ) -> None:

@@ -1,0 +1,87 @@
+"""The pages say what is so: their tables, their links, the files that they name."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from markdown_it import MarkdownIt
+
+from tests import reference
+from tests.servers import ROOT
+
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
+)
+#: Where files that a page names in backticks can be: pages leave ``kaiwo/`` out.
+PLACES = (ROOT, ROOT / "kaiwo")
+#: A path of a Python file, or of a folder that is ours; ``<name>`` stands for any name.
+NAMED = re.compile(r"`([\w.-]+/(?:[\w.-]+/)*(?:[\w.-]+\.\w+)?)(?:::\w+)?`")
+OURS = {path.name for place in PLACES for path in place.iterdir() if path.is_dir()}
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", reference.PAGES)
+def test_the_tables_are_those_of_the_code(page: str) -> None:
+    if reference.filled(page) != text_of(page):
+        pytest.fail(f"the tables of {page} are not those of the code: make reference")
+
+
+def test_the_page_of_the_architecture_is_read_in_one_sitting() -> None:
+    assert len(text_of("docs/architecture.md").splitlines()) <= 150
+
+
+def links(page: str) -> Iterator[str]:
+    """The targets of all links and images."""
+    for block in MarkdownIt().enable("table").parse(text_of(page)):
+        for part in block.children or []:
+            target = part.attrGet("href") or part.attrGet("src")
+            if isinstance(target, str):
+                yield target
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub names them."""
+    tokens = MarkdownIt().parse(path.read_text(encoding="utf-8"))
+    found: Counter[str] = Counter()
+    names = set()
+    for heading, content in itertools.pairwise(tokens):
+        if heading.type == "heading_open":
+            words = re.sub(r"[^\w\- ]", "", content.content.lower()).replace(" ", "-")
+            names.add(f"{words}-{found[words]}" if found[words] else words)
+            found[words] += 1
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    for link in links(page):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = unquote(link).partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.exists(), link
+        if anchor:
+            assert anchor in anchors(path), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_exists(page: str) -> None:
+    named = [name for name in NAMED.findall(text_of(page)) if name.partition("/")[0] in OURS]
+    missing = [name for name in named if not any((place / name).exists() for place in PLACES)]
+    if missing:
+        pytest.fail(f"{page} names files that do not exist: {', '.join(missing)}")
+
+
+def test_pages_name_files_and_link_to_others() -> None:
+    named = NAMED.findall(text_of("docs/architecture.md"))
+    assert len([name for name in named if name.partition("/")[0] in OURS]) > 30
+    assert sum(len(list(links(page))) for page in PAGES) > 50

@@ -1,0 +1,40 @@
+"""How much the trials try: little in each test run, much in ``make trials``.
+
+A trial is a test with many cases, of which each is worth trying: the steps at which a run can be
+killed, the examples of a property, the stories of a state machine. ``KAIWO_TRIALS=long`` tries all
+cases, or many more of them, from a new seed each time. Otherwise a few are tried, always the same.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+
+_VALUE = os.environ.get("KAIWO_TRIALS", "short")
+if _VALUE not in ("short", "long"):
+    raise ValueError(f"KAIWO_TRIALS is {_VALUE!r}; it can be 'short' or 'long'")
+
+#: Whether all cases are to be tried.
+LONG = _VALUE == "long"
+#: A property is tried with this many times as many examples when trials are long.
+MORE = 20
+
+
+def examples(count: int, **others: Any) -> settings:
+    """Settings of hypothesis for this many examples.
+
+    Args:
+        count: of examples in a short trial.
+        others: settings that the test needs besides.
+    """
+    return settings(
+        max_examples=count * MORE if LONG else count,
+        derandomize=not LONG,
+        print_blob=True,
+        deadline=None,  # how long one takes is the machine's affair
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        **others,
+    )
