@@ -84,7 +84,7 @@ from kaiwo.sources.paging import Page, PagedListing
 logger = logging.getLogger(__name__)
 #: Bytes of a single stream that are held at once.
 STREAM_CHUNK = 1 << 20
-#: obstore asks again after this time for credentials that an SDK renews by itself.
+#: obstore asks for credentials again after this time, if an SDK renews them.
 CREDENTIALS_VALID_FOR = timedelta(minutes=1)
 
 

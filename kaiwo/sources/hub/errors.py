@@ -44,8 +44,8 @@ def map_refusal(
     Args:
         refused: the answer; the names of its headers are in lower case.
         what: the operation and its object; the message begins with it.
-        repository: that was asked for.
-        revision: that was asked for.
+        repository: that the request named.
+        revision: that the task names.
         at_endpoint: the endpoint itself refused, not a host that it redirected to.
     """
     status, code = refused.status, refused.code

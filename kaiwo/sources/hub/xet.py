@@ -7,7 +7,7 @@ written beside the target, checked against the sha256 that the Hub states, and r
   The sha256 is computed on the way.
 - hf_xet reads its environment when it is imported. What kaiwo sets (high-performance mode, no
   log, which would name signed addresses) is set for that moment only.
-- hf_xet repeats requests itself. What it had when a run ends is lost.
+- hf_xet repeats requests itself. Its progress is lost when a run ends.
 - Memory: hf_xet derives its buffers from the cgroup's limit, but it needs about 200 MiB, and 100
   MiB more for each file under way. Eight files ran out of memory in a pod of 768 MiB. So
   at most as many files are under way as fit, and at most eight.

@@ -5,7 +5,7 @@ What it cannot do goes to the fsspec source, which is opened when it is first ne
 
     list      GCS and Azure: obstore's listing drops crc32c, generation and Content-MD5. Keys with
               ``//``, ``.``, ``..``, control characters or a slash at an end: obstore's listing
-              fails on them, or strips the slash of ``/a`` and ``a/`` without a word
+              fails on them, or silently strips the slash of ``/a`` and ``a/``
     inspect   obstore shows no response headers, so no checksums
     read      keys that it cannot name; ranges of servers that answer them oddly (rclone's: the
               right range under status 200)

@@ -51,7 +51,7 @@ AT_ONCE = 32
 #: Statuses of a HEAD that a GET would get too. Other refusals may concern the HEAD only: an
 #: address that is signed for GET, a server that knows no HEAD.
 _HEAD_COUNTS = {401, 407, 410, 429, 503}
-#: An ETag of at least this length differs between the files of a server, whatever the query.
+#: An ETag of at least this length differs between the files of a server, with any query.
 LONG_ETAG = 12
 
 
