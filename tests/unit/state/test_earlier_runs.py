@@ -55,6 +55,17 @@ def test_what_has_no_ranges_is_nothing_to_go_on_with(tmp_path: Path) -> None:
     assert believed(tmp_path, store) is None
 
 
+def test_what_was_given_its_name_already_is_looked_for_where_it_may_be(tmp_path: Path) -> None:
+    """By a run that was killed between the rename and the manifest's line."""
+    store = big()
+    killed(tmp_path, store, *STARTS).rename(tmp_path / "big")
+    each = transfer(tmp_path, store, NOW)
+    partial = State(None, NOW).partial_download(each, published=True)
+    assert partial is not None
+    assert sorted(partial.crcs) == [*STARTS]
+    assert State(None, NOW).partial_download(each) is None
+
+
 def _with(**changed: Any) -> Callable[[Transfer], Transfer]:
     return lambda each: replace(each, object=replace(each.object, **changed))
 
