@@ -24,7 +24,7 @@ KAIWO = Path(__file__).resolve().parents[1] / "kaiwo"
 #: Calls whose strings are messages.
 ERROR = re.compile(r"(?:Error|Exception|Interrupted|BadParameter)$")
 LOG = {"debug", "info", "warning", "error", "critical", "exception", "log"}
-HELP = {"Option", "Argument", "Typer", "Metric", "_one"}
+HELP = {"Option", "Argument", "Typer", "Field", "Metric", "_one"}
 #: Their other strings are not for people.
 NOT_FOR_PEOPLE = {"PydanticCustomError", "compile", "sub", "match", "fullmatch", "search"}
 SEVERAL_WORDS = re.compile(r"[^\W\d_]{2,}[,;:]? [^\W\d_]{2,}|^(?:is|has|needs|must)\b")

@@ -101,7 +101,7 @@ def download(
         ),
     ] = None,
     retries: Annotated[
-        int | None, typer.Option(help="Repeats of a failed request [default: 5].", min=0)
+        int | None, typer.Option(help="Retries of a failed request [default: 5].", min=0)
     ] = None,
     startup_wait: Annotated[
         float | None,

@@ -32,7 +32,7 @@ def parse(url: str) -> ObjectUrl:
     scheme, separator, rest = str(url).partition("://")
     if not separator or not scheme:
         given = redact.text(repr(url))
-        raise ConfigError(f"{given} is no URL: give s3://, gs://, az://, hf:// or https://")
+        raise ConfigError(f"{given} is not a URL: give s3://, gs://, az://, hf:// or https://")
     scheme = scheme.lower()
     type_ = SCHEMES.get(scheme)
     if type_ is None:

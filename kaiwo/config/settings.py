@@ -54,7 +54,7 @@ class Settings(BaseModel):
         description="Verify each object's checksum, if its store states one, or its size only.",
     )
     retries: Annotated[int, Field(ge=0)] = Field(
-        5, description="Repeats of one request after its first failure."
+        5, description="Retries of one request after its first failure."
     )
     engine: Engine = Field(
         "auto",

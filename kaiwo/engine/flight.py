@@ -42,7 +42,7 @@ class Flight(Struct):
 
     def count(self, job: Job, outcome: Outcome) -> int:
         """Count the bytes of a job that succeeded; returns how many are new to displays."""
-        # A range that has to be read again is no progress.
+        # A range that must be read again is no progress.
         count = outcome.bytes + outcome.kept if outcome.agrees else 0
         if isinstance(job, Whole):
             count -= self.received  # counted while it was under way
@@ -57,7 +57,7 @@ class Flight(Struct):
         return count
 
     def reset_counts(self) -> tuple[int, int]:
-        """Everything has to be read again; returns the bytes received and kept until now."""
+        """Everything must be read again; returns the bytes received and kept until now."""
         before = self.received, self.kept
         self.received = self.kept = 0
         return before

@@ -94,7 +94,7 @@ class LargeObject:
     # --- which jobs there are
 
     def questions(self) -> Iterator[FetchChecksum]:
-        """What has to be asked, once, before it is known what the checksum should be.
+        """What to ask, once, before it is known what the checksum should be.
 
         To be called before any range is handed out.
         """

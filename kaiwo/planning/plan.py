@@ -31,8 +31,8 @@ class Comparison(Struct, frozen=True):
 
     Attributes:
         force: fetch even what is in place.
-        verify: what is in place has to be proven by a checksum.
-        durable: what is published has to be on the disk itself.
+        verify: a checksum must prove what is in place.
+        durable: published bytes must be on the disk itself.
     """
 
     force: bool

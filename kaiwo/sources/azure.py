@@ -60,7 +60,7 @@ class AzureSource(AsyncSource):
         try:
             self._container = filesystem.service_client.get_container_client(container)
         except ValueError as error:
-            raise ConfigError(f"{url}: this name of a container is not possible") from error
+            raise ConfigError(f"{url}: not a valid container name") from error
         self._options: dict[str, Any] = {
             "retry_total": 0,
             "connection_timeout": network.connect_timeout_s,

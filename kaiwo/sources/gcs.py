@@ -94,7 +94,7 @@ class GcsSource(AsyncSource):
                 page = self._page(parameters | ({"pageToken": token} if token else {}))
                 if not _LISTING & page.keys():
                     raise TransientError(
-                        f"listing {self._url}{prefix}{self._at}: the answer is no listing"
+                        f"listing {self._url}{prefix}{self._at}: the answer is not a listing"
                     )
                 found = [
                     _parse_object(entry)

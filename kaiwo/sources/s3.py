@@ -128,7 +128,9 @@ class S3Source(AsyncSource):
             page = self._call("list_objects_v2", Prefix=prefix, **arguments)
         if not _LISTING & page.keys():
             # An empty body, or a document of another kind; the SDK takes it for a last page.
-            raise TransientError(f"listing {self._url}{prefix}{self._at}: the answer is no listing")
+            raise TransientError(
+                f"listing {self._url}{prefix}{self._at}: the answer is not a listing"
+            )
         return page
 
     def stat(self, key: str) -> RemoteObject:
@@ -215,7 +217,7 @@ def _next_token(page: Any) -> str:
 def _map_setting(error: Exception, what: str) -> KaiwoError | None:
     """The error for a request that was not sent, because of a setting of the user or the pod."""
     if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError):
-        return ConfigError(f"{what}: this name of a bucket, key or region is not possible")
+        return ConfigError(f"{what}: not a valid bucket, key or region name")
     if isinstance(error, boto.NoRegionError):
         return ConfigError(f"{what}: no region is known; give region")
     if isinstance(error, boto.HTTPClientError):

@@ -58,5 +58,5 @@ def task_class(type_: str) -> type[Task] | None:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{path}, the class of task type {type_!r}, cannot be loaded") from error
     if not (isinstance(found, type) and issubclass(found, Task)):
-        raise ConfigError(f"{path}, registered as task type {type_!r}, is no kaiwo Task")
+        raise ConfigError(f"{path}, registered as task type {type_!r}, is not a kaiwo Task")
     return found

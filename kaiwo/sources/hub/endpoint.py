@@ -113,9 +113,7 @@ class Endpoint:
     def _require_no_pause(self, origin: redirects.Origin) -> None:
         left_s = self._patience.left_s(origin)
         if left_s > 0:
-            raise BusyError(
-                f"{origin.host} asks for no requests for another {left_s:.0f} s", left_s
-            )
+            raise BusyError(f"{origin.host} asks to wait for another {left_s:.0f} s", left_s)
 
     def _send(
         self, method: str, address: str, headers: dict[str, str], body: bytes | None

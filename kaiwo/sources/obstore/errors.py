@@ -9,7 +9,7 @@ Some texts say that the fsspec source may succeed (``FallbackReason``):
     CONNECTION   a certificate that rustls refuses and OpenSSL accepts; something that is not TLS;
                  a redirect or a setting (the SDK finds a bucket's region)
     LANGUAGE     405 or 501: an emulator of GCS that speaks JSON only
-    ANSWER       a header is missing, or the answer is no listing
+    ANSWER       a header is missing, or the answer is not a listing
     PATIENCE     429 or 5xx: the answer may hold a Retry-After, which obstore does not show
 
 S3 answers a HEAD with a wrong signature or token with 400 and no body; kaiwo reports it as
