@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ import yaml
 
 from kaiwo.tasks.base import Engine
 from tests.support import stores
-from tests.support.command import Kaiwo, Run, clean_environment
+from tests.support.command import Kaiwo, Run, downloading
 from tests.support.stores import Store
 
 
@@ -103,24 +100,8 @@ def kaiwo(tmp_path: Path) -> Kaiwo:
     def run(
         config: Mapping[str, Any] | str, *options: str, env: Mapping[str, str] | None = None
     ) -> Run:
-        path, report = tmp_path / "config.yaml", tmp_path / "report.json"
-        if isinstance(config, str):
-            text = config
-        else:
-            text = yaml.safe_dump({"download_root": str(tmp_path / "out"), **config})
-        path.write_text(text, encoding="utf-8")
-        report.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "kaiwo.downloader", str(path), "--report", str(report)]
-        done = subprocess.run(
-            [*command, *options],
-            cwd=tmp_path,
-            env=clean_environment(tmp_path) | dict(env or {}),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        document = json.loads(report.read_text()) if report.exists() else {}
-        return Run(done.returncode, done.stdout, done.stderr, document)
+        if not isinstance(config, str):
+            config = yaml.safe_dump({"download_root": str(tmp_path / "out"), **config})
+        return downloading(config, tmp_path, *options, env=env)
 
     return run

@@ -233,6 +233,45 @@ def left(out: Path) -> list[str]:
     return sorted(path.relative_to(out).as_posix() for path in out.rglob(".kaiwo-*"))
 
 
+def targets(command: Command) -> Path:
+    """Where files go."""
+    return command.out
+
+
+def snapshot(command: Command) -> Path:
+    """Where the Hub's cache shows the files of a commit."""
+    return next((command.root / "snapshots").iterdir())
+
+
+def require_resumed(
+    command: Command,
+    stops: int,
+    workers: int | None,
+    *,
+    at_least: int = 0,
+    folder: Callable[[Command], Path] = targets,
+) -> None:
+    """Run to the end, then again: what was there is resumed, all is right, nothing is left.
+
+    Args:
+        command: it was stopped before.
+        stops: how often.
+        workers: among which a stop may lose ranges.
+        at_least: this many bytes have to be asked for in all.
+        folder: where the objects are in the end.
+    """
+    place = command.place
+    to_resume = sum(ranges > 0 for ranges in unfinished(command.root).values())
+    command.finished()
+    asked = place.asked()
+    assert at_least <= asked <= bound(place, stops, workers)
+    assert command.report["resumed"] == to_resume >= 1
+    assert tree(folder(command)) == place.stored
+    assert left(command.out) == []
+    command.finished()
+    assert place.asked() == asked
+
+
 FEW: list[tuple[Engine, int | None]] = [("obstore", None), ("fsspec", 4)]
 MORE: list[tuple[Engine, int | None]] = [("obstore", 4), ("fsspec", None)]
 
@@ -245,15 +284,7 @@ def test_killed_five_times_at_any_moment_it_goes_on_where_it_was(
         command = Command(tmp_path, place, options(engine, workers))
         for amount in moments(amount_of_large(place), 5, seed=5):
             assert command.stopped(amount, signal.SIGKILL) == -signal.SIGKILL
-        to_go_on_with = sum(ranges > 0 for ranges in unfinished(command.out).values())
-        command.finished()
-        asked = place.asked()
-        assert asked <= bound(place, 5, workers)
-        assert command.report["resumed"] == to_go_on_with >= 1
-        assert tree(command.out) == place.stored
-        assert left(command.out) == []
-        command.finished()
-        assert place.asked() == asked
+        require_resumed(command, 5, workers)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -266,15 +297,7 @@ def test_other_stores_are_gone_on_with_too(
         command = Command(tmp_path, place, options("auto", 1))
         for amount in moments(amount_of_large(place), 3, seed=number):
             command.stopped(amount, number)
-        to_go_on_with = sum(ranges > 0 for ranges in unfinished(command.out).values())
-        command.finished()
-        asked = place.asked()
-        assert place.size <= asked <= bound(place, 3, 1)
-        assert command.report["resumed"] == to_go_on_with >= 1
-        assert tree(command.out) == place.stored
-        assert left(command.out) == []
-        command.finished()
-        assert place.asked() == asked
+        require_resumed(command, 3, 1, at_least=place.size)
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -288,15 +311,8 @@ def test_a_file_of_the_hub_is_gone_on_with_in_a_folder_as_in_the_cache(
         for amount in moments(amount_of_large(place), 5, seed=6):
             assert command.stopped(amount, signal.SIGKILL) == -signal.SIGKILL
         assert sum(ranges > 0 for ranges in unfinished(command.root).values()) == 1
-        command.finished()
-        asked = place.asked()
-        assert place.size <= asked <= bound(place, 5, 2)
-        assert command.report["resumed"] == 1
-        snapshot = next((command.root / "snapshots").iterdir()) if cached else command.out
-        assert tree(snapshot) == place.stored
-        assert left(command.out) == []
-        command.finished()
-        assert place.asked() == asked
+        folder = snapshot if cached else targets
+        require_resumed(command, 5, 2, at_least=place.size, folder=folder)
 
 
 @pytest.mark.parametrize(("engine", "workers"), FEW + MORE * LONG)
@@ -310,12 +326,4 @@ def test_evicted_it_ends_in_time_and_leaves_what_the_next_run_goes_on_with(
             # What is left is what a journal names, and no small object is among it.
             assert left(command.out) == sorted(unfinished(command.out))
             assert not (command.out / ".kaiwo" / "claims").exists()
-        to_go_on_with = sum(ranges > 0 for ranges in unfinished(command.out).values())
-        command.finished()
-        asked = place.asked()
-        assert asked <= bound(place, 4, workers)
-        assert command.report["resumed"] == to_go_on_with >= 1
-        assert tree(command.out) == place.stored
-        assert left(command.out) == []
-        command.finished()
-        assert place.asked() == asked
+        require_resumed(command, 4, workers)

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.command import Run, clean_environment, tree
+from tests.support.command import Run, downloading, tree
 from tests.support.faulty import MIB, content
 from tests.support.proxies import Answer, counting, spoiling
 from tests.support.stores import Store
@@ -35,20 +32,9 @@ def command(tmp_path: Path) -> Command:
     """Runs the command on tasks that go to a folder; ``inside`` is what it begins with."""
 
     def run(tasks: Sequence[Json], root: Path, *options: str, inside: Sequence[str] = ()) -> Run:
-        path, report = tmp_path / "config.yaml", tmp_path / "report.json"
-        path.write_text(yaml.safe_dump({"download_root": str(root), "download_items": list(tasks)}))
-        report.unlink(missing_ok=True)
-        words = [*inside, sys.executable, "-m", "kaiwo.downloader", str(path)]
-        done = subprocess.run(
-            [*words, "--report", str(report), *options],
-            env=clean_environment(tmp_path) | {"KAIWO_RETRIES": "1"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        document = json.loads(report.read_text()) if report.exists() else {}
-        return Run(done.returncode, done.stdout, done.stderr, document)
+        text = yaml.safe_dump({"download_root": str(root), "download_items": list(tasks)})
+        env = {"KAIWO_RETRIES": "1"}
+        return downloading(text, tmp_path, *options, inside=inside, env=env)
 
     return run
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests import servers
-from tests.support.children import started, until
+from tests.support.children import started
 from tests.support.command_errors import CANARY, ITEMS, absent, errors_of
 from tests.support.stores import Store
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def test_a_signal_ends_a_download_soon_and_leaves_no_target(
     bucket = s3.new_bucket({"k": bytes(size)})
     task = s3.task(bucket, ITEMS, endpoint_url=slow.settings["s3"], secret_key=CANARY)
     with started(tmp_path, task) as child:
-        assert until(functools.partial(_has_asked_for, slow.settings["stats"], bucket))
+        wait_until(functools.partial(_has_asked_for, slow.settings["stats"], bucket))
         child.process.send_signal(number)
         ended, stdout, stderr = child.end(timeout_s=5.0)
     assert (ended, stdout) == (code, "")

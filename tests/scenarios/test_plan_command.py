@@ -6,13 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 
-from tests.support.command import Kaiwo, clean_environment, tree
+from tests.support.command import Kaiwo, clean_environment, configured, tree
 from tests.support.proxies import counting
 from tests.support.stores import Store
 
@@ -28,14 +27,6 @@ def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
-
-
-def configured(folder: Path, *tasks: dict[str, Any]) -> str:
-    """A file with these tasks."""
-    path = folder / "config.yaml"
-    document = {"download_root": str(folder / "out"), "download_items": list(tasks)}
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    return str(path)
 
 
 def test_a_plan_names_what_would_be_fetched_and_reads_no_object(s3: Store, tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ import yaml
 from kaiwo.jobs import RANGE
 from tests.servers import serving
 from tests.support.command import clean_environment, tree
-from tests.support.faulty import MIB, content, wait_until
+from tests.support.faulty import MIB, content
 from tests.support.proxies import Answer, spoiling
 from tests.support.stores import Store
+from tests.support.waiting import wait_until
 
 #: 13 ranges, the last of which is short.
 SIZE = 96 * MIB + 12_345

@@ -15,18 +15,18 @@ import termios
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
-import yaml
 
 from tests.servers import ROOT, free_port
-from tests.support.command import clean_environment, tree
+from tests.support.command import clean_environment, configured, tree
 from tests.support.proxies import Answer, spoiling
 from tests.support.stores import Store
+from tests.support.waiting import wait_until
 
 #: The promise, and how long a test waits for what has to happen before.
 PROMISED_S = 5.0
@@ -102,16 +102,9 @@ def started(
 def child_of(process: subprocess.Popen[bytes]) -> int:
     """The process that ``unshare`` has made PID 1."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    until(lambda: process.poll() is not None or children.read_text().split() != [])
+    wait_until(lambda: process.poll() is not None or children.read_text().split() != [])
     assert process.poll() is None
     return int(children.read_text().split()[0])
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Return when the condition has come true."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "it has not come true in time"
 
 
 @pytest.fixture(params=[False, True], ids=["process", "PID 1"])
@@ -148,14 +141,6 @@ def stalled() -> Iterator[Stalled]:
         thread.join()
     for connection in server.connections:
         connection.close()
-
-
-def configured(tmp_path: Path, *tasks: dict[str, Any]) -> str:
-    """The path of a file with these tasks."""
-    path = tmp_path / "config.yaml"
-    document = {"download_root": str(tmp_path / "out"), "download_items": list(tasks)}
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    return str(path)
 
 
 def s3_task(port: int, **fields: Any) -> dict[str, Any]:
@@ -236,7 +221,7 @@ def test_the_first_line_is_json_where_json_is_asked_for(
 def test_as_soon_as_it_listens_a_signal_ends_it(tmp_path: Path, *, pid_1: bool) -> None:
     config = configured(tmp_path, s3_task(free_port()))
     with started(tmp_path, [*DOWNLOADER, config], pid_1=pid_1) as child:
-        until(lambda: catches(child.pid, signal.SIGTERM))
+        wait_until(lambda: catches(child.pid, signal.SIGTERM))
         child.send()
         assert child.end() == 143
     assert len(error_lines(child.stderr)) == 1
@@ -258,7 +243,7 @@ def test_a_signal_ends_a_listing_that_never_comes(
     config = configured(tmp_path, s3_task(stalled.port))
     words = [*DOWNLOADER, config, "--engine", engine]
     with started(tmp_path, words, pid_1=pid_1) as child:
-        until(lambda: stalled.connections)
+        wait_until(lambda: stalled.connections)
         child.send()
         assert child.end() == 143
     (line,) = error_lines(child.stderr)
@@ -272,7 +257,7 @@ def test_a_signal_ends_the_reading_of_a_secret(tmp_path: Path) -> None:
     del task["secret_key"]
     with started(tmp_path, [*DOWNLOADER, configured(tmp_path, task)]) as child:
         writers: list[int] = []
-        until(lambda: child.process.poll() is not None or opened(secret, writers))
+        wait_until(lambda: child.process.poll() is not None or opened(secret, writers))
         assert writers, child.process.communicate()
         child.send()
         assert child.end() == 143
@@ -304,7 +289,7 @@ def test_a_signal_ends_the_writing_of_the_report(
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     words = [*DOWNLOADER, configured(tmp_path, small_files), "--report", str(pipe)]
     with started(tmp_path, words) as child:
-        until(lambda: waiting(reader) > PIPE // 2)
+        wait_until(lambda: waiting(reader) > PIPE // 2)
         child.send()
         assert child.end() == 143
     os.close(reader)
@@ -326,7 +311,7 @@ def test_a_signal_ends_it_though_nobody_reads_what_it_says(tmp_path: Path) -> No
     task = s3_task(free_port(), buckets=[{"name": "bucket", "items": items}])
     words = [*DOWNLOADER, configured(tmp_path, task), "--startup-wait", "0", "--retries", "0"]
     with started(tmp_path, words, stderr=writer) as child:
-        until(lambda: waiting(reader) > capacity // 2)
+        wait_until(lambda: waiting(reader) > capacity // 2)
         child.send()
         assert child.end() == 143
     os.close(reader)
@@ -388,7 +373,7 @@ def test_cleaning_up_that_hangs_is_ended_in_time(
 ) -> None:
     words = [*DOWNLOADER, configured(tmp_path, s3_task(stalled.port)), "--report", full]
     with started(tmp_path, words, pid_1=pid_1) as child:
-        until(lambda: stalled.connections)
+        wait_until(lambda: stalled.connections)
         child.send()
         assert child.end() == 143
     assert "stopped by SIGTERM at once: cleaning up took more than 3.5 s" in child.stderr
@@ -399,9 +384,9 @@ def test_a_second_signal_ends_cleaning_up_at_once(
 ) -> None:
     words = [*DOWNLOADER, configured(tmp_path, s3_task(stalled.port)), "--report", full]
     with started(tmp_path, words, pid_1=pid_1) as child:
-        until(lambda: stalled.connections)
+        wait_until(lambda: stalled.connections)
         child.send(signal.SIGINT)
-        until(lambda: has_open(child.pid, full))
+        wait_until(lambda: has_open(child.pid, full))
         child.send(signal.SIGTERM)
         assert child.end(within_s=2.0) == 130
     (line,) = error_lines(child.stderr)

@@ -7,13 +7,11 @@ import subprocess
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.servers import ROOT
-from tests.support.command import clean_environment, tree
+from tests.support.command import clean_environment, configured, tree
 from tests.support.stores import Store
 
 #: Runs the command, then writes the names of the modules that it has loaded.
@@ -122,15 +120,6 @@ def own(modules: set[str]) -> set[str]:
 def beyond(modules: set[str], allowed: set[str]) -> set[str]:
     """The files of kaiwo that are not allowed."""
     return {name for name in own(modules) if not any(fnmatch(name, each) for each in allowed)}
-
-
-def configured(tmp_path: Path, task: dict[str, Any]) -> str:
-    """The path of a file with one task."""
-    path = tmp_path / "config.yaml"
-    path.write_text(
-        yaml.safe_dump({"download_root": str(tmp_path / "out"), "download_items": [task]})
-    )
-    return str(path)
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

@@ -24,6 +24,7 @@ from tests.support.command import clean_environment, tree
 from tests.support.proxies import Answer, Counting, counting, refused, spoiling
 from tests.support.stores import Store
 from tests.support.volumes import volume
+from tests.support.waiting import wait_until
 
 PATIENCE_S = 60.0
 MIB = 1 << 20
@@ -125,15 +126,6 @@ def folder(store: Store, bucket: str, prefix: str = "d", target: str = "x") -> d
     return store.task(bucket, [{"folder": prefix, "target_path": target}])
 
 
-def eventually(holds: Callable[[], object]) -> None:
-    """Return as soon as it holds."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    pause = threading.Event()
-    while not holds():
-        assert time.monotonic() < deadline_s, "it never came to be"
-        pause.wait(0.02)
-
-
 def claims(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "out" / ".kaiwo" / "claims").glob("*"))
 
@@ -202,7 +194,7 @@ def test_with_a_state_folder_elsewhere_the_claims_are_there(
     one = start(task, "--state-dir", str(state))
     assert gate.reached.wait(PATIENCE_S)
     two = start(task, "--state-dir", str(state))
-    eventually(lambda: two.waits_for(one))
+    wait_until(lambda: two.waits_for(one), most_s=PATIENCE_S)
     assert not (tmp_path / "out" / ".kaiwo").exists()
     gate.opened.set()
     assert (one.end(), two.end(), two.statuses) == (0, 0, {"unchanged"})
@@ -294,7 +286,7 @@ def test_when_the_first_is_ended_the_second_goes_on_at_once(
     one = start(task)
     assert gate.reached.wait(PATIENCE_S)
     two = start(task)
-    eventually(lambda: two.waits_for(one))
+    wait_until(lambda: two.waits_for(one), most_s=PATIENCE_S)
     one.process.send_signal(end)
     assert one.end() in (-signal.SIGKILL, 128 + signal.SIGTERM)
     began_s = time.monotonic()
@@ -315,7 +307,7 @@ def test_a_run_that_waits_can_be_stopped(
     one = start(task)
     assert gate.reached.wait(PATIENCE_S)
     two = start(task)
-    eventually(lambda: two.waits_for(one))
+    wait_until(lambda: two.waits_for(one), most_s=PATIENCE_S)
     began_s = time.monotonic()
     two.process.send_signal(end)
     assert two.end() == code
@@ -342,7 +334,7 @@ def test_what_the_first_could_not_fetch_the_second_tries_again(
         one = start(task)
         assert reached.wait(PATIENCE_S)
         two = start(task)
-        eventually(lambda: two.waits_for(one))
+        wait_until(lambda: two.waits_for(one), most_s=PATIENCE_S)
         two.process.send_signal(signal.SIGSTOP)
         opened.set()
         assert one.end() == 4
@@ -375,7 +367,7 @@ def test_what_the_first_has_read_so_far_is_room_enough_for_the_second(
         one = start(task, "--max-workers", "1", prefix=small.inside)
         assert reached.wait(PATIENCE_S)
         two = start(task, "--max-workers", "1", prefix=small.inside)
-        eventually(lambda: two.waits_for(one) or two.process.poll() is not None)
+        wait_until(lambda: two.waits_for(one) or two.process.poll() is not None, most_s=PATIENCE_S)
         opened.set()
         assert (one.end(), two.end()) == (0, 0), one.log + two.log
     assert (one.statuses, two.statuses) == ({"downloaded"}, {"unchanged"})

@@ -5,15 +5,14 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.support.command import clean_environment
+from tests.support.command import clean_environment, configured
 
 DEADLINE_S = 30.0
 
@@ -52,10 +51,7 @@ def started(
     tmp_path: Path, *tasks: Mapping[str, Any], options: Sequence[str] = ()
 ) -> Iterator[Child]:
     """The command, running; killed when the block is left before it has ended."""
-    path = tmp_path / "config.yaml"
-    document = {"download_root": str(tmp_path / "out"), "download_items": list(tasks)}
-    path.write_text(yaml.safe_dump(document))
-    command = [sys.executable, "-m", "kaiwo.downloader", str(path), *options]
+    command = [sys.executable, "-m", "kaiwo.downloader", configured(tmp_path, *tasks), *options]
     report = ["--report", str(tmp_path / "report.json")]
     environment = {"KAIWO_TERMINATION_LOG": str(tmp_path / "termination-log")}
     process = subprocess.Popen(
@@ -73,12 +69,3 @@ def started(
             yield Child(process, [])
         finally:
             process.kill()
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Whether the condition came true in time."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,51 @@ def clean_environment(home: Path) -> dict[str, str]:
     kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     here = str(Path(__file__).resolve().parents[2])
     return kept | {"HOME": str(home), "PYTHONPATH": here, "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def configured(folder: Path, *tasks: Mapping[str, Any]) -> str:
+    """Write a configuration with these tasks, for targets below ``folder / "out"``.
+
+    Returns its path.
+    """
+    path = folder / "config.yaml"
+    items = [dict(task) for task in tasks]
+    document = {"download_root": str(folder / "out"), "download_items": items}
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return str(path)
+
+
+def downloading(
+    config: str,
+    folder: Path,
+    *options: str,
+    inside: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> Run:
+    """Run ``python -m kaiwo.downloader`` on a YAML text, in a clean environment, with a report.
+
+    Args:
+        config: the text; it is written into the folder, which is also the home.
+        folder: the working directory.
+        options: of the command.
+        inside: what the command line begins with, if it is run by another program.
+        env: variables besides.
+    """
+    path, report = folder / "config.yaml", folder / "report.json"
+    path.write_text(config, encoding="utf-8")
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "kaiwo.downloader", str(path), "--report", str(report)]
+    done = subprocess.run(
+        [*inside, *command, *options],
+        cwd=folder,
+        env=clean_environment(folder) | dict(env or {}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    document = json.loads(report.read_text()) if report.exists() else {}
+    return Run(done.returncode, done.stdout, done.stderr, document)
 
 
 def succeeding(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> str:

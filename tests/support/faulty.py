@@ -19,7 +19,6 @@ import itertools
 import os
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -84,6 +83,11 @@ def short(data: bytes) -> Buffer:
 def wrong(data: bytes) -> Buffer:
     """One byte is another."""
     return bytes([data[0] ^ 0xFF]) + data[1:]
+
+
+def xored(number: int) -> Step:
+    """The first byte is another one for each number."""
+    return lambda data: bytes([data[0] ^ number]) + data[1:]
 
 
 def waits(event: threading.Event) -> Step:
@@ -556,15 +560,6 @@ def held_by(manifest: Manifest, transfer: Transfer) -> Record | None:
     """What a manifest knows of the file that is at the target now."""
     status = regular_file(transfer.target)
     return None if status is None else manifest.find(transfer, status)
-
-
-def wait_until(condition: Callable[[], bool], reason: str) -> None:
-    """Return when it is true; the test fails when it does not become true."""
-    deadline = time.monotonic() + PATIENCE_S
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, reason
-        pause.wait(0.01)
 
 
 def ranges_of(size: int) -> list[tuple[int, int]]:

@@ -19,15 +19,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from kaiwo.engine.batches import BATCH_BYTES
 from kaiwo.jobs import RANGE
 from kaiwo.tasks.base import Engine
 from tests.servers.faulty_s3 import BUCKET, Plan, Span, faulty_s3
-from tests.support.command import clean_environment
+from tests.support.command import clean_environment, configured
 from tests.support.crashing import Death, Order
 from tests.support.faulty import MIB, content
 from tests.support.proxies import Answer, spoiling
@@ -161,17 +158,6 @@ def there(root: Path) -> dict[str, bytes | str | None]:
         return None if path.is_dir() else path.read_bytes()
 
     return {path.relative_to(root).as_posix(): told(path) for path in root.rglob("*")}
-
-
-def configured(home: Path, *tasks: Mapping[str, Any]) -> str:
-    """The path of a file with these tasks."""
-    path = home / "config.yaml"
-    document = {
-        "download_root": str(home / "out"),
-        "download_items": [dict(task) for task in tasks],
-    }
-    path.write_text(yaml.safe_dump(document))
-    return str(path)
 
 
 def without_checksums(_method: str, _path: str, answer: Answer) -> Answer:

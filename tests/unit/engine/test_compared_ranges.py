@@ -39,15 +39,11 @@ from tests.support.faulty import (
     left,
     run_store,
     wrong,
+    xored,
 )
 from tests.support.trials_length import examples
 
 # --- ranges that are read again ---------------------------------------------------------------
-
-
-def xored(number: int) -> Step:
-    """The first byte is another one for each number."""
-    return lambda data: bytes([data[0] ^ number]) + data[1:]
 
 
 def right(data: bytes) -> Buffer:

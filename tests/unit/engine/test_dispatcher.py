@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import pytest
 
 from kaiwo.engine.dispatcher import MOST_ASIDE, Dispatcher
-from tests.support.faulty import PATIENCE_S, InlineExecutor, wait_until
+from tests.support.faulty import PATIENCE_S, InlineExecutor
+from tests.support.waiting import wait_until
 
 T = TypeVar("T")
 

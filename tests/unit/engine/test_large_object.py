@@ -298,14 +298,34 @@ def test_a_stream_tells_how_far_it_has_come_and_begins_from_nothing_when_it_is_c
     assert files(tmp_path) == store.objects
 
 
-def test_a_checksum_that_falls_behind_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def hold_checksums(
+    monkeypatch: pytest.MonkeyPatch,
+    began: threading.Semaphore | None = None,
+    most_s: float = PATIENCE_S,
+) -> threading.Event:
+    """Let running checksums wait for an event, which is returned.
+
+    Args:
+        monkeypatch: of the test.
+        began: is released by each checksum before it waits.
+        most_s: a checksum that waits longer fails.
+    """
     gate, follow = threading.Event(), checksums.follow
 
     def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
-        assert gate.wait(PATIENCE_S)
+        if began is not None:
+            began.release()
+        assert gate.wait(most_s), "what opens the gate waits for the checksum"
         follow(running, path, start, end)
+
+    monkeypatch.setattr(checksums, "follow", late)
+    return gate
+
+
+def test_a_checksum_that_falls_behind_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = hold_checksums(monkeypatch)
 
     class Opening(RecordingSink):
         def emit(self, event: Event) -> None:
@@ -314,7 +334,6 @@ def test_a_checksum_that_falls_behind_is_waited_for(
                 assert self.of(Settled) == []
                 gate.set()
 
-    monkeypatch.setattr(checksums, "follow", late)
     store = large(other=content(LARGE, 2))
     run = run_store(store, tmp_path, sink=Opening())
     assert (run.report.ok, files(tmp_path)) == (True, store.objects)
@@ -324,11 +343,7 @@ def test_a_checksum_that_falls_behind_is_waited_for(
 def test_another_object_goes_on_while_the_checksum_of_one_lags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, follow = threading.Event(), checksums.follow
-
-    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
-        assert gate.wait(3.0), "the other object waits for the checksum"
-        follow(running, path, start, end)
+    gate = hold_checksums(monkeypatch, most_s=3.0)
 
     class Opening(RecordingSink):
         def emit(self, event: Event) -> None:
@@ -342,7 +357,6 @@ def test_another_object_goes_on_while_the_checksum_of_one_lags(
 
     monkeypatch.setattr(running_digests, "THREADS", 2)
     monkeypatch.setattr(large_object, "LAG", 2 * RANGE)
-    monkeypatch.setattr(checksums, "follow", late)
     store = FaultyStore({"big": content(5 * RANGE)})
     store.script(("big", 4 * RANGE), refuse)
     other = FaultyStore({"other": content(RANGE + 1)}, "crc32c")
@@ -356,13 +370,8 @@ def test_another_object_goes_on_while_the_checksum_of_one_lags(
 def test_fail_fast_lets_a_running_checksum_end_and_drops_what_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, follow = threading.Event(), checksums.follow
     began = threading.Semaphore(0)
-
-    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
-        began.release()
-        assert gate.wait(PATIENCE_S)
-        follow(running, path, start, end)
+    gate = hold_checksums(monkeypatch, began)
 
     class Opening(RecordingSink):
         def emit(self, event: Event) -> None:
@@ -375,7 +384,6 @@ def test_fail_fast_lets_a_running_checksum_end_and_drops_what_waits(
         raise NotFoundError("gone")
 
     monkeypatch.setattr(running_digests, "THREADS", 2)
-    monkeypatch.setattr(checksums, "follow", late)
     store = FaultyStore({f"big{number}": content(LARGE, number) for number in range(3)})
     store.objects["bad"] = b"1"
     store.always("bad", fail)
@@ -416,11 +424,7 @@ def test_a_range_of_wrong_bytes_that_arrives_after_the_stream_is_not_published(
 def test_a_running_checksum_of_ranges_does_not_disturb_the_stream_that_replaces_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, follow = threading.Event(), checksums.follow
-
-    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
-        assert gate.wait(PATIENCE_S)
-        follow(running, path, start, end)
+    gate = hold_checksums(monkeypatch)
 
     def ignore(_: bytes) -> Buffer:
         raise RangeIgnoredError("200")
@@ -439,7 +443,6 @@ def test_a_running_checksum_of_ranges_does_not_disturb_the_stream_that_replaces_
         steps.append(begin(own, transfer, end))
         return steps[-1]
 
-    monkeypatch.setattr(checksums, "follow", late)
     monkeypatch.setattr(RunningDigests, "follow", noted)
     store = large()
     store.always(("big", RANGE), ignore)

@@ -44,6 +44,7 @@ from tests.support.faulty import (
     transfer_of,
     waits,
     wrong,
+    xored,
 )
 
 # --- integrity --------------------------------------------------------------------------------
@@ -74,11 +75,6 @@ def test_the_same_wrong_bytes_again_are_an_integrity_error_and_nothing_is_there(
     assert type(run.error(key)) is WrongBytesError
     assert "md5" in run.error(key).message
     assert set(files(tmp_path)) == set(store.objects) - {key}
-
-
-def xored(number: int) -> Step:
-    """The first byte is another one for each number."""
-    return lambda data: bytes([data[0] ^ number]) + data[1:]
 
 
 @pytest.mark.parametrize("key", ["small", "medium"])
