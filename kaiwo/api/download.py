@@ -60,7 +60,7 @@ def run_and_deliver(
 ) -> Report:
     """Load, run, and deliver the report, however the run ends.
 
-    Every error is delivered and raised again, a panic in Rust and a signal's exception included. The
+    Every error is delivered and raised again, also a panic in Rust and a signal's exception. The
     report then has everything that was settled before the error.
 
     Args:

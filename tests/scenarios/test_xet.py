@@ -229,7 +229,7 @@ def test_only_what_is_above_the_limit_and_in_xet_comes_by_it(hub: Hub) -> None:
 
 def test_the_switch_of_one_task_is_not_left_in_the_environment(tmp_path: Path) -> None:
     code = (
-        "import os; from kaiwo.sources import xet; before = dict(os.environ)\n"
+        "import os; from kaiwo.sources.hub import xet; before = dict(os.environ)\n"
         "hf_xet = xet.loaded(high_performance=True)\n"
         "assert dict(os.environ) == before\n"
         "print(hf_xet.XetConfig().get('client.ac_initial_download_concurrency'))"
