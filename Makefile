@@ -1,6 +1,6 @@
 # Everything that a checkout needs, by name. Bare `make` prints this list; CI runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup reference demo test test-lowest trials bench faults lint format types floors coverage lock image image-test clean
+.PHONY: help setup reference demo test test-lowest trials messages bench faults lint format types floors coverage lock image image-test clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -73,6 +73,9 @@ types: $(READY)  ## mypy, strict
 
 floors: $(READY)  ## imports go down only
 	$(BIN)/lint-imports --no-cache
+
+messages: $(READY)  ## print every text that kaiwo can show, to be read in one sitting
+	$(BIN)/python -m tests.messages
 
 reference: $(READY)  ## write the tables of README.md and docs/architecture.md from the code
 	$(BIN)/python -m tests.reference
