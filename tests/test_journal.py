@@ -299,6 +299,20 @@ def test_a_disk_that_fills_up_under_the_journal_does_not_fail_the_run(
 # --- what is believed -------------------------------------------------------------------------
 
 
+def test_a_line_that_was_written_in_part_is_no_promise(tmp_path: Path) -> None:
+    memory, each = Memory(None, NOW), transfer(tmp_path, big(), NOW)
+    memory.begin(each)
+    assert memory.holds(each)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal(tmp_path, NOW).stat().st_size + 10, hard))
+    try:
+        memory.part(each, 0, RANGE, Crc("crc64nvme", 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not memory.holds(each)
+    memory.close()
+
+
 def test_a_later_run_looks_for_what_was_written_down(tmp_path: Path) -> None:
     store = big()
     killed(tmp_path, store, 2 * RANGE, 0, 3 * RANGE)

@@ -68,6 +68,18 @@ def test_what_is_remembered_is_held_by_the_next_run(tmp_path: Path) -> None:
     assert record.mtime_ns == os.stat(each.target).st_mtime_ns
 
 
+def test_what_another_run_remembers_meanwhile_is_held_when_it_is_read_anew(tmp_path: Path) -> None:
+    each, memory = transfer(tmp_path), Memory()
+    assert held_by(memory.of(str(tmp_path)), each) is None
+    assert memory.is_current()
+    remember(tmp_path, each)
+    assert not memory.is_current()
+    memory.forget()
+    assert held_by(memory.of(str(tmp_path)), each) is not None
+    assert memory.is_current()
+    memory.close()
+
+
 def test_a_name_that_is_no_unicode_is_held_too(tmp_path: Path) -> None:
     target = transfer(tmp_path)
     each = replace(target, target=str(tmp_path) + "/" + os.fsdecode(b"latin-\xf1"))
