@@ -1,13 +1,18 @@
-"""What is in place already is adopted as it is: a link is made only where one is missing."""
+"""What is in place already is adopted as it is: a link is made only where one is missing.
+
+And what an earlier attempt has left is in the way of neither a link nor a temporary file.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from kaiwo.files import publish
+from kaiwo.files import publish, temporary_files
 from kaiwo.jobs import Transfer
 from kaiwo.objects import RemoteObject
 from tests.support.faulty import PatternOpener, transfer_of
@@ -54,3 +59,34 @@ def test_a_file_without_a_blob_behind_it_stays_a_file(adopted: Transfer, tmp_pat
     target.write_bytes(b"bytes")
     publish.adopt(adopted)
     assert (target.is_symlink(), target.read_bytes()) == (False, b"bytes")
+
+
+def test_a_link_that_an_earlier_attempt_left_is_in_nobodys_way(
+    adopted: Transfer, tmp_path: Path
+) -> None:
+    """It would look like a file system without links."""
+    (tmp_path / "blobs" / "1").write_bytes(b"bytes")
+    (tmp_path / f"{Path(adopted.temporary).stem}.link").symlink_to("elsewhere")
+    publish.link(adopted)
+    assert (tmp_path / "a").readlink() == Path("blobs/1")
+    assert (tmp_path / "blobs" / "1").read_bytes() == b"bytes"
+    assert sorted(os.listdir(tmp_path)) == ["a", "blobs"]
+
+
+def test_where_there_are_no_links_the_bytes_themselves_go_there(
+    adopted: Transfer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    (tmp_path / "blobs" / "1").write_bytes(b"bytes")
+    monkeypatch.setattr(os, "symlink", refuse)
+    publish.link(adopted)
+    target = tmp_path / "a"
+    assert (target.is_symlink(), target.read_bytes()) == (False, b"bytes")
+
+
+def test_a_temporary_file_begins_empty(tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(b"of an earlier attempt")
+    temporary_files.create(str(tmp_path / "part"))
+    assert (tmp_path / "part").read_bytes() == b""

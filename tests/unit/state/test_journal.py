@@ -192,3 +192,17 @@ def test_a_disk_that_fills_up_under_the_journal_does_not_fail_the_run(
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (run.report.ok, left(tmp_path)) == (True, [])
     assert sum("the next one cannot resume it" in each.message for each in caplog.records) == 1
+
+
+def test_a_line_that_was_written_in_part_is_no_promise(tmp_path: Path) -> None:
+    state, each = State(None, NOW), transfer(tmp_path, big(), NOW)
+    state.begin(each)
+    assert state.can_resume(each)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal(tmp_path, NOW).stat().st_size + 10, hard))
+    try:
+        state.note_range(each, 0, RANGE, Crc("crc64nvme", 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not state.can_resume(each)
+    state.close()
