@@ -207,7 +207,7 @@ def test_a_folder_loses_its_prefix_and_a_file_goes_where_it_was_sent(tmp_path: P
 
 @pytest.fixture
 def remembered(tmp_path: Path) -> FaultyStore:
-    """A store of which everything is in place and remembered."""
+    """A store; all its objects are in place and in the manifest."""
     store = FaultyStore({"a": b"1", "deep/b": b"22"})
     opener = FaultyOpener(store)
     memory = State()
@@ -309,7 +309,7 @@ def _many(root: Path) -> Listing:
 
 
 def _plan_many(root: str) -> tuple[int, int, float, int]:
-    """In a process of its own: how many, the largest, how long, and how much the process grew."""
+    """In a separate process: number, largest size, seconds, and how much the process grew."""
     before, start = _resident(), time.monotonic()
     plan = close(_many(Path(root)), "run", State(), force=False, verify=True)
     seconds, growth = time.monotonic() - start, _resident() - before
