@@ -70,7 +70,7 @@ def azure() -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def hub() -> Iterator[Store]:
-    """The Hugging Face Hub of our own."""
+    """The local Hugging Face Hub."""
     with stores.hub() as store:
         yield store
 

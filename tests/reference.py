@@ -1,6 +1,6 @@
 """The tables of README.md and of docs/architecture.md, made from the code.
 
-``python -m tests.reference`` writes them. Each stands between two comments that name it.
+``python -m tests.reference`` writes them. Each is between two comments that name it.
 ``tests/scenarios/test_docs.py`` holds them equal.
 """
 
@@ -84,7 +84,7 @@ def described(model: type[BaseModel], name: str) -> str:
 
 
 def shown(field: FieldInfo) -> str:
-    """A default as it is written in YAML."""
+    """A default, written as in YAML."""
     if field.is_required():
         return "required"
     if field.default is None or field.default == ():
@@ -127,7 +127,7 @@ def in_markdown(text: str) -> str:
 
 # --- all of them ------------------------------------------------------------------------------
 
-#: In each page, what stands between which comments.
+#: For each page, what is between which comments.
 PAGES: Mapping[str, Mapping[tuple[str, str], Callable[[], str]]] = {
     "README.md": {
         ("<!-- table: exit codes -->", "<!-- end of table -->"): exit_codes,

@@ -1,6 +1,6 @@
 """Run commands one after the other, and take their time, CPU and memory.
 
-This file is also the program that does so, in a process of its own: the kernel counts the memory
+This file is also the program that does so, in a separate process: the kernel counts the memory
 of the process that forked as the child's too, so a small one has to fork, and not the benchmark.
 """
 
@@ -25,7 +25,7 @@ class ToolFailed(Exception):  # noqa: N818 - reads as what happened
 def run(
     commands: Sequence[Sequence[str]], env: Mapping[str, str], output: str, errors: str
 ) -> dict[str, float]:
-    """Run the commands in a small process of its own.
+    """Run the commands in a small separate process.
 
     Args:
         commands: each with its arguments.

@@ -179,7 +179,7 @@ def _locations(work: Path, shelf: Shelf, bucket: Bucket, etag: str) -> str:
     )
 
 
-# nginx compares If-Match with an ETag of its own before Lua may set another.
+# nginx compares If-Match with the ETag that it computes, before Lua can set another.
 _IF_MATCH = """
 local wanted = ngx.var.http_if_match
 if wanted == '{etag}' or wanted == '"{etag}"' or wanted == '*' then

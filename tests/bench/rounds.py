@@ -55,7 +55,7 @@ def run(load: Load, tools: Sequence[Tool], rounds: int, place: Place) -> dict[st
             results[tool.name].status = "not installed"
     for number in range(rounds):
         # In another order each time: what a tool leaves behind in memory, the next one meets, and
-        # whoever always came after the same one took 2.7 s here instead of 1.6.
+        # a tool that always came after the same other took 2.7 s here instead of 1.6.
         for tool in random.Random(number).sample(tools, len(tools)):
             result = results[tool.name]
             if result.status == OK:
@@ -198,7 +198,7 @@ def _check_names(load: Load, place: Place) -> None:
 
 
 def _say(load: Load, tool: Tool, result: Result) -> None:
-    """A line for whoever waits."""
+    """A line for the person who waits."""
     line = f"{load.name:10} {tool.name:14} "
     if result.status == OK:
         last = result.runs[-1]

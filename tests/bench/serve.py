@@ -57,7 +57,7 @@ def served(load: Load, folder: Path) -> Iterator[Place]:
 def _rclone(shelf: Shelf, work: Path) -> Iterator[Endpoint]:
     """By `rclone serve s3`; it uses more CPU than most of its clients, so the ratios are flat.
 
-    It states no ETags: their md5 would be computed anew for each request. Signatures it does not
+    It states no ETags: their md5 would be computed for each request. Signatures it does not
     ask for, as nginx does not.
     """
     command = [

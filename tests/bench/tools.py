@@ -110,7 +110,7 @@ def _aws(order: Order) -> dict[str, str]:
 
 
 def _kaiwo(options: Sequence[str], program: str, order: Order) -> Commands:
-    """One configuration; each bucket is a task of its own."""
+    """One configuration; each bucket is a separate task."""
     if any(bucket.in_hub for bucket in order.buckets):
         return _kaiwo_hub(program, order)
     single = order.action is Action.COPY

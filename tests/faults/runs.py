@@ -1,4 +1,4 @@
-"""One tool against one fault: a whole process, on a server and in folders of its own."""
+"""One tool against one fault: a process with a separate server and separate folders."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.support.stores import Store
 
 @pytest.fixture
 def failing(kaiwo: Kaiwo, tmp_path: Path) -> Kaiwo:
-    """The command, of which no failure shows a stack trace or a secret anywhere."""
+    """The command; the test fails when it shows a stack trace or the canary anywhere."""
 
     def run(
         config: Mapping[str, Any] | str, *options: str, env: Mapping[str, str] | None = None
@@ -49,7 +49,7 @@ def guarded_hub() -> Iterator[Store]:
 
 @pytest.fixture
 def loopback_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No home, no proxy, no metadata service: for the sources that are opened in this process."""
+    """No home, no proxy, no metadata service: for sources that this process opens."""
     for name in os.environ:
         theirs = name.startswith(tuple(OF_PROVIDERS.values()))
         if theirs or name.upper().endswith(("_BUNDLE", "_PROXY")):

@@ -1,4 +1,4 @@
-"""A service that is not there, or that nobody vouches for."""
+"""A service that cannot be reached, or whose certificate is not trusted."""
 
 import contextlib
 import json

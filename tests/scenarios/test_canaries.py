@@ -33,7 +33,7 @@ from tests.support.command import clean_environment
 from tests.support.proxies import Answer, Spoil, spoiling
 from tests.support.stores import Store
 
-#: Nothing may look for a service outside, whatever a library thinks of.
+#: No library may look for a service outside.
 NOWHERE = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "NO_GCE_CHECK": "true",
@@ -48,7 +48,7 @@ OBJECTS = {"k": b"data", "large": bytes(range(256)) * (9 << 12)}
 
 @dataclass
 class Scene:
-    """A folder to run in, all of which is searched afterwards, and one for what is given.
+    """A folder to run in, which is searched afterwards, and a folder for the inputs.
 
     Attributes:
         work: working directory, home, temporary folder and download root of what runs.
@@ -229,7 +229,7 @@ def bad_tasks(
 
 
 class Guarded(http.server.BaseHTTPRequestHandler):
-    """A file for whoever knows the secret, which stands in the path's first segment, too."""
+    """A file for clients that know the secret, which is also in the first segment of the path."""
 
     protocol_version = "HTTP/1.1"
 

@@ -377,7 +377,7 @@ def test_of_several_kinds_of_failure_one_is_the_exit_code(
         "absent": absent("s3", f"http://127.0.0.1:{servers.free_port()}"),
         "disk": s3.task(bucket, [{"file": "k", "target_path": "/proc/no/k"}], secret_key=CANARY),
     }
-    # What can be fetched is, whatever else fails.
+    # What can be fetched is fetched, although the rest fails.
     fine = s3.task(bucket, [{"file": "k", "target_path": "fine"}], secret_key=CANARY)
     config = {"download_items": [fine, *(tasks[kind] for kind in kinds)]}
     done = failing(config, "--retries", "0", "--startup-wait", "0")

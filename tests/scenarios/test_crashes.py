@@ -1,4 +1,4 @@
-"""Killed at any step, run again: the right bytes, nothing left behind, little fetched twice.
+"""Killed at any step and run again: the right bytes, nothing left behind, little fetched twice.
 
 By default a sample of the steps, from a fixed seed; in ``make trials`` every one of them, for both
 engines, which takes some minutes.
@@ -52,7 +52,7 @@ KINDS = ("claims", "journal", "manifest", ".part", ".link", "parts/", "blobs", "
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[queue.SimpleQueue[Run]]:
-    """What carries out orders, one for each trial at once."""
+    """Functions that carry out orders, one for each trial at a time."""
     free: queue.SimpleQueue[Run] = queue.SimpleQueue()
     with contextlib.ExitStack() as stack:
         environment = clean_environment(tmp_path_factory.mktemp("home"))
@@ -123,7 +123,7 @@ Steps = Mapping[Engine, Sequence[str]]
 
 
 def ways(steps: Sequence[str]) -> Iterator[tuple[str, Death]]:
-    """Each way to die in a run of these steps, and of which kind it is."""
+    """Each way to die in a run of these steps, and its kind."""
     for number, step in enumerate(steps, 1):
         event, _, path = step.partition(" ")
         kind = " ".join([event, *(word for word in KINDS if word in path)])
@@ -162,7 +162,7 @@ def test_killed_while_it_takes_over_what_a_killed_run_left_the_next_one_goes_on(
     chance = random.Random(SEED)
     writes = [at for at, step in enumerate(steps["obstore"], 1) if step.startswith("pwrite")]
     first = Death(writes[2])
-    # All that a later run does before it writes something of its own.
+    # All that a later run does before its first write.
     early = [way for _, way in ways(steps["obstore"]) if way.step <= writes[0]]
     chains = [(first, second, chance.choice(early)) for second in early]
     faults = trials(s3_by("obstore"), chains if LONG else chance.sample(chains, 6))
@@ -221,12 +221,12 @@ class Harm:
 
     Attributes:
         what: in words.
-        writes: the first run dies with so many writes behind it: after two ranges of a large
-            object are written down, or once the large ones are in place.
+        writes: the first run dies after this many writes: when two ranges of a large object are
+            recorded, or when the large objects are in place.
         do: it, to the folder.
-        cost: so many bytes at most are asked for again because of it.
-        left: what stays behind. Nothing tells whose a temporary file is that no journal names: it
-            may be that of a run at work.
+        cost: at most this many bytes are requested again because of it.
+        left: what stays behind. A temporary file that no journal names may belong to a running
+            process.
     """
 
     what: str
@@ -280,7 +280,7 @@ def test_what_is_spoilt_between_two_runs_is_fetched_again_and_no_more(
         left = {path for each in harm.left for path in stage.root.rglob(each)}
         names = {path.relative_to(stage.root).as_posix() for path in left}
         assert run(stage.order()) == 0, stage.errors
-        # What was under way at the death is asked for again, too.
+        # What was in flight at the death is requested again, too.
         assert stage.asked().size <= SIZE + RANGE + harm.cost
         assert there(stage.root).keys() == {*EXPECTED, *STATE, *names}
         assert {name: there(stage.root)[name] for name in EXPECTED} == EXPECTED

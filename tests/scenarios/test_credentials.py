@@ -1,4 +1,4 @@
-"""From what the user wrote, and what the pod's environment says, to requests that are let in."""
+"""Credentials from the task and from the pod's environment: the store accepts the requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages say what is so: their tables, their links, the files that they name."""
+"""The pages are right: their tables, their links, and the files that they name."""
 
 from __future__ import annotations
 

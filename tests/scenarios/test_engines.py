@@ -1,4 +1,4 @@
-"""Both engines end alike, whatever the bucket holds."""
+"""Both engines end alike, for any content of a bucket."""
 
 from __future__ import annotations
 

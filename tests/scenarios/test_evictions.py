@@ -34,14 +34,14 @@ from tests.support.trials_length import LONG
 PATIENCE_S = 120.0
 PROMISED_S = 5.0
 DEFAULT_WORKERS = 8
-#: Without ``--max-workers``, so many requests for small objects may be under way besides.
+#: Without ``--max-workers``, at most this many requests for small objects are in flight besides.
 SMALL_REQUESTS = 64
 SMALL = 1_000_000
 
 
 @functools.cache
 def objects(large: int, size: int, small: int) -> Mapping[str, bytes]:
-    """So many objects of that size, and so many small ones; the bytes are there once."""
+    """Large objects of that size, and small ones; all share the same bytes in memory."""
     data = random.Random(size).randbytes(size)
     named = {f"large-{number}": data for number in range(large)}
     return named | {f"small/{number:03}": data[-SMALL:] for number in range(small)}
@@ -77,7 +77,7 @@ class Place:
 
 @contextlib.contextmanager
 def in_s3(stored: Mapping[str, bytes]) -> Iterator[Place]:
-    """A server of our own, which is fast."""
+    """A local server, which is fast."""
     with faulty_s3.faulty_s3(stored) as server:
         bucket = {"name": BUCKET, "items": [{"folder": "", "target_path": "."}]}
         task = {"type": "s3", **server.settings(), "buckets": [bucket]}
@@ -169,9 +169,9 @@ class Command:
                 process.kill()
 
     def stopped(self, amount: int, number: signal.Signals) -> int:
-        """Send that signal once so many bytes were asked for in all, and some by this run.
+        """Send that signal once this amount was requested in all, and some of it by this run.
 
-        By then there is something to go on with. Returns how it ended.
+        By then there is something to resume. Returns the exit code.
         """
         amount = max(amount, self.place.asked() + 1)
         with self.running() as process:

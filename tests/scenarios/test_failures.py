@@ -1,4 +1,4 @@
-"""What a run says of itself, and what it does when some objects cannot be had."""
+"""The report of a run, and what happens when some objects cannot be downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the store and the network do on the way: the right bytes, and not many requests more.
+"""Faults of the store and the network: the right bytes arrive, with few requests more.
 
 The faults are those of docs/reliability.md, where other tools meet them, too.
 """
@@ -39,7 +39,7 @@ DEFAULT_WORKERS = 8
 REPEATED_ALONE = {"reset", "short", "500", "503", "429", "stall", "wrong-range", "down", "listing"}
 #: How many bytes of answers the first connections carry before they fail.
 CUTS = (0, 60, 20_000, 300_000, 700, 20_000, 2_000_000, 300_000, 20_000, 5_000_000)
-#: More than the answer to a listing: whoever fails after so many bytes carried an object's.
+#: More than the answer to a listing: a connection that carried this much carried an object.
 OF_AN_OBJECT = 20_000
 
 

@@ -31,7 +31,7 @@ OBJECTS = {
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working directory and a home of its own, and no settings of the developer's."""
+    """A separate working directory and home, without the developer's settings."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     for name in ("HF_TOKEN", "HF_ENDPOINT", "STORAGE_EMULATOR_HOST", "AWS_PROFILE"):

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only, forbidden or out of inodes: exit 6, and a later run goes on.
+"""A disk that is full, read-only, forbidden or out of inodes: exit 6, and a later run resumes.
 
 The file systems are real and small, and fill up while objects are on their way.
 """
@@ -69,7 +69,7 @@ def whole_bucket(store: Store, objects: Mapping[str, bytes]) -> tuple[str, list[
 
 
 def fill(folder: Path, left: int = 0) -> None:
-    """Leave so many bytes free."""
+    """Leave this many bytes free."""
     with (folder / "filler").open("wb", buffering=0) as file:
         with contextlib.suppress(OSError):
             while file.write(bytes(MIB)):
@@ -102,7 +102,7 @@ def small_objects(count: int, size: int = 20_000) -> dict[str, bytes]:
     return {f"d{n % 3}/f{n:04}": content(size, seed=n) for n in range(count)}
 
 
-# --- room goes away under way -------------------------------------------------------------------
+# --- room goes away during a run ----------------------------------------------------------------
 
 
 def test_no_room_in_the_middle_of_a_large_object(

@@ -1,4 +1,4 @@
-"""Answers under status 200 that are none: what a gateway or a service in trouble sends."""
+"""Answers with status 200 that are invalid: what a gateway or a failing service sends."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def require_asked_again(
     task_of: Callable[[Store], dict[str, Any]],
     *options: str,
 ) -> None:
-    """Two answers with that body instead of what is meant are got over."""
+    """A run recovers from two answers with that body."""
     bodies = iter([body, body])
     with spoiling(store, garbled(bodies, is_meant)) as by_way:
         done = kaiwo({"download_items": [task_of(by_way)]}, *options)

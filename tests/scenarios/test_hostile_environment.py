@@ -1,4 +1,4 @@
-"""What the task says is what is sent, whatever the environment says."""
+"""What the task says is sent, even when the environment says otherwise."""
 
 from __future__ import annotations
 

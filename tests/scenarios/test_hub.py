@@ -1,4 +1,4 @@
-"""The Hub: what is asked of it, who is shown the token, and which commit's bytes arrive."""
+"""The Hub: its requests, the hosts that get the token, and the commit whose bytes arrive."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tests.support.hubs import Hub, downloaded
 LARGE = random.Random(12).randbytes(10 * MIB)
 FILES = {"large.bin": LARGE, "small.bin": b"x" * 1000, "sub/config.json": b"{}"}
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
-#: What the Hub's own library finds: a snapshot, and whatever its scan complains of.
+#: What the Hub's own library finds: a snapshot, and the warnings of its scan.
 FINDS = """
 import json, sys
 from pathlib import Path
@@ -79,7 +79,7 @@ def run(kaiwo: Kaiwo, hub: Hub, cache: Path) -> Callable[..., Run]:
 
 
 def python(code: str, cache: Path, *arguments: str) -> str:
-    """What a program of the Hub's own library prints, in a process of its own."""
+    """What a program of the Hub's own library prints, in a separate process."""
     done = subprocess.run(
         [sys.executable, "-c", code, str(cache), *arguments],
         env=clean_environment(cache.parent),

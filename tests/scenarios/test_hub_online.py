@@ -1,4 +1,4 @@
-"""The real Hub, which no test but these asks: `pytest -m online`."""
+"""Tests against the real Hub; `pytest -m online` runs them, and nothing else does."""
 
 from __future__ import annotations
 

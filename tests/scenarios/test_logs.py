@@ -30,7 +30,7 @@ ITEMS = [{"file": "k", "target_path": "k"}]
 
 
 def documents(stderr: str) -> list[dict[str, Any]]:
-    """Every line of stderr, each of which has to be a log line in JSON."""
+    """Every line of stderr; each must be a log line in JSON."""
     found = [json.loads(line) for line in stderr.splitlines()]
     for document in found:
         assert list(document)[:4] == ["time", "level", "logger", "message"], document

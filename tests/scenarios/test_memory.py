@@ -31,7 +31,7 @@ sys.exit(code)
 
 @pytest.fixture
 def gibibyte(tmp_path: Path) -> Iterator[Path]:
-    """A file of 1 GiB, each MiB of which is another."""
+    """A file of 1 GiB; all its MiB differ."""
     path = tmp_path / "buckets" / "big" / "one"
     path.parent.mkdir(parents=True)
     body = random.Random(1).randbytes(MIB - 8)

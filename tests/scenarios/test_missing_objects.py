@@ -17,7 +17,7 @@ EMPTY_ITEMS: list[dict[str, Any]] = [
 
 
 def _secret(store: Store) -> dict[str, str]:
-    """The canary in a field of which the server does not care."""
+    """The canary in a field that the server ignores."""
     return {"secret_key": CANARY} if store.type == "s3" else {}
 
 

@@ -1,4 +1,4 @@
-"""What a newcomer stumbled over: each is told as what it is."""
+"""Mistakes that newcomers make: each gets a message that names it."""
 
 from __future__ import annotations
 

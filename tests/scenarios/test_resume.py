@@ -1,4 +1,4 @@
-"""The command, killed as it downloads, and run again until all is there: what is fetched twice."""
+"""The command, killed while it downloads and run again: how much is fetched twice."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tests.support.proxies import Answer, spoiling
 from tests.support.stores import Store
 from tests.support.waiting import wait_until
 
-#: 13 ranges, the last of which is short.
+#: 13 ranges; the last one is short.
 SIZE = 96 * MIB + 12_345
 WORKERS = 3
-#: Each run but the last is killed when it has written down so many ranges more, in some order.
+#: Each run but the last is killed when it has recorded this many ranges more, in any order.
 KILLS = (0, 2, 3)
 OBJECTS = {
     "big": content(SIZE),
@@ -131,7 +131,7 @@ def bucket_of() -> Callable[[Store], str]:
 
 
 def written_down(root: Path) -> int:
-    """How many ranges of the large object a next run would look for; -1: it has not begun."""
+    """How many ranges of the large object the next run would fetch; -1: it has not started."""
     most = -1
     for path in root.glob(".kaiwo/journal-*.jsonl"):
         text = path.read_text()

@@ -1,4 +1,4 @@
-"""Secret files that change while a run goes on: what is refused is asked for again, once."""
+"""Secret files that change during a run: a refused request is repeated once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: whatever the command is waiting for, it ends in time, with one line."""
+"""SIGTERM and SIGINT: the command ends in time and with one line, even when it waits."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def pid_1(request: pytest.FixtureRequest) -> bool:
 
 @dataclass
 class Stalled:
-    """A server that takes every connection and never says a word."""
+    """A server that accepts every connection and never answers."""
 
     port: int
     connections: list[socket.socket]
@@ -234,7 +234,7 @@ def catches(pid: int, number: int) -> bool:
     return bool(int(caught, 16) >> (number - 1) & 1)
 
 
-# --- whatever it waits for --------------------------------------------------------------------
+# --- what it waits for -------------------------------------------------------------------------
 
 
 def test_a_signal_ends_a_listing_that_never_comes(
@@ -273,7 +273,7 @@ def opened(pipe: Path, writers: list[int]) -> bool:
 
 @pytest.fixture
 def small_files(tmp_path: Path) -> dict[str, Any]:
-    """A task of which the report is longer than a pipe."""
+    """A task whose report is longer than a pipe holds."""
     folder = tmp_path / "from"
     folder.mkdir()
     for number in range(400):
@@ -306,7 +306,7 @@ def waiting(pipe: int) -> int:
 def test_a_signal_ends_it_though_nobody_reads_what_it_says(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     capacity = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    # Each of so many failures is a line.
+    # Each failure is a line.
     items = [{"file": f"k{number}", "target_path": f"k{number}"} for number in range(90)]
     task = s3_task(free_port(), buckets=[{"name": "bucket", "items": items}])
     words = [*DOWNLOADER, configured(tmp_path, task), "--startup-wait", "0", "--retries", "0"]
@@ -351,7 +351,7 @@ def test_a_signal_ends_the_wait_for_another_run_which_goes_on(
 
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[str]:
-    """A pipe into which no byte more goes: whoever writes a report there waits for ever."""
+    """A full pipe: a process that writes a report there waits for ever."""
     path = tmp_path / "full"
     os.mkfifo(path)
     both = os.open(path, os.O_RDWR)

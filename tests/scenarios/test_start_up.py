@@ -1,4 +1,4 @@
-"""What a run loads: each package costs every pod its start, whether it is of use or not."""
+"""What a run imports: each package makes every pod start later."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ TASK = ROOT / "tests" / "test_download_task.yaml"
 
 
 def run(words: list[str], folder: Path, **variables: str) -> str:
-    """Run Python as a user would, from a folder of its own; it has to succeed."""
+    """Run Python as a user would, from another folder; it must succeed."""
     return succeeding([sys.executable, *words], folder, variables)
 
 

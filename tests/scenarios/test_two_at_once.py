@@ -214,7 +214,7 @@ def test_two_containers_on_one_volume_transfer_everything_once(
 
 @pytest.fixture
 def container() -> Sequence[str]:
-    """What a command is begun with to be process 1 of a namespace of its own."""
+    """The words that start a command as process 1 of a separate namespace."""
     words = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     done = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
     if done.returncode:

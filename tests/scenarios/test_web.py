@@ -1,4 +1,4 @@
-"""Files of the web: servers of every kind, and what a file is known by."""
+"""Files of the web: all kinds of servers, and what identifies a file."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def site() -> Iterator[Site]:
         yield found
 
 
-# --- what a file is known by ------------------------------------------------------------------
+# --- what identifies a file -------------------------------------------------------------------
 
 
 def test_another_query_is_another_file(kaiwo: Kaiwo, site: Site, tmp_path: Path) -> None:

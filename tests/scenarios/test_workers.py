@@ -1,4 +1,4 @@
-"""One executor for all tasks: never more requests for bytes than workers, and none to spare."""
+"""One executor for all tasks: as many requests for bytes as workers, and never more."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folder(store: Store, bucket: str, target: str, prefix: str = "") -> dict[str
 
 
 def five_tasks(one: Store, two: Store, objects: dict[str, bytes]) -> dict[str, Any]:
-    """Tasks on two providers, each with objects of its own."""
+    """Tasks on two providers, each with other objects."""
     stores = (one, two, one, two, one)
     tasks = [folder(store, store.new_bucket(objects), f"{n}") for n, store in enumerate(stores)]
     return {"download_items": tasks}

@@ -1,4 +1,4 @@
-"""Files of the Hub by way of Xet: when, in which mode, and that they are verified all the same."""
+"""Files of the Hub through Xet: when it is used, in which mode, and that files are verified."""
 
 from __future__ import annotations
 

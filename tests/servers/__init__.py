@@ -1,4 +1,4 @@
-"""Real storage servers on loopback, each a script of its own in a child process.
+"""Real storage servers on loopback, each a script in a child process.
 
 `start(name)` runs `python -m tests.servers.NAME` from the root of this repository and waits for
 the one line of JSON that every script prints once it serves: its settings. A script lives until
@@ -52,11 +52,11 @@ def start(name: str, *args: str, deadline_s: float = 60.0) -> Iterator[Server]:
     """Run `tests.servers.NAME` with these arguments until the block is left.
 
     Raises ServerFailed when the script ends, or is not serving after `deadline_s`. On exit the
-    script and whatever it started are gone.
+    script and the processes that it started have ended.
     """
     command = [sys.executable, "-m", f"{__name__}.{name}", *args]
     with tempfile.TemporaryFile() as errors:
-        # A session of its own: Ctrl-C in the terminal reaches the tests, which then end it here.
+        # A separate session: Ctrl-C in the terminal reaches the tests, which then end it here.
         process = subprocess.Popen(
             command,
             cwd=ROOT,

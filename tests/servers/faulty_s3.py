@@ -1,4 +1,4 @@
-"""An S3 of our own that misbehaves as it is told to.
+"""An S3 server with faults that a test chooses.
 
     with faulty_s3(objects, Plan(cut, every(7))) as server:
         ...  server.url, server.counts
@@ -53,7 +53,7 @@ Span = tuple[str, int, int]
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _MODIFIED_S = 1_700_000_000
 _POLL_S = 0.05
-#: Servers of the same objects follow one another: what was computed of so many is kept.
+#: Several servers have the same objects: what is computed once is kept.
 _REMEMBERED = 128
 _OTHER = bytes(byte ^ 0xFF for byte in range(256))
 
@@ -148,12 +148,12 @@ def always(_: Get) -> bool:
 
 
 def every(count: int) -> Hits:
-    """One GET in so many."""
+    """Every Nth GET."""
     return lambda get: get.number % count == 0
 
 
 def every_ranged(count: int) -> Hits:
-    """One GET with a `Range` in so many."""
+    """Every Nth GET with a `Range`."""
     return lambda get: get.ranged and get.ranged_number % count == 0
 
 
@@ -178,7 +178,7 @@ class Plan:
         hits: which these are.
         replaces: after which GETs the object is replaced; these get the old bytes still.
         down_s: seconds before the server listens; until then its port refuses connections.
-        failing_listings: so many listings are answered with 500 first.
+        failing_listings: the number of first listings that are answered with 500.
         no_listing: the first page of a listing, of all that are asked for, that is another
             document, and the first after it that is none.
         flaky_pages: each page of a listing is answered with 500 when it is first asked for.
@@ -251,7 +251,7 @@ def refuse(status: int, code: str, headers: Mapping[str, str] | None = None) -> 
 
 
 def ignore_range(exchange: Exchange, get: Get) -> None:
-    """The whole object under status 200, whatever was asked for."""
+    """The whole object under status 200, for any `Range`."""
     exchange.answer(replace(get, start=0, end=len(get.object.data), ranged=False))
 
 
@@ -345,7 +345,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         self._document(status, text, headers)
 
     def reset(self) -> None:
-        """End the connection at once, whatever is under way."""
+        """End the connection at once."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         os.close(self.connection.detach())
         self.close_connection = True
@@ -530,7 +530,7 @@ def _entry(name: str, found: Stored | None) -> str:
 
 
 def _span(asked: str | None, size: int) -> tuple[int, int] | None:
-    """Start and end of what a `Range` asks for; None without one, or where it has to be ignored."""
+    """Start and end of what a `Range` asks for; None without one, or when it must be ignored."""
     match = _RANGE.fullmatch(asked or "")
     if match is None or not (match[1] or match[2]):
         return None

@@ -1,4 +1,4 @@
-"""Google Cloud Storage by gcp-storage-emulator, in memory, and a token endpoint of our own.
+"""Google Cloud Storage by gcp-storage-emulator, in memory, and a token endpoint beside it.
 
     python -m tests.servers.gcs [--port N]
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 PROJECT = "kaiwo-test"
 EMAIL = f"kaiwo@{PROJECT}.iam.gserviceaccount.com"
-# google-auth addresses every assertion to Google, whatever the account's `token_uri` says.
+# google-auth addresses every assertion to Google, for any `token_uri` of the account.
 _GOOGLE = "https://oauth2.googleapis.com/token"
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
@@ -48,7 +48,7 @@ def grant(
 
     Args:
         grant_type: from the form.
-        assertion: from the form; it has to be signed with the account's key for this endpoint.
+        assertion: from the form; it must be signed with the account's key for this endpoint.
         key: the account's.
         token_url: of this endpoint.
         token: to grant; empty for a random one.

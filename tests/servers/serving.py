@@ -3,9 +3,9 @@
 A server is a context manager that yields its settings; `run` prints them as one line of JSON and
 keeps the script alive until SIGTERM, Ctrl-C or, where stdin is a pipe, its end. Each of these
 becomes a SystemExit in the main thread, so the same `with` blocks clean up in every case, also
-while the server is still coming up. A helper process (`child`) ends with the script: told to in
-the ordinary case, by the kernel (Linux) when the script is killed; when it dies by itself, the
-script ends too.
+while the server is still coming up. A program that a script starts (`child`) ends with the script:
+by a signal in the ordinary case, by the kernel (Linux) when the script is killed. When the program
+ends by itself, the script ends too.
 """
 
 import contextlib
@@ -35,8 +35,8 @@ _GRACE_S = 5.0
 
 
 def run(server: AbstractContextManager[Mapping[str, str]]) -> None:
-    """Serve, having printed the settings as the only line on stdout, until told to end."""
-    # Whatever a library prints goes to stderr: stdout carries the settings and nothing else.
+    """Serve, having printed the settings as the only line on stdout, until a signal ends it."""
+    # What libraries print goes to stderr: stdout carries the settings and nothing else.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
         os.dup2(2, 1)
         for number in _ENDINGS:

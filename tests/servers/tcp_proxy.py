@@ -1,11 +1,11 @@
-"""A TCP proxy that ends, or stops, connections after so many bytes of their answers.
+"""A TCP proxy that ends or stops connections after a given number of bytes of their answers.
 
     with tcp_proxy("127.0.0.1:9000", "reset", (0, 400, 1_000_000)) as proxy:
         ...  proxy.address, proxy.failed
 
 The first connection fails before a byte of an answer has come, the second after 400 bytes, the
-third after a million; those after them, and those that carry less, are let alone. It knows nothing
-of what it carries, so it serves for any store.
+third after a million. Later connections, and those that carry less, do not fail. The proxy does not
+look at the bytes, so it works for any store.
 """
 
 from __future__ import annotations

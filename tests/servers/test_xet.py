@@ -28,7 +28,7 @@ TREE = {
 }
 STORED = {name: data for name, data in TREE.items() if name.endswith(".bin") and data}
 
-# In a process of its own, like every use of hf_xet: its threads end with the process only.
+# In a separate process, like every use of hf_xet: its threads end with the process only.
 SNAPSHOT = """
 import sys
 from huggingface_hub import snapshot_download

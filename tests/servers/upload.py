@@ -28,7 +28,7 @@ def upload_s3(
     `checksum` (CRC32, CRC32C, CRC64NVME, SHA1, SHA256) is sent with each object and kept by the
     server. rclone keeps it too, but then states it with every range as if it were the range's.
     """
-    # A test loads the SDK of its own provider only.
+    # A test imports only the SDK of its provider.
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 

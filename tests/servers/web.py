@@ -1,4 +1,4 @@
-"""Servers of files: that of Python (no ranges, no ETag), rclone's (ranges), and one to be told.
+"""Servers of files: Python's (no ranges, no ETag), rclone's (ranges), one that a test controls.
 
 The first two tell when a file was changed, to the second, and show folders as pages of links. The
 third has pages that answer as a test wants.
@@ -75,7 +75,7 @@ class Page:
         status: of everything else.
         sized: its length is stated.
         redirect: it is elsewhere.
-        fails: so many requests are answered with 503 first.
+        fails: the number of first requests that are answered with 503.
     """
 
     body: bytes = b""

@@ -1,4 +1,4 @@
-"""A Xet store of our own: files that hf_xet has cut into chunks, served as hf_xet asks for them.
+"""A Xet store: files that hf_xet has cut into chunks, served as hf_xet asks for them.
 
 The Hub hosts it (`python -m tests.servers.hub --root DIR --xet`), as its third host, `xet_url`:
 
@@ -21,7 +21,7 @@ asks for where there is no /v2, is 404.
     python -m tests.servers.xet FOLDER <<< '["FILE", …]'    stores files, prints their hashes
 
 is how files come in: with the endpoint `local://FOLDER`, hf_xet writes a store itself. That takes
-a process of its own, for its native threads stay. Below FOLDER there are then
+a separate process, because its native threads stay. Below FOLDER there are then
 
     …/shards/*.mdb          which files are which chunks of which xorbs; little endian
         header (48)
@@ -57,7 +57,7 @@ from tests.servers import ROOT
 TELEMETRY, RECONSTRUCTION, XORB = "/v1/telemetry", "/v2/reconstructions/", "/xorbs/"
 RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 ENTRY = 48
-"""The size of whatever a shard is made of, and of its header."""
+"""The size of each entry of a shard, and of its header."""
 FILES_END = b"\xff" * 32
 HAS_VERIFICATION, HAS_METADATA = 1 << 31, 1 << 30
 CHUNK_HEADER = 8
@@ -195,7 +195,7 @@ class Cas:
     def answer(
         self, target: str, asked: str | None, authorization: str | None
     ) -> tuple[int, Mapping[str, Any] | Path]:
-        """The status, and JSON or the file of which the range that was `asked` for is sent."""
+        """The status, and JSON, or the file from which the range in `asked` is sent."""
         path = target.partition("?")[0]
         if path.startswith(XORB):
             return self.xorb(target, authorization)

@@ -1,8 +1,7 @@
-"""Secrets that are looked for afterwards: one for every credential field of every task type.
+"""Canaries: a secret for every credential field of every task type, and a search for them.
 
-A canary is a text that nothing else would hold, in a shape that its field takes. Where a run's
-output, or anything that it left behind, has it in it, as it is or as an encoding of it, the secret
-has got out.
+A canary is a text that appears nowhere else, in a form that its field accepts. If the output of a
+run, or a file that it leaves behind, contains a canary, plain or encoded, the secret has leaked.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ class Canaries:
         }
 
     def seen_in(self, content: bytes) -> set[str]:
-        """The labels of those that stand in there, in whatever form."""
+        """The labels of the canaries in there, in any form."""
         return {
             label
             for label, text in self._texts.items()

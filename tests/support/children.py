@@ -19,7 +19,7 @@ DEADLINE_S = 30.0
 
 @dataclass
 class Child:
-    """A running command, of which stderr is read as it comes."""
+    """A running command; its stderr is read line by line."""
 
     process: "subprocess.Popen[str]"
     lines: list[str]

@@ -36,7 +36,7 @@ Kaiwo = Callable[..., Run]
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """As a pod has it: no credentials, no settings, a home of its own."""
+    """As a pod has it: no credentials, no settings, a separate home."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     kept |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     here = str(Path(__file__).resolve().parents[2])

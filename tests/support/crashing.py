@@ -1,16 +1,16 @@
-"""The command, killed in the middle of what it does: an honest SIGKILL at a step of its own.
+"""Runs the command and kills it by SIGKILL at a chosen step.
 
-A step is whatever changes something on the disk in one folder: a file opened for writing, a write,
-a rename, a removal, a folder made, a link, a touch. They are numbered from 1, in the order in which
-the threads come to them. Right before the one that was ordered the process kills itself; or
-half-way in it: a write has put half of its bytes there, a file is open and nothing is in it yet.
-All else that can be a step is there as a whole or not at all.
+A step is any change on the disk below one folder: a file opened for writing, a write, a rename, a
+removal, a new folder, a link, a touch. Steps are numbered from 1, in the order in which the threads
+reach them. The process kills itself right before the chosen step, or half-way in it: then a write
+has written half of its bytes, or a new file is open and empty. Every other kind of step happens as
+a whole or not at all.
 
-Most steps are seen by the interpreter's audit hook (PEP 578), whoever makes them; writes raise no
-event, so two functions of the os module are wrapped. Kaiwo knows nothing of all this.
+The interpreter's audit hook (PEP 578) sees most steps. Writes raise no event, so two functions of
+the os module are wrapped. kaiwo itself is not changed.
 
-``commands()`` starts ``python -m tests.support.crashing``, which loads what the command loads, and
-for each order forks a process that runs it: half a second less for each of hundreds of runs.
+``commands()`` starts ``python -m tests.support.crashing``, which imports what the command imports
+and forks a process for each order. This saves half a second for each of hundreds of runs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LOADED = (
     ),
     *("aiobotocore.session", "awscrt.checksums", "obstore", "s3fs"),
 )
-#: A run that has not ended by then hangs.
+#: A run that takes longer hangs.
 PATIENCE_S = 120.0
 
 #: Audit events that are steps, and which of their arguments are paths.
@@ -104,7 +104,7 @@ class Order:
 
 @dataclass
 class Crash:
-    """What watches a process, and ends it."""
+    """Watches this process, and ends it."""
 
     folder: str
     log: int
@@ -149,7 +149,7 @@ class Crash:
         return next(self.steps) == self.death.step
 
     def _perhaps_the_last(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, after which the process may have to die."""
+        """The same function; the process dies after it when it was the chosen step."""
 
         def last(*args: Any, **kwargs: Any) -> Any:
             try:
@@ -174,12 +174,12 @@ class Crash:
         return step
 
     def die(self) -> None:
-        """End now, or be asked to."""
+        """Send this process the signal."""
         os.kill(os.getpid(), self.death.number)
 
 
 def obey(order: Order) -> None:
-    """Be the process of a run; does not return."""
+    """Run the order in this process; does not return."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     os.chdir(order.home)
     os.environ.clear()
@@ -193,7 +193,7 @@ def obey(order: Order) -> None:
 
 
 def serve() -> None:
-    """A process for each order, a line of JSON; how it ended is answered by another."""
+    """Fork a process for each order, a line of JSON; answer each with a line: the exit code."""
     for name in LOADED:
         importlib.import_module(name)
     threads = len(os.listdir("/proc/self/task"))
@@ -210,11 +210,11 @@ def serve() -> None:
         print(code, flush=True)
 
 
-# --- who gives the orders ---------------------------------------------------------------------
+# --- the process that gives orders ------------------------------------------------------------
 
 
 def run(process: subprocess.Popen[bytes], order: Order) -> int:
-    """The exit code of a run; that of a signal, negative, when one has killed it."""
+    """The exit code of a run; negative: the number of the signal that killed it."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(f"{json.dumps(asdict(order))}\n".encode())
@@ -228,7 +228,7 @@ def run(process: subprocess.Popen[bytes], order: Order) -> int:
 
 @contextlib.contextmanager
 def commands(environment: Mapping[str, str]) -> Iterator[Callable[[Order], int]]:
-    """What carries out orders, one after the other."""
+    """Yields a function that carries out orders, one after the other."""
     command = [sys.executable, "-m", "tests.support.crashing"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment)

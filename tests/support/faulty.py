@@ -54,7 +54,7 @@ STAT = -3
 MIB = 1 << 20
 #: The size of an object of three ranges.
 LARGE = 17 * MIB
-#: How long a test waits for what has to happen before it fails.
+#: How long a test waits for a condition before it fails.
 PATIENCE_S = 20.0
 
 _numbers = itertools.count()
@@ -284,7 +284,7 @@ class PatternOpener:
 
     Attributes:
         sizes: key and size of each object.
-        once: a folder; the first read of each range fails, in whatever process, and leaves a file
+        once: a folder; the first read of each range fails, in any process, and leaves a file
             there.
     """
 
@@ -361,7 +361,7 @@ class InlineExecutor(Executor):
 
 @dataclass
 class RecordingSink:
-    """Keeps every event, and the thread that told it."""
+    """Keeps every event, and the thread that emitted it."""
 
     events: list[Event] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
@@ -459,12 +459,12 @@ class Ran:
 
     @property
     def retried(self) -> list[Retried]:
-        """The repeats that the sink was told of."""
+        """The retries that were reported."""
         return self.sink.of(Retried)
 
     @property
     def planned(self) -> Planned:
-        """What the sink was told at the beginning."""
+        """What was reported at the beginning."""
         (event,) = self.sink.of(Planned)
         return event
 

@@ -1,4 +1,4 @@
-"""A Hub of our own, as tests of kaiwo look at it: what it was asked, and what it is told to do."""
+"""The local Hub in tests of kaiwo: its requests, its settings, and runs that download from it."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Counting:
         return Counts(told["requests"], told["object_gets"], told["max_in_flight"], lines)
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Set all counts to zero."""
         address = self.stats.removesuffix("stats") + "reset"
         with urllib.request.urlopen(urllib.request.Request(address, method="POST")):
             pass

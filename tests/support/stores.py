@@ -1,4 +1,4 @@
-"""The stores of the tests, alike: fill a bucket, write a task for it, open a source."""
+"""The stores of the tests behind one interface: fill a bucket, write a task, open a source."""
 
 from __future__ import annotations
 

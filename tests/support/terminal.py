@@ -1,4 +1,4 @@
-"""A command on a terminal of its own."""
+"""Runs a command on a pseudo-terminal."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""A stage: servers, a folder, a configuration. A trial on it: runs that die, then two that live.
+"""Trials of kills: a stage has servers, a folder and a configuration; runs on it are killed.
 
-What a trial finds wrong:
+Two runs follow that nobody kills. A trial reports as wrong:
 
-    bytes that are not those of the store, or something left behind, by the first that lives
-    more fetched again than what each worker had under way when a run died
-    a range fetched again that a journal had told of
-    anything fetched by the second that lives
+    after the first of them: bytes that differ from the store's, and anything left behind
+    more bytes fetched again than each worker had in flight when a run died
+    a range fetched again that a journal had recorded
+    any byte that the second of them fetched
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ Run = Callable[[Order], int]
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked of a server so far.
+    """The requests that a server got so far.
 
     Attributes:
-        spans: for bytes, how often: of which target, from where to where.
-        looks: how often for an object without its bytes.
+        spans: how often each range of bytes was requested, by target, start and end.
+        looks: requests for an object without its bytes.
     """
 
     spans: Counter[Span]
@@ -120,10 +120,9 @@ class Stage:
                 yield f"{name} is wrong"
 
     def unclean(self) -> Iterator[str]:
-        """What no later run would take away, or go on with.
+        """What no later run would remove or resume.
 
-        A worker may begin a small file while the process is on its way out: its journal names the
-        folder.
+        A worker may start a small file while the process ends: its journal names the folder.
         """
         told = set()
         for path in self.root.glob(".kaiwo/journal-*.jsonl"):
@@ -136,7 +135,7 @@ class Stage:
                 yield f"{path.name} is there, and no journal tells of it"
 
     def written_down(self) -> Iterator[Span]:
-        """The ranges that journals tell of; a torn line says nothing."""
+        """The ranges that journals record; a torn line records nothing."""
         for journal in self.root.glob(".kaiwo/journal-*.jsonl"):
             targets: dict[int, str] = {}
             for line in journal.read_text().splitlines():
@@ -150,7 +149,7 @@ class Stage:
 
 
 def there(root: Path) -> dict[str, bytes | str | None]:
-    """All that is below a folder."""
+    """Everything below a folder."""
 
     def told(path: Path) -> bytes | str | None:
         if path.is_symlink():
@@ -161,7 +160,7 @@ def there(root: Path) -> dict[str, bytes | str | None]:
 
 
 def without_checksums(_method: str, _path: str, answer: Answer) -> Answer:
-    """As a store answers that has never taken any."""
+    """The answer of a store that states no checksums."""
     kept = {k: v for k, v in answer.headers.items() if not k.lower().startswith("x-amz-checksum")}
     return replace(answer, headers=kept)
 
@@ -248,7 +247,7 @@ def in_hub(home: Path, hub: Store, expected: Contents) -> Iterator[Stage]:
 
 @dataclass
 class Trial:
-    """Runs on a stage; ``of`` says what is wrong."""
+    """Runs on a stage; ``of`` reports what is wrong."""
 
     stage: Stage
     run: Run
@@ -256,7 +255,7 @@ class Trial:
     warned: bool = False
     story: list[str] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
-    #: What is written down, and how often it had been asked for by then.
+    #: The ranges that are recorded, and how often each had been requested by then.
     kept: dict[Span, int] = field(default_factory=dict)
 
     def of(self, deaths: Iterable[Death]) -> list[str]:
@@ -293,8 +292,8 @@ class Trial:
         asked, most = self.stage.asked(), self.killed * self.stage.workers
         if asked.size > SIZE + most * RANGE:
             self.found.append(f"{asked.size:,} bytes were asked for, of {SIZE:,}")
-        # Each was under way when a run died: of each worker a range, or a batch, which is read as a
-        # whole before it is written. A worker whose run is asked to end begins further ones.
+        # Each was in flight when a run died: one range or one batch for each worker. A batch is
+        # read as a whole before it is written. A run that ends after SIGTERM may start more.
         repeated = {span: many - 1 for span, many in asked.spans.items() if many > 1}
         small = {key for key, data in OBJECTS.items() if len(data) < MIB}
         ranges = sum(many for span, many in repeated.items() if span[0] not in small)

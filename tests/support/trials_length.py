@@ -1,7 +1,7 @@
 """How much the trials try: little in each test run, much in ``make trials``.
 
-A trial is a test with many cases, of which each is worth trying: the steps at which a run can be
-killed, the examples of a property, the stories of a state machine. ``KAIWO_TRIALS=long`` tries all
+A trial is a test with many cases: the steps at which a run can be killed, the examples of a
+property, the stories of a state machine. ``KAIWO_TRIALS=long`` tries all
 cases, or many more of them, from a new seed each time. Otherwise a few are tried, always the same.
 """
 

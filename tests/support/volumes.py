@@ -1,7 +1,7 @@
-"""A file system of a few MiB for one test, in a mount namespace of its own.
+"""A file system of a few MiB for one test, in a separate mount namespace.
 
-Nothing has to be unmounted: it is gone with the process that holds the namespace. Without root, a
-user namespace gives the right to mount.
+Nothing must be unmounted: the file system ends with the process that holds the namespace. Without
+root, a user namespace gives the right to mount.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Volume:
     Attributes:
         folder: where it is mounted, for commands that run in its namespace.
         seen: the same folder as every other process sees it.
-        inside: what a command has to begin with to run in its namespace.
+        inside: the words that start a command in its namespace.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class Volume:
     inside: tuple[str, ...]
 
     def remount(self, options: str) -> None:
-        """Change it under way: ``size=8m``, ``ro``."""
+        """Change it while it is in use: ``size=8m``, ``ro``."""
         command = [*self.inside, "mount", "-o", f"remount,{options}", str(self.folder)]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 

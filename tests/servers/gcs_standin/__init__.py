@@ -1,4 +1,4 @@
-"""A Google Cloud Storage of our own: one store of objects, served by JSON and by XML.
+"""A stand-in for Google Cloud Storage: one store of objects, served by JSON and by XML.
 
     python -m tests.servers.gcs_standin [--port N] [--token T] [--page-size N]
 
@@ -24,10 +24,10 @@ XML (obstore):
 
 Both know `generation`, the preconditions (`If-Match`, `If-None-Match`, `ifGenerationMatch`,
 `x-goog-if-generation-match`) and decompressive transcoding: what is stored with `Content-Encoding:
-gzip` is unpacked, without a length and as a whole, for whoever does not accept gzip.
+gzip` is unpacked, without a length and as a whole, for clients that do not accept gzip.
 
-As in Cloud Storage, whoever sends no token is refused with 401 by JSON and with 403 by XML, an
+As in Cloud Storage, a request without a token is refused with 401 by JSON and with 403 by XML, an
 error of `alt=media` is plain text, and the etag of JSON is not that of XML, which is the md5 where
-there is one. Not here: rights, retention, metadata of one's own. Objects above 1 MiB are kept in
+there is one. Not here: rights, retention, custom metadata. Objects above 1 MiB are kept in
 files; what was replaced stays there until the end.
 """

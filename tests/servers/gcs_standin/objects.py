@@ -32,7 +32,7 @@ def varint(number: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Bytes, in memory or in a file of their own."""
+    """Bytes, in memory or in a file."""
 
     kept: bytes | Path
     size: int
@@ -44,7 +44,7 @@ class Content:
 
 
 class Incoming:
-    """Bytes that arrive; many of them go to a file."""
+    """Bytes that arrive; large contents go to a file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

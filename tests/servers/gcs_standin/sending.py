@@ -15,7 +15,7 @@ PIECE = 256 << 10
 
 
 def identity_headers(stored: Stored, *, as_xml: bool) -> CIMultiDict[str]:
-    """XML sends each hash in a header of its own."""
+    """XML sends each hash in a separate header."""
     hashes = [f"{name}={value}" for name, value in stored.hashes.items()]
     headers = CIMultiDict(
         {
@@ -32,7 +32,7 @@ def identity_headers(stored: Stored, *, as_xml: bool) -> CIMultiDict[str]:
 
 
 async def send(request: web.BaseRequest, stored: Stored, *, as_xml: bool) -> web.StreamResponse:
-    """The bytes of an object, or those asked for; unpacked for whoever cannot unpack them."""
+    """The bytes of an object, or those asked for; unpacked for clients that cannot unpack them."""
     headers = identity_headers(stored, as_xml=as_xml)
     headers["Content-Type"] = stored.type
     headers["Last-Modified"] = email.utils.format_datetime(stored.updated, usegmt=True)

@@ -1,11 +1,11 @@
-"""A Hugging Face Hub of our own: a folder, served as huggingface_hub expects it.
+"""A local Hugging Face Hub: a folder, served as huggingface_hub expects it.
 
     python -m tests.servers.hub --root DIR [--port N] [--token T] [--page-size N] [--sign-seconds S]
                                 [--xet]
 
 The settings are `endpoint_url`, `lfs_url` and `token`: T is the only valid token, and empty where
-none is valid. With --xet there is `xet_url` too: LFS files that are not empty can also be had from
-a Xet store (see `xet`), and trees and HEADs tell of it.
+none is valid. With --xet there is `xet_url` too: LFS files that are not empty are also in a Xet
+store (see `xet`), and trees and HEADs say so.
 
 DIR, read again at each request that names a branch or a tag:
 
@@ -13,7 +13,7 @@ DIR, read again at each request that names a branch or a tag:
     DIR/{models,datasets,spaces}/REPO/REVISION/…files…            a canonical, one-word REPO
     DIR/{models,datasets,spaces}/OWNER--REPO/.kaiwo-hub.json      optional:
 
-    {"private": true,            hidden from whoever has no valid token
+    {"private": true,            hidden from clients without a valid token
      "gated": true,              listed for all, its files are refused
      "granted": true,            whether T may read it; default: private yes, gated no
      "moved_to": "OWNER/NEW",    it was renamed: 307 to the same path of the other
@@ -43,8 +43,8 @@ Control (on the hub, not logged):
     POST  /__reset    forgets the log, the maximum and the faults
     POST  /__expire   every URL and Xet token signed so far is refused from now on
     POST  /__fault    {"match": regex on the raw path and query, "action": A, "times": 1,
-                       "after": 0, "seconds": any, "method": any}: not the first so many that
-                       match, and only so long after the first that is met
+                       "after": 0, "seconds": any, "method": any}: the first `after` that
+                       match are spared; it ends `seconds` after the first hit
 
 A: `status:503`, `status:429:retry-after=1`, `expire` (as above, and then as always), or what
 happens to the body: `truncate` (half of it, then the end of the connection), `reset` (half of it,

@@ -27,7 +27,7 @@ def git_oid(kind: str, data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Bytes as they were when they were first seen, kept in a file of their own."""
+    """Bytes as they were when they were first seen, each kept in a separate file."""
 
     size: int
     git_oid: str

@@ -18,8 +18,8 @@ async def send(
 ) -> web.StreamResponse:
     """Sends an answer and breaks it as `action` says; closes `flight` before its last byte.
 
-    After that byte, the client's next request could be counted against the one that it has just
-    seen complete.
+    After that byte, the client's next request could be counted together with the one that is
+    complete.
     """
     start, end = reply.span
     breaks = action in ("truncate", "reset", "stall")

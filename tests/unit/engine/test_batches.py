@@ -124,7 +124,7 @@ def test_quick_answers_need_no_more_than_8_small_requests(
 
 
 def transfers(sizes: Sequence[int]) -> list[Transfer]:
-    """Objects of these sizes, none of which is read."""
+    """Objects of these sizes; none is read."""
     opener = PatternOpener(())
     return [
         transfer_of(opener, RemoteObject(f"f{index}", size), "/nowhere", index)

@@ -188,7 +188,7 @@ def test_a_file_that_is_cut_before_the_end_is_fetched_once_more(tmp_path: Path, 
         assert "has 0 bytes" in run.error("big").message
 
 
-# --- whatever happens -------------------------------------------------------------------------
+# --- any faults ------------------------------------------------------------------------------
 
 
 _FAULTS: dict[str, Step] = {

@@ -379,7 +379,7 @@ def test_abandon_forgets_the_job_that_waits_for_its_lane() -> None:
     assert executor.jobs == [1]
 
 
-# --- work that was begun elsewhere --------------------------------------------------------------
+# --- work that another executor does ------------------------------------------------------------
 
 
 def test_a_watched_future_is_handed_over_and_takes_no_room() -> None:

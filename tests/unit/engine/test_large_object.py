@@ -166,7 +166,7 @@ def test_a_flipped_byte_in_any_range_is_found_each_time_and_nothing_is_published
     run = carry_out(plan, tmp_path)
     assert (run.report.exit_code, type(run.error("big"))) == (7, WrongBytesError)
     assert algorithm in run.error("big").message
-    # Each range as planned, compared, and once more in a round of its own.
+    # Each range as planned, compared, and once more in a new round.
     assert store.reads_of("big") == dict.fromkeys((0, RANGE, 2 * RANGE), 3)
     assert len(store.inspections) == (0 if listed else 1), "asked once for both rounds"
     assert files(tmp_path) == {}

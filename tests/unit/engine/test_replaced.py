@@ -1,4 +1,4 @@
-"""Objects that are replaced while they are fetched: never a mixture, and fetched anew once."""
+"""Objects that are replaced while they are fetched: never a mixture, and fetched once more."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def test_small_requests_do_not_take_the_place_of_ranges_nor_ranges_theirs(tmp_pa
     store.script(("big1", 2 * RANGE), waits(small_ones_went_by))
     for key in keys(40):
         store.script(key, go_by)
-    # Six ranges, of which the last does not meet another.
+    # Six ranges; the last does not meet another.
     store.script(("big1", RANGE), lambda data: data)
     with ThreadPoolExecutor(80) as pool:
         run = run_store(store, tmp_path, pool, workers=2, small_requests=64)
@@ -253,7 +253,7 @@ def test_no_temporary_file_is_left(tmp_path: Path) -> None:
     run = run_store(store, tmp_path)
     assert run.report.exit_code == 4
     assert in_place(tmp_path) == {"good": b"1"}
-    # Of what failed in passing, a later run can use what has arrived.
+    # After a transient failure, a later run can use what has arrived.
     assert [left(tmp_path), journals(tmp_path)] == [[".kaiwo-0-2.part"], ["journal-0.jsonl"]]
     assert {path.name for path in tmp_path.iterdir()} == {"good", ".kaiwo", *left(tmp_path)}
 

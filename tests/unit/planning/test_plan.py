@@ -208,7 +208,7 @@ def test_a_folder_loses_its_prefix_and_a_file_goes_where_it_was_sent(tmp_path: P
 
 @pytest.fixture
 def remembered(tmp_path: Path) -> FaultyStore:
-    """A store of which everything is in place and remembered."""
+    """A store; all its objects are in place and in the manifest."""
     store = FaultyStore({"a": b"1", "deep/b": b"22"})
     opener = FaultyOpener(store)
     memory = State()
@@ -310,7 +310,7 @@ def _many(root: Path) -> Listing:
 
 
 def _plan_many(root: str) -> tuple[int, int, float, int]:
-    """In a process of its own: how many, the largest, how long, and how much the process grew."""
+    """In a separate process: number, largest size, seconds, and how much the process grew."""
     before, start = _resident(), time.monotonic()
     plan = closed_plan(_many(Path(root)))
     seconds, growth = time.monotonic() - start, _resident() - before
