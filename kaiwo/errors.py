@@ -55,7 +55,6 @@ class KaiwoError(Exception):
 
     exit_code: ClassVar[int] = 1
     kind: ClassVar[str] = "error"
-    retryable: ClassVar[bool] = False
 
     @property
     def message(self) -> str:
@@ -131,7 +130,6 @@ class TransientError(ServiceError):
     """
 
     kind = "service"
-    retryable = True
 
     def __init__(self, message: str, retry_after_s: float | None = None, reached: int = 0) -> None:
         super().__init__(message, retry_after_s, reached)

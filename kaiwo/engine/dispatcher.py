@@ -41,7 +41,8 @@ class Dispatcher(Generic[JobT, ResultT]):
             the executor's workers are processes.
         idle: called about every half second, for displays that follow the clock.
         wanted: asked before a job that had to wait starts; an unwanted one is dropped.
-        lane: of a job, where there are several; jobs of one lane do not wait for another's.
+        lane: of a job, where there are several, each with its own limit. A job that is fed and has
+            no room in its lane holds back those that are fed after it.
         starts_s: the time of the monotonic clock before which a job must not start.
     """
 

@@ -75,7 +75,7 @@ class Flights:
         self._flights: dict[int, Flight] = {}
         self._settled: set[int] = set()
 
-    def start(self, transfer: Transfer, seconds: float = 0.0) -> Flight:
+    def get_or_start(self, transfer: Transfer, seconds: float = 0.0) -> Flight:
         """Its flight; a new one, which started ``seconds`` ago, if there is none yet."""
         flight = self._flights.get(transfer.index)
         if flight is None:
@@ -88,17 +88,17 @@ class Flights:
         return self._flights.get(transfer.index)
 
     def is_current(self, transfer: Transfer) -> bool:
-        """The object is neither settled nor in a later round."""
+        """Whether the object is neither settled nor in a later round."""
         if transfer.index in self._settled:
             return False
         flight = self._flights.get(transfer.index)
         return flight is None or flight.transfer.round == transfer.round
 
     def is_settled(self, transfer: Transfer) -> bool:
-        """The object has reached its final state."""
+        """Whether the object has reached its final state."""
         return transfer.index in self._settled
 
     def settle(self, transfer: Transfer) -> None:
-        """The object has reached its final state."""
+        """End its flight: the object has reached its final state."""
         self._flights.pop(transfer.index, None)
         self._settled.add(transfer.index)

@@ -102,7 +102,7 @@ class JobFeed:
     def _large_jobs(self, transfer: Transfer) -> Iterator[Job]:
         if not self._flights.is_current(transfer):
             return
-        flight = self._flights.start(transfer)
+        flight = self._flights.get_or_start(transfer)
         streams = transfer.object.stream_id is not None
         streams = streams or self._health.ignores_ranges(transfer.opener.origin)
         large = flight.large = LargeObject(
@@ -143,7 +143,10 @@ class JobFeed:
         return self._flights.is_current(job.transfer)
 
     def lane(self, job: Job) -> str:
-        """Small objects do not wait for the workers, unless all requests are limited together."""
+        """A limit besides the workers' for small objects, unless all requests are limited together.
+
+        They come after all ranges that have been fed before them.
+        """
         if isinstance(job, Range):
             waits = not job.tries.count and self._lags(job.transfer, job.start)
             return WAITING if waits else WORKERS
@@ -180,19 +183,19 @@ def in_turns(
     while True:
         ready = next((each for each in active if not lags(each[0])), None)
         if ready is None and len(active) < running_digests.THREADS:
-            for transfer in coming:
+            transfer = next(coming, None)
+            if transfer is not None:
                 ready = transfer, jobs(transfer)
                 active.append(ready)
-                break
         # All lag: the next job of the first waits until it does not.
         ready = ready or next(iter(active), None)
         if ready is None:
             return
-        for job in ready[1]:
-            yield job
-            break
-        else:
+        job = next(ready[1], None)
+        if job is None:
             active.remove(ready)
+        else:
+            yield job
 
 
 def is_small(job: Job) -> bool:

@@ -1,12 +1,13 @@
 """What to do about a failure: decided by ``decide``, done by ``Recovery``.
 
-ranges are ignored      single streams from now on, for all objects of the service
-the object is replaced  it is asked for again and fetched as it is now, once
-a checksum differs      its ranges are read again and compared; when the same wrong checksum
-comes out once more, the whole object is fetched again, once
-it may pass             the request alone is retried after a delay
-anything else           the object has failed; and when object after object fails at a service,
-the rest of its objects fail too
+    ranges are ignored      single streams from now on, for all objects of the service
+    the object is replaced  it is asked for again and fetched as it is now, once
+    a checksum differs      its ranges are read again and compared; when the same wrong checksum
+                            comes out once more, the whole object is fetched again, once
+    anything else           the retry policy decides: the request alone is retried after a delay, or
+                            the object has failed
+
+When object after object fails at a service, the rest of its objects fail too.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class Remedy(Enum):
-    """What to do."""
+    """What to do; the retry policy decides whether ``RETRY`` is a retry or a final failure."""
 
     STREAM = auto()
     RESTAT = auto()
@@ -187,7 +188,7 @@ class Recovery:
         text = f"not attempted: nothing succeeds at {service} any more: {error.message}"
         for transfer in self._transfers:
             if transfer.opener.origin == service and not self._flights.is_settled(transfer):
-                self._settlement.fail(self._flights.start(transfer), ServiceError(text))
+                self._settlement.fail(self._flights.get_or_start(transfer), ServiceError(text))
 
     def _stream_instead(self, flight: Flight) -> None:
         """The service has no ranges: its objects come in single streams from now on."""

@@ -9,7 +9,7 @@ Only this thread changes the state of flights, remembers what is in place, and e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
 from kaiwo.engine.dispatcher import Dispatcher
@@ -107,7 +107,8 @@ class Scheduler:
             else:
                 left = DeadlineError("the deadline passed before it was in place")
         except BaseException:
-            self._count_streams()
+            # The outcomes of streams, which say what they read, will not arrive.
+            self._settlement.transferred += sum(flight.received for flight in self._streams())
             raise
         finally:
             self._settlement.give_up(transfers, left)
@@ -140,7 +141,7 @@ class Scheduler:
                     # A stream makes its file itself, perhaps after its round has ended.
                     temporary_files.discard(outcome.transfer.temporary)
                 continue
-            flight = self._flights.start(outcome.transfer, outcome.seconds)
+            flight = self._flights.get_or_start(outcome.transfer, outcome.seconds)
             if outcome.error is not None:
                 self._recovery.recover(job, outcome.error, flight)
                 continue
@@ -196,23 +197,18 @@ class Scheduler:
                 self._dispatcher.repeat(job, 0)
 
     def _idle(self) -> None:
-        for job in self._dispatcher.in_flight():
-            if isinstance(job, Whole) and self._flights.is_current(job.transfer):
-                self._count_stream(job)
+        for flight in self._streams():
+            # While a stream lasts, its file alone says how far it is.
+            status = paths.regular_file(flight.transfer.temporary)
+            if more := flight.reach(status.st_size if status is not None else 0):
+                self._sink.emit(Progressed(more, flight.transfer.source))
         self._sink.emit(Ticked())
 
-    def _count_stream(self, job: Whole) -> None:
-        """While a stream lasts, its file alone says how far it is."""
-        status = paths.regular_file(job.transfer.temporary)
-        size = status.st_size if status is not None else 0
-        if more := self._flights.start(job.transfer).reach(size):
-            self._sink.emit(Progressed(more, job.transfer.source))
-
-    def _count_streams(self) -> None:
-        """Count what streams in flight have read: their outcomes will not arrive."""
+    def _streams(self) -> Iterator[Flight]:
+        """The objects of streams in flight."""
         for job in self._dispatcher.in_flight():
             if isinstance(job, Whole) and self._flights.is_current(job.transfer):
-                self._settlement.transferred += self._flights.start(job.transfer).received
+                yield self._flights.get_or_start(job.transfer)
 
     def _discard_batches(self) -> None:
         """After a signal, remove the temporary files of batches in flight."""

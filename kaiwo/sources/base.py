@@ -4,7 +4,6 @@ A provider implements ``list``, ``stat``, ``read``, ``stream`` and ``map_error``
 
     translating       maps the errors of a block; messages begin with the operation and the URL
     to_kaiwo_error    the same for one error, where no block encloses the call
-    map_error         which of the SDK's errors is which kind; implemented by the provider
     list_pages        lists page by page; continues after a failed page
     read_chunks       yields the chunks of a stream; maps the errors of each
     display_url       the URL of a key, for messages and reports

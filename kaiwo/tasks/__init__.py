@@ -8,6 +8,6 @@
     fetch_request   the URL of ``kaiwo.fetch``, as a task type gets it
     registry        task types and URL schemes by name
 
-The task types (``s3``, ``gcs``, ``azure``, ``hub``, ``url``) are loaded through ``registry``. The
-other modules are the package's own business.
+The modules of the task types (``s3``; ``gcs``; ``azure`` for ``azure-blob``; ``hub`` for ``hf``;
+``url``) are loaded through ``registry``. The other modules are the package's own business.
 """

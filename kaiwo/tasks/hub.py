@@ -117,7 +117,7 @@ class HfTask(Task):
             from kaiwo.sources.hub.cache import HubCacheSource  # noqa: PLC0415 - as below
 
             return HubCacheSource(self.storage(), self.revision, self.url(container))
-        xet_above = self._xet_above()
+        xet_above = self._choose_xet()
         from kaiwo.sources.hub.source import HubSource  # noqa: PLC0415 - only runs that use it load it
 
         return HubSource(
@@ -140,8 +140,8 @@ class HfTask(Task):
             (name for name in (_OLD_SWITCH, _SWITCH) if _is_true(os.environ.get(name))), None
         )
 
-    def _xet_above(self) -> int | None:
-        """The size in bytes above which files come through Xet; None for no file at all.
+    def _choose_xet(self) -> int | None:
+        """Load hf_xet if it is wanted; returns the size above which files come through it, or None.
 
         What was asked for explicitly is confirmed, or refused, in the log.
 

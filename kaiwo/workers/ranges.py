@@ -40,7 +40,7 @@ def read_range(transfer: Transfer, *, job: Range) -> Outcome:
 
 
 def read_stream(transfer: Transfer, *, check: str | None) -> Outcome:
-    """Read the whole object in one stream, for servers that ignore ranges.
+    """Read the whole object in one stream: servers that ignore ranges, and Xet.
 
     Args:
         transfer: the object.

@@ -12,6 +12,7 @@ from multiprocessing import get_context
 import pytest
 
 from kaiwo import errors
+from kaiwo.engine.retry import RetryPolicy
 from kaiwo.errors import (
     EXIT_CODE_ORDER,
     BugError,
@@ -56,11 +57,7 @@ def test_every_error_survives_pickling(kind: type[KaiwoError], protocol: int) ->
     assert again.args == error.args
     assert again.message == str(again) == MESSAGE
     assert vars(again) == vars(error)
-    assert (again.exit_code, again.kind, again.retryable) == (
-        error.exit_code,
-        error.kind,
-        error.retryable,
-    )
+    assert (again.exit_code, again.kind) == (error.exit_code, error.kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -115,9 +112,8 @@ def test_a_signal_is_128_and_its_number(number: int, code: int) -> None:
 
 
 def test_only_transient_errors_are_retried() -> None:
-    assert {kind for kind in KINDS if kind.retryable} == {
-        kind for kind in KINDS if issubclass(kind, TransientError)
-    }
+    retried = {kind for kind in KINDS if RetryPolicy().delay_s(made(kind), 0, 0.0) is not None}
+    assert retried == {kind for kind in KINDS if issubclass(kind, TransientError)}
 
 
 def test_every_kind_has_a_name_for_reports() -> None:

@@ -203,7 +203,7 @@ def test_a_certificate_that_nobody_trusts_is_final_and_says_what_to_do(
     with server(lambda _: None, context) as address:
         found = told(raised(sdk, address))
     assert type(found) is CertificateError
-    assert not found.retryable
+    assert not isinstance(found, TransientError)
     assert "self-signed certificate" in found.message
     assert "ca_bundle" in found.message
 
