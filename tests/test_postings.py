@@ -59,6 +59,7 @@ def test_only_its_owner_may_read_a_claim(posting: Posting, folder: Path) -> None
     finally:
         os.umask(before)
     (path,) = folder.iterdir()
+    assert path.name == "ab12-1-0.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     found, _ = look(str(path), None)
     assert found.targets == frozenset({"00"})
