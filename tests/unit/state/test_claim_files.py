@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from kaiwo.claim import Claim
-from kaiwo.postings import Posted, Posting, look
+from kaiwo.state.claim_files import ForeignClaim, OwnClaim, read_claim
+from kaiwo.state.claims import Claim
 
 TOLD: dict[str, Any] = {
     "kaiwo-claim": 1,
@@ -33,9 +33,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def posting(folder: Path) -> Iterator[Posting]:
+def posting(folder: Path) -> Iterator[OwnClaim]:
     """The claims of a run, not posted yet."""
-    found = Posting("ab12-1", {str(folder): {"00"}}, 60.0)
+    found = OwnClaim("ab12", 1, {str(folder): {"00"}}, 60.0)
     yield found
     found.withdraw()
 
@@ -52,7 +52,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("way")
-def test_only_its_owner_may_read_a_claim(posting: Posting, folder: Path) -> None:
+def test_only_its_owner_may_read_a_claim(posting: OwnClaim, folder: Path) -> None:
     before = os.umask(0)
     try:
         posting.post()
@@ -61,12 +61,12 @@ def test_only_its_owner_may_read_a_claim(posting: Posting, folder: Path) -> None
     (path,) = folder.iterdir()
     assert path.name == "ab12-1-0.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    found, _ = look(str(path), None)
+    found, _ = read_claim(str(path), None)
     assert found.targets == frozenset({"00"})
 
 
 def test_what_an_interrupted_attempt_left_goes_with_the_claim(
-    posting: Posting, folder: Path
+    posting: OwnClaim, folder: Path
 ) -> None:
     posting.post()
     (path,) = folder.iterdir()
@@ -85,7 +85,7 @@ def written(folder: Path, **fields: Any) -> str:
 
 def test_a_claim_says_whose_it_is_and_what_for(folder: Path) -> None:
     path = written(folder)
-    found, touched_ns = look(path, None)
+    found, touched_ns = read_claim(path, None)
     assert (found.run, found.targets, found.newer) == ("cd34", frozenset({"00", "11"}), False)
     assert found.process is not None
     assert touched_ns == os.stat(path).st_mtime_ns
@@ -109,28 +109,30 @@ def test_of_a_claim_that_is_none_of_this_version_nothing_is_believed(
     folder: Path, fields: dict[str, Any]
 ) -> None:
     path = written(folder, **fields)
-    assert look(path, None)[0] == Posted(path)
+    assert read_claim(path, None)[0] == ForeignClaim(path)
 
 
 def test_a_claim_of_a_newer_version_is_known_as_that_and_nothing_in_it_is_believed(
     folder: Path,
 ) -> None:
     path = written(folder, **{"kaiwo-claim": 2})
-    assert look(path, None)[0] == Posted(path, holder="a run of a newer kaiwo", newer=True)
+    assert read_claim(path, None)[0] == ForeignClaim(
+        path, holder="a run of a newer kaiwo", newer=True
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000], ids=len)
 def test_garbage_is_a_claim_on_everything(folder: Path, content: bytes) -> None:
     path = written(folder)
     Path(path).write_bytes(content)
-    assert look(path, None)[0] == Posted(path)
+    assert read_claim(path, None)[0] == ForeignClaim(path)
 
 
 def test_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
     elsewhere = Path(written(folder)).rename(tmp_path / "elsewhere")
     path = folder / "cd34-1-0.json"
     path.symlink_to(elsewhere)
-    assert look(str(path), None)[0] == Posted(str(path))
+    assert read_claim(str(path), None)[0] == ForeignClaim(str(path))
 
 
 def test_a_folder_without_claims_is_tidied_away(folder: Path) -> None:
