@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import http.server
+import re
 import socket
 import subprocess
 import sys

@@ -86,7 +86,7 @@ def written(folder: Path, **fields: Any) -> str:
 def test_a_claim_says_whose_it_is_and_what_for(folder: Path) -> None:
     path = written(folder)
     found, touched_ns = read_claim(path, None)
-    assert (found.run, found.targets, found.newer) == ("cd34", frozenset({"00", "11"}), False)
+    assert (found.run, found.targets, found.is_newer) == ("cd34", frozenset({"00", "11"}), False)
     assert found.process is not None
     assert touched_ns == os.stat(path).st_mtime_ns
 
