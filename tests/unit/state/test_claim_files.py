@@ -117,7 +117,7 @@ def test_a_claim_of_a_newer_version_is_known_as_that_and_nothing_in_it_is_believ
 ) -> None:
     path = written(folder, **{"kaiwo-claim": 2})
     assert read_claim(path, None)[0] == ForeignClaim(
-        path, holder="a run of a newer kaiwo", newer=True
+        path, holder="a run of a newer kaiwo", is_newer=True
     )
 
 
