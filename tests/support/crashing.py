@@ -84,12 +84,13 @@ class Order:
     """A run of the command.
 
     Attributes:
-        arguments: of ``kaiwo.downloader``.
+        arguments: of the command.
         environment: all of it.
-        home: the working directory; the steps are written to ``steps`` there, a line for each, and
-            what the run says to ``errors``.
+        home: the working directory; the steps are written to ``steps`` there, a line for each, what
+            the run says to ``errors``, and its results to ``output``.
         folder: absolute; what changes elsewhere is no step.
         death: when it dies.
+        module: the command: ``kaiwo`` or ``kaiwo.downloader``.
     """
 
     arguments: Sequence[str]
@@ -97,6 +98,7 @@ class Order:
     home: str
     folder: str
     death: Death = Death()
+    module: str = "kaiwo.downloader"
 
 
 # --- the process that dies --------------------------------------------------------------------
@@ -184,12 +186,13 @@ def obey(order: Order) -> None:
     os.chdir(order.home)
     os.environ.clear()
     os.environ.update(order.environment)
-    nothing, errors = os.open(os.devnull, os.O_RDWR), os.open("errors", flags, 0o600)
-    for source, descriptor in ((nothing, 0), (nothing, 1), (errors, 2)):
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output, errors = (os.open(name, flags, 0o600) for name in ("output", "errors"))
+    for source, descriptor in ((nothing, 0), (output, 1), (errors, 2)):
         os.dup2(source, descriptor)
     Crash(order.folder, os.open("steps", flags | os.O_APPEND, 0o600), order.death).install()
     sys.argv[1:] = order.arguments
-    runpy.run_module("kaiwo.downloader", run_name="__main__", alter_sys=True)
+    runpy.run_module(order.module, run_name="__main__", alter_sys=True)
 
 
 def serve() -> None:

@@ -8,7 +8,7 @@ import http.server
 import json
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -95,11 +95,19 @@ def counting(*stores: Store, delay_s: float = 0.0) -> Iterator[Counting]:
 
 @dataclass(frozen=True)
 class Answer:
-    """A server's answer, as a proxy passes it on."""
+    """A server's answer, as a proxy passes it on.
+
+    Attributes:
+        status: as HTTP has it.
+        headers: those that a proxy passes on.
+        body: all of it.
+        asked: the headers of the request.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 #: Method, decoded path without query, and the server's answer; returns the answer to give.
@@ -123,7 +131,7 @@ def spoiling(store: Store, spoil: Spoil) -> Iterator[Store]:
                 got = connection.getresponse()
                 kept = {k: v for k, v in got.getheaders() if k.lower() not in _HOP_BY_HOP}
                 length_of_head = got.headers.get("Content-Length", "0")
-                answer = Answer(got.status, kept, got.read())
+                answer = Answer(got.status, kept, got.read(), headers)
             answer = spoil(self.command, unquote(urlsplit(self.path).path), answer)
             is_head = self.command == "HEAD"
             self.send_response(answer.status)
