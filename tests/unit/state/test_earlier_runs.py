@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -26,6 +26,7 @@ from tests.support.faulty import (
     plan_of,
     put,
 )
+from tests.support.trials_length import examples
 from tests.unit.state.killed_runs import (
     DEAD,
     NOW,
@@ -409,7 +410,7 @@ def _begin(**fields: Any) -> Mapping[str, Any]:
 @example([{"folder": "x/" * 3_000}])
 @example([_begin(target="other", temporary="../outside/.kaiwo-dead01-0.part")])
 @example([_begin(), {"part": [0, -RANGE, RANGE], "crc64nvme": 1}])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 def test_whatever_a_journal_says_nothing_but_temporary_files_of_its_run_is_touched(
     documents: list[Any],
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kaiwo.errors import (
@@ -31,6 +31,7 @@ from tests.support.faulty import (
     in_place,
     left,
 )
+from tests.support.trials_length import examples
 from tests.unit.state.killed_runs import (
     DEAD,
     DEAD_TOO,
@@ -295,7 +296,7 @@ def test_what_is_not_even_begun_is_left_for_the_next_run(tmp_path: Path, way: st
     st.sampled_from([None, *STARTS]),
     st.integers(1, 4),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(25)
 def test_whatever_was_there_the_bytes_are_right_and_no_right_range_is_read(
     found: Mapping[int, bool], failing: int | None, workers: int
 ) -> None:
