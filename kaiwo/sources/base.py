@@ -12,7 +12,7 @@ A whole provider, for a store with an SDK of three calls:
 
     from collections.abc import Iterator
 
-    from kaiwo.errors import CredentialsError, KaiwoError, NotFoundError
+    from kaiwo.errors import CredentialsError, KaiwoError, NotFoundError, TransientError
     from kaiwo.objects import RemoteObject
     from kaiwo.sources.answers import check_identity
     from kaiwo.sources.base import STREAM_CHUNK, StoreSource
@@ -47,7 +47,10 @@ A whole provider, for a store with an SDK of three calls:
             with self.translating("reading", remote.key):
                 body, etag = self._client.get(remote.key, start, end)
                 check_identity(etag, remote.etag, self.display_url(remote.key))
-                return body.read()
+                data = body.read()
+            if len(data) != end - start:
+                raise TransientError(f"{self.display_url(remote.key)}: the body is too short")
+            return data
 
         def stream(self, remote: RemoteObject) -> Iterator[bytes]:
             with self.translating("reading", remote.key):

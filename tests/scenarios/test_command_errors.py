@@ -42,7 +42,7 @@ from tests.support.stores import Store
         ),
         (f"secret_key: {CANARY}", f"secret_key: *{CANARY}", "6", "not valid YAML"),
         (f"secret_key: {CANARY}", f"secret_key: !{CANARY} x", "6", ""),
-        (f"secret_key: {CANARY}", f'secret_key: "{CANARY}', "", "a quote is opened"),
+        (f"secret_key: {CANARY}", f'secret_key: "{CANARY}', "", "a quote is not closed"),
         ("    buckets", "\t buckets", "7", "a tab"),
         ("download_items", "a: 1\n---\ndownload_items", "2", "a second document"),
         (f"secret_key: {CANARY}", f"secret_key: !!bool {CANARY}", "6", ""),

@@ -84,8 +84,8 @@ OWN_VALIDATION = OWN_COMMAND | {
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "api.*", "checksums", "cli.commands", "config.fetch_url", "engine.*", "files.*",
-    "planning.*", "reporting.*", "sources.obstore.*", "sources.s3_head", "state.*",
-    "tasks.s3_settings", "workers.*",
+    "planning.*", "reporting.*", "sources.answers", "sources.obstore.*", "sources.s3_head",
+    "state.*", "tasks.s3_settings", "workers.*",
 }  # fmt: skip
 
 
