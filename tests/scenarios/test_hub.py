@@ -37,12 +37,6 @@ def one_hub() -> Iterator[Hub]:
         yield Hub(store)
 
 
-@pytest.fixture
-def hub(one_hub: Hub) -> Hub:
-    one_hub.ask("reset")
-    return one_hub
-
-
 def fetched(kaiwo: Kaiwo, store: Store, repository: str, *options: str, **fields: Any) -> Run:
     """A run of one task into a folder."""
     return downloaded(kaiwo, store, repository, *options, target_path=".", **fields)

@@ -55,12 +55,6 @@ def one_hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def hub(one_hub: Hub) -> Hub:
-    one_hub.ask("reset")
-    return one_hub
-
-
-@pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "home" / "hub"
 

@@ -42,12 +42,6 @@ def one_hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def hub(one_hub: Hub) -> Hub:
-    one_hub.ask("reset")
-    return one_hub
-
-
-@pytest.fixture
 def run(kaiwo: Kaiwo, hub: Hub) -> Callable[..., Run]:
     return partial(downloaded, kaiwo, hub.store, "acme/net", target_path=".")
 

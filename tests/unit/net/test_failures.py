@@ -99,14 +99,20 @@ def _aiohttp(address: str) -> None:
     asyncio.run(ask())
 
 
+#: What both clients of Azure are told.
+AZURE: dict[str, Any] = {
+    "credential": {"account_name": "account", "account_key": "aHVudGVyMg=="},
+    "retry_total": 0,
+    "connection_timeout": TIMEOUT_S,
+    "read_timeout": TIMEOUT_S,
+}
+
+
 def _azure(address: str) -> None:
     with ContainerClient(
         address,
         "container",
-        credential={"account_name": "account", "account_key": "aHVudGVyMg=="},
-        retry_total=0,
-        connection_timeout=TIMEOUT_S,
-        read_timeout=TIMEOUT_S,
+        **AZURE,
     ) as client:
         client.get_container_properties()
 
@@ -116,10 +122,7 @@ def _azure_async(address: str) -> None:
         async with AsyncContainerClient(
             address,
             "container",
-            credential={"account_name": "account", "account_key": "aHVudGVyMg=="},
-            retry_total=0,
-            connection_timeout=TIMEOUT_S,
-            read_timeout=TIMEOUT_S,
+            **AZURE,
         ) as client:
             await client.get_container_properties()
 

@@ -38,9 +38,9 @@ def by_fsspec(keys: Sequence[str], glob: str) -> set[str]:
     fs = MemoryFileSystem(skip_instance_cache=True)
     fs.store, fs.pseudo_dirs = {}, [""]
     for key in keys:
-        fs.pipe_file(f"/root/{key}", b"")
-    found = fs.glob(f"/root/{glob}", detail=True)
-    return {path[len("/root/") :] for path, info in found.items() if info["type"] == "file"}
+        fs.pipe_file(f"/folder/{key}", b"")
+    found = fs.glob(f"/folder/{glob}", detail=True)
+    return {path[len("/folder/") :] for path, info in found.items() if info["type"] == "file"}
 
 
 @examples(800)
