@@ -82,7 +82,7 @@ class JsonSink:
         """See ``protocols.Sink``."""
         self._counters.add(event)
         counters = self._counters
-        now_s = time.monotonic()
+        now_s = self._counters.clock()
         counts: dict[str, object] = {
             "files": counters.files,
             "files_done": counters.files_done,
@@ -183,7 +183,7 @@ class LineSink:
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
         self._counters.add(event)
-        now_s = time.monotonic()
+        now_s = self._counters.clock()
         if self._counters.files and (now_s >= self._next_s or isinstance(event, Ended)):
             self._next_s = now_s + 0.2
             end = "\n" if isinstance(event, Ended) else ""
