@@ -12,7 +12,6 @@ from tests.support import stores
 from tests.support.command import Kaiwo, Run
 from tests.support.command_errors import CANARY
 from tests.support.engines import NOWHERE, OF_PROVIDERS
-from tests.support.hubs import Hub
 from tests.support.stores import Store
 
 
@@ -46,13 +45,6 @@ def guarded_hub() -> Iterator[Store]:
             path.write_text(json.dumps(settings))
         store.fill("acme/open", {"k": b"data"})
         yield store
-
-
-@pytest.fixture
-def hub(one_hub: Hub) -> Hub:
-    """The Hub of the module, as at first; ``one_hub`` says how it was started."""
-    one_hub.ask("reset")
-    return one_hub
 
 
 @pytest.fixture

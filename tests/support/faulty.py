@@ -149,9 +149,12 @@ class FaultyStore:
         """The object as the store states it: its etag is the md5 of its bytes."""
         if key in self.stated:
             return self.stated[key]
-        if key not in self.objects:
+        data = self.objects.get(key)
+        if data is None:
             raise NotFoundError(f"faulty://{key}: not there")
-        data = self.objects[key]
+        return self._described(key, data)
+
+    def _described(self, key: str, data: bytes) -> RemoteObject:
         etag = hashlib.md5(data).hexdigest()
         checksum = checksums.of_bytes(self.algorithm, data) if self.algorithm else None
         return RemoteObject(key, len(data), etag, None, checksum)
@@ -185,16 +188,14 @@ class FaultyStore:
         with self._reading():
             with self._lock:
                 self.reads.append((remote.key, start, end))
-            self._require_identity(remote)
-            return self._through(self.objects[remote.key][start:end], (remote.key, start))
+            return self._through(self._bytes(remote)[start:end], (remote.key, start))
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         with self._reading():
             with self._lock:
                 self.streams.append(remote.key)
-            self._require_identity(remote)
-            data = self._through(self.objects[remote.key], (remote.key, STREAM))
+            data = self._through(self._bytes(remote), (remote.key, STREAM))
             for start in range(0, len(data), MIB):
                 yield data[start : start + MIB]
 
@@ -220,11 +221,15 @@ class FaultyStore:
         """How often each range of the object was asked for, by its start."""
         return Counter(start for name, start, _ in self.reads if name == key)
 
-    def _require_identity(self, remote: RemoteObject) -> None:
-        if not self.pinned:
-            return
-        if remote.identity != self.remote(remote.key).identity:
+    def _bytes(self, remote: RemoteObject) -> bytes:
+        """Its bytes; looked up once, for another thread may replace it at any time."""
+        data = self.objects.get(remote.key)
+        if data is None:
+            raise NotFoundError(f"faulty://{remote.key}: not there")
+        now = self.stated.get(remote.key) or self._described(remote.key, data)
+        if self.pinned and remote.identity != now.identity:
             raise ChangedError(f"faulty://{remote.key}: it is another one")
+        return data
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
