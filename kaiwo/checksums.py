@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from kaiwo.objects import Checksum
@@ -20,9 +20,19 @@ from kaiwo.protocols import Buffer
 
 CHUNK = 1 << 20
 _PARTS = "md5-"
-_OF_PARTS = re.compile(r"[0-9a-f]{32}-([1-9][0-9]{0,4})")
+_OF_PARTS = re.compile(r"[0-9A-Fa-f]{32}-([1-9][0-9]{0,4})")
 #: Algorithms whose parts combine, and their hexadecimal digits.
 COMBINABLE = {"crc64nvme": 16, "crc32c": 8}
+#: Bytes of each checksum.
+LENGTHS = {
+    "crc64nvme": 8,
+    "crc32c": 4,
+    "sha256": 32,
+    "sha1": 20,
+    "crc32": 4,
+    "md5": 16,
+    "git-sha1": 20,
+}
 #: Best first: a store that states several is checked by the first of these.
 PREFERENCE = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32", "md5", "git-sha1")
 
@@ -145,7 +155,7 @@ def of_parts(etag: str | None, size: int, length: int) -> Checksum | None:
     match = _OF_PARTS.fullmatch(etag or "")
     if match is None or length <= 0 or -(-size // length) != int(match[1]):
         return None
-    return Checksum(f"{_PARTS}{length}", match[0])
+    return Checksum(f"{_PARTS}{length}", match[0].lower())
 
 
 def combinable(algorithm: str) -> bool:
@@ -180,21 +190,34 @@ def _crt() -> Any:
     return crt
 
 
-def best(stated: dict[str, str | None]) -> Checksum | None:
-    """The best of the checksums that a store states, given in hexadecimal digits."""
-    for algorithm in PREFERENCE:
-        if value := stated.get(algorithm):
-            return Checksum(algorithm, value.lower())
-    return None
+def stated(algorithm: str, value: str | bytes | bytearray | None) -> Checksum | None:
+    """The checksum that a store states, in whatever spelling; None if it is none.
+
+    Args:
+        algorithm: one of ``PREFERENCE``.
+        value: base64 or hexadecimal digits in any case, or raw bytes.
+    """
+    raw = _raw(value, LENGTHS[algorithm])
+    return Checksum(algorithm, raw.hex()) if len(raw) == LENGTHS[algorithm] else None
 
 
-def from_base64(value: str | bytes | bytearray | None) -> str | None:
-    """The hexadecimal digits of a checksum that a store states in base64 or as raw bytes."""
-    if not value:
-        return None
-    if isinstance(value, bytes | bytearray):
-        return bytes(value).hex()
+def _raw(value: str | bytes | bytearray | None, length: int) -> bytes:
+    """The bytes of a checksum; empty if the text is neither base64 nor hexadecimal."""
+    if not isinstance(value, str):
+        return bytes(value or b"")
+    text = value.strip()
     try:
-        return base64.b64decode(value, validate=True).hex()
+        if len(text) == 2 * length and "=" not in text:
+            return bytes.fromhex(text)
+        padded = text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4)
+        return base64.b64decode(
+            padded, altchars=b"-_" if {"-", "_"} & {*text} else None, validate=True
+        )
     except ValueError:
-        return None
+        return b""
+
+
+def best(values: Mapping[str, str | bytes | bytearray | None]) -> Checksum | None:
+    """The best of the checksums that a store states; see ``stated`` for their spelling."""
+    found = (stated(each, values[each]) for each in PREFERENCE if each in values)
+    return next((each for each in found if each is not None), None)

@@ -79,6 +79,7 @@ class Transfer(Struct, frozen=True):
         blob: where the bytes really live when the target is to be a link to them.
         root: the folder that the target must stay in, and whose state folder remembers it.
         present: a regular file of the right size is at the target already.
+        published: kaiwo put that file there, with these bytes as far as is known.
         durable: its bytes must be on the disk itself before it is published.
         partial: what an earlier run left of it.
         round: how often it was started again. Each round has another temporary file, so that what
@@ -94,6 +95,7 @@ class Transfer(Struct, frozen=True):
     root: str
     blob: str | None = None
     present: bool = False
+    published: bool = False
     durable: bool = False
     partial: PartialDownload | None = None
     round: int = 0

@@ -34,12 +34,15 @@ class RemoteObject(Struct, frozen=True, gc=False):
     Attributes:
         key: its whole name in the bucket, container or repository.
         size: its length in bytes.
-        etag: the store's etag without quotes and weakness mark, if there is one.
+        etag: the store's etag without quotes, if there is one; a weak one is none.
         version: the GCS generation, S3 version or commit that pins it, if there is one.
+        modified_ns: when its bytes were last changed, in nanoseconds since 1970 and as exactly as
+            its store states it; most state seconds.
+        variant: a digest of the query of a web address: another query is another file.
         checksum: the best checksum that is known, if any.
         checksum_on_request: ``Source.fetch_checksum`` may find a (better) checksum.
         multipart: it was uploaded in parts, so that only ``fetch_checksum`` can find its checksum.
-        unpinned: no request can be bound to this identity, so the object is asked for again
+        unpinned: no request can be bound to what is stated here, so the object is asked for again
             before publication.
         stream_id: how its source names it, if it can only be streamed and not read in ranges.
     """
@@ -49,6 +52,8 @@ class RemoteObject(Struct, frozen=True, gc=False):
     etag: str | None = None
     version: str | None = None
     checksum: Checksum | None = None
+    modified_ns: int | None = None
+    variant: str | None = None
     checksum_on_request: bool = False
     multipart: bool = False
     unpinned: bool = False
@@ -56,12 +61,41 @@ class RemoteObject(Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         # The key of a ``url`` task may hold a signature.
-        return f"RemoteObject{self.identity}"
+        return f"RemoteObject({self.etag}, {self.version}, {self.size})"
 
-    @property
-    def identity(self) -> tuple[str | None, str | None, int]:
-        """Equal whenever the store states the same bytes."""
-        return (self.etag, self.version, self.size)
+
+def same_bytes(one: RemoteObject, other: RemoteObject) -> bool | None:
+    """Whether two statements are of the same bytes; None if nothing tells.
+
+    Of checksum, version, etag and time of modification, the first that both state decides: a copied
+    bucket has other times and the same etags; a tag changes the etag and not the checksum.
+    """
+    if one.size != other.size or one.variant != other.variant:
+        return False
+    for first, second in (
+        _comparable(one.checksum, other.checksum),
+        (one.version, other.version),
+        (one.etag, other.etag),
+        (one.modified_ns, other.modified_ns),
+    ):
+        if first is not None and second is not None:
+            return first == second
+    return None
+
+
+def _comparable(
+    one: Checksum | None, other: Checksum | None
+) -> tuple[Checksum, Checksum] | tuple[None, None]:
+    """Both checksums, if they are of one algorithm."""
+    if one is None or other is None or one.algorithm != other.algorithm:
+        return None, None
+    return one, other
+
+
+def is_identified(remote: RemoteObject) -> bool:
+    """Whether another object of the same size could be told from this one."""
+    steps = (remote.checksum, remote.version, remote.etag, remote.modified_ns)
+    return any(step is not None for step in steps)
 
 
 class Folder(Struct, frozen=True):

@@ -105,7 +105,7 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
     )
     comparison = Comparison(settings.force, rules.verify, settings.fsync)
     wants = [want for _, wants in tasks for want in wants]
-    state = State(settings.state_dir, secrets.token_hex(4))
+    state = State(settings.state_dir, secrets.token_hex(4), checked=rules.verify)
     threads = settings.workers + (settings.small_requests or 0)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="kaiwo")
     try:

@@ -32,6 +32,7 @@ from kaiwo.jobs import (
     Range,
     Transfer,
 )
+from kaiwo.objects import is_identified
 from kaiwo.protocols import Sink
 from kaiwo.state.state import State
 
@@ -103,7 +104,8 @@ class JobFeed:
         if not self._flights.is_current(transfer):
             return
         flight = self._flights.get_or_start(transfer)
-        streams = transfer.object.stream_id is not None
+        # Ranges of an object of which nothing but the size is stated may be of several versions.
+        streams = transfer.object.stream_id is not None or not is_identified(transfer.object)
         streams = streams or self._health.ignores_ranges(transfer.opener.origin)
         large = flight.large = LargeObject(
             transfer,

@@ -22,7 +22,7 @@ from kaiwo.errors import UnsafeNameError
 from kaiwo.files.names import fault_of_place, is_plain
 from kaiwo.files.paths import collisions, is_within, real_path
 from kaiwo.jobs import Transfer, Want
-from kaiwo.objects import RemoteObject
+from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.planning.case_folding import FoldingProbe, folded, possible_own_names
 
 #: At most this many offenders are named one by one.
@@ -217,10 +217,7 @@ def _in_config(want: Want) -> str:
 
 def _are_same(one: Transfer, other: Transfer) -> bool:
     """Whether both bring the same bytes of the same object to the same name."""
-    if one.object.etag is None and one.object.version is None:
-        return False
     first, second = (
-        (each.opener.origin, each.source, each.target, each.blob, each.object.identity)
-        for each in (one, other)
+        (each.opener.origin, each.source, each.target, each.blob) for each in (one, other)
     )
-    return first == second
+    return first == second and same_bytes(one.object, other.object) is True

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, Plan, Transfer
-from kaiwo.objects import Item
+from kaiwo.objects import Item, same_bytes
 from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.gather import Listing
 from kaiwo.state.manifest import Record
@@ -88,7 +88,7 @@ def close(drafted: Draft, state: State, how: Comparison, *, recheck: bool = Fals
     """
     unchanged, missing = list(drafted.unchanged), list(drafted.missing)
     if recheck:
-        now = [(transfer, _existing(transfer)) for transfer, _ in missing]
+        now = [(replace(each, published=False), _existing(each)) for each, _ in missing]
         in_place, missing = _compared(now, state, how)
         unchanged += in_place
     todo = [_to_fetch(transfer, there, state, how) for transfer, there in missing]
@@ -106,8 +106,10 @@ def _compared(
         record = None
         if there is not None and not how.force:
             record = state.manifest(transfer.root).find(transfer, there)
-        if record is None or (how.verify and _is_unproven(record, transfer)):
+        if record is None or not _is_same(record, transfer, how):
             missing.append((transfer, there))
+        elif how.verify and _is_unproven(record, transfer):
+            missing.append((replace(transfer, published=True), there))
         elif record.checksum == transfer.object.checksum:
             unchanged.append(transfer)
         else:
@@ -116,12 +118,22 @@ def _compared(
     return unchanged, missing
 
 
+def _is_same(record: Record, transfer: Transfer, how: Comparison) -> bool:
+    """Whether the object still has the bytes that were published.
+
+    Where nothing but its size is stated, that is enough for ``--verify size`` alone.
+    """
+    same = same_bytes(record.object, transfer.object)
+    return not how.verify if same is None else same
+
+
 def _is_unproven(record: Record, transfer: Transfer) -> bool:
-    """It was published by its size alone, or with another checksum than the store states now."""
-    known, stated = record.checksum, transfer.object.checksum
-    if known is None or stated is None:
-        return stated is not None
-    return known.algorithm == stated.algorithm and known != stated
+    """It was published by its size alone, and its store may state a checksum."""
+    remote = transfer.object
+    may_be_stated = remote.checksum is not None or (
+        remote.checksum_on_request and not record.checked
+    )
+    return record.checksum is None and may_be_stated
 
 
 def _existing(transfer: Transfer) -> os.stat_result | None:

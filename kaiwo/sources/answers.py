@@ -1,11 +1,15 @@
-"""Checks of an answer before its body is used: the range, the size and the identity."""
+"""What an answer states of an object, and checks of it before its body is used."""
 
 from __future__ import annotations
 
+import email.utils
 import re
+from datetime import UTC, datetime, timedelta
 
 from kaiwo.errors import ChangedError, RangeIgnoredError, ServiceError, WrongRangeError
+from kaiwo.objects import RemoteObject
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -43,14 +47,37 @@ def check_answer(
         )
 
 
-def check_identity(found: str | None, planned: str | None, named: str) -> None:
-    """Refuse an answer with another identity than planned; None is unknown and passes.
+def check_identity(found: object, planned: object, named: str) -> bool:
+    """Refuse an answer that states something else than planned; returns whether it was compared.
+
+    None is unknown, and passes.
 
     Raises:
         ChangedError: the object was replaced.
     """
-    if found is not None and planned is not None and found != planned:
+    if found is None or planned is None:
+        return False
+    if found != planned:
         raise ChangedError(f"{named}: the object was replaced since it was listed")
+    return True
+
+
+def check_etag_or_date(
+    etag: str | None, modified_ns: int | None, planned: RemoteObject, named: str
+) -> None:
+    """Refuse an answer of another object: by its etag; without one, by its time of modification.
+
+    Args:
+        etag: as the answer states it, in its quotes.
+        modified_ns: as the answer states it, see ``RemoteObject``.
+        planned: the object.
+        named: the object, for messages.
+
+    Raises:
+        ChangedError: the object was replaced.
+    """
+    if not check_identity(strong_etag(etag), planned.etag, named):
+        check_identity(modified_ns, planned.modified_ns, named)
 
 
 def require_size(size: int | None, named: str) -> int:
@@ -69,3 +96,32 @@ def plain_etag(etag: str | None) -> str | None:
     if not etag:
         return None
     return etag.removeprefix("W/").strip('"') or None
+
+
+def strong_etag(etag: str | None) -> str | None:
+    """An etag without its quotes; None for a weak one, which several versions may share."""
+    return None if etag and etag.startswith("W/") else plain_etag(etag)
+
+
+def seconds_ns(time: datetime | None) -> int | None:
+    """A time in nanoseconds since 1970, to the second.
+
+    Listings state parts of a second that the answer to a GET or a HEAD lacks.
+    """
+    if time is None:
+        return None
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(seconds=1) * 1_000_000_000
+
+
+def datetime_of(time_ns: int) -> datetime:
+    """A time in nanoseconds since 1970, for a condition of a request."""
+    return _EPOCH + timedelta(microseconds=time_ns // 1_000)
+
+
+def http_date_ns(value: str | None) -> int | None:
+    """A date of an HTTP header in nanoseconds since 1970; None if it is missing or no date."""
+    try:
+        return seconds_ns(email.utils.parsedate_to_datetime(value)) if value else None
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -15,6 +15,7 @@ accept a server that ignores ranges.
 
 from __future__ import annotations
 
+import email.utils
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
@@ -29,7 +30,14 @@ from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.answers import (
+    check_answer,
+    check_etag_or_date,
+    datetime_of,
+    http_date_ns,
+    seconds_ns,
+    strong_etag,
+)
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 
@@ -108,6 +116,9 @@ class AzureSource(AsyncSource):
         headers = {"Accept": "application/xml", "x-ms-version": blob.api_version}
         if remote.etag is not None:
             headers["If-Match"] = f'"{remote.etag}"'
+        elif remote.modified_ns is not None:
+            time = datetime_of(remote.modified_ns)
+            headers["If-Unmodified-Since"] = email.utils.format_datetime(time, usegmt=True)
         if (start, end) != (0, remote.size):
             headers["x-ms-range"] = f"bytes={start}-{end - 1}"
         request = HttpRequest("GET", blob.url, headers=headers)
@@ -119,7 +130,8 @@ class AzureSource(AsyncSource):
                 raise RefusedError(answer.status_code, code, dict(answer.headers))
             named, answered = self.display_url(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status_code, answered, start, end, remote.size, named)
-            check_identity(plain_etag(answer.headers.get("ETag")), remote.etag, named)
+            etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
+            check_etag_or_date(etag, http_date_ns(modified), remote, named)
             async for chunk in answer.iter_raw():
                 yield chunk
 
@@ -166,6 +178,11 @@ def _is_folder(entry: Any) -> bool:
 
 def _parse_blob(entry: Any) -> RemoteObject:
     """A blob as its properties state it."""
-    md5 = checksums.from_base64(entry.content_settings.content_md5)
-    etag = plain_etag(entry.etag)
-    return RemoteObject(entry.name, entry.size, etag, checksum=checksums.best({"md5": md5}))
+    return RemoteObject(
+        entry.name,
+        entry.size,
+        strong_etag(entry.etag),
+        None,
+        checksums.stated("md5", entry.content_settings.content_md5),
+        modified_ns=seconds_ns(entry.last_modified),
+    )

@@ -1,7 +1,7 @@
 """Any other fsspec filesystem, by the methods that all of them have.
 
 What such a filesystem states about a file differs: an etag, a modification time, or only a size.
-What there is becomes the identity. It cannot be part of a request, so the object is looked up
+It cannot be part of a request, so the object is looked up
 again before publication (``unpinned``). No such filesystem states a checksum, so the bytes are
 checked by their number.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from kaiwo import redact
@@ -25,7 +26,7 @@ from kaiwo.net.failures import chain, connection_error, wire_error
 from kaiwo.net.statuses import status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.sources.answers import plain_etag, require_size
+from kaiwo.sources.answers import http_date_ns, require_size, seconds_ns, strong_etag
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource
 
 _ETAGS = ("ETag", "etag", "e_tag")
@@ -113,8 +114,10 @@ class FsspecSource(StoreSource):
         """
         size = require_size(info.get("size"), self.display_url(key))
         etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
-        time = next((str(info[name]) for name in _TIMES if info.get(name)), None)
-        return RemoteObject(key, int(size), plain_etag(etag), time, unpinned=True)
+        time = next((info[name] for name in _TIMES if info.get(name)), None)
+        return RemoteObject(
+            key, int(size), strong_etag(etag), modified_ns=_time_ns(time), unpinned=True
+        )
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
@@ -130,3 +133,18 @@ class FsspecSource(StoreSource):
         if any(each.__name__ == "ClientError" for each in type(error).__mro__):
             return wire_error(error, what)  # aiohttp's; aiohttp may not be installed
         return None
+
+
+def _time_ns(time: object) -> int | None:
+    """A time as filesystems state it, in nanoseconds since 1970: seconds, a datetime, or text."""
+    if isinstance(time, int | float):
+        return round(time * 1_000_000) * 1_000
+    if isinstance(time, str):
+        try:
+            return _time_ns(datetime.fromisoformat(time))
+        except ValueError:
+            return http_date_ns(time)
+    if not isinstance(time, datetime):
+        return None
+    seconds = seconds_ns(time)
+    return None if seconds is None else seconds + time.microsecond * 1_000

@@ -38,14 +38,14 @@ from kaiwo.errors import (
 from kaiwo.net.failures import wire_error
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.answers import check_answer, check_identity, seconds_ns, strong_etag
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR, STREAM_CHUNK
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 
 #: The answer to a listing has at least one of these.
 _LISTING = {"items", "kind", "nextPageToken"}
-_FIELDS = "name,size,etag,generation,md5Hash,crc32c"
+_FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated"
 
 
 class GcsSource(AsyncSource):
@@ -241,18 +241,26 @@ def _map_token_error(error: Exception, what: str) -> KaiwoError | None:
 
 def _parse_object(entry: Mapping[str, Any]) -> RemoteObject:
     """An object as its resource states it."""
-    stated = {
-        "crc32c": checksums.from_base64(entry.get("crc32c")),
-        "md5": checksums.from_base64(entry.get("md5Hash")),
-    }
+    stated = {"crc32c": entry.get("crc32c"), "md5": entry.get("md5Hash")}
     generation = entry.get("generation")
     return RemoteObject(
         entry["name"],
         int(entry.get("size", 0)),
-        plain_etag(entry.get("etag")),
+        strong_etag(entry.get("etag")),
         str(generation) if generation is not None else None,
         checksums.best(stated),
+        modified_ns=_time_ns(entry.get("timeCreated")),
+        # A request can be bound to nothing but the generation.
+        unpinned=generation is None,
     )
+
+
+def _time_ns(value: object) -> int | None:
+    """The time at which a generation was made; None if it is missing or not a time."""
+    try:
+        return seconds_ns(datetime.fromisoformat(value)) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _reason(body: bytes) -> str:

@@ -36,7 +36,7 @@ from kaiwo.errors import (
 from kaiwo.net.failures import chain, wire_error
 from kaiwo.net.statuses import garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.answers import check_answer, check_identity, plain_etag
+from kaiwo.sources.answers import check_answer, check_etag_or_date, datetime_of, http_date_ns
 from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
@@ -111,7 +111,9 @@ class S3Source(AsyncSource):
                 )
             yield (
                 [
-                    parse_entry(entry["Key"], entry["Size"], entry.get("ETag"))
+                    parse_entry(
+                        entry["Key"], entry["Size"], entry.get("ETag"), entry.get("LastModified")
+                    )
                     for entry in entries
                     if not entry["Key"].endswith("/")
                 ],
@@ -172,12 +174,15 @@ class S3Source(AsyncSource):
             arguments["Range"] = f"bytes={start}-{end - 1}"
         if remote.etag is not None:
             arguments["IfMatch"] = f'"{remote.etag}"'
+        elif remote.modified_ns is not None:
+            arguments["IfUnmodifiedSince"] = datetime_of(remote.modified_ns)
         answer = await self._filesystem._call_s3("get_object", **arguments)  # noqa: SLF001
         try:
-            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            stated = answer["ResponseMetadata"]
+            status, modified = stated["HTTPStatusCode"], stated["HTTPHeaders"].get("last-modified")
             named, answered = self.display_url(remote.key), answer.get("ContentRange")
             check_answer(status, answered, start, end, remote.size, named)
-            check_identity(plain_etag(answer.get("ETag")), remote.etag, named)
+            check_etag_or_date(answer.get("ETag"), http_date_ns(modified), remote, named)
         except KaiwoError:
             answer["Body"].close()
             raise

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
@@ -26,9 +27,9 @@ from msgspec.structs import replace
 
 from kaiwo import checksums
 from kaiwo.objects import Checksum, RemoteObject
-from kaiwo.sources.answers import plain_etag
+from kaiwo.sources.answers import http_date_ns, plain_etag, seconds_ns, strong_etag
 
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5 = re.compile(r"[0-9A-Fa-f]{32}")
 _STATED = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32")
 
 
@@ -99,20 +100,28 @@ class Head(Struct, frozen=True):
 
 def md5_of(etag: str | None) -> Checksum | None:
     """The md5 that an etag is; None if the object was uploaded in parts."""
-    return Checksum("md5", etag) if etag and _MD5.fullmatch(etag) else None
+    return checksums.stated("md5", etag) if etag and _MD5.fullmatch(etag) else None
 
 
-def parse_entry(key: str, size: int, etag: str | None) -> RemoteObject:
+def parse_entry(
+    key: str, size: int, etag: str | None, modified: datetime | None = None
+) -> RemoteObject:
     """An object as an entry of a listing states it: its etag is a checksum, unless it has parts.
 
     The etag of an object with a single part is a checksum too, since the part's length is known.
     """
-    etag = plain_etag(etag)
-    md5 = md5_of(etag)
-    checksum = md5 or checksums.of_parts(etag, size, size)
-    multipart = md5 is None and checksums.is_of_parts(etag)
+    plain = plain_etag(etag)
+    md5 = md5_of(plain)
+    checksum = md5 or checksums.of_parts(plain, size, size)
     return RemoteObject(
-        key, size, etag, checksum=checksum, checksum_on_request=True, multipart=multipart
+        key,
+        size,
+        strong_etag(etag),
+        None,
+        checksum,
+        modified_ns=seconds_ns(modified),
+        checksum_on_request=True,
+        multipart=md5 is None and checksums.is_of_parts(plain),
     )
 
 
@@ -131,12 +140,18 @@ def parse_head(key: str, headers: Mapping[str, str]) -> RemoteObject:
     for algorithm in _STATED:
         value = headers.get(f"x-amz-checksum-{algorithm}", "")
         kind = "COMPOSITE" if parts and algorithm != "crc64nvme" else "FULL_OBJECT"
-        if headers.get("x-amz-checksum-type", kind) == "FULL_OBJECT" and "-" not in value:
-            stated[algorithm] = checksums.from_base64(value)
+        if headers.get("x-amz-checksum-type", kind).upper() == "FULL_OBJECT" and "-" not in value:
+            stated[algorithm] = value
     if _has_plain_etag(headers) and (md5 := md5_of(etag)):
         stated["md5"] = md5.value
-    size = int(headers["content-length"])
-    return RemoteObject(key, size, etag, checksum=checksums.best(stated))
+    return RemoteObject(
+        key,
+        int(headers["content-length"]),
+        strong_etag(headers.get("etag")),
+        None,
+        checksums.best(stated),
+        modified_ns=http_date_ns(headers.get("last-modified")),
+    )
 
 
 def parse_head_with_parts(
@@ -150,7 +165,7 @@ def parse_head_with_parts(
         fetch_first_part: asks for the headers of its first part.
     """
     remote = parse_head(key, headers)
-    etag = remote.etag or ""
+    etag = plain_etag(headers.get("etag")) or ""
     if remote.checksum is not None or "-" not in etag or not _has_plain_etag(headers):
         return remote
     length = remote.size

@@ -17,11 +17,13 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from msgspec import Struct, field
 
 from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Crc, PartialDownload, Transfer
+from kaiwo.objects import Checksum, RemoteObject, same_bytes
 from kaiwo.own_names import is_part_of, is_temporary_of
 from kaiwo.state.folder import journal_paths
 from kaiwo.state.journal import HEADER
@@ -39,7 +41,7 @@ class Entry(Struct, frozen=True):
         temporary: absolute path, beside the target or its blob.
         origin: of its service.
         source: its URL.
-        identity: etag, version and size.
+        object: as its store stated it then.
         crcs: checksums of the ranges that were written, with their lengths, by their starts.
     """
 
@@ -47,24 +49,21 @@ class Entry(Struct, frozen=True):
     temporary: str
     origin: str
     source: str
-    identity: tuple[str | None, str | None, int]
+    object: RemoteObject
     crcs: dict[int, tuple[int, Crc]] = field(default_factory=dict)
 
     def partial_download(self, transfer: Transfer, length: int) -> PartialDownload | None:
         """What this run can resume of that transfer's object; None if nothing.
-
-        An object without etag and version may be another one of the same size.
 
         Args:
             transfer: the object.
             length: of its ranges.
         """
         remote = transfer.object
-        here = (transfer.opener.origin, transfer.source, remote.identity)
-        if here != (self.origin, self.source, self.identity):
+        if (transfer.opener.origin, transfer.source) != (self.origin, self.source):
             return None
         beside = posixpath.dirname(self.temporary) == posixpath.dirname(transfer.temporary)
-        if not beside or (remote.etag is None and remote.version is None):
+        if not (beside and same_bytes(self.object, remote)):
             return None
         crcs = {
             start: crc
@@ -163,7 +162,8 @@ class _Lines:
             } if _is_inside(target) and _is_inside(temporary):
                 if is_part_of(posixpath.basename(temporary), self._run):
                     places = self._absolute(target), self._absolute(temporary)
-                    return Entry(*places, origin, source, (etag, version, size))
+                    stated = RemoteObject("", size, etag, version, **_optional(fields))
+                    return Entry(*places, origin, source, stated)
         return None
 
     def _absolute(self, name: str) -> str:
@@ -183,6 +183,21 @@ def _crc(fields: Mapping[object, object]) -> Crc | None:
         if isinstance(value, int):
             return Crc(algorithm, value)
     return None
+
+
+def _optional(fields: Mapping[object, object]) -> dict[str, Any]:
+    """What a line says of an object besides; journals of earlier versions say nothing."""
+    stated: dict[str, Any] = {}
+    match fields.get("checksum"):
+        case [str(algorithm), str(value)]:
+            stated["checksum"] = Checksum(algorithm, value)
+    match fields.get("modified_ns"):
+        case int(time_ns):
+            stated["modified_ns"] = time_ns
+    match fields.get("variant"):
+        case str(variant):
+            stated["variant"] = variant
+    return stated
 
 
 def _is_inside(path: str) -> bool:

@@ -6,7 +6,8 @@ It is only appended to, and is removed when the run has ended and nothing is unf
     {"kaiwo-journal": 1}
     {"folder": "models"}                         may hold temporary files of this run
     {"begin": 0, "target": "models/a.bin", "temporary": "models/.kaiwo-9f1c22aa-0.part",
-     "origin": "https://s3...", "source": "s3://bucket/a.bin", "identity": ["etag", null, 99]}
+     "origin": "https://s3...", "source": "s3://bucket/a.bin", "identity": ["etag", null, 99],
+     "checksum": ["md5", "..."], "modified_ns": 1, "variant": null}
     {"part": [0, 8388608, 8388608], "crc64nvme": 123}        of which object, start, length
     {"end": 0}                                   published, or given up: nothing is left of it
 
@@ -22,8 +23,11 @@ import os
 import posixpath
 from collections.abc import Iterable, Mapping
 
+from msgspec import to_builtins
+
 from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Crc, Transfer
+from kaiwo.objects import is_identified
 from kaiwo.state.json_lines import Appender, header_of
 
 HEADER = header_of("journal", 1)
@@ -51,13 +55,13 @@ class Journal:
     def begin(self, transfer: Transfer, length: int) -> None:
         """A large object begins; what is taken over from an earlier run is written down, too.
 
-        An object without etag and version is not: a later run could not tell it from another.
+        An object of which only the size is stated is not: it may be another one later.
 
         Args:
             transfer: the object.
             length: of its ranges.
         """
-        if transfer.object.etag is None and transfer.object.version is None:
+        if not is_identified(transfer.object):
             return
         number = self._numbers[transfer.temporary] = self._next
         self._next += 1
@@ -68,7 +72,10 @@ class Journal:
             "temporary": self._relative(transfer.temporary),
             "origin": transfer.opener.origin,
             "source": transfer.source,
-            "identity": list(remote.identity),
+            "identity": [remote.etag, remote.version, remote.size],
+            "checksum": to_builtins(remote.checksum),
+            "modified_ns": remote.modified_ns,
+            "variant": remote.variant,
         }
         parts = []
         if transfer.partial is not None:

@@ -5,12 +5,12 @@ line is ``{"kaiwo-manifest": 1}``; each further line is one publication:
 
     {"target": "models/a.bin", "origin": "https://s3...", "source": "s3://bucket/a.bin",
      "size": 12, "etag": "...", "version": null, "mtime_ns": 1, "checksum": ["md5", "..."],
-     "crc32": "0b1e2c3d"}
+     "modified_ns": 1, "variant": null, "checked": true, "crc32": "0b1e2c3d"}
 
 ``target`` is relative to the root; the last line of a target counts. ``crc32`` is the checksum of
 the line in front of it: a line that is torn or damaged is skipped. A manifest of another version is
 not read and not written. A file counts as unchanged only if the store still states the same
-identity, and the file still has the size and modification time that it was published with.
+bytes, and the file still has the size and modification time that it was published with.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Iterable
 import msgspec
 
 from kaiwo.jobs import Outcome, Transfer
-from kaiwo.objects import Checksum
+from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.state.folder import manifest_path
 from kaiwo.state.json_lines import Appender, Reader, header_of
 
@@ -41,11 +41,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         target: relative to the root.
         origin: of the service.
         source: the object's URL, without secrets.
-        size: of the object, as etag and version are.
+        size: of the object, as etag, version, modified_ns and variant are.
         etag: see ``RemoteObject``.
         version: see ``RemoteObject``.
         mtime_ns: of the file.
         checksum: what its bytes were verified by; None if only their number was.
+        modified_ns: see ``RemoteObject``.
+        variant: see ``RemoteObject``.
+        checked: the store was asked for a checksum wherever it might state one.
     """
 
     target: str
@@ -56,6 +59,22 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     version: str | None
     mtime_ns: int
     checksum: Checksum | None
+    modified_ns: int | None = None
+    variant: str | None = None
+    checked: bool = False
+
+    @property
+    def object(self) -> RemoteObject:
+        """What was known of the object, without its key."""
+        return RemoteObject(
+            "",
+            self.size,
+            self.etag,
+            self.version,
+            self.checksum,
+            modified_ns=self.modified_ns,
+            variant=self.variant,
+        )
 
 
 class Manifest:
@@ -64,9 +83,11 @@ class Manifest:
     Args:
         root: absolute path.
         state_dir: see ``folder.py``.
+        checked: see ``Record``, for what this run publishes.
     """
 
-    def __init__(self, root: str, state_dir: str | None = None) -> None:
+    def __init__(self, root: str, state_dir: str | None = None, *, checked: bool = True) -> None:
+        self._checked = checked
         self._root = root
         self._below = root.rstrip("/") + "/"
         self._path = manifest_path(root, state_dir)
@@ -111,7 +132,9 @@ class Manifest:
             self._records[record.target] = record
 
     def find(self, transfer: Transfer, status: os.stat_result) -> Record | None:
-        """The record of the transfer's target, if the object and the file are what it says.
+        """The record of the transfer's target, if it is of this object and this very file.
+
+        Whether the object has the same bytes still is for the caller to compare.
 
         Args:
             transfer: the object as its store states it now.
@@ -120,10 +143,7 @@ class Manifest:
         record = self._records.get(self._relative(transfer))
         if record is None:
             return None
-        remote = transfer.object
         if (record.origin, record.source) != (transfer.opener.origin, transfer.source):
-            return None
-        if (record.etag, record.version, record.size) != remote.identity:
             return None
         if (status.st_size, status.st_mtime_ns) != (record.size, record.mtime_ns):
             return None
@@ -147,6 +167,9 @@ class Manifest:
             remote.version,
             outcome.mtime_ns,
             outcome.checksum if outcome.verified else None,
+            remote.modified_ns,
+            remote.variant,
+            self._checked,
         )
 
     def close(self) -> None:

@@ -22,9 +22,13 @@ class State:
     Args:
         state_dir: where they are, instead of ``.kaiwo/`` in the roots.
         run: the token of this run, in the names of its temporary files and journals.
+        checked: this run asks stores for checksums; see ``manifest.Record``.
     """
 
-    def __init__(self, state_dir: str | None = None, run: str = "0") -> None:
+    def __init__(
+        self, state_dir: str | None = None, run: str = "0", *, checked: bool = True
+    ) -> None:
+        self._checked = checked
         self.run = run
         self._state_dir = state_dir
         self._manifests: dict[str, Manifest] = {}
@@ -38,7 +42,7 @@ class State:
     def manifest(self, root: str) -> Manifest:
         """The manifest of that root, read when it is first asked for."""
         if root not in self._manifests:
-            self._manifests[root] = Manifest(root, self._state_dir)
+            self._manifests[root] = Manifest(root, self._state_dir, checked=self._checked)
         return self._manifests[root]
 
     def remember(self, outcomes: Iterable[Outcome]) -> None:

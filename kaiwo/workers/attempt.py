@@ -13,6 +13,7 @@ from kaiwo.errors import BugError, KaiwoError, TransientError
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Source
+from kaiwo.workers.recent_dates import without_recent_date
 from kaiwo.workers.source_cache import with_fresh_secrets
 
 
@@ -72,7 +73,7 @@ def ask(
         KaiwoError: the source failed; classified.
     """
     try:
-        return question(transfer.object.key)
+        return without_recent_date(question(transfer.object.key))
     except KaiwoError:
         raise
     except Exception as error:

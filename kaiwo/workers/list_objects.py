@@ -9,6 +9,7 @@ from kaiwo.jobs import ListJob
 from kaiwo.objects import Folder, Named, RemoteObject
 from kaiwo.protocols import Source
 from kaiwo.workers.globs import matcher
+from kaiwo.workers.recent_dates import without_recent_date
 from kaiwo.workers.source_cache import open_source, with_fresh_secrets
 
 
@@ -35,12 +36,13 @@ def run(job: ListJob) -> Found:
 def _found(source: Source, selection: Folder | Named) -> Found:
     try:
         if isinstance(selection, Named):
-            return Found(tuple(source.stat(key) for key in selection.keys))
+            stated = (source.stat(key) for key in selection.keys)
+            return Found(tuple(without_recent_date(remote) for remote in stated))
         wanted, prefix = matcher(selection), selection.prefix
         cut = len(prefix)
         return Found(
             tuple(
-                remote
+                without_recent_date(remote)
                 for remote in source.list(prefix)
                 # Some services list more than they were asked for.
                 if remote.key.startswith(prefix) and wanted(remote.key[cut:])

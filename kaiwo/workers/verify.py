@@ -11,7 +11,7 @@ from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
 from kaiwo.jobs import RANGE, Outcome, Transfer
-from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.objects import Checksum, RemoteObject, same_bytes
 from kaiwo.protocols import Source
 from kaiwo.workers import attempt
 from kaiwo.workers.source_cache import open_source
@@ -29,7 +29,7 @@ def require_unchanged(source: Source, transfer: Transfer) -> RemoteObject:
         ChangedError: it is no longer the object that was planned.
     """
     remote = attempt.ask(source, source.fetch_checksum, transfer)
-    if remote.identity != transfer.object.identity:
+    if same_bytes(remote, transfer.object) is False:
         raise ChangedError(f"{transfer.source}: the object was replaced during its transfer")
     return remote
 
@@ -64,7 +64,8 @@ def check_existing(transfer: Transfer) -> Outcome:
     actual = None
     if remote.checksum is not None:
         actual = hash_file(remote.checksum.algorithm, path=path, size=remote.size)
-    if actual != remote.checksum or (actual is None and not _is_as_written(transfer, path)):
+    is_known = transfer.published or actual is not None or _is_as_written(transfer, path)
+    if actual != remote.checksum or not is_known:
         return Outcome(transfer)
     adopt(transfer)
     return Outcome(

@@ -1,6 +1,7 @@
 """Our Cloud Storage answers its clients as they expect: JSON by Google's own, XML by obstore."""
 
 import asyncio
+import base64
 import contextlib
 import gzip
 import json
@@ -23,7 +24,6 @@ from obstore import exceptions as xml_exceptions
 from obstore.store import GCSStore
 
 from kaiwo import checksums
-from kaiwo.objects import Checksum
 from kaiwo.testing import ODD_NAMES
 from tests import servers
 from tests.servers import upload
@@ -191,15 +191,14 @@ def test_checksums_are_those_of_the_bytes_and_composite_objects_have_no_md5(buck
     whole.reload()
     assert (whole.md5_hash, whole.component_count) == (None, 2)
     for blob, data in ((pieces[0], b"one"), (whole, b"onetwo")):
-        told = checksums.from_base64(blob.crc32c) or ""
-        assert checksums.of_bytes("crc32c", data) == Checksum("crc32c", told)
+        assert checksums.of_bytes("crc32c", data) == checksums.stated("crc32c", blob.crc32c)
         assert blob.download_as_bytes() == data
     etags = {
         found["path"]: found["e_tag"] or ""
         for page in obstore.list(xml_of(bucket))
         for found in page
     }
-    assert etags["one"].strip('"') == checksums.from_base64(pieces[0].md5_hash)
+    assert etags["one"].strip('"') == base64.b64decode(pieces[0].md5_hash).hex()
     assert etags["whole"].startswith('"-')
 
 

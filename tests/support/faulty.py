@@ -35,7 +35,7 @@ from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, Tran
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
 from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, Job, Outcome, Plan, Transfer
-from kaiwo.objects import Item, RemoteObject, Report
+from kaiwo.objects import Item, RemoteObject, Report, same_bytes
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Comparison, close, draft
 from kaiwo.protocols import Buffer, Opener, Source
@@ -226,9 +226,10 @@ class FaultyStore:
         data = self.objects.get(remote.key)
         if data is None:
             raise NotFoundError(f"faulty://{remote.key}: not there")
-        now = self.stated.get(remote.key) or self._described(remote.key, data)
-        if self.pinned and remote.identity != now.identity:
-            raise ChangedError(f"faulty://{remote.key}: it is another one")
+        if self.pinned:
+            now = self.stated.get(remote.key) or self._described(remote.key, data)
+            if same_bytes(remote, now) is False:
+                raise ChangedError(f"faulty://{remote.key}: it is another one")
         return data
 
     @contextlib.contextmanager

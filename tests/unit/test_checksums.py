@@ -101,7 +101,7 @@ def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> N
 
 
 def test_the_best_of_several_is_chosen() -> None:
-    stated: dict[str, str | None] = {name: f"{number:07}F" for number, name in enumerate(VECTORS)}
+    stated: dict[str, str | None] = {name: value.upper() for name, value in VECTORS.items()}
     order = []
     while (found := checksums.best(stated)) is not None:
         order.append(found.algorithm)
@@ -116,15 +116,42 @@ def test_nothing_useful_stated_is_no_checksum(stated: dict[str, str | None]) -> 
     assert checksums.best(stated) is None
 
 
-@pytest.mark.parametrize("value", [None, "", b"", "no base64!", "ñ", "abc"])
-def test_what_is_no_base64_is_no_checksum(value: str | bytes | None) -> None:
-    assert checksums.from_base64(value) is None
+@pytest.mark.parametrize("algorithm", VECTORS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        b"",
+        "no base64!",
+        "ñ",
+        "abc",
+        "0" * 7,
+        "AAAA",
+        b"abc",
+        "A" * 500,
+        "=",
+        "-",
+        "zz" * 16,
+    ],
+)
+def test_what_has_another_length_or_other_signs_is_no_checksum(
+    algorithm: str, value: str | bytes | None
+) -> None:
+    assert checksums.stated(algorithm, value) is None
 
 
-def test_base64_and_raw_bytes_become_digits() -> None:
-    raw = bytes.fromhex(VECTORS["md5"])
-    assert checksums.from_base64(base64.b64encode(raw).decode()) == VECTORS["md5"]
-    assert checksums.from_base64(raw) == checksums.from_base64(bytearray(raw)) == VECTORS["md5"]
+@pytest.mark.parametrize("algorithm", VECTORS)
+def test_in_every_spelling_it_is_the_same_checksum(algorithm: str) -> None:
+    digits = VECTORS[algorithm]
+    raw = bytes.fromhex(digits)
+    text = base64.b64encode(raw).decode()
+    spellings: list[str | bytes | bytearray] = [
+        *(digits, digits.upper(), f" {digits}\n", text, text.rstrip("="), f" {text}"),
+        *(raw, bytearray(raw), base64.urlsafe_b64encode(raw).decode()),
+    ]
+    found = {checksums.stated(algorithm, spelling) for spelling in spellings}
+    assert found == {Checksum(algorithm, digits)}
 
 
 # --- parts ------------------------------------------------------------------------------------

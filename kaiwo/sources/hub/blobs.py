@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kaiwo.objects import Checksum, RemoteObject
+from kaiwo import checksums
+from kaiwo.objects import RemoteObject
 
 #: By the length of the id: git's id of a blob, or the one of LFS.
 _ALGORITHMS = {40: "git-sha1", 64: "sha256"}
@@ -21,5 +22,5 @@ def describe_file(
         xet_hash: its hash in Xet, if it is to be streamed by Xet.
     """
     algorithm = _ALGORITHMS.get(len(oid or ""))
-    checksum = Checksum(algorithm, oid) if algorithm and oid else None
+    checksum = checksums.stated(algorithm, oid) if algorithm else None
     return RemoteObject(key, size, oid, commit, checksum, stream_id=xet_hash)

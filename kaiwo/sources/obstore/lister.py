@@ -22,7 +22,7 @@ from typing import Any
 import obstore
 
 from kaiwo.errors import KaiwoError, NotFoundError, TransientError
-from kaiwo.objects import RemoteObject
+from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.sources.base import NotForObstoreError, StoreSource
 from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
 from kaiwo.sources.obstore.listing import ListingAttempt
@@ -103,12 +103,15 @@ class Lister:
         """List what follows a key, or everything; until the service says that this is the end."""
         with self._source.translating("listing", prefix):
             for page in obstore.list(self._store, prefix, offset=key or None, chunk_size=size):
-                yield [parse_entry(meta["path"], meta["size"], meta["e_tag"]) for meta in page]
+                yield [
+                    parse_entry(meta["path"], meta["size"], meta["e_tag"], meta["last_modified"])
+                    for meta in page
+                ]
 
     def _exists(self, remote: RemoteObject) -> bool:
         """Whether an object has this key; ``a/`` is listed as ``a``."""
         try:
-            return self._source.stat(remote.key).identity == remote.identity
+            return same_bytes(self._source.stat(remote.key), remote) is not False
         except NotFoundError:
             return False
 

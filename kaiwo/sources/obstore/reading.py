@@ -16,7 +16,7 @@ import obstore
 from kaiwo.errors import ChangedError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.sources.answers import check_identity, plain_etag
+from kaiwo.sources.answers import check_etag_or_date, check_identity, datetime_of, seconds_ns
 from kaiwo.sources.base import STREAM_CHUNK
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class PinnedReader:
             options["version"] = remote.version
         elif self._pin == "etag" and remote.etag is not None:
             options["if_match"] = f'"{remote.etag}"'
+        elif self._pin == "etag" and remote.modified_ns is not None:
+            options["if_unmodified_since"] = datetime_of(remote.modified_ns)
         if limits:
             options["range"] = limits
         return options
@@ -100,6 +102,7 @@ class PinnedReader:
                 f"{named}: {remote.size} bytes were listed, the object has {meta['size']} now"
             )
         if self._pin == "etag":
-            check_identity(plain_etag(meta["e_tag"]), remote.etag, named)
+            modified_ns = seconds_ns(meta["last_modified"])
+            check_etag_or_date(meta["e_tag"], modified_ns, remote, named)
         else:
             check_identity(meta["version"], remote.version, named)

@@ -33,7 +33,7 @@ from kaiwo.errors import (
     PlaceholderError,
     TransientError,
 )
-from kaiwo.objects import RemoteObject
+from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.protocols import Buffer, Source
 from kaiwo.sources.base import NotForObstoreError, StoreSource
 from kaiwo.sources.obstore.errors import FallbackReason, fallback_reason, map_text
@@ -111,7 +111,7 @@ class ObstoreSource(StoreSource):
         try:
             with self.translating("looking up", key):
                 meta = obstore.head(self._store, key)
-                return parse_entry(meta["path"], meta["size"], meta["e_tag"])
+                return parse_entry(meta["path"], meta["size"], meta["e_tag"], meta["last_modified"])
         except RetryAfterHiddenError as busy:
             return self._fallback.ask_how_long(lambda: self.fallback().stat(key), busy.error)
         except NotForObstoreError:
@@ -170,7 +170,7 @@ class ObstoreSource(StoreSource):
     def _is_unchanged(self, remote: RemoteObject) -> bool:
         """Whether the fsspec source finds the object as it was planned."""
         try:
-            return self.fallback().stat(remote.key).identity == remote.identity
+            return same_bytes(self.fallback().stat(remote.key), remote) is not False
         except KaiwoError:
             return False
 
@@ -181,7 +181,7 @@ class ObstoreSource(StoreSource):
             found = self.fallback().stat(folder)
         except KaiwoError:
             return
-        if found.identity == remote.identity:
+        if same_bytes(found, remote) is not False:
             raise PlaceholderError(f"{self.display_url(folder)}: a folder's placeholder, left out")
 
     def classify(self, error: Exception) -> KaiwoError:

@@ -23,8 +23,8 @@ _EXPIRING = re.compile(r"expir(?:es?|y|ation)|exp|se|e|ttl|x-(?:amz|goog|oss)-.+
 _SIGNING_BESIDE = re.compile(
     r"md5|hash|policy|verify|s[iprstv]|s[ir]p|srt|spr|sk(?:oid|tid|[tesv])"
 )
-#: Bytes of the checksums that headers state.
-_LENGTHS = {"md5": 16, "sha256": 32, "crc32c": 4}
+#: The checksums that headers state.
+_ALGORITHMS = {"md5", "sha256", "crc32c"}
 
 
 def stated_size(headers: Mapping[str, str]) -> int | None:
@@ -58,7 +58,6 @@ def stated_checksum(headers: CIMultiDict[str]) -> Checksum | None:
     for entry in entries:
         name, _, value = entry.strip().partition("=")
         algorithm = name.lower().replace("sha-", "sha")
-        digits = checksums.from_base64(value.strip(":"))
-        if digits and len(digits) == 2 * _LENGTHS.get(algorithm, 0):
-            stated[algorithm] = digits
+        if algorithm in _ALGORITHMS and checksums.stated(algorithm, value.strip(":")):
+            stated[algorithm] = value.strip(":")
     return checksums.best(stated)

@@ -34,7 +34,13 @@ from multidict import CIMultiDict
 from kaiwo.errors import ChangedError, ConfigError, KaiwoError, ServiceError, TransientError
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.answers import check_answer, check_identity, plain_etag, require_size
+from kaiwo.sources.answers import (
+    check_answer,
+    check_etag_or_date,
+    http_date_ns,
+    require_size,
+    strong_etag,
+)
 from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.fsspec import FsspecSource
 from kaiwo.sources.fsspec_async import AsyncSource
@@ -142,16 +148,17 @@ class WebSource(AsyncSource, FsspecSource):
         with self.translating("looking up", key):
             headers = await self._fetch_headers(key)
         size = require_size(stated_size(headers), self.display_url(key))
-        etag = plain_etag(headers.get("ETag"))
-        time = None if etag else headers.get("Last-Modified")
-        if not (etag or time):
-            self._client.warn_once(
-                "states neither ETag nor Last-Modified: kaiwo does not see when a file is replaced "
-                "by one of the same size; --force fetches it again"
-            )
-        query = None if etag and len(etag) >= LONG_ETAG else query_digest(key)
-        version = " ".join(filter(None, (time, query))) or None
-        return RemoteObject(key, size, etag, version, stated_checksum(headers), unpinned=True)
+        etag = strong_etag(headers.get("ETag"))
+        return RemoteObject(
+            key,
+            size,
+            etag,
+            None,
+            stated_checksum(headers),
+            modified_ns=http_date_ns(headers.get("Last-Modified")),
+            variant=None if etag and len(etag) >= LONG_ETAG else query_digest(key),
+            unpinned=True,
+        )
 
     async def _fetch_headers(self, key: str) -> CIMultiDict[str]:
         """What a server states of a file: the headers of a HEAD, and of a GET if they lack some.
@@ -203,11 +210,9 @@ class WebSource(AsyncSource, FsspecSource):
         size = stated_size(headers)
         if content_range is None and size not in (None, remote.size):
             raise ChangedError(f"{named}: {remote.size} bytes were stated, the file has {size} now")
-        if remote.etag is not None:
-            check_identity(plain_etag(headers.get("ETag")), remote.etag, named)
-        elif (time := headers.get("Last-Modified")) is not None:
-            planned = (remote.version or "").removesuffix(query_digest(remote.key) or "").strip()
-            check_identity(time, planned or None, named)
+        check_etag_or_date(
+            headers.get("ETag"), http_date_ns(headers.get("Last-Modified")), remote, named
+        )
 
     async def _request(
         self,

@@ -211,6 +211,7 @@ def test_an_inspection_that_fails_too_often_fails_the_object(tmp_path: Path) -> 
 def test_an_object_that_was_replaced_when_it_is_inspected_is_fetched_anew(tmp_path: Path) -> None:
     store = FaultyStore({"big": content(LARGE)}, "crc32c")
     plan = inspected(store, tmp_path)
+    store.objects["big"] = content(LARGE, 1)
     store.stated["big"] = replace(store.remote("big"), etag="a newer one")
     told = told_when_all_is_read(store)
     with ThreadPoolExecutor(4) as pool:

@@ -70,6 +70,7 @@ def recorded(transfers: Sequence[Transfer]) -> dict[int, Record]:
             each.object.version,
             os.stat(each.target).st_mtime_ns,
             each.object.checksum,
+            checked=True,
         )
         for each in transfers
     }

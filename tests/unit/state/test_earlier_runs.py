@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kaiwo.jobs import RANGE, Crc, Transfer
+from kaiwo.objects import Checksum
 from kaiwo.state.state import State
 from tests.support.faulty import (
     FaultyOpener,
@@ -74,16 +75,27 @@ def _with(**changed: Any) -> Callable[[Transfer], Transfer]:
 @pytest.mark.parametrize(
     "change",
     [
-        _with(etag="another"),
-        _with(etag=None, version="7"),
-        _with(version="7"),
+        _with(checksum=Checksum("md5", "0" * 32)),
+        _with(checksum=None, etag="another"),
+        _with(checksum=None, etag=None, version="7"),
+        _with(variant="of another query"),
         _with(size=SIZE + 1),
         _with(key="other"),
         lambda each: replace(each, opener=FaultyOpener(big(), "faulty://elsewhere")),
         lambda each: replace(each, target=f"{each.target}2"),
         lambda each: replace(each, blob=f"{each.root}/blobs/etag"),
     ],
-    ids=["etag", "no etag", "version", "size", "key", "origin", "target", "placement"],
+    ids=[
+        "checksum",
+        "etag",
+        "nothing to compare",
+        "query",
+        "size",
+        "key",
+        "origin",
+        "target",
+        "placement",
+    ],
 )
 def test_what_differs_in_anything_is_not_believed(
     tmp_path: Path, change: Callable[[Transfer], Transfer]
@@ -92,6 +104,32 @@ def test_what_differs_in_anything_is_not_believed(
     killed(tmp_path, store, 0)
     assert believed(tmp_path, store) == [0]
     assert believed(tmp_path, store, change(transfer(tmp_path, store, NOW))) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_with(etag="another"), _with(version="7"), _with(etag=None), _with(modified_ns=1)],
+    ids=["etag", "version", "no etag", "date"],
+)
+def test_what_has_the_same_checksum_has_the_same_bytes(
+    tmp_path: Path, change: Callable[[Transfer], Transfer]
+) -> None:
+    store = big()
+    killed(tmp_path, store, 0)
+    assert believed(tmp_path, store, change(transfer(tmp_path, store, NOW))) == [0]
+
+
+@pytest.mark.parametrize("now_ns", [5_000_000_000, 6_000_000_000])
+def test_what_only_a_date_identifies_is_believed_while_the_date_stays(
+    tmp_path: Path, now_ns: int
+) -> None:
+    store = FaultyStore({"big": content(SIZE)}, None)
+    bare = replace(store.remote("big"), etag=None, modified_ns=5_000_000_000)
+    store.stated["big"] = bare
+    killed(tmp_path, store, 0)
+    store.stated["big"] = replace(bare, modified_ns=now_ns)
+    same = now_ns == bare.modified_ns
+    assert believed(tmp_path, store) == ([0] if same else None)
 
 
 @pytest.mark.parametrize(
@@ -440,9 +478,12 @@ def test_an_object_that_nothing_tells_from_another_is_not_believed(tmp_path: Pat
     """Whoever has written it down."""
     store = big()
     killed(tmp_path, store, 0)
-    bare = {"identity": [None, None, SIZE]}
+    bare = {"identity": [None, None, SIZE], "checksum": None}
     edited(tmp_path, lambda told: [each | bare if "begin" in each else each for each in told])
-    assert believed(tmp_path, store, _with(etag=None)(transfer(tmp_path, store, NOW))) is None
+    assert (
+        believed(tmp_path, store, _with(etag=None, checksum=None)(transfer(tmp_path, store, NOW)))
+        is None
+    )
 
 
 @pytest.mark.parametrize("run", ["", "x", "DEAD", "0 1", "a" * 33, "[0-9]"])

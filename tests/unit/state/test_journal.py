@@ -55,6 +55,9 @@ def test_the_format_is_the_one_that_is_documented(tmp_path: Path) -> None:
             "origin": "faulty://host",
             "source": "faulty://bucket/big",
             "identity": [store.remote("big").etag, None, SIZE],
+            "checksum": ["md5", store.remote("big").etag],
+            "modified_ns": None,
+            "variant": None,
         },
         {"part": [0, 0, RANGE], "crc64nvme": checksums.crc("crc64nvme", data[:RANGE])},
         {"part": [0, 3 * RANGE, 5], "crc64nvme": checksums.crc("crc64nvme", data[-5:])},
@@ -126,7 +129,7 @@ def test_a_name_that_is_no_unicode_is_gone_on_with(tmp_path: Path) -> None:
 
 def test_an_object_that_nothing_tells_from_another_is_not_written_down(tmp_path: Path) -> None:
     def bare(each: Transfer) -> Transfer:
-        return replace(each, object=replace(each.object, etag=None))
+        return replace(each, object=replace(each.object, etag=None, checksum=None))
 
     store = big()
     killed(tmp_path, store, 0, change=bare)
