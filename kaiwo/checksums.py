@@ -3,7 +3,8 @@ r"""Checksums of local bytes, under the names that stores use.
 crc32c and crc64nvme come from awscrt (about 19 GiB/s), the others from hashlib. A git sha1
 is the sha1 of ``blob <size>\0`` and the content, which is how the Hub names small files.
 ``md5-<n>`` is the md5 of the md5s of parts of n bytes, and their number: the etag that S3 gives a
-multipart upload.
+multipart upload. That all parts but the last are equally long is a guess. ``md5-<n>,<m>,``
+has the length of each part, and is none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from kaiwo.objects import Checksum
@@ -67,11 +68,11 @@ class _Crc:
 class _Multipart:
     """The md5 of the md5s of parts, and their number."""
 
-    def __init__(self, length: int) -> None:
-        self._length = length
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self._lengths = lengths
         self._outer = hashlib.md5(usedforsecurity=False)
         self._inner = hashlib.md5(usedforsecurity=False)
-        self._left = length
+        self._left = lengths[0]
         self._parts = 0
 
     def update(self, data: Buffer) -> None:
@@ -83,12 +84,13 @@ class _Multipart:
             if not self._left:
                 self._outer.update(self._inner.digest())
                 self._inner = hashlib.md5(usedforsecurity=False)
-                self._left = self._length
                 self._parts += 1
+                # The last length is that of all further parts.
+                self._left = self._lengths[min(self._parts, len(self._lengths) - 1)]
 
     def hexdigest(self) -> str:
         outer, parts = self._outer.copy(), self._parts
-        if self._left < self._length:
+        if self._left < self._lengths[min(self._parts, len(self._lengths) - 1)]:
             outer.update(self._inner.digest())
             parts += 1
         return f"{outer.hexdigest()}-{parts}"
@@ -105,8 +107,9 @@ def hasher(algorithm: str, size: int) -> Hasher | None:
             return _Crc(binascii.crc32, 8)
         case "crc32c" | "crc64nvme":
             return _Crc(getattr(_crt(), algorithm), COMBINABLE[algorithm])
-    length = algorithm.removeprefix(_PARTS)
-    return _Multipart(int(length)) if length != algorithm and length.isdecimal() else None
+    lengths = algorithm.removeprefix(_PARTS).removesuffix(",").split(",")
+    is_of_lengths = algorithm.startswith(_PARTS) and all(each.isdecimal() for each in lengths)
+    return _Multipart([int(each) for each in lengths]) if is_of_lengths else None
 
 
 def of_bytes(algorithm: str, data: Buffer) -> Checksum | None:
@@ -156,6 +159,23 @@ def of_parts(etag: str | None, size: int, length: int) -> Checksum | None:
     if match is None or length <= 0 or -(-size // length) != int(match[1]):
         return None
     return Checksum(f"{_PARTS}{length}", match[0].lower())
+
+
+def is_guess(checksum: Checksum | None) -> bool:
+    """Whether it was made of an etag and a guess: it proves something only when it agrees."""
+    if checksum is None or not checksum.algorithm.startswith(_PARTS):
+        return False
+    return "," not in checksum.algorithm
+
+
+def count_parts(guess: Checksum) -> int:
+    """How many parts the etag of a multipart upload states."""
+    return int(guess.value.rpartition("-")[2])
+
+
+def of_lengths(guess: Checksum, lengths: Sequence[int]) -> Checksum:
+    """What a guess becomes when the lengths of all parts are known."""
+    return Checksum(_PARTS + ",".join(map(str, lengths)) + ",", guess.value)
 
 
 def combinable(algorithm: str) -> bool:

@@ -10,9 +10,11 @@
     │   └── PlaceholderError       4     no       a folder's placeholder, which is no failure
     ├── ServiceError               5     no       the service or the network, for good
     │   ├── CertificateError       5     no       TLS certificate not trusted
+    │   ├── NotAcceptedError       5     no       the service does not know such a request
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
     │       ├── BusyError          5     yes      429 or 503: the service is busy
     │       ├── UnreachableError   5     yes      refused or name unknown: it may come up yet
+    │       ├── UnansweredError   5     yes      only the question for a checksum failed
     │       ├── WrongRangeError    5     yes      the server answers with another range
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
     ├── DiskError                  6     no       no space, read-only, no permission
@@ -119,6 +121,10 @@ class CertificateError(ServiceError):
     kind = "certificate"
 
 
+class NotAcceptedError(ServiceError):
+    """The service does not accept such a request: it may lack what the request asks for."""
+
+
 class TransientError(ServiceError):
     """The network or the service failed in a way that often passes.
 
@@ -145,6 +151,10 @@ class UnreachableError(TransientError):
     """The service is not up (yet): connection refused, or the host name is unknown."""
 
     kind = "unreachable"
+
+
+class UnansweredError(TransientError):
+    """The bytes are here, but the store did not say which checksum they should have."""
 
 
 class WrongRangeError(TransientError):
@@ -175,11 +185,13 @@ class WrongBytesError(IntegrityError):
     Args:
         message: what differs.
         found: the checksum that they have.
+        guessed: the checksum that they should have was made of an etag and a guess.
     """
 
-    def __init__(self, message: str, found: str = "") -> None:
-        super().__init__(message, found)
+    def __init__(self, message: str, found: str = "", guessed: bool = False) -> None:
+        super().__init__(message, found, guessed)
         self.found = found
+        self.guessed = guessed
 
 
 class ChangedError(IntegrityError):

@@ -167,9 +167,13 @@ class Batch(Struct, frozen=True):
 
 
 class FetchChecksum(Struct, frozen=True):
-    """Which checksum does the store state of a large object?"""
+    """Which checksum does the store state of an object?
+
+    ``guess`` was refuted: only the lengths of its parts can tell.
+    """
 
     transfer: Transfer
+    guess: Checksum | None = None
     tries: Tries = Tries()
 
 

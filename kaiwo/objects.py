@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo.errors import KaiwoError
 
@@ -28,6 +29,20 @@ class Checksum(Struct, frozen=True, array_like=True, gc=False):
     value: str
 
 
+class ReadAs(Struct, frozen=True, gc=False):
+    """What the answers to reads state of an object, where it differs from what listings state.
+
+    Attributes:
+        etag: see ``RemoteObject``; None if it is not compared.
+        modified_ns: see ``RemoteObject``; None if it is not compared.
+        conditional: requests are bound to that; some services do not keep conditions.
+    """
+
+    etag: str | None = None
+    modified_ns: int | None = None
+    conditional: bool = True
+
+
 class RemoteObject(Struct, frozen=True, gc=False):
     """One object as its store states it.
 
@@ -44,6 +59,8 @@ class RemoteObject(Struct, frozen=True, gc=False):
         multipart: it was uploaded in parts, so that only ``fetch_checksum`` can find its checksum.
         unpinned: no request can be bound to what is stated here, so the object is asked for again
             before publication.
+        unconditional: its service does not keep conditions; its answers are compared all the same.
+        read_as: what its reads have to go by, see ``as_read``.
         stream_id: how its source names it, if it can only be streamed and not read in ranges.
     """
 
@@ -57,11 +74,23 @@ class RemoteObject(Struct, frozen=True, gc=False):
     checksum_on_request: bool = False
     multipart: bool = False
     unpinned: bool = False
+    unconditional: bool = False
+    read_as: ReadAs | None = None
     stream_id: str | None = None
 
     def __repr__(self) -> str:
         # The key of a ``url`` task may hold a signature.
         return f"RemoteObject({self.etag}, {self.version}, {self.size})"
+
+
+def as_read(remote: RemoteObject) -> RemoteObject:
+    """The object as the answers to reads state it; all else goes by what its listing states."""
+    by = remote.read_as
+    if by is None:
+        return remote
+    return replace(
+        remote, etag=by.etag, modified_ns=by.modified_ns, unconditional=not by.conditional
+    )
 
 
 def same_bytes(one: RemoteObject, other: RemoteObject) -> bool | None:

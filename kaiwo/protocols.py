@@ -32,8 +32,19 @@ class Source(Protocol):
         """The object of that key, as ``list`` would describe it or better."""
         ...
 
+    def stat_by_reading(self, key: str) -> RemoteObject:
+        """The object of that key, as the answer to a read states it; without any condition.
+
+        Some services state other etags there than in their listings.
+        """
+        ...
+
     def fetch_checksum(self, key: str) -> RemoteObject:
         """The object of that key, with the best checksum that its store states."""
+        ...
+
+    def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
+        """The lengths of the parts in which the object was uploaded; None if nobody can tell."""
         ...
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:

@@ -24,7 +24,9 @@ class Flight(Struct):
         attempts: how often it was tried.
         received: bytes of this round, as displays have them.
         kept: how many of these an earlier run left.
-        replaced: it was replaced in the store, and asked for again.
+        lookups: how often it was looked up, because a read found another object.
+        left: its jobs that failed since it is being looked up; None when it is not.
+        replaced: it was replaced in the store.
         wrong: wrong checksums that were found.
         refetched: it was fetched again because its bytes were wrong.
         large: its ranges, if it is a large one.
@@ -35,6 +37,8 @@ class Flight(Struct):
     attempts: int = 1
     received: int = 0
     kept: int = 0
+    lookups: int = 0
+    left: list[Job] | None = None
     replaced: bool = False
     wrong: set[str] = field(default_factory=set)
     refetched: bool = False

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from msgspec.structs import replace
+
 from kaiwo.engine import batches, round_files, running_digests
 from kaiwo.engine.flight import Flights
 from kaiwo.engine.large_object import LargeObject
@@ -32,7 +34,7 @@ from kaiwo.jobs import (
     Range,
     Transfer,
 )
-from kaiwo.objects import is_identified
+from kaiwo.objects import ReadAs, is_identified
 from kaiwo.protocols import Sink
 from kaiwo.state.state import State
 
@@ -90,8 +92,15 @@ class JobFeed:
         yield from in_turns(large, self._large_jobs, self._lags)
         others = [each for each in transfers if each.object.size <= RANGE]
         for batch in batches.cut(others, self._pace, self._sharing):
-            if current := tuple([each for each in batch if self._flights.is_current(each)]):
+            if current := tuple(map(self._bound, filter(self._flights.is_current, batch))):
                 yield Batch(current, self._rules.verify)
+
+    def _bound(self, transfer: Transfer) -> Transfer:
+        """A small object, which comes in one read, without conditions that its service breaks."""
+        remote = transfer.object
+        if remote.read_as or not self._health.ignores_conditions(transfer.opener.origin):
+            return transfer
+        return replace(transfer, object=replace(remote, read_as=ReadAs(conditional=False)))
 
     def while_current(self, jobs: Iterable[Range]) -> Iterator[Range]:
         """The ranges of one object, as long as it is in this round."""
@@ -136,6 +145,11 @@ class JobFeed:
         flight = self._flights.find(transfer)
         return flight is not None and flight.large is not None and flight.large.lags(start)
 
+    def _is_looked_up(self, transfer: Transfer) -> bool:
+        """Whether it is not known yet if the object was replaced."""
+        flight = self._flights.find(transfer)
+        return flight is not None and flight.left is not None
+
     # --- what the dispatcher has to know of a job
 
     def is_wanted(self, job: Job) -> bool:
@@ -151,7 +165,7 @@ class JobFeed:
         """
         if isinstance(job, Range):
             waits = not job.tries.count and self._lags(job.transfer, job.start)
-            return WAITING if waits else WORKERS
+            return WAITING if waits or self._is_looked_up(job.transfer) else WORKERS
         return SMALL if is_small(job) and SMALL in self.limits else WORKERS
 
     def starts_s(self, job: Job) -> float:

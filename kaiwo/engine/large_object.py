@@ -163,6 +163,11 @@ class LargeObject:
         self._stated = outcome.checksum
         self._choose_checks()
 
+    def check_again(self, outcome: Outcome) -> None:
+        """All is there, but it should have another checksum than was thought."""
+        self._found, self._finishing, self._follows = None, False, False
+        self.take_answer(outcome)
+
     def take_range(self, job: Range, outcome: Outcome) -> tuple[Crc, Range | None]:
         """A range was read; returns its checksum, and the job that reads it again if need be.
 

@@ -1,11 +1,4 @@
-"""What to do about a failure: decided by ``decide``, done by ``Recovery``.
-
-    ranges are ignored      single streams from now on, for all objects of the service
-    the object is replaced  it is asked for again and fetched as it is now, once
-    a checksum differs      its ranges are read again and compared; when the same wrong checksum
-                            comes out once more, the whole object is fetched again, once
-    anything else           the retry policy decides: the request alone is retried after a delay, or
-                            the object has failed
+"""Does what ``remedies`` decides about a failure.
 
 When object after object fails at a service, the rest of its objects fail too.
 """
@@ -15,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from enum import Enum, auto
 
 from msgspec.structs import replace
 
@@ -23,74 +15,38 @@ from kaiwo.engine import round_files
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.flight import Flight, Flights
 from kaiwo.engine.job_feed import JobFeed, origin
+from kaiwo.engine.remedies import Remedy, decide
 from kaiwo.engine.retry import RetryPolicy, used_up
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
 from kaiwo.errors import (
     ChangedError,
-    IntegrityError,
     KaiwoError,
-    RangeIgnoredError,
     ServiceError,
     TransientError,
+    UnansweredError,
     WrongBytesError,
-    WrongRangeError,
 )
 from kaiwo.events import Progressed, Retried
 from kaiwo.files import temporary_files
-from kaiwo.jobs import Batch, Job, Outcome, Range, Restat, Transfer, Whole
-from kaiwo.objects import RemoteObject
+from kaiwo.jobs import (
+    Batch,
+    CheckExisting,
+    FetchChecksum,
+    Finish,
+    Job,
+    Outcome,
+    Restat,
+    Transfer,
+    Tries,
+    Whole,
+)
+from kaiwo.objects import RemoteObject, as_read
 from kaiwo.protocols import Sink
 from kaiwo.state.state import State
 
-#: A service that answers this often with another range than was asked for has no ranges.
-MOST_WRONG_RANGES = 3
 logger = logging.getLogger(__name__)
-
-
-class Remedy(Enum):
-    """What to do; the retry policy decides whether ``RETRY`` is a retry or a final failure."""
-
-    STREAM = auto()
-    RESTAT = auto()
-    READ_RANGES_AGAIN = auto()
-    START_AGAIN = auto()
-    RETRY = auto()
-    GIVE_UP = auto()
-
-
-def decide(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
-    """What to do about the failure of a job.
-
-    Args:
-        job: what was tried.
-        error: how that ended.
-        flight: how its object fared until now.
-        retries: how often bytes that are wrong in another way each time are read again.
-    """
-    match error:
-        case RangeIgnoredError() if isinstance(job, Range):
-            return Remedy.STREAM
-        case WrongRangeError() if isinstance(job, Range):
-            enough = job.tries.count + 1 >= MOST_WRONG_RANGES
-            return Remedy.STREAM if enough else Remedy.RETRY
-        case ChangedError():
-            return Remedy.RETRY if flight.replaced else Remedy.RESTAT
-        case WrongBytesError():
-            return _of_wrong_bytes(error.found, flight, retries)
-        case IntegrityError() if not flight.refetched:
-            return Remedy.START_AGAIN
-        case _:
-            return Remedy.RETRY
-
-
-def _of_wrong_bytes(found: str, flight: Flight, retries: int) -> Remedy:
-    seen_before = found in flight.wrong
-    in_ranges = flight.large is not None and not flight.large.streams
-    if len(flight.wrong) > retries or (seen_before and (flight.refetched or not in_ranges)):
-        return Remedy.GIVE_UP
-    return Remedy.READ_RANGES_AGAIN if in_ranges and not seen_before else Remedy.START_AGAIN
 
 
 class Recovery:
@@ -135,11 +91,17 @@ class Recovery:
 
     def recover(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """A job of the object failed: decide what to do, and do it."""
+        if flight.left is not None and not isinstance(job, Restat):
+            flight.left.append(job)
+            return
+        if isinstance(error, ChangedError) and _is_outdated(job, flight):
+            self._dispatcher.repeat(_updated(job, flight), 0)
+            return
         match decide(job, error, flight, self._policy.retries):
             case Remedy.STREAM:
                 self._stream_instead(flight)
             case Remedy.RESTAT:
-                self._restat(flight, error)
+                self._look_up(job, flight, error)
             case Remedy.READ_RANGES_AGAIN if flight.large is not None:
                 self._note_wrong_bytes(flight, error)
                 self._reset_counts(flight)
@@ -147,17 +109,63 @@ class Recovery:
             case Remedy.START_AGAIN:
                 self._note_wrong_bytes(flight, error)
                 self._start_again(flight)
+            case Remedy.ASK_PARTS:
+                self._ask_parts(job, flight)
             case Remedy.RETRY:
                 self._retry(job, error, flight)
             case _:
                 self._settlement.fail(flight, error)
 
-    def fetch_replaced(self, flight: Flight, now: RemoteObject) -> None:
-        """The object was replaced and asked for again: fetch it as it is now."""
-        flight.large = None
-        flight.wrong.clear()
+    def take_lookup(self, flight: Flight, now: RemoteObject) -> None:
+        """The object was looked up: fetch it as it is now, or continue with it."""
+        left, flight.left = flight.left or [], None
+        if now.read_as is not None:
+            self._continue_as(flight, now, left)
+        elif flight.replaced:
+            text = "the object was replaced again and again during its transfer"
+            self._settlement.fail(flight, ChangedError(f"{flight.transfer.source}: {text}"))
+        else:
+            flight.replaced = True
+            self._next_round(flight)
+            flight.large = None
+            flight.wrong.clear()
+            flight.transfer = replace(flight.transfer, object=now)
+            self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+
+    def _continue_as(self, flight: Flight, now: RemoteObject, left: Sequence[Job]) -> None:
+        """It is the same object by other words; what has arrived of it stays."""
+        service = flight.transfer.opener.origin
+        if not as_read(now).unconditional:
+            pass
+        elif self._health.give_up_conditions(service):
+            text = "does not keep conditions: kaiwo compares what its answers state"
+            logger.warning("%s %s", service, text)
         flight.transfer = replace(flight.transfer, object=now)
-        self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+        if flight.large is not None:
+            flight.large.transfer = flight.transfer
+        for job in left:
+            self._dispatcher.repeat(_updated(job, flight), 0)
+
+    def _ask_parts(self, job: Job, flight: Flight) -> None:
+        """The same bytes came twice, so the checksum that was guessed may be wrong."""
+        stated = job.stated if isinstance(job, Finish) else flight.transfer.object.checksum
+        if stated is not None:
+            self._dispatcher.repeat(FetchChecksum(flight.transfer, stated), 0)
+
+    def take_parts(self, flight: Flight, outcome: Outcome) -> None:
+        """The real checksum of an upload in parts, or none: check the bytes by that."""
+        remote = flight.transfer.object
+        known = replace(remote, checksum=outcome.checksum, checksum_on_request=False)
+        flight.transfer = replace(flight.transfer, object=known)
+        if outcome.checksum is None:
+            text = "its checksum is unknown: it was uploaded in parts of unknown lengths"
+            logger.warning("%s: %s", flight.transfer.source, text)
+        if flight.large is None:
+            self._reset_counts(flight)
+            self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+            return
+        flight.large.transfer = flight.transfer
+        flight.large.check_again(outcome)
 
     def _retry(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """Make the request again after a delay, or fail the object."""
@@ -168,7 +176,12 @@ class Recovery:
             temporary_files.discard(job.transfer.temporary)  # a stream starts at its first byte
             self._reset_counts(flight)
         again = self._policy.again(job, error)
+        if again is None and isinstance(error, UnansweredError):
+            self._publish_unverified(job, error, flight)
+            return
         if again is None:
+            if isinstance(job, Restat):
+                self._next_round(flight)  # what has arrived may be of an object that is gone
             self._settlement.fail(flight, used_up(error, job.tries))
             if isinstance(error, TransientError):
                 self._fail_service(job, error)
@@ -178,6 +191,25 @@ class Recovery:
         flight.attempts += 1
         self._sink.emit(Retried(flight.transfer.source, error, repeated.tries.count, delay_s))
         self._dispatcher.repeat(repeated, delay_s)
+
+    def _publish_unverified(self, job: Job, error: KaiwoError, flight: Flight) -> None:
+        """All is here but the answer to the question for a checksum, which may always fail."""
+        logger.warning("%s: its checksum is not known: %s", flight.transfer.source, error.message)
+        nothing = Outcome(flight.transfer)
+        match job:
+            case Batch():
+                self._dispatcher.repeat(replace(job, verify=False, tries=Tries()), 0)
+            case CheckExisting():
+                self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+            case FetchChecksum(_, guess) if guess is not None:
+                self.take_parts(flight, nothing)
+            case _ if flight.large is not None:
+                flight.large.take_answer(nothing)
+            case _:
+                pass
+        if flight.large is not None:
+            for left in flight.large.next_jobs():
+                self._dispatcher.repeat(left, 0)
 
     def _fail_service(self, job: Job, error: KaiwoError) -> None:
         """An object used up its attempts: if its service is down, the others fail too."""
@@ -197,11 +229,14 @@ class Recovery:
             logger.warning("%s ignores ranges: single streams from now on", service)
         self._start_again(flight)
 
-    def _restat(self, flight: Flight, error: KaiwoError) -> None:
-        """The planned object is gone: ask what it is now."""
-        flight.replaced = True
+    def _look_up(self, job: Job, flight: Flight, error: KaiwoError) -> None:
+        """The planned object may be gone: ask what it is now."""
+        flight.lookups += 1
+        flight.left = [job]
+        if isinstance(job, Whole):
+            temporary_files.discard(job.transfer.temporary)  # a stream starts at its first byte
+            self._reset_counts(flight)
         self._report_attempt(flight, error)
-        self._next_round(flight)
         self._dispatcher.repeat(Restat(flight.transfer), 0)
 
     def _note_wrong_bytes(self, flight: Flight, error: KaiwoError) -> None:
@@ -231,3 +266,21 @@ class Recovery:
     def _reset_counts(self, flight: Flight) -> None:
         received, kept = flight.reset_counts()
         self._sink.emit(Progressed(-received, flight.transfer.source, -kept))
+
+
+def _is_outdated(job: Job, flight: Flight) -> bool:
+    """Whether the job was made before its object was looked up."""
+    if isinstance(job, Batch):
+        return all(
+            each.object != flight.transfer.object
+            for each in job.transfers
+            if each.index == flight.transfer.index
+        )
+    return job.transfer.object != flight.transfer.object
+
+
+def _updated(job: Job, flight: Flight) -> Job:
+    """The job for its object as it is known now."""
+    if isinstance(job, Batch):
+        return replace(job, transfers=(flight.transfer,))
+    return replace(job, transfer=flight.transfer)

@@ -162,9 +162,11 @@ class Scheduler:
             case CheckExisting():
                 self._dispatcher.feed(self._feed.jobs([flight.transfer]))
             case Restat() if outcome.now is not None:
-                self._recovery.fetch_replaced(flight, outcome.now)
+                self._recovery.take_lookup(flight, outcome.now)
             case Range() if large is not None:
                 self._take_range(job, outcome, flight, large)
+            case FetchChecksum(_, guess) if guess is not None:
+                self._recovery.take_parts(flight, outcome)
             case FetchChecksum() if large is not None:
                 large.take_answer(outcome)
             case HashPrefix() if large is not None:

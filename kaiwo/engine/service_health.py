@@ -1,4 +1,4 @@
-"""What a run learns about each service: it ignores ranges, is busy, or is down.
+"""What a run learns about each service: it ignores ranges or conditions, is busy, or is down.
 
 A service that answers 429 or 503, or names a time to come back, is left alone by the whole run, not
 only by the request that it refused. And where object after object uses up its attempts and nothing
@@ -23,6 +23,7 @@ class _Service(Struct):
     """What is known of one service; times are those of the monotonic clock."""
 
     ignores_ranges: bool = False
+    ignores_conditions: bool = False
     answered_s: float = 0.0
     lost: int = 0
 
@@ -47,6 +48,16 @@ class ServiceHealth:
         """It ignores ranges; returns False when that was known."""
         news = not self._services[origin].ignores_ranges
         self._services[origin].ignores_ranges = True
+        return news
+
+    def ignores_conditions(self, origin: str) -> bool:
+        """Whether requests that are bound to an object fail, though it is the object."""
+        return self._services[origin].ignores_conditions
+
+    def give_up_conditions(self, origin: str) -> bool:
+        """It does not keep conditions; returns False when that was known."""
+        news = not self._services[origin].ignores_conditions
+        self._services[origin].ignores_conditions = True
         return news
 
     def answered(self, origin: str) -> None:

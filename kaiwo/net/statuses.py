@@ -13,6 +13,7 @@ from kaiwo.errors import (
     ContainerMissingError,
     CredentialsError,
     KaiwoError,
+    NotAcceptedError,
     NotFoundError,
     ServiceError,
     TransientError,
@@ -101,7 +102,8 @@ def status_error(
         reason = "the object is archived; restore it first"
     elif status in (301, 307):
         reason = "the bucket is in another region"
-    return ServiceError(f"{answer}: {reason}")
+    kind_ = NotAcceptedError if status in (400, 405, 501) else ServiceError
+    return kind_(f"{answer}: {reason}")
 
 
 def garbled(what: str, service: str) -> TransientError:

@@ -16,6 +16,7 @@ import os
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kaiwo import checksums
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, Plan, Transfer
@@ -130,10 +131,9 @@ def _is_same(record: Record, transfer: Transfer, how: Comparison) -> bool:
 def _is_unproven(record: Record, transfer: Transfer) -> bool:
     """It was published by its size alone, and its store may state a checksum."""
     remote = transfer.object
-    may_be_stated = remote.checksum is not None or (
-        remote.checksum_on_request and not record.checked
-    )
-    return record.checksum is None and may_be_stated
+    is_stated = remote.checksum is not None and not checksums.is_guess(remote.checksum)
+    may_be_stated = remote.checksum_on_request and not record.checked
+    return record.checksum is None and (is_stated or may_be_stated)
 
 
 def _existing(transfer: Transfer) -> os.stat_result | None:

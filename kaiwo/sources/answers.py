@@ -47,6 +47,25 @@ def check_answer(
         )
 
 
+def check_length(
+    length: str | None, content_range: str | None, planned: RemoteObject, named: str
+) -> None:
+    """Refuse the answer of a whole object that has another size than planned.
+
+    Args:
+        length: the header ``Content-Length``.
+        content_range: the header ``Content-Range``; with it, the length is that of a range.
+        planned: the object.
+        named: the object, for messages.
+
+    Raises:
+        ChangedError: it has another size.
+    """
+    if content_range is None and length and length.isdecimal() and int(length) != planned.size:
+        listed = f"{planned.size} bytes were listed"
+        raise ChangedError(f"{named}: {listed}, the object has {length} now")
+
+
 def check_identity(found: object, planned: object, named: str) -> bool:
     """Refuse an answer that states something else than planned; returns whether it was compared.
 

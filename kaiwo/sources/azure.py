@@ -33,6 +33,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import (
     check_answer,
     check_etag_or_date,
+    check_length,
     datetime_of,
     http_date_ns,
     seconds_ns,
@@ -114,7 +115,9 @@ class AzureSource(AsyncSource):
         self, blob: Any, remote: RemoteObject, start: int, end: int
     ) -> AsyncIterator[bytes]:
         headers = {"Accept": "application/xml", "x-ms-version": blob.api_version}
-        if remote.etag is not None:
+        if remote.unconditional:
+            pass
+        elif remote.etag is not None:
             headers["If-Match"] = f'"{remote.etag}"'
         elif remote.modified_ns is not None:
             time = datetime_of(remote.modified_ns)
@@ -130,6 +133,7 @@ class AzureSource(AsyncSource):
                 raise RefusedError(answer.status_code, code, dict(answer.headers))
             named, answered = self.display_url(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status_code, answered, start, end, remote.size, named)
+            check_length(answer.headers.get("Content-Length"), answered, remote, named)
             etag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
             check_etag_or_date(etag, http_date_ns(modified), remote, named)
             async for chunk in answer.iter_raw():

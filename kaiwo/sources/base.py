@@ -118,9 +118,17 @@ class StoreSource(ABC):
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
 
+    def stat_by_reading(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``; most sources look up and read in the same way."""
+        return self.stat(key)
+
     def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``; most sources state the checksum in ``stat``."""
         return self.stat(key)
+
+    def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:  # noqa: ARG002 - most stores know no parts
+        """See ``protocols.Source``."""
+        return None
 
     @abstractmethod
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:

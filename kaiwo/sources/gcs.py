@@ -38,7 +38,13 @@ from kaiwo.errors import (
 from kaiwo.net.failures import wire_error
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.answers import check_answer, check_identity, seconds_ns, strong_etag
+from kaiwo.sources.answers import (
+    check_answer,
+    check_identity,
+    check_length,
+    seconds_ns,
+    strong_etag,
+)
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR, STREAM_CHUNK
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
@@ -153,6 +159,7 @@ class GcsSource(AsyncSource):
         try:
             named, answered = self.display_url(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status, answered, start, end, remote.size, named)
+            check_length(answer.headers.get("Content-Length"), answered, remote, named)
             check_identity(answer.headers.get("X-Goog-Generation"), remote.version, named)
         except KaiwoError:
             answer.close()

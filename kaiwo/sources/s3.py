@@ -17,7 +17,7 @@ requester-pays setting.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
@@ -36,11 +36,18 @@ from kaiwo.errors import (
 from kaiwo.net.failures import chain, wire_error
 from kaiwo.net.statuses import garbled, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.answers import check_answer, check_etag_or_date, datetime_of, http_date_ns
+from kaiwo.sources.answers import (
+    check_answer,
+    check_etag_or_date,
+    check_length,
+    datetime_of,
+    http_date_ns,
+)
 from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
-from kaiwo.sources.s3_head import parse_entry, parse_head, parse_head_with_parts
+from kaiwo.sources.s3_head import is_size_wrong, parse_entry
+from kaiwo.sources.s3_lookup import S3Lookup
 
 logger = logging.getLogger(__name__)
 #: Begins the token of a page that is requested by the first version of S3's listings.
@@ -84,6 +91,7 @@ class S3Source(AsyncSource):
         super().__init__(url, address)
         self._filesystem = filesystem
         self._bucket = bucket
+        self._lookup = S3Lookup(self, self._call)
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
@@ -110,17 +118,16 @@ class S3Source(AsyncSource):
                     "where the next page begins"
                 )
             yield (
-                [
-                    parse_entry(
-                        entry["Key"], entry["Size"], entry.get("ETag"), entry.get("LastModified")
-                    )
-                    for entry in entries
-                    if not entry["Key"].endswith("/")
-                ],
+                [self._entry(each) for each in entries if not each["Key"].endswith("/")],
                 token,
             )
             if not token:
                 return
+
+    def _entry(self, entry: Any) -> RemoteObject:
+        key, size = entry["Key"], entry["Size"]
+        remote = parse_entry(key, size, entry.get("ETag"), entry.get("LastModified"))
+        return self.stat(key) if is_size_wrong(remote) else remote
 
     def _page(self, prefix: str, token: str) -> Any:
         if token.startswith(_MARKER):
@@ -137,27 +144,19 @@ class S3Source(AsyncSource):
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return parse_head(key, self._head(key))
+        return self._lookup.stat(key)
+
+    def stat_by_reading(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        return self._lookup.stat_by_reading(key)
 
     def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return parse_head_with_parts(key, self._head(key), lambda: self._first_part(key))
+        return self._lookup.fetch_checksum(key)
 
-    def _head(self, key: str, **arguments: Any) -> Mapping[str, str]:
-        with self.translating("looking up", key):
-            head = self._call("head_object", Key=key, ChecksumMode="ENABLED", **arguments)
-        headers: Mapping[str, str] = head["ResponseMetadata"]["HTTPHeaders"]
-        return headers
-
-    def _first_part(self, key: str) -> Mapping[str, str]:
-        """The headers of the first part; none if the service knows no parts."""
-        try:
-            return self._head(key, PartNumber=1)
-        except TransientError:
-            raise
-        except KaiwoError as error:
-            logger.debug("%s", error.message)
-            return {}
+    def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
+        """See ``protocols.Source``."""
+        return self._lookup.part_lengths(key, count)
 
     async def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         body = await self._body(remote, start, end)
@@ -172,7 +171,9 @@ class S3Source(AsyncSource):
         arguments: dict[str, Any] = {"Bucket": self._bucket, "Key": remote.key}
         if (start, end) != (0, remote.size):
             arguments["Range"] = f"bytes={start}-{end - 1}"
-        if remote.etag is not None:
+        if remote.unconditional:
+            pass
+        elif remote.etag is not None:
             arguments["IfMatch"] = f'"{remote.etag}"'
         elif remote.modified_ns is not None:
             arguments["IfUnmodifiedSince"] = datetime_of(remote.modified_ns)
@@ -182,6 +183,7 @@ class S3Source(AsyncSource):
             status, modified = stated["HTTPStatusCode"], stated["HTTPHeaders"].get("last-modified")
             named, answered = self.display_url(remote.key), answer.get("ContentRange")
             check_answer(status, answered, start, end, remote.size, named)
+            check_length(stated["HTTPHeaders"].get("content-length"), answered, remote, named)
             check_etag_or_date(answer.get("ETag"), http_date_ns(modified), remote, named)
         except KaiwoError:
             answer["Body"].close()

@@ -30,6 +30,7 @@ from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.sources.answers import http_date_ns, plain_etag, seconds_ns, strong_etag
 
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
+_OF_NOTHING = checksums.of_bytes("md5", b"")
 _STATED = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32")
 
 
@@ -123,6 +124,11 @@ def parse_entry(
         checksum_on_request=True,
         multipart=md5 is None and checksums.is_of_parts(plain),
     )
+
+
+def is_size_wrong(remote: RemoteObject) -> bool:
+    """Whether a listing states size 0 and the md5 of something else."""
+    return remote.size == 0 and remote.checksum not in (None, _OF_NOTHING)
 
 
 def parse_head(key: str, headers: Mapping[str, str]) -> RemoteObject:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from kaiwo.errors import BugError, KaiwoError, TransientError
 from kaiwo.jobs import Outcome, Transfer
-from kaiwo.objects import RemoteObject
+from kaiwo.objects import RemoteObject, as_read
 from kaiwo.protocols import Buffer, Source
 from kaiwo.workers.recent_dates import without_recent_date
 from kaiwo.workers.source_cache import with_fresh_secrets
@@ -47,7 +47,7 @@ def read(source: Source, transfer: Transfer, start: int, end: int) -> Buffer:
         TransientError: fewer or more bytes came.
     """
     try:
-        data = source.read(transfer.object, start, end)
+        data = source.read(as_read(transfer.object), start, end)
     except KaiwoError:
         raise
     except Exception as error:

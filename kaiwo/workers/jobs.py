@@ -33,7 +33,7 @@ from kaiwo.jobs import (
     Transfer,
     Whole,
 )
-from kaiwo.workers import ranges, verify
+from kaiwo.workers import look_up, ranges, verify
 from kaiwo.workers.attempt import timed
 from kaiwo.workers.small import run_batch
 
@@ -55,9 +55,9 @@ def _step(job: Job) -> Callable[[Transfer], Outcome]:
             return partial(ranges.finish, stated=stated, found=found)
         case CheckExisting():
             return verify.check_existing
-        case FetchChecksum():
-            return verify.fetch_checksum
+        case FetchChecksum(_, guess):
+            return partial(verify.fetch_checksum, refuted=guess)
         case Restat():
-            return verify.restat
+            return look_up.restat
         case _:
             raise TypeError(type(job))

@@ -8,7 +8,7 @@ from kaiwo import checksums
 from kaiwo.errors import IntegrityError, TransientError
 from kaiwo.files import paths, temporary_files
 from kaiwo.jobs import Outcome, Range, Transfer
-from kaiwo.objects import Checksum
+from kaiwo.objects import Checksum, as_read
 from kaiwo.protocols import Buffer
 from kaiwo.workers import attempt
 from kaiwo.workers.source_cache import open_source
@@ -53,7 +53,7 @@ def read_stream(transfer: Transfer, *, check: str | None) -> Outcome:
 
     def counted() -> Iterator[Buffer]:
         nonlocal received
-        for chunk in source.stream(transfer.object):
+        for chunk in source.stream(as_read(transfer.object)):
             received += len(chunk)
             if running is not None:
                 running.update(chunk)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from kaiwo import checksums
-from kaiwo.errors import ChangedError, WrongBytesError
+from kaiwo.errors import (
+    BugError,
+    ChangedError,
+    KaiwoError,
+    NotFoundError,
+    TransientError,
+    UnansweredError,
+    WrongBytesError,
+)
 from kaiwo.files import temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
 from kaiwo.jobs import RANGE, Outcome, Transfer
-from kaiwo.objects import Checksum, RemoteObject, same_bytes
+from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
 from kaiwo.workers import attempt
 from kaiwo.workers.source_cache import open_source
 
+logger = logging.getLogger(__name__)
 #: An object of this size or more is worth a request for a checksum that the listing did not state:
 #: the request costs less than its bytes did. A smaller one is worth it if a checksum is known to
 #: exist.
 WORTH_ASKING = 1 << 20
+#: The lengths of at most so many parts are asked for; each is a request.
+MOST_PARTS = 100
 
 
 def require_unchanged(source: Source, transfer: Transfer) -> RemoteObject:
@@ -29,21 +43,64 @@ def require_unchanged(source: Source, transfer: Transfer) -> RemoteObject:
         ChangedError: it is no longer the object that was planned.
     """
     remote = attempt.ask(source, source.fetch_checksum, transfer)
-    if same_bytes(remote, transfer.object) is False:
+    if not _is_planned(remote, transfer.object):
         raise ChangedError(f"{transfer.source}: the object was replaced during its transfer")
     return remote
 
 
-def fetch_checksum(transfer: Transfer) -> Outcome:
-    """Ask which checksum the store states of a large object."""
-    remote = require_unchanged(open_source(transfer.opener), transfer)
-    return Outcome(transfer, checksum=remote.checksum)
+def _is_planned(now: RemoteObject, planned: RemoteObject) -> bool:
+    """Whether it may be the planned object still."""
+    if any(same_bytes(now, each) is not False for each in (planned, as_read(planned))):
+        return True
+    # A checksum that was made of an etag may be wrong; that is what is being asked.
+    return same_bytes(now, replace(planned, checksum=None)) is True
 
 
-def restat(transfer: Transfer) -> Outcome:
-    """Ask what the object is now that it was replaced."""
-    source = open_source(transfer.opener)
-    return Outcome(transfer, now=attempt.ask(source, source.stat, transfer))
+def fetch_checksum(transfer: Transfer, *, refuted: Checksum | None = None) -> Outcome:
+    """Ask which checksum the store states of an object.
+
+    Args:
+        transfer: the object.
+        refuted: a guess that its bytes refute, see ``checksums.is_guess``.
+    """
+    if refuted is not None:
+        return _fetch_parts(transfer, refuted)
+    now = _ask(open_source(transfer.opener), transfer)
+    return Outcome(transfer, checksum=None if now is None else now.checksum)
+
+
+def _fetch_parts(transfer: Transfer, guess: Checksum) -> Outcome:
+    """Ask for the lengths of an object's parts; no checksum if they are not to be had."""
+    count, lengths = checksums.count_parts(guess), None
+    if count <= MOST_PARTS:
+        try:
+            lengths = open_source(transfer.opener).part_lengths(transfer.object.key, count)
+        except TransientError as error:
+            raise UnansweredError(error.message, error.retry_after_s) from None
+    if lengths is None or sum(lengths) != transfer.object.size:
+        return Outcome(transfer)
+    return Outcome(transfer, checksum=checksums.of_lengths(guess, lengths))
+
+
+def _ask(source: Source, transfer: Transfer) -> RemoteObject | None:
+    """The object with the best checksum; None if the store does not answer that.
+
+    It listed the object and sends its bytes: a refusal of this question is no failure.
+
+    Raises:
+        ChangedError: it is no longer the object that was planned.
+        NotFoundError: it is gone.
+        UnansweredError: the question failed in a way that often passes.
+    """
+    try:
+        return require_unchanged(source, transfer)
+    except (ChangedError, NotFoundError, BugError):
+        raise
+    except TransientError as error:
+        raise UnansweredError(error.message, error.retry_after_s) from None
+    except KaiwoError as error:
+        logger.debug("%s: no checksum is known: %s", transfer.source, error.message)
+        return None
 
 
 def check_existing(transfer: Transfer) -> Outcome:
@@ -54,7 +111,7 @@ def check_existing(transfer: Transfer) -> Outcome:
     """
     remote = transfer.object
     if remote.checksum is None and remote.checksum_on_request:
-        remote = require_unchanged(open_source(transfer.opener), transfer)
+        remote = _ask(open_source(transfer.opener), transfer) or remote
     path = transfer.target
     if transfer.blob is not None and regular_file(transfer.blob) is not None:
         path = transfer.blob
@@ -119,8 +176,10 @@ def verified(
         return actual
     worth_asking = stated is not None or planned.size >= WORTH_ASKING or planned.multipart
     if planned.checksum_on_request and worth_asking:
-        stated = require_unchanged(source, transfer).checksum
-        actual = compute(stated.algorithm) if stated else None
+        now = _ask(source, transfer)
+        if now is not None and now.checksum != stated:
+            stated = now.checksum
+            actual = compute(stated.algorithm) if stated else None
     if stated is not None:
         require_same(transfer, actual, stated)
     return actual
@@ -137,6 +196,7 @@ def require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -
             f"{transfer.source}: {stated.algorithm} is {found.value}, "
             f"but the store states {stated.value}",
             found.value,
+            checksums.is_guess(stated),
         )
 
 

@@ -328,11 +328,6 @@ def world(s3: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World
         yield world
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="kaiwo takes a remembered file for unchanged, though only its size was ever checked, "
-    "where the listing states no checksum: it does not ask for the one that HEAD states",
-)
 def test_what_came_by_its_size_alone_is_verified_by_the_next_run(world: World) -> None:
     world.begin()
     world.bucket.delete("deep/c.bin")

@@ -121,6 +121,7 @@ class FaultyStore:
         self.algorithm = algorithm
         self.pinned = pinned
         self.stated: dict[str, RemoteObject] = {}
+        self.parts: dict[str, tuple[int, ...]] = {}
         self.stats: list[str] = []
         self.inspections: list[str] = []
         self.listings: list[str] = []
@@ -172,6 +173,14 @@ class FaultyStore:
         if (step := self._due((key, STAT))) is not None:
             step(b"")
         self._raise_next(self.stat_faults)
+        return self.remote(key)
+
+    def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:  # noqa: ARG002 - the seam
+        """See ``protocols.Source``."""
+        return self.parts.get(key)
+
+    def stat_by_reading(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
         return self.remote(key)
 
     def fetch_checksum(self, key: str) -> RemoteObject:

@@ -102,12 +102,16 @@ class Answer:
         headers: those that a proxy passes on.
         body: all of it.
         asked: the headers of the request.
+        has_length: ``Content-Length`` is sent in the answer to a HEAD.
+        query: of the request.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     asked: Mapping[str, str] = field(default_factory=dict)
+    has_length: bool = True
+    query: str = ""
 
 
 #: Method, decoded path without query, and the server's answer; returns the answer to give.
@@ -131,13 +135,16 @@ def spoiling(store: Store, spoil: Spoil) -> Iterator[Store]:
                 got = connection.getresponse()
                 kept = {k: v for k, v in got.getheaders() if k.lower() not in _HOP_BY_HOP}
                 length_of_head = got.headers.get("Content-Length", "0")
-                answer = Answer(got.status, kept, got.read(), headers)
+                query = urlsplit(self.path).query
+                answer = Answer(got.status, kept, got.read(), headers, query=query)
             answer = spoil(self.command, unquote(urlsplit(self.path).path), answer)
             is_head = self.command == "HEAD"
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", length_of_head if is_head else f"{len(answer.body)}")
+            if answer.has_length:
+                size = length_of_head if is_head else f"{len(answer.body)}"
+                self.send_header("Content-Length", size)
             self.end_headers()
             if not is_head:
                 self.wfile.write(answer.body)

@@ -8,11 +8,15 @@ obstore lists ``a/`` as ``a``. Placeholders are found like this:
   more, the fsspec source lists.
 - A placeholder that holds bytes is noticed when ``a`` is read and not found. It is left out of
   the report, as all placeholders are.
+
+Only an object that is not found is taken for a placeholder. Some services state another etag or
+another size in a HEAD than in a listing, or refuse the HEAD: that is an object.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,7 +26,7 @@ from typing import Any
 import obstore
 
 from kaiwo.errors import KaiwoError, NotFoundError, TransientError
-from kaiwo.objects import RemoteObject, same_bytes
+from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import NotForObstoreError, StoreSource
 from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
 from kaiwo.sources.obstore.listing import ListingAttempt
@@ -31,6 +35,9 @@ from kaiwo.sources.s3_head import parse_entry
 
 #: At most this many objects that may be placeholders are looked up.
 MOST_DOUBTFUL = 100
+#: At most this many placeholders are named in a log line.
+MOST_NAMED = 5
+logger = logging.getLogger(__name__)
 
 
 class Lister:
@@ -62,8 +69,15 @@ class Lister:
         doubtful = _find_doubtful(found)
         if len(doubtful) > MOST_DOUBTFUL:
             raise NotForObstoreError("many objects are empty, or may be placeholders of folders")
-        placeholders = {id(remote) for remote in doubtful if not self._exists(remote)}
-        return [remote for remote in found if id(remote) not in placeholders]
+        looked_up = {id(remote): self._look_up(remote) for remote in doubtful}
+        left_out = [remote.key for remote in doubtful if looked_up[id(remote)] is None]
+        if left_out:
+            names = ", ".join(f"{key}/" for key in left_out[:MOST_NAMED])
+            more = ", ..." if len(left_out) > MOST_NAMED else ""
+            message = "%s: left out, as placeholders of folders: %s%s"
+            logger.info(message, self._source.display_url(prefix), names, more)
+        kept = (looked_up.get(id(remote), remote) for remote in found)
+        return [remote for remote in kept if remote is not None]
 
     def _list_bucket(self) -> Sequence[RemoteObject]:
         """All objects of the bucket; a second request shows whether keys begin with a slash."""
@@ -108,12 +122,23 @@ class Lister:
                     for meta in page
                 ]
 
-    def _exists(self, remote: RemoteObject) -> bool:
-        """Whether an object has this key; ``a/`` is listed as ``a``."""
+    def _look_up(self, remote: RemoteObject) -> RemoteObject | None:
+        """The object as it was listed, or with its real size; None: only ``a/`` exists."""
         try:
-            return same_bytes(self._source.stat(remote.key), remote) is not False
+            now = self._source.stat(remote.key)
         except NotFoundError:
-            return False
+            return None
+        except KaiwoError as refused:
+            logger.debug("%s", refused.message)
+            try:
+                now = self._fallback.source().stat(remote.key)
+            except NotFoundError:
+                return None
+            except TransientError:
+                raise  # a file may be where a folder has to be
+            except KaiwoError:
+                return remote
+        return remote if now.size == remote.size else now
 
 
 def _find_doubtful(found: Sequence[RemoteObject]) -> list[RemoteObject]:

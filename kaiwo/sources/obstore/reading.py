@@ -84,7 +84,9 @@ class PinnedReader:
     def _options(self, remote: RemoteObject, *limits: int) -> Any:
         """What binds a request to the planned identity, and to its range."""
         options: dict[str, Any] = {}
-        if self._pin == "version" and remote.version is not None:
+        if remote.unconditional:
+            pass
+        elif self._pin == "version" and remote.version is not None:
             options["version"] = remote.version
         elif self._pin == "etag" and remote.etag is not None:
             options["if_match"] = f'"{remote.etag}"'

@@ -117,6 +117,10 @@ class ObstoreSource(StoreSource):
         except NotForObstoreError:
             return self.fallback().stat(key)
 
+    def stat_by_reading(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        return self.fallback().stat_by_reading(key)
+
     def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         if self._look is not None and not self.is_bypassed:
@@ -126,6 +130,10 @@ class ObstoreSource(StoreSource):
                 # The fsspec source succeeds, or says what is wrong.
                 logger.debug("%s: %s, asking through fsspec", self.display_url(key), type(error))
         return self.fallback().fetch_checksum(key)
+
+    def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
+        """See ``protocols.Source``."""
+        return self.fallback().part_lengths(key, count)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""

@@ -31,12 +31,13 @@ import aiohttp
 from fsspec.asyn import sync
 from multidict import CIMultiDict
 
-from kaiwo.errors import ChangedError, ConfigError, KaiwoError, ServiceError, TransientError
+from kaiwo.errors import ConfigError, KaiwoError, ServiceError, TransientError
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import (
     check_answer,
     check_etag_or_date,
+    check_length,
     http_date_ns,
     require_size,
     strong_etag,
@@ -207,9 +208,7 @@ class WebSource(AsyncSource, FsspecSource):
         named, headers = self.display_url(remote.key), answer.headers
         content_range = headers.get("Content-Range")
         check_answer(answer.status, content_range, start, end, remote.size, named)
-        size = stated_size(headers)
-        if content_range is None and size not in (None, remote.size):
-            raise ChangedError(f"{named}: {remote.size} bytes were stated, the file has {size} now")
+        check_length(headers.get("Content-Length"), content_range, remote, named)
         check_etag_or_date(
             headers.get("ETag"), http_date_ns(headers.get("Last-Modified")), remote, named
         )

@@ -186,26 +186,46 @@ def test_a_byte_that_is_flipped_once_is_fetched_again(
     assert files(tmp_path) == store.objects
 
 
-@pytest.mark.parametrize("error", [NotFoundError, ServiceError, CredentialsError])
-def test_an_inspection_that_fails_for_good_fails_the_object(
-    tmp_path: Path, error: type[KaiwoError]
-) -> None:
+def test_an_inspection_that_finds_nothing_fails_the_object(tmp_path: Path) -> None:
     store = FaultyStore({"big": content(LARGE)})
-    store.inspect_faults = [error("no checksum for you")]
+    store.inspect_faults = [NotFoundError("no checksum for you")]
     run = carry_out(inspected(store, tmp_path), tmp_path)
-    assert run.report.exit_code == error.exit_code
+    assert run.report.exit_code == 4
     assert run.error("big").message == "no checksum for you"
     assert (run.retried, store.inspections, in_place(tmp_path)) == ([], ["big"], {})
-    # What has arrived of an object that is there is of use to a later run.
-    assert bool(left(tmp_path)) == (error is not NotFoundError)
+    assert left(tmp_path) == []
 
 
-def test_an_inspection_that_fails_too_often_fails_the_object(tmp_path: Path) -> None:
-    store = FaultyStore({"big": content(LARGE)})
+@pytest.mark.parametrize("error", [ServiceError, CredentialsError])
+@pytest.mark.parametrize("size", [2 * MIB, LARGE])
+def test_an_inspection_that_is_refused_leaves_the_object_unverified(
+    tmp_path: Path, error: type[KaiwoError], size: int
+) -> None:
+    store = FaultyStore({"big": content(size)})
+    store.inspect_faults = [error("no checksum for you")]
+    run = carry_out(inspected(store, tmp_path), tmp_path)
+    assert (run.report.ok, run.item("big").verified, files(tmp_path)) == (
+        True,
+        False,
+        store.objects,
+    )
+    assert (run.retried, store.inspections) == ([], ["big"])
+
+
+@pytest.mark.parametrize("size", [2 * MIB, LARGE])
+def test_an_inspection_that_fails_too_often_leaves_the_object_unverified(
+    tmp_path: Path, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = FaultyStore({"big": content(size)})
     store.inspect_faults = [TransientError("503") for _ in range(4)]
     run = carry_out(inspected(store, tmp_path), tmp_path, policy=PromptPolicy(3))
-    assert (run.report.exit_code, in_place(tmp_path)) == (5, {})
-    assert max(store.reads_of("big").values()) == 1
+    assert (run.report.ok, run.item("big").verified, files(tmp_path)) == (
+        True,
+        False,
+        store.objects,
+    )
+    assert len(store.inspections) == 4
+    assert "its checksum is not known" in caplog.text
 
 
 def test_an_object_that_was_replaced_when_it_is_inspected_is_fetched_anew(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from kaiwo.engine.flight import Flight
 from kaiwo.engine.large_object import LargeObject
-from kaiwo.engine.recovery import MOST_WRONG_RANGES, Remedy, decide
+from kaiwo.engine.remedies import MOST_LOOKUPS, MOST_WRONG_RANGES, Remedy, decide
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import (
     ChangedError,
@@ -53,10 +53,11 @@ def test_other_ranges_than_were_asked_for_lead_to_streams_when_they_come_again_a
     assert found == [*[Remedy.RETRY] * (MOST_WRONG_RANGES - 1), Remedy.STREAM]
 
 
-def test_an_object_that_was_replaced_is_looked_up_once() -> None:
+def test_an_object_that_was_replaced_is_looked_up_a_few_times() -> None:
     so_far = underway()
-    assert decide(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.RESTAT
-    so_far.replaced = True
+    for so_far.lookups in range(MOST_LOOKUPS):
+        assert decide(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.RESTAT
+    so_far.lookups = MOST_LOOKUPS
     assert decide(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.RETRY
 
 

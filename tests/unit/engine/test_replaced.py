@@ -154,7 +154,8 @@ def test_replaced_a_second_time_it_is_an_integrity_error_and_nothing_is_left(
     store.script(("a", 0), replaces(store, content(size, 1)), replaces(store, content(size, 2)))
     run = run_store(store, tmp_path)
     assert (run.report.exit_code, type(run.error("a"))) == (7, ChangedError)
-    assert (store.stats, files(tmp_path), journals(tmp_path)) == (["a"], {}, [])
+    # Looked up twice: a service may also state other etags in a HEAD than in the answer to a GET.
+    assert (store.stats, files(tmp_path), journals(tmp_path)) == (["a", "a"], {}, [])
 
 
 @pytest.mark.parametrize("size", [4, LARGE])

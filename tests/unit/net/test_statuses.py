@@ -12,6 +12,7 @@ from kaiwo.errors import (
     ChangedError,
     CredentialsError,
     KaiwoError,
+    NotAcceptedError,
     NotFoundError,
     ServiceError,
     TransientError,
@@ -24,11 +25,11 @@ WHAT = "reading s3://bucket/key"
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, ServiceError),
+        (400, NotAcceptedError),
         (401, CredentialsError),
         (403, CredentialsError),
         (404, NotFoundError),
-        (405, ServiceError),
+        (405, NotAcceptedError),
         (407, CredentialsError),
         (408, TransientError),
         (409, ChangedError),

@@ -1,0 +1,90 @@
+"""What to do about a failure, decided by what is known of its object.
+
+ranges are ignored      single streams from now on, for all objects of the service
+the object is replaced  it is looked up, and fetched as it is now, once; if it is the object
+that was planned, the service does not keep conditions: it is read
+without them, and what its answers state is compared
+a checksum differs      its ranges are read again and compared; when the same wrong checksum
+comes out once more, the whole object is fetched again, once; if that
+checksum was guessed from the etag of an upload in parts, the lengths of
+the parts are asked for; without them it proves nothing
+anything else           the retry policy decides: the request alone is retried after a delay, or
+the object has failed
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from kaiwo.engine.flight import Flight
+from kaiwo.errors import (
+    ChangedError,
+    IntegrityError,
+    KaiwoError,
+    NotAcceptedError,
+    RangeIgnoredError,
+    WrongBytesError,
+    WrongRangeError,
+)
+from kaiwo.jobs import Batch, Job, Range, Whole
+
+#: A service that answers this often with another range than was asked for has no ranges.
+MOST_WRONG_RANGES = 3
+#: An object is looked up at most this often: once because it was replaced, once because a HEAD
+#: states another etag, once because a GET does.
+MOST_LOOKUPS = 3
+
+
+class Remedy(Enum):
+    """What to do; the retry policy decides whether ``RETRY`` is a retry or a final failure."""
+
+    STREAM = auto()
+    RESTAT = auto()
+    READ_RANGES_AGAIN = auto()
+    START_AGAIN = auto()
+    ASK_PARTS = auto()
+    RETRY = auto()
+    GIVE_UP = auto()
+
+
+def decide(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
+    """What to do about the failure of a job.
+
+    Args:
+        job: what was tried.
+        error: how that ended.
+        flight: how its object fared until now.
+        retries: how often bytes that are wrong in another way each time are read again.
+    """
+    match error:
+        case RangeIgnoredError() if isinstance(job, Range):
+            return Remedy.STREAM
+        case WrongRangeError() if isinstance(job, Range):
+            enough = job.tries.count + 1 >= MOST_WRONG_RANGES
+            return Remedy.STREAM if enough else Remedy.RETRY
+        case ChangedError() | NotAcceptedError():
+            return Remedy.RESTAT if _may_be_the_same(job, error, flight) else Remedy.RETRY
+        case WrongBytesError():
+            return _of_wrong_bytes(error, flight, retries)
+        case IntegrityError() if not flight.refetched:
+            return Remedy.START_AGAIN
+        case _:
+            return Remedy.RETRY
+
+
+def _may_be_the_same(job: Job, error: KaiwoError, flight: Flight) -> bool:
+    """Whether the object is to be looked up: it was replaced, or its condition was refused."""
+    if isinstance(error, ChangedError):
+        return flight.lookups < MOST_LOOKUPS
+    is_read = isinstance(job, Range | Whole | Batch)
+    return is_read and not flight.lookups and not flight.transfer.object.unpinned
+
+
+def _of_wrong_bytes(error: WrongBytesError, flight: Flight, retries: int) -> Remedy:
+    seen_before = error.found in flight.wrong
+    if seen_before and error.guessed:
+        return Remedy.ASK_PARTS
+    in_ranges = flight.large is not None and not flight.large.streams
+    if len(flight.wrong) > retries or (seen_before and (flight.refetched or not in_ranges)):
+        return Remedy.GIVE_UP
+    return Remedy.READ_RANGES_AGAIN if in_ranges and not seen_before else Remedy.START_AGAIN

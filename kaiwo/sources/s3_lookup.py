@@ -1,0 +1,127 @@
+"""What S3 states of one object: by a HEAD; where that is refused or incomplete, by a GET.
+
+Some services refuse a HEAD that listed and readable objects would answer (403, 405, 501), state no
+length in it, or refuse what kaiwo asks besides (``x-amz-checksum-mode``, ``partNumber``). A GET of
+the first byte tells size, etag and date, and says why an object is refused: the answer to a HEAD
+has no body.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kaiwo.errors import BusyError, KaiwoError, NotFoundError, ServiceError, TransientError
+from kaiwo.objects import RemoteObject
+from kaiwo.sources.base import StoreSource
+from kaiwo.sources.s3_head import parse_head, parse_head_with_parts
+
+logger = logging.getLogger(__name__)
+Headers = Mapping[str, str]
+
+
+class S3Lookup:
+    """Looks objects up.
+
+    Args:
+        source: maps errors.
+        call: calls a method of the SDK's client, with its arguments.
+    """
+
+    def __init__(self, source: StoreSource, call: Callable[..., Any]) -> None:
+        self._source = source
+        self._call = call
+        self._mode = {"ChecksumMode": "ENABLED"}
+
+    def stat(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        return parse_head(key, self._headers(key))
+
+    def stat_by_reading(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        return parse_head(key, self._first_byte(key))
+
+    def fetch_checksum(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        return parse_head_with_parts(key, self._headers(key), lambda: self.part(key, 1))
+
+    def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
+        """See ``protocols.Source``; a service that knows no parts answers with the whole object."""
+        lengths = []
+        for number in range(1, count + 1):
+            headers = self.part(key, number)
+            length = headers.get("content-length", "")
+            parts = headers.get("x-amz-mp-parts-count", str(count) if count > 1 else "")
+            if not length.isdecimal() or parts != str(count):
+                return None
+            lengths.append(int(length))
+        return tuple(lengths)
+
+    def part(self, key: str, number: int) -> Headers:
+        """The headers of a part; none if the service knows no parts."""
+        try:
+            return self._head(key, PartNumber=number)
+        except TransientError:
+            raise
+        except KaiwoError as error:
+            logger.debug("%s", error.message)
+            return {}
+
+    def _headers(self, key: str) -> Headers:
+        """What a HEAD states, or else a GET."""
+        try:
+            headers = self._head(key)
+        except (NotFoundError, BusyError):
+            raise
+        except KaiwoError as error:
+            logger.debug("%s", error.message)
+            return self._first_byte(key)
+        if headers.get("content-length", "").isdecimal():
+            return headers
+        return {**headers, **self._first_byte(key)}
+
+    def _head(self, key: str, **arguments: Any) -> Headers:
+        try:
+            return self._request("head_object", key, **self._mode, **arguments)
+        except TransientError:
+            raise
+        except ServiceError:
+            if not self._mode:
+                raise
+            answer = self._request("head_object", key, **arguments)
+            self._mode = {}  # it is the question for checksums that the service refuses
+            return answer
+
+    def _first_byte(self, key: str) -> Headers:
+        """What the answer to a GET of the first byte states: length, etag and date."""
+        headers = self._request("get_object", key, Range="bytes=0-0")
+        whole = headers.get("content-range", "").rpartition("/")[2]
+        return {
+            "content-length": whole or headers["content-length"],
+            "etag": headers.get("etag", ""),
+            "last-modified": headers.get("last-modified", ""),
+        }
+
+    def _request(self, method: str, key: str, **arguments: Any) -> Headers:
+        with self._source.translating("looking up", key):
+            try:
+                answer = self._call(method, Key=key, **arguments)
+            except Exception as error:
+                empty = _of_empty_object(error)
+                if empty is None:
+                    raise
+                return empty
+            if "Body" in answer:
+                answer["Body"].close()
+        headers: Headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        return headers
+
+
+def _of_empty_object(error: Exception) -> Headers | None:
+    """The headers of an answer that there is no first byte, if that is what failed."""
+    cause = error.__cause__ or error
+    stated: Any = getattr(cause, "response", {}).get("ResponseMetadata", {})
+    if stated.get("HTTPStatusCode") != 416:  # noqa: PLR2004 - the range is beyond the end
+        return None
+    return {**stated.get("HTTPHeaders", {}), "content-range": "bytes */0"}
