@@ -121,7 +121,8 @@ class S3Lookup:
 def _of_empty_object(error: Exception) -> Headers | None:
     """The headers of an answer that there is no first byte, if that is what failed."""
     cause = error.__cause__ or error
-    stated: Any = getattr(cause, "response", {}).get("ResponseMetadata", {})
+    answer: Any = getattr(cause, "response", None)
+    stated = answer.get("ResponseMetadata", {}) if isinstance(answer, dict) else {}
     if stated.get("HTTPStatusCode") != 416:  # noqa: PLR2004 - the range is beyond the end
         return None
     return {**stated.get("HTTPHeaders", {}), "content-range": "bytes */0"}

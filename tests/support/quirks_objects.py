@@ -138,3 +138,14 @@ def refusing_question(status: int, name: str) -> Spoil:
         return refused(status, "NotImplemented") if is_asked else answer
 
     return spoil
+
+
+def with_headers(headers: Mapping[str, str]) -> Spoil:
+    """Answers of objects have these headers besides; each character is a byte."""
+
+    def spoil(method: str, path: str, answer: Answer) -> Answer:
+        if _is_listing(answer) or answer.status >= 300:
+            return answer
+        return replace(answer, headers=dict(answer.headers) | dict(headers))
+
+    return spoil

@@ -69,6 +69,16 @@ COMPLETE: dict[str, Spoil] = {
     "HEAD refused with 501": quirks.head_refused(501, "NotImplemented"),
     "no checksum mode": quirks.refusing_question(501, "x-amz-checksum-mode"),
     "no checksum mode, 400": quirks.refusing_question(400, "x-amz-checksum-mode"),
+    "a name in Latin-1": quirks.with_headers(
+        {"Content-Disposition": 'attachment; filename="Gr\xf6\xdfe"'}
+    ),
+    "metadata in UTF-8": quirks.with_headers({"x-amz-meta-name": "\xc3\xb6"}),
+    "many headers": quirks.with_headers({f"x-amz-meta-{n}": f"{n}" for n in range(150)}),
+    "long headers": quirks.with_headers({f"x-amz-meta-{n}": "x" * 2_000 for n in range(4)}),
+    "odd dates": quirks.with_header("Last-Modified", "yesterday"),
+    "empty dates": quirks.with_header("Last-Modified", ""),
+    "odd dates of other kinds": quirks.with_headers({"Expires": "never", "Date": "now"}),
+    "odd numbers": quirks.with_headers({"x-amz-meta-size": "x", "x-amz-mp-parts-count": "many"}),
     "no parts": quirks.refusing_question(500, "partNumber"),
 }
 

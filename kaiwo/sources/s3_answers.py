@@ -1,0 +1,44 @@
+"""The SDK's reader of answers, without the parts that kaiwo does not need.
+
+The SDK reads every header of an answer into its type, and fails on a date or a number that it does
+not understand: the whole answer is lost for the sake of ``Expires``. Here, such a header is left
+out. What kaiwo needs of it, it reads from the headers as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser
+
+
+class LenientParser(AioRestXMLParser):  # type: ignore[misc] - the SDK has no annotations
+    """Leaves out what it cannot read."""
+
+    def _parse_non_payload_attrs(
+        self, response: Any, shape: Any, member_shapes: Mapping[str, Any], final_parsed: Any
+    ) -> None:
+        for name, member in member_shapes.items():
+            with contextlib.suppress(ValueError, TypeError, OverflowError):
+                super()._parse_non_payload_attrs(response, shape, {name: member}, final_parsed)
+
+    def _handle_timestamp(self, shape: Any, node: Any) -> Any:
+        try:
+            return super()._handle_timestamp(shape, node)
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+
+class _Factory(AioResponseParserFactory):  # type: ignore[misc] - the SDK has no annotations
+    def create_parser(self, protocol_name: str) -> Any:
+        """The reader of a protocol; S3 speaks ``rest-xml``."""
+        if protocol_name != "rest-xml":
+            return super().create_parser(protocol_name)
+        return LenientParser(**self._defaults)
+
+
+def register(session: Any) -> None:
+    """Have a session's clients read their answers leniently."""
+    session.register_component("response_parser_factory", _Factory())
