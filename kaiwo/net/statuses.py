@@ -18,7 +18,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.net import codes
+from kaiwo.net import codes, redirects
 from kaiwo.net.codes import Meaning
 
 #: The longest wait that a service can ask for; a longer one is cut to this.
@@ -117,6 +117,12 @@ def status_error(
     if said is Meaning.REFUSED:
         reason += _describe_skew(headers)
     return kind(f"{answer}: {reason}")
+
+
+def refusal_error(refused: RefusedError, what: str) -> KaiwoError:
+    """The kaiwo error for a refusal or a redirect; see ``status_error`` and ``redirect_error``."""
+    to_error = redirect_error if refused.status in redirects.STATUSES else status_error
+    return to_error(refused.status, what, refused.code, refused.headers)
 
 
 def redirect_error(
