@@ -35,8 +35,9 @@ from kaiwo.errors import (
     KaiwoError,
     TransientError,
 )
+from kaiwo.net.codes import code_in
 from kaiwo.net.failures import wire_error
-from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
+from kaiwo.net.statuses import GARBLED, RefusedError, garbled, refusal_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import check_answer, check_identity, plain_etag
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR, STREAM_CHUNK
@@ -186,8 +187,11 @@ class GcsSource(AsyncSource):
         if answer.status < 400:  # noqa: PLR2004 - HTTP's client errors
             return answer
         async with answer:
-            reason = _reason(await answer.read())
-            raise RefusedError(answer.status, reason, dict(answer.headers))
+            code = code_in(await answer.read())
+        # At another origin the token is missing; then the redirect says more.
+        is_redirect = answer.status in (401, 403) and answer.history
+        told = answer.history[0] if is_redirect else answer
+        raise RefusedError(told.status, code, dict(told.headers))
 
     def _object(self, key: str) -> str:
         return f"{self._objects}/{quote(key, safe='')}"
@@ -210,7 +214,7 @@ class GcsSource(AsyncSource):
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
-            return status_error(error.status, what, error.code, error.headers)
+            return refusal_error(error, what)
         if isinstance(error, aiohttp.ClientError):
             return wire_error(error, what)
         if isinstance(error, json.JSONDecodeError):
@@ -253,12 +257,3 @@ def _parse_object(entry: Mapping[str, Any]) -> RemoteObject:
         str(generation) if generation is not None else None,
         checksums.best(stated),
     )
-
-
-def _reason(body: bytes) -> str:
-    """The service's one-word reason, such as ``notFound``; its messages may quote the request."""
-    try:
-        reason = json.loads(body)["error"]["errors"][0]["reason"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return ""
-    return reason if isinstance(reason, str) and reason.isalnum() else ""
