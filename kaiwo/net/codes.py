@@ -1,4 +1,4 @@
-"""What the error codes of services say, in whatever spelling.
+"""What the error codes of services say, in any spelling.
 
 A code is one word: ``SlowDown``, ``Throttling.User``, ``rateLimitExceeded``, ``request_timeout``.
 Services of one kind share most codes, and each has others for the same facts. So a code is read

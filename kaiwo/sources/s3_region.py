@@ -5,7 +5,7 @@ body, else by a HEAD of the bucket. It then signs once more. Other services need
 
 - A HEAD of the bucket that is redirected, too, must not be redirected in turn: on a service that
   names no region, that ends when Python's stack does.
-- Services with a region of their own name it under any code and in the header alone. The redirector
+- Other services name their region under any code, or in the header alone. The redirector
   knows AWS's way, so such an answer is written in it.
 
 Nothing is changed for an answer that names no region, or the one that was signed for.

@@ -86,7 +86,7 @@ def test_patience_is_asked_for_by_many_codes(
         assert all(f"{status} {code}" in error.message for error in found.values()), found
 
 
-def test_a_run_is_patient_whatever_the_code(
+def test_a_run_is_patient_with_any_code(
     kaiwo: Kaiwo, tmp_path: Path, store: Store, engine: Engine
 ) -> None:
     bucket = store.new_bucket(OBJECTS)
