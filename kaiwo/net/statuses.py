@@ -6,6 +6,7 @@ import email.utils
 import re
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from kaiwo.errors import (
     BusyError,
@@ -18,30 +19,57 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
+from kaiwo.net import codes, redirects
+from kaiwo.net.codes import Meaning
 
 #: The longest wait that a service can ask for; a longer one is cut to this.
 LONGEST_RETRY_AFTER_S = 300.0
-#: Codes of S3 and Azure for credentials that they refuse, under any status.
-_REFUSED = {
-    "AccessDenied", "AccountProblem", "AllAccessDisabled", "AuthenticationFailed",
-    "AuthorizationFailure", "AuthorizationHeaderMalformed", "AuthorizationPermissionMismatch",
-    "ExpiredToken", "InvalidAccessKeyId", "InvalidAuthenticationInfo", "InvalidSecurity",
-    "InvalidToken", "NoAuthenticationInformation", "PublicAccessNotPermitted",
-    "RequestTimeTooSkewed", "SignatureDoesNotMatch", "TokenRefreshRequired", "UnauthorizedAccess",
-}  # fmt: skip
-_MISSING: dict[str, type[NotFoundError]] = {
-    "ContainerNotFound": ContainerMissingError,
-    "NoSuchBucket": ContainerMissingError,
-    "NoSuchKey": NotFoundError,
-    "NoSuchVersion": NotFoundError,
-}
 #: Parameters of a quota in ``RateLimit``: the requests that remain, the seconds until it resets.
 _USED_UP, _RESET = re.compile(r";\s*r=0(?!\d)"), re.compile(r";\s*t=(\d+)")
-_ARCHIVED = {"BlobArchived", "BlobBeingRehydrated", "InvalidObjectState"}
-#: Codes of failures that pass, under any status.
-_TRANSIENT = {"InternalError", "RequestTimeout"}
-#: Codes of S3 and Azure that ask for fewer requests.
-_BUSY = {"ServerBusy", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyRequestsException"}
+#: Clocks that differ by more make signatures invalid; the shortest time that a service allows.
+_MOST_SKEW_S = 300.0
+_NOT_FOUND = "not found; check the name, the region and the endpoint"
+#: The kind of error for each meaning, and what helps.
+_ERRORS: dict[Meaning | None, tuple[type[KaiwoError], str]] = {
+    Meaning.BUSY: (BusyError, ""),
+    Meaning.FAILING: (TransientError, ""),
+    Meaning.REFUSED: (
+        CredentialsError,
+        "the service refuses these credentials; check them, and their rights to this object",
+    ),
+    Meaning.CLOCK: (
+        CredentialsError,
+        "the service's clock and this machine's differ; set this machine's clock",
+    ),
+    Meaning.EXPIRED: (
+        CredentialsError,
+        "the session token or the credentials have expired; give new ones",
+    ),
+    Meaning.ADDRESSING: (
+        CredentialsError,
+        "the service wants the bucket's name in the host name; give addressing_style: virtual",
+    ),
+    Meaning.REGION: (
+        CredentialsError,
+        "the request is signed for another region than the service's; give region",
+    ),
+    Meaning.CONTAINER_MISSING: (ContainerMissingError, _NOT_FOUND),
+    Meaning.MISSING: (NotFoundError, _NOT_FOUND),
+    Meaning.CHANGED: (ChangedError, "the object was replaced or removed since it was listed"),
+    Meaning.ARCHIVED: (ServiceError, "the object is archived; restore it first"),
+    Meaning.QUOTA: (
+        ServiceError,
+        "a quota of the account is used up; raise it, or try again later",
+    ),
+    Meaning.UNSUPPORTED: (NotAcceptedError, "the service does not support this request"),
+    None: (NotAcceptedError, "the service does not accept this request"),
+}
+#: What a status means whose code says nothing; others of 500 and more pass.
+_STATUSES = {
+    401: Meaning.REFUSED, 403: Meaning.REFUSED, 404: Meaning.MISSING, 407: Meaning.REFUSED,
+    408: Meaning.FAILING, 409: Meaning.CHANGED, 410: Meaning.MISSING, 412: Meaning.CHANGED,
+    416: Meaning.CHANGED, 425: Meaning.FAILING, 501: Meaning.UNSUPPORTED,
+}  # fmt: skip
 #: Errors of code that reads an answer which does not look as expected; see ``garbled``.
 GARBLED = (AttributeError, KeyError, TypeError, ValueError)
 
@@ -77,33 +105,77 @@ def status_error(
         code: the service's error code, such as ``NoSuchKey``.
         headers: of the answer, for ``Retry-After``.
     """
-    if code in _TRANSIENT:
-        status = max(status, 500)
-    if code in _BUSY or status in (429, 503):
-        return BusyError(f"{what}: {status} {code}".rstrip(), retry_after_s(headers or {}))
-    refused = code in _REFUSED or (status in (401, 403, 407) and code not in _ARCHIVED)
-    if refused and status not in (401, 407):
-        status = 403
+    code, headers = codes.clean(code), headers or {}
+    said = codes.meaning(code) or _STATUSES.get(status)
+    if status in (429, 503):
+        said = Meaning.BUSY
+    elif said is None and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        said = Meaning.FAILING
+    kind, reason = _ERRORS[said]
     answer = f"{what}: {status} {code}".rstrip()
-    if refused:
+    if issubclass(kind, TransientError):
+        return kind(answer, retry_after_s(headers))
+    if said is Meaning.REFUSED:
+        reason += _describe_skew(headers)
+    return kind(f"{answer}: {reason}")
+
+
+def refusal_error(refused: RefusedError, what: str) -> KaiwoError:
+    """The kaiwo error for a refusal or a redirect; see ``status_error`` and ``redirect_error``."""
+    to_error = redirect_error if refused.status in redirects.STATUSES else status_error
+    return to_error(refused.status, what, refused.code, refused.headers)
+
+
+def redirect_error(
+    status: int, what: str, code: str, headers: Mapping[str, str], region: object = None
+) -> KaiwoError:
+    """The kaiwo error for a redirect that a signed request cannot follow.
+
+    Args:
+        status: of HTTP; 300 to 399.
+        what: the operation and its object; the message begins with it.
+        code: the service's error code.
+        headers: of the answer.
+        region: that the body of the answer names.
+    """
+    answer = f"{what}: {status} {codes.clean(code)}".rstrip()
+    named = {name.lower(): value for name, value in headers.items()}
+    target = named.get("location", "").lower()
+    if target.startswith("https:") and "at http:" in what:
         return CredentialsError(
-            f"{answer}: the service refuses these credentials; "
-            "check them, and their rights to this object"
+            f"{answer}: the service redirects from http to https, where the signature is not "
+            "valid; give an endpoint_url that begins with https://"
         )
-    if code in _MISSING or status in (404, 410):
-        kind = _MISSING.get(code, NotFoundError)
-        return kind(f"{answer}: not found; check the name, the region and the endpoint")
-    if status in (409, 412, 416) and code not in _ARCHIVED:
-        return ChangedError(f"{answer}: the object was replaced or removed since it was listed")
-    if status in (408, 425) or status >= 500:  # noqa: PLR2004 - HTTP's server errors
-        return TransientError(answer, retry_after_s(headers or {}))
-    reason = "the service does not accept this request"
-    if code in _ARCHIVED:
-        reason = "the object is archived; restore it first"
-    elif status in (301, 307):
-        reason = "the bucket is in another region"
-    kind_ = NotAcceptedError if status in (400, 405, 501) else ServiceError
-    return kind_(f"{answer}: {reason}")
+    region = codes.clean_region(named.get("x-amz-bucket-region")) or codes.clean_region(region)
+    if region:
+        return ServiceError(
+            f"{answer}: the bucket is in the region {region}; give region: {region}, and the "
+            "endpoint_url of that region if there is one"
+        )
+    return ServiceError(
+        f"{answer}: the bucket is in another region or at another address; give its region, or "
+        "its endpoint_url"
+    )
+
+
+def _describe_skew(headers: Mapping[str, str]) -> str:
+    """By how much this machine's clock differs from an answer's; empty if it is not too much."""
+    named = {name.lower(): value for name, value in headers.items()}
+    moment_s = _timestamp(named.get("date", ""))
+    if moment_s is None or "age" in named:  # with an age, the answer was kept on the way
+        return ""
+    skew_s = abs(time.time() - moment_s)
+    if skew_s < _MOST_SKEW_S:
+        return ""
+    return f"; this machine's clock and the service's differ by {skew_s / 60:.0f} minutes"
+
+
+def _timestamp(date: str) -> float | None:
+    """A date of HTTP in seconds; None if it is none."""
+    try:
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def garbled(what: str, service: str) -> TransientError:
@@ -131,11 +203,10 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return _reset_s(named.get("ratelimit", ""))
     if value.strip().isdecimal():
         return min(float(value), LONGEST_RETRY_AFTER_S)
-    try:
-        wait_s = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except (TypeError, ValueError):
+    moment_s = _timestamp(value)
+    if moment_s is None:
         return None
-    return min(max(wait_s, 0.0), LONGEST_RETRY_AFTER_S)
+    return min(max(moment_s - time.time(), 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def _reset_s(limits: str) -> float | None:

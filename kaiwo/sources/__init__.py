@@ -5,6 +5,8 @@
     paging         listings page by page
     s3, gcs, azure object stores through the SDK of an fsspec filesystem
     s3_head        what S3 states about an object; a cheap HEAD request
+    s3_region      signs again for the region that an answer names
+    s3_redirects   follows redirects without credentials
     fsspec         any other fsspec filesystem
     fsspec_async   what sources on the event loop of a filesystem inherit
     obstore        object stores through obstore, with fsspec behind it

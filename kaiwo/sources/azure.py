@@ -26,9 +26,10 @@ from fsspec.asyn import sync
 
 from kaiwo import checksums
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
+from kaiwo.net.codes import code_in
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
+from kaiwo.net.statuses import GARBLED, RefusedError, garbled, refusal_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import (
     check_answer,
@@ -129,7 +130,7 @@ class AzureSource(AsyncSource):
         answer = ran.http_response
         async with answer:
             if answer.status_code not in (200, 206):
-                code = answer.headers.get("x-ms-error-code", "")
+                code = answer.headers.get("x-ms-error-code") or code_in(await answer.read())
                 raise RefusedError(answer.status_code, code, dict(answer.headers))
             named, answered = self.display_url(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status_code, answered, start, end, remote.size, named)
@@ -142,7 +143,7 @@ class AzureSource(AsyncSource):
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
-            return status_error(error.status, what, error.code, error.headers)
+            return refusal_error(error, what)
         if isinstance(error, azure.ClientAuthenticationError) and error.status_code is None:
             return CredentialsError(
                 f"{what}: no usable credentials; give connection_string, account_key or "
@@ -160,12 +161,12 @@ class AzureSource(AsyncSource):
 def _map_response(error: azure.HttpResponseError, what: str) -> KaiwoError:
     """The error for an answer of the service, as the SDK reports it."""
     status = int(error.status_code or 0)
-    code = str(getattr(error, "error_code", None) or "").rpartition(".")[2]
-    if code.isupper():  # a name of StorageErrorCode; its value is the service's code
-        code = str(getattr(getattr(error, "error_code", None), "value", code))
-    if status < 400:  # noqa: PLR2004 - a success that the SDK cannot read
+    code = getattr(error, "error_code", None) or ""
+    code = str(getattr(code, "value", code))  # the codes that the SDK knows are an enumeration
+    if status < 300:  # noqa: PLR2004 - a success that the SDK cannot read
         return garbled(what, "Azure")
-    return status_error(status, what, code, getattr(error.response, "headers", None))
+    headers = getattr(error.response, "headers", None) or {}
+    return refusal_error(RefusedError(status, code, headers), what)
 
 
 async def _next_page(pages: Any) -> list[Any] | None:

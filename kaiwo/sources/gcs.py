@@ -35,8 +35,9 @@ from kaiwo.errors import (
     KaiwoError,
     TransientError,
 )
+from kaiwo.net.codes import code_in
 from kaiwo.net.failures import wire_error
-from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
+from kaiwo.net.statuses import GARBLED, RefusedError, garbled, refusal_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import (
     check_answer,
@@ -193,8 +194,11 @@ class GcsSource(AsyncSource):
         if answer.status < 400:  # noqa: PLR2004 - HTTP's client errors
             return answer
         async with answer:
-            reason = _reason(await answer.read())
-            raise RefusedError(answer.status, reason, dict(answer.headers))
+            code = code_in(await answer.read())
+        # At another origin the token is missing; then the redirect says more.
+        is_redirect = answer.status in (401, 403) and answer.history
+        told = answer.history[0] if is_redirect else answer
+        raise RefusedError(told.status, code, dict(told.headers))
 
     def _object(self, key: str) -> str:
         return f"{self._objects}/{quote(key, safe='')}"
@@ -217,7 +221,7 @@ class GcsSource(AsyncSource):
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
-            return status_error(error.status, what, error.code, error.headers)
+            return refusal_error(error, what)
         if isinstance(error, aiohttp.ClientError):
             return wire_error(error, what)
         if isinstance(error, json.JSONDecodeError):
@@ -268,12 +272,3 @@ def _time_ns(value: object) -> int | None:
         return seconds_ns(datetime.fromisoformat(value)) if isinstance(value, str) else None
     except ValueError:
         return None
-
-
-def _reason(body: bytes) -> str:
-    """The service's one-word reason, such as ``notFound``; its messages may quote the request."""
-    try:
-        reason = json.loads(body)["error"]["errors"][0]["reason"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return ""
-    return reason if isinstance(reason, str) and reason.isalnum() else ""

@@ -30,11 +30,12 @@ from kaiwo.errors import (
     ConfigError,
     CredentialsError,
     KaiwoError,
+    NotAcceptedError,
     ServiceError,
     TransientError,
 )
 from kaiwo.net.failures import chain, wire_error
-from kaiwo.net.statuses import garbled, status_error
+from kaiwo.net.statuses import garbled, redirect_error, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import (
     check_answer,
@@ -48,12 +49,15 @@ from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 from kaiwo.sources.s3_head import is_size_wrong, parse_entry
 from kaiwo.sources.s3_lookup import S3Lookup
+from kaiwo.sources.s3_region import region_in
 
 logger = logging.getLogger(__name__)
 #: Begins the token of a page that is requested by the first version of S3's listings.
 _MARKER = "key>"
 #: The answer to a listing has at least one of these, from any service.
 _LISTING = {"Contents", "IsTruncated", "KeyCount", "MaxKeys", "Name"}
+#: Headers with the code of an answer to a HEAD.
+_CODE_HEADERS = ("x-amz-error-code", "x-minio-error-code")
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -192,22 +196,20 @@ class S3Source(AsyncSource):
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
-        # s3fs maps botocore's errors to Python's, and keeps them as the cause.
-        cause = error.__cause__ if isinstance(error.__cause__, boto.ClientError) else error
-        if isinstance(cause, boto.ClientError):
-            return _map_response(cause.response, what)
-        if isinstance(cause, KeyError):
+        if (response := _response_of(error)) is not None:
+            return _map_response(response, what)
+        if isinstance(error, KeyError):
             return garbled(what, "S3")
-        if isinstance(cause, _NO_CREDENTIALS):
+        if isinstance(error, _NO_CREDENTIALS):
             return CredentialsError(
-                f"{what}: no usable credentials ({type(cause).__name__}); give access_key_id and "
+                f"{what}: no usable credentials ({type(error).__name__}); give access_key_id and "
                 "secret_key, or anonymous: true for a public bucket"
             )
-        if isinstance(cause, _WIRE) and not any(
-            isinstance(each, FileNotFoundError) for each in chain(cause)
+        if isinstance(error, _WIRE) and not any(
+            isinstance(each, FileNotFoundError) for each in chain(error)
         ):
-            return wire_error(cause, what)
-        return _map_setting(cause, what)
+            return wire_error(error, what)
+        return _map_setting(error, what)
 
 
 def _next_token(page: Any) -> str:
@@ -237,16 +239,33 @@ def _map_setting(error: Exception, what: str) -> KaiwoError | None:
     return None
 
 
-def _map_response(response: Any, what: str) -> KaiwoError:
-    """The error for an answer of the service, by its code, else by its status."""
+def _response_of(error: Exception) -> Any:
+    """The answer that an error is about, as botocore keeps it; None without one."""
+    # s3fs maps botocore's errors to Python's, and keeps them as the cause.
+    cause = error.__cause__ if isinstance(error.__cause__, boto.ClientError) else error
+    return cause.response if isinstance(cause, boto.ClientError) else None
+
+
+def _status_and_code(response: Any) -> tuple[int, str]:
+    """The status of an answer and the service's code; without one, botocore gives the status."""
     metadata = response.get("ResponseMetadata", {})
     code = str(response.get("Error", {}).get("Code", ""))
-    status = int(metadata.get("HTTPStatusCode") or (code if code.isdigit() else 500))
-    if code == "400" and what.startswith("looking up"):
+    status = int(metadata.get("HTTPStatusCode") or (code if code.isdecimal() else 500))
+    if code and not code.isdecimal():
+        return status, code
+    headers = metadata.get("HTTPHeaders", {})
+    return status, next((headers[name] for name in _CODE_HEADERS if name in headers), "")
+
+
+def _map_response(response: Any, what: str) -> KaiwoError:
+    """The error for an answer of the service, by its code, else by its status."""
+    status, code = _status_and_code(response)
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    if status == 400 and not code and what.startswith("looking up"):  # noqa: PLR2004
         status = 403  # the answer to a HEAD has no body; the signature or the token is wrong
-    if code.isdigit():
-        code = ""
-    found = status_error(status, what, code, metadata.get("HTTPHeaders"))
-    if status < 400 and type(found) is ServiceError:  # noqa: PLR2004
-        return TransientError(f"{what}: {code}")  # an error inside a successful answer
+    if 300 <= status < 400:  # noqa: PLR2004 - HTTP's redirects
+        return redirect_error(status, what, code, headers, region_in(response))
+    found = status_error(status, what, code, headers)
+    if status < 300 and isinstance(found, NotAcceptedError):  # noqa: PLR2004
+        return garbled(found.message, "S3")  # an error inside a successful answer
     return found

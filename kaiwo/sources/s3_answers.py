@@ -14,7 +14,7 @@ from typing import Any
 from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser
 
 
-class LenientParser(AioRestXMLParser):  # type: ignore[misc] - the SDK has no annotations
+class LenientParser(AioRestXMLParser):  # type: ignore[misc]  # no annotations
     """Leaves out what it cannot read."""
 
     def _parse_non_payload_attrs(
@@ -31,7 +31,7 @@ class LenientParser(AioRestXMLParser):  # type: ignore[misc] - the SDK has no an
             return None
 
 
-class _Factory(AioResponseParserFactory):  # type: ignore[misc] - the SDK has no annotations
+class _Factory(AioResponseParserFactory):  # type: ignore[misc]  # no annotations
     def create_parser(self, protocol_name: str) -> Any:
         """The reader of a protocol; S3 speaks ``rest-xml``."""
         if protocol_name != "rest-xml":

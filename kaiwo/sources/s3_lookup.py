@@ -12,7 +12,14 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kaiwo.errors import BusyError, KaiwoError, NotFoundError, ServiceError, TransientError
+from kaiwo.errors import (
+    BusyError,
+    CredentialsError,
+    KaiwoError,
+    NotFoundError,
+    ServiceError,
+    TransientError,
+)
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.s3_head import parse_head, parse_head_with_parts
@@ -76,10 +83,18 @@ class S3Lookup:
             raise
         except KaiwoError as error:
             logger.debug("%s", error.message)
-            return self._first_byte(key)
+            read = self._first_byte(key)
+            return self._again(key, read) if isinstance(error, CredentialsError) else read
         if headers.get("content-length", "").isdecimal():
             return headers
         return {**headers, **self._first_byte(key)}
+
+    def _again(self, key: str, read: Headers) -> Headers:
+        """What a HEAD states now: the SDK may have learned the region by reading."""
+        try:
+            return {**read, **self._head(key)}
+        except KaiwoError:
+            return read
 
     def _head(self, key: str, **arguments: Any) -> Headers:
         try:

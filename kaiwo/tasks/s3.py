@@ -158,10 +158,15 @@ class S3Task(BucketTask):
         import s3fs  # noqa: PLC0415 - only runs that use it load it
         from aiobotocore.session import AioSession  # noqa: PLC0415
 
+        from kaiwo.sources import s3_answers, s3_region  # noqa: PLC0415
+        from kaiwo.sources.s3_redirects import RedirectingSession  # noqa: PLC0415
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         named = self.anonymous or self.given("access_key_id")
         endpoint = self.secret("endpoint_url")
+        session = s3_settings.session_of(AioSession, self.profile, named=named)
+        s3_region.register(session)
+        s3_answers.register(session)
         filesystem = s3fs.S3FileSystem(
             anon=self.anonymous,
             endpoint_url=require_endpoint(endpoint) if endpoint else None,
@@ -169,7 +174,7 @@ class S3Task(BucketTask):
             secret=self.secret("secret_key"),
             token=self._header("session_token"),
             requester_pays=self.requester_pays,
-            session=s3_settings.session_of(AioSession, self.profile, named=named),
+            session=session,
             client_kwargs={"region_name": self.region, "verify": self.ca_bundle},
             config_kwargs={
                 "connect_timeout": network.connect_timeout_s,
@@ -181,6 +186,7 @@ class S3Task(BucketTask):
                 "response_checksum_validation": "when_required",
                 "s3": {"addressing_style": self.addressing_style},
                 "user_agent_extra": "kaiwo",
+                "http_session_cls": RedirectingSession,
             },
             skip_instance_cache=True,
             use_listings_cache=False,

@@ -10,7 +10,9 @@ Some texts say that the fsspec source may succeed (``FallbackReason``):
                  a redirect or a setting (the SDK finds a bucket's region)
     LANGUAGE     405 or 501: an emulator of GCS that speaks JSON only
     ANSWER       a header is missing, or the answer is not a listing
-    PATIENCE     429 or 5xx: the answer may hold a Retry-After, which obstore does not show
+    PATIENCE     the failure passes: the answer may hold a Retry-After, which obstore does not show
+    REFUSAL      refused credentials: the SDK signs for the region that an answer names, follows no
+                 redirect without a signature, and shows headers that say why
 
 S3 answers a HEAD with a wrong signature or token with 400 and no body; kaiwo reports it as
 refused credentials.
@@ -23,28 +25,30 @@ from enum import Enum
 
 from kaiwo.errors import (
     ChangedError,
+    CredentialsError,
     KaiwoError,
     NotFoundError,
     TransientError,
     UnreachableError,
     WrongRangeError,
 )
+from kaiwo.net.codes import code_in
 from kaiwo.net.failures import too_many_files
 from kaiwo.net.statuses import status_error
 
 #: These are found in the description that follows an error's text; it quotes names on one line.
 _STATUS = re.compile(r"^\s*status: (\d{3}),$", re.MULTILINE)
 _KIND = re.compile(r"^\s*kind: (\w+),$", re.MULTILINE)
-_CODE = re.compile(r"<Code>(\w+)</Code>")
+_BODY = re.compile(r'^\s*body: Some\(\s*"(.*)",$', re.MULTILINE)
 _NO_LISTING = re.compile(r"^\s*source: InvalidListResponse", re.MULTILINE)
 _RANGES = re.compile(r"^    source: (NotPartial|NoContentRange|ParseContentRange)\b", re.MULTILINE)
 _OTHER_RANGE = re.compile(r"^    source: UnexpectedRange", re.MULTILINE)
 _HEADERS = re.compile(r"^\s*(source: )?Missing(ContentLength|LastModified|Etag)", re.MULTILINE)
-_SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: Builder),", re.MULTILINE)
+_SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: (Builder|Redirect)),", re.MULTILINE)
 #: Method not allowed, not implemented.
 _UNSUPPORTED = re.compile(r"^\s*status: (405|501),$", re.MULTILINE)
-#: Statuses that may come with a Retry-After.
-_TRANSIENT = re.compile(r"^\s*status: (429|5\d\d),$", re.MULTILINE)
+#: An answer that hyper cannot read, such as one with more headers than usual.
+_NO_HTTP = re.compile(r"^\s*Parse\($", re.MULTILINE)
 _TLS = re.compile(r"^\s*error: Invalid(Certificate|Message)\(", re.MULTILINE)
 
 
@@ -56,23 +60,48 @@ class FallbackReason(Enum):
     LANGUAGE = "the service does not support obstore's requests"
     ANSWER = "obstore cannot read the answer"
     PATIENCE = "the answer may say how long to wait"
+    REFUSAL = "the service refuses the request"
 
 
-def fallback_reason(text: str) -> FallbackReason | None:
-    """Why the fsspec source may succeed where obstore failed with that text; None if it cannot."""
-    if _RANGES.search(text):
-        return FallbackReason.RANGES
-    if _SETTINGS.search(text) or _TLS.search(text):
-        # OpenSSL accepts certificates that rustls refuses, and says if a server speaks no TLS; the
-        # SDK finds a bucket's region.
-        return FallbackReason.CONNECTION
-    if _UNSUPPORTED.search(text):
-        return FallbackReason.LANGUAGE
-    if _HEADERS.search(text) or _NO_LISTING.search(text):
-        return FallbackReason.ANSWER
-    if _TRANSIENT.search(text):
+#: The first pattern that is found decides.
+_REASONS = (
+    (_RANGES, FallbackReason.RANGES),
+    # OpenSSL accepts certificates that rustls refuses, and says if a server speaks no TLS; the SDK
+    # finds a bucket's region.
+    (_SETTINGS, FallbackReason.CONNECTION),
+    (_TLS, FallbackReason.CONNECTION),
+    (_UNSUPPORTED, FallbackReason.LANGUAGE),
+    (_HEADERS, FallbackReason.ANSWER),
+    (_NO_LISTING, FallbackReason.ANSWER),
+)
+
+
+def fallback_reason(text: str, found: KaiwoError) -> FallbackReason | None:
+    """Why the fsspec source may succeed where obstore failed; None if it cannot.
+
+    Args:
+        text: of obstore's error.
+        found: the kaiwo error for it, see ``map_text``.
+    """
+    for pattern, reason in _REASONS:
+        if pattern.search(text):
+            return reason
+    if _STATUS.search(text) is None:
+        return None if _is_cut(text) else FallbackReason.ANSWER
+    if isinstance(found, TransientError):
         return FallbackReason.PATIENCE
-    return None
+    return FallbackReason.REFUSAL if isinstance(found, CredentialsError) else None
+
+
+def _is_cut(text: str) -> bool:
+    """Whether a request failed on its way; otherwise obstore could not read the answer."""
+    return _KIND.search(text) is not None and _NO_HTTP.search(text) is None
+
+
+def error_code(text: str) -> str:
+    """The service's code in the text of an error; empty if there is none."""
+    body = _BODY.search(text)
+    return code_in(body[1].replace('\\"', '"').replace("\\n", "\n")) if body else ""
 
 
 def map_text(text: str, what: str, *, by_version: bool) -> KaiwoError:
@@ -93,10 +122,10 @@ def map_text(text: str, what: str, *, by_version: bool) -> KaiwoError:
 
 def _map_status(status: int, text: str, what: str, *, by_version: bool) -> KaiwoError:
     """The error for an answer of the service."""
-    code = _CODE.search(text)
+    code = error_code(text)
     if status == 400 and not code and what.startswith("looking up"):  # noqa: PLR2004
         status = 403  # S3's answer to a HEAD with a wrong signature or token
-    found = status_error(status, what, code[1] if code else "")
+    found = status_error(status, what, code)
     if isinstance(found, NotFoundError) and by_version and what.startswith("reading"):
         return ChangedError(f"{what}: the object was replaced or removed since it was listed")
     return found

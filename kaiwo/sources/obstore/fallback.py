@@ -1,5 +1,9 @@
 """What the fsspec source does instead of obstore: once, for all ranges, or for everything.
 
+obstore does not show why a service refuses a request. The fsspec source asks again: it may succeed,
+because the SDK signs for the region that the answer names, and then does everything from now on.
+Else its error says why. A code that came from both is believed from then on.
+
 obstore does not show ``Retry-After``. At most once a second, a request that a busy service refused
 is sent by the fsspec source, whose error tells how long to wait.
 """
@@ -12,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from kaiwo.errors import TransientError
+from kaiwo.errors import CredentialsError, TransientError
 from kaiwo.net.patience import Patience
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
@@ -33,6 +37,18 @@ class RetryAfterHiddenError(NotForObstoreError):
     def __init__(self, error: TransientError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+class RefusalHiddenError(NotForObstoreError):
+    """The service refuses access, and obstore does not show all that it says.
+
+    Args:
+        code: that the service gave; may be empty.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__("the service refuses the request")
+        self.code = code
 
 
 class Fallback:
@@ -58,6 +74,7 @@ class Fallback:
         self.opened: Source | None = None
         self.is_for_all = False
         self.is_for_ranges = False
+        self._believed: set[str] = set()
 
     def source(self) -> Source:
         """The fsspec source."""
@@ -82,6 +99,36 @@ class Fallback:
         if not self.is_for_ranges:
             self.is_for_ranges = True
             logger.info("%s: ranges are read through fsspec: the service answers oddly", self._url)
+
+    def believes(self, code: str) -> bool:
+        """Whether both engines were refused with this code before."""
+        return code in self._believed
+
+    def instead(self, ask: Callable[[], T], reason: NotForObstoreError) -> T:
+        """Send a request through the fsspec source that obstore cannot carry out.
+
+        Args:
+            ask: sends the request.
+            reason: why obstore cannot carry it out.
+        """
+        match reason:
+            case RetryAfterHiddenError():
+                return self.ask_how_long(ask, reason.error)
+            case RefusalHiddenError():
+                return self._ask_why(ask, reason.code)
+            case _:
+                return ask()
+
+    def _ask_why(self, ask: Callable[[], T], code: str) -> T:
+        """Send the refused request through the fsspec source; see the module's docstring."""
+        try:
+            answer = ask()
+        except CredentialsError as error:
+            if code and f" {code}:" in error.message:
+                self._believed.add(code)
+            raise
+        self.take_all("the service refuses obstore's request only; is another region meant?")
+        return answer
 
     def ask_how_long(self, ask: Callable[[], T], error: TransientError) -> T:
         """Send the refused request through the fsspec source, whose errors say how long to wait.

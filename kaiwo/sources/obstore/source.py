@@ -36,8 +36,17 @@ from kaiwo.errors import (
 from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.protocols import Buffer, Source
 from kaiwo.sources.base import NotForObstoreError, StoreSource
-from kaiwo.sources.obstore.errors import FallbackReason, fallback_reason, map_text
-from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
+from kaiwo.sources.obstore.errors import (
+    FallbackReason,
+    error_code,
+    fallback_reason,
+    map_text,
+)
+from kaiwo.sources.obstore.fallback import (
+    Fallback,
+    RefusalHiddenError,
+    RetryAfterHiddenError,
+)
 from kaiwo.sources.obstore.lister import Lister
 from kaiwo.sources.obstore.reading import Pin, PinnedReader
 from kaiwo.sources.s3_head import parse_entry
@@ -99,7 +108,7 @@ class ObstoreSource(StoreSource):
         try:
             return iter(Lister(self, self._store, self._fallback).list_objects(prefix))
         except RetryAfterHiddenError as busy:
-            return self._fallback.ask_how_long(lambda: self.fallback().list(prefix), busy.error)
+            return self._fallback.instead(lambda: self.fallback().list(prefix), busy)
         except NotForObstoreError as reason:
             logger.info("%s%s is listed through fsspec: %s", self._url, prefix, reason)
             return self.fallback().list(prefix)
@@ -112,10 +121,8 @@ class ObstoreSource(StoreSource):
             with self.translating("looking up", key):
                 meta = obstore.head(self._store, key)
                 return parse_entry(meta["path"], meta["size"], meta["e_tag"], meta["last_modified"])
-        except RetryAfterHiddenError as busy:
-            return self._fallback.ask_how_long(lambda: self.fallback().stat(key), busy.error)
-        except NotForObstoreError:
-            return self.fallback().stat(key)
+        except NotForObstoreError as reason:
+            return self._fallback.instead(lambda: self.fallback().stat(key), reason)
 
     def stat_by_reading(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -144,12 +151,8 @@ class ObstoreSource(StoreSource):
         try:
             with self.translating("reading", remote.key):
                 return self._reader.read(remote, start, end, self.display_url(remote.key))
-        except RetryAfterHiddenError as busy:
-            return self._fallback.ask_how_long(
-                lambda: self.fallback().read(remote, start, end), busy.error
-            )
-        except NotForObstoreError:
-            return self.fallback().read(remote, start, end)
+        except NotForObstoreError as reason:
+            return self._fallback.instead(lambda: self.fallback().read(remote, start, end), reason)
         except (ChangedError, NotFoundError):
             # An emulator of GCS that speaks JSON only has nothing at obstore's addresses.
             if not self._is_unchanged(remote):
@@ -167,7 +170,7 @@ class ObstoreSource(StoreSource):
             with self.translating("reading", remote.key):
                 chunks = self._reader.open_stream(remote, self.display_url(remote.key))
         except RetryAfterHiddenError as busy:
-            self._fallback.ask_how_long(lambda: self.fallback().stat(remote.key), busy.error)
+            self._fallback.instead(lambda: self.fallback().stat(remote.key), busy)
             yield from self.fallback().stream(remote)
             return
         except NotForObstoreError:
@@ -214,18 +217,23 @@ class ObstoreSource(StoreSource):
             raise NotForObstoreError("obstore cannot name some of the keys") from error
         text = str(error)
         found = map_text(text, what, by_version=self._pin == "version")
-        match reason := fallback_reason(text):
-            case None:
-                return found
+        reason, code = fallback_reason(text, found), error_code(text)
+        if reason is None or (reason is FallbackReason.REFUSAL and self._fallback.believes(code)):
+            return found
+        raise self._pass_on(reason, found, code)
+
+    def _pass_on(self, reason: FallbackReason, found: KaiwoError, code: str) -> NotForObstoreError:
+        """Note what the fsspec source does from now on; the error that makes it do so."""
+        match reason:
             case FallbackReason.PATIENCE if isinstance(found, TransientError):
-                raise RetryAfterHiddenError(found)
+                return RetryAfterHiddenError(found)
+            case FallbackReason.REFUSAL:
+                return RefusalHiddenError(code)
             case FallbackReason.RANGES:
                 self._fallback.take_ranges()
             case FallbackReason.CONNECTION | FallbackReason.LANGUAGE:
                 self._fallback.take_all(reason.value)
-            case FallbackReason.ANSWER | FallbackReason.PATIENCE:
-                pass
-        raise NotForObstoreError(reason.value)
+        return NotForObstoreError(reason.value)
 
 
 def _is_unnameable(key: str) -> bool:

@@ -17,7 +17,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.net.statuses import retry_after_s, status_error
+from kaiwo.net.statuses import redirect_error, retry_after_s, status_error
 
 WHAT = "reading s3://bucket/key"
 
@@ -40,6 +40,7 @@ WHAT = "reading s3://bucket/key"
         (429, BusyError),
         (451, ServiceError),
         (500, TransientError),
+        (501, ServiceError),
         (502, TransientError),
         (503, BusyError),
         (504, TransientError),
@@ -110,3 +111,68 @@ def test_without_retry_after_there_is_no_wish() -> None:
 def test_a_quota_that_is_used_up_names_its_end(value: str, seconds: float | None) -> None:
     assert retry_after_s({"RateLimit": value, "RateLimit-Policy": '"api";q=500;w=300'}) == seconds
     assert retry_after_s({"ratelimit": value, "retry-after": "3"}) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (400, "ThrottlingException", BusyError, ""),
+        (403, "userRateLimitExceeded", BusyError, ""),
+        (400, "RequestTimeoutException", TransientError, ""),
+        (501, "InternalError", TransientError, ""),
+        (500, "NotImplemented", ServiceError, "does not support this request"),
+        (403, "quotaExceeded", ServiceError, "quota"),
+        (403, "RequestTimeTooSkewed", CredentialsError, "set this machine's clock"),
+        (400, "ExpiredToken", CredentialsError, "expired"),
+        (403, "SecondLevelDomainForbidden", CredentialsError, "addressing_style: virtual"),
+        (400, "AuthorizationHeaderMalformed", CredentialsError, "region"),
+        (400, "InvalidAccessKeyId", CredentialsError, "refuses these credentials"),
+        (403, "TheirCode", CredentialsError, "refuses these credentials"),
+    ],
+)
+def test_the_code_decides_before_the_status_and_both_are_shown(
+    status: int, code: str, kind: type[KaiwoError], words: str
+) -> None:
+    error = status_error(status, WHAT, code)
+    assert type(error) is kind
+    assert error.message.startswith(f"{WHAT}: {status} {code}")
+    assert words in error.message
+
+
+def test_a_text_in_the_place_of_the_code_is_not_shown() -> None:
+    assert status_error(400, WHAT, "their own words").message.startswith(f"{WHAT}: 400: ")
+    shown = status_error(400, WHAT, "A" * 9_999).message
+    assert len(shown) < 200
+
+
+def test_a_refusal_says_by_how_much_the_clocks_differ() -> None:
+    def refused(away_s: float, **others: str) -> str:
+        date = email.utils.formatdate(time.time() + away_s, usegmt=True)
+        return status_error(403, WHAT, headers={"Date": date, **others}).message
+
+    assert "differ by 20 minutes" in refused(1200)
+    assert "differ by 20 minutes" in refused(-1200)
+    assert "differ" not in refused(100)
+    assert "differ" not in refused(-1200, Age="1200")
+    assert "differ" not in status_error(403, WHAT, headers={"Date": "soon"}).message
+
+
+@pytest.mark.parametrize(
+    ("headers", "region", "kind", "words"),
+    [
+        ({}, None, ServiceError, "give its region, or its endpoint_url"),
+        ({"x-amz-bucket-region": "eu-west-1"}, None, ServiceError, "give region: eu-west-1"),
+        ({"x-amz-bucket-region": "their words"}, "x1", ServiceError, "give region: x1"),
+        ({"Location": "http://other/"}, None, ServiceError, "give its region"),
+        ({"Location": "HTTPS://host/"}, None, CredentialsError, "begins with https://"),
+    ],
+)
+def test_a_redirect_says_what_to_give(
+    headers: dict[str, str], region: str | None, kind: type[KaiwoError], words: str
+) -> None:
+    error = redirect_error(301, f"{WHAT} at http://host", "PermanentRedirect", headers, region)
+    assert type(error) is kind
+    assert "301 PermanentRedirect: " in error.message
+    assert words in error.message
+    assert "their" not in error.message
+    assert "other" not in error.message.replace("another", "")

@@ -1,0 +1,173 @@
+"""What the error codes of services say, in any spelling.
+
+A code is one word: ``SlowDown``, ``Throttling.User``, ``rateLimitExceeded``, ``request_timeout``.
+Services of one kind share most codes, and each has others for the same facts. So a code is read
+without case, dots and dashes, and what it says is found by its words:
+
+    BUSY         fewer requests are asked for           throttling, a limit of rates is exceeded
+    FAILING      a failure that passes                  internal errors, timeouts, unavailable
+    QUOTA        an amount of the account is used up    no retry within a run helps
+    CLOCK        the request is too old, or too new     the clock is wrong
+    EXPIRED      the session token is too old
+    ADDRESSING   the bucket belongs into the host name
+    REGION       the request is for another region
+    REFUSED      the credentials, or their rights
+
+Codes are data of a service: ``clean`` takes nothing but a short word, so a message may show it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import Enum, auto
+from typing import Any
+
+#: A longer code is cut to this.
+LONGEST_CODE = 64
+_CODE = re.compile(r"[A-Za-z][\w.:-]*", re.ASCII)
+_REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_FROM_XML = re.compile(
+    r"<(?:\w+:)?code\b[^>]*>\s*(?:<!\[CDATA\[)?\s*([^<\]]*?)\s*(?:\]\]>)?\s*</", re.IGNORECASE
+)
+
+
+class Meaning(Enum):
+    """What a code says; see the module's docstring."""
+
+    BUSY = auto()
+    FAILING = auto()
+    QUOTA = auto()
+    CLOCK = auto()
+    EXPIRED = auto()
+    ADDRESSING = auto()
+    REGION = auto()
+    REFUSED = auto()
+    ARCHIVED = auto()
+    UNSUPPORTED = auto()
+    CHANGED = auto()
+    MISSING = auto()
+    CONTAINER_MISSING = auto()
+
+
+_WORDS: dict[Meaning, str] = {
+    Meaning.ARCHIVED: "BlobArchived BlobBeingRehydrated InvalidObjectState",
+    Meaning.BUSY: "LimitExceeded PriorRequestNotComplete ResourceExhausted ServiceUnavailable",
+    Meaning.CONTAINER_MISSING: (
+        "BucketNotFound ContainerNotFound FilesystemNotFound NoSuchBucket NoSuchContainer"
+    ),
+    Meaning.FAILING: "AccountBeingCreated Aborted BackendError OperationAborted",
+    Meaning.MISSING: "NoSuchKey NoSuchVersion",
+    Meaning.REFUSED: """
+        AccessDenied AccountProblem AllAccessDisabled AuthFailure AuthenticationFailed
+        AuthorizationFailure AuthorizationPermissionMismatch IncompleteSignature
+        InvalidAccessKeyId InvalidAuthenticationInfo InvalidClientTokenId InvalidSecurity
+        InvalidSecurityToken InvalidSignature InvalidToken MissingAuthenticationToken
+        NoAuthenticationInformation PublicAccessNotPermitted SignatureDoesNotMatch Unauthorized
+        UnauthorizedAccess UnauthorizedOperation UnrecognizedClient
+        """,
+    Meaning.REGION: """
+        AuthorizationHeaderMalformed IllegalLocationConstraint IncorrectEndpoint IncorrectRegion
+        InvalidRegion PermanentRedirect TemporaryRedirect WrongRegion
+        """,
+    Meaning.UNSUPPORTED: "NotImplemented NotSupported UnsupportedOperation",
+}
+_LIMITED = "rate|qps|tps|ops|requests?|bandwidth|throughput|traffic|connections?|concurrency"
+#: Phrases inside a code; the first that is found decides.
+_PHRASES: tuple[tuple[Meaning, re.Pattern[str]], ...] = (
+    (
+        Meaning.QUOTA,
+        re.compile(
+            r"quota|dailylimit|capexceeded|arrear|overdue|insufficient(balance|funds)"
+            r"|(storage|space|capacity)limitexceeded"
+        ),
+    ),
+    (
+        Meaning.BUSY,
+        re.compile(
+            rf"throttl|slowdown|toomany(request|connection|operation)|busy|ratetoo(large|high|fast)"
+            rf"|({_LIMITED}|concurrent\w*)(limits?)?(exceed(ed|s)?|exhausted|limited|reached)"
+            rf"|exceed(ed)?(the)?({_LIMITED})"
+        ),
+    ),
+    (
+        Meaning.CLOCK,
+        re.compile(
+            r"timetooskewed|clockskew|skewed|requestexpired?|requestinthefuture"
+            r"|signatureexpired?|expiredsignature|notyetvalid"
+        ),
+    ),
+    (
+        Meaning.EXPIRED,
+        re.compile(r"expired?\w*(token|credentials?)|(token|credentials?|session)expired?|tokenrefresh"),
+    ),
+    (
+        Meaning.ADDRESSING,
+        re.compile(r"(secondlevel|pathstyle|virtualhost)\w*|invalidpathaccess"),
+    ),
+    (
+        Meaning.FAILING,
+        re.compile(
+            r"(timeout|timedout|unavailable|tryagain(later)?|internal(server)?(error|failure)?"
+            r"|temporary(error|failure)?)$"
+        ),
+    ),
+)  # fmt: skip
+
+
+def _folded(code: str) -> str:
+    """A code without case, separators and the word Exception at its end."""
+    return re.sub(r"[^a-z0-9]", "", code.lower()).removesuffix("exception")
+
+
+_BY_CODE = {_folded(code): said for said, codes in _WORDS.items() for code in codes.split()}
+
+
+def meaning(code: str) -> Meaning | None:
+    """What a code says; None if kaiwo does not know it.
+
+    The parts of ``Throttling.User`` go from the general to the special. The special one decides.
+    """
+    folded = _folded(code)
+    if folded in _BY_CODE:
+        return _BY_CODE[folded]
+    for said, phrase in _PHRASES:
+        if phrase.search(folded):
+            return said
+    general = code.partition(".")[0]
+    return meaning(general) if general != code else None
+
+
+def clean(code: object) -> str:
+    """A code as a message may show it; empty if it is not one word."""
+    word = code.strip() if isinstance(code, str) else ""
+    return word[:LONGEST_CODE] if _CODE.fullmatch(word) else ""
+
+
+def clean_region(region: object) -> str:
+    """A region that an answer names, as a message may show it; empty if it cannot be one."""
+    return region if isinstance(region, str) and _REGION.fullmatch(region) else ""
+
+
+def code_in(body: str | bytes) -> str:
+    """The code in the body of an answer, of XML or JSON; empty if there is none."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    if text.lstrip()[:1] == "{":
+        try:
+            return _code_of(json.loads(text))
+        except (ValueError, RecursionError):
+            return ""
+    found = _FROM_XML.search(text)
+    return clean(found[1]) if found else ""
+
+
+def _code_of(said: Any) -> str:
+    """The code in a JSON document: the reason of GCS is more than its number."""
+    if not isinstance(said, dict):
+        return clean(said)
+    errors = said.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors else None
+    reason = first.get("reason") if isinstance(first, dict) else None
+    names = ("code", "Code", "status", "error", "Error", "__type")
+    named = (reason, *(said.get(name) for name in names))
+    return next((code for each in named if (code := _code_of(each))), "")
