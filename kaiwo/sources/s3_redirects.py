@@ -19,6 +19,7 @@ import yarl
 from aiobotocore.httpsession import AIOHTTPSession
 
 from kaiwo.net import redirects
+from kaiwo.net.header_limits import header_limits
 
 #: What another origin may see.
 _HARMLESS = {"accept-encoding", "if-match", "range", "user-agent"}
@@ -29,7 +30,10 @@ class RedirectingSession(AIOHTTPSession):  # type: ignore[misc]  # no types
     """See the module's docstring."""
 
     async def _get_session(self, proxy_url: Any) -> Any:
-        return _Redirecting(await super()._get_session(proxy_url))
+        client = await super()._get_session(proxy_url)
+        for name, limit in header_limits().items():
+            setattr(client, f"_{name}", limit)  # the SDK makes the session without them
+        return _Redirecting(client)
 
 
 class _Redirecting:
@@ -44,9 +48,12 @@ class _Redirecting:
         """The answer at the end of all redirects; the first one if the end refuses."""
 
         async def send(url: yarl.URL, headers: Any) -> aiohttp.ClientResponse:
-            return await self._client.request(
+            answer = await self._client.request(
                 method, url, headers=headers, allow_redirects=False, **others
             )
+            # The SDK takes every header for UTF-8; names of files come in Latin-1, too.
+            answer._raw_headers = tuple((name, _utf8(value)) for name, value in answer._raw_headers)  # noqa: SLF001
+            return answer
 
         first = answer = await send(url, headers)
         try:
@@ -67,6 +74,15 @@ class _Redirecting:
         is_refused = answer.status in _REFUSED or answer.status in redirects.STATUSES
         (answer if is_refused else first).close()
         return first if is_refused else answer
+
+
+def _utf8(value: bytes) -> bytes:
+    """A header's value in UTF-8."""
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1").encode("utf-8")
+    return value
 
 
 def _target(answer: aiohttp.ClientResponse) -> yarl.URL | None:

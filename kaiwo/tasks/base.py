@@ -17,6 +17,7 @@ from pydantic import Field
 
 from kaiwo.errors import ConfigError
 from kaiwo.jobs import Transfer, Want
+from kaiwo.net.header_limits import header_limits
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Item
 from kaiwo.protocols import Source
@@ -168,4 +169,4 @@ def session_options(network: NetworkSettings) -> dict[str, Any]:
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=network.connect_timeout_s, sock_read=network.stall_timeout_s
     )
-    return {"timeout": timeout, "trust_env": True}
+    return {"timeout": timeout, "trust_env": True, **header_limits()}
