@@ -4,6 +4,7 @@
     the object is replaced  it is asked for again and fetched as it is now, once
     a checksum differs      its ranges are read again and compared; when the same wrong checksum
                             comes out once more, the whole object is fetched again, once
+    a limit of this process fewer requests at once; the request is made again when one has ended
     anything else           the retry policy decides: the request alone is retried after a delay, or
                             the object has failed
 
@@ -23,7 +24,7 @@ from kaiwo.engine import round_files
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.flight import Flight, Flights
 from kaiwo.engine.job_feed import JobFeed, origin
-from kaiwo.engine.retry import RetryPolicy, used_up
+from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
@@ -31,6 +32,7 @@ from kaiwo.errors import (
     ChangedError,
     IntegrityError,
     KaiwoError,
+    LimitError,
     RangeIgnoredError,
     ServiceError,
     TransientError,
@@ -135,6 +137,9 @@ class Recovery:
 
     def recover(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """A job of the object failed: decide what to do, and do it."""
+        if isinstance(error, LimitError) and self._dispatcher.narrow():
+            self._repeat(_alone(job, flight), error, flight, LIMIT_DELAY_S)
+            return
         match decide(job, error, flight, self._policy.retries):
             case Remedy.STREAM:
                 self._stream_instead(flight)
@@ -161,12 +166,7 @@ class Recovery:
 
     def _retry(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """Make the request again after a delay, or fail the object."""
-        if isinstance(job, Batch):
-            # The other objects of its batch are done.
-            job = replace(job, transfers=(flight.transfer,))
-        elif isinstance(job, Whole):
-            temporary_files.discard(job.transfer.temporary)  # a stream starts at its first byte
-            self._reset_counts(flight)
+        job = _alone(job, flight)
         again = self._policy.again(job, error)
         if again is None:
             self._settlement.fail(flight, used_up(error, job.tries))
@@ -175,9 +175,15 @@ class Recovery:
             return
         repeated, delay_s = again
         self._health.refused(origin(job), error, delay_s)
+        self._repeat(repeated, error, flight, delay_s)
+
+    def _repeat(self, job: Job, error: KaiwoError, flight: Flight, delay_s: float) -> None:
+        if isinstance(job, Whole):
+            temporary_files.discard(job.transfer.temporary)  # a stream starts at its first byte
+            self._reset_counts(flight)
         flight.attempts += 1
-        self._sink.emit(Retried(flight.transfer.source, error, repeated.tries.count, delay_s))
-        self._dispatcher.repeat(repeated, delay_s)
+        self._sink.emit(Retried(flight.transfer.source, error, job.tries.count, delay_s))
+        self._dispatcher.repeat(job, delay_s)
 
     def _fail_service(self, job: Job, error: KaiwoError) -> None:
         """An object used up its attempts: if its service is down, the others fail too."""
@@ -231,3 +237,8 @@ class Recovery:
     def _reset_counts(self, flight: Flight) -> None:
         received, kept = flight.reset_counts()
         self._sink.emit(Progressed(-received, flight.transfer.source, -kept))
+
+
+def _alone(job: Job, flight: Flight) -> Job:
+    """The job for this object only: the other objects of its batch are done."""
+    return replace(job, transfers=(flight.transfer,)) if isinstance(job, Batch) else job

@@ -78,6 +78,7 @@ class Scheduler:
             wanted=self._feed.is_wanted,
             lane=self._feed.lane,
             starts_s=self._feed.starts_s,
+            most=rules.most_requests,
         )
         self._recovery = Recovery(
             plan.transfers,
