@@ -12,7 +12,7 @@ from concurrent.futures import Executor
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiwo import units
+from kaiwo import environment, units
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.retry import RetryPolicy
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 Wanted = tuple[Task, tuple[Want, ...]]
 
 
+@environment.cleaned()
 def run(config: Config, sink: Sink) -> Report:
     """Carry out a validated configuration; see ``download``."""
     config.check_secrets()
@@ -70,6 +71,7 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
     return tuple(result)
 
 
+@environment.cleaned()
 def decide(config: Config, sink: Sink) -> Plan:
     """What ``run`` would do, decided and checked; no byte of any object is read.
 

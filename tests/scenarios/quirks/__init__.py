@@ -1,0 +1,1 @@
+"""Stores that behave in their own ways: the right bytes come, or the right words."""
