@@ -196,8 +196,8 @@ def test_an_inspection_that_fails_for_good_fails_the_object(
     assert run.report.exit_code == error.exit_code
     assert run.error("big").message == "no checksum for you"
     assert (run.retried, store.inspections, in_place(tmp_path)) == ([], ["big"], {})
-    # What has arrived of an object that is there is of use to a later run.
-    assert bool(left(tmp_path)) == (error is not NotFoundError)
+    # What has arrived is of use to a later run where the user can mend the failure.
+    assert bool(left(tmp_path)) == (error is CredentialsError)
 
 
 def test_an_inspection_that_fails_too_often_fails_the_object(tmp_path: Path) -> None:
