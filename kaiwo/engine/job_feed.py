@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from kaiwo.engine import batches, round_files, running_digests
+from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flights
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.pace import REQUESTS, Pace
@@ -46,6 +47,7 @@ class JobFeed:
         rules: how the plan is carried out.
         flights: the objects under way.
         health: what is known of the services.
+        file_systems: what is known of the targets' file systems.
         digests: running checksums of large objects.
         settlement: where an object goes that cannot start.
         state: has the journals.
@@ -60,6 +62,7 @@ class JobFeed:
         rules: Rules,
         flights: Flights,
         health: ServiceHealth,
+        file_systems: FileSystems,
         digests: RunningDigests,
         settlement: Settlement,
         state: State,
@@ -68,6 +71,7 @@ class JobFeed:
         self._rules = rules
         self._flights = flights
         self._health = health
+        self._file_systems = file_systems
         self._digests = digests
         self._settlement = settlement
         self._state = state
@@ -105,6 +109,7 @@ class JobFeed:
         flight = self._flights.get_or_start(transfer)
         streams = transfer.object.stream_id is not None
         streams = streams or self._health.ignores_ranges(transfer.opener.origin)
+        streams = streams or self._file_systems.is_sequential(transfer)
         large = flight.large = LargeObject(
             transfer,
             self._digests,

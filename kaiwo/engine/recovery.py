@@ -1,6 +1,7 @@
 """What to do about a failure: decided by ``decide``, done by ``Recovery``.
 
     ranges are ignored      single streams from now on, for all objects of the service
+    no writes at an offset  the same, for all targets on the file system
     the object is replaced  it is asked for again and fetched as it is now, once
     a checksum differs      its ranges are read again and compared; when the same wrong checksum
                             comes out once more, the whole object is fetched again, once
@@ -22,6 +23,7 @@ from msgspec.structs import replace
 
 from kaiwo.engine import round_files
 from kaiwo.engine.dispatcher import Dispatcher
+from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights
 from kaiwo.engine.job_feed import JobFeed, origin
 from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
@@ -33,8 +35,8 @@ from kaiwo.errors import (
     IntegrityError,
     KaiwoError,
     LimitError,
+    RandomWriteError,
     RangeIgnoredError,
-    ServiceError,
     TransientError,
     WrongBytesError,
     WrongRangeError,
@@ -72,7 +74,7 @@ def decide(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
         retries: how often bytes that are wrong in another way each time are read again.
     """
     match error:
-        case RangeIgnoredError() if isinstance(job, Range):
+        case RangeIgnoredError() | RandomWriteError() if isinstance(job, Range):
             return Remedy.STREAM
         case WrongRangeError() if isinstance(job, Range):
             enough = job.tries.count + 1 >= MOST_WRONG_RANGES
@@ -103,6 +105,7 @@ class Recovery:
         policy: which failures are retried, and when.
         flights: the objects under way.
         health: what is known of the services.
+        file_systems: what is known of the targets' file systems.
         feed: makes the jobs of an object that starts again.
         dispatcher: runs jobs.
         settlement: where an object goes that has failed.
@@ -117,6 +120,7 @@ class Recovery:
         policy: RetryPolicy,
         flights: Flights,
         health: ServiceHealth,
+        file_systems: FileSystems,
         feed: JobFeed,
         dispatcher: Dispatcher[Job, tuple[Outcome, ...]],
         settlement: Settlement,
@@ -128,6 +132,7 @@ class Recovery:
         self._policy = policy
         self._flights = flights
         self._health = health
+        self._file_systems = file_systems
         self._feed = feed
         self._dispatcher = dispatcher
         self._settlement = settlement
@@ -142,7 +147,7 @@ class Recovery:
             return
         match decide(job, error, flight, self._policy.retries):
             case Remedy.STREAM:
-                self._stream_instead(flight)
+                self._stream_instead(flight, error)
             case Remedy.RESTAT:
                 self._restat(flight, error)
             case Remedy.READ_RANGES_AGAIN if flight.large is not None:
@@ -194,12 +199,15 @@ class Recovery:
         text = f"not attempted: nothing succeeds at {service} any more: {error.message}"
         for transfer in self._transfers:
             if transfer.opener.origin == service and not self._flights.is_settled(transfer):
-                self._settlement.fail(self._flights.get_or_start(transfer), ServiceError(text))
+                self._settlement.fail(self._flights.get_or_start(transfer), TransientError(text))
 
-    def _stream_instead(self, flight: Flight) -> None:
-        """The service has no ranges: its objects come in single streams from now on."""
+    def _stream_instead(self, flight: Flight, error: KaiwoError) -> None:
+        """Service or file system have no ranges: single streams from now on."""
         service = flight.transfer.opener.origin
-        if self._health.give_up_ranges(service):
+        if isinstance(error, RandomWriteError):
+            if self._file_systems.note_sequential(flight.transfer):
+                logger.info("%s: single streams to this file system from now on", error.message)
+        elif self._health.give_up_ranges(service):
             logger.warning("%s ignores ranges: single streams from now on", service)
         self._start_again(flight)
 

@@ -20,10 +20,24 @@ _HINTS = {
     errno.EPERM: "give this user the right to write there",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "the machine has too many open files",
+    errno.ENOSYS: "this file system cannot do that; choose another target",
+    errno.EOPNOTSUPP: "this file system cannot do that; choose another target",
     errno.ENAMETOOLONG: "choose a shorter target",
     errno.ENOTDIR: "a file is where a folder is needed",
     errno.EISDIR: "a folder is where the file should go",
     errno.ENOTEMPTY: "a folder is where the file should go",
+}
+
+#: How mounts of object stores refuse to open a file that exists for writing, or to write at an
+#: offset. Of a file that was made a moment ago, it is not about rights.
+NO_RANDOM_WRITES = {
+    errno.EACCES,
+    errno.EBADF,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.ESPIPE,
 }
 
 
