@@ -16,7 +16,7 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _OF_SDKS = re.compile(
     r"(AWS|BOTO|GOOGLE|GCE|GCS|GCSFS|GCLOUD|CLOUDSDK|AZURE|MSI|IDENTITY|IMDS|HF|HUGGING_?FACE|FSSPEC"
@@ -24,6 +24,30 @@ _OF_SDKS = re.compile(
     r"|(REQUESTS|CURL)_CA_BUNDLE|STORAGE_EMULATOR_HOST|NO_GCE_CHECK|XDG_CACHE_HOME",
     re.IGNORECASE,
 )
+#: Variables that name a certificate file or folder: for every SDK.
+TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
+#: Variables that name a file with credentials.
+CREDENTIALS_OF_AZURE = ("AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_CERTIFICATE_PATH")
+CREDENTIALS = (
+    *CREDENTIALS_OF_AZURE,
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+)
+
+
+def missing_file(names: Iterable[str], where: str | None = None) -> str | None:
+    """Which of these variables names a file that is not there, for an error; None if none does.
+
+    Args:
+        names: of variables.
+        where: the path that could not be opened, if that is known.
+    """
+    for name in names:
+        path = os.environ.get(name)
+        if path and not os.path.exists(path) and where in (None, path):
+            return f"{name} names {path}, which does not exist"
+    return None
 
 
 class _Cleaned:

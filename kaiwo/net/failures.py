@@ -10,12 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from kaiwo import environment
 from kaiwo.errors import (
     CertificateError,
+    ConfigError,
     KaiwoError,
     LimitError,
     ServiceError,
@@ -60,10 +62,27 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
     if (limit := limit_error(error, what)) is not None:
         return limit
     causes = list(chain(error))
+    if (missing := missing_file_error(causes, what)) is not None:
+        return missing
     for kind, describe in _kinds():
         for cause in causes:
             if isinstance(cause, kind) and (found := describe(cause, what)) is not None:
                 return found
+    return None
+
+
+def missing_file_error(causes: Iterable[BaseException], what: str) -> ConfigError | None:
+    """The error for a file that a variable of the environment names and that is not there."""
+    names = (*environment.TRUST, *environment.CREDENTIALS)
+    for cause in causes:
+        if isinstance(cause, FileNotFoundError) and isinstance(cause.filename, str):
+            named = environment.missing_file(names, cause.filename)
+        elif isinstance(cause, OSError) and "CA certificate bundle" in str(cause):
+            named = environment.missing_file(environment.TRUST)  # of requests, without a filename
+        else:
+            continue
+        if named is not None:
+            return ConfigError(f"{what}: {named}")
     return None
 
 
@@ -81,9 +100,10 @@ def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError | N
 
 
 def _not_trusted(reason: object, what: str) -> CertificateError:
+    missing = environment.missing_file(environment.TRUST)
     return CertificateError(
         f"{what}: the server's TLS certificate is not trusted ({reason}); "
-        "give its authority with ca_bundle"
+        f"{missing or 'give its authority with ca_bundle'}"
     )
 
 

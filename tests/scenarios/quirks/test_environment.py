@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import kaiwo
+from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.tasks.base import Engine
 from tests.support.command import Kaiwo, tree
 from tests.support.engines import QUICK
@@ -131,3 +133,58 @@ def test_a_call_in_a_program_does_not_change_its_environment(
     fields = dict(s3.fields)
     assert kaiwo.fetch(f"s3://{bucket}/k", tmp_path / "k", **fields).read_bytes() == b"data"
     assert os.environ["AWS_PROFILE"] == ""
+
+
+MISSING = "/nowhere/of-the-chart"
+FILES: list[tuple[str, str, dict[str, Any]]] = [
+    ("s3", "AWS_WEB_IDENTITY_TOKEN_FILE", NO_KEYS),
+    ("s3", "AWS_CA_BUNDLE", {}),
+    ("s3", "REQUESTS_CA_BUNDLE", {}),
+    (
+        "gcs",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        {"application_credentials_file": None, "endpoint_url": None},
+    ),
+    (
+        "azure",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        {"connection_string": None, "endpoint_url": "https://127.0.0.1:1/account"},
+    ),
+]
+
+
+@pytest.mark.usefixtures("loopback_only")
+@pytest.mark.parametrize(("of", "name", "fields"), FILES, ids=[each[1] for each in FILES])
+def test_a_missing_file_is_named_with_its_variable(
+    of: str,
+    name: str,
+    fields: dict[str, Any],
+    engine: Engine,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store: Store = request.getfixturevalue(of)
+    bucket = store.new_bucket({"k": b"data"})
+    monkeypatch.setenv(name, MISSING)
+    if name.startswith("AWS_WEB"):
+        monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/reader")
+    if name.startswith("AZURE"):
+        monkeypatch.setenv("AZURE_CLIENT_ID", "client")
+        monkeypatch.setenv("AZURE_TENANT_ID", "tenant")
+    store = replace(store, fields={**store.fields, **fields})
+    with pytest.raises((ConfigError, CredentialsError)) as caught:
+        list(store.opener(bucket, engine).open().list(""))
+    assert f"{name} names {MISSING}, which does not exist" in caught.value.message
+
+
+@pytest.mark.parametrize("of", ["s3", "gcs", "azure"])
+def test_so_is_a_file_of_certificates_that_obstore_reads(
+    kaiwo: Kaiwo, of: str, request: pytest.FixtureRequest
+) -> None:
+    """It is read once in a process, so this needs one that has read none yet."""
+    store: Store = request.getfixturevalue(of)
+    task = store.task("bucket", [{"folder": "", "target_path": "."}])
+    env = {"SSL_CERT_FILE": MISSING}
+    done = kaiwo({"download_items": [task]}, "--engine", "obstore", *QUICK, env=env)
+    assert done.code == 2
+    assert f"SSL_CERT_FILE names {MISSING}, which does not exist" in done.stderr
