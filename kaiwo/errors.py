@@ -18,6 +18,8 @@
     │       ├── WrongRangeError    5     yes      the server answers with another range
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
     ├── DiskError                  6     no       no space, read-only, no permission
+    │   ├── LimitError             6     fewer    this process may not have more files or threads
+    │   └── RandomWriteError       6     stream   the file system cannot write at an offset
     ├── IntegrityError             7     no       size, checksum or identity differs
     │   ├── WrongBytesError        7     no       the checksum is not the one that the store states
     │   └── ChangedError           7     no       the object was replaced during its transfer
@@ -170,6 +172,14 @@ class DiskError(KaiwoError):
 
     exit_code = 6
     kind = "disk"
+
+
+class LimitError(DiskError):
+    """This process may not have more files, threads or memory; fewer requests at once may do."""
+
+
+class RandomWriteError(DiskError):
+    """The file system takes files only from beginning to end; single streams still work."""
 
 
 class IntegrityError(KaiwoError):

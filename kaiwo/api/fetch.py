@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kaiwo import environment
 from kaiwo.api.download import plain
 from kaiwo.api.run import carry_out, wanted
 from kaiwo.config import fetch_url
@@ -61,6 +62,17 @@ def fetch(
     url = fetch_url.parse(url_spec)
     fields = {name: plain(value) for name, value in fields.items()}
     sink = sink or notebook_sink()
+    with environment.cleaned():
+        return _fetched_in_either_way(url, target, sink, fields)
+
+
+def _fetched_in_either_way(
+    url: ObjectUrl,
+    target: str | os.PathLike[str] | None,
+    sink: Sink,
+    fields: Mapping[str, Any],
+) -> Path:
+    """See ``fetch``; some URLs can be read in a second way."""
     try:
         return _fetched(url, target, sink, fields)
     except ContainerMissingError:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kaiwo import environment, units
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.retry import RetryPolicy
@@ -18,6 +20,7 @@ from kaiwo.engine.rules import Rules
 from kaiwo.engine.scheduler import Scheduler
 from kaiwo.errors import ConfigError, cause_of, exit_code_of
 from kaiwo.events import Ended, Ticked
+from kaiwo.files import process_limits
 from kaiwo.jobs import Plan, Want
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Report
@@ -30,11 +33,14 @@ from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
 from kaiwo.workers.source_cache import close_source
+from kaiwo.workers.threads import WorkerThreads
 
+logger = logging.getLogger(__name__)
 #: A task, and what it wants.
 Wanted = tuple[Task, tuple[Want, ...]]
 
 
+@environment.cleaned()
 def run(config: Config, sink: Sink) -> Report:
     """Carry out a validated configuration; see ``download``."""
     config.check_secrets()
@@ -65,6 +71,7 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
     return tuple(result)
 
 
+@environment.cleaned()
 def decide(config: Config, sink: Sink) -> Plan:
     """What ``run`` would do, decided and checked; no byte of any object is read.
 
@@ -102,12 +109,19 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
         settings.fail_fast,
         settings.small_requests,
         None if settings.deadline is None else time.monotonic() + settings.deadline,
+        process_limits.most_requests(),
     )
     comparison = Comparison(settings.force, rules.verify, settings.fsync)
     wants = [want for _, wants in tasks for want in wants]
     state = State(settings.state_dir, secrets.token_hex(4), checked=rules.verify)
     threads = settings.workers + (settings.small_requests or 0)
-    executor = ThreadPoolExecutor(threads, thread_name_prefix="kaiwo")
+    if rules.most_requests is not None and rules.most_requests < threads:
+        logger.info(
+            "at most %s at once: the limits of this process (ulimit -n, ulimit -v) allow no more",
+            units.count(rules.most_requests, "request"),
+        )
+        threads = rules.most_requests
+    executor = WorkerThreads(threads, "kaiwo")
     try:
         yield _Tools(settings, wants, rules, comparison, state, executor)
     finally:
@@ -119,7 +133,15 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
 
 def _listed(tools: _Tools, sink: Sink) -> Listing:
     rules = tools.rules
-    listing = gather(tools.wants, tools.executor, rules.workers, rules.policy, sink, rules.until_s)
+    listing = gather(
+        tools.wants,
+        tools.executor,
+        rules.workers,
+        rules.policy,
+        sink,
+        rules.until_s,
+        rules.most_requests,
+    )
     if listing.failed and rules.fail_fast:
         raise listing.failed[0][1]
     return listing

@@ -19,9 +19,10 @@ from kaiwo import redact
 from kaiwo.cli import signals
 from kaiwo.cli.logs import early_format, log_if_silent, logger
 from kaiwo.errors import ConfigError, Interrupted, KaiwoError, exit_code_of
+from kaiwo.files import process_limits
 
 #: Names of mallopt(3).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -62,6 +63,7 @@ def run_and_leave(program: Callable[..., object]) -> NoReturn:
     is written by then, and no thread has anything to lose.
     """
     _keep_buffers()
+    process_limits.raise_file_limit()
     try:
         code = program(standalone_mode=False)
     except Exception as error:
@@ -90,11 +92,15 @@ def _keep_buffers() -> None:
 
     glibc returns 8 MiB to the kernel as soon as they are free, and the kernel clears every page
     again for the next range: a tenth of the processor time of a large object.
+
+    Where address space is limited, all threads share one pool: glibc reserves 64 MiB for each.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, 32 << 20)
         libc.mallopt(_TRIM_THRESHOLD, 64 << 20)
+        if process_limits.has_space_limit():
+            libc.mallopt(_ARENA_MAX, 1)
 
 
 def _leave(code: int) -> NoReturn:

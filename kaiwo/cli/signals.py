@@ -11,6 +11,7 @@ pipe, and a separate thread reads the pipe.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -30,9 +31,11 @@ def watch(*, as_json: bool) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(
-        target=_end_in_time, args=(reader, as_json), name="kaiwo-signals", daemon=True
-    ).start()
+    # Without the thread, the first signal still ends the command as soon as the main thread can.
+    with contextlib.suppress(RuntimeError):  # no thread can be started
+        threading.Thread(
+            target=_end_in_time, args=(reader, as_json), name="kaiwo-signals", daemon=True
+        ).start()
     for number in bootstrap.SIGNALS:
         signal.signal(number, _interrupt)
 

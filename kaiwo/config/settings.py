@@ -127,7 +127,7 @@ def layered(file: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
     )
 
     class Layered(Settings, BaseSettings):
-        model_config = SettingsConfigDict(env_prefix=PREFIX)
+        model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True)
 
         @classmethod
         def settings_customise_sources(
@@ -145,8 +145,11 @@ def layered(file: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
 
 
 def in_environment() -> set[str]:
-    """The names of the settings that the environment gives; variables may be of any case."""
-    variables = {name.upper() for name in os.environ}
+    """The names of the settings that the environment gives; variables may be of any case.
+
+    An empty one is none: it is what an optional value of a chart leaves.
+    """
+    variables = {name.upper() for name, value in os.environ.items() if value}
     return {name for name in Settings.model_fields if f"{PREFIX}{name}".upper() in variables}
 
 

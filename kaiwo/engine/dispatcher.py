@@ -41,6 +41,7 @@ class Dispatcher(Generic[JobT, ResultT]):
             the executor's workers are processes.
         idle: called about every half second, for displays that follow the clock.
         wanted: asked before a job that had to wait starts; an unwanted one is dropped.
+        most: how many jobs of all lanes may be submitted and unfinished, if that is limited.
         lane: of a job, where there are several, each with its own limit. A job that is fed and has
             no room in its lane holds back those that are fed after it.
         starts_s: the time of the monotonic clock before which a job must not start.
@@ -55,8 +56,10 @@ class Dispatcher(Generic[JobT, ResultT]):
         wanted: Callable[[JobT], bool] = lambda _: True,
         lane: Callable[[JobT], str] = lambda _: "",
         starts_s: Callable[[JobT], float] = lambda _: 0.0,
+        most: int | None = None,
     ) -> None:
         self._limits = {"": window} if isinstance(window, int) else window
+        self._most = math.inf if most is None else most
         self._executor = executor
         self._lane = lane
         self._busy: Counter[str | None] = Counter()
@@ -83,6 +86,15 @@ class Dispatcher(Generic[JobT, ResultT]):
     def watch(self, job: JobT, future: Future[ResultT]) -> None:
         """Hand over this result too, of work that was started elsewhere and takes no room here."""
         self._track(job, None, future)
+
+    def narrow(self) -> bool:
+        """A job met a limit of this process: have no more jobs at once than are under way now.
+
+        Returns False when none is under way, so that fewer are not possible.
+        """
+        running = self._running()
+        self._most = min(self._most, max(running, 1))
+        return running > 0
 
     def abandon(self) -> None:
         """Forget every job that has not started; results of those in flight still come back."""
@@ -128,7 +140,12 @@ class Dispatcher(Generic[JobT, ResultT]):
                 return
             self._track(job, self._lane(job), self._executor.submit(self._work, job))
 
+    def _running(self) -> int:
+        return sum(count for lane, count in self._busy.items() if lane is not None)
+
     def _has_room(self) -> bool:
+        if self._running() >= self._most:
+            return False
         return any(self._busy[lane] < limit for lane, limit in self._limits.items())
 
     def _may_start(self, job: JobT) -> bool:

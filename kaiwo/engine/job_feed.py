@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from msgspec.structs import replace
 
 from kaiwo.engine import batches, round_files, running_digests
+from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flights
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.pace import REQUESTS, Pace
@@ -49,6 +50,7 @@ class JobFeed:
         rules: how the plan is carried out.
         flights: the objects under way.
         health: what is known of the services.
+        file_systems: what is known of the targets' file systems.
         digests: running checksums of large objects.
         settlement: where an object goes that cannot start.
         state: has the journals.
@@ -63,6 +65,7 @@ class JobFeed:
         rules: Rules,
         flights: Flights,
         health: ServiceHealth,
+        file_systems: FileSystems,
         digests: RunningDigests,
         settlement: Settlement,
         state: State,
@@ -71,6 +74,7 @@ class JobFeed:
         self._rules = rules
         self._flights = flights
         self._health = health
+        self._file_systems = file_systems
         self._digests = digests
         self._settlement = settlement
         self._state = state
@@ -116,6 +120,7 @@ class JobFeed:
         # Ranges of an object of which nothing but the size is stated may be of several versions.
         streams = transfer.object.stream_id is not None or not is_identified(transfer.object)
         streams = streams or self._health.ignores_ranges(transfer.opener.origin)
+        streams = streams or self._file_systems.is_sequential(transfer)
         large = flight.large = LargeObject(
             transfer,
             self._digests,

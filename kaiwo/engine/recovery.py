@@ -1,4 +1,4 @@
-"""Does what ``remedies`` decides about a failure.
+"""Does what ``remedies`` decides about a failure; a limit of this process is fewer requests at once.
 
 When object after object fails at a service, the rest of its objects fail too.
 """
@@ -13,17 +13,19 @@ from msgspec.structs import replace
 
 from kaiwo.engine import round_files
 from kaiwo.engine.dispatcher import Dispatcher
+from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights
 from kaiwo.engine.job_feed import JobFeed, origin
 from kaiwo.engine.remedies import Remedy, decide
-from kaiwo.engine.retry import RetryPolicy, used_up
+from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
 from kaiwo.errors import (
     ChangedError,
     KaiwoError,
-    ServiceError,
+    LimitError,
+    RandomWriteError,
     TransientError,
     UnansweredError,
     WrongBytesError,
@@ -57,6 +59,7 @@ class Recovery:
         policy: which failures are retried, and when.
         flights: the objects under way.
         health: what is known of the services.
+        file_systems: what is known of the targets' file systems.
         feed: makes the jobs of an object that starts again.
         dispatcher: runs jobs.
         settlement: where an object goes that has failed.
@@ -71,6 +74,7 @@ class Recovery:
         policy: RetryPolicy,
         flights: Flights,
         health: ServiceHealth,
+        file_systems: FileSystems,
         feed: JobFeed,
         dispatcher: Dispatcher[Job, tuple[Outcome, ...]],
         settlement: Settlement,
@@ -82,6 +86,7 @@ class Recovery:
         self._policy = policy
         self._flights = flights
         self._health = health
+        self._file_systems = file_systems
         self._feed = feed
         self._dispatcher = dispatcher
         self._settlement = settlement
@@ -97,9 +102,12 @@ class Recovery:
         if isinstance(error, ChangedError) and _is_outdated(job, flight):
             self._dispatcher.repeat(_updated(job, flight), 0)
             return
+        if isinstance(error, LimitError) and self._dispatcher.narrow():
+            self._repeat(_alone(job, flight), error, flight, LIMIT_DELAY_S)
+            return
         match decide(job, error, flight, self._policy.retries):
             case Remedy.STREAM:
-                self._stream_instead(flight)
+                self._stream_instead(flight, error)
             case Remedy.RESTAT:
                 self._look_up(job, flight, error)
             case Remedy.READ_RANGES_AGAIN if flight.large is not None:
@@ -169,12 +177,7 @@ class Recovery:
 
     def _retry(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """Make the request again after a delay, or fail the object."""
-        if isinstance(job, Batch):
-            # The other objects of its batch are done.
-            job = replace(job, transfers=(flight.transfer,))
-        elif isinstance(job, Whole):
-            temporary_files.discard(job.transfer.temporary)  # a stream starts at its first byte
-            self._reset_counts(flight)
+        job = _alone(job, flight)
         again = self._policy.again(job, error)
         if again is None and isinstance(error, UnansweredError):
             self._publish_unverified(job, error, flight)
@@ -188,9 +191,15 @@ class Recovery:
             return
         repeated, delay_s = again
         self._health.refused(origin(job), error, delay_s)
+        self._repeat(repeated, error, flight, delay_s)
+
+    def _repeat(self, job: Job, error: KaiwoError, flight: Flight, delay_s: float) -> None:
+        if isinstance(job, Whole):
+            temporary_files.discard(job.transfer.temporary)  # a stream starts at its first byte
+            self._reset_counts(flight)
         flight.attempts += 1
-        self._sink.emit(Retried(flight.transfer.source, error, repeated.tries.count, delay_s))
-        self._dispatcher.repeat(repeated, delay_s)
+        self._sink.emit(Retried(flight.transfer.source, error, job.tries.count, delay_s))
+        self._dispatcher.repeat(job, delay_s)
 
     def _publish_unverified(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """All is here but the answer to the question for a checksum, which may always fail."""
@@ -220,12 +229,15 @@ class Recovery:
         text = f"not attempted: nothing succeeds at {service} any more: {error.message}"
         for transfer in self._transfers:
             if transfer.opener.origin == service and not self._flights.is_settled(transfer):
-                self._settlement.fail(self._flights.get_or_start(transfer), ServiceError(text))
+                self._settlement.fail(self._flights.get_or_start(transfer), TransientError(text))
 
-    def _stream_instead(self, flight: Flight) -> None:
-        """The service has no ranges: its objects come in single streams from now on."""
+    def _stream_instead(self, flight: Flight, error: KaiwoError) -> None:
+        """Service or file system have no ranges: single streams from now on."""
         service = flight.transfer.opener.origin
-        if self._health.give_up_ranges(service):
+        if isinstance(error, RandomWriteError):
+            if self._file_systems.note_sequential(flight.transfer):
+                logger.info("%s: single streams to this file system from now on", error.message)
+        elif self._health.give_up_ranges(service):
             logger.warning("%s ignores ranges: single streams from now on", service)
         self._start_again(flight)
 
@@ -284,3 +296,8 @@ def _updated(job: Job, flight: Flight) -> Job:
     if isinstance(job, Batch):
         return replace(job, transfers=(flight.transfer,))
     return replace(job, transfer=flight.transfer)
+
+
+def _alone(job: Job, flight: Flight) -> Job:
+    """The job for this object only: the other objects of its batch are done."""
+    return replace(job, transfers=(flight.transfer,)) if isinstance(job, Batch) else job

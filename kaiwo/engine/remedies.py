@@ -1,15 +1,18 @@
 """What to do about a failure, decided by what is known of its object.
 
-ranges are ignored      single streams from now on, for all objects of the service
-the object is replaced  it is looked up, and fetched as it is now, once; if it is the object
-that was planned, the service does not keep conditions: it is read
-without them, and what its answers state is compared
-a checksum differs      its ranges are read again and compared; when the same wrong checksum
-comes out once more, the whole object is fetched again, once; if that
-checksum was guessed from the etag of an upload in parts, the lengths of
-the parts are asked for; without them it proves nothing
-anything else           the retry policy decides: the request alone is retried after a delay, or
-the object has failed
+    ranges are ignored      single streams from now on, for all objects of the service
+    no writes at an offset  the same, for all targets on the file system
+    the object is replaced  it is looked up, and fetched as it is now, once; if it is the object
+                            that was planned, the service does not keep conditions: it is read
+                            without them, and what its answers state is compared
+    a checksum differs      its ranges are read again and compared; when the same wrong checksum
+                            comes out once more, the whole object is fetched again, once; if that
+                            checksum was guessed from the etag of an upload in parts, the lengths of
+                            the parts are asked for; without them it proves nothing
+    anything else           the retry policy decides: the request alone is retried after a delay, or
+                            the object has failed
+
+``Recovery`` does what is decided.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from kaiwo.errors import (
     IntegrityError,
     KaiwoError,
     NotAcceptedError,
+    RandomWriteError,
     RangeIgnoredError,
     WrongBytesError,
     WrongRangeError,
@@ -57,7 +61,7 @@ def decide(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
         retries: how often bytes that are wrong in another way each time are read again.
     """
     match error:
-        case RangeIgnoredError() if isinstance(job, Range):
+        case RangeIgnoredError() | RandomWriteError() if isinstance(job, Range):
             return Remedy.STREAM
         case WrongRangeError() if isinstance(job, Range):
             enough = job.tries.count + 1 >= MOST_WRONG_RANGES

@@ -21,6 +21,8 @@ FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 20.0
 #: A service that is not up yet is asked at least this often, so that little time is lost.
 LONGEST_DELAY_WHILE_UNREACHABLE_S = 2.0
+#: After a limit of this process was met, something ends before the request is made again.
+LIMIT_DELAY_S = 0.1
 
 
 class RetryPolicy(Struct, frozen=True):

@@ -18,6 +18,8 @@ class Rules(Struct, frozen=True):
         small_requests: requests for small objects in flight, in addition to those of the workers,
             where answers take long; None: the workers make them too.
         until_s: the run's deadline, by the monotonic clock.
+        most_requests: requests of all kinds in flight, as the limits of this process allow; None
+            where there are no limits.
     """
 
     workers: int
@@ -26,3 +28,4 @@ class Rules(Struct, frozen=True):
     fail_fast: bool = False
     small_requests: int | None = None
     until_s: float | None = None
+    most_requests: int | None = None

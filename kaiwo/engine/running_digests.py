@@ -9,12 +9,13 @@ runs in threads of the scheduler's own process, beside the workers.
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from kaiwo import checksums
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
+from kaiwo.workers.threads import WorkerThreads
 
 #: At most this many objects are followed at once.
 THREADS = min(4, os.cpu_count() or 1)
@@ -47,7 +48,7 @@ class RunningDigests:
 
     def __init__(self) -> None:
         self._digests: dict[int, _RunningDigest] = {}
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: WorkerThreads | None = None
 
     def begin(self, transfer: Transfer, algorithm: str) -> bool:
         """Start to follow an object from its first byte; False for an unknown algorithm."""
@@ -62,7 +63,7 @@ class RunningDigests:
         The outcome's checksum is that of the bytes so far.
         """
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="kaiwo-digest")
+            self._threads = WorkerThreads(THREADS, "kaiwo-digest")
         return self._threads.submit(self._digests[transfer.index].follow, end)
 
     def end(self, transfer: Transfer) -> int:

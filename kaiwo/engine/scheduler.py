@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
 from kaiwo.engine.dispatcher import Dispatcher
+from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights
 from kaiwo.engine.job_feed import JobFeed, is_small, origin
 from kaiwo.engine.large_object import LargeObject
@@ -63,12 +64,20 @@ class Scheduler:
         self._sink = sink
         self._flights = Flights()
         self._health = ServiceHealth(max(rules.workers, LEAST_LOST))
+        file_systems = FileSystems()
         self._digests = RunningDigests()
         self._settlement = Settlement(
             self._flights, state, self._digests, sink, self._after_failure
         )
         self._feed = JobFeed(
-            rules, self._flights, self._health, self._digests, self._settlement, state, sink
+            rules,
+            self._flights,
+            self._health,
+            file_systems,
+            self._digests,
+            self._settlement,
+            state,
+            sink,
         )
         self._dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
             executor,
@@ -78,12 +87,14 @@ class Scheduler:
             wanted=self._feed.is_wanted,
             lane=self._feed.lane,
             starts_s=self._feed.starts_s,
+            most=rules.most_requests,
         )
         self._recovery = Recovery(
             plan.transfers,
             rules.policy,
             self._flights,
             self._health,
+            file_systems,
             self._feed,
             self._dispatcher,
             self._settlement,

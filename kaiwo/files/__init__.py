@@ -8,4 +8,5 @@ publish          the rename that makes a file visible
 documents        small files for other programs, replaced whole
 disk_errors      what the file system refuses, as an error with a hint
 memory_limit     the memory that this process may use
+process_limits   how many requests its other limits allow
 """

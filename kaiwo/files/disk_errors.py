@@ -9,7 +9,7 @@ import resource
 from collections.abc import Iterator
 
 from kaiwo import own_names
-from kaiwo.errors import DiskError
+from kaiwo.errors import DiskError, LimitError
 
 _HINTS = {
     errno.ENOSPC: "free some space or give the volume more",
@@ -18,12 +18,26 @@ _HINTS = {
     errno.EROFS: "mount the volume writable, or choose another target",
     errno.EACCES: "give this user the right to write there",
     errno.EPERM: "give this user the right to write there",
-    errno.EMFILE: "raise the limit of open files, or use fewer workers",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "the machine has too many open files",
+    errno.ENOSYS: "this file system cannot do that; choose another target",
+    errno.EOPNOTSUPP: "this file system cannot do that; choose another target",
     errno.ENAMETOOLONG: "choose a shorter target",
     errno.ENOTDIR: "a file is where a folder is needed",
     errno.EISDIR: "a folder is where the file should go",
     errno.ENOTEMPTY: "a folder is where the file should go",
+}
+
+#: How mounts of object stores refuse to open a file that exists for writing, or to write at an
+#: offset. Of a file that was made a moment ago, it is not about rights.
+NO_RANDOM_WRITES = {
+    errno.EACCES,
+    errno.EBADF,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.ESPIPE,
 }
 
 
@@ -41,7 +55,8 @@ def disk_error(error: OSError, path: str, size: int | None = None) -> DiskError:
     where = f"in {folder}" if own_names.is_temporary(name) else path
     details = [*_numbers(number, path, size), *([_HINTS[number]] if number in _HINTS else ())]
     why = f" ({'; '.join(details)})" if details else ""
-    return DiskError(f"cannot write {where}: {reason}{why}")
+    kind = LimitError if number in (errno.EMFILE, errno.ENFILE) else DiskError
+    return kind(f"cannot write {where}: {reason}{why}")
 
 
 def _numbers(number: int, path: str, size: int | None) -> Iterator[str]:

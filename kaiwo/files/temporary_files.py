@@ -13,7 +13,8 @@ import stat
 import threading
 from collections.abc import Iterable
 
-from kaiwo.files.disk_errors import disk_error
+from kaiwo.errors import RandomWriteError
+from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
 from kaiwo.protocols import Buffer
 
 #: The kernel lets one thread at a time write to a file; the others burn processor time while they
@@ -40,6 +41,7 @@ def write_range(path: str, data: Buffer, offset: int) -> None:
     This function does not make the file: a late worker must not bring back a file that was removed.
 
     Raises:
+        RandomWriteError: the file system takes no ranges; a stream may succeed.
         DiskError: the file system refused.
     """
     try:
@@ -50,6 +52,9 @@ def write_range(path: str, data: Buffer, offset: int) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
+        if error.errno in NO_RANDOM_WRITES:
+            folder, reason = os.path.dirname(path), error.strerror
+            raise RandomWriteError(f"cannot write ranges of files in {folder}: {reason}") from error
         raise disk_error(error, path, len(data)) from error
 
 

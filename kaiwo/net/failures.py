@@ -10,14 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from kaiwo import environment
 from kaiwo.errors import (
     CertificateError,
-    DiskError,
+    ConfigError,
     KaiwoError,
+    LimitError,
     ServiceError,
     TransientError,
     UnreachableError,
@@ -57,11 +59,30 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
         error: as the SDK raised it.
         what: the operation and its object; the message begins with it.
     """
+    if (limit := limit_error(error, what)) is not None:
+        return limit
     causes = list(chain(error))
+    if (missing := missing_file_error(causes, what)) is not None:
+        return missing
     for kind, describe in _kinds():
         for cause in causes:
             if isinstance(cause, kind) and (found := describe(cause, what)) is not None:
                 return found
+    return None
+
+
+def missing_file_error(causes: Iterable[BaseException], what: str) -> ConfigError | None:
+    """The error for a file that a variable of the environment names and that is not there."""
+    names = (*environment.TRUST, *environment.CREDENTIALS)
+    for cause in causes:
+        if isinstance(cause, FileNotFoundError) and isinstance(cause.filename, str):
+            named = environment.missing_file(names, cause.filename)
+        elif isinstance(cause, OSError) and "CA certificate bundle" in str(cause):
+            named = environment.missing_file(environment.TRUST)  # of requests, without a filename
+        else:
+            continue
+        if named is not None:
+            return ConfigError(f"{what}: {named}")
     return None
 
 
@@ -79,9 +100,10 @@ def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError | N
 
 
 def _not_trusted(reason: object, what: str) -> CertificateError:
+    missing = environment.missing_file(environment.TRUST)
     return CertificateError(
         f"{what}: the server's TLS certificate is not trusted ({reason}); "
-        "give its authority with ca_bundle"
+        f"{missing or 'give its authority with ca_bundle'}"
     )
 
 
@@ -109,15 +131,33 @@ def _lost(cause: ConnectionError, what: str) -> KaiwoError:
     return TransientError(f"{what}: {reason}")
 
 
-def _too_many(cause: OSError, what: str) -> KaiwoError | None:
-    return too_many_files(what) if cause.errno in (errno.EMFILE, errno.ENFILE) else None
-
-
-def too_many_files(what: str) -> DiskError:
+def too_many_files(what: str) -> LimitError:
     """This process or the machine cannot open another connection."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    hint = f"the limit is {limit}; raise the limit of open files, or use fewer workers"
-    return DiskError(f"{what}: {os.strerror(errno.EMFILE)} ({hint})")
+    hint = f"the limit is {limit}; raise the limit of open files (ulimit -n)"
+    return LimitError(f"{what}: {os.strerror(errno.EMFILE)} ({hint})")
+
+
+def too_many_threads(what: str) -> LimitError:
+    """The system refuses another thread."""
+    return LimitError(
+        f"{what}: no thread can be started; raise the limits of processes (ulimit -u, the pod's "
+        "limit of process IDs) and of memory (ulimit -v)"
+    )
+
+
+def limit_error(error: BaseException, what: str) -> LimitError | None:
+    """The error for a limit of this process: files, threads or memory; None for anything else."""
+    for cause in chain(error):
+        if isinstance(cause, MemoryError):
+            return LimitError(
+                f"{what}: no memory is left; raise the limit of memory (ulimit -v, the pod's limit)"
+            )
+        if isinstance(cause, RuntimeError) and "can't start new thread" in str(cause):
+            return too_many_threads(what)
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return too_many_files(what)
+    return None
 
 
 def _socket(cause: OSError, what: str) -> KaiwoError | None:
@@ -134,7 +174,6 @@ def _kinds() -> tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError
     import ssl  # noqa: PLC0415
 
     return (
-        (OSError, _too_many),
         (ssl.SSLCertVerificationError, _untrusted),
         (ssl.SSLCertVerificationError, lambda _, what: _not_trusted("verification failed", what)),
         (socket.gaierror, _unknown_host),

@@ -14,8 +14,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo.engine.dispatcher import Dispatcher
-from kaiwo.engine.retry import RetryPolicy, used_up
-from kaiwo.errors import ContainerMissingError, DeadlineError, KaiwoError, NotFoundError
+from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
+from kaiwo.errors import (
+    ContainerMissingError,
+    DeadlineError,
+    KaiwoError,
+    LimitError,
+    NotFoundError,
+)
 from kaiwo.events import Retried, Ticked
 from kaiwo.jobs import ListJob, Want
 from kaiwo.objects import Folder, Item, Named, RemoteObject
@@ -48,6 +54,7 @@ def gather(
     policy: RetryPolicy,
     sink: Sink,
     until_s: float | None = None,
+    most: int | None = None,
 ) -> Listing:
     """List all wants at once; failures that may pass are retried.
 
@@ -58,10 +65,14 @@ def gather(
         policy: which failures are retried, and when.
         sink: gets an event for each retry.
         until_s: the run's deadline, by the monotonic clock.
+        most: how many may run at once, as the limits of this process allow.
     """
     results: dict[int, Found] = {}
 
     def handle(job: ListJob, found: Found) -> None:
+        if isinstance(found.error, LimitError) and dispatcher.narrow():
+            dispatcher.repeat(job, LIMIT_DELAY_S)
+            return
         again = policy.again(job, found.error) if found.error is not None else None
         if again is None or found.error is None:
             error = used_up(found.error, job.tries) if found.error is not None else None
@@ -70,7 +81,9 @@ def gather(
         sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1]))
         dispatcher.repeat(*again)
 
-    dispatcher = Dispatcher(executor, window, list_objects.run, idle=lambda: sink.emit(Ticked()))
+    dispatcher = Dispatcher(
+        executor, window, list_objects.run, idle=lambda: sink.emit(Ticked()), most=most
+    )
     dispatcher.feed(ListJob(number, want) for number, want in enumerate(wants))
     dispatcher.run(handle, until_s)
     late = Found(error=DeadlineError("the deadline passed before it was listed"))

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 def write(report: Report) -> None:
     """In a pod, write the message; elsewhere do nothing. A failure is a warning."""
-    path = os.environ.get(PATH_VARIABLE)
+    path = os.environ.get(PATH_VARIABLE) or None
     if path is None and os.path.exists(PATH):
         path = PATH
     if not path:

@@ -24,7 +24,7 @@ from azure.core import exceptions as azure
 from azure.core.rest import HttpRequest
 from fsspec.asyn import sync
 
-from kaiwo import checksums
+from kaiwo import checksums, environment
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
 from kaiwo.net.codes import code_in
 from kaiwo.net.failures import wire_error
@@ -145,10 +145,12 @@ class AzureSource(AsyncSource):
         if isinstance(error, RefusedError):
             return refusal_error(error, what)
         if isinstance(error, azure.ClientAuthenticationError) and error.status_code is None:
-            return CredentialsError(
-                f"{what}: no usable credentials; give connection_string, account_key or "
-                "sas_token, or anonymous: true for a public container"
+            named = environment.missing_file(environment.CREDENTIALS_OF_AZURE)
+            hint = (
+                "give connection_string, account_key or sas_token, or anonymous: true for a public "
+                "container"
             )
+            return CredentialsError(f"{what}: no usable credentials; {named or hint}")
         if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
             return _map_response(error, what)
         if isinstance(error, azure.AzureError):

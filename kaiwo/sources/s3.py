@@ -26,6 +26,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 from fsspec.asyn import sync
 
+from kaiwo import environment
 from kaiwo.errors import (
     ConfigError,
     CredentialsError,
@@ -230,7 +231,9 @@ def _map_setting(error: Exception, what: str) -> KaiwoError | None:
     if isinstance(error, boto.NoRegionError):
         return ConfigError(f"{what}: no region is known; give region")
     if isinstance(error, boto.HTTPClientError):
-        return ConfigError(f"{what}: the file that AWS_CA_BUNDLE names does not exist")
+        # The SDK says which file, and not which variable.
+        named = environment.missing_file(environment.TRUST)
+        return ConfigError(f"{what}: {named or 'the file of AWS_CA_BUNDLE does not exist'}")
     if isinstance(error, _SETTINGS):
         return ConfigError(
             f"{what}: the SDK cannot use its settings, in the environment or in its files "

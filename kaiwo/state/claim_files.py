@@ -84,7 +84,13 @@ class OwnClaim:
                     logger.warning(warning, reason)
                 else:
                     self.targets[folder] = hashes
-        threading.Thread(target=self._keep_touching, name="kaiwo-claim", daemon=True).start()
+        try:
+            threading.Thread(target=self._keep_touching, name="kaiwo-claim", daemon=True).start()
+        except RuntimeError:
+            logger.warning(
+                "no thread can be started: runs on other machines may take this run for dead, and "
+                "download the same objects"
+            )
 
     def _write(self, path: str, hashes: AbstractSet[str]) -> None:
         content = json.dumps(_header() | {"targets": [*hashes]})

@@ -44,7 +44,8 @@ class Journal:
         self._root = root
         consequence = "if this run is killed, the next one cannot resume it"
         # A link at this name leads to a file of somebody else.
-        self._file = Appender(path, HEADER, consequence, os.O_NOFOLLOW)
+        # What is written only when the run ends is of no use after a kill.
+        self._file = Appender(path, HEADER, consequence, os.O_NOFOLLOW, replaces=False)
         self._numbers: dict[str, int] = {}
         self._next = 0
 

@@ -9,6 +9,9 @@ and a disk can fill up, within a write:
     foreign file      any other first line: another kind, or the version of a newer kaiwo. It is
                       not read, and must not be written or removed
 
+Mounts of object stores cannot append to a file that exists. There, lines are kept in memory, and
+the file is replaced by a longer one when it is closed.
+
 What a line means, and whether to believe it, is the business of the manifest and the journal.
 """
 
@@ -20,7 +23,8 @@ import logging
 import os
 from collections.abc import Callable
 
-from kaiwo.files.disk_errors import disk_error
+from kaiwo import own_names
+from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
 from kaiwo.files.paths import regular_file
 
 logger = logging.getLogger(__name__)
@@ -100,25 +104,38 @@ class Reader:
 class Appender:
     """Appends lines to a file, which it makes when the first lines are written.
 
-    If the file cannot be written, it says so once, and writes nothing from then on.
+    If the file cannot be written, it says so once, and writes nothing from then on. A file that
+    cannot be appended to is replaced by a longer one when it is closed.
 
     Args:
         path: of the file.
         header: its first line.
         consequence: for the warning: what a later run will lack.
         flags: for the file's opening, beside those that appending needs.
+        replaces: a file that cannot be appended to is replaced.
 
     Attributes:
         has_failed: lines were lost.
     """
 
-    def __init__(self, path: str, header: bytes, consequence: str, flags: int = 0) -> None:
+    def __init__(
+        self,
+        path: str,
+        header: bytes,
+        consequence: str,
+        flags: int = 0,
+        *,
+        replaces: bool = True,
+    ) -> None:
         self.has_failed = False
         self._path = path
         self._header = header
         self._consequence = consequence
         self._flags = flags
+        self._replaces = replaces
         self._descriptor: int | None = None
+        #: Lines for a file that cannot be appended to.
+        self._kept: list[bytes] = []
 
     @property
     def is_open(self) -> bool:
@@ -129,6 +146,9 @@ class Appender:
         """Append whole lines, by one write."""
         if self.has_failed:
             return
+        if self._kept:
+            self._kept.append(lines)
+            return
         # A write that is cut short has met the end of the disk.
         reason: OSError | None = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
@@ -136,9 +156,16 @@ class Appender:
                 reason = None
         except OSError as error:
             reason = error
-        if reason is not None:
-            self.has_failed = True
-            logger.warning("%s; %s", disk_error(reason, self._path).message, self._consequence)
+        if reason is None:
+            return
+        if reason.errno in NO_RANDOM_WRITES and self._replaces:
+            self._kept.append(lines)
+        else:
+            self._fail(reason)
+
+    def _fail(self, reason: OSError) -> None:
+        self.has_failed = True
+        logger.warning("%s; %s", disk_error(reason, self._path).message, self._consequence)
 
     def close(self) -> None:
         """Close the file; it is opened again for further lines."""
@@ -146,6 +173,32 @@ class Appender:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
             self._descriptor = None
+        if self._kept:
+            try:
+                self._replace()
+            except OSError as error:
+                self._fail(error)
+            self._kept.clear()
+
+    def _replace(self) -> None:
+        """Put a file in place of this one that has the new lines, too; raises OSError."""
+        folder, name = os.path.split(self._path)
+        temporary = os.path.join(folder, own_names.document_part_name(name))
+        before = self._header
+        with contextlib.suppress(FileNotFoundError), open(self._path, "rb") as file:
+            before = file.read()
+        if len(before) < len(self._header):
+            before = self._header  # it has a torn first line, or none
+        elif not before.endswith(b"\n"):
+            before += b"\n"  # after a torn last line
+        try:
+            with open(temporary, "wb", opener=_own) as file:
+                file.write(b"".join((before, *self._kept)))
+            os.replace(temporary, self._path)
+        except BaseException:  # the exception of a signal, too
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
 
     def _opened(self) -> int:
         if self._descriptor is None:
@@ -165,3 +218,8 @@ class Appender:
             os.write(descriptor, self._header)
         elif os.pread(descriptor, 1, size - 1) != b"\n":
             os.write(descriptor, b"\n")  # after a torn last line
+
+
+def _own(path: str, flags: int) -> int:
+    """Open a file that nobody else may read."""
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

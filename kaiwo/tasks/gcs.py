@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from kaiwo import redact
+from kaiwo import environment, redact
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
@@ -153,6 +153,8 @@ class GcsTask(BucketTask):
         try:
             credentials, _ = google.auth.default(scopes=[_SCOPE])
         except (GoogleAuthError, OSError):
+            if named := environment.missing_file(("GOOGLE_APPLICATION_CREDENTIALS",)):
+                raise ConfigError(named) from None
             raise CredentialsError(
                 "no usable Google credentials were found, in GOOGLE_APPLICATION_CREDENTIALS or "
                 "elsewhere; give application_credentials_file, or anonymous: true for a public "

@@ -4,6 +4,7 @@ jobs           read, verify and publish objects
 list_objects   list the objects of a want
 globs          which keys a glob selects
 source_cache   the sources that this process has open
+threads        the executor: threads, and fewer where no more can be started
 
 The other modules are the workers' own business.
 """

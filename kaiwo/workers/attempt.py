@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from kaiwo.errors import BugError, KaiwoError, TransientError
 from kaiwo.jobs import Outcome, Transfer
+from kaiwo.net.failures import limit_error
 from kaiwo.objects import RemoteObject, as_read
 from kaiwo.protocols import Buffer, Source
 from kaiwo.workers.recent_dates import without_recent_date
@@ -30,7 +31,8 @@ def _attempted(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outco
     except KaiwoError as error:
         return Outcome(transfer, error=error)
     except Exception as error:
-        return Outcome(transfer, error=_bug(transfer, error))
+        found = limit_error(error, transfer.source) or _bug(transfer, error)
+        return Outcome(transfer, error=found)
 
 
 def _bug(transfer: Transfer, error: Exception) -> BugError:

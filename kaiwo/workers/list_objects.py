@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from kaiwo.errors import BugError, KaiwoError
 from kaiwo.jobs import ListJob
+from kaiwo.net.failures import limit_error
 from kaiwo.objects import Folder, Named, RemoteObject
 from kaiwo.protocols import Source
 from kaiwo.workers.globs import matcher
@@ -28,9 +29,9 @@ def run(job: ListJob) -> Found:
     except KaiwoError as error:
         return Found(error=error)
     except Exception as error:
-        return Found(
-            error=BugError(f"opening the source failed: unforeseen {type(error).__name__}")
-        )
+        text = f"opening the source failed: unforeseen {type(error).__name__}"
+        found = limit_error(error, f"opening {opener.url('')}") or BugError(text)
+        return Found(error=found)
 
 
 def _found(source: Source, selection: Folder | Named) -> Found:

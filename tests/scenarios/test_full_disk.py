@@ -292,7 +292,7 @@ def test_too_many_open_files(command: Command, s3: Store, tmp_path: Path) -> Non
     objects = small_objects(100)
     bucket, items = whole_bucket(s3, objects)
     task = s3.task(bucket, items)
-    for limit in (26, 23, 20, 17):  # how many a run needs depends on the libraries
+    for limit in (26, 20, 14, 11, 9):  # how many a run needs depends on the libraries
         root = tmp_path / f"out-{limit}"
         limited = ("prlimit", f"--nofile={limit}")
         first = command([task], root, "--engine", "fsspec", inside=limited)

@@ -28,6 +28,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from msgspec import Struct
 
+from kaiwo import environment
 from kaiwo.errors import ConfigError, ServiceError, TransientError
 from kaiwo.net import redirects
 from kaiwo.net.settings import NetworkSettings
@@ -283,6 +284,8 @@ def _trust(ca_bundle: str | None) -> ssl.SSLContext:
             return ssl.create_default_context(cafile=ca_bundle or file)
         return ssl.create_default_context(capath=folder or None)
     except OSError as error:
+        if named := environment.missing_file(("SSL_CERT_FILE",), ca_bundle or file):
+            raise ConfigError(named) from None
         raise ConfigError(
             "the environment's certificates (SSL_CERT_FILE, SSL_CERT_DIR) or ca_bundle cannot be "
             f"read: {error.strerror or type(error).__name__}"

@@ -15,11 +15,19 @@ T = TypeVar("T")
 
 
 class EventLoop:
-    """Runs until it is closed; a call after that would wait forever."""
+    """Runs until it is closed; a call after that would wait forever.
+
+    Raises:
+        RuntimeError: no thread can be started.
+    """
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._serve, name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        except RuntimeError:
+            self._loop.close()
+            raise
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """Run an asynchronous call, and wait for its result."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -32,6 +31,7 @@ from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
 from kaiwo.sources.obstore.listing import ListingAttempt
 from kaiwo.sources.paging import Page
 from kaiwo.sources.s3_head import parse_entry
+from kaiwo.workers.threads import WorkerThreads
 
 #: At most this many objects that may be placeholders are looked up.
 MOST_DOUBTFUL = 100
@@ -81,7 +81,7 @@ class Lister:
 
     def _list_bucket(self) -> Sequence[RemoteObject]:
         """All objects of the bucket; a second request shows whether keys begin with a slash."""
-        beside = ThreadPoolExecutor(1, thread_name_prefix="kaiwo-root")
+        beside = WorkerThreads(1, "kaiwo-root")
         top = beside.submit(obstore.list_with_delimiter, self._store)
         beside.shutdown(wait=False)
         found = self._list_all("")

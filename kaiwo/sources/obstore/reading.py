@@ -2,7 +2,8 @@
 
 Objects below 1 MiB are read by obstore's synchronous call, ranges by the asynchronous call on an
 event loop in a separate thread: the first costs less for each request, the second less for each
-byte (the synchronous call wakes a Python thread for every TLS record).
+byte (the synchronous call wakes a Python thread for every TLS record). Where no thread can be
+started, all reads are synchronous.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class PinnedReader:
         self._pin = pin
         self._lock = threading.Lock()
         self._loop: EventLoop | None = None
+        self._has_no_thread = False
 
     def close(self) -> None:
         """Cancel the calls that are under way."""
@@ -56,11 +58,12 @@ class PinnedReader:
         """
         is_whole = (start, end) == (0, remote.size)
         options = self._options(remote) if is_whole else self._options(remote, start, end)
-        if end - start < LARGE:
+        loop = self._open_loop() if end - start >= LARGE else None
+        if loop is None:
             answer = obstore.get(self._store, remote.key, options=options)
             self._check(answer, remote, named)
             return memoryview(answer.bytes())
-        return self._open_loop().run(self._read_async(remote, options, named))
+        return loop.run(self._read_async(remote, options, named))
 
     def open_stream(self, remote: RemoteObject, named: str) -> Iterator[bytes]:
         """The chunks of the whole object; see ``read``."""
@@ -73,12 +76,16 @@ class PinnedReader:
         self._check(answer, remote, named)
         return memoryview(await answer.bytes_async())
 
-    def _open_loop(self) -> EventLoop:
+    def _open_loop(self) -> EventLoop | None:
+        """The event loop; None where no thread can be started for it."""
         with self._lock:
-            if self._loop is None:
+            if self._loop is None and not self._has_no_thread:
                 from kaiwo.sources.obstore.event_loop import EventLoop  # noqa: PLC0415 - slow to load
 
-                self._loop = EventLoop("kaiwo-obstore")
+                try:
+                    self._loop = EventLoop("kaiwo-obstore")
+                except RuntimeError:
+                    self._has_no_thread = True
             return self._loop
 
     def _options(self, remote: RemoteObject, *limits: int) -> Any:

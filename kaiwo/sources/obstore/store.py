@@ -27,6 +27,7 @@ from typing import Any
 
 from obstore.exceptions import BaseError
 
+from kaiwo import environment
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.base import NotForObstoreError
 
@@ -99,7 +100,8 @@ def connect(
         try:
             options["root_certificate"] = Path(ca_bundle).read_bytes()
         except OSError as error:
-            raise NotForObstoreError("the ca_bundle cannot be read") from error
+            named = environment.missing_file(environment.TRUST, ca_bundle)
+            raise NotForObstoreError(named or "the ca_bundle cannot be read") from error
     try:
         with _hidden(_STRAY):
             return kind(
@@ -111,7 +113,8 @@ def connect(
                 retry_config={"max_retries": 0},
             )
     except (BaseError, ValueError) as error:
-        raise NotForObstoreError("obstore refuses these settings") from error
+        named = environment.missing_file(environment.TRUST)
+        raise NotForObstoreError(named or "obstore refuses these settings") from error
 
 
 @contextlib.contextmanager

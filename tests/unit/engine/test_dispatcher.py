@@ -568,3 +568,33 @@ def test_what_is_not_wanted_any_more_when_its_turn_comes_is_dropped() -> None:
     dispatcher.feed([1])
     assert dispatcher.run(lambda *_: unwanted.add(7))
     assert executor.jobs == [1, 8]
+
+
+def test_there_are_never_more_jobs_of_all_lanes_than_allowed() -> None:
+    executor = HeldExecutor()
+    dispatcher: Dispatcher[int, int] = Dispatcher(
+        executor, {"even": 5, "odd": 5}, same, lane=lambda job: ("even", "odd")[job % 2], most=3
+    )
+    dispatcher.feed(range(10))
+    assert not dispatcher.run(lambda *_: None, time.monotonic() + 0.01)
+    assert len(executor.jobs) == 3
+
+
+def test_a_job_that_met_a_limit_leaves_as_many_as_are_under_way() -> None:
+    executor, could_be_fewer = HeldExecutor(), []
+    dispatcher: Dispatcher[int, int] = Dispatcher(executor, 4, same)
+    dispatcher.feed(range(10))
+
+    def handle(job: int, _: int) -> None:
+        could_be_fewer.append(dispatcher.narrow())
+        if job < 4:
+            dispatcher.repeat(job + 100, 0)
+
+    assert not dispatcher.run(handle, time.monotonic() + 0.01)
+    for future in executor.futures[:3]:
+        future.set_result(0)
+    assert not dispatcher.run(handle, time.monotonic() + 0.01)
+    assert (could_be_fewer, len(executor.jobs)) == ([True, True, True], 4)
+    executor.futures[3].set_result(0)
+    assert not dispatcher.run(handle, time.monotonic() + 0.01)
+    assert (could_be_fewer[3:], len(executor.jobs)) == ([False], 5)

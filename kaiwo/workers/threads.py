@@ -1,0 +1,147 @@
+"""Threads that run calls; a thread that cannot be started is fewer threads, and no failure.
+
+A pod may limit processes and threads (``ulimit -u``, a limit of its control group) or address space
+(``ulimit -v``, of which each thread's stack takes 8 MiB). ``ThreadPoolExecutor`` fails there, and
+what was submitted is lost.
+
+    a call is submitted ─> all threads are busy ─> one more is started ─┬─> it runs the calls
+                                                                        └─> refused: no more from
+                                                                            now on, and a few end
+
+A few end because others need threads too: an event loop, a name lookup. Where no thread at all can
+be started, the caller's thread runs the call.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: This number of threads ends when no more can be started.
+LEFT_TO_OTHERS = 2
+logger = logging.getLogger(__name__)
+
+
+class WorkerThreads(Executor):
+    """An executor of threads, which are started when all others are busy.
+
+    Args:
+        most: at most this many threads.
+        name: of the threads begins with this.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most = most
+        self._name = name
+        self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads: set[threading.Thread] = set()
+        #: Calls that were submitted and have not ended.
+        self._pending = 0
+        self._started = 0
+        self._is_closed = False
+
+    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """See ``Executor``."""
+        future: Future[T] = Future()
+        step = partial(self._run, future, partial(call, *args, **kwargs))
+        with self._lock:
+            if self._is_closed:
+                raise RuntimeError("these threads take no more calls")
+            self._pending += 1
+            if self._pending > len(self._threads) and len(self._threads) < self._most:
+                self._grow()
+            if has_threads := bool(self._threads):
+                self._calls.put(step)
+        if not has_threads:
+            step()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """See ``Executor``."""
+        with self._lock:
+            self._is_closed = True
+            if cancel_futures:
+                self._cancel_waiting()
+            for _ in self._threads:
+                self._calls.put(None)
+            threads = list(self._threads)
+        if wait:
+            for thread in threads:
+                thread.join()
+
+    def _cancel_waiting(self) -> None:
+        while True:
+            try:
+                step = self._calls.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(step, partial):
+                step.args[0].cancel()
+                self._pending -= 1
+
+    def _grow(self) -> None:
+        """Start one more thread; if that fails, no more are started from now on."""
+        # The interpreter does not wait for these threads when it ends, ``_end`` does: a run that is
+        # in a daemon thread itself never closes them.
+        thread = threading.Thread(
+            target=self._work, name=f"{self._name}_{self._started}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            found = len(self._threads)
+            self._most = max(found - LEFT_TO_OTHERS, min(found, 1))
+            logger.info("no more threads can be started: %d do the work", max(self._most, 1))
+            return
+        if not self._started:
+            atexit.register(self._end)
+        self._started += 1
+        self._threads.add(thread)
+
+    def _work(self) -> None:
+        while (step := self._calls.get()) is not None:
+            step()
+            # Its result must not live until the next call comes.
+            del step
+            with self._lock:
+                if len(self._threads) > self._most:
+                    self._leave()
+                    return
+        with self._lock:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._threads.discard(threading.current_thread())
+        if self._is_closed and not self._threads:
+            atexit.unregister(self._end)
+
+    def _run(self, future: Future[T], call: Callable[[], T]) -> None:
+        is_wanted = future.set_running_or_notify_cancel()
+        found: T
+        error: BaseException | None = None
+        try:
+            if is_wanted:
+                found = call()
+        except BaseException as caught:  # a panic in Rust is no Exception
+            error = caught
+        # Before anybody learns of the result: who submits the next call then finds this thread.
+        with self._lock:
+            self._pending -= 1
+        if error is not None:
+            future.set_exception(error)
+        elif is_wanted:
+            future.set_result(found)
+
+    def _end(self) -> None:
+        """The program ends: calls that are under way may end, no other begins."""
+        self.shutdown(cancel_futures=True)
