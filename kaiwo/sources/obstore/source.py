@@ -221,6 +221,8 @@ class ObstoreSource(StoreSource):
                 raise RetryAfterHiddenError(found)
             case FallbackReason.RANGES:
                 self._fallback.take_ranges()
+            case FallbackReason.LANGUAGE if what.startswith("listing"):
+                pass  # it may know the first version of S3's listings only, and read well
             case FallbackReason.CONNECTION | FallbackReason.LANGUAGE:
                 self._fallback.take_all(reason.value)
             case FallbackReason.ANSWER | FallbackReason.PATIENCE:
