@@ -8,8 +8,8 @@ Blobs are read by the client's pipeline, which signs requests, and not by its do
 downloader unpacks bodies with a ``Content-Encoding``, repeats and waits by itself, and does not
 accept a server that ignores ranges.
 
-- Folders of a hierarchical namespace are marked in the metadata only (``hdi_isfolder``), so
-  listings request metadata.
+- Folders of a hierarchical namespace are marked in the metadata only, so listings request metadata
+  (see ``folder_markers``).
 - An archived blob is a service error with a hint, not a failed checksum.
 """
 
@@ -39,6 +39,7 @@ from kaiwo.sources.answers import (
     seconds_ns,
     strong_etag,
 )
+from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 
@@ -97,16 +98,17 @@ class AzureSource(AsyncSource):
                 page: list[Any] | None = sync(self._filesystem.loop, _next_page, pages)
             if page is None:
                 return
-            blobs = (each for each in page if not (each.name.endswith("/") or _is_folder(each)))
+            blobs = (each for each in page if not (each.name.endswith("/") or _is_marker(each)))
             yield list(map(_parse_blob, blobs)), pages.continuation_token or ""
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         with self.translating("looking up", key):
             blob = self._container.get_blob_client(key)
-            return _parse_blob(
-                sync(self._filesystem.loop, blob.get_blob_properties, **self._options)
-            )
+            stated = sync(self._filesystem.loop, blob.get_blob_properties, **self._options)
+            if _is_marker(stated):
+                raise not_a_file(self.describe("looking up", key))
+            return _parse_blob(stated)
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         return self._read_blob(self._container.get_blob_client(remote.key), remote, start, end)
@@ -176,8 +178,8 @@ async def _next_page(pages: Any) -> list[Any] | None:
     return [entry async for entry in page]
 
 
-def _is_folder(entry: Any) -> bool:
-    return bool(entry.metadata) and str(entry.metadata.get("hdi_isfolder", "")).lower() == "true"
+def _is_marker(entry: Any) -> bool:
+    return is_marker(entry.name, entry.size, entry.content_settings.content_type, entry.metadata)
 
 
 def _parse_blob(entry: Any) -> RemoteObject:

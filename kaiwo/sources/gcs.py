@@ -46,12 +46,13 @@ from kaiwo.sources.answers import (
     strong_etag,
 )
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR, STREAM_CHUNK
+from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 
 #: The answer to a listing has at least one of these.
 _LISTING = {"items", "kind", "nextPageToken"}
-_FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated"
+_FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated,contentType"
 
 
 class GcsSource(AsyncSource):
@@ -105,7 +106,7 @@ class GcsSource(AsyncSource):
                 found = [
                     _parse_object(entry)
                     for entry in page.get("items", ())
-                    if not entry["name"].endswith("/")
+                    if not (entry["name"].endswith("/") or _is_marker(entry))
                 ]
             token = page.get("nextPageToken") or ""
             yield found, token
@@ -123,7 +124,10 @@ class GcsSource(AsyncSource):
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         with self.translating("looking up", key):
-            return _parse_object(self._json(self._object(key), {"fields": _FIELDS}))
+            entry = self._json(self._object(key), {"fields": _FIELDS})
+            if _is_marker(entry):
+                raise not_a_file(self.describe("looking up", key))
+            return _parse_object(entry)
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         # The token may have to be renewed, which blocks.
@@ -244,6 +248,10 @@ def _map_token_error(error: Exception, what: str) -> KaiwoError | None:
         f"{what}: no token was issued for these credentials; check the service account's key, "
         "or give anonymous: true for a public bucket"
     )
+
+
+def _is_marker(entry: Mapping[str, Any]) -> bool:
+    return is_marker(entry["name"], int(entry.get("size", 0)), entry.get("contentType"))
 
 
 def _parse_object(entry: Mapping[str, Any]) -> RemoteObject:

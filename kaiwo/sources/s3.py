@@ -26,6 +26,7 @@ from kaiwo.errors import (
     ConfigError,
     CredentialsError,
     KaiwoError,
+    NotFoundError,
     ServiceError,
     TransientError,
 )
@@ -40,6 +41,11 @@ from kaiwo.sources.answers import (
     http_date_ns,
 )
 from kaiwo.sources.base import STREAM_CHUNK
+from kaiwo.sources.folder_markers import (
+    is_marker_by_headers,
+    left_out,
+    without_markers,
+)
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.s3_head import is_size_wrong, parse_entry
 from kaiwo.sources.s3_listing import S3Listing
@@ -96,13 +102,19 @@ class S3Source(AsyncSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        return iter(self.list_pages(prefix, partial(self._pages, prefix)))
+        return without_markers(self.list_pages(prefix, partial(self._pages, prefix)), self.stat)
 
-    def _entry(self, entry: Any) -> RemoteObject:
-        """An object as an entry of a listing states it."""
+    def _entry(self, entry: Any) -> RemoteObject | None:
+        """An object as an entry of a listing states it; None: it is gone, or marks a folder."""
         key, size = entry["Key"], entry["Size"]
         remote = parse_entry(key, size, entry.get("ETag"), entry.get("LastModified"))
-        return self.stat(key) if is_size_wrong(remote) else remote
+        if not is_size_wrong(remote):
+            return remote
+        try:
+            return self.stat(key)
+        except NotFoundError as error:
+            logger.info("%s", error.message)
+            return None
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -146,6 +158,8 @@ class S3Source(AsyncSource):
             named, answered = self.display_url(remote.key), answer.get("ContentRange")
             check_answer(status, answered, start, end, remote.size, named)
             check_length(stated["HTTPHeaders"].get("content-length"), answered, remote, named)
+            if is_marker_by_headers(remote.key, remote.size, stated["HTTPHeaders"]):
+                raise left_out(named)
             check_etag_or_date(answer.get("ETag"), http_date_ns(modified), remote, named)
         except KaiwoError:
             answer["Body"].close()

@@ -86,14 +86,14 @@ class S3Listing:
     Args:
         source: maps errors.
         call: calls a method of the SDK for the bucket.
-        parse: makes an object of an entry.
+        parse: makes an object of an entry; None leaves it out.
     """
 
     def __init__(
         self,
         source: StoreSource,
         call: Callable[..., Any],
-        parse: Callable[[Any], RemoteObject],
+        parse: Callable[[Any], RemoteObject | None],
     ) -> None:
         self._source = source
         self._call = call
@@ -110,7 +110,8 @@ class S3Listing:
             with self._source.translating("listing", prefix):
                 follow = self._check if place.is_check else self._list
                 entries, place = follow(prefix, place)
-                found = [self._parse(each) for each in entries if not each["Key"].endswith("/")]
+                parsed = [self._parse(each) for each in entries if not each["Key"].endswith("/")]
+            found = [remote for remote in parsed if remote is not None]
             yield found, "" if place is None else msgspec.json.encode(place).decode()
 
     def _list(self, prefix: str, place: Place) -> tuple[Sequence[Any], Place | None]:

@@ -36,10 +36,11 @@ from kaiwo.errors import (
 from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.protocols import Buffer, Source
 from kaiwo.sources.base import NotForObstoreError, StoreSource
+from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.obstore.errors import FallbackReason, fallback_reason, map_text
 from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
 from kaiwo.sources.obstore.lister import Lister
-from kaiwo.sources.obstore.reading import Pin, PinnedReader
+from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
 from kaiwo.sources.s3_head import parse_entry
 
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -110,7 +111,11 @@ class ObstoreSource(StoreSource):
             return self.fallback().stat(key)
         try:
             with self.translating("looking up", key):
-                meta = obstore.head(self._store, key)
+                # Unlike ``obstore.head``, this shows the content type.
+                answer = obstore.get(self._store, key, options={"head": True})
+                meta = answer.meta
+                if is_marker(key, meta["size"], *marker_attributes(answer)):
+                    raise not_a_file(self.describe("looking up", key))
                 return parse_entry(meta["path"], meta["size"], meta["e_tag"], meta["last_modified"])
         except RetryAfterHiddenError as busy:
             return self._fallback.ask_how_long(lambda: self.fallback().stat(key), busy.error)
