@@ -10,6 +10,8 @@ accept a server that ignores ranges.
 
 - Folders of a hierarchical namespace are marked in the metadata only, so listings request metadata
   (see ``folder_markers``).
+- Azure cannot begin a listing after a name. So kaiwo asks at the end for the first entry of the
+  last page alone: the answer must name a marker. This costs one more request for each listing.
 - An archived blob is a service error with a hint, not a failed checksum.
 """
 
@@ -25,7 +27,7 @@ from azure.core.rest import HttpRequest
 from fsspec.asyn import sync
 
 from kaiwo import checksums
-from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
+from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, ServiceError
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled, status_error
@@ -89,17 +91,43 @@ class AzureSource(AsyncSource):
 
     def _pages(self, prefix: str, marker: str) -> Iterator[Page]:
         """The pages of a listing from a marker on."""
-        pages = self._container.list_blobs(
-            # Only metadata marks the folders of a hierarchical namespace.
-            name_starts_with=prefix, include=["metadata"], **self._options
-        ).by_page(marker or None)  # fmt: skip
+        pages = self._list_blobs(prefix, marker)
         while True:
             with self.translating("listing", prefix):
                 page: list[Any] | None = sync(self._filesystem.loop, _next_page, pages)
-            if page is None:
-                return
+                if page is None:
+                    return
+                following = pages.continuation_token or ""
+                if not following and len(page) > 1:
+                    self._check_end(prefix, marker)
             blobs = (each for each in page if not (each.name.endswith("/") or _is_marker(each)))
-            yield list(map(_parse_blob, blobs)), pages.continuation_token or ""
+            yield list(map(_parse_blob, blobs)), following
+            marker = following
+
+    def _check_end(self, prefix: str, marker: str) -> None:
+        """Check that the service names markers, without which every page looks like the last.
+
+        Args:
+            prefix: what is listed.
+            marker: of the last page, which has more than one entry.
+
+        Raises:
+            ServiceError: a page with the first of these entries alone names no marker.
+        """
+        pages = self._list_blobs(prefix, marker, results_per_page=1)
+        page = sync(self._filesystem.loop, _next_page, pages)
+        if page is not None and len(page) == 1 and not pages.continuation_token:
+            raise ServiceError(
+                f"{self.describe('listing', prefix)}: the service does not say where the next "
+                "page begins"
+            )
+
+    def _list_blobs(self, prefix: str, marker: str, **options: int) -> Any:
+        blobs = self._container.list_blobs(
+            # Only metadata marks the folders of a hierarchical namespace.
+            name_starts_with=prefix, include=["metadata"], **options, **self._options
+        )  # fmt: skip
+        return blobs.by_page(marker or None)
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -171,10 +199,16 @@ def _map_response(error: azure.HttpResponseError, what: str) -> KaiwoError:
 
 
 async def _next_page(pages: Any) -> list[Any] | None:
-    """The entries of the next page; None after the last."""
+    """The entries of the next page; None after the last.
+
+    Raises:
+        KeyError: the answer has no ``NextMarker``, which is empty on the last page.
+    """
     page = await anext(pages, None)
     if page is None:
         return None
+    if pages._response.next_marker is None:  # noqa: SLF001 - not told from an empty one elsewhere
+        raise KeyError("NextMarker")
     return [entry async for entry in page]
 
 

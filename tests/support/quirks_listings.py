@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -62,5 +63,43 @@ def first_version_only(status: int, code: str) -> Quirk:
 
     def quirk(answer: Answer) -> Answer:
         return refused(status, code) if "list-type" in parse_qs(answer.query) else answer
+
+    return quirk
+
+
+def in_every_listing(*quirks: Quirk) -> Spoil:
+    """These behaviours in the answers to listings of GCS, Azure and the Hub."""
+
+    def spoil(method: str, path: str, answer: Answer) -> Answer:
+        is_listing = path.endswith("/o") or "/tree/" in path or "comp=list" in answer.query
+        if method == "GET" and is_listing:
+            for quirk in quirks:
+                answer = quirk(answer)
+        return answer
+
+    return spoil
+
+
+def without_json_field(name: str) -> Quirk:
+    """A field of a JSON object is missing."""
+
+    def quirk(answer: Answer) -> Answer:
+        content = json.loads(answer.body)
+        content.pop(name, None)
+        return replace(answer, body=json.dumps(content).encode())
+
+    return quirk
+
+
+def header(name: str, change: Callable[[str], str | None]) -> Quirk:
+    """A header has another value, or is missing (None)."""
+
+    def quirk(answer: Answer) -> Answer:
+        kept = {}
+        for key, value in answer.headers.items():
+            new = change(value) if key.lower() == name.lower() else value
+            if new is not None:
+                kept[key] = new
+        return replace(answer, headers=kept)
 
     return quirk
