@@ -201,7 +201,7 @@ def address(found: S3Settings, bucket: str, style: str) -> dict[str, Any]:
     """
     is_arn, is_directory = bucket.startswith("arn:"), bucket.endswith("--x-s3")
     is_at_aws = found.endpoint is None
-    if is_arn or (is_at_aws and (is_directory or not _BUCKET.fullmatch(bucket))):
+    if is_arn or is_directory or (is_at_aws and not _BUCKET.fullmatch(bucket)):
         raise NotForObstoreError("only the SDK supports this bucket name")
     virtual = style == "virtual" or (style == "auto" and is_at_aws and "." not in bucket)
     virtual = virtual and _HOST_PART.fullmatch(bucket) is not None
