@@ -25,7 +25,7 @@ from typing import Any
 
 import obstore
 
-from kaiwo.errors import KaiwoError, NotFoundError, ServiceError, TransientError
+from kaiwo.errors import KaiwoError, NotAcceptedError, NotFoundError, TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import NotForObstoreError, StoreSource
 from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
@@ -108,7 +108,7 @@ class Lister:
                 self._fallback.ask_how_long(ask, busy.error)
             raise busy.error from None
         except KaiwoError as error:
-            if not attempt.last and type(error) is ServiceError:
+            if not attempt.last and isinstance(error, NotAcceptedError):
                 # Perhaps only the second version of S3's listings, which obstore requests.
                 raise NotForObstoreError("the service refuses obstore's listing") from None
             if not attempt.last or isinstance(error, TransientError):
