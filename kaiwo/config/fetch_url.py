@@ -17,7 +17,7 @@ import re
 from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.net.web_urls import fault_of_address, is_web, plain_name
-from kaiwo.tasks.fetch_request import HubUrl, ObjectUrl, WebUrl
+from kaiwo.tasks.fetch_request import HubUrl, ObjectUrl, WebUrl, split_bucket
 from kaiwo.tasks.registry import SCHEMES
 
 _GLOB = re.compile(r"[*?\[]")
@@ -39,7 +39,7 @@ def parse(url: str) -> ObjectUrl:
         return _parse_other(url, scheme, rest)
     if type_ == "hf":
         return _parse_hub(rest)
-    container, _, path = rest.partition("/")
+    container, path = split_bucket(rest)
     if not container or "@" in container:
         raise ConfigError(f"{scheme}:// needs a bucket or container name, and no user info")
     path, glob = split_glob(path)

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from kaiwo.engine.large_object import LargeObject
-from kaiwo.jobs import Job, Outcome, Transfer, Whole
+from kaiwo.jobs import Batch, Job, Outcome, Transfer, Whole
 
 
 class Flight(Struct):
@@ -106,3 +106,26 @@ class Flights:
         """End its flight: the object has reached its final state."""
         self._flights.pop(transfer.index, None)
         self._settled.add(transfer.index)
+
+
+def is_outdated(job: Job, flight: Flight) -> bool:
+    """Whether the job was made before its object was looked up."""
+    if isinstance(job, Batch):
+        return all(
+            each.object != flight.transfer.object
+            for each in job.transfers
+            if each.index == flight.transfer.index
+        )
+    return job.transfer.object != flight.transfer.object
+
+
+def updated(job: Job, flight: Flight) -> Job:
+    """The job for its object as it is known now."""
+    if isinstance(job, Batch):
+        return replace(job, transfers=(flight.transfer,))
+    return replace(job, transfer=flight.transfer)
+
+
+def alone(job: Job, flight: Flight) -> Job:
+    """The job for this object only: the other objects of its batch are done."""
+    return replace(job, transfers=(flight.transfer,)) if isinstance(job, Batch) else job

@@ -1,4 +1,4 @@
-"""Does what ``remedies`` decides about a failure; a limit of this process is fewer requests at once.
+"""Does what ``remedies`` decides; a limit of this process is fewer requests at once.
 
 When object after object fails at a service, the rest of its objects fail too.
 """
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from kaiwo.engine import round_files
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
-from kaiwo.engine.flight import Flight, Flights
+from kaiwo.engine.flight import Flight, Flights, alone, is_outdated, updated
 from kaiwo.engine.job_feed import JobFeed, origin
 from kaiwo.engine.remedies import Remedy, decide
 from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
@@ -99,11 +99,11 @@ class Recovery:
         if flight.left is not None and not isinstance(job, Restat):
             flight.left.append(job)
             return
-        if isinstance(error, ChangedError) and _is_outdated(job, flight):
-            self._dispatcher.repeat(_updated(job, flight), 0)
+        if isinstance(error, ChangedError) and is_outdated(job, flight):
+            self._dispatcher.repeat(updated(job, flight), 0)
             return
         if isinstance(error, LimitError) and self._dispatcher.narrow():
-            self._repeat(_alone(job, flight), error, flight, LIMIT_DELAY_S)
+            self._repeat(alone(job, flight), error, flight, LIMIT_DELAY_S)
             return
         match decide(job, error, flight, self._policy.retries):
             case Remedy.STREAM:
@@ -152,7 +152,7 @@ class Recovery:
         if flight.large is not None:
             flight.large.transfer = flight.transfer
         for job in left:
-            self._dispatcher.repeat(_updated(job, flight), 0)
+            self._dispatcher.repeat(updated(job, flight), 0)
 
     def _ask_parts(self, job: Job, flight: Flight) -> None:
         """The same bytes came twice, so the checksum that was guessed may be wrong."""
@@ -177,7 +177,7 @@ class Recovery:
 
     def _retry(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """Make the request again after a delay, or fail the object."""
-        job = _alone(job, flight)
+        job = alone(job, flight)
         again = self._policy.again(job, error)
         if again is None and isinstance(error, UnansweredError):
             self._publish_unverified(job, error, flight)
@@ -278,26 +278,3 @@ class Recovery:
     def _reset_counts(self, flight: Flight) -> None:
         received, kept = flight.reset_counts()
         self._sink.emit(Progressed(-received, flight.transfer.source, -kept))
-
-
-def _is_outdated(job: Job, flight: Flight) -> bool:
-    """Whether the job was made before its object was looked up."""
-    if isinstance(job, Batch):
-        return all(
-            each.object != flight.transfer.object
-            for each in job.transfers
-            if each.index == flight.transfer.index
-        )
-    return job.transfer.object != flight.transfer.object
-
-
-def _updated(job: Job, flight: Flight) -> Job:
-    """The job for its object as it is known now."""
-    if isinstance(job, Batch):
-        return replace(job, transfers=(flight.transfer,))
-    return replace(job, transfer=flight.transfer)
-
-
-def _alone(job: Job, flight: Flight) -> Job:
-    """The job for this object only: the other objects of its batch are done."""
-    return replace(job, transfers=(flight.transfer,)) if isinstance(job, Batch) else job

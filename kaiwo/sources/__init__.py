@@ -3,6 +3,7 @@
     base           what a provider inherits, with a whole provider as an example
     answers        what a provider checks in an answer
     paging         listings page by page
+    folder_markers empty objects that only mark a folder
     s3, gcs, azure object stores through the SDK of an fsspec filesystem
     s3_head        what S3 states about an object; a cheap HEAD request
     s3_region      signs again for the region that an answer names

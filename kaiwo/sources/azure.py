@@ -8,8 +8,10 @@ Blobs are read by the client's pipeline, which signs requests, and not by its do
 downloader unpacks bodies with a ``Content-Encoding``, repeats and waits by itself, and does not
 accept a server that ignores ranges.
 
-- Folders of a hierarchical namespace are marked in the metadata only (``hdi_isfolder``), so
-  listings request metadata.
+- Folders of a hierarchical namespace are marked in the metadata only, so listings request metadata
+  (see ``folder_markers``).
+- Azure cannot begin a listing after a name. So kaiwo asks at the end for the first entry of the
+  last page alone: the answer must name a marker. This costs one more request for each listing.
 - An archived blob is a service error with a hint, not a failed checksum.
 """
 
@@ -25,7 +27,7 @@ from azure.core.rest import HttpRequest
 from fsspec.asyn import sync
 
 from kaiwo import checksums, environment
-from kaiwo.errors import ConfigError, CredentialsError, KaiwoError
+from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, ServiceError
 from kaiwo.net.codes import code_in
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
@@ -40,6 +42,7 @@ from kaiwo.sources.answers import (
     seconds_ns,
     strong_etag,
 )
+from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 
@@ -89,25 +92,52 @@ class AzureSource(AsyncSource):
 
     def _pages(self, prefix: str, marker: str) -> Iterator[Page]:
         """The pages of a listing from a marker on."""
-        pages = self._container.list_blobs(
-            # Only metadata marks the folders of a hierarchical namespace.
-            name_starts_with=prefix, include=["metadata"], **self._options
-        ).by_page(marker or None)  # fmt: skip
+        pages = self._list_blobs(prefix, marker)
         while True:
             with self.translating("listing", prefix):
                 page: list[Any] | None = sync(self._filesystem.loop, _next_page, pages)
-            if page is None:
-                return
-            blobs = (each for each in page if not (each.name.endswith("/") or _is_folder(each)))
-            yield list(map(_parse_blob, blobs)), pages.continuation_token or ""
+                if page is None:
+                    return
+                following = pages.continuation_token or ""
+                if not following and len(page) > 1:
+                    self._check_end(prefix, marker)
+            blobs = (each for each in page if not (each.name.endswith("/") or _is_marker(each)))
+            yield list(map(_parse_blob, blobs)), following
+            marker = following
+
+    def _check_end(self, prefix: str, marker: str) -> None:
+        """Check that the service names markers, without which every page looks like the last.
+
+        Args:
+            prefix: what is listed.
+            marker: of the last page, which has more than one entry.
+
+        Raises:
+            ServiceError: a page with the first of these entries alone names no marker.
+        """
+        pages = self._list_blobs(prefix, marker, results_per_page=1)
+        page = sync(self._filesystem.loop, _next_page, pages)
+        if page is not None and len(page) == 1 and not pages.continuation_token:
+            raise ServiceError(
+                f"{self.describe('listing', prefix)}: the service does not say where the next "
+                "page begins"
+            )
+
+    def _list_blobs(self, prefix: str, marker: str, **options: int) -> Any:
+        blobs = self._container.list_blobs(
+            # Only metadata marks the folders of a hierarchical namespace.
+            name_starts_with=prefix, include=["metadata"], **options, **self._options
+        )  # fmt: skip
+        return blobs.by_page(marker or None)
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         with self.translating("looking up", key):
             blob = self._container.get_blob_client(key)
-            return _parse_blob(
-                sync(self._filesystem.loop, blob.get_blob_properties, **self._options)
-            )
+            stated = sync(self._filesystem.loop, blob.get_blob_properties, **self._options)
+            if _is_marker(stated):
+                raise not_a_file(self.describe("looking up", key))
+            return _parse_blob(stated)
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         return self._read_blob(self._container.get_blob_client(remote.key), remote, start, end)
@@ -172,15 +202,21 @@ def _map_response(error: azure.HttpResponseError, what: str) -> KaiwoError:
 
 
 async def _next_page(pages: Any) -> list[Any] | None:
-    """The entries of the next page; None after the last."""
+    """The entries of the next page; None after the last.
+
+    Raises:
+        KeyError: the answer has no ``NextMarker``, which is empty on the last page.
+    """
     page = await anext(pages, None)
     if page is None:
         return None
+    if pages._response.next_marker is None:  # noqa: SLF001 - not told from an empty one elsewhere
+        raise KeyError("NextMarker")
     return [entry async for entry in page]
 
 
-def _is_folder(entry: Any) -> bool:
-    return bool(entry.metadata) and str(entry.metadata.get("hdi_isfolder", "")).lower() == "true"
+def _is_marker(entry: Any) -> bool:
+    return is_marker(entry.name, entry.size, entry.content_settings.content_type, entry.metadata)
 
 
 def _parse_blob(entry: Any) -> RemoteObject:

@@ -170,7 +170,11 @@ class StoreSource(ABC):
 
     def to_kaiwo_error(self, error: Exception, operation: str, key: str) -> KaiwoError:
         """The kaiwo error for one error of an operation; see ``translating``."""
-        return self._map(error, f"{operation} {self.display_url(key)}{self._at}")
+        return self._map(error, self.describe(operation, key))
+
+    def describe(self, operation: str, key: str) -> str:
+        """An operation, its object and the service, without secrets: messages begin with it."""
+        return f"{operation} {self.display_url(key)}{self._at}"
 
     def read_chunks(self, next_chunk: Callable[[], bytes], remote: RemoteObject) -> Iterator[bytes]:
         """Yield the chunks of a stream, with its errors mapped.

@@ -8,7 +8,6 @@ once each.
   ``Content-Encoding: gzip`` then arrive as they are stored, which is what size and checksum
   describe. Without that header the service unpacks them on the way and ignores ranges.
 - A generation that was deleted answers 404: the object was replaced or removed.
-- An answer without ``items``, ``kind`` and ``nextPageToken`` is no listing.
 - google-auth waits up to two minutes for a new token; here the timeout is the run's.
 """
 
@@ -47,12 +46,11 @@ from kaiwo.sources.answers import (
     strong_etag,
 )
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR, STREAM_CHUNK
+from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
-from kaiwo.sources.paging import Page
+from kaiwo.sources.gcs_listing import GcsListing
 
-#: The answer to a listing has at least one of these.
-_LISTING = {"items", "kind", "nextPageToken"}
-_FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated"
+_FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated,contentType"
 
 
 class GcsSource(AsyncSource):
@@ -79,6 +77,7 @@ class GcsSource(AsyncSource):
         super().__init__(url, address)
         self._filesystem = filesystem
         self._objects = f"b/{quote(bucket, safe='')}/o"
+        self._pages = GcsListing(self, self._page, _parse_listed).pages
         self._ssl = {} if ssl is None else {"ssl": ssl}
         if not self.is_anonymous:
             credentials = filesystem.credentials.credentials
@@ -92,29 +91,9 @@ class GcsSource(AsyncSource):
         """See ``protocols.Source``."""
         return iter(self.list_pages(prefix, partial(self._pages, prefix)))
 
-    def _pages(self, prefix: str, token: str) -> Iterator[Page]:
-        """The pages of a listing from a token on."""
-        parameters = {"prefix": prefix, "maxResults": "1000"}
-        parameters["fields"] = f"kind,nextPageToken,items({_FIELDS})"
-        while True:
-            with self.translating("listing", prefix):
-                page = self._page(parameters | ({"pageToken": token} if token else {}))
-                if not _LISTING & page.keys():
-                    raise TransientError(
-                        f"listing {self._url}{prefix}{self._at}: the answer is not a listing"
-                    )
-                found = [
-                    _parse_object(entry)
-                    for entry in page.get("items", ())
-                    if not entry["name"].endswith("/")
-                ]
-            token = page.get("nextPageToken") or ""
-            yield found, token
-            if not token:
-                return
-
     def _page(self, parameters: dict[str, str]) -> dict[str, Any]:
         try:
+            parameters["fields"] = f"kind,nextPageToken,items({_FIELDS})"
             return self._json(self._objects, parameters)
         except RefusedError as error:
             if error.status == 404:  # noqa: PLR2004 - an empty bucket is listed
@@ -124,7 +103,10 @@ class GcsSource(AsyncSource):
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         with self.translating("looking up", key):
-            return _parse_object(self._json(self._object(key), {"fields": _FIELDS}))
+            entry = self._json(self._object(key), {"fields": _FIELDS})
+            if _is_marker(entry):
+                raise not_a_file(self.describe("looking up", key))
+            return _parse_object(entry)
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         # The token may have to be renewed, which blocks.
@@ -248,6 +230,14 @@ def _map_token_error(error: Exception, what: str) -> KaiwoError | None:
         f"{what}: no token was issued for these credentials; check the service account's key, "
         "or give anonymous: true for a public bucket"
     )
+
+
+def _is_marker(entry: Mapping[str, Any]) -> bool:
+    return is_marker(entry["name"], int(entry.get("size", 0)), entry.get("contentType"))
+
+
+def _parse_listed(entry: Mapping[str, Any]) -> RemoteObject | None:
+    return None if _is_marker(entry) else _parse_object(entry)
 
 
 def _parse_object(entry: Mapping[str, Any]) -> RemoteObject:

@@ -6,10 +6,6 @@ filesystem's ``_call_s3``: it uses the filesystem's session, credentials, event 
 requester-pays setting.
 
 - The retries of s3fs and botocore are off: one attempt is one request.
-- A service that knows only the first version of listings names no token, and perhaps no marker.
-  Then the last key of a page is the marker of the next.
-- The SDK takes an empty body, or a document that is no listing, for a last page. kaiwo asks
-  again.
 - botocore's own checksum validation is off: it would hash each body in Python, and kaiwo checks
   whole objects.
 """
@@ -32,8 +28,7 @@ from kaiwo.errors import (
     CredentialsError,
     KaiwoError,
     NotAcceptedError,
-    ServiceError,
-    TransientError,
+    NotFoundError,
 )
 from kaiwo.net.failures import chain, wire_error
 from kaiwo.net.statuses import garbled, redirect_error, status_error
@@ -46,17 +41,18 @@ from kaiwo.sources.answers import (
     http_date_ns,
 )
 from kaiwo.sources.base import STREAM_CHUNK
+from kaiwo.sources.folder_markers import (
+    is_marker_by_headers,
+    left_out,
+    without_markers,
+)
 from kaiwo.sources.fsspec_async import AsyncSource
-from kaiwo.sources.paging import Page
 from kaiwo.sources.s3_head import is_size_wrong, parse_entry
+from kaiwo.sources.s3_listing import S3Listing
 from kaiwo.sources.s3_lookup import S3Lookup
 from kaiwo.sources.s3_region import region_in
 
 logger = logging.getLogger(__name__)
-#: Begins the token of a page that is requested by the first version of S3's listings.
-_MARKER = "key>"
-#: The answer to a listing has at least one of these, from any service.
-_LISTING = {"Contents", "IsTruncated", "KeyCount", "MaxKeys", "Name"}
 #: Headers with the code of an answer to a HEAD.
 _CODE_HEADERS = ("x-amz-error-code", "x-minio-error-code")
 _NO_CREDENTIALS = (
@@ -97,6 +93,7 @@ class S3Source(AsyncSource):
         self._filesystem = filesystem
         self._bucket = bucket
         self._lookup = S3Lookup(self, self._call)
+        self._pages = S3Listing(self, self._call, self._entry).pages
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
@@ -108,44 +105,19 @@ class S3Source(AsyncSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        return iter(self.list_pages(prefix, partial(self._pages, prefix)))
+        return without_markers(self.list_pages(prefix, partial(self._pages, prefix)), self.stat)
 
-    def _pages(self, prefix: str, token: str) -> Iterator[Page]:
-        """The pages of a listing from a token on."""
-        while True:
-            with self.translating("listing", prefix):
-                page = self._page(prefix, token)
-            entries = page.get("Contents", ())
-            token = _next_token(page)
-            if page.get("IsTruncated") and not token:
-                raise ServiceError(
-                    f"listing {self._url}{prefix}{self._at}: the service does not say "
-                    "where the next page begins"
-                )
-            yield (
-                [self._entry(each) for each in entries if not each["Key"].endswith("/")],
-                token,
-            )
-            if not token:
-                return
-
-    def _entry(self, entry: Any) -> RemoteObject:
+    def _entry(self, entry: Any) -> RemoteObject | None:
+        """An object as an entry of a listing states it; None: it is gone, or marks a folder."""
         key, size = entry["Key"], entry["Size"]
         remote = parse_entry(key, size, entry.get("ETag"), entry.get("LastModified"))
-        return self.stat(key) if is_size_wrong(remote) else remote
-
-    def _page(self, prefix: str, token: str) -> Any:
-        if token.startswith(_MARKER):
-            page = self._call("list_objects", Prefix=prefix, Marker=token[len(_MARKER) :])
-        else:
-            arguments = {"ContinuationToken": token} if token else {}
-            page = self._call("list_objects_v2", Prefix=prefix, **arguments)
-        if not _LISTING & page.keys():
-            # An empty body, or a document of another kind; the SDK takes it for a last page.
-            raise TransientError(
-                f"listing {self._url}{prefix}{self._at}: the answer is not a listing"
-            )
-        return page
+        if not is_size_wrong(remote):
+            return remote
+        try:
+            return self.stat(key)
+        except NotFoundError as error:
+            logger.info("%s", error.message)
+            return None
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -189,6 +161,8 @@ class S3Source(AsyncSource):
             named, answered = self.display_url(remote.key), answer.get("ContentRange")
             check_answer(status, answered, start, end, remote.size, named)
             check_length(stated["HTTPHeaders"].get("content-length"), answered, remote, named)
+            if is_marker_by_headers(remote.key, remote.size, stated["HTTPHeaders"]):
+                raise left_out(named)
             check_etag_or_date(answer.get("ETag"), http_date_ns(modified), remote, named)
         except KaiwoError:
             answer["Body"].close()
@@ -211,17 +185,6 @@ class S3Source(AsyncSource):
         ):
             return wire_error(error, what)
         return _map_setting(error, what)
-
-
-def _next_token(page: Any) -> str:
-    """The token of the page after this one; empty after the last."""
-    if not page.get("IsTruncated"):
-        return ""
-    if token := page.get("NextContinuationToken"):
-        return str(token)
-    entries = page.get("Contents", ())
-    marker = page.get("NextMarker") or (entries[-1]["Key"] if entries else "")
-    return _MARKER + marker if marker else ""
 
 
 def _map_setting(error: Exception, what: str) -> KaiwoError | None:

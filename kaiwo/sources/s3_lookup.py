@@ -22,6 +22,7 @@ from kaiwo.errors import (
 )
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import StoreSource
+from kaiwo.sources.folder_markers import is_marker_by_headers, not_a_file
 from kaiwo.sources.s3_head import parse_head, parse_head_with_parts
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,11 @@ class S3Lookup:
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return parse_head(key, self._headers(key))
+        headers = self._headers(key)
+        found = parse_head(key, headers)
+        if is_marker_by_headers(key, found.size, headers):
+            raise not_a_file(self._source.describe("looking up", key))
+        return found
 
     def stat_by_reading(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""

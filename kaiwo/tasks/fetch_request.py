@@ -6,12 +6,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo.net.web_urls import web_name
+
+#: The ARN of an access point stands for a bucket in S3; it may contain slashes.
+_ACCESS_POINT = re.compile(r"arn:[^/]*:(?:outpost[/:][^/:]+[/:])?accesspoint[/:][^/]+")
+
+
+def is_access_point(name: str) -> bool:
+    """Whether a bucket's name is the ARN of an access point."""
+    return _ACCESS_POINT.fullmatch(name) is not None
+
+
+def split_bucket(text: str) -> tuple[str, str]:
+    """The name of a bucket, and what follows it after a slash; ARNs contain slashes."""
+    arn = _ACCESS_POINT.match(text)
+    if arn is None:
+        bucket, _, path = text.partition("/")
+        return bucket, path
+    return arn[0], text[arn.end() + 1 :]
 
 
 class ObjectUrl(Struct, frozen=True):

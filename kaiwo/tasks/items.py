@@ -27,6 +27,7 @@ from kaiwo.files.names import fault_of
 from kaiwo.files.placement import At, Under, resolve
 from kaiwo.objects import Folder, Named
 from kaiwo.protocols import Placement
+from kaiwo.tasks.fetch_request import is_access_point
 from kaiwo.tasks.fields import Address, Model, TargetPath, Text
 from kaiwo.workers.globs import glob_pattern
 
@@ -139,7 +140,7 @@ class Bucket(Model):
     @field_validator("name")
     @classmethod
     def _one_name(cls, value: str) -> str:
-        if "/" in value:
+        if "/" in value and not is_access_point(value):
             raise PydanticCustomError("bucket", "must be a name without '/'; folders go into items")
         return value
 

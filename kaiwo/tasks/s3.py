@@ -99,7 +99,8 @@ class S3Task(BucketTask):
             "request_payer": self.requester_pays,
             "s3_express": False,
         }
-        return connect(S3Store, container, config, provider, network, found.ca_bundle)
+        bucket = s3_settings.encoded(container)
+        return connect(S3Store, bucket, config, provider, network, found.ca_bundle)
 
     def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
         """See ``BucketTask``."""
@@ -164,12 +165,15 @@ class S3Task(BucketTask):
 
         named = self.anonymous or self.given("access_key_id")
         endpoint = self.secret("endpoint_url")
+        endpoint = require_endpoint(endpoint) if endpoint else None
         session = s3_settings.session_of(AioSession, self.profile, named=named)
+        if s3_settings.endpoint_of(session, endpoint):
+            s3_settings.accept_any_bucket(session)
         s3_region.register(session)
         s3_answers.register(session)
         filesystem = s3fs.S3FileSystem(
             anon=self.anonymous,
-            endpoint_url=require_endpoint(endpoint) if endpoint else None,
+            endpoint_url=endpoint,
             key=self._header("access_key_id"),
             secret=self.secret("secret_key"),
             token=self._header("session_token"),

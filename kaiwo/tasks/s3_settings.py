@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import Struct
 
@@ -26,7 +27,10 @@ _SHARED_FILES = {
 #: obstore always takes these from the environment, and the SDK does not.
 _STRAY = re.compile(r"AWS_(SERVER_SIDE_ENCRYPTION|SSE_.*)", re.IGNORECASE)
 _ELSEWHERE = ("use_fips_endpoint", "use_dualstack_endpoint")
+#: AWS's names of buckets; those of old buckets in us-east-1 have capitals and underscores.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+#: Names that can be part of a host name.
+_HOST_PART = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 Credentials = Mapping[str, str | datetime | None]
 
@@ -101,11 +105,8 @@ def from_sdk(
     Raises:
         NotForObstoreError: obstore cannot do what the SDK is configured to do.
     """
-    from botocore.configprovider import ConfiguredEndpointProvider  # noqa: PLC0415
-
     scoped = session.get_scoped_config()
-    if not endpoint and not session.get_config_variable("ignore_configured_endpoint_urls"):
-        endpoint = ConfiguredEndpointProvider(session.full_config, scoped, "s3").provide()
+    endpoint = endpoint_of(session, endpoint)
     region = region or session.get_config_variable("region")
     ca_bundle = (
         ca_bundle
@@ -117,6 +118,27 @@ def from_sdk(
     if credentials is None and not anonymous:
         credentials = _chain(session)
     return _expressible(endpoint, region, ca_bundle, credentials, elsewhere)
+
+
+def endpoint_of(session: Any, endpoint: str | None) -> str | None:
+    """The address of the service: the task's, else that of the SDK's configuration, if any."""
+    from botocore.configprovider import ConfiguredEndpointProvider  # noqa: PLC0415
+
+    if endpoint or session.get_config_variable("ignore_configured_endpoint_urls"):
+        return endpoint
+    scoped = session.get_scoped_config()
+    found: str | None = ConfiguredEndpointProvider(session.full_config, scoped, "s3").provide()
+    return found
+
+
+def accept_any_bucket(session: Any) -> None:
+    """Let the SDK send any bucket's name: AWS's rules for names are not those of other services.
+
+    Ceph has ``tenant:bucket``.
+    """
+    from botocore.handlers import validate_bucket_name  # noqa: PLC0415
+
+    session.unregister("before-parameter-build.s3", validate_bucket_name)
 
 
 def _expressible(
@@ -177,11 +199,12 @@ def address(found: S3Settings, bucket: str, style: str) -> dict[str, Any]:
     Raises:
         NotForObstoreError: only the SDK can find it.
     """
-    if not _BUCKET.fullmatch(bucket) or bucket.endswith("--x-s3"):
+    is_arn, is_directory = bucket.startswith("arn:"), bucket.endswith("--x-s3")
+    is_at_aws = found.endpoint is None
+    if is_arn or is_directory or (is_at_aws and not _BUCKET.fullmatch(bucket)):
         raise NotForObstoreError("only the SDK supports this bucket name")
-    virtual = style == "virtual" or (
-        style == "auto" and found.endpoint is None and "." not in bucket
-    )
+    virtual = style == "virtual" or (style == "auto" and is_at_aws and "." not in bucket)
+    virtual = virtual and _HOST_PART.fullmatch(bucket) is not None
     endpoint = (found.endpoint or f"https://s3.{found.region}.amazonaws.com").rstrip("/")
     if virtual:
         scheme, _, host = endpoint.partition("://")
@@ -198,7 +221,17 @@ def base(found: S3Settings, bucket: str, style: str) -> str:
     """The address of a bucket, without the slash before a key; see ``address``."""
     config = address(found, bucket, style)
     endpoint: str = config["endpoint"]
-    return endpoint if config["virtual_hosted_style_request"] else f"{endpoint}/{bucket}"
+    if config["virtual_hosted_style_request"]:
+        return endpoint
+    return f"{endpoint}/{encoded(bucket)}"
+
+
+def encoded(bucket: str) -> str:
+    """A bucket's name as a segment of a path, encoded as the SDK does it.
+
+    Services compute the signature from the name that they have encoded again.
+    """
+    return quote(bucket, safe="")
 
 
 def plain_keys(found: S3Settings) -> tuple[str, str, str | None]:

@@ -119,8 +119,16 @@ Spoil = Callable[[str, str, Answer], Answer]
 
 
 @contextlib.contextmanager
-def spoiling(store: Store, spoil: Spoil) -> Iterator[Store]:
-    """The store by way of a proxy that hands every answer to ``spoil`` first."""
+def spoiling(
+    store: Store, spoil: Spoil, asking: Callable[[str], str] = lambda target: target
+) -> Iterator[Store]:
+    """The store by way of a proxy that hands every answer to ``spoil`` first.
+
+    Args:
+        store: the store behind the proxy.
+        spoil: see ``Spoil``.
+        asking: path and query that the proxy asks for, instead of those that it was asked for.
+    """
     upstream = urlsplit(_base(store)).netloc
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -131,7 +139,8 @@ def spoiling(store: Store, spoil: Spoil) -> Iterator[Store]:
             connection = http.client.HTTPConnection(upstream, timeout=30)
             with contextlib.closing(connection):
                 headers = dict(self.headers.items())
-                connection.request(self.command, self.path, self.rfile.read(length), headers)
+                body, target = self.rfile.read(length), asking(self.path)
+                connection.request(self.command, target, body, headers)
                 got = connection.getresponse()
                 kept = {k: v for k, v in got.getheaders() if k.lower() not in _HOP_BY_HOP}
                 length_of_head = got.headers.get("Content-Length", "0")

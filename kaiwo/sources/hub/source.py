@@ -8,7 +8,6 @@ files, the git sha1 of the others. The library's cache names its blobs by the sa
     ranges           the first range asks the resolve address; the others ask the address that it
                      was redirected to (a signed address, most often)
 
-- Of the address of the next page, only the query is used: some mirrors name the Hub itself there.
 - The Hub does not tell a missing repository from a private one (401 without a code).
 - A named file is looked up by a HEAD of its resolve address, as the library does, because every
   mirror answers that. Some mirrors lack ``paths-info``.
@@ -26,17 +25,16 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import re
 import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from huggingface_hub import constants
 
 from kaiwo import redact
-from kaiwo.errors import KaiwoError, NotFoundError, ServiceError
+from kaiwo.errors import KaiwoError, NotFoundError, ServiceError, TransientError
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled
@@ -48,6 +46,7 @@ from kaiwo.sources.hub.blobs import describe_file
 from kaiwo.sources.hub.connections import Answer
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.errors import map_refusal
+from kaiwo.sources.hub.listing import missing_file, named_files, next_page_query
 from kaiwo.sources.hub.reading import FileReader
 from kaiwo.sources.hub.repository import Repository
 from kaiwo.sources.hub.xet import Xet, xet_error
@@ -57,7 +56,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 #: Method not allowed, not implemented.
 _UNSUPPORTED = {405, 501}
-_NEXT = re.compile(r"<([^>]*)>[^,]*;\s*rel=\"?next\"?")
 
 
 class HubSource(StoreSource):
@@ -95,6 +93,8 @@ class HubSource(StoreSource):
         self._commit: str | None = None
         #: Everyone may list it, but only who was granted access may read it.
         self._is_gated = False
+        #: Files of the commit; a listing must have them.
+        self._named: tuple[str, ...] = ()
         self._lock = threading.Lock()
         self._endpoint = Endpoint(address, token, network, ca_bundle)
         self._reader = FileReader(self._endpoint, self._repository)
@@ -126,11 +126,28 @@ class HubSource(StoreSource):
             address = f"{self._repository.api}/revision/{quote(self._revision, safe='')}"
             info, _ = self._call_api(address, dict)
             self._is_gated = bool(info.get("gated"))
+            self._named = named_files(info)
             return str(info["sha"])
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        return iter(self.list_pages(prefix, partial(self._pages, prefix, self.commit())))
+        found = self.list_pages(prefix, partial(self._pages, prefix, self.commit()))
+        missing = missing_file(prefix, {remote.key for remote in found}, self._named)
+        if missing is not None and self._exists(missing):
+            raise TransientError(
+                f"{self.describe('listing', prefix)}: the listing lacks {missing!r}, so it is not "
+                "complete"
+            )
+        return iter(found)
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self.stat(key)
+        except TransientError:
+            raise
+        except KaiwoError:
+            return False  # a mirror may name what it does not have
+        return True
 
     def _pages(self, prefix: str, commit: str, token: str) -> Iterator[Page]:
         """The pages of a tree; the token is the query of the next page."""
@@ -140,14 +157,12 @@ class HubSource(StoreSource):
         has_access = not self._is_gated
         while query:
             with self.translating("listing", prefix):
-                entries, following = self._call_api(f"{address}?{query}", list)
+                entries, query = self._call_api(f"{address}?{query}", list)
                 files = [entry for entry in entries if entry["type"] == "file"]
             if files and not has_access:
                 # One refusal now, not one for each file. A model card may be free.
                 self.stat(next((each for each in files if each.get("lfs")), files[0])["path"])
                 has_access = True
-            # Some mirrors name the Hub itself in this address, so its host is not used.
-            query = urlsplit(following).query if following else ""
             yield list(map(self._parse_entry, files)), query
 
     def stat(self, key: str) -> RemoteObject:
@@ -235,20 +250,21 @@ class HubSource(StoreSource):
 
     def _call_api(
         self, address: str, expected: type[T], form: bytes | None = None
-    ) -> tuple[T, str | None]:
-        """The answer of the API, of that type, and the address of the next page.
+    ) -> tuple[T, str]:
+        """The answer of the API, of that type, and the query of the next page.
 
         Raises:
             TypeError: the answer has another type.
+            ValueError: it is not JSON, or the address of the next page has no query.
         """
         headers = {} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
         method = "GET" if form is None else "POST"
         with self._endpoint.request(method, address, headers, form) as answer:
-            following = _NEXT.search(answer.header("Link") or "")
+            query = next_page_query(answer.headers.get_all("Link", []))
             content = json.loads(answer.body())
         if not isinstance(content, expected):
             raise TypeError
-        return content, following[1] if following else None
+        return content, query
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""

@@ -24,7 +24,7 @@ from typing import Any
 
 import obstore
 
-from kaiwo.errors import KaiwoError, NotFoundError, TransientError
+from kaiwo.errors import KaiwoError, NotAcceptedError, NotFoundError, TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import NotForObstoreError, StoreSource
 from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
@@ -108,6 +108,9 @@ class Lister:
                 self._fallback.ask_how_long(ask, busy.error)
             raise busy.error from None
         except KaiwoError as error:
+            if not attempt.last and isinstance(error, NotAcceptedError):
+                # Perhaps only the second version of S3's listings, which obstore requests.
+                raise NotForObstoreError("the service refuses obstore's listing") from None
             if not attempt.last or isinstance(error, TransientError):
                 raise
             # Some services read a key in a query differently, and so the signature.

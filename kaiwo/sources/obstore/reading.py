@@ -19,6 +19,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import check_etag_or_date, check_identity, datetime_of, seconds_ns
 from kaiwo.sources.base import STREAM_CHUNK
+from kaiwo.sources.folder_markers import is_marker, left_out
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.event_loop import EventLoop
@@ -54,6 +55,7 @@ class PinnedReader:
 
         Raises:
             ChangedError: the object is not the planned one.
+            PlaceholderError: it only marks a folder.
             BaseError: an error of obstore.
         """
         is_whole = (start, end) == (0, remote.size)
@@ -104,8 +106,10 @@ class PinnedReader:
         return options
 
     def _check(self, answer: Any, remote: RemoteObject, named: str) -> None:
-        """Refuse an answer of another object before its body is read."""
+        """Refuse an answer of another object, or of a marker, before its body is read."""
         meta = answer.meta
+        if not remote.size and is_marker(remote.key, meta["size"], *marker_attributes(answer)):
+            raise left_out(named)
         if meta["size"] != remote.size:
             raise ChangedError(
                 f"{named}: {remote.size} bytes were listed, the object has {meta['size']} now"
@@ -115,3 +119,9 @@ class PinnedReader:
             check_etag_or_date(meta["e_tag"], modified_ns, remote, named)
         else:
             check_identity(meta["version"], remote.version, named)
+
+
+def marker_attributes(answer: Any) -> tuple[str | None, dict[str, str]]:
+    """Content type and metadata of an answer, as ``is_marker`` takes them."""
+    attributes = dict(answer.attributes)
+    return attributes.pop("Content-Type", None), attributes

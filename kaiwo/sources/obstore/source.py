@@ -36,6 +36,7 @@ from kaiwo.errors import (
 from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.protocols import Buffer, Source
 from kaiwo.sources.base import NotForObstoreError, StoreSource
+from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.obstore.errors import (
     FallbackReason,
     error_code,
@@ -48,7 +49,7 @@ from kaiwo.sources.obstore.fallback import (
     RetryAfterHiddenError,
 )
 from kaiwo.sources.obstore.lister import Lister
-from kaiwo.sources.obstore.reading import Pin, PinnedReader
+from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
 from kaiwo.sources.s3_head import parse_entry
 
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -119,7 +120,11 @@ class ObstoreSource(StoreSource):
             return self.fallback().stat(key)
         try:
             with self.translating("looking up", key):
-                meta = obstore.head(self._store, key)
+                # Unlike ``obstore.head``, this shows the content type.
+                answer = obstore.get(self._store, key, options={"head": True})
+                meta = answer.meta
+                if is_marker(key, meta["size"], *marker_attributes(answer)):
+                    raise not_a_file(self.describe("looking up", key))
                 return parse_entry(meta["path"], meta["size"], meta["e_tag"], meta["last_modified"])
         except NotForObstoreError as reason:
             return self._fallback.instead(lambda: self.fallback().stat(key), reason)
@@ -220,9 +225,11 @@ class ObstoreSource(StoreSource):
         reason, code = fallback_reason(text, found), error_code(text)
         if reason is None or (reason is FallbackReason.REFUSAL and self._fallback.believes(code)):
             return found
-        raise self._pass_on(reason, found, code)
+        raise self._pass_on(reason, found, code, what)
 
-    def _pass_on(self, reason: FallbackReason, found: KaiwoError, code: str) -> NotForObstoreError:
+    def _pass_on(
+        self, reason: FallbackReason, found: KaiwoError, code: str, what: str
+    ) -> NotForObstoreError:
         """Note what the fsspec source does from now on; the error that makes it do so."""
         match reason:
             case FallbackReason.PATIENCE if isinstance(found, TransientError):
@@ -231,6 +238,8 @@ class ObstoreSource(StoreSource):
                 return RefusalHiddenError(code)
             case FallbackReason.RANGES:
                 self._fallback.take_ranges()
+            case FallbackReason.LANGUAGE if what.startswith("listing"):
+                pass  # it may know the first version of S3's listings only, and read well
             case FallbackReason.CONNECTION | FallbackReason.LANGUAGE:
                 self._fallback.take_all(reason.value)
         return NotForObstoreError(reason.value)

@@ -10,7 +10,8 @@ JSON (gcsfs, google-cloud-storage):
 
     POST    /storage/v1/b                    makes a bucket; `versioning` keeps generations
     GET     /storage/v1/b/B
-    GET     /storage/v1/b/B/o                prefix, delimiter, maxResults, pageToken, fields
+    GET     /storage/v1/b/B/o                prefix, delimiter, startOffset, maxResults,
+                                             pageToken, fields
     GET     [/download]/storage/v1/b/B/o/K   generation, fields, alt=media; Range
     POST    /upload/storage/v1/b/B/o         uploadType=media, multipart, resumable
     POST    /storage/v1/b/B/o/K/compose      a composite object, which has no md5

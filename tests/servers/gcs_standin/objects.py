@@ -163,13 +163,16 @@ class Bucket:
                 self.noncurrent[name, old.generation] = old
 
     def page(
-        self, prefix: str, delimiter: str, after: str, limit: int
+        self, prefix: str, delimiter: str, after: str, limit: int, start: str = ""
     ) -> tuple[list[Stored], list[str], str]:
-        """Objects and common prefixes that follow `after`, and the last of them if more do."""
+        """Objects and common prefixes that follow `after`, from `start` on, and the last of them.
+
+        The last one is empty if no more follow.
+        """
         objects: list[Stored] = []
         folders: list[str] = []
         last = after
-        for at in range(bisect.bisect_left(self.names, max(prefix, after)), len(self.names)):
+        for at in range(bisect.bisect_left(self.names, max(prefix, after, start)), len(self.names)):
             name = self.names[at]
             if not name.startswith(prefix):
                 break

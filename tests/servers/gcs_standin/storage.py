@@ -183,7 +183,8 @@ class Storage:
     def page_json(self, request: web.BaseRequest, bucket: Bucket, query: Query) -> dict[str, Any]:
         limit = min(query.number("maxResults") or self.page_size, self.page_size)
         after = base64.urlsafe_b64decode(query["pageToken"]).decode()
-        objects, folders, last = bucket.page(query["prefix"], query["delimiter"], after, limit)
+        prefix, delimiter, start = query["prefix"], query["delimiter"], query["startOffset"]
+        objects, folders, last = bucket.page(prefix, delimiter, after, limit, start)
         told: dict[str, Any] = {"kind": "storage#objects"}
         if last:
             told["nextPageToken"] = base64.urlsafe_b64encode(last.encode()).decode()

@@ -1,0 +1,123 @@
+"""Listings of GCS, Azure and the Hub that do not say as they should whether more follows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from kaiwo.errors import ServiceError, TransientError
+from kaiwo.tasks.base import Engine
+from tests.support import stores
+from tests.support.engines import opened
+from tests.support.proxies import Answer, spoiling
+from tests.support.quirks_listings import (
+    Quirk,
+    element,
+    header,
+    in_every_listing,
+    without_json_field,
+)
+from tests.support.stores import Store
+
+FILES = {f"d/{number:02}": b"x" for number in range(25)}
+
+
+@pytest.fixture(scope="module")
+def gcs_in_pages() -> Iterator[Store]:
+    with stores.gcs("--page-size=10") as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def hub_in_pages() -> Iterator[Store]:
+    with stores.hub("--page-size=10") as store:
+        store.fill("owner/repo", FILES)
+        yield store
+
+
+def keys(store: Store, bucket: str, engine: Engine, *quirks: Quirk) -> list[str]:
+    with contextlib.ExitStack() as stack:
+        by_way = stack.enter_context(spoiling(store, in_every_listing(*quirks)))
+        source = stack.enter_context(opened(by_way, bucket, engine))
+        return [remote.key for remote in source.list("d/")]
+
+
+def counting(answers: list[Answer]) -> Quirk:
+    def quirk(answer: Answer) -> Answer:
+        answers.append(answer)
+        return answer
+
+    return quirk
+
+
+def test_a_listing_of_gcs_without_tokens_is_whole(gcs_in_pages: Store, engine: Engine) -> None:
+    bucket = gcs_in_pages.new_bucket(FILES)
+    assert keys(gcs_in_pages, bucket, engine, without_json_field("nextPageToken")) == sorted(FILES)
+    answers: list[Answer] = []
+    assert keys(gcs_in_pages, bucket, engine, counting(answers)) == sorted(FILES)
+    pages = 3
+    assert len(answers) == pages + 1
+
+
+def test_a_listing_of_an_emulator_that_lists_everything_again_is_believed(
+    gcs_emulator: Store, engine: Engine
+) -> None:
+    bucket = gcs_emulator.new_bucket(FILES)
+    assert keys(gcs_emulator, bucket, engine) == sorted(FILES)
+
+
+def test_a_listing_of_azure_needs_its_markers(azure: Store, engine: Engine) -> None:
+    bucket = azure.new_bucket(FILES)
+    answers: list[Answer] = []
+    assert keys(azure, bucket, engine, counting(answers)) == sorted(FILES)
+    assert len(answers) == 1 + 1
+    with pytest.raises(ServiceError, match="where the next page begins"):
+        keys(azure, bucket, engine, element("NextMarker", ""))
+
+    def without_marker(answer: Answer) -> Answer:
+        return element("NextMarker", None)(element("NextMarker", "")(empty_marker(answer)))
+
+    with pytest.raises(TransientError, match="not a valid Azure response"):
+        keys(azure, bucket, engine, without_marker)
+
+
+def empty_marker(answer: Answer) -> Answer:
+    """Azure's empty marker in the long form, which ``element`` finds."""
+    body = answer.body.replace(b"<NextMarker/>", b"<NextMarker></NextMarker>")
+    return Answer(answer.status, answer.headers, body, answer.asked, query=answer.query)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda link: link.replace('rel="next"', "REL=NEXT"),
+        lambda link: link.replace('rel="next"', "rel='next'"),
+        lambda link: link.replace('rel="next"', 'title="a, b"; rel="last next"'),
+        lambda link: f'<https://elsewhere/?first=1>; rel="first", {link}',
+    ],
+)
+def test_a_link_of_the_hub_may_be_written_in_other_ways(
+    hub_in_pages: Store, change: Callable[[str], str]
+) -> None:
+    found = keys(hub_in_pages, "owner/repo", "fsspec", header("Link", change))
+    assert sorted(found) == sorted(FILES)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda _: None, lambda _: "", lambda _: "<https://elsewhere>", lambda _: "next"]
+)
+def test_a_listing_of_the_hub_that_lacks_files_of_the_repository_is_refused(
+    hub_in_pages: Store, change: Callable[[str], str | None]
+) -> None:
+    with pytest.raises(TransientError, match="lacks"):
+        keys(hub_in_pages, "owner/repo", "fsspec", header("Link", change))
+
+
+def test_a_link_of_the_hub_without_a_query_is_refused(hub_in_pages: Store) -> None:
+    def change(_: str) -> str:
+        return '<https://elsewhere/path>; rel="next"'
+
+    with pytest.raises(TransientError, match="not a valid Hub response"):
+        keys(hub_in_pages, "owner/repo", "fsspec", header("Link", change))
