@@ -30,6 +30,8 @@ _REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _FROM_XML = re.compile(
     r"<(?:\w+:)?code\b[^>]*>\s*(?:<!\[CDATA\[)?\s*([^<\]]*?)\s*(?:\]\]>)?\s*</", re.IGNORECASE
 )
+#: A page for people may show code, too.
+_PAGE = re.compile(r"<(?:!doctype\s+)?html", re.IGNORECASE)
 
 
 class Meaning(Enum):
@@ -157,7 +159,7 @@ def code_in(body: str | bytes) -> str:
             return _code_of(json.loads(text))
         except (ValueError, RecursionError):
             return ""
-    found = _FROM_XML.search(text)
+    found = None if _PAGE.search(text) else _FROM_XML.search(text)
     return clean(found[1]) if found else ""
 
 

@@ -160,7 +160,7 @@ class AzureSource(AsyncSource):
         answer = ran.http_response
         async with answer:
             if answer.status_code not in (200, 206):
-                code = answer.headers.get("x-ms-error-code") or code_in(await answer.read())
+                code = answer.headers.get("x-ms-error-code") or code_in(await _start_of(answer))
                 raise RefusedError(answer.status_code, code, dict(answer.headers))
             named, answered = self.display_url(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status_code, answered, start, end, remote.size, named)
@@ -188,6 +188,11 @@ class AzureSource(AsyncSource):
         if isinstance(error, GARBLED):
             return garbled(what, "Azure")
         return None
+
+
+async def _start_of(answer: Any) -> bytes:
+    """The first piece of a body."""
+    return await anext(answer.iter_raw(), b"")
 
 
 def _map_response(error: azure.HttpResponseError, what: str) -> KaiwoError:

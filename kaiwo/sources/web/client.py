@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 
 from kaiwo import redact
 from kaiwo.net import redirects
+from kaiwo.net.codes import code_in
 from kaiwo.net.statuses import RefusedError
 from kaiwo.sources.web.errors import RedirectError
 from kaiwo.sources.web.links import origin_of
@@ -24,6 +25,8 @@ from kaiwo.sources.web.links import origin_of
 #: Options that concern the connection; all others may be secrets.
 _CONNECTION_OPTIONS = {"proxy", "proxy_auth", "proxy_headers", "ssl", "timeout"}
 _IS_ADDRESS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+#: A refusal is read so far: object stores, asked by a signed address, say why.
+_MOST_OF_A_REFUSAL = 1 << 16
 logger = logging.getLogger(__name__)
 
 
@@ -76,8 +79,8 @@ class WebClient:
             target = answer.headers.get("Location") if is_redirect else None
             if target is None:
                 if answer.status not in (200, 206, expected):
-                    answer.close()
-                    raise RefusedError(answer.status, "", dict(answer.headers))
+                    code = code_in(await _read_start(answer))
+                    raise RefusedError(answer.status, code, dict(answer.headers))
                 return answer
             answer.release()
             is_encoded = _IS_ADDRESS.fullmatch(target) is not None
@@ -108,3 +111,18 @@ class WebClient:
         if text not in self._warned:
             self._warned.add(text)
             logger.warning("%s %s", self._url, text)
+
+
+async def _read_start(answer: aiohttp.ClientResponse) -> bytes:
+    """The start of a body that matters only if it comes; the answer is closed then."""
+    start = b""
+    try:
+        async for chunk in answer.content.iter_any():
+            start += chunk
+            if len(start) >= _MOST_OF_A_REFUSAL:
+                break
+    except (aiohttp.ClientError, OSError):
+        logger.debug("the body of a refusal was cut")
+    finally:
+        answer.close()
+    return start

@@ -11,6 +11,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
+from kaiwo.net import codes
 from kaiwo.net.failures import connection_error, wire_error
 from kaiwo.net.statuses import RefusedError, status_error
 
@@ -25,17 +26,18 @@ class FolderError(NotFoundError):
 
 def map_refusal(refused: RefusedError, what: str) -> KaiwoError:
     """The kaiwo error for an answer whose status is not the expected one."""
-    status = refused.status
-    found = status_error(status, what, refused.code, refused.headers)
+    found = status_error(refused.status, what, refused.code, refused.headers)
+    answer = f"{what}: {refused.status} {codes.clean(refused.code)}".rstrip()
     if isinstance(found, NotFoundError):
-        return NotFoundError(f"{what}: {status}: not found; check the URL")
-    if isinstance(found, CredentialsError):
+        return NotFoundError(f"{answer}: not found; check the URL")
+    has_reason = codes.meaning(refused.code) in (codes.Meaning.CLOCK, codes.Meaning.EXPIRED)
+    if isinstance(found, CredentialsError) and not has_reason:
         return CredentialsError(
-            f"{what}: {status}: access is refused; check the URL and its signature, or the "
+            f"{answer}: access is refused; check the URL and its signature, or the "
             "credentials in options (such as headers)"
         )
-    if status < 400:  # noqa: PLR2004 - HTTP's errors
-        return ServiceError(f"{what}: {status}: the server's answer is not the file")
+    if refused.status < 400:  # noqa: PLR2004 - HTTP's errors
+        return ServiceError(f"{answer}: the server's answer is not the file")
     return found
 
 

@@ -305,3 +305,30 @@ def test_a_forbidden_object_does_not_slow_the_others_down(s3: Store) -> None:
         assert bytes(source.read(remotes["k"], 0, 4)) == OBJECTS["k"]
         assert isinstance(source, ObstoreSource)
         assert not source.is_bypassed
+
+
+# --- signed addresses -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code", "words"),
+    [
+        (403, "AccessDenied", 3, "check the URL and its signature"),
+        (403, "RequestExpired", 3, "set this machine's clock"),
+        (400, "ExpiredToken", 3, "have expired"),
+        (400, "ThrottlingException", 5, "attempt 2"),
+        (501, "NotImplemented", 5, "does not support this request"),
+    ],
+)
+def test_a_signed_address_that_is_refused_names_the_code(
+    kaiwo: Kaiwo, s3: Store, status: int, code: str, exit_code: int, words: str
+) -> None:
+    bucket = s3.new_bucket({"k": b"data"})
+    with spoiling(s3, refuses_all(status, code)) as by_way:
+        url = f"{by_way.fields['endpoint_url']}/{bucket}/k?X-Amz-Signature=s"
+        task = {"type": "url", "items": [{"file": url, "target_path": "k"}]}
+        done = kaiwo({"download_items": [task]}, "--retries", "1")
+    assert done.code == exit_code, done.stderr
+    assert f"{status} {code}" in done.stderr
+    assert words in done.stderr
+    assert THEIR_WORDS not in done.stderr

@@ -120,6 +120,8 @@ def test_a_region_is_a_label_of_a_host_name(given: object, shown: str) -> None:
         ("<Error><Code/></Error>", ""),
         (b"\xff<Error><Code>SlowDown</Code></Error>", "SlowDown"),
         ("<html>SlowDown</html>", ""),
+        ("<!doctype html><p><code>SlowDown</code></p>", ""),
+        ("<html><code>SlowDown</code></html>", ""),
         ("", ""),
         ("{", ""),
         ("{" * 3, ""),
