@@ -81,7 +81,7 @@ class RefusedError(Exception):
         status: the HTTP status.
         code: the service's error code; may be empty.
         headers: of the answer.
-        address: that was requested, where a source compares it.
+        address: that gave the answer, after redirects; where a source knows it.
     """
 
     def __init__(
@@ -122,8 +122,13 @@ def status_error(
 
 def refusal_error(refused: RefusedError, what: str) -> KaiwoError:
     """The kaiwo error for a refusal or a redirect; see ``status_error`` and ``redirect_error``."""
-    to_error = redirect_error if refused.status in redirects.STATUSES else status_error
-    return to_error(refused.status, what, refused.code, refused.headers)
+    status, headers = refused.status, refused.headers
+    if status in (401, 403) and refused.address:
+        headers = {**headers, "Location": refused.address}
+        if _leads_to_tls(what, headers):
+            return redirect_error(status, what, refused.code, headers)
+    to_error = redirect_error if status in redirects.STATUSES else status_error
+    return to_error(status, what, refused.code, headers)
 
 
 def redirect_error(
@@ -132,7 +137,7 @@ def redirect_error(
     """The kaiwo error for a redirect that a signed request cannot follow.
 
     Args:
-        status: of HTTP; 300 to 399.
+        status: of HTTP; of the redirect, or of the refusal at its end.
         what: the operation and its object; the message begins with it.
         code: the service's error code.
         headers: of the answer.
@@ -140,11 +145,10 @@ def redirect_error(
     """
     answer = f"{what}: {status} {codes.clean(code)}".rstrip()
     named = {name.lower(): value for name, value in headers.items()}
-    target = named.get("location", "").lower()
-    if target.startswith("https:") and "at http:" in what:
+    if _leads_to_tls(what, headers):
         return CredentialsError(
-            f"{answer}: the service redirects from http to https, where the signature is not "
-            "valid; give an endpoint_url that begins with https://"
+            f"{answer}: the service redirects from http to https, and credentials do not "
+            "follow; give an endpoint_url that begins with https://"
         )
     region = codes.clean_region(named.get("x-amz-bucket-region")) or codes.clean_region(region)
     if region:
@@ -156,6 +160,12 @@ def redirect_error(
         f"{answer}: the bucket is in another region or at another address; give its region, or "
         "its endpoint_url"
     )
+
+
+def _leads_to_tls(what: str, headers: Mapping[str, str]) -> bool:
+    """Whether a service that is asked at http redirects to https."""
+    named = {name.lower(): value for name, value in headers.items()}
+    return " at http:" in what and named.get("location", "").lower().startswith("https:")
 
 
 def _describe_skew(headers: Mapping[str, str]) -> str:

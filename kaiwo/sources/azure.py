@@ -161,7 +161,8 @@ class AzureSource(AsyncSource):
         async with answer:
             if answer.status_code not in (200, 206):
                 code = answer.headers.get("x-ms-error-code") or code_in(await _start_of(answer))
-                raise RefusedError(answer.status_code, code, dict(answer.headers))
+                address = answer.request.url
+                raise RefusedError(answer.status_code, code, dict(answer.headers), address)
             named, answered = self.display_url(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status_code, answered, start, end, remote.size, named)
             check_length(answer.headers.get("Content-Length"), answered, remote, named)
@@ -203,7 +204,8 @@ def _map_response(error: azure.HttpResponseError, what: str) -> KaiwoError:
     if status < 300:  # noqa: PLR2004 - a success that the SDK cannot read
         return garbled(what, "Azure")
     headers = getattr(error.response, "headers", None) or {}
-    return refusal_error(RefusedError(status, code, headers), what)
+    address = getattr(getattr(error.response, "request", None), "url", "")
+    return refusal_error(RefusedError(status, code, headers, address), what)
 
 
 async def _next_page(pages: Any) -> list[Any] | None:

@@ -177,10 +177,7 @@ class GcsSource(AsyncSource):
             return answer
         async with answer:
             code = code_in(await answer.read())
-        # At another origin the token is missing; then the redirect says more.
-        is_redirect = answer.status in (401, 403) and answer.history
-        told = answer.history[0] if is_redirect else answer
-        raise RefusedError(told.status, code, dict(told.headers))
+            raise RefusedError(answer.status, code, dict(answer.headers), str(answer.url))
 
     def _object(self, key: str) -> str:
         return f"{self._objects}/{quote(key, safe='')}"

@@ -2,7 +2,7 @@
 
 obstore does not show why a service refuses a request. The fsspec source asks again: it may succeed,
 because the SDK signs for the region that the answer names, and then does everything from now on.
-Else its error says why. A code that came from both is believed from then on.
+Else its error says why. If it says the same, the code is believed from then on.
 
 obstore does not show ``Retry-After``. At most once a second, a request that a busy service refused
 is sent by the fsspec source, whose error tells how long to wait.
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from kaiwo.errors import CredentialsError, TransientError
+from kaiwo.errors import CredentialsError, KaiwoError, TransientError
 from kaiwo.net.patience import Patience
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
@@ -43,11 +43,13 @@ class RefusalHiddenError(NotForObstoreError):
     """The service refuses access, and obstore does not show all that it says.
 
     Args:
+        error: what obstore's request ended with.
         code: that the service gave; may be empty.
     """
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, error: KaiwoError, code: str) -> None:
         super().__init__("the service refuses the request")
+        self.error = error
         self.code = code
 
 
@@ -101,7 +103,7 @@ class Fallback:
             logger.info("%s: ranges are read through fsspec: the service answers oddly", self._url)
 
     def believes(self, code: str) -> bool:
-        """Whether both engines were refused with this code before."""
+        """Whether the fsspec source had no more to say about this code."""
         return code in self._believed
 
     def instead(self, ask: Callable[[], T], reason: NotForObstoreError) -> T:
@@ -115,17 +117,17 @@ class Fallback:
             case RetryAfterHiddenError():
                 return self.ask_how_long(ask, reason.error)
             case RefusalHiddenError():
-                return self._ask_why(ask, reason.code)
+                return self._ask_why(ask, reason)
             case _:
                 return ask()
 
-    def _ask_why(self, ask: Callable[[], T], code: str) -> T:
+    def _ask_why(self, ask: Callable[[], T], refused: RefusalHiddenError) -> T:
         """Send the refused request through the fsspec source; see the module's docstring."""
         try:
             answer = ask()
         except CredentialsError as error:
-            if code and f" {code}:" in error.message:
-                self._believed.add(code)
+            if refused.code and error.message == refused.error.message:
+                self._believed.add(refused.code)
             raise
         self.take_all("the service refuses obstore's request only; is another region meant?")
         return answer

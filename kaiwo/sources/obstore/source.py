@@ -235,7 +235,7 @@ class ObstoreSource(StoreSource):
             case FallbackReason.PATIENCE if isinstance(found, TransientError):
                 return RetryAfterHiddenError(found)
             case FallbackReason.REFUSAL:
-                return RefusalHiddenError(code)
+                return RefusalHiddenError(found, code)
             case FallbackReason.RANGES:
                 self._fallback.take_ranges()
             case FallbackReason.LANGUAGE if what.startswith("listing"):
