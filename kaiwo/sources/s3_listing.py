@@ -50,6 +50,8 @@ _UNSUPPORTED_CODES = (
     "NotSupported",
     "UnsupportedOperation",
 )
+#: Failures that pass, of any request; 0 is an answer that did not come.
+_PASSING = (0, 408, 425, 429, 502, 503, 504)
 #: The versions of S3's listings.
 Version = Literal[1, 2]
 
@@ -175,10 +177,9 @@ class S3Listing:
         try:
             page = self._request(prefix, place)
         except Exception as error:
-            status, _ = _refusal(error)
-            if not 400 <= status < 500 and status not in _UNSUPPORTED:  # noqa: PLR2004 - HTTP's
+            if _refusal(error)[0] in _PASSING:
                 raise
-            page = {}
+            page = {}  # some services fail on keys in a query that they list
         keys = [entry["Key"] for entry in page.get("Contents", ())]
         # Otherwise the service does not begin after a key, but lists everything again.
         if all(key >= place.before for key in keys):

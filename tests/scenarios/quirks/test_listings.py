@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import parse_qs
 
 import pytest
 
-from kaiwo.errors import ServiceError
+from kaiwo.errors import BusyError, ServiceError
 from kaiwo.tasks.base import Engine
+from tests.support.command import Kaiwo
 from tests.support.engines import opened
-from tests.support.proxies import Answer, spoiling
+from tests.support.proxies import Answer, refused, spoiling
 from tests.support.quirks_listings import (
     Quirk,
     element,
@@ -94,6 +96,38 @@ def test_a_service_that_cannot_begin_after_a_key_is_believed_if_it_states_the_en
         listed(s3, plain, engine, *quirks, ignored=ignored)
 
 
+@pytest.mark.parametrize(
+    ("engine", "status"),
+    # To obstore, each 500 may pass.
+    [("fsspec", 403), ("obstore", 403), ("fsspec", 500)],
+)
+def test_a_service_that_fails_on_a_key_in_a_query_is_believed(
+    s3: Store, plain: str, engine: Engine, status: int
+) -> None:
+    def fail_on_keys(answer: Answer) -> Answer:
+        has_key = {"start-after", "marker"} & parse_qs(answer.query).keys()
+        return refused(status, "Unsigned") if has_key else answer
+
+    assert listed(s3, plain, engine, fail_on_keys) == sorted(PLAIN)
+
+
+def test_a_check_that_fails_in_passing_is_repeated(s3: Store, plain: str) -> None:
+    failures = ["SlowDown"]
+
+    def fail_once(answer: Answer) -> Answer:
+        is_check = "start-after" in parse_qs(answer.query)
+        return refused(503, failures.pop()) if is_check and failures else answer
+
+    quirks = (fail_once, without_tokens, element("IsTruncated", "false"))
+    with (
+        spoiling(s3, in_listings(*quirks), pages_of(10)) as by_way,
+        opened(by_way, plain, "fsspec") as source,
+    ):
+        with pytest.raises(BusyError):
+            list(source.list("d/"))
+        assert [remote.key for remote in source.list("d/")] == sorted(PLAIN)
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_listing_costs_one_request_more_than_its_pages(
     s3: Store, plain: str, version: int
@@ -124,3 +158,15 @@ def test_a_service_with_the_first_version_only_is_listed_by_markers(
     s3: Store, odd: str, engine: Engine, status: int, code: str
 ) -> None:
     assert listed(s3, odd, engine, first_version_only(status, code)) == sorted(ODD)
+
+
+def test_a_run_fetches_every_file_and_a_second_run_none(
+    s3: Store, odd: str, engine: Engine, kaiwo: Kaiwo
+) -> None:
+    spoil = in_listings(element("IsTruncated", None), first_version_only(501, "NotImplemented"))
+    with spoiling(s3, spoil, pages_of(10)) as by_way:
+        task = by_way.task(odd, [{"folder": "d", "target_path": "d", "glob": "[0-9]*"}])
+        done = kaiwo({"download_items": [task]}, "--engine", engine)
+        assert (done.code, done.report["downloaded"]) == (0, len(PLAIN)), done.stderr
+        again = kaiwo({"download_items": [task]}, "--engine", engine)
+        assert (again.code, again.report["unchanged"]) == (0, len(PLAIN)), again.stderr
