@@ -211,7 +211,7 @@ def _crt() -> Any:
 
 
 def stated(algorithm: str, value: str | bytes | bytearray | None) -> Checksum | None:
-    """The checksum that a store states, in whatever spelling; None if it is none.
+    """The checksum that a store states; None if it is none.
 
     Args:
         algorithm: one of ``PREFERENCE``.

@@ -3,6 +3,7 @@
     failures    maps the connection failures of every SDK to kaiwo errors
     statuses    maps HTTP statuses to kaiwo errors; reads Retry-After
     codes       what the services' error codes say
+    header_limits  how many headers an answer may have
     headers     checks a token that goes into a header
     settings    timeouts and the number of connections of a run
     redirects   which answers are redirects, how many are followed, the origin of an address

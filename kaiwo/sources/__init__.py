@@ -6,6 +6,7 @@
     folder_markers empty objects that only mark a folder
     s3, gcs, azure object stores through the SDK of an fsspec filesystem
     s3_head        what S3 states about an object; a cheap HEAD request
+    s3_answers     reads answers of the SDK leniently
     s3_region      signs again for the region that an answer names
     s3_redirects   follows redirects without credentials
     fsspec         any other fsspec filesystem

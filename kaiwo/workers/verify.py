@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 #: the request costs less than its bytes did. A smaller one is worth it if a checksum is known to
 #: exist.
 WORTH_ASKING = 1 << 20
-#: The lengths of at most so many parts are asked for; each is a request.
+#: An object of more parts is not asked for their lengths: each part is a request.
 MOST_PARTS = 100
 
 

@@ -538,14 +538,15 @@ def test_empty_segments_of_a_key_are_one_slash(kaiwo: Kaiwo, s3: Store, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["rclone", "azure"])
-def test_three_thousand_objects_of_one_folder_arrive(
-    kaiwo: Kaiwo, request: pytest.FixtureRequest, tmp_path: Path, name: str
+@pytest.mark.parametrize(("name", "count"), [("rclone", 3_000), ("azure", 600)])
+def test_thousands_of_objects_of_one_folder_arrive(
+    kaiwo: Kaiwo, request: pytest.FixtureRequest, tmp_path: Path, name: str, count: int
 ) -> None:
+    # azurite takes 20 ms to store one; a page of it has 5,000.
     store: Store = request.getfixturevalue(name)
-    objects = {f"many/{number:05}": f"{number}".encode() for number in range(3_000)}
+    objects = {f"many/{number:05}": f"{number}".encode() for number in range(count)}
     bucket = store.new_bucket(objects)
     task = store.task(bucket, [{"folder": "many", "target_path": "many"}])
     done = kaiwo({"download_items": [task]})
-    assert (done.code, done.report["files"], done.report["downloaded"]) == (0, 3_000, 3_000)
+    assert (done.code, done.report["files"], done.report["downloaded"]) == (0, count, count)
     assert tree(tmp_path / "out") == objects

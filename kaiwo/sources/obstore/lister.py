@@ -138,7 +138,7 @@ class Lister:
             except NotFoundError:
                 return None
             except TransientError:
-                raise  # a file may be where a folder has to be
+                raise  # a file may be where a folder is needed
             except KaiwoError:
                 return remote
         return remote if now.size == remote.size else now

@@ -15,9 +15,9 @@ from kaiwo.errors import (
     ChangedError,
     CredentialsError,
     KaiwoError,
+    NotAcceptedError,
     NotFoundError,
     RangeIgnoredError,
-    ServiceError,
     TransientError,
     UnreachableError,
     WrongRangeError,
@@ -129,7 +129,7 @@ def test_a_page_that_refuses_a_read_says_nothing_about_credentials(
 
     for way in WAYS[engine]:
         found = failed(READINGS[way], type_, engine, replies(page))
-        assert type(found) is ServiceError, (way, found)
+        assert type(found) is NotAcceptedError, (way, found)
         assert "400" in found.message
 
 
@@ -151,7 +151,7 @@ def test_an_object_that_cannot_be_looked_up_is_told_by_the_status(
     type_: str, engine: Engine, status: int, kind: type[KaiwoError]
 ) -> None:
     if (type_, status) in (("gcs", 400), ("azure-blob", 400)):
-        kind = ServiceError  # theirs have words
+        kind = NotAcceptedError  # theirs have words
     with server(replies(refuses(status))) as address, source(type_, address, engine) as opened:
         with pytest.raises(KaiwoError) as caught:
             opened.stat("small")
@@ -167,7 +167,7 @@ def test_an_object_in_an_archive_is_no_matter_of_credentials(engine: Engine) -> 
 
     for way in WAYS[engine]:
         found = failed(READINGS[way], "s3", engine, replies(archived))
-        assert type(found) is ServiceError, (way, found)
+        assert type(found) is NotAcceptedError, (way, found)
         assert "restore it" in found.message
 
 
