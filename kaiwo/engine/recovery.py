@@ -103,6 +103,7 @@ class Recovery:
             self._dispatcher.repeat(updated(job, flight), 0)
             return
         if isinstance(error, LimitError) and self._dispatcher.narrow():
+            self._discard_stream(job, flight)
             self._repeat(alone(job, flight), error, flight, LIMIT_DELAY_S)
             return
         match decide(job, error, flight, self._policy.retries):
@@ -177,6 +178,7 @@ class Recovery:
 
     def _retry(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """Make the request again after a delay, or fail the object."""
+        self._discard_stream(job, flight)
         job = alone(job, flight)
         again = self._policy.again(job, error)
         if again is None and isinstance(error, UnansweredError):
@@ -193,10 +195,13 @@ class Recovery:
         self._health.refused(origin(job), error, delay_s)
         self._repeat(repeated, error, flight, delay_s)
 
-    def _repeat(self, job: Job, error: KaiwoError, flight: Flight, delay_s: float) -> None:
+    def _discard_stream(self, job: Job, flight: Flight) -> None:
+        """A stream starts at its first byte: what it brought is of no use, now or later."""
         if isinstance(job, Whole):
-            temporary_files.discard(job.transfer.temporary)  # a stream starts at its first byte
+            temporary_files.discard(job.transfer.temporary)
             self._reset_counts(flight)
+
+    def _repeat(self, job: Job, error: KaiwoError, flight: Flight, delay_s: float) -> None:
         flight.attempts += 1
         self._sink.emit(Retried(flight.transfer.source, error, job.tries.count, delay_s))
         self._dispatcher.repeat(job, delay_s)
@@ -245,9 +250,7 @@ class Recovery:
         """The planned object may be gone: ask what it is now."""
         flight.lookups += 1
         flight.left = [job]
-        if isinstance(job, Whole):
-            temporary_files.discard(job.transfer.temporary)  # a stream starts at its first byte
-            self._reset_counts(flight)
+        self._discard_stream(job, flight)
         self._report_attempt(flight, error)
         self._dispatcher.repeat(Restat(flight.transfer), 0)
 

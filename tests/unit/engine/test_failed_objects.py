@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +23,14 @@ from kaiwo.errors import (
     IntegrityError,
     KaiwoError,
     NotFoundError,
+    RangeIgnoredError,
     ServiceError,
     TransientError,
 )
 from kaiwo.events import Settled
 from kaiwo.jobs import RANGE, Batch, Plan
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Buffer
 from tests.support.faulty import (
     LARGE,
     MIB,
@@ -39,6 +45,7 @@ from tests.support.faulty import (
     files,
     keys,
     large,
+    left,
     plan_of,
     ranges_of,
     run_store,
@@ -47,6 +54,7 @@ from tests.support.faulty import (
     waits,
     wrong,
 )
+from tests.support.waiting import wait_until
 
 PERMANENT = [
     BugError,
@@ -185,6 +193,33 @@ def test_after_a_permanent_failure_no_range_of_the_object_is_repeated(tmp_path: 
     store.script(("big", RANGE), fails(CredentialsError("expired")))
     run_store(store, tmp_path, policy=RetryPolicy(), workers=1)
     assert store.reads_of("big") == {0: 1, RANGE: 1}
+
+
+@pytest.mark.parametrize("kind", PERMANENT)
+def test_what_has_arrived_stays_only_where_a_later_run_can_succeed(
+    tmp_path: Path, kind: type[KaiwoError]
+) -> None:
+    store = FaultyStore({"big": content(3 * RANGE)})
+    store.script(("big", 2 * RANGE), fails(kind("that is that")))
+    assert run_store(store, tmp_path, workers=1).error("big").message == "that is that"
+    assert bool(left(tmp_path)) == (kind not in (ServiceError, BugError, NotFoundError))
+
+
+def test_a_stream_that_fails_for_good_takes_back_what_it_had_brought(tmp_path: Path) -> None:
+    class Cut(FaultyStore):
+        def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+            yield from itertools.islice(super().stream(remote), 3)
+            wait_until(lambda: sink.progressed > 0)
+            raise TransientError("cut")
+
+    sink = RecordingSink()
+    store = Cut({"big": content(2 * RANGE)})
+    store.script(("big", 0), fails(RangeIgnoredError("200")))
+    with ThreadPoolExecutor(1) as threads:
+        rules: dict[str, Any] = {"workers": 1, "sink": sink, "policy": PromptPolicy(0)}
+        run = run_store(store, tmp_path, threads, **rules)
+    assert run.error("big").exit_code == 5
+    assert (run.sink.progressed, left(tmp_path)) == (0, [])
 
 
 # --- failures of single objects ---------------------------------------------------------------
