@@ -11,7 +11,10 @@ Nothing is listed, placed or compared twice, unless another run was at work at t
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
+from collections.abc import Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,11 +23,13 @@ from kaiwo import checksums
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, Plan, Transfer
-from kaiwo.objects import Item, same_bytes
+from kaiwo.objects import Item, is_identified, same_bytes
 from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.gather import Listing
 from kaiwo.state.manifest import Record
 from kaiwo.state.state import State
+
+logger = logging.getLogger(__name__)
 
 
 class Comparison(Struct, frozen=True):
@@ -94,7 +99,20 @@ def close(drafted: Draft, state: State, how: Comparison, *, recheck: bool = Fals
         unchanged += in_place
     todo = [_to_fetch(transfer, there, state, how) for transfer, there in missing]
     todo.sort(key=lambda each: -each.object.size)
+    _warn_of_sizes_alone(todo)
     return Plan(tuple(todo), tuple(unchanged), drafted.missed)
+
+
+def _warn_of_sizes_alone(transfers: Iterable[Transfer]) -> None:
+    """Say of which services nothing but the sizes of some objects is known."""
+    services = Counter(each.opener.origin for each in transfers if not is_identified(each.object))
+    for service, count in services.items():
+        logger.warning(
+            "%s: of %d objects only the size is stated: kaiwo cannot see whether they change; the "
+            "next run fetches them again, unless it has --verify size",
+            service,
+            count,
+        )
 
 
 def _compared(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 import kaiwo
@@ -188,3 +189,51 @@ def test_an_empty_object_that_is_filled_after_the_listing_is_no_placeholder(
     with spoiling(s3, fill_after_listing) as store:
         report = fetch(store, bucket)
     assert (report.exit_code, arrived(tmp_path)) == (0, OBJECTS | {"d/__init__.py": b"filled"})
+
+
+def upload_in_parts(store: Store, bucket: str, key: str, lengths: Sequence[int]) -> bytes:
+    """Store an object as stream writers do: its parts have different lengths."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=store.settings["endpoint_url"],
+        region_name=store.settings["region"],
+        aws_access_key_id=store.settings["access_key_id"],
+        aws_secret_access_key=store.settings["secret_key"],
+    )
+    data, at = random.Random(3).randbytes(sum(lengths)), 0
+    place: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    place["UploadId"] = client.create_multipart_upload(**place)["UploadId"]
+    parts = []
+    for number, length in enumerate(lengths, 1):
+        body = data[at : at + length]
+        etag = client.upload_part(**place, PartNumber=number, Body=body)["ETag"]
+        parts.append({"PartNumber": number, "ETag": etag})
+        at += length
+    client.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
+    return data
+
+
+@pytest.mark.parametrize("knows_parts", [True, False])
+def test_an_object_in_parts_of_different_lengths_arrives(
+    tmp_path: Path, s3: Store, fetch: Fetch, knows_parts: bool
+) -> None:
+    bucket = s3.new_bucket()
+    # As many as equal parts of the first length would be.
+    data = upload_in_parts(s3, bucket, "d/streamed", (6 * MIB, 5 * MIB + 1, 5 * MIB + 7))
+    seen: list[str] = []
+
+    def refuse_parts_but_the_first(method: str, path: str, answer: Answer) -> Answer:
+        if "partNumber" in answer.query:
+            seen.append(answer.query)
+            if not knows_parts and "partNumber=1" not in answer.query:
+                return quirks.refused(501, "NotImplemented")
+        return answer
+
+    with spoiling(s3, refuse_parts_but_the_first) as store:
+        report = fetch(store, bucket)
+        (item,) = report.items
+        assert (report.exit_code, arrived(tmp_path)) == (0, {"d/streamed": data})
+        assert item.verified is knows_parts
+        again = fetch(store, bucket)
+    assert (again.count("unchanged"), again.transferred_bytes) == (1, 0)
+    assert seen
