@@ -135,8 +135,9 @@ class S3Listing:
         try:
             page = self._request(prefix, Place(1))
         except Exception as error:
-            # The service refuses any listing; what it said first is the reason.
-            raise refusal from error
+            # The service refuses any listing; what it said first is the reason, in the cause.
+            logger.debug("%s: nor the first version: %s", self._what(prefix), type(error).__name__)
+            raise refusal from refusal.__cause__
         self._version = 1
         logger.info("%s: the service knows only the first version of listings", self._what(prefix))
         return page

@@ -17,7 +17,6 @@ from kaiwo.errors import (
     CredentialsError,
     KaiwoError,
     NotFoundError,
-    ServiceError,
     TransientError,
 )
 from kaiwo.objects import RemoteObject
@@ -104,9 +103,7 @@ class S3Lookup:
     def _head(self, key: str, **arguments: Any) -> Headers:
         try:
             return self._request("head_object", key, **self._mode, **arguments)
-        except TransientError:
-            raise
-        except ServiceError:
+        except NotAcceptedError:
             if not self._mode:
                 raise
             answer = self._request("head_object", key, **arguments)
