@@ -16,6 +16,7 @@ from kaiwo.errors import (
     BusyError,
     CredentialsError,
     KaiwoError,
+    NotAcceptedError,
     NotFoundError,
     TransientError,
 )

@@ -16,7 +16,7 @@ from kaiwo.objects import Report
 from kaiwo.tasks.base import Engine
 from tests.support import quirks_objects as quirks
 from tests.support.command import tree
-from tests.support.proxies import Answer, Spoil, spoiling
+from tests.support.proxies import Answer, Spoil, refused, spoiling
 from tests.support.stores import Store
 
 MIB = 1 << 20
@@ -226,7 +226,7 @@ def test_an_object_in_parts_of_different_lengths_arrives(
         if "partNumber" in answer.query:
             seen.append(answer.query)
             if not knows_parts and "partNumber=1" not in answer.query:
-                return quirks.refused(501, "NotImplemented")
+                return refused(501, "NotImplemented")
         return answer
 
     with spoiling(s3, refuse_parts_but_the_first) as store:
