@@ -66,7 +66,9 @@ def site() -> Iterator[Site]:
 
 def test_another_query_is_another_file(kaiwo: Kaiwo, site: Site, tmp_path: Path) -> None:
     for number in "12":
-        site.pages[f"/get?file={number}"] = Page(number.encode() * 9, {"Last-Modified": "same"})
+        site.pages[f"/get?file={number}"] = Page(
+            number.encode() * 9, {"Last-Modified": "Wed, 02 Jan 2019 10:00:00 GMT"}
+        )
     for number in "12":
         done = kaiwo(files_of(f"{site.at}/get?file={number}", target="t"))
         assert done.code == 0, done.stderr
@@ -141,11 +143,19 @@ def test_a_checksum_that_a_server_states_is_compared(
 
 
 def test_a_checksum_that_is_none_is_left_aside(kaiwo: Kaiwo, site: Site) -> None:
-    # In digits of base 16, which is not what the header is for.
-    site.pages["/a"] = Page(b"x", {"Content-MD5": hashlib.md5(b"x").hexdigest(), "Digest": "id=1"})
+    site.pages["/a"] = Page(b"x", {"Content-MD5": "of another kind", "Digest": "id=1"})
     done = kaiwo(files_of(f"{site.at}/a"))
     assert done.code == 0, done.stderr
     assert done.report["items"][0]["checksum"] is None
+
+
+def test_a_checksum_in_digits_is_one(kaiwo: Kaiwo, site: Site) -> None:
+    digits = hashlib.md5(b"x").hexdigest()
+    site.pages["/a"] = Page(b"x", {"Content-MD5": digits.upper()})
+    done = kaiwo(files_of(f"{site.at}/a"))
+    assert done.code == 0, done.stderr
+    stated = {"algorithm": "md5", "value": digits, "verified": True}
+    assert done.report["items"][0]["checksum"] == stated
 
 
 # --- how servers answer -----------------------------------------------------------------------
@@ -485,7 +495,9 @@ def test_what_is_given_for_a_host_goes_to_no_other(
     ["X-Amz-Date={0}&X-Amz-Signature={0}", "md5={0}&expires={0}", "token={0}&expires={0}",
      "x-oss-date={0}&x-oss-signature={0}", "sv=1&se={0}&sig={0}"],
 )  # fmt: skip
-@pytest.mark.parametrize("tag", [{"ETag": '"0123456789abcdef"'}, {"Last-Modified": "same"}])
+@pytest.mark.parametrize(
+    "tag", [{"ETag": '"0123456789abcdef"'}, {"Last-Modified": "Wed, 02 Jan 2019 10:00:00 GMT"}]
+)
 def test_what_signs_an_address_is_no_part_of_the_file(
     kaiwo: Kaiwo, site: Site, signed: str, tag: dict[str, str]
 ) -> None:
