@@ -149,7 +149,13 @@ class Recovery:
         elif self._health.give_up_conditions(service):
             text = "does not keep conditions: kaiwo compares what its answers state"
             logger.warning("%s %s", service, text)
+        is_sure = now.checksum is not None or as_read(now).unconditional
+        if not is_sure:  # only the date says that it is the same: what has arrived may be older
+            self._next_round(flight)
         flight.transfer = replace(flight.transfer, object=now)
+        if not is_sure:
+            self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+            return
         if flight.large is not None:
             flight.large.transfer = flight.transfer
         for job in left:
@@ -209,21 +215,18 @@ class Recovery:
     def _publish_unverified(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """All is here but the answer to the question for a checksum, which may always fail."""
         logger.warning("%s: its checksum is not known: %s", flight.transfer.source, error.message)
-        nothing = Outcome(flight.transfer)
         match job:
             case Batch():
                 self._dispatcher.repeat(replace(job, verify=False, tries=Tries()), 0)
             case CheckExisting():
                 self._dispatcher.feed(self._feed.jobs([flight.transfer]))
             case FetchChecksum(_, guess) if guess is not None:
-                self.take_parts(flight, nothing)
+                self.take_parts(flight, Outcome(flight.transfer))
             case _ if flight.large is not None:
-                flight.large.take_answer(nothing)
+                listed = flight.transfer.object.checksum
+                flight.large.take_answer(Outcome(flight.transfer, checksum=listed))
             case _:
                 pass
-        if flight.large is not None:
-            for left in flight.large.next_jobs():
-                self._dispatcher.repeat(left, 0)
 
     def _fail_service(self, job: Job, error: KaiwoError) -> None:
         """An object used up its attempts: if its service is down, the others fail too."""

@@ -155,6 +155,7 @@ class Scheduler:
             flight = self._flights.get_or_start(outcome.transfer, outcome.seconds)
             if outcome.error is not None:
                 self._recovery.recover(job, outcome.error, flight)
+                self._continue(flight.large)
                 continue
             received += flight.count(job, outcome)
             kept += outcome.kept
@@ -186,8 +187,7 @@ class Scheduler:
                 large.take_stream(outcome)
             case _:
                 pass
-        if large is not None and self._flights.is_current(large.transfer):
-            self._continue(large)
+        self._continue(large)
 
     def _take_range(self, job: Range, outcome: Outcome, flight: Flight, large: LargeObject) -> None:
         try:
@@ -201,8 +201,10 @@ class Scheduler:
         elif not outcome.kept:
             self._state.note_range(job.transfer, job.start, job.end - job.start, crc)
 
-    def _continue(self, large: LargeObject) -> None:
+    def _continue(self, large: LargeObject | None) -> None:
         """Let the running checksum follow, and finish the object when all is there."""
+        if large is None or not self._flights.is_current(large.transfer):
+            return
         for job in large.next_jobs():
             if isinstance(job, HashPrefix):
                 self._dispatcher.watch(job, self._digests.follow(job.transfer, job.end))

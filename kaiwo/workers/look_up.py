@@ -40,8 +40,8 @@ def _is_same(now: RemoteObject, planned: RemoteObject) -> bool:
     date_ns = now.modified_ns
     stays = date_ns is not None and date_ns == planned.modified_ns
     is_old = stays and time.time_ns() - (date_ns or 0) > COUNTS_AFTER_NS
-    bare = replace(planned, etag=None, checksum=None)
-    return is_old and same_bytes(replace(now, etag=None, checksum=None), bare) is True
+    # All but the etags agrees, a checksum too if both state one.
+    return is_old and same_bytes(replace(now, etag=None), replace(planned, etag=None)) is True
 
 
 def _with_other_words(source: Source, transfer: Transfer, now: RemoteObject) -> RemoteObject:

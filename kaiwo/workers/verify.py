@@ -65,8 +65,9 @@ def fetch_checksum(transfer: Transfer, *, refuted: Checksum | None = None) -> Ou
     """
     if refuted is not None:
         return _fetch_parts(transfer, refuted)
-    now = _ask(open_source(transfer.opener), transfer)
-    return Outcome(transfer, checksum=None if now is None else now.checksum)
+    # Without an answer, what the listing states is all that there is.
+    now = _ask(open_source(transfer.opener), transfer) or transfer.object
+    return Outcome(transfer, checksum=now.checksum)
 
 
 def _fetch_parts(transfer: Transfer, guess: Checksum) -> Outcome:
@@ -82,21 +83,29 @@ def _fetch_parts(transfer: Transfer, guess: Checksum) -> Outcome:
     return Outcome(transfer, checksum=checksums.of_lengths(guess, lengths))
 
 
-def _ask(source: Source, transfer: Transfer) -> RemoteObject | None:
+def _ask(source: Source, transfer: Transfer, *, optional: bool = True) -> RemoteObject | None:
     """The object with the best checksum; None if the store does not answer that.
 
     It listed the object and sends its bytes: a refusal of this question is no failure.
 
+    Args:
+        source: of the object.
+        transfer: the object.
+        optional: its bytes are not known to be wrong.
+
     Raises:
         ChangedError: it is no longer the object that was planned.
         NotFoundError: it is gone.
-        UnansweredError: the question failed in a way that often passes.
+        UnansweredError: the question failed in a way that often passes, and it is optional.
+        TransientError: the same, and it is not.
     """
     try:
         return require_unchanged(source, transfer)
     except (ChangedError, NotFoundError, BugError):
         raise
     except TransientError as error:
+        if not optional:
+            raise
         raise UnansweredError(error.message, error.retry_after_s) from None
     except KaiwoError as error:
         logger.debug("%s: no checksum is known: %s", transfer.source, error.message)
@@ -176,7 +185,7 @@ def verified(
         return actual
     worth_asking = stated is not None or planned.size >= WORTH_ASKING or planned.multipart
     if planned.checksum_on_request and worth_asking:
-        now = _ask(source, transfer)
+        now = _ask(source, transfer, optional=stated is None)
         if now is not None and now.checksum != stated:
             stated = now.checksum
             actual = compute(stated.algorithm) if stated else None

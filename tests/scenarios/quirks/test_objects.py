@@ -97,7 +97,10 @@ def test_everything_arrives_and_a_second_run_reads_nothing(
     assert (again.count("unchanged"), again.transferred_bytes) == (len(OBJECTS), 0), again.items
 
 
-@pytest.mark.parametrize("quirk", ["upper case", "no etags in the listing"])
+@pytest.mark.parametrize(
+    "quirk",
+    ["upper case", "no etags in the listing", "HEAD refused with 405", "no checksum mode"],
+)
 def test_a_flipped_byte_is_found(s3: Store, tmp_path: Path, fetch: Fetch, quirk: str) -> None:
     bucket = s3.new_bucket(OBJECTS)
 

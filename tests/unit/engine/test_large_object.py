@@ -212,6 +212,22 @@ def test_an_inspection_that_is_refused_leaves_the_object_unverified(
     assert (run.retried, store.inspections) == ([], ["big"])
 
 
+@pytest.mark.parametrize("error", [ServiceError, TransientError])
+@pytest.mark.parametrize("size", [4, 2 * MIB, LARGE])
+def test_an_inspection_that_fails_leaves_what_the_listing_states(
+    tmp_path: Path, error: type[KaiwoError], size: int
+) -> None:
+    store = FaultyStore({"right": content(size), "wrong": content(size)})
+    for key in store.objects:
+        store.stated[key] = replace(store.remote(key), checksum_on_request=True)
+    store.always(("wrong", 0), wrong)
+    store.inspect_faults = [error("no checksum for you") for _ in range(99)]
+    run = run_store(store, tmp_path, policy=PromptPolicy(2))
+    assert run.report.exit_code in (5, 7)
+    assert run.item("right").verified
+    assert files(tmp_path) == {"right": content(size)}
+
+
 @pytest.mark.parametrize("size", [2 * MIB, LARGE])
 def test_an_inspection_that_fails_too_often_leaves_the_object_unverified(
     tmp_path: Path, size: int, caplog: pytest.LogCaptureFixture
