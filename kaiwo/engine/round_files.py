@@ -7,7 +7,7 @@ means nothing.
 from __future__ import annotations
 
 from kaiwo.engine.flight import Flight
-from kaiwo.errors import BugError, IntegrityError, KaiwoError, NotFoundError, ServiceError
+from kaiwo.errors import IntegrityError, KaiwoError, NotFoundError
 from kaiwo.files import temporary_files
 from kaiwo.jobs import Transfer
 from kaiwo.state.state import State
@@ -50,15 +50,8 @@ def leave(flight: Flight, state: State, error: KaiwoError | None) -> None:
         error: why it failed; None when it is in place.
     """
     transfer = flight.transfer
-    if error is None or _is_for_good(error):
+    if error is None or isinstance(error, IntegrityError | NotFoundError):
         drop(transfer, state)
     elif not (state.can_resume(transfer) and (flight.received or transfer.partial)):
         temporary_files.discard(transfer.temporary)
         state.end(transfer)
-
-
-def _is_for_good(error: KaiwoError) -> bool:
-    """Whether a later run would end in the same way, however much of the object is there."""
-    # Its subclasses pass, or the user can mend them: a network, a certificate.
-    is_refused = type(error) in (ServiceError, BugError)
-    return is_refused or isinstance(error, IntegrityError | NotFoundError)
