@@ -87,14 +87,19 @@ def fallback_reason(text: str, found: KaiwoError) -> FallbackReason | None:
         if pattern.search(text):
             return reason
     if _STATUS.search(text) is None:
-        return None if _is_cut(text) else FallbackReason.ANSWER
+        return None if _is_understood(text) else FallbackReason.ANSWER
     if isinstance(found, TransientError):
         return FallbackReason.PATIENCE
     return FallbackReason.REFUSAL if isinstance(found, CredentialsError) else None
 
 
-def _is_cut(text: str) -> bool:
-    """Whether a request failed on its way; otherwise obstore could not read the answer."""
+def _is_understood(text: str) -> bool:
+    """Whether a request failed on its way, or brought another range than was asked for.
+
+    Otherwise obstore could not read the answer.
+    """
+    if _OTHER_RANGE.search(text):
+        return True
     return _KIND.search(text) is not None and _NO_HTTP.search(text) is None
 
 
