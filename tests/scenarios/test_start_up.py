@@ -73,10 +73,11 @@ DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 #: Files of kaiwo that the bare command loads; a star stands for the files of a package.
 OWN_COMMAND = {
     "__main__", "_version", "cli.app", "cli.bootstrap", "cli.logs", "cli.process", "cli.signals",
-    "errors", "redact",
+    "errors", "files.process_limits", "redact",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
-    "config.document", "config.loader", "config.settings", "config.validation", "events",
+    "config.document", "config.loader", "config.settings", "config.validation", "environment",
+    "events",
     "files.names", "files.paths", "files.placement", "jobs", "net.*", "objects", "own_names",
     "protocols", "sources.base", "sources.paging", "tasks.base", "tasks.fetch_request",
     "tasks.fields", "tasks.items", "tasks.object_store", "tasks.registry", "tasks.s3",
@@ -84,7 +85,8 @@ OWN_VALIDATION = OWN_COMMAND | {
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "api.*", "checksums", "cli.commands", "config.fetch_url", "engine.*", "files.*",
-    "planning.*", "reporting.*", "sources.answers", "sources.obstore.*", "sources.s3_head",
+    "planning.*", "reporting.*", "sources.answers", "sources.folder_markers",
+    "sources.obstore.*", "sources.s3_head",
     "state.*", "tasks.s3_settings", "workers.*",
 }  # fmt: skip
 
