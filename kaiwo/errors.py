@@ -14,7 +14,7 @@
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
     │       ├── BusyError          5     yes      429 or 503: the service is busy
     │       ├── UnreachableError   5     yes      refused or name unknown: it may come up yet
-    │       ├── UnansweredError   5     yes      only the question for a checksum failed
+    │       ├── UnansweredError    5     yes      only the question for a checksum failed
     │       ├── WrongRangeError    5     yes      the server answers with another range
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
     ├── DiskError                  6     no       no space, read-only, no permission

@@ -121,9 +121,7 @@ def is_outdated(job: Job, flight: Flight) -> bool:
 
 def updated(job: Job, flight: Flight) -> Job:
     """The job for its object as it is known now."""
-    if isinstance(job, Batch):
-        return replace(job, transfers=(flight.transfer,))
-    return replace(job, transfer=flight.transfer)
+    return alone(job, flight) if isinstance(job, Batch) else replace(job, transfer=flight.transfer)
 
 
 def alone(job: Job, flight: Flight) -> Job:

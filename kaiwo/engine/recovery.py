@@ -135,27 +135,27 @@ class Recovery:
             self._settlement.fail(flight, ChangedError(f"{flight.transfer.source}: {text}"))
         else:
             flight.replaced = True
-            self._next_round(flight)
-            flight.large = None
-            flight.wrong.clear()
-            flight.transfer = replace(flight.transfer, object=now)
-            self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+            self._fetch_as(flight, now)
+
+    def _fetch_as(self, flight: Flight, now: RemoteObject) -> None:
+        """Fetch the whole object as it is now; nothing that has arrived counts."""
+        self._next_round(flight)
+        flight.large = None
+        flight.wrong.clear()
+        flight.transfer = replace(flight.transfer, object=now)
+        self._dispatcher.feed(self._feed.jobs([flight.transfer]))
 
     def _continue_as(self, flight: Flight, now: RemoteObject, left: Sequence[Job]) -> None:
         """It is the same object by other words; what has arrived of it stays."""
-        service = flight.transfer.opener.origin
-        if not as_read(now).unconditional:
-            pass
-        elif self._health.give_up_conditions(service):
+        service, is_unconditional = flight.transfer.opener.origin, as_read(now).unconditional
+        if is_unconditional and self._health.give_up_conditions(service):
             text = "does not keep conditions: kaiwo compares what its answers state"
             logger.warning("%s %s", service, text)
-        is_sure = now.checksum is not None or as_read(now).unconditional
-        if not is_sure:  # only the date says that it is the same: what has arrived may be older
-            self._next_round(flight)
-        flight.transfer = replace(flight.transfer, object=now)
-        if not is_sure:
-            self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+        if now.checksum is None and not is_unconditional:
+            # Only the date says that it is the same: what has arrived may be older.
+            self._fetch_as(flight, now)
             return
+        flight.transfer = replace(flight.transfer, object=now)
         if flight.large is not None:
             flight.large.transfer = flight.transfer
         for job in left:

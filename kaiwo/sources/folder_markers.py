@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from kaiwo.errors import KaiwoError, NotFoundError, PlaceholderError, TransientError
 from kaiwo.objects import RemoteObject
+from kaiwo.workers.threads import WorkerThreads
 
 logger = logging.getLogger(__name__)
 #: Of Amazon's console, s3fs-fuse and many gateways; of SeaweedFS, Cyberduck and Java's clients; of
@@ -97,7 +97,7 @@ def without_markers(
     if not doubtful:
         yield from found
         return
-    with ThreadPoolExecutor(_LOOKED_UP_AT_ONCE, thread_name_prefix="kaiwo-markers") as pool:
+    with WorkerThreads(_LOOKED_UP_AT_ONCE, "kaiwo-markers") as pool:
         answers = dict(zip(doubtful, pool.map(partial(_is_file, stat), doubtful), strict=True))
     for remote in found:
         if answers.get(remote.key, True):
