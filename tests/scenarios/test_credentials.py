@@ -8,16 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from azure.storage.blob import (
     ContainerClient,
 )
-from botocore.config import Config
 
 from tests import servers
 from tests.servers import web
 from tests.support.azure import signature
+from tests.support.bucket import client_of
 from tests.support.command import Kaiwo, Run, tree
 from tests.support.stores import Store
 
@@ -47,17 +46,6 @@ def arrived(done: Run, tmp_path: Path) -> None:
 # --- S3 ---------------------------------------------------------------------------------------
 
 NO_KEYS: dict[str, None] = {"access_key_id": None, "secret_key": None}
-
-
-def client_of(store: Store) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=store.settings["endpoint_url"],
-        aws_access_key_id=store.settings["access_key_id"],
-        aws_secret_access_key=store.settings["secret_key"],
-        region_name="us-east-1",
-        config=Config(request_checksum_calculation="when_required"),
-    )
 
 
 def profiles(folder: Path, store: Store) -> str:

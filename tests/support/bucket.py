@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -12,6 +13,18 @@ from tests.support.stores import Store
 
 #: The length of a part, in uploads in parts: the least that S3 takes.
 PART = 5 << 20
+
+
+def client_of(store: Store) -> Any:
+    """The SDK's client of an S3 server, with the server's own keys."""
+    return boto3.client(
+        "s3",
+        endpoint_url=store.settings["endpoint_url"],
+        aws_access_key_id=store.settings["access_key_id"],
+        aws_secret_access_key=store.settings["secret_key"],
+        region_name=store.settings["region"],
+        config=Config(request_checksum_calculation="when_required"),
+    )
 
 
 class Bucket:
@@ -28,15 +41,7 @@ class Bucket:
         self.objects: dict[str, Version] = {}
         self.versions: dict[str, list[Version]] = {}
         self._contents = 0
-        settings = store.settings
-        self._client = boto3.client(
-            "s3",
-            endpoint_url=settings["endpoint_url"],
-            aws_access_key_id=settings["access_key_id"],
-            aws_secret_access_key=settings["secret_key"],
-            region_name=settings["region"],
-            config=Config(request_checksum_calculation="when_required"),
-        )
+        self._client = client_of(store)
 
     def begin(self, sizes: Mapping[str, int]) -> None:
         """Have objects of these sizes, and no others, without any history.

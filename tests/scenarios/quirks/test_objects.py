@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 import kaiwo
 from kaiwo.objects import Report
 from kaiwo.tasks.base import Engine
 from tests.support import quirks_objects as quirks
+from tests.support.bucket import client_of
 from tests.support.command import tree
 from tests.support.proxies import Answer, Spoil, refused, spoiling
 from tests.support.stores import Store
@@ -196,13 +196,7 @@ def test_an_empty_object_that_is_filled_after_the_listing_is_no_placeholder(
 
 def upload_in_parts(store: Store, bucket: str, key: str, lengths: Sequence[int]) -> bytes:
     """Store an object as stream writers do: its parts have different lengths."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=store.settings["endpoint_url"],
-        region_name=store.settings["region"],
-        aws_access_key_id=store.settings["access_key_id"],
-        aws_secret_access_key=store.settings["secret_key"],
-    )
+    client = client_of(store)
     data, at = random.Random(3).randbytes(sum(lengths)), 0
     place: dict[str, Any] = {"Bucket": bucket, "Key": key}
     place["UploadId"] = client.create_multipart_upload(**place)["UploadId"]
