@@ -16,7 +16,8 @@ from tests.support.faulty import FaultyOpener, FaultyStore, transfer_of
 
 OLD_NS = 1_700_000_000_000_000_000
 MD5 = Checksum("md5", "1" * 32)
-RECENT_NS = time.time_ns() // 10**9 * 10**9 + 10**11
+#: In whole seconds, and far enough ahead that it is recent whenever its test has its turn.
+RECENT_NS = time.time_ns() // 10**9 * 10**9 + 10**14
 
 
 @pytest.mark.parametrize(
