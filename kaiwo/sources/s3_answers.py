@@ -24,6 +24,11 @@ class LenientParser(AioRestXMLParser):  # type: ignore[misc]  # no annotations
             with contextlib.suppress(ValueError, TypeError, OverflowError):
                 super()._parse_non_payload_attrs(response, shape, {name: member}, final_parsed)
 
+    def _do_error_parse(self, response: Any, shape: Any) -> dict[str, Any]:
+        """The error alone: of another body, the SDK gives all elements, and stumbles over them."""
+        parsed = super()._do_error_parse(response, shape)
+        return {name: parsed[name] for name in ("Error", "ResponseMetadata") if name in parsed}
+
     def _handle_timestamp(self, shape: Any, node: Any) -> Any:
         try:
             return super()._handle_timestamp(shape, node)

@@ -13,7 +13,7 @@ from pathlib import Path
 #: What no message may show.
 SECRET = "hunter2"
 #: The timeout of the clients that ask them.
-TIMEOUT_S = 0.4
+TIMEOUT_S = 0.8
 
 
 @contextlib.contextmanager

@@ -20,15 +20,15 @@ _KINDS = {"s3": "s3", "gcs": "gcs", "azure-blob": "azure", "hf": "hub"}
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 
 
-def _base(store: Store) -> str:
+def base_of(store: Store) -> str:
     """A store's address without a path."""
     parts = urlsplit(store.settings["endpoint_url"])
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _by_way_of(store: Store, address: str) -> Store:
+def by_way_of(store: Store, address: str) -> Store:
     """The same store at another address; its buckets are still filled directly."""
-    base = _base(store)
+    base = base_of(store)
     fields = {
         name: value.replace(base, address) if isinstance(value, str) else value
         for name, value in store.fields.items()
@@ -82,14 +82,14 @@ class Counting:
 @contextlib.contextmanager
 def counting(*stores: Store, delay_s: float = 0.0) -> Iterator[Counting]:
     """These stores, each of another type, by way of one counting proxy."""
-    upstreams = {_KINDS[store.type]: _base(store) for store in stores}
+    upstreams = {_KINDS[store.type]: base_of(store) for store in stores}
     if "hub" in upstreams:
         (lfs,) = (store.settings["lfs_url"] for store in stores if store.type == "hf")
         upstreams["lfs:hub"] = lfs
     args = [f"--upstream={name}={url}" for name, url in upstreams.items()]
     with servers.start("counting", *args, f"--delay-s={delay_s}") as server:
         named = server.settings
-        ways = (_by_way_of(store, named[_KINDS[store.type]]) for store in stores)
+        ways = (by_way_of(store, named[_KINDS[store.type]]) for store in stores)
         yield Counting(tuple(ways), named["stats"])
 
 
@@ -129,7 +129,7 @@ def spoiling(
         spoil: see ``Spoil``.
         asking: path and query that the proxy asks for, instead of those that it was asked for.
     """
-    upstream = urlsplit(_base(store)).netloc
+    upstream = urlsplit(base_of(store)).netloc
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -169,7 +169,7 @@ def spoiling(
 
     listener = Listener((serving.HOST, 0), Handler)
     with serving.in_thread(listener):
-        yield _by_way_of(store, f"http://{serving.HOST}:{listener.server_port}")
+        yield by_way_of(store, f"http://{serving.HOST}:{listener.server_port}")
 
 
 def refused(status: int, code: str) -> Answer:

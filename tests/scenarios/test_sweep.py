@@ -1,0 +1,209 @@
+"""Each field that kaiwo reads from an answer is spoilt: the right bytes arrive, or an error says so.
+
+One to four changes in a run (see ``sweep_changes``), before each kind of server. Allowed are the right
+bytes with exit code 0, or an error of a service or of its bytes; never exit code 0 with anything
+else, and never exit code 1.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import botocore.loaders
+import pytest
+from hypothesis import given, note
+from hypothesis import strategies as st
+
+import kaiwo
+from kaiwo.engine import retry
+from kaiwo.errors import KaiwoError, exit_code_of
+from kaiwo.jobs import RANGE
+from tests.servers import web
+from tests.support.command import tree
+from tests.support.proxies import base_of, by_way_of
+from tests.support.stores import Store
+from tests.support.faulty import content
+from tests.support.trials_length import LONG, examples
+from tests.support.sweep_changes import HOWS, KINDS, PLACES, Change
+from tests.support.sweep_relay import Relay, relay
+
+SMALL = {
+    "a.bin": b"12345",
+    "b.bin": b"7654321",
+    "folder/empty": b"",
+    "folder/more.txt": content(3000),
+    "folder/z": content(70_000),
+}
+LARGE = {"large": content(RANGE + 1000)}
+#: Codes of errors that say: the credentials, the object, the service, the bytes.
+HONEST = {3, 4, 5, 7}
+PATIENCE_S = 30
+RUNS = 250
+
+changes = st.builds(
+    Change,
+    st.sampled_from(KINDS),
+    st.sampled_from((None, 0, 0, 1, 2, 3)),
+    st.sampled_from((*PLACES, "header", "element", "element")),
+    st.integers(0, 400),
+    st.sampled_from(HOWS),
+)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A server behind a relay, and how it is read.
+
+    Attributes:
+        relay: what spoils its answers.
+        tasks: makes the tasks of a run; with the large object if so asked.
+        engines: those that can read it.
+    """
+
+    relay: Relay
+    tasks: Callable[[bool], list[dict[str, Any]]]
+    engines: tuple[str, ...] = ("fsspec", "obstore")
+
+
+@cache
+def _loaded(loader: Any, path: str) -> Any:
+    return _load_file(loader, path)
+
+
+_load_file = botocore.loaders.JSONFileLoader.load_file
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast() -> Iterator[None]:
+    """No time between attempts, and the SDK's models of its services are read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retry, "FIRST_DELAY_S", 0.001)
+        patch.setattr(retry, "LONGEST_DELAY_S", 0.002)
+        yield
+
+
+def _store(store: Store, words: str, asking: Callable[[str], str], stack: ExitStack) -> Swept:
+    """A bucket with the small objects, and another with the large one besides."""
+    found, address = stack.enter_context(relay(base_of(store), words, asking))
+    by_way = by_way_of(store, address)
+    small, large = store.new_bucket(SMALL), store.new_bucket(SMALL | LARGE)
+
+    def tasks(is_large: bool) -> list[dict[str, Any]]:
+        items = [{"folder": "", "target_path": "."}]
+        return [by_way.task(large if is_large else small, items)]
+
+    return Swept(found, tasks)
+
+
+def _pages(target: str) -> str:
+    """Ask for pages of two objects."""
+    path, _, query = target.partition("?")
+    if path.count("/") == 1 and query:
+        return f"{target}&max-keys=2"
+    return target.replace("maxResults=1000", "maxResults=2")
+
+
+@contextmanager
+def _swept(name: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Swept]:
+    with ExitStack() as stack:
+        if name in ("s3", "gcs", "azure"):
+            store = request.getfixturevalue(name)
+            words = "json" if name == "gcs" else "xml"
+            yield _store(store, words, _pages, stack)
+        elif name == "hub":
+            yield _hub(request.getfixturevalue("hub"), stack)
+        else:
+            yield _web(request.getfixturevalue("s3"), folder, stack)
+
+
+def _hub(store: Store, stack: ExitStack) -> Swept:
+    for name, stored in (("small", SMALL), ("large", SMALL | LARGE)):
+        store.fill(f"swept/{name}", stored)
+    found, address = stack.enter_context(
+        relay(base_of(store), "json", second=store.settings["lfs_url"])
+    )
+    by_way = by_way_of(store, address)
+
+    def tasks(is_large: bool) -> list[dict[str, Any]]:
+        repository = "swept/large" if is_large else "swept/small"
+        return [by_way.task(repository, (), target_path=".")]
+
+    return Swept(found, tasks, ("auto",))
+
+
+def _web(store: Store, folder: Path, stack: ExitStack) -> Swept:
+    """Files with an ETag at addresses of their own, and a folder as a page of links."""
+    bucket = store.new_bucket(SMALL | LARGE)
+    for name in ("folder/more.txt", "folder/z"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(SMALL[name])
+    pages = stack.enter_context(web.rclone(folder))
+    found, address = stack.enter_context(relay(base_of(store), "xml", second=pages))
+
+    def tasks(is_large: bool) -> list[dict[str, Any]]:
+        names = ["a.bin", "b.bin", "folder/empty", *(["large"] if is_large else [])]
+        items: list[dict[str, Any]] = [
+            {"file": f"{address}/{bucket}/{name}", "target_path": name} for name in names
+        ]
+        items.append({"folder": f"{address}/second-server/folder/", "target_path": "folder"})
+        return [{"type": "url", "items": items}]
+
+    return Swept(found, tasks, ("auto",))
+
+
+def _run(tasks: list[dict[str, Any]], engine: str, out: Path) -> tuple[int, str]:
+    """The exit code of a run in this process, and the errors."""
+    try:
+        report = kaiwo.download(
+            {
+                "download_root": str(out),
+                "download_items": tasks,
+                "engine": engine,
+                "retries": 2,
+                "startup_wait": 0,
+                "stall_timeout": 5,
+            }
+        )
+    except KaiwoError as error:
+        return exit_code_of(error), error.message
+    errors = [each.error.message for each in report.items if each.error is not None]
+    return report.exit_code, "\n".join(errors)
+
+
+@pytest.mark.parametrize("name", ["s3", "gcs", "azure", "hub", "web"])
+@pytest.mark.usefixtures("loopback_only")
+def test_the_right_bytes_or_an_honest_error(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with _swept(name, request, tmp_path) as swept:
+
+        @examples(RUNS * (2 if LONG else 1))
+        @given(
+            st.lists(changes, min_size=1, max_size=4),
+            st.sampled_from(swept.engines),
+            st.integers(0, 9).map(lambda number: number == 9),
+        )
+        def sweep(spoilt: list[Change], engine: str, is_large: bool) -> None:
+            out = tmp_path / "out"
+            shutil.rmtree(out, ignore_errors=True)
+            swept.relay.begin(tuple(spoilt))
+            start_s = time.monotonic()
+            code, errors = _run(swept.tasks(is_large), engine, out)
+            seconds = time.monotonic() - start_s
+            note("\n".join((f"exit code {code} after {seconds:.1f} s", errors, *swept.relay.log)))
+            expected = SMALL | LARGE if is_large else SMALL
+            if code == 0:
+                assert tree(out) == expected
+            assert code in {0, *HONEST}
+            assert seconds < PATIENCE_S
+
+        sweep()
+        print(f"{name}: {swept.relay.spoilt} answers were spoilt")
+        assert swept.relay.spoilt >= 500  # noqa: PLR2004 - so many are promised
