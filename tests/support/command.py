@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.support.fork_server import READ_LATER, ForkServer, Order, started
 
 
 @dataclass(frozen=True)
@@ -74,18 +77,45 @@ def downloading(
     path, report = folder / "config.yaml", folder / "report.json"
     path.write_text(config, encoding="utf-8")
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "kaiwo.downloader", str(path), "--report", str(report)]
-    done = subprocess.run(
-        [*inside, *command, *options],
-        cwd=folder,
-        env=clean_environment(folder) | dict(env or {}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    arguments = [str(path), "--report", str(report), *options]
+    environment = clean_environment(folder) | dict(env or {})
+    is_plain = not inside and all(name.startswith(READ_LATER) for name in env or {})
+    if is_plain and not any(name.startswith("COVERAGE_") for name in environment):
+        code, stdout, stderr = _forked(arguments, environment, folder)
+    else:
+        command = [*inside, sys.executable, "-m", "kaiwo.downloader", *arguments]
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        code, stdout, stderr = done.returncode, done.stdout, done.stderr
     document = json.loads(report.read_text()) if report.exists() else {}
-    return Run(done.returncode, done.stdout, done.stderr, document)
+    return Run(code, stdout, stderr, document)
+
+
+#: Fork servers that have nothing to do; each has one order at a time.
+_idle: list[ForkServer] = []
+
+
+def _forked(
+    arguments: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of a run in a fork, see ``fork_server``."""
+    try:
+        server = _idle.pop()
+    except IndexError:
+        server = started(clean_environment(Path(os.devnull)))
+    with tempfile.TemporaryDirectory() as aside:
+        output, errors = (Path(aside, name) for name in ("output", "errors"))
+        order = Order(arguments, environment, str(folder), str(output), str(errors))
+        code = server.run(order)
+        _idle.append(server)
+        return code, output.read_text(), errors.read_text()
 
 
 def succeeding(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> str:

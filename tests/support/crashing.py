@@ -9,28 +9,23 @@ a whole or not at all.
 The interpreter's audit hook (PEP 578) sees most steps. Writes raise no event, so two functions of
 the os module are wrapped. kaiwo itself is not changed.
 
-``commands()`` starts ``python -m tests.support.crashing``, which imports what the command imports
-and forks a process for each order. This saves half a second for each of hundreds of runs.
+The command runs in forks of ``python -m tests.support.crashing``, see ``fork_server``.
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
-import importlib
 import itertools
-import json
 import os
-import runpy
-import select
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
+
+from tests.support import fork_server
 
 #: What a run with S3 loads, by either engine.
 LOADED = (
@@ -43,8 +38,6 @@ LOADED = (
     ),
     *("aiobotocore.session", "awscrt.checksums", "obstore", "s3fs"),
 )
-#: A run that takes longer hangs.
-PATIENCE_S = 120.0
 
 #: Audit events that are steps, and which of their arguments are paths.
 _PATHS = {
@@ -180,67 +173,36 @@ class Crash:
         os.kill(os.getpid(), self.death.number)
 
 
-def obey(order: Order) -> None:
+def _carry_out(told: dict[str, Any]) -> None:
     """Run the order in this process; does not return."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    os.chdir(order.home)
-    os.environ.clear()
-    os.environ.update(order.environment)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    output, errors = (os.open(name, flags, 0o600) for name in ("output", "errors"))
-    for source, descriptor in ((nothing, 0), (output, 1), (errors, 2)):
-        os.dup2(source, descriptor)
-    Crash(order.folder, os.open("steps", flags | os.O_APPEND, 0o600), order.death).install()
-    sys.argv[1:] = order.arguments
-    runpy.run_module(order.module, run_name="__main__", alter_sys=True)
+    order = Order(**{**told, "death": Death(**told["death"])})
+    output, errors = (os.path.join(order.home, name) for name in ("output", "errors"))
 
+    def watch() -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_APPEND
+        Crash(order.folder, os.open("steps", flags, 0o600), order.death).install()
 
-def serve() -> None:
-    """Fork a process for each order, a line of JSON; answer each with a line: the exit code."""
-    for name in LOADED:
-        importlib.import_module(name)
-    threads = len(os.listdir("/proc/self/task"))
-    assert threads == 1, "a fork would lose them"
-    for line in sys.stdin:
-        told = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            try:
-                obey(Order(**{**told, "death": Death(**told["death"])}))
-            finally:
-                os._exit(99)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        print(code, flush=True)
+    fork_server.obey(
+        fork_server.Order(
+            order.arguments, order.environment, order.home, output, errors, order.module
+        ),
+        watch,
+    )
 
 
 # --- the process that gives orders ------------------------------------------------------------
 
 
-def run(process: subprocess.Popen[bytes], order: Order) -> int:
-    """The exit code of a run; negative: the number of the signal that killed it."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f"{json.dumps(asdict(order))}\n".encode())
-    process.stdin.flush()
-    ready = select.select([process.stdout], [], [], PATIENCE_S)[0]
-    answer = process.stdout.readline() if ready else b""
-    errors = Path(order.home, "errors")
-    assert answer, f"no end of {order}: {errors.read_text() if errors.exists() else ''}"
-    return int(answer)
-
-
 @contextlib.contextmanager
 def commands(environment: Mapping[str, str]) -> Iterator[Callable[[Order], int]]:
     """Yields a function that carries out orders, one after the other."""
-    command = [sys.executable, "-m", "tests.support.crashing"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment)
-    ) as process:
+    server = fork_server.started(environment, "tests.support.crashing")
+    with server.process:
         try:
-            yield lambda order: run(process, order)
+            yield server.run
         finally:
-            process.kill()
+            server.process.kill()
 
 
 if __name__ == "__main__":
-    serve()
+    fork_server.serve(LOADED, _carry_out)

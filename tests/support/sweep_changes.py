@@ -18,9 +18,29 @@ KINDS = ("words", "bytes", "head")
 PLACES = ("header", "element", "status", "order")
 HOWS = ("out", "empty", "double", "case", "other", "name's case")
 STATUSES = (
-    (200, 201, 202, 204, 205, 206, 207, 300, 301, 302, 303, 304, 305, 307, 308, 400, 401, 402, 403)
-    + (404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 416, 418, 421, 422, 423, 425, 426)
-    + (428, 429, 431, 451, 500, 501, 502, 503, 504, 505, 507, 508, 511, 520, 599)
+    *(200, 201, 202, 204, 205, 206, 207, 300, 301, 302, 303, 304, 305, 307, 308),
+    *(400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 416, 418, 421),
+    *(
+        422,
+        423,
+        425,
+        426,
+        428,
+        429,
+        431,
+        451,
+        500,
+        501,
+        502,
+        503,
+        504,
+        505,
+        507,
+        508,
+        511,
+        520,
+        599,
+    ),
 )
 #: What comes before the honest answer; where it always comes, instead of it.
 OTHERS = ("busy", "broken", "error in 200", "cut", "same place", "no place", "nowhere", "nothing")
@@ -67,7 +87,9 @@ def kind_of(method: str, sent: Sent) -> str:
     """See ``KINDS``."""
     if method == "HEAD":
         return "head"
-    return "words" if any(each in sent.content_type for each in ("xml", "json", "html")) else "bytes"
+    return (
+        "words" if any(each in sent.content_type for each in ("xml", "json", "html")) else "bytes"
+    )
 
 
 @dataclass
@@ -168,12 +190,13 @@ def _with_member(document: Any, change: Change, values: Values) -> bytes:
         holder, key = members[change.pick % len(members)]
         value = holder.pop(key)
         other = json.loads(values.other(key, json.dumps(value), change.pick))
-        holder |= {
+        new: dict[str, dict[str, Any]] = {
             "out": {},
             "empty": {key: "" if isinstance(value, str) else None},
             "double": {key: [value, other]},
             "case": {key: value.swapcase() if isinstance(value, str) else str(value)},
             "other": {key: other},
             "name's case": {key.swapcase(): value},
-        }[change.how]
+        }
+        holder |= new[change.how]
     return json.dumps(document).encode()

@@ -12,6 +12,7 @@ import http.server
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from email.message import Message
 from urllib.parse import urlsplit
 
 from tests.servers import serving
@@ -61,7 +62,7 @@ class Relay:
             self._changes = changes
             self.log = []
 
-    def answer(self, method: str, target: str, headers: http.client.HTTPMessage) -> Sent:
+    def answer(self, method: str, target: str, headers: Message) -> Sent:
         """The answer to a request, with this run's changes."""
         sent = self._ask(method, target, headers)
         kind = kind_of(method, sent)
@@ -96,7 +97,7 @@ class Relay:
             "nothing": Sent(200, (("Content-Length", "0"),), b""),
         }[other]
 
-    def _ask(self, method: str, target: str, headers: http.client.HTTPMessage) -> Sent:
+    def _ask(self, method: str, target: str, headers: Message) -> Sent:
         """The honest answer."""
         counting = tuple(
             sorted((k.lower(), v) for k, v in headers.items() if k.lower().startswith(_COUNTS))

@@ -1,0 +1,137 @@
+"""Runs the command in forks of a process that has loaded its libraries already.
+
+Loading the SDKs takes a second of processor time, and the tests run the command two thousand times.
+Only libraries are loaded ahead, and none that keeps variables of the environment: a fork loads
+kaiwo itself, as every run does. What the command does at its start is tested with real starts
+(test_start_up, test_signals).
+
+``python -m <module>`` of a module that calls ``serve`` is such a process. It reads an order, a line
+of JSON, from stdin, forks, and answers with a line: the exit code.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: What runs load, by either engine.
+LIBRARIES = (
+    "adlfs",
+    "aiobotocore.session",
+    "awscrt.checksums",
+    "gcsfs",
+    "obstore",
+    "s3fs",
+    "typer",
+)
+#: Variables with these beginnings are read when they are needed, not when a library is loaded.
+READ_LATER = ("AWS_", "AZURE_", "KAIWO_")
+#: A run that takes longer hangs.
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A run of the command.
+
+    Attributes:
+        arguments: of the command.
+        environment: all of it.
+        home: the working directory.
+        output: path of the file that gets its stdout.
+        errors: path of the file that gets its stderr.
+        module: the command: ``kaiwo`` or ``kaiwo.downloader``.
+    """
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    home: str
+    output: str
+    errors: str
+    module: str = "kaiwo.downloader"
+
+
+def obey(order: Order, before: Callable[[], None] = lambda: None) -> None:
+    """Run the order in this process; does not return.
+
+    Args:
+        order: what to run.
+        before: is called right before the command.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    os.chdir(order.home)
+    os.environ.clear()
+    os.environ.update(order.environment)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output, errors = (os.open(path, flags, 0o600) for path in (order.output, order.errors))
+    for source, descriptor in ((nothing, 0), (output, 1), (errors, 2)):
+        os.dup2(source, descriptor)
+    sys.argv[1:] = order.arguments
+    sys.path[0] = order.home
+    before()
+    runpy.run_module(order.module, run_name="__main__", alter_sys=True)
+
+
+def serve(loaded: Sequence[str], carry_out: Callable[[dict[str, Any]], None]) -> None:
+    """Fork a process for each order, which carries it out and does not return."""
+    for name in loaded:
+        importlib.import_module(name)
+    threads = len(os.listdir("/proc/self/task"))
+    assert threads == 1, "a fork would lose them"
+    gc.freeze()  # else the first collection of each fork copies everything
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            try:
+                carry_out(json.loads(line))
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(99)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(code, flush=True)
+
+
+@dataclass
+class ForkServer:
+    """A process that carries out orders, one after the other."""
+
+    process: subprocess.Popen[bytes]
+
+    def run(self, order: Any) -> int:
+        """The exit code of a run; negative: the number of the signal that killed it.
+
+        Args:
+            order: a dataclass, as ``carry_out`` of the process understands it.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f"{json.dumps(asdict(order))}\n".encode())
+        self.process.stdin.flush()
+        ready = select.select([self.process.stdout], [], [], PATIENCE_S)[0]
+        answer = self.process.stdout.readline() if ready else b""
+        assert answer, f"no end of {order}"
+        return int(answer)
+
+
+def started(environment: Mapping[str, str], module: str = __name__) -> ForkServer:
+    """A process of a module that calls ``serve``. It ends with this one, whose pipe it reads."""
+    command = [sys.executable, "-m", module]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment)
+    )
+    return ForkServer(process)
+
+
+if __name__ == "__main__":
+    serve(LIBRARIES, lambda told: obey(Order(**told)))
