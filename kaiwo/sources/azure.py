@@ -76,6 +76,8 @@ class AzureSource(AsyncSource):
             raise ConfigError(f"{url}: not a valid container name") from error
         self._options: dict[str, Any] = {
             "retry_total": 0,
+            # After a redirect, the SDK would sign for the other host, and repeat as it likes.
+            "permit_redirects": False,
             "connection_timeout": network.connect_timeout_s,
             "read_timeout": network.stall_timeout_s,
         }

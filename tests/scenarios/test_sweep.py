@@ -7,16 +7,15 @@ anything else, and never exit code 1.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import botocore.loaders
 import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
@@ -45,6 +44,7 @@ LARGE = {"large": content(RANGE + 1000)}
 #: Codes of errors that say: the credentials, the object, the service, the bytes.
 HONEST = {3, 4, 5, 7}
 PATIENCE_S = 30
+DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
 RUNS = 250
 
 changes = st.builds(
@@ -72,17 +72,9 @@ class Swept:
     engines: tuple[str, ...] = ("fsspec", "obstore")
 
 
-@cache
-def _loaded(loader: Any, path: str) -> Any:
-    return _load_file(loader, path)
-
-
-_load_file = botocore.loaders.JSONFileLoader.load_file
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _fast() -> Iterator[None]:
-    """No time between attempts, and the SDK's models of its services are read once."""
+    """No time between attempts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retry, "FIRST_DELAY_S", 0.001)
         patch.setattr(retry, "LONGEST_DELAY_S", 0.002)
@@ -120,7 +112,7 @@ def _swept(name: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[
         elif name == "hub":
             yield _hub(request.getfixturevalue("hub"), stack)
         else:
-            yield _web(request.getfixturevalue("s3"), folder, stack)
+            yield _web(folder, stack)
 
 
 def _hub(store: Store, stack: ExitStack) -> Swept:
@@ -138,20 +130,22 @@ def _hub(store: Store, stack: ExitStack) -> Swept:
     return Swept(found, tasks, ("auto",))
 
 
-def _web(store: Store, folder: Path, stack: ExitStack) -> Swept:
-    """Files with an ETag at addresses of their own, and a folder as a page of links."""
-    bucket = store.new_bucket(SMALL | LARGE)
+def _web(folder: Path, stack: ExitStack) -> Swept:
+    """Files with an ETag, each named, and a folder as a page of links."""
+    site = stack.enter_context(web.site())
+    for name, data in (SMALL | LARGE).items():
+        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "Last-Modified": DATE}
+        headers["Content-Type"] = "application/octet-stream"
+        site.pages[f"/{name}"] = web.Page(data, headers)
     for name in ("folder/more.txt", "folder/z"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(SMALL[name])
     pages = stack.enter_context(web.rclone(folder))
-    found, address = stack.enter_context(relay(base_of(store), "xml", second=pages))
+    found, address = stack.enter_context(relay(site.at, "xml", second=pages))
 
     def tasks(is_large: bool) -> list[dict[str, Any]]:
         names = ["a.bin", "b.bin", "folder/empty", *(["large"] if is_large else [])]
-        items: list[dict[str, Any]] = [
-            {"file": f"{address}/{bucket}/{name}", "target_path": name} for name in names
-        ]
+        items = [{"file": f"{address}/{name}", "target_path": name} for name in names]
         items.append({"folder": f"{address}/second-server/folder/", "target_path": "folder"})
         return [{"type": "url", "items": items}]
 

@@ -166,6 +166,9 @@ def relay(
         daemon_threads = True
         request_queue_size = 512
 
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Clients hang up on spoilt answers."""
+
     listener = Listener((serving.HOST, 0), Handler)
     with serving.in_thread(listener):
         yield found, f"http://{serving.HOST}:{listener.server_port}"

@@ -251,7 +251,8 @@ def test_a_redirect_to_https_that_drops_the_signature_says_so(
             assert "the service redirects from http to https" in caught.value.message, name
             assert "endpoint_url" in caught.value.message
             assert THEIR_WORDS not in caught.value.message
-    assert seen
+    # The SDK of Azure would sign for the other address: kaiwo has it follow no redirect.
+    assert seen or (store.type, engine) == ("azure-blob", "fsspec")
     assert all("Authorization" not in headers for headers in seen)
 
 
