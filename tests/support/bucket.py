@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import boto3
@@ -25,6 +25,22 @@ def client_of(store: Store) -> Any:
         region_name=store.settings["region"],
         config=Config(request_checksum_calculation="when_required"),
     )
+
+
+def upload_in_parts(
+    store: Store, bucket: str, key: str, data: bytes, lengths: Sequence[int]
+) -> None:
+    """Store an object in parts of these lengths, as stream writers do."""
+    client, at = client_of(store), 0
+    place: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    place["UploadId"] = client.create_multipart_upload(**place)["UploadId"]
+    parts = []
+    for number, length in enumerate(lengths, 1):
+        body = data[at : at + length]
+        etag = client.upload_part(**place, PartNumber=number, Body=body)["ETag"]
+        parts.append({"PartNumber": number, "ETag": etag})
+        at += length
+    client.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
 
 
 class Bucket:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import kaiwo
 from kaiwo.objects import Report
 from kaiwo.tasks.base import Engine
 from tests.support import quirks_objects as quirks
-from tests.support.bucket import client_of
+from tests.support.bucket import upload_in_parts
 from tests.support.command import tree
 from tests.support.proxies import Answer, Spoil, refused, spoiling
 from tests.support.stores import Store
@@ -194,29 +194,15 @@ def test_an_empty_object_that_is_filled_after_the_listing_is_no_placeholder(
     assert (report.exit_code, arrived(tmp_path)) == (0, OBJECTS | {"d/__init__.py": b"filled"})
 
 
-def upload_in_parts(store: Store, bucket: str, key: str, lengths: Sequence[int]) -> bytes:
-    """Store an object as stream writers do: its parts have different lengths."""
-    client = client_of(store)
-    data, at = random.Random(3).randbytes(sum(lengths)), 0
-    place: dict[str, Any] = {"Bucket": bucket, "Key": key}
-    place["UploadId"] = client.create_multipart_upload(**place)["UploadId"]
-    parts = []
-    for number, length in enumerate(lengths, 1):
-        body = data[at : at + length]
-        etag = client.upload_part(**place, PartNumber=number, Body=body)["ETag"]
-        parts.append({"PartNumber": number, "ETag": etag})
-        at += length
-    client.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
-    return data
-
-
 @pytest.mark.parametrize("knows_parts", [True, False])
 def test_an_object_in_parts_of_different_lengths_arrives(
     tmp_path: Path, s3: Store, fetch: Fetch, knows_parts: bool
 ) -> None:
     bucket = s3.new_bucket()
     # As many as equal parts of the first length would be.
-    data = upload_in_parts(s3, bucket, "d/streamed", (6 * MIB, 5 * MIB + 1, 5 * MIB + 7))
+    lengths = (6 * MIB, 5 * MIB + 1, 5 * MIB + 7)
+    data = random.Random(3).randbytes(sum(lengths))
+    upload_in_parts(s3, bucket, "d/streamed", data, lengths)
     seen: list[str] = []
 
     def refuse_parts_but_the_first(method: str, path: str, answer: Answer) -> Answer:
