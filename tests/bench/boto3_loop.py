@@ -20,7 +20,8 @@ class Known:
     def on_queued(self, future: Any, **_: Any) -> None:
         """The manager's call, before it begins."""
         future.meta.provide_transfer_size(self.entry["Size"])
-        future.meta.provide_object_etag(self.entry["ETag"])
+        if "ETag" in self.entry:  # some services list none
+            future.meta.provide_object_etag(self.entry["ETag"])
 
 
 def main(verb: str, url: str, bucket: str, target: str, ending: str) -> None:
@@ -31,7 +32,7 @@ def main(verb: str, url: str, bucket: str, target: str, ending: str) -> None:
     if verb == "list":
         print("\n".join(entry["Key"] for entry in entries if entry["Key"].endswith(ending)))
         return
-    listed = list(entries)
+    listed = [entry for entry in entries if not entry["Key"].endswith("/")]
     # Its default for one object; for many, as many as rclone.
     config = TransferConfig(max_concurrency=32) if len(listed) > 1 else TransferConfig()
     with create_transfer_manager(client, config) as manager:

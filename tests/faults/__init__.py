@@ -1,6 +1,9 @@
 """What kaiwo and its peers do when the store misbehaves; see docs/reliability.md.
 
-catalogue   the faults, and the objects that are fetched
-runs        one tool against one fault
-page        the results as a table of the document
+catalogue    the faults, and the objects that are fetched
+runs         one tool against one fault
+behaviour    how a store behaves
+stores       the stores that behave unusually
+store_runs   one tool against one of these
+page         the results as the tables of the document
 """

@@ -58,16 +58,16 @@ def run(tool: Tool, case: Case, work: Path) -> Outcome:
         (command,) = tool.commands(tool.program, order)
         command = [*command, *case.options.get(tool.name.partition("-")[0], ())]
         start_s = time.monotonic()
-        code = _exit_code(command, environment(tool, order), work)
+        code = exit_code(command, environment(tool, order), work)
         seconds = time.monotonic() - start_s
     found = _compared(order.folder(bucket), {get.key for get in server.counts.replaced})
     verdict = _verdict(code, found)
     return Outcome(verdict, code == 0 and verdict != OK, seconds, server.counts.gets)
 
 
-def _exit_code(command: list[str], env: Mapping[str, str], work: Path) -> int | None:
-    """None for a process that had to be ended."""
-    with (work / "output").open("wb") as output:
+def exit_code(command: list[str], env: Mapping[str, str], work: Path) -> int | None:
+    """Of a command, which runs in a folder; None if it had to be ended after `LIMIT_S`."""
+    with (work / "output").open("ab") as output:
         process = subprocess.Popen(
             command,
             cwd=work,

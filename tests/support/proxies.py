@@ -6,8 +6,9 @@ import contextlib
 import http.client
 import http.server
 import json
+import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -120,7 +121,10 @@ Spoil = Callable[[str, str, Answer], Answer]
 
 @contextlib.contextmanager
 def spoiling(
-    store: Store, spoil: Spoil, asking: Callable[[str], str] = lambda target: target
+    store: Store,
+    spoil: Spoil,
+    asking: Callable[[str], str] = lambda target: target,
+    ignored: Collection[str] = (),
 ) -> Iterator[Store]:
     """The store by way of a proxy that hands every answer to ``spoil`` first.
 
@@ -128,6 +132,7 @@ def spoiling(
         store: the store behind the proxy.
         spoil: see ``Spoil``.
         asking: path and query that the proxy asks for, instead of those that it was asked for.
+        ignored: headers of requests that the store never sees, in lower case.
     """
     upstream = urlsplit(base_of(store)).netloc
 
@@ -140,7 +145,8 @@ def spoiling(
             with contextlib.closing(connection):
                 headers = dict(self.headers.items())
                 body, target = self.rfile.read(length), asking(self.path)
-                connection.request(self.command, target, body, headers)
+                sent = {k: v for k, v in headers.items() if k.lower() not in ignored}
+                connection.request(self.command, target, body, sent)
                 got = connection.getresponse()
                 kept = {k: v for k, v in got.getheaders() if k.lower() not in _HOP_BY_HOP}
                 length_of_head = got.headers.get("Content-Length", "0")
@@ -166,6 +172,11 @@ def spoiling(
     class Listener(http.server.ThreadingHTTPServer):
         daemon_threads = True
         request_queue_size = 512
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that hangs up is none; anything else is shown."""
+            if not isinstance(sys.exc_info()[1], ConnectionError):
+                super().handle_error(request, client_address)
 
     listener = Listener((serving.HOST, 0), Handler)
     with serving.in_thread(listener):

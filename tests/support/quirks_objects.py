@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tests.support.proxies import Answer, Spoil, refused
+from tests.support.proxies import Answer, Spoil, flipped, refused
 
 _ETAG = re.compile(rb"<ETag>.*?</ETag>", re.DOTALL)
 _DATE = re.compile(rb"<LastModified>.*?</LastModified>", re.DOTALL)
 _ENTRY = re.compile(rb"<Contents>.*?</Contents>", re.DOTALL)
+_OF_NOTHING = hashlib.md5(b"").hexdigest()
 _MD5 = re.compile(rb"(?<=&quot;)[0-9a-f]{32}(?=&quot;)|(?<=\")[0-9a-f]{32}(?=\")")
 
 
@@ -81,6 +82,11 @@ upper_listed = _in_listings(lambda body: _MD5.sub(lambda found: found[0].upper()
 upper_etags = combined(upper_listed, with_header("ETag", str.upper))
 #: There are no etags at all.
 no_etags = combined(no_listed_etags, without_header("etag"))
+#: Every etag ends in ``-1``, as if there had been an upload in one part.
+dashed_etags = combined(
+    _in_listings(lambda body: _MD5.sub(lambda found: found[0] + b"-1", body)),
+    with_header("ETag", lambda etag: etag.rstrip('"') + '-1"'),
+)
 no_dates = combined(
     # A listing without dates is one that the fast engine cannot read.
     _in_listings(lambda body: _DATE.sub(b"", body)),
@@ -88,27 +94,60 @@ no_dates = combined(
 )
 
 
-def dated(seconds: Mapping[bytes, int], otherwise: int) -> Spoil:
+def dated(seconds: Mapping[bytes, int], otherwise: int | None) -> Spoil:
     """Each version of an object has this date, in seconds since 1970, by its bytes.
+
+    Others have the second date, or, without one, what the server states.
 
     The versions are told by their etags: to be combined before what removes these.
     """
     by_etag = {hashlib.md5(data).hexdigest(): moment for data, moment in seconds.items()}
 
-    def moment_of(text: str) -> datetime:
+    def moment_of(text: str) -> datetime | None:
         found = (moment for etag, moment in by_etag.items() if etag in text)
-        return datetime.fromtimestamp(next(found, otherwise), UTC)
+        moment = next(found, otherwise)
+        return None if moment is None else datetime.fromtimestamp(moment, UTC)
 
     def in_entry(found: re.Match[bytes]) -> bytes:
-        moment = moment_of(found[0].decode()).strftime("%Y-%m-%dT%H:%M:%S.000Z").encode()
-        return _DATE.sub(b"<LastModified>" + moment + b"</LastModified>", found[0])
+        if (moment := moment_of(found[0].decode())) is None:
+            return found[0]
+        date = moment.strftime("%Y-%m-%dT%H:%M:%S.000Z").encode()
+        return _DATE.sub(b"<LastModified>" + date + b"</LastModified>", found[0])
 
     def spoil(method: str, path: str, answer: Answer) -> Answer:
         if _is_listing(answer):
             return replace(answer, body=_ENTRY.sub(in_entry, answer.body))
-        moment = moment_of(json.dumps(dict(answer.headers)))
+        if (moment := moment_of(json.dumps(dict(answer.headers)))) is None:
+            return answer
         date = email.utils.format_datetime(moment, usegmt=True)
         return with_header("Last-Modified", date)(method, path, answer)
+
+    return spoil
+
+
+def of_empty_objects(spoil: Spoil) -> Spoil:
+    """The same, for a HEAD of an empty object alone."""
+
+    def only(method: str, path: str, answer: Answer) -> Answer:
+        stated = {name.lower(): value for name, value in answer.headers.items()}
+        is_empty = method == "HEAD" and stated.get("etag", "").strip('"') == _OF_NOTHING
+        return spoil(method, path, answer) if is_empty else answer
+
+    return only
+
+
+def never_matching(method: str, path: str, answer: Answer) -> Answer:
+    """Each condition fails, also on the etag that the service states itself."""
+    has_condition = "if-match" in {name.lower() for name in answer.asked}
+    return refused(412, "PreconditionFailed") if has_condition else answer
+
+
+def flipping(key: str) -> Spoil:
+    """The last byte of this object is another, in each answer that has it."""
+
+    def spoil(method: str, path: str, answer: Answer) -> Answer:
+        is_hit = method == "GET" and path.endswith(f"/{key}") and answer.body
+        return flipped(answer) if is_hit else answer
 
     return spoil
 
