@@ -11,7 +11,7 @@ placeholder, and is left out by its name.
 
 Listings of GCS and Azure state what is needed. A listing of S3 states neither, so a marker is
 found when it is looked up or read. Where files are below it, it is looked up at once: a folder and
-a file of the same name would be a conflict.
+a file of the same name would be a conflict. The manifest remembers what was found.
 """
 
 from __future__ import annotations
