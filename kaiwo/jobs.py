@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from kaiwo.errors import KaiwoError
-from kaiwo.objects import Checksum, Folder, Item, Named, RemoteObject
+from kaiwo.objects import Answer, Checksum, Folder, Item, Named, RemoteObject
 from kaiwo.own_names import object_part_name
 from kaiwo.protocols import Opener, Placement
 
@@ -144,10 +144,11 @@ class Tries(Struct, frozen=True):
 
 
 class ListJob(Struct, frozen=True):
-    """List the objects of the want of that number."""
+    """List the objects of the want of that number; ``known`` are answers to earlier runs."""
 
     number: int
     want: Want
+    known: tuple[Answer, ...] = ()
     tries: Tries = Tries()
 
 

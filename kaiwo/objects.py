@@ -127,6 +127,20 @@ def is_identified(remote: RemoteObject) -> bool:
     return any(step is not None for step in steps)
 
 
+class Answer(Struct, frozen=True, gc=False):
+    """What a store answered when it was asked what a listed object is.
+
+    Attributes:
+        object: as it was listed, with its real size.
+        is_placeholder: it is no file, but only stands for a folder.
+        is_lasting: it holds for later listings, too, while they state the same of the object.
+    """
+
+    object: RemoteObject
+    is_placeholder: bool = False
+    is_lasting: bool = True
+
+
 class Folder(Struct, frozen=True):
     """Every object below a prefix whose key, relative to it, matches.
 

@@ -7,14 +7,16 @@ it; a display implements ``Sink``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from kaiwo.errors import KaiwoError
 from kaiwo.events import Event
-from kaiwo.objects import Place, RemoteObject
+from kaiwo.objects import Answer, Place, RemoteObject
 
 Buffer = bytes | bytearray | memoryview
+#: The objects of a listing, and what was answered about those that are doubtful.
+Listed = tuple[Iterable[RemoteObject], tuple[Answer, ...]]
 
 
 class Source(Protocol):
@@ -25,6 +27,13 @@ class Source(Protocol):
 
         Placeholders (keys ending in ``/``) and directories are left out. A missing bucket
         raises; an empty prefix of an existing bucket yields nothing.
+        """
+        ...
+
+    def list_asking(self, prefix: str, asks: Callable[[RemoteObject], bool]) -> Listed:
+        """What ``list`` finds, as it is listed; answers say what is no file, or has another size.
+
+        The store is asked only about objects for which ``asks`` is true.
         """
         ...
 

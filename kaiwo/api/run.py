@@ -141,6 +141,7 @@ def _listed(tools: _Tools, sink: Sink) -> Listing:
         sink,
         rules.until_s,
         rules.most_requests,
+        (lambda _: ()) if tools.comparison.force else tools.state.answers,
     )
     if listing.failed and rules.fail_fast:
         raise listing.failed[0][1]
@@ -191,6 +192,7 @@ def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
             listing = _listed(tools, sink)
             drafted = plan.draft(listing, tools.state, tools.comparison)
             with _claimed(tools, drafted, sink) as closed:
+                _remember_answers(listing, closed, tools.state)
                 scheduler = Scheduler(closed, tools.executor, tools.rules, tools.state, sink)
                 report = scheduler.run()
                 _settle(tasks, closed, listing, report)
@@ -204,6 +206,13 @@ def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
             sink.emit(Ended(replace(so_far, seconds=seconds, error=cause)))
             raise
     return report
+
+
+def _remember_answers(listing: Listing, closed: Plan, state: State) -> None:
+    """Let later runs know what stores answered; no folder is made for that alone."""
+    roots = {each.root for each in (*closed.transfers, *closed.unchanged)}
+    for want, answers in listing.answers:
+        state.remember_answers(want, answers, roots)
 
 
 def _settle(tasks: Iterable[Wanted], closed: Plan, listing: Listing, report: Report) -> None:

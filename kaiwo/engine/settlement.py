@@ -79,6 +79,7 @@ class Settlement:
         self._end(flight, error)
         if isinstance(error, PlaceholderError):
             logger.info("%s", error.message)
+            self._state.remember_placeholder(flight.transfer)
             return
         checksum = flight.transfer.object.checksum
         self._add(_item(flight.transfer, "failed", flight=flight, checksum=checksum, error=error))

@@ -7,7 +7,7 @@ item of the report.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 from msgspec import Struct
@@ -24,7 +24,7 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Retried, Ticked
 from kaiwo.jobs import ListJob, Want
-from kaiwo.objects import Folder, Item, Named, RemoteObject
+from kaiwo.objects import Answer, Folder, Item, Named, RemoteObject
 from kaiwo.protocols import Sink
 from kaiwo.workers import list_objects
 from kaiwo.workers.list_objects import Found
@@ -33,10 +33,17 @@ logger = logging.getLogger(__name__)
 
 
 class Listing(Struct, frozen=True):
-    """What the listings of all wants found, in the order of the wants."""
+    """What the listings of all wants found, in the order of the wants.
+
+    Attributes:
+        found: objects.
+        failed: wants that were not listed.
+        answers: what stores answered about doubtful objects.
+    """
 
     found: tuple[tuple[Want, tuple[RemoteObject, ...]], ...]
     failed: tuple[tuple[Want, KaiwoError], ...]
+    answers: tuple[tuple[Want, tuple[Answer, ...]], ...] = ()
 
     @property
     def missed(self) -> tuple[Item, ...]:
@@ -55,6 +62,7 @@ def gather(
     sink: Sink,
     until_s: float | None = None,
     most: int | None = None,
+    known: Callable[[Want], tuple[Answer, ...]] = lambda _: (),
 ) -> Listing:
     """List all wants at once; failures that may pass are retried.
 
@@ -66,6 +74,7 @@ def gather(
         sink: gets an event for each retry.
         until_s: the run's deadline, by the monotonic clock.
         most: how many may run at once, as the limits of this process allow.
+        known: answers that earlier runs got about objects of a want.
     """
     results: dict[int, Found] = {}
 
@@ -84,7 +93,7 @@ def gather(
     dispatcher = Dispatcher(
         executor, window, list_objects.run, idle=lambda: sink.emit(Ticked()), most=most
     )
-    dispatcher.feed(ListJob(number, want) for number, want in enumerate(wants))
+    dispatcher.feed(ListJob(number, want, known(want)) for number, want in enumerate(wants))
     dispatcher.run(handle, until_s)
     late = Found(error=DeadlineError("the deadline passed before it was listed"))
     results = {number: results.get(number, late) for number in range(len(wants))}
@@ -110,7 +119,8 @@ def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
         else:
             message = f"{want.where}: {error.message}" if want.where else error.message
             failed.append((want, type(error)(message, *error.args[1:])))
-    return Listing(tuple(found), tuple(failed))
+    answers = [(want, results[number].answers) for number, want in enumerate(wants)]
+    return Listing(tuple(found), tuple(failed), tuple(answers))
 
 
 def described(want: Want) -> str:

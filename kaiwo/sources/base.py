@@ -80,7 +80,7 @@ from datetime import timedelta
 from kaiwo.errors import BugError, KaiwoError
 from kaiwo.net.failures import chain, connection_error
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
+from kaiwo.protocols import Buffer, Listed
 from kaiwo.sources.paging import Page, PagedListing
 
 logger = logging.getLogger(__name__)
@@ -113,6 +113,10 @@ class StoreSource(ABC):
     @abstractmethod
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
+
+    def list_asking(self, prefix: str, asks: Callable[[RemoteObject], bool]) -> Listed:  # noqa: ARG002 - most listings leave no doubt
+        """See ``protocols.Source``; most listings state what is a file."""
+        return self.list(prefix), ()
 
     @abstractmethod
     def stat(self, key: str) -> RemoteObject:

@@ -11,20 +11,16 @@ placeholder, and is left out by its name.
 
 Listings of GCS and Azure state what is needed. A listing of S3 states neither, so a marker is
 found when it is looked up or read. Where files are below it, it is looked up at once: a folder and
-a file of the same name would be a conflict.
+a file of the same name would be a conflict. The manifest remembers what was found.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 
-from kaiwo.errors import KaiwoError, NotFoundError, PlaceholderError, TransientError
+from kaiwo.errors import PlaceholderError
 from kaiwo.objects import RemoteObject
-from kaiwo.workers.threads import WorkerThreads
 
-logger = logging.getLogger(__name__)
 #: Of Amazon's console, s3fs-fuse and many gateways; of SeaweedFS, Cyberduck and Java's clients; of
 #: OpenStack Swift; of desktops.
 _TYPES = {
@@ -34,8 +30,6 @@ _TYPES = {
     "inode/directory",
 }
 _METADATA = "hdi_isfolder"
-#: Possible markers that are looked up at once.
-_LOOKED_UP_AT_ONCE = 8
 
 
 def is_marker(
@@ -63,13 +57,13 @@ def is_marker_by_headers(key: str, size: int, headers: Mapping[str, str]) -> boo
     return is_marker(key, size, headers.get("content-type"), metadata)
 
 
-def not_a_file(named: str) -> NotFoundError:
+def not_a_file(named: str) -> PlaceholderError:
     """The error for a look-up that found a marker.
 
     Args:
         named: the operation and the object, for messages.
     """
-    return NotFoundError(f"{named}: it only marks a folder; ask for the folder of that name")
+    return PlaceholderError(f"{named}: it only marks a folder; ask for the folder of that name")
 
 
 def left_out(named: str) -> PlaceholderError:
@@ -81,33 +75,8 @@ def left_out(named: str) -> PlaceholderError:
     return PlaceholderError(f"{named}: it only marks a folder, left out")
 
 
-def without_markers(
-    found: Sequence[RemoteObject], stat: Callable[[str], RemoteObject]
-) -> Iterator[RemoteObject]:
-    """The objects of a listing, without the markers of folders in which there are objects.
-
-    Args:
-        found: the objects of a listing that states neither content types nor metadata.
-        stat: looks an object up; raises NotFoundError if it is a marker.
-
-    Raises:
-        TransientError: a look-up failed.
-    """
-    doubtful = _find_doubtful(found)
-    if not doubtful:
-        yield from found
-        return
-    with WorkerThreads(_LOOKED_UP_AT_ONCE, "kaiwo-markers") as pool:
-        answers = dict(zip(doubtful, pool.map(partial(_is_file, stat), doubtful), strict=True))
-    for remote in found:
-        if answers.get(remote.key, True):
-            yield remote
-        else:
-            logger.info("%r only marks a folder, left out", remote.key)
-
-
-def _find_doubtful(found: Sequence[RemoteObject]) -> list[str]:
-    """The keys of empty objects that other keys lie below."""
+def with_keys_below(found: Sequence[RemoteObject]) -> set[str]:
+    """The keys of the empty objects of a listing that other keys lie below."""
     empty = {remote.key for remote in found if not remote.size}
     folders = set()
     for remote in found if empty else ():
@@ -116,17 +85,4 @@ def _find_doubtful(found: Sequence[RemoteObject]) -> list[str]:
             if (folder := remote.key[:end]) in empty:
                 folders.add(folder)
             end = remote.key.find("/", end + 1)
-    return sorted(folders)
-
-
-def _is_file(stat: Callable[[str], RemoteObject], key: str) -> bool:
-    """Whether an object that may be a marker is a file, as far as the service says it."""
-    try:
-        stat(key)
-    except NotFoundError:
-        return False
-    except TransientError:
-        raise
-    except KaiwoError:
-        return True  # it may be listed and read, but not looked up
-    return True
+    return folders

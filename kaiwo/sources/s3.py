@@ -12,8 +12,7 @@ requester-pays setting.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -28,11 +27,11 @@ from kaiwo.errors import (
     CredentialsError,
     KaiwoError,
     NotAcceptedError,
-    NotFoundError,
 )
 from kaiwo.net.failures import chain, wire_error
 from kaiwo.net.statuses import garbled, redirect_error, status_error
 from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Listed
 from kaiwo.sources.answers import (
     check_answer,
     check_etag_or_date,
@@ -44,15 +43,15 @@ from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.folder_markers import (
     is_marker_by_headers,
     left_out,
-    without_markers,
+    with_keys_below,
 )
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.s3_head import is_size_wrong, parse_entry
 from kaiwo.sources.s3_listing import S3Listing
 from kaiwo.sources.s3_lookup import S3Lookup
 from kaiwo.sources.s3_region import region_in
+from kaiwo.workers.doubts import Questions, settled
 
-logger = logging.getLogger(__name__)
 #: Headers with the code of an answer to a HEAD.
 _CODE_HEADERS = ("x-amz-error-code", "x-minio-error-code")
 _NO_CREDENTIALS = (
@@ -93,7 +92,8 @@ class S3Source(AsyncSource):
         self._filesystem = filesystem
         self._bucket = bucket
         self._lookup = S3Lookup(self, self._call)
-        self._pages = S3Listing(self, self._call, self._entry).pages
+        self._pages = S3Listing(self, self._call, _entry).pages
+        self._questions = Questions()
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
@@ -105,19 +105,18 @@ class S3Source(AsyncSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        return without_markers(self.list_pages(prefix, partial(self._pages, prefix)), self.stat)
+        return settled(*self.list_asking(prefix, lambda _: True), self.display_url(prefix))
 
-    def _entry(self, entry: Any) -> RemoteObject | None:
-        """An object as an entry of a listing states it; None: it is gone, or marks a folder."""
-        key, size = entry["Key"], entry["Size"]
-        remote = parse_entry(key, size, entry.get("ETag"), entry.get("LastModified"))
-        if not is_size_wrong(remote):
-            return remote
-        try:
-            return self.stat(key)
-        except NotFoundError as error:
-            logger.info("%s", error.message)
-            return None
+    def list_asking(self, prefix: str, asks: Callable[[RemoteObject], bool]) -> Listed:
+        """See ``protocols.Source``."""
+        found = self.list_pages(prefix, partial(self._pages, prefix))
+        folders = with_keys_below(found)
+        doubtful = [
+            remote
+            for remote in found
+            if (remote.key in folders or is_size_wrong(remote)) and asks(remote)
+        ]
+        return found, self._questions.ask(doubtful, found, self.stat)
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -185,6 +184,11 @@ class S3Source(AsyncSource):
         ):
             return wire_error(error, what)
         return _map_setting(error, what)
+
+
+def _entry(entry: Any) -> RemoteObject:
+    """An object as an entry of a listing states it."""
+    return parse_entry(entry["Key"], entry["Size"], entry.get("ETag"), entry.get("LastModified"))
 
 
 def _map_setting(error: Exception, what: str) -> KaiwoError | None:

@@ -7,6 +7,11 @@ line is ``{"kaiwo-manifest": 1}``; each further line is one publication:
      "size": 12, "etag": "...", "version": null, "mtime_ns": 1, "checksum": ["md5", "..."],
      "modified_ns": 1, "variant": null, "checked": true, "crc32": "0b1e2c3d"}
 
+A line whose ``target`` ends in a slash is an answer about a listed object (``workers/doubts.py``),
+with what its listing stated and its real size. Its ``source`` ends in a slash, too, if the object
+is no file but a folder's placeholder. No file has such a target, so earlier versions of kaiwo
+ignore the line. An answer that it is a placeholder ends with the next publication of that target.
+
 ``target`` is relative to the root; the last line of a target counts. ``crc32`` is the checksum of
 the line in front of it: a line that is torn or damaged is skipped. A manifest of another version is
 not read and not written. A file counts as unchanged only if the store still states the same
@@ -23,9 +28,11 @@ import zlib
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from kaiwo.jobs import Outcome, Transfer
-from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.objects import Answer, Checksum, RemoteObject, is_identified
+from kaiwo.protocols import Opener
 from kaiwo.state.folder import manifest_path
 from kaiwo.state.json_lines import Appender, Reader, header_of
 
@@ -98,6 +105,7 @@ class Manifest:
 
     def _read(self) -> None:
         self._records: dict[str, Record] = {}
+        self._answers: dict[tuple[str, str, str], Record] = {}
         self._reader = Reader(self._path, _HEADER)
         self._reader.read(self._take)
         if self._reader.is_other_version:
@@ -114,10 +122,7 @@ class Manifest:
 
         def take(line: bytes) -> None:
             nonlocal changed
-            record = _parsed(line, self._decoder)
-            if record is not None and self._records.get(record.target) != record:
-                self._records[record.target] = record
-                changed = True
+            changed = self._take(line) or changed
 
         if self._reader.read(take):
             return changed
@@ -126,10 +131,24 @@ class Manifest:
         self._read()
         return self._records != before
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes) -> bool:
+        """Take a line in; says whether other things are in place than before."""
         record = _parsed(line, self._decoder)
-        if record is not None:
-            self._records[record.target] = record
+        if record is None:
+            return False
+        if record.target.endswith("/"):
+            self._answers[_object_of(record)] = record
+            return False
+        if self._answers:
+            self._forget_placeholder(record)
+        changed = self._records.get(record.target) != record
+        self._records[record.target] = record
+        return changed
+
+    def _forget_placeholder(self, published: Record) -> None:
+        answer = self._answers.get(_object_of(published))
+        if answer is not None and answer.source.endswith("/"):
+            del self._answers[_object_of(answer)]
 
     def find(self, transfer: Transfer, status: os.stat_result) -> Record | None:
         """The record of the transfer's target, if it is of this object and this very file.
@@ -140,7 +159,7 @@ class Manifest:
             transfer: the object as its store states it now.
             status: of the file at the target now.
         """
-        record = self._records.get(self._relative(transfer))
+        record = self._records.get(self._relative(transfer.target))
         if record is None:
             return None
         if (record.origin, record.source) != (transfer.opener.origin, transfer.source):
@@ -156,10 +175,54 @@ class Manifest:
         # One write for all of a batch: each hands the interpreter to the workers and waits for it.
         self._file.append(b"".join([_line(self._record(outcome)) for outcome in outcomes]))
 
+    def answers(self, origin: str, url: str) -> tuple[Answer, ...]:
+        """What is known of the doubtful objects below a URL.
+
+        Args:
+            origin: of the service.
+            url: of the bucket: what comes before the keys.
+        """
+        return tuple(
+            Answer(
+                replace(record.object, key=record.source.removeprefix(url).removesuffix("/")),
+                record.source.endswith("/"),
+            )
+            for record in self._answers.values()
+            if record.origin == origin and record.source.startswith(url)
+        )
+
+    def remember_answer(self, target: str, opener: Opener, answer: Answer) -> None:
+        """Append an answer, unless it is known already.
+
+        Args:
+            target: where the object would go.
+            opener: of its store.
+            answer: about the object.
+        """
+        remote = answer.object
+        lasts = answer.is_lasting and is_identified(remote)
+        if self._reader.is_foreign or not lasts:
+            return
+        record = Record(
+            f"{self._relative(target)}/",
+            opener.origin,
+            opener.url(remote.key) + ("/" if answer.is_placeholder else ""),
+            remote.size,
+            remote.etag,
+            remote.version,
+            0,
+            None,
+            remote.modified_ns,
+            remote.variant,
+        )
+        if self._answers.get(_object_of(record)) != record:
+            self._answers[_object_of(record)] = record
+            self._file.append(_line(record))
+
     def _record(self, outcome: Outcome) -> Record:
         transfer, remote = outcome.transfer, outcome.transfer.object
         return Record(
-            self._relative(transfer),
+            self._relative(transfer.target),
             transfer.opener.origin,
             transfer.source,
             remote.size,
@@ -176,11 +239,16 @@ class Manifest:
         """Close the file."""
         self._file.close()
 
-    def _relative(self, transfer: Transfer) -> str:
+    def _relative(self, target: str) -> str:
         # Most targets are below their root; only a user who asks for it gets another place.
-        if transfer.target.startswith(self._below):
-            return transfer.target[len(self._below) :]
-        return posixpath.relpath(transfer.target, self._root)
+        if target.startswith(self._below):
+            return target[len(self._below) :]
+        return posixpath.relpath(target, self._root)
+
+
+def _object_of(record: Record) -> tuple[str, str, str]:
+    """What a line is about, be it an answer or a publication: target, service and URL."""
+    return record.target.removesuffix("/"), record.origin, record.source.removesuffix("/")
 
 
 def _line(record: Record) -> bytes:

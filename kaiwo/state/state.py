@@ -9,7 +9,9 @@ import os
 import posixpath
 from collections.abc import Callable, Collection, Iterable
 
-from kaiwo.jobs import RANGE, Crc, Outcome, PartialDownload, Transfer
+from kaiwo.errors import UnsafeNameError
+from kaiwo.jobs import RANGE, Crc, Outcome, PartialDownload, Transfer, Want
+from kaiwo.objects import Answer, Folder, Place, RemoteObject
 from kaiwo.state.earlier_runs import EarlierRun, Entry, earlier_runs
 from kaiwo.state.folder import journal_path
 from kaiwo.state.journal import Journal
@@ -52,6 +54,40 @@ class State:
             by_root.setdefault(outcome.transfer.root, []).append(outcome)
         for root, own in by_root.items():
             self.manifest(root).remember(own)
+
+    # --- what is no file
+
+    def answers(self, want: Want) -> tuple[Answer, ...]:
+        """What earlier runs were answered about the doubtful objects of a want."""
+        if not isinstance(want.selection, Folder):
+            return ()
+        # Any object's root is the root of all.
+        place = _place_of(want, f"{want.selection.prefix}x")
+        if place is None:
+            return ()
+        known = self.manifest(place.root).answers(want.opener.origin, want.opener.url(""))
+        prefix = want.selection.prefix
+        return tuple(answer for answer in known if answer.object.key.startswith(prefix))
+
+    def remember_answers(
+        self, want: Want, answers: Iterable[Answer], roots: Collection[str]
+    ) -> None:
+        """Append answers about objects of a want.
+
+        Args:
+            want: what the item asks for.
+            answers: of its store.
+            roots: where this run has files.
+        """
+        for answer in answers:
+            place = _place_of(want, answer.object.key)
+            if place is not None and place.root in roots:
+                self.manifest(place.root).remember_answer(place.target, want.opener, answer)
+
+    def remember_placeholder(self, transfer: Transfer) -> None:
+        """Append that this object is no file; it was found out when the object was read."""
+        answer = Answer(transfer.object, is_placeholder=True)
+        self.manifest(transfer.root).remember_answer(transfer.target, transfer.opener, answer)
 
     # --- what earlier runs left
 
@@ -161,3 +197,11 @@ class State:
             manifest.close()
         for journal in self._journals.values():
             journal.close(ended=ended)
+
+
+def _place_of(want: Want, key: str) -> Place | None:
+    """Where an object of a want goes; None if its key may not be a path."""
+    try:
+        return want.placement.place(RemoteObject(key, 0))
+    except UnsafeNameError:
+        return None

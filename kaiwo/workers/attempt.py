@@ -9,7 +9,13 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from kaiwo.errors import BugError, KaiwoError, TransientError
+from kaiwo.errors import (
+    BugError,
+    KaiwoError,
+    NotFoundError,
+    PlaceholderError,
+    TransientError,
+)
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.net.failures import limit_error
 from kaiwo.objects import RemoteObject, as_read
@@ -76,6 +82,10 @@ def ask(
     """
     try:
         return without_recent_date(question(transfer.object.key))
+    except PlaceholderError as error:
+        if not transfer.object.size:
+            raise
+        raise NotFoundError(error.message) from None  # it was a file, and is gone
     except KaiwoError:
         raise
     except Exception as error:

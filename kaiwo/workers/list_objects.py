@@ -7,25 +7,33 @@ from msgspec import Struct
 from kaiwo.errors import BugError, KaiwoError
 from kaiwo.jobs import ListJob
 from kaiwo.net.failures import limit_error
-from kaiwo.objects import Folder, Named, RemoteObject
+from kaiwo.objects import Answer, Folder, Named, RemoteObject
 from kaiwo.protocols import Source
+from kaiwo.workers import doubts
 from kaiwo.workers.globs import matcher
 from kaiwo.workers.recent_dates import without_recent_date
 from kaiwo.workers.source_cache import open_source, with_fresh_secrets
 
 
 class Found(Struct, frozen=True):
-    """What a listing found, or why it failed."""
+    """What a listing found, or why it failed.
+
+    Attributes:
+        objects: the files that are wanted.
+        answers: what the store answered about objects, for later runs.
+        error: why it failed.
+    """
 
     objects: tuple[RemoteObject, ...] = ()
+    answers: tuple[Answer, ...] = ()
     error: KaiwoError | None = None
 
 
 def run(job: ListJob) -> Found:
     """List the objects of a want, or ask for those that it names."""
-    opener, selection = job.want.opener, job.want.selection
+    opener = job.want.opener
     try:
-        return with_fresh_secrets(opener, lambda: _found(open_source(opener), selection))
+        return with_fresh_secrets(opener, lambda: _found(open_source(opener), job))
     except KaiwoError as error:
         return Found(error=error)
     except Exception as error:
@@ -34,25 +42,33 @@ def run(job: ListJob) -> Found:
         return Found(error=found)
 
 
-def _found(source: Source, selection: Folder | Named) -> Found:
+def _found(source: Source, job: ListJob) -> Found:
+    selection = job.want.selection
     try:
         if isinstance(selection, Named):
             stated = (source.stat(key) for key in selection.keys)
             return Found(tuple(without_recent_date(remote) for remote in stated))
-        wanted, prefix = matcher(selection), selection.prefix
-        cut = len(prefix)
-        return Found(
-            tuple(
-                without_recent_date(remote)
-                for remote in source.list(prefix)
-                # Some services list more than they were asked for.
-                if remote.key.startswith(prefix) and wanted(remote.key[cut:])
-            )
-        )
+        return _list(source, job, selection)
     except KaiwoError as error:
         return Found(error=error)
     except Exception as error:
         return Found(error=_classified(error, source))
+
+
+def _list(source: Source, job: ListJob, selection: Folder) -> Found:
+    matches, prefix = matcher(selection), selection.prefix
+    known = {answer.object.key: answer for answer in job.known}
+
+    def is_wanted(remote: RemoteObject) -> bool:
+        # Some services list more than they were asked for.
+        return remote.key.startswith(prefix) and matches(remote.key[len(prefix) :])
+
+    def asks(remote: RemoteObject) -> bool:
+        return is_wanted(remote) and doubts.known_answer(known, remote) is None
+
+    found, answers = source.list_asking(prefix, asks)
+    files = doubts.settled(filter(is_wanted, found), answers, job.want.opener.url(prefix), known)
+    return Found(tuple(map(without_recent_date, files)), answers)
 
 
 def _classified(error: Exception, source: Source) -> KaiwoError:

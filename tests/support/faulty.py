@@ -38,7 +38,7 @@ from kaiwo.jobs import RANGE, Job, Outcome, Plan, Transfer
 from kaiwo.objects import Item, RemoteObject, Report, same_bytes
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Comparison, close, draft
-from kaiwo.protocols import Buffer, Opener, Source
+from kaiwo.protocols import Buffer, Listed, Opener, Source
 from kaiwo.state.manifest import Manifest, Record
 from kaiwo.state.state import State
 from kaiwo.workers.source_cache import close_source
@@ -174,6 +174,10 @@ class FaultyStore:
             step(b"")
         self._raise_next(self.stat_faults)
         return self.remote(key)
+
+    def list_asking(self, prefix: str, asks: Callable[[RemoteObject], bool]) -> Listed:  # noqa: ARG002 - the seam
+        """See ``protocols.Source``."""
+        return self.list(prefix), ()
 
     def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:  # noqa: ARG002 - the seam
         """See ``protocols.Source``."""

@@ -5,19 +5,17 @@ obstore lists ``a/`` as ``a``. Placeholders are found like this:
 - A listing of the whole bucket is accompanied by one with a delimiter: it shows whether keys begin
   with a slash.
 - Empty objects are looked up, and objects that are followed by keys below them; at most 100. With
-  more, the fsspec source lists.
+  more, the fsspec source lists. What the answers mean: ``workers/doubts.py``.
+- obstore cannot ask for a key that ends in a slash, so the fsspec source asks for ``a/``.
 - A placeholder that holds bytes is noticed when ``a`` is read and not found. It is left out of
   the report, as all placeholders are.
-
-Only an object that is not found is taken for a placeholder. Some services state another etag or
-another size in a HEAD than in a listing, or refuse the HEAD: that is an object.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -26,17 +24,17 @@ import obstore
 
 from kaiwo.errors import KaiwoError, NotAcceptedError, NotFoundError, TransientError
 from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Listed
 from kaiwo.sources.base import NotForObstoreError, StoreSource
 from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
 from kaiwo.sources.obstore.listing import ListingAttempt
 from kaiwo.sources.paging import Page
 from kaiwo.sources.s3_head import parse_entry
+from kaiwo.workers.doubts import Questions
 from kaiwo.workers.threads import WorkerThreads
 
 #: At most this many objects that may be placeholders are looked up.
 MOST_DOUBTFUL = 100
-#: At most this many placeholders are named in a log line.
-MOST_NAMED = 5
 logger = logging.getLogger(__name__)
 
 
@@ -53,9 +51,14 @@ class Lister:
         self._source = source
         self._store = store
         self._fallback = fallback
+        self._questions = Questions()
 
-    def list_objects(self, prefix: str) -> Sequence[RemoteObject]:
-        """All objects below a prefix.
+    def list_objects(self, prefix: str, asks: Callable[[RemoteObject], bool]) -> Listed:
+        """All objects below a prefix, and what was answered about them.
+
+        Args:
+            prefix: empty, or ending in a slash.
+            asks: see ``protocols.Source.list_asking``.
 
         Raises:
             NotForObstoreError: the listing may be wrong.
@@ -66,18 +69,10 @@ class Lister:
             raise NotForObstoreError("nothing was found")
         if len({remote.key for remote in found}) < len(found):
             raise NotForObstoreError("some keys are listed twice")
-        doubtful = _find_doubtful(found)
+        doubtful = [remote for remote in _find_doubtful(found) if asks(remote)]
         if len(doubtful) > MOST_DOUBTFUL:
             raise NotForObstoreError("many objects are empty, or may be placeholders of folders")
-        looked_up = {id(remote): self._look_up(remote) for remote in doubtful}
-        left_out = [remote.key for remote in doubtful if looked_up[id(remote)] is None]
-        if left_out:
-            names = ", ".join(f"{key}/" for key in left_out[:MOST_NAMED])
-            more = ", ..." if len(left_out) > MOST_NAMED else ""
-            message = "%s: left out, as placeholders of folders: %s%s"
-            logger.info(message, self._source.display_url(prefix), names, more)
-        kept = (looked_up.get(id(remote), remote) for remote in found)
-        return [remote for remote in kept if remote is not None]
+        return found, self._questions.ask(doubtful, found, self._look_up, self._look_up_folder)
 
     def _list_bucket(self) -> Sequence[RemoteObject]:
         """All objects of the bucket; a second request shows whether keys begin with a slash."""
@@ -125,23 +120,19 @@ class Lister:
                     for meta in page
                 ]
 
-    def _look_up(self, remote: RemoteObject) -> RemoteObject | None:
-        """The object as it was listed, or with its real size; None: only ``a/`` exists."""
+    def _look_up(self, key: str) -> RemoteObject:
+        """See ``doubts.LookUp``."""
         try:
-            now = self._source.stat(remote.key)
+            return self._source.stat(key)
         except NotFoundError:
-            return None
+            raise
         except KaiwoError as refused:
             logger.debug("%s", refused.message)
-            try:
-                now = self._fallback.source().stat(remote.key)
-            except NotFoundError:
-                return None
-            except TransientError:
-                raise  # a file may be where a folder is needed
-            except KaiwoError:
-                return remote
-        return remote if now.size == remote.size else now
+            return self._fallback.source().stat(key)
+
+    def _look_up_folder(self, key: str) -> RemoteObject:
+        """The same for a key that ends in a slash."""
+        return self._fallback.source().stat(key)
 
 
 def _find_doubtful(found: Sequence[RemoteObject]) -> list[RemoteObject]:

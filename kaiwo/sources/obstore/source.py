@@ -34,7 +34,7 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.objects import RemoteObject, same_bytes
-from kaiwo.protocols import Buffer, Source
+from kaiwo.protocols import Buffer, Listed, Source
 from kaiwo.sources.base import NotForObstoreError, StoreSource
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.obstore.errors import (
@@ -51,6 +51,7 @@ from kaiwo.sources.obstore.fallback import (
 from kaiwo.sources.obstore.lister import Lister
 from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
 from kaiwo.sources.s3_head import parse_entry
+from kaiwo.workers.doubts import settled
 
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class ObstoreSource(StoreSource):
         self._look = look
         self._fallback = Fallback(fallback, url)
         self._reader = PinnedReader(store, pin)
+        self._lister = Lister(self, store, self._fallback)
 
     def close(self) -> None:
         """See ``protocols.Source``."""
@@ -104,15 +106,19 @@ class ObstoreSource(StoreSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
+        return settled(*self.list_asking(prefix, lambda _: True), self.display_url(prefix))
+
+    def list_asking(self, prefix: str, asks: Callable[[RemoteObject], bool]) -> Listed:
+        """See ``protocols.Source``."""
         if not self._lists or self.is_bypassed or _is_unnameable(prefix.removesuffix("/")):
-            return self.fallback().list(prefix)
+            return self.fallback().list_asking(prefix, asks)
         try:
-            return iter(Lister(self, self._store, self._fallback).list_objects(prefix))
+            return self._lister.list_objects(prefix, asks)
         except RetryAfterHiddenError as busy:
-            return self._fallback.instead(lambda: self.fallback().list(prefix), busy)
+            return self._fallback.instead(lambda: self.fallback().list_asking(prefix, asks), busy)
         except NotForObstoreError as reason:
             logger.info("%s%s is listed through fsspec: %s", self._url, prefix, reason)
-            return self.fallback().list(prefix)
+            return self.fallback().list_asking(prefix, asks)
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -197,7 +203,9 @@ class ObstoreSource(StoreSource):
             found = self.fallback().stat(folder)
         except KaiwoError:
             return
-        if same_bytes(found, remote) is not False:
+        # The listing may state another etag or another size than the look-up.
+        is_of_then = found.modified_ns is not None and found.modified_ns == remote.modified_ns
+        if is_of_then or same_bytes(found, remote) is not False:
             raise PlaceholderError(f"{self.display_url(folder)}: a folder's placeholder, left out")
 
     def classify(self, error: Exception) -> KaiwoError:

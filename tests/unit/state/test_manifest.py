@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import os
+import pickle
 import stat
 import threading
 import zlib
@@ -18,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.jobs import Transfer
-from kaiwo.objects import Checksum, RemoteObject, same_bytes
+from kaiwo.objects import Answer, Checksum, RemoteObject, same_bytes
 from kaiwo.protocols import Opener
 from kaiwo.state.folder import manifest_path
 from kaiwo.state.manifest import Manifest, sealed
@@ -539,3 +540,38 @@ def test_a_refreshed_state_says_whether_another_run_put_anything_in_place(tmp_pa
     assert [memory.manifest(str(root)) for root in roots] == known
     assert held_by(memory.manifest(str(roots[1])), each) is not None
     assert not memory.refresh()
+
+
+def test_answers_about_doubtful_objects_are_lines_that_no_file_has(tmp_path: Path) -> None:
+    each = transfer(tmp_path, "deep/a")
+    placeholder = Answer(RemoteObject("deep/b", 0, "etag", modified_ns=1), is_placeholder=True)
+    file = Answer(RemoteObject("deep/a", 7, None, modified_ns=2))
+    remember(tmp_path, each)
+    manifest = Manifest(str(tmp_path))
+    manifest.remember_answer(f"{tmp_path}/deep/b", OPENER, placeholder)
+    manifest.remember_answer(f"{tmp_path}/deep/a", OPENER, file)
+    before = path_of(tmp_path).read_bytes()
+    manifest.remember_answer(f"{tmp_path}/deep/a", OPENER, file)
+    assert path_of(tmp_path).read_bytes() == before, "what is known is written again"
+    for unsure in (replace(file, is_lasting=False), Answer(RemoteObject("deep/c", 0))):
+        manifest.remember_answer(f"{tmp_path}/deep/c", OPENER, unsure)
+    manifest.close()
+    lines = [json.loads(line) for line in before.splitlines()[2:]]
+    assert [line["target"] for line in lines] == ["deep/b/", "deep/a/"]
+    assert [line["source"][-1] for line in lines] == ["/", "a"]
+
+    later = Manifest(str(tmp_path))
+    assert later.answers(OPENER.origin, OPENER.url("")) == (placeholder, file)
+    assert later.answers("elsewhere", OPENER.url("")) == ()
+    assert pickle.loads(pickle.dumps(later.answers(OPENER.origin, OPENER.url(""))))
+    assert held_by(later, each) is not None
+
+
+def test_what_was_published_is_no_placeholder_any_more(tmp_path: Path) -> None:
+    each = transfer(tmp_path)
+    manifest = Manifest(str(tmp_path))
+    manifest.remember_answer(each.target, OPENER, Answer(each.object, is_placeholder=True))
+    assert len(manifest.answers(OPENER.origin, OPENER.url(""))) == 1
+    manifest.remember([put(each, b"a.bin")])
+    manifest.close()
+    assert Manifest(str(tmp_path)).answers(OPENER.origin, OPENER.url("")) == ()
