@@ -4,6 +4,8 @@ The last page is the one without ``nextPageToken``, and a page that lacks it loo
 one. So kaiwo asks for what follows from the last name on (``startOffset``): the listing is complete
 when the answer is that name and nothing else. This costs one more request for each listing.
 
+- A page may be empty although others follow. One that has lost its ``items`` looks the same, so
+  kaiwo asks for an empty page twice.
 - An answer without ``items``, ``kind`` and ``nextPageToken`` is no listing.
 - Emulators that do not know ``startOffset`` list everything again. Then the last page is believed.
 
@@ -18,6 +20,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo.errors import TransientError
 from kaiwo.objects import RemoteObject
@@ -37,11 +40,13 @@ class Place(Struct, frozen=True):
         token: of the page; empty for the first one.
         start: the name from which on it lists; empty for all names.
         last: the last name so far.
+        is_empty: it was empty when it was asked for.
     """
 
     token: str = ""
     start: str = ""
     last: str = ""
+    is_empty: bool = False
 
 
 class GcsListing:
@@ -83,6 +88,8 @@ class GcsListing:
             what = self._source.describe("listing", prefix)
             raise TransientError(f"{what}: the answer is not a listing")
         entries: Sequence[Entry] = page.get("items", ())
+        if not entries and page.get("nextPageToken") and not place.is_empty:
+            return (), replace(place, is_empty=True)
         is_check = bool(place.start) and not place.token
         if is_check:
             if any(entry["name"] < place.start for entry in entries):

@@ -61,6 +61,19 @@ def test_a_listing_of_gcs_without_tokens_is_whole(gcs_in_pages: Store, engine: E
     assert len(answers) == pages + 1
 
 
+def test_a_page_of_gcs_that_lost_its_entries_is_asked_for_again(
+    gcs_in_pages: Store, engine: Engine
+) -> None:
+    bucket = gcs_in_pages.new_bucket(FILES)
+    answers: list[Answer] = []
+
+    def emptied_once(answer: Answer) -> Answer:
+        answers.append(answer)
+        return without_json_field("items")(answer) if len(answers) == 2 else answer
+
+    assert keys(gcs_in_pages, bucket, engine, emptied_once) == sorted(FILES)
+
+
 def test_a_listing_of_an_emulator_that_lists_everything_again_is_believed(
     gcs_emulator: Store, engine: Engine
 ) -> None:
