@@ -12,6 +12,7 @@ import time
 
 from msgspec.structs import replace
 
+from kaiwo.errors import TransientError
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import ReadAs, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
@@ -49,6 +50,12 @@ def _with_other_words(source: Source, transfer: Transfer, now: RemoteObject) -> 
     if now.etag is not None and now.etag != as_read(planned).etag:
         return replace(planned, read_as=ReadAs(now.etag, now.modified_ns))
     read = attempt.ask(source, source.stat_by_reading, transfer)
-    if read.size != planned.size or read.version != now.version:
+    if read.size != planned.size:
+        # Two answers against one, which may have lost its body. Replaced meanwhile, a HEAD says so.
+        raise TransientError(
+            f"{transfer.source}: listed with {planned.size} bytes, "
+            f"and read as if it had {read.size}"
+        )
+    if read.version != now.version:
         return read
     return replace(planned, read_as=ReadAs(read.etag, read.modified_ns, conditional=False))

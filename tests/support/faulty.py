@@ -121,6 +121,7 @@ class FaultyStore:
         self.algorithm = algorithm
         self.pinned = pinned
         self.stated: dict[str, RemoteObject] = {}
+        self.read_as: dict[str, RemoteObject] = {}
         self.parts: dict[str, tuple[int, ...]] = {}
         self.stats: list[str] = []
         self.inspections: list[str] = []
@@ -185,7 +186,7 @@ class FaultyStore:
 
     def stat_by_reading(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return self.remote(key)
+        return self.read_as.get(key) or self.remote(key)
 
     def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kaiwo.errors import TransientError
 from kaiwo.objects import Checksum, ReadAs
 from kaiwo.workers.look_up import restat
 from kaiwo.workers.source_cache import close_source
@@ -51,3 +52,14 @@ def test_what_it_is_now(
     assert found.read_as == read_as
     # What is remembered is what a listing states, unless it was replaced.
     assert replace(found, read_as=None) == (store.stated["a"] if read_as is None else as_planned)
+
+
+def test_a_read_that_states_another_size_than_the_look_up_is_repeated(tmp_path: Path) -> None:
+    """One answer against two: it may have lost its body."""
+    store = FaultyStore({"a": b"some"}, None)
+    planned = replace(store.remote("a"), etag="etag", modified_ns=OLD_NS)
+    store.stated["a"], store.read_as["a"] = planned, replace(planned, size=0)
+    opener = FaultyOpener(store)
+    with pytest.raises(TransientError, match="listed with 4 bytes, and read as if it had 0"):
+        restat(transfer_of(opener, planned, tmp_path))
+    close_source(opener)
