@@ -110,11 +110,9 @@ class TargetCheck:
                     where = _in_config(want)
                     self.offenders.add(f"{want.opener.url('')}: {error.message}{where}")
                     continue
-                target, root, blob = place.target, place.root, place.blob
-                yield (
-                    want,
-                    Transfer(index, self._run, want.task, want.opener, remote, target, root, blob),
-                )
+                fields = (index, self._run, want.task, want.opener, remote)
+                places = (place.target, place.root, place.blob)
+                yield want, Transfer(*fields, *places, symlinks=place.symlinks)
                 index += 1
 
     def _owner(self, path: str) -> str:

@@ -216,7 +216,7 @@ class HfTask(Task):
         # Offline, nothing is written: what is missing is an error.
         if not _library().is_offline_mode():
             hub_cache.require_writable(storage)
-        return InHubCache(storage)
+        return InHubCache(storage, symlinks=not _library().HF_HUB_DISABLE_SYMLINKS)
 
     def storage(self) -> str:
         """The repository's folder in the cache."""
