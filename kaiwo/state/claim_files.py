@@ -30,7 +30,7 @@ from msgspec import Struct
 
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.state.folder import claim_part_path, claim_path, run_of_claim
+from kaiwo.state.folder import claim_part_path, claim_path, log_level, run_of_claim
 from kaiwo.state.processes import Process, this_process
 
 VERSION = 1
@@ -80,8 +80,8 @@ class OwnClaim:
                 except OSError as error:
                     self._paths.remove(path)
                     reason = disk_error(error, folder).message
-                    warning = "%s; two runs at the same time may download the same objects"
-                    logger.warning(warning, reason)
+                    text = "%s; two runs at the same time may download the same objects"
+                    logger.log(log_level(error, folder), text, reason)
                 else:
                     self.targets[folder] = hashes
         try:

@@ -16,7 +16,9 @@ With ``--state-dir`` the state of all roots is in that folder, apart by a hash o
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
 import posixpath
 import re
@@ -79,6 +81,20 @@ def claim_paths(folder: str) -> list[str]:
 def run_of_claim(path: str) -> str:
     """The token of the run that posted a claim."""
     return posixpath.basename(path).partition("-")[0]
+
+
+def log_level(error: OSError, path: str) -> int:
+    """How loudly to say that state cannot be written.
+
+    Where the state is in its root, and that is mounted read-only, nothing is lost: all the files
+    there are in place, or each that is not fails with the same reason.
+
+    Args:
+        error: the refusal.
+        path: a file or folder that lies in the folder of the state.
+    """
+    in_root = posixpath.basename(posixpath.dirname(path)) == STATE_FOLDER
+    return logging.INFO if in_root and error.errno == errno.EROFS else logging.WARNING
 
 
 def _path(root: str, state_dir: str | None, stem: str, suffix: str) -> str:

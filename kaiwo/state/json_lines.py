@@ -26,6 +26,7 @@ from collections.abc import Callable
 from kaiwo import own_names
 from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
 from kaiwo.files.paths import regular_file
+from kaiwo.state.folder import log_level
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +166,8 @@ class Appender:
 
     def _fail(self, reason: OSError) -> None:
         self.has_failed = True
-        logger.warning("%s; %s", disk_error(reason, self._path).message, self._consequence)
+        message = disk_error(reason, self._path).message
+        logger.log(log_level(reason, self._path), "%s; %s", message, self._consequence)
 
     def close(self) -> None:
         """Close the file; it is opened again for further lines."""

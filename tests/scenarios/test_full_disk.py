@@ -251,6 +251,25 @@ def test_a_read_only_disk(command: Command, s3: Store, tmp_path: Path) -> None:
     assert str(disk.folder) in done.stderr
 
 
+@pytest.mark.parametrize("by", ["kaiwo", "others"])
+def test_complete_targets_on_a_read_only_disk_are_no_failure(
+    command: Command, s3: Store, tmp_path: Path, by: str
+) -> None:
+    objects = {"a": b"1", "sub/big": content(9 * MIB)}
+    bucket, items = whole_bucket(s3, objects)
+    with volume(tmp_path / "v", "size=16m") as disk:
+        if by == "kaiwo":
+            assert command([s3.task(bucket, items)], disk.folder, inside=disk.inside).code == 0
+        else:
+            for name, data in objects.items():
+                (disk.seen / name).parent.mkdir(exist_ok=True)
+                (disk.seen / name).write_bytes(data)
+        disk.remount("ro")
+        done = command([s3.task(bucket, items)], disk.folder, inside=disk.inside)
+        assert (done.code, done.report["unchanged"]) == (0, 2), done.stderr
+        assert "WARNING" not in done.stderr
+
+
 def test_a_folder_of_another_user(command: Command, s3: Store, tmp_path: Path) -> None:
     bucket, items = whole_bucket(s3, {"a": b"1", "sub/b": b"2"})
     root = tmp_path / "out"

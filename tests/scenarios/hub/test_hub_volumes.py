@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
 from tests import servers
-from tests.scenarios.hub.test_hub_cache import found
+from tests.scenarios.hub.test_hub_cache import FETCHES, found
 from tests.support import stores
-from tests.support.command import Kaiwo, Run
-from tests.support.hubs import Hub, downloaded
+from tests.support.command import Run, clean_environment, downloading
+from tests.support.hubs import Hub
+from tests.support.volumes import volume
 
 LARGE = random.Random(12).randbytes(10 << 20)
 FILES = {
@@ -32,10 +35,18 @@ def one_hub() -> Iterator[Hub]:
 
 
 @pytest.fixture
-def run(kaiwo: Kaiwo, hub: Hub) -> Callable[..., Run]:
-    def run(cache: Path, repository: str, *options: str, **fields: Any) -> Run:
-        fields["cache_dir"] = str(cache)
-        return downloaded(kaiwo, hub.store, repository, *options, **fields)
+def run(hub: Hub, tmp_path: Path) -> Callable[..., Run]:
+    """Runs the command on a repository, with this folder as the cache."""
+
+    def run(
+        cache: Path,
+        repository: str,
+        inside: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> Run:
+        task = hub.store.task(repository, (), cache_dir=str(cache))
+        text = yaml.safe_dump({"download_items": [task]})
+        return downloading(text, tmp_path, inside=inside, env=env)
 
     return run
 
@@ -67,13 +78,12 @@ def test_a_volume_that_knows_no_links_holds_files(
 
 
 def test_files_instead_of_symbolic_links_where_the_variable_says_so(
-    kaiwo: Kaiwo, run: Callable[..., Run], hub: Hub, tmp_path: Path
+    run: Callable[..., Run], hub: Hub, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     hub.fill("acme/plainly", FILES)
-    task = hub.store.task("acme/plainly", (), cache_dir=str(cache))
     for number in range(2):
-        done = kaiwo({"download_items": [task]}, env={"HF_HUB_DISABLE_SYMLINKS": "1"})
+        done = run(cache, "acme/plainly", env={"HF_HUB_DISABLE_SYMLINKS": "1"})
         assert done.code == 0, done.stderr
         assert done.report["unchanged"] == number * len(FILES)
     snapshot = snapshot_of(cache, "plainly")
@@ -82,3 +92,45 @@ def test_files_instead_of_symbolic_links_where_the_variable_says_so(
     # A later run that may make links finds everything in place.
     later = run(cache, "acme/plainly")
     assert (later.code, later.report["unchanged"]) == (0, len(FILES)), later.stderr
+
+
+# --- read-only ------------------------------------------------------------------------------------
+
+
+def test_a_complete_cache_that_is_mounted_read_only_is_enough(
+    run: Callable[..., Run], hub: Hub, tmp_path: Path
+) -> None:
+    hub.fill("acme/mounted", FILES)
+    with volume(tmp_path / "v", "size=64m") as disk:
+        address = hub.store.settings["endpoint_url"]
+        words = [*disk.inside, sys.executable, "-c", FETCHES]
+        subprocess.run(
+            [*words, str(disk.folder), "acme/mounted", address],
+            env=clean_environment(tmp_path),
+            check=True,
+            capture_output=True,
+        )
+        disk.remount("ro")
+        hub.ask("reset")
+        done = run(disk.folder, "acme/mounted", inside=disk.inside)
+        assert (done.code, done.report["unchanged"]) == (0, len(FILES)), done.stderr
+        assert hub.counts() == {"revision": 1, "tree": 1}
+        assert "WARNING" not in done.stderr
+        # Something to write is refused before a byte is read, with the way out.
+        hub.fill("acme/mounted", {"new.bin": b"new"})
+        lacking = run(disk.folder, "acme/mounted", inside=disk.inside)
+        assert lacking.code == 6, lacking.stderr
+        assert "set HF_HOME or cache_dir to a writable folder" in lacking.stderr
+        assert "resolve" not in hub.counts()
+
+
+def test_kaiwos_own_cache_is_enough_when_it_is_mounted_read_only(
+    run: Callable[..., Run], hub: Hub, tmp_path: Path
+) -> None:
+    hub.fill("acme/own", FILES)
+    with volume(tmp_path / "v", "size=64m") as disk:
+        assert run(disk.folder, "acme/own", inside=disk.inside).code == 0
+        disk.remount("ro")
+        done = run(disk.folder, "acme/own", inside=disk.inside)
+        assert (done.code, done.report["unchanged"]) == (0, len(FILES)), done.stderr
+        assert "WARNING" not in done.stderr
