@@ -13,6 +13,8 @@ above it. The file is synchronised before the rename, the folders up to the root
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 
 from kaiwo import own_names
@@ -20,6 +22,20 @@ from kaiwo.files import second_names
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Transfer
+
+#: How a file system says that it does not synchronise folders: it has nothing to do (FUSE, SMB), or
+#: this user may write there and not read.
+_NO_FOLDER_SYNC = {
+    errno.EACCES,
+    errno.EBADF,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+}
+logger = logging.getLogger(__name__)
 
 
 def publish(temporary: str, transfer: Transfer) -> int:
@@ -120,11 +136,17 @@ def _sync(path: str) -> None:
 def _sync_folders(place: str, root: str) -> None:
     """Synchronise the names of a file and of all folders above it; raises OSError.
 
-    It is not known here which of them are new; for one that is not, this costs almost nothing.
+    It is not known here which of them are new; for one that is not, this costs almost nothing. A
+    folder that cannot be synchronised is no failure: its file system keeps names in its own way.
     """
     folder = os.path.dirname(place)
     while len(folder) >= len(root):
-        _sync(folder)
+        try:
+            _sync(folder)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
+            logger.debug("%s cannot be synchronised: %s", folder, error.strerror)
         if folder == "/":
             return
         folder = os.path.dirname(folder)
