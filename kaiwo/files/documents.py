@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from kaiwo import own_names
 from kaiwo.files.paths import regular_file
+from kaiwo.files.renames import rename
 
 
 def write(path: str, lines: Iterable[str]) -> None:
@@ -44,7 +45,7 @@ def replace(path: str, lines: Iterable[str], temporary: str, mode: int = 0o666) 
     try:
         with open(temporary, "w", encoding="utf-8", opener=opened) as stream:
             stream.writelines(lines)
-        os.replace(temporary, path)
+        rename(temporary, path)
     except BaseException:  # the exception of a signal, too
         with contextlib.suppress(OSError):
             os.remove(temporary)

@@ -20,6 +20,8 @@ import os
 from kaiwo import own_names
 from kaiwo.files import second_names
 from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.renames import rename
+from kaiwo.files.repeat import PASSING, repeat
 from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Transfer
 
@@ -53,13 +55,13 @@ def publish(temporary: str, transfer: Transfer) -> int:
         if transfer.durable:
             _sync(temporary)
         if blob is None:
-            os.replace(temporary, target)
+            rename(temporary, target)
         else:
             _publish_both(temporary, blob, transfer)
         if transfer.durable:
             for place in {blob or target, target}:
                 _sync_folders(place, transfer.root)
-        return os.stat(target).st_mtime_ns
+        return repeat(lambda: os.stat(target)).st_mtime_ns
     except OSError as error:
         raise disk_error(error, target) from error
 
@@ -69,9 +71,9 @@ def _publish_both(temporary: str, blob: str, transfer: Transfer) -> None:
     name = _free_name(transfer)
     try:
         has_both = _symlink(blob, name, transfer) or second_names.share(temporary, name)
-        os.replace(temporary, blob if has_both else transfer.target)
+        rename(temporary, blob if has_both else transfer.target)
         if has_both:
-            os.replace(name, transfer.target)
+            rename(name, transfer.target)
     except OSError:
         discard(name)
         raise
@@ -91,7 +93,7 @@ def adopt(transfer: Transfer) -> int:
         is_elsewhere = blob is not None and os.path.exists(blob)
         if is_elsewhere and not (os.path.exists(target) and os.path.samefile(target, str(blob))):
             link(transfer)
-        return os.stat(target).st_mtime_ns
+        return repeat(lambda: os.stat(target)).st_mtime_ns
     except OSError as error:
         raise disk_error(error, target) from error
 
@@ -102,7 +104,7 @@ def link(transfer: Transfer) -> None:
     try:
         if not (_symlink(blob, name, transfer) or second_names.share(blob, name)):
             second_names.copy(blob, name, durable=transfer.durable)
-        os.replace(name, transfer.target)
+        rename(name, transfer.target)
     except OSError:
         discard(name)
         raise
@@ -111,7 +113,7 @@ def link(transfer: Transfer) -> None:
 def _free_name(transfer: Transfer) -> str:
     """A path beside the target that nothing has, for its link; raises OSError."""
     folder = os.path.dirname(transfer.target)
-    os.makedirs(folder, exist_ok=True)
+    repeat(lambda: os.makedirs(folder, exist_ok=True))
     path = os.path.join(folder, own_names.link_name(os.path.basename(transfer.temporary)))
     discard(path)
     return path
@@ -126,11 +128,16 @@ def _symlink(blob: str, path: str, transfer: Transfer) -> bool:
 
 def _sync(path: str) -> None:
     """Synchronise a file's bytes, or a folder's names, with the disk; raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+
+    def attempt() -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    # After EIO, what was lost is not written again, and the next call succeeds.
+    repeat(attempt, PASSING - {errno.EIO})
 
 
 def _sync_folders(place: str, root: str) -> None:

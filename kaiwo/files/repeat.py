@@ -18,26 +18,27 @@ from typing import TypeVar
 ResultT = TypeVar("ResultT")
 #: What passes.
 PASSING = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ESTALE})
-_PAUSES_S = (0.02, 0.1, 0.4, 1.0)
+#: Between the calls.
+PAUSES_S = (0.02, 0.1, 0.4, 1.0)
 #: So long after a call has failed for good, others are repeated without a pause.
 _HOPELESS_S = 10.0
 logger = logging.getLogger(__name__)
 
 
-class _Patience:
+class Patience:
     """When a call failed for good the last time, by the monotonic clock."""
 
     def __init__(self) -> None:
         self.lost_s = -_HOPELESS_S
 
 
-_patience = _Patience()
+patience = Patience()
 
 
 def repeat(
     action: Callable[[], ResultT],
     passing: AbstractSet[int] = PASSING,
-    pauses_s: tuple[float, ...] = _PAUSES_S,
+    pauses_s: tuple[float, ...] = PAUSES_S,
 ) -> ResultT:
     """What the action returns, repeated while it fails in a way that passes.
 
@@ -56,11 +57,11 @@ def repeat(
             if error.errno not in passing:
                 raise
             logger.debug("%s: the call is repeated", error.strerror)
-        if time.monotonic() - _patience.lost_s >= _HOPELESS_S:
+        if time.monotonic() - patience.lost_s >= _HOPELESS_S:
             time.sleep(pause_s)
     try:
         return action()
     except OSError as error:
         if error.errno in passing:
-            _patience.lost_s = time.monotonic()
+            patience.lost_s = time.monotonic()
         raise

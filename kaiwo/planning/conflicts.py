@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.names import fault_of_place, is_plain
 from kaiwo.files.paths import collisions, is_within, real_path
+from kaiwo.files.repeat import repeat
 from kaiwo.jobs import Transfer, Want
 from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.planning.case_folding import FoldingProbe, folded, possible_own_names
@@ -173,7 +174,7 @@ class TargetCheck:
         if self._is_missing(path[: path.rfind("/")]):
             return None
         try:
-            status = os.stat(target)
+            status = repeat(lambda: os.stat(target))
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -22,6 +22,7 @@ from kaiwo.files import temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
+from kaiwo.files.repeat import repeat
 from kaiwo.jobs import RANGE, Outcome, Transfer
 from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
@@ -170,7 +171,7 @@ def hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
         DiskError: the file cannot be read.
     """
     try:
-        return checksums.of_file(algorithm, path, size)
+        return checksums.of_file(algorithm, path, size, repeat)
     except OSError as error:
         raise disk_error(error, path) from error
 
