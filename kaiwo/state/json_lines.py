@@ -29,6 +29,7 @@ from kaiwo.files.paths import regular_file
 from kaiwo.files.renames import rename
 from kaiwo.files.repeat import PASSING, repeat
 from kaiwo.state.folder import log_level
+from kaiwo.state.sharing import make_folder, share_file
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,6 @@ class Appender:
         path: of the file.
         header: its first line.
         consequence: for the warning: what a later run will lack.
-        flags: for the file's opening, beside those that appending needs.
         replaces: a file that cannot be appended to is replaced.
 
     Attributes:
@@ -131,7 +131,6 @@ class Appender:
         path: str,
         header: bytes,
         consequence: str,
-        flags: int = 0,
         *,
         replaces: bool = True,
     ) -> None:
@@ -139,7 +138,6 @@ class Appender:
         self._path = path
         self._header = header
         self._consequence = consequence
-        self._flags = flags
         self._replaces = replaces
         self._descriptor: int | None = None
         #: Lines for a file that cannot be appended to.
@@ -213,6 +211,7 @@ class Appender:
             before += b"\n"  # after a torn last line
         try:
             with open(temporary, "wb", opener=_own) as file:
+                share_file(file.fileno(), self._path)
                 file.write(b"".join((before, *self._kept)))
             rename(temporary, self._path)
         except BaseException:  # the exception of a signal, too
@@ -222,8 +221,9 @@ class Appender:
 
     def _opened(self) -> int:
         if self._descriptor is None:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | self._flags
+            make_folder(os.path.dirname(self._path))
+            # A link at this name leads to a file of somebody else.
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(self._path, flags, 0o600)
             try:
                 self._prepare(descriptor)
@@ -236,6 +236,7 @@ class Appender:
     def _prepare(self, descriptor: int) -> None:
         size = os.fstat(descriptor).st_size
         if size == 0:
+            share_file(descriptor, self._path)
             # Two runs that begin together may both write it; readers skip the second header.
             _write_whole(descriptor, self._header)
         elif size < len(self._header):
@@ -252,5 +253,5 @@ def _write_whole(descriptor: int, data: bytes) -> None:
 
 
 def _own(path: str, flags: int) -> int:
-    """Open a file that nobody else may read."""
+    """Open a file that nobody else may read yet."""
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
