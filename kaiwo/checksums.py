@@ -161,7 +161,7 @@ def follow(
             file.seek(start)
             return file.readinto(view[: end - start]) or 0
 
-    while start < end and (count := attempt(read)):
+    while count := attempt(read):
         running.update(view[:count])
         start += count
 

@@ -19,7 +19,6 @@ journals names a file that exists. ``earlier_runs.py`` reads journals.
 from __future__ import annotations
 
 import json
-import os
 import posixpath
 from collections.abc import Iterable, Mapping
 

@@ -1,6 +1,7 @@
 """The manifest: what is in place in a root, so that a second run reads no object bytes.
 
-One file for each root, ``<root>/.kaiwo/manifest.jsonl``, without secrets. Its first line is ``{"kaiwo-manifest": 1}``; each further line is one publication:
+One file for each root, ``<root>/.kaiwo/manifest.jsonl``, without secrets. Its first line is
+``{"kaiwo-manifest": 1}``; each further line is one publication:
 
     {"target": "models/a.bin", "origin": "https://s3...", "source": "s3://bucket/a.bin",
      "size": 12, "etag": "...", "version": null, "mtime_ns": 1, "checksum": ["md5", "..."],
