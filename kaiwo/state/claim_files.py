@@ -18,6 +18,7 @@ on everything in that root.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -147,12 +148,15 @@ def _write_whole(path: str, content: str) -> None:
     except FileNotFoundError:
         raise
     except OSError:
-        pass  # this file system or container does not support it
+        pass  # this system, file system or container does not support it
     documents.replace(path, [content], claim_part_path(path), 0o600, share_file)
 
 
 def _nameless(folder: str, _: int) -> int:
-    return os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    flag: int | None = getattr(os, "O_TMPFILE", None)
+    if flag is None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))  # Linux alone has such files
+    return os.open(folder, os.O_WRONLY | flag | os.O_CLOEXEC, 0o600)
 
 
 def _touch(path: str) -> bool:
