@@ -28,7 +28,7 @@ from kaiwo.planning import free_space, plan
 from kaiwo.planning.gather import Listing, gather
 from kaiwo.planning.plan import Comparison, Draft
 from kaiwo.protocols import Sink
-from kaiwo.state.claims import Claim, is_claiming, targets_of
+from kaiwo.state.claims import Claim, is_alone, is_claiming, targets_of
 from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
@@ -191,6 +191,7 @@ def _claimed(tools: _Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink)
         _require_place(tasks, closed)
         yield closed
         state.sweep(transfers, is_dead)
+        state.compact(lambda root: is_alone(root, state_dir, state.run))
         # After a deadline, workers may still be writing.
         state.close(ended=until_s is None or time.monotonic() < until_s)
 

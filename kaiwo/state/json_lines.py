@@ -219,7 +219,17 @@ class Appender:
                 os.unlink(temporary)
             raise
 
+    def _is_replaced(self, descriptor: int) -> bool:
+        """Whether another run has put a shorter file in place of the one that is open."""
+        try:
+            now, own = os.stat(self._path), os.fstat(descriptor)
+        except OSError:
+            return False
+        return (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)
+
     def _opened(self) -> int:
+        if self._descriptor is not None and self._is_replaced(self._descriptor):
+            self._close()
         if self._descriptor is None:
             make_folder(os.path.dirname(self._path))
             # A link at this name leads to a file of somebody else.
