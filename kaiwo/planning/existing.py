@@ -29,7 +29,7 @@ _LEAST = 4
 _CHUNK = 256
 #: From this duration of an answer on, several are asked at once.
 _SLOW_S = 0.0001
-#: So many answers are taken together to judge that.
+#: This number of answers is taken together to judge that.
 _SAMPLE = 64
 _THREADS = 16
 #: A folder may hold far more than the targets: its listing ends after this many others, and this
@@ -124,7 +124,7 @@ def _ask(questions: Iterable[_Question]) -> dict[str, Answer]:
 
 
 def _questions(folder: str, names: list[str]) -> list[_Question]:
-    """What has to be asked of these files: nothing where the folder's listing lacks them."""
+    """What to ask of these files: nothing where the folder's listing lacks them."""
     if len(names) < _LEAST:
         return [_single(folder, name) for name in names]
     # Bytes that are no UTF-8 have two spellings in Python, and one on the disk.
