@@ -121,24 +121,49 @@ def of_bytes(algorithm: str, data: Buffer) -> Checksum | None:
     return Checksum(algorithm, running.hexdigest())
 
 
-def of_file(algorithm: str, path: str, size: int) -> Checksum | None:
+def once(action: Callable[[], int]) -> int:
+    """What the action returns."""
+    return action()
+
+
+def of_file(
+    algorithm: str, path: str, size: int, attempt: Callable[[Callable[[], int]], int] = once
+) -> Checksum | None:
     """The checksum of a file of that size; None for an unknown algorithm."""
     running = hasher(algorithm, size)
     if running is None:
         return None
-    follow(running, path, 0, size)
+    follow(running, path, 0, size, attempt)
     return Checksum(algorithm, running.hexdigest())
 
 
-def follow(running: Hasher, path: str, start: int, end: int) -> None:
-    """Continue a running checksum with a part of a file; raises OSError."""
+def follow(
+    running: Hasher,
+    path: str,
+    start: int,
+    end: int,
+    attempt: Callable[[Callable[[], int]], int] = once,
+) -> None:
+    """Continue a running checksum with a part of a file; raises OSError.
+
+    Args:
+        running: the checksum.
+        path: of the file.
+        start: of the part.
+        end: of the part.
+        attempt: calls what reads a piece of it, again if it likes.
+    """
     buffer = bytearray(CHUNK)
     view = memoryview(buffer)
-    with open(path, "rb", buffering=0) as file:
-        file.seek(start)
-        while start < end and (count := file.readinto(view[: end - start])):
-            running.update(view[:count])
-            start += count
+
+    def read() -> int:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(start)
+            return file.readinto(view[: end - start]) or 0
+
+    while count := attempt(read):
+        running.update(view[:count])
+        start += count
 
 
 def is_of_parts(etag: str | None) -> bool:

@@ -18,6 +18,7 @@
     │       ├── WrongRangeError    5     yes      the server answers with another range
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
     ├── DiskError                  6     no       no space, read-only, no permission
+    │   ├── PassingDiskError       6     yes      it failed in a way that often passes
     │   ├── LimitError             6     fewer    this process may not have more files or threads
     │   └── RandomWriteError       6     stream   the file system cannot write at an offset
     ├── IntegrityError             7     no       size, checksum or identity differs
@@ -172,6 +173,10 @@ class DiskError(KaiwoError):
 
     exit_code = 6
     kind = "disk"
+
+
+class PassingDiskError(DiskError):
+    """The local file system failed in a way that often passes; what was written may be lost."""
 
 
 class LimitError(DiskError):

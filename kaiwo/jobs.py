@@ -84,6 +84,7 @@ class Transfer(Struct, frozen=True):
         partial: what an earlier run left of it.
         round: how often it was started again. Each round has another temporary file, so that what
             arrives late of an earlier round disturbs nothing.
+        symlinks: where there is a blob, the target may be a symbolic link to it.
     """
 
     index: int
@@ -99,6 +100,7 @@ class Transfer(Struct, frozen=True):
     durable: bool = False
     partial: PartialDownload | None = None
     round: int = 0
+    symlinks: bool = True
 
     @property
     def temporary(self) -> str:

@@ -173,6 +173,7 @@ class Place(Struct, frozen=True):
     target: str
     root: str
     blob: str | None = None
+    symlinks: bool = True
 
 
 class Item(Struct, frozen=True):

@@ -28,7 +28,7 @@ from kaiwo.planning import free_space, plan
 from kaiwo.planning.gather import Listing, gather
 from kaiwo.planning.plan import Comparison, Draft
 from kaiwo.protocols import Sink
-from kaiwo.state.claims import Claim, is_claiming, targets_of
+from kaiwo.state.claims import Claim, is_alone, is_claiming, targets_of
 from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
@@ -79,12 +79,28 @@ def decide(config: Config, sink: Sink) -> Plan:
         KaiwoError: nothing would be downloaded: the configuration is wrong, or names are unsafe.
     """
     config.check_secrets()
-    with _tools(config, wanted(config)) as tools:
+    tasks = wanted(config)
+    with _tools(config, tasks) as tools:
         listing = _listed(tools, sink)
         drafted = plan.draft(listing, tools.state, tools.comparison)
         closed = plan.close(drafted, tools.state, tools.comparison)
-        free_space.require(closed.transfers)
+        _require_place(tasks, closed)
         return closed
+
+
+def _require_place(tasks: Iterable[Wanted], closed: Plan) -> None:
+    """Return if everything that is to be fetched has a place, as far as that is known.
+
+    Raises:
+        DiskError: it cannot be written there, or there is not enough space.
+    """
+    to_fetch = [each for each in closed.transfers if not each.present]
+    for task, wants in tasks:
+        if type(task).require_writable is Task.require_writable:
+            continue
+        openers = {want.opener for want in wants}
+        task.require_writable([each for each in to_fetch if each.opener in openers])
+    free_space.require(closed.transfers)
 
 
 class _Tools(Struct, frozen=True):
@@ -149,14 +165,14 @@ def _listed(tools: _Tools, sink: Sink) -> Listing:
 
 
 @contextlib.contextmanager
-def _claimed(tools: _Tools, drafted: Draft, sink: Sink) -> Iterator[Plan]:
+def _claimed(tools: _Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink) -> Iterator[Plan]:
     """The closed plan, once no other run is at its targets; until the end, none will be.
 
     What another run put in place meanwhile need not be fetched; what it left unfinished is resumed
     or removed. Only then is it known how much space is needed.
 
     Raises:
-        DiskError: there is not enough space.
+        DiskError: see ``_require_place``.
         DeadlineError: other runs are still at the targets.
     """
     state, state_dir, until_s = tools.state, tools.settings.state_dir, tools.rules.until_s
@@ -172,9 +188,10 @@ def _claimed(tools: _Tools, drafted: Draft, sink: Sink) -> Iterator[Plan]:
         transfers = (*closed.transfers, *closed.unchanged)
         claim.tidy(claims_folder(root, state_dir) for root in {each.root for each in transfers})
         state.sweep(transfers, is_dead)
-        free_space.require(closed.transfers)
+        _require_place(tasks, closed)
         yield closed
         state.sweep(transfers, is_dead)
+        state.compact(lambda root: is_alone(root, state_dir, state.run))
         # After a deadline, workers may still be writing.
         state.close(ended=until_s is None or time.monotonic() < until_s)
 
@@ -191,7 +208,7 @@ def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
         try:
             listing = _listed(tools, sink)
             drafted = plan.draft(listing, tools.state, tools.comparison)
-            with _claimed(tools, drafted, sink) as closed:
+            with _claimed(tools, tasks, drafted, sink) as closed:
                 _remember_answers(listing, closed, tools.state)
                 scheduler = Scheduler(closed, tools.executor, tools.rules, tools.state, sink)
                 report = scheduler.run()

@@ -12,7 +12,7 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiwo.errors import KaiwoError, TransientError, UnreachableError
+from kaiwo.errors import KaiwoError, PassingDiskError, TransientError, UnreachableError
 from kaiwo.jobs import Job, ListJob, Tries
 
 JobT = TypeVar("JobT", ListJob, Job)
@@ -56,7 +56,7 @@ class RetryPolicy(Struct, frozen=True):
             attempt: repeats so far, 0 after the first failure.
             failing_for_s: seconds since the first failure of this request.
         """
-        if not isinstance(error, TransientError):
+        if not isinstance(error, TransientError | PassingDiskError):
             return None
         unreachable = isinstance(error, UnreachableError)
         waits_for_start = unreachable and failing_for_s < self.startup_wait_s
@@ -69,7 +69,8 @@ class RetryPolicy(Struct, frozen=True):
         if waits_for_start:
             # The last retry is made when the wait is over, not a backoff later.
             delay_s = min(delay_s, max(self.startup_wait_s - failing_for_s, 0.01))
-        return max(delay_s, error.retry_after_s or 0.0)
+        asked_s = error.retry_after_s if isinstance(error, TransientError) else None
+        return max(delay_s, asked_s or 0.0)
 
 
 def used_up(error: KaiwoError, tries: Tries) -> KaiwoError:

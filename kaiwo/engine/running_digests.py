@@ -13,6 +13,7 @@ from concurrent.futures import Future
 
 from kaiwo import checksums
 from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.repeat import repeat
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
 from kaiwo.workers.threads import WorkerThreads
@@ -34,7 +35,7 @@ class _RunningDigest:
         """Take in the bytes from the last end to this one."""
         path = self.transfer.temporary
         try:
-            checksums.follow(self._running, path, self.end, end)
+            checksums.follow(self._running, path, self.end, end, repeat)
         except OSError as error:
             return (Outcome(self.transfer, error=disk_error(error, path)),)
         self.end = end

@@ -5,6 +5,9 @@ placement        where an object goes
 paths            containment, links, collisions, regular files
 temporary_files  the bytes of an object, beside its target
 publish          the rename that makes a file visible
+second_names     links, clones and copies of a file
+renames          a rename whose answer may be lost
+repeat           calls that fail in a way that passes
 documents        small files for other programs, replaced whole
 disk_errors      what the file system refuses, as an error with a hint
 memory_limit     the memory that this process may use

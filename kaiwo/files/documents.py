@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from kaiwo import own_names
 from kaiwo.files.paths import regular_file
+from kaiwo.files.renames import rename
 
 
 def write(path: str, lines: Iterable[str]) -> None:
@@ -25,7 +26,13 @@ def write(path: str, lines: Iterable[str]) -> None:
     replace(final, lines, os.path.join(folder, own_names.document_part_name(name)))
 
 
-def replace(path: str, lines: Iterable[str], temporary: str, mode: int = 0o666) -> None:
+def replace(
+    path: str,
+    lines: Iterable[str],
+    temporary: str,
+    mode: int = 0o666,
+    prepare: Callable[[int, str], None] = lambda _, __: None,
+) -> None:
     """Write these lines to a temporary file, then rename it.
 
     Args:
@@ -33,6 +40,7 @@ def replace(path: str, lines: Iterable[str], temporary: str, mode: int = 0o666) 
         lines: its content.
         temporary: path of the temporary file, in the same folder.
         mode: of a new file, less the umask.
+        prepare: gets the descriptor of the new file and the path of the document.
 
     Raises:
         OSError: the file system refused; an older document is still there, no temporary file is.
@@ -43,8 +51,9 @@ def replace(path: str, lines: Iterable[str], temporary: str, mode: int = 0o666) 
 
     try:
         with open(temporary, "w", encoding="utf-8", opener=opened) as stream:
+            prepare(stream.fileno(), path)
             stream.writelines(lines)
-        os.replace(temporary, path)
+        rename(temporary, path)
     except BaseException:  # the exception of a signal, too
         with contextlib.suppress(OSError):
             os.remove(temporary)

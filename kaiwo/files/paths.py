@@ -7,6 +7,8 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 
+from kaiwo.files.repeat import repeat
+
 
 def is_within(path: str, folder: str) -> bool:
     """Whether an absolute, normalised path is the folder or below it."""
@@ -56,7 +58,7 @@ def collisions(paths: Iterable[str], name_of: Callable[[str], str]) -> Iterator[
 def regular_file(path: str) -> os.stat_result | None:
     """The status of the regular file at that path (links are followed); None if there is none."""
     try:
-        status = os.stat(path)
+        status = repeat(lambda: os.stat(path))
     except OSError:
         return None
     return status if stat.S_ISREG(status.st_mode) else None

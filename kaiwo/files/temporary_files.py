@@ -13,8 +13,10 @@ import stat
 import threading
 from collections.abc import Iterable
 
-from kaiwo.errors import RandomWriteError
+from kaiwo.errors import DiskError, PassingDiskError, RandomWriteError
 from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
+from kaiwo.files.renames import rename
+from kaiwo.files.repeat import PASSING, repeat
 from kaiwo.protocols import Buffer
 
 #: The kernel lets one thread at a time write to a file; the others burn processor time while they
@@ -30,7 +32,7 @@ def create(path: str) -> None:
         DiskError: the file system refused.
     """
     try:
-        os.close(_open_for_writing(path, os.O_TRUNC))
+        repeat(lambda: os.close(_open_for_writing(path, os.O_TRUNC)))
     except OSError as error:
         raise disk_error(error, path) from error
 
@@ -38,19 +40,22 @@ def create(path: str) -> None:
 def write_range(path: str, data: Buffer, offset: int) -> None:
     """Write one range into a temporary file that ``create`` has made.
 
-    This function does not make the file: a late worker must not bring back a file that was removed.
-
     Raises:
         RandomWriteError: the file system takes no ranges; a stream may succeed.
         DiskError: the file system refused.
     """
-    try:
+
+    def attempt() -> None:
+        # The file is not made here: a late worker must not bring back one that was removed.
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             with _WRITE_LOCKS[hash(path) % len(_WRITE_LOCKS)]:
                 _write_all(descriptor, data, offset)
         finally:
             os.close(descriptor)
+
+    try:
+        repeat(attempt)
     except OSError as error:
         if error.errno in NO_RANDOM_WRITES:
             folder, reason = os.path.dirname(path), error.strerror
@@ -64,10 +69,12 @@ def write_stream(path: str, chunks: Iterable[Buffer]) -> int:
     Errors of the iterator pass through unchanged.
 
     Raises:
+        PassingDiskError: the file system failed in a way that often passes. What came before may be
+            lost: network file systems report late that they could not store it.
         DiskError: the file system refused.
     """
     try:
-        descriptor = _open_for_writing(path, os.O_TRUNC)
+        descriptor = repeat(lambda: _open_for_writing(path, os.O_TRUNC))
     except OSError as error:
         raise disk_error(error, path) from error
     offset = 0
@@ -76,16 +83,22 @@ def write_stream(path: str, chunks: Iterable[Buffer]) -> int:
             try:
                 _write_all(descriptor, chunk, offset)
             except OSError as error:
-                raise disk_error(error, path, len(chunk)) from error
+                raise _of_stream(error, path, len(chunk)) from error
             offset += len(chunk)
     except BaseException:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
         raise
     try:
         os.close(descriptor)
-    except OSError as error:  # network file systems report here that they could not store it
-        raise disk_error(error, path, offset) from error
+    except OSError as error:
+        raise _of_stream(error, path, offset) from error
     return offset
+
+
+def _of_stream(error: OSError, path: str, size: int) -> DiskError:
+    found = disk_error(error, path, size)
+    return PassingDiskError(found.message) if error.errno in PASSING else found
 
 
 def write_small(path: str, data: Buffer) -> None:
@@ -94,14 +107,29 @@ def write_small(path: str, data: Buffer) -> None:
     Raises:
         DiskError: the file system refused.
     """
-    write_stream(path, (data,))
+
+    def attempt() -> None:
+        descriptor = _open_for_writing(path, os.O_TRUNC)
+        try:
+            _write_all(descriptor, data, 0)
+        finally:
+            os.close(descriptor)
+
+    try:
+        repeat(attempt)
+    except OSError as error:
+        raise disk_error(error, path, len(data)) from error
 
 
 def read_range(path: str, offset: int, length: int) -> bytes:
     """The bytes of a range; fewer where the file ends, none where there is no file."""
-    try:
+
+    def attempt() -> bytes:
         with open(path, "rb", buffering=0) as file:
             return os.pread(file.fileno(), length, offset)
+
+    try:
+        return repeat(attempt)
     except OSError:
         return b""
 
@@ -116,7 +144,7 @@ def take_over(old_temporary: str, temporary: str) -> bool:
         status = os.lstat(old_temporary)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             return False
-        os.rename(old_temporary, temporary)
+        rename(old_temporary, temporary)
     except OSError as error:
         logger.debug("%s is not taken over: %s", old_temporary, error.strerror)
         return False

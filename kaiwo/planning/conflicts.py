@@ -24,6 +24,7 @@ from kaiwo.files.paths import collisions, is_within, real_path
 from kaiwo.jobs import Transfer, Want
 from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.planning.case_folding import FoldingProbe, folded, possible_own_names
+from kaiwo.planning.existing import statuses
 
 #: At most this many offenders are named one by one.
 MOST_OFFENDERS = 100
@@ -72,7 +73,6 @@ class TargetCheck:
         self._owners: dict[str, tuple[Want, Transfer]] = {}
         self._real_folders: dict[str, str] = {}
         self._real_roots: dict[str, str] = {}
-        self._missing_folders: dict[str, bool] = {}
 
     def transfers(
         self, found: Iterable[tuple[Want, Iterable[RemoteObject]]]
@@ -94,9 +94,10 @@ class TargetCheck:
                 also = f"both {self._owner(path)} and {_owner(want, transfer)} have this target"
                 self.offenders.add(f"{transfer.target}: {also}")
         self._check_collisions()
+        there = statuses(transfer.target for _, transfer in self._owners.values())
         for path, (_, transfer) in self._owners.items():
             self._check_root(path, transfer)
-            yield transfer, self._existing(path, transfer)
+            yield transfer, self._existing(path, transfer, there.get(transfer.target))
 
     def _placed(
         self, found: Iterable[tuple[Want, Iterable[RemoteObject]]]
@@ -110,11 +111,9 @@ class TargetCheck:
                     where = _in_config(want)
                     self.offenders.add(f"{want.opener.url('')}: {error.message}{where}")
                     continue
-                target, root, blob = place.target, place.root, place.blob
-                yield (
-                    want,
-                    Transfer(index, self._run, want.task, want.opener, remote, target, root, blob),
-                )
+                fields = (index, self._run, want.task, want.opener, remote)
+                places = (place.target, place.root, place.blob)
+                yield want, Transfer(*fields, *places, symlinks=place.symlinks)
                 index += 1
 
     def _owner(self, path: str) -> str:
@@ -169,41 +168,26 @@ class TargetCheck:
             also = f"a link leads out of {root} ({self._owner(path)})"
             self.offenders.add(f"{transfer.target}: {also}")
 
-    def _existing(self, path: str, transfer: Transfer) -> os.stat_result | None:
+    def _existing(
+        self, path: str, transfer: Transfer, answer: os.stat_result | OSError | None
+    ) -> os.stat_result | None:
         """The status of the file at the target, if it has the right size."""
         target = transfer.target
-        if self._is_missing(path[: path.rfind("/")]):
-            return None
-        try:
-            status = os.stat(target)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno == errno.ENOTDIR:
+        if isinstance(answer, OSError):
+            if answer.errno == errno.ENOTDIR:
                 owner = self._owner(path)
                 self.offenders.add(f"{target}: a file is where a folder is needed ({owner})")
-            elif error.errno == errno.ENAMETOOLONG:
+            elif answer.errno == errno.ENAMETOOLONG:
                 self.offenders.add(f"{target}: the name is too long ({self._owner(path)})")
             # For any other error, the attempt to write gives the better message.
             return None
-        if stat.S_ISDIR(status.st_mode):
+        if answer is None:
+            return None
+        if stat.S_ISDIR(answer.st_mode):
             owner = self._owner(path)
             self.offenders.add(f"{target}: a folder is where the file should go ({owner})")
-        has_size = stat.S_ISREG(status.st_mode) and status.st_size == transfer.object.size
-        return status if has_size else None
-
-    def _is_missing(self, folder: str) -> bool:
-        """Whether there is no such folder, so that nothing is in it."""
-        if folder not in self._missing_folders:
-            try:
-                os.lstat(folder)
-            except FileNotFoundError:
-                self._missing_folders[folder] = True
-            except OSError:
-                self._missing_folders[folder] = False
-            else:
-                self._missing_folders[folder] = False
-        return self._missing_folders[folder]
+        has_size = stat.S_ISREG(answer.st_mode) and answer.st_size == transfer.object.size
+        return answer if has_size else None
 
 
 def _owner(want: Want, transfer: Transfer) -> str:

@@ -10,6 +10,9 @@ A file that is replaced gives its room back, but only when the new one is in pla
 too little room, these files are counted, too: then what the plan adds in the end must fit, and its
 largest file must fit beside the one that it replaces.
 
+A file system in memory gives no more than the pod may still use, less what kaiwo itself may need.
+All such file systems share that.
+
 A file system that states nothing, or nothing sensible, has room: network and copy-on-write file
 systems have no number of inodes, and some have no size.
 """
@@ -24,9 +27,14 @@ from msgspec import Struct, field
 
 from kaiwo import units
 from kaiwo.errors import DiskError
+from kaiwo.files import memory_limit
 from kaiwo.jobs import Transfer
 
 logger = logging.getLogger(__name__)
+#: In place of a device's number: the memory that this process may use.
+_MEMORY = -1
+#: What kaiwo itself may still need of it, in a large pod.
+_OWN_MEMORY = 128 << 20
 
 
 class _Volume(Struct):
@@ -41,6 +49,7 @@ class _Volume(Struct):
         size: needed bytes.
         inodes: needed inodes.
         largest: bytes of the largest file that will be written.
+        memory: where the files take memory, what the pod may still use.
     """
 
     folder: str
@@ -51,6 +60,7 @@ class _Volume(Struct):
     size: int = 0
     inodes: int = 0
     largest: int = 0
+    memory: _Volume | None = None
 
     def add_needed(self, size: int, inodes: int) -> None:
         """Count the bytes and inodes of one file or folder."""
@@ -58,11 +68,15 @@ class _Volume(Struct):
         self.size += rounded
         self.inodes += inodes
         self.largest = max(self.largest, rounded)
+        if self.memory is not None:
+            self.memory.add_needed(rounded, 0)
 
     def subtract_replaced(self, size: int, inodes: int) -> None:
         """Count the bytes and inodes of files that will be replaced."""
         self.size = max(self.size - size, self.largest)
         self.inodes = max(self.inodes - inodes, min(self.inodes, 1))
+        if self.memory is not None:
+            self.memory.subtract_replaced(size, 0)
 
     @property
     def is_short(self) -> bool:
@@ -75,9 +89,15 @@ class _Volume(Struct):
         """What is needed and what is free, for people."""
         needed, free = units.exact_size(self.size), units.exact_size(self.free or 0)
         found = [f"{needed} are needed and {free} are free"]
+        if self.device == _MEMORY:
+            return (
+                f"{self.folder} keeps its files in memory, and this pod may not use so much: "
+                f"{found[0]}; give the pod more memory, or choose a target on a disk"
+            )
         if self.free_inodes is not None:
             found.append(f"{self.inodes:,} inodes are needed and {self.free_inodes:,} are free")
-        return f"not enough room on {_mount_of(self.folder, self.device)}: {', '.join(found)}"
+        room = f"not enough room on {_mount_of(self.folder, self.device)}: {', '.join(found)}"
+        return f"{room}; free some space there, give the volume more, or choose another target"
 
 
 class _Volumes(Struct):
@@ -85,6 +105,10 @@ class _Volumes(Struct):
 
     by_folder: dict[str, _Volume | None] = field(default_factory=dict)
     by_device: dict[int, _Volume | None] = field(default_factory=dict)
+
+    def short(self) -> list[_Volume]:
+        """Those that have too little of anything."""
+        return [each for each in self.by_device.values() if each is not None and each.is_short]
 
     def volume_of(self, path: str) -> _Volume | None:
         """The file system of a file, None if unknown; folders that must be made are counted."""
@@ -115,9 +139,19 @@ class _Volumes(Struct):
             self.by_folder[folder] = None
             return True
         if device not in self.by_device:
-            self.by_device[device] = _volume(folder, device)
+            volume = self.by_device[device] = _volume(folder, device)
+            if volume is not None and memory_limit.is_in_memory(device):
+                volume.memory = self._memory(folder)
         self.by_folder[folder] = self.by_device[device]
         return True
+
+    def _memory(self, folder: str) -> _Volume | None:
+        """What the pod may still use; the first folder that takes it stands for all."""
+        if _MEMORY not in self.by_device:
+            left = memory_limit.memory_left()
+            free = None if left is None else left - min(_OWN_MEMORY, left // 8)
+            self.by_device[_MEMORY] = _Volume(os.path.realpath(folder), _MEMORY, 1, free, None)
+        return self.by_device[_MEMORY]
 
 
 def require(transfers: Sequence[Transfer]) -> None:
@@ -142,12 +176,10 @@ def require(transfers: Sequence[Transfer]) -> None:
             blobs.add(transfer.blob)
             if (volume := volumes.volume_of(transfer.target)) is not None:
                 volume.add_needed(0, 1)
-    short = [each for each in volumes.by_device.values() if each is not None and each.is_short]
-    if short:
+    if volumes.short():
         _count_replaced(needed, volumes)
-    if short := [each for each in short if each.is_short]:
-        hint = "free some space there, give the volume more, or choose another target"
-        raise DiskError("\n".join(f"{each.shortage}; {hint}" for each in short))
+    if short := volumes.short():
+        raise DiskError("\n".join(each.shortage for each in short))
 
 
 def _left_behind(transfer: Transfer) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable
 
@@ -25,6 +26,7 @@ from kaiwo.files.paths import regular_file
 from kaiwo.jobs import RANGE, Plan, Transfer
 from kaiwo.objects import Item, is_identified, same_bytes
 from kaiwo.planning.conflicts import TargetCheck
+from kaiwo.planning.existing import Answer, statuses
 from kaiwo.planning.gather import Listing
 from kaiwo.state.manifest import Record
 from kaiwo.state.state import State
@@ -94,7 +96,11 @@ def close(drafted: Draft, state: State, how: Comparison, *, recheck: bool = Fals
     """
     unchanged, missing = list(drafted.unchanged), list(drafted.missing)
     if recheck:
-        now = [(replace(each, published=False), _existing(each)) for each, _ in missing]
+        there = statuses(each.target for each, _ in missing)
+        now = [
+            (replace(each, published=False), _of_size(there.get(each.target), each))
+            for each, _ in missing
+        ]
         in_place, missing = _compared(now, state, how)
         unchanged += in_place
     todo = [_to_fetch(transfer, there, state, how) for transfer, there in missing]
@@ -154,10 +160,11 @@ def _is_unproven(record: Record, transfer: Transfer) -> bool:
     return record.checksum is None and (is_stated or may_be_stated)
 
 
-def _existing(transfer: Transfer) -> os.stat_result | None:
-    """The status of a file of the object's size at its target."""
-    status = regular_file(transfer.target)
-    return status if status is not None and status.st_size == transfer.object.size else None
+def _of_size(answer: Answer | None, transfer: Transfer) -> os.stat_result | None:
+    """The status of a regular file of the object's size."""
+    if not isinstance(answer, os.stat_result) or not stat.S_ISREG(answer.st_mode):
+        return None
+    return answer if answer.st_size == transfer.object.size else None
 
 
 def _to_fetch(

@@ -11,13 +11,14 @@ secrets. It never changes, and is there as a whole or not at all:
 people. ``targets`` are short hashes of paths relative to the root, so that it does not matter where
 a pod mounts the volume. While the run lasts, it touches the file every few seconds.
 
-The mode is 0600, like that of all state. A run of another user cannot read the file, and treats it
-as a claim on everything in that root.
+A run that cannot read the file, since it has another user and another group, treats it as a claim
+on everything in that root.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -30,8 +31,9 @@ from msgspec import Struct
 
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.state.folder import claim_part_path, claim_path, run_of_claim
+from kaiwo.state.folder import claim_part_path, claim_path, log_level, run_of_claim
 from kaiwo.state.processes import Process, this_process
+from kaiwo.state.sharing import make_folder, share_file
 
 VERSION = 1
 #: Other runs may remove an empty folder right before a claim is written there; so often at most.
@@ -80,8 +82,8 @@ class OwnClaim:
                 except OSError as error:
                     self._paths.remove(path)
                     reason = disk_error(error, folder).message
-                    warning = "%s; two runs at the same time may download the same objects"
-                    logger.warning(warning, reason)
+                    text = "%s; two runs at the same time may download the same objects"
+                    logger.log(log_level(error, folder), text, reason)
                 else:
                     self.targets[folder] = hashes
         try:
@@ -111,7 +113,7 @@ class OwnClaim:
             folder = os.path.dirname(folder)
         if missing:
             self._made_folders += missing
-            os.makedirs(missing[0], exist_ok=True)
+            make_folder(missing[0])
 
     def _keep_touching(self) -> None:
         while not self._ended.wait(self._touch_s):
@@ -137,6 +139,7 @@ def _write_whole(path: str, content: str) -> None:
     try:
         # It has no name until it is whole: if this process is killed, nothing is left of it.
         with open(os.path.dirname(path), "w", encoding="ascii", opener=_nameless) as file:
+            share_file(file.fileno(), path)
             file.write(content)
             file.flush()
             # ``src_dir_fd`` makes it follow the link that the system shows of an open file.
@@ -145,12 +148,15 @@ def _write_whole(path: str, content: str) -> None:
     except FileNotFoundError:
         raise
     except OSError:
-        pass  # this file system or container does not support it
-    documents.replace(path, [content], claim_part_path(path), 0o600)
+        pass  # this system, file system or container does not support it
+    documents.replace(path, [content], claim_part_path(path), 0o600, share_file)
 
 
 def _nameless(folder: str, _: int) -> int:
-    return os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    flag: int | None = getattr(os, "O_TMPFILE", None)
+    if flag is None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))  # Linux alone has such files
+    return os.open(folder, os.O_WRONLY | flag | os.O_CLOEXEC, 0o600)
 
 
 def _touch(path: str) -> bool:

@@ -96,6 +96,11 @@ def is_claiming(root: str, state_dir: str | None, run: str) -> bool:
     return any(run_of_claim(path) == run for path in claim_paths(claims_folder(root, state_dir)))
 
 
+def is_alone(root: str, state_dir: str | None, run: str) -> bool:
+    """Whether no other run has claims on targets of that root."""
+    return all(run_of_claim(path) == run for path in claim_paths(claims_folder(root, state_dir)))
+
+
 class Claim:
     """The targets of a run; they are released at the end of the context.
 

@@ -11,12 +11,14 @@ With ``--state-dir`` the state of all roots is in that folder, apart by a hash o
     <state_dir>/journal-<run>-<hash>.jsonl
     <state_dir>/claims-<hash>/
 
-``<run>`` is the token of a run, in hexadecimal digits.
+``<run>`` is the token of a run, in hexadecimal digits. Who may read and write: ``sharing.py``.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
 import posixpath
 import re
@@ -25,6 +27,8 @@ from kaiwo.own_names import STATE_FOLDER
 
 _LINES = ".jsonl"
 _CLAIM = ".json"
+_CLAIMS = "claims"
+_CLAIMS_BY_HASH = re.compile(r"claims-[0-9a-f]{16}")
 _JOURNAL = re.compile(r"journal-([0-9a-f]{1,32})")
 
 
@@ -51,7 +55,15 @@ def journal_paths(root: str, state_dir: str | None = None) -> list[tuple[str, st
 
 def claims_folder(root: str, state_dir: str | None = None) -> str:
     """The folder of the claims on targets of a root."""
-    return _path(root, state_dir, "claims", "")
+    return _path(root, state_dir, _CLAIMS, "")
+
+
+def is_claims_folder(folder: str) -> bool:
+    """Whether that folder, of the state or above it, is one of claims."""
+    parent, name = posixpath.split(folder)
+    if posixpath.basename(parent) == STATE_FOLDER:
+        return name == _CLAIMS
+    return _CLAIMS_BY_HASH.fullmatch(name) is not None
 
 
 def claim_path(folder: str, run: str, attempt: int, number: int) -> str:
@@ -79,6 +91,20 @@ def claim_paths(folder: str) -> list[str]:
 def run_of_claim(path: str) -> str:
     """The token of the run that posted a claim."""
     return posixpath.basename(path).partition("-")[0]
+
+
+def log_level(error: OSError, path: str) -> int:
+    """How loudly to say that state cannot be written.
+
+    Where the state is in its root, and that is mounted read-only, nothing is lost: all the files
+    there are in place, or each that is not fails with the same reason.
+
+    Args:
+        error: the refusal.
+        path: a file or folder that lies in the folder of the state.
+    """
+    in_root = posixpath.basename(posixpath.dirname(path)) == STATE_FOLDER
+    return logging.INFO if in_root and error.errno == errno.EROFS else logging.WARNING
 
 
 def _path(root: str, state_dir: str | None, stem: str, suffix: str) -> str:

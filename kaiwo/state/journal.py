@@ -1,6 +1,6 @@
 """The journal of this run: what a later run needs if this one is killed.
 
-One file for each run and root, ``<root>/.kaiwo/journal-<run>.jsonl``, mode 0600, without secrets.
+One file for each run and root, ``<root>/.kaiwo/journal-<run>.jsonl``, without secrets.
 It is only appended to, and is removed when the run has ended and nothing is unfinished:
 
     {"kaiwo-journal": 1}
@@ -19,7 +19,6 @@ journals names a file that exists. ``earlier_runs.py`` reads journals.
 from __future__ import annotations
 
 import json
-import os
 import posixpath
 from collections.abc import Iterable, Mapping
 
@@ -43,9 +42,8 @@ class Journal:
         self._path = path
         self._root = root
         consequence = "if this run is killed, the next one cannot resume it"
-        # A link at this name leads to a file of somebody else.
         # What is written only when the run ends is of no use after a kill.
-        self._file = Appender(path, HEADER, consequence, os.O_NOFOLLOW, replaces=False)
+        self._file = Appender(path, HEADER, consequence, replaces=False)
         self._numbers: dict[str, int] = {}
         self._next = 0
 

@@ -26,6 +26,10 @@ from collections.abc import Callable
 from kaiwo import own_names
 from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
 from kaiwo.files.paths import regular_file
+from kaiwo.files.renames import rename
+from kaiwo.files.repeat import PASSING, repeat
+from kaiwo.state.folder import log_level
+from kaiwo.state.sharing import make_folder, share_file
 
 logger = logging.getLogger(__name__)
 
@@ -69,30 +73,35 @@ class Reader:
             self._refuse("%s is not a regular file: kaiwo ignores it", self._path)
             return True
         try:
-            # Opening it makes network file systems ask their server, where stat may not.
-            with open(self._path, "rb") as file:
-                status = os.fstat(file.fileno())
-                found = status.st_dev, status.st_ino
-                if self._file not in (None, found) or status.st_size < self._end:
-                    return False
-                self._file = found
-                if self.is_foreign:
-                    return True
-                file.seek(self._end)
-                for line in file:
-                    is_whole = line[-1:] == b"\n"
-                    if self._end:
-                        take(line)
-                    elif line != self._header:
-                        self.is_foreign = is_whole or not self._header.startswith(line)
-                        self.is_other_version = self.is_foreign
-                        return True
-                    if is_whole:
-                        self._end += len(line)
+            # What was read stays read: a repeated call continues behind it.
+            return repeat(lambda: self._read_on(take))
         except FileNotFoundError:
             return self._file is None
         except OSError as error:
             self._refuse("cannot read %s (%s): kaiwo ignores it", self._path, error.strerror)
+        return True
+
+    def _read_on(self, take: Callable[[bytes], object]) -> bool:
+        # Opening it makes network file systems ask their server, where stat may not.
+        with open(self._path, "rb") as file:
+            status = os.fstat(file.fileno())
+            found = status.st_dev, status.st_ino
+            if self._file not in (None, found) or status.st_size < self._end:
+                return False
+            self._file = found
+            if self.is_foreign:
+                return True
+            file.seek(self._end)
+            for line in file:
+                is_whole = line[-1:] == b"\n"
+                if self._end:
+                    take(line)
+                elif line != self._header:
+                    self.is_foreign = is_whole or not self._header.startswith(line)
+                    self.is_other_version = self.is_foreign
+                    return True
+                if is_whole:
+                    self._end += len(line)
         return True
 
     def _refuse(self, message: str, *details: object) -> None:
@@ -111,7 +120,6 @@ class Appender:
         path: of the file.
         header: its first line.
         consequence: for the warning: what a later run will lack.
-        flags: for the file's opening, beside those that appending needs.
         replaces: a file that cannot be appended to is replaced.
 
     Attributes:
@@ -123,7 +131,6 @@ class Appender:
         path: str,
         header: bytes,
         consequence: str,
-        flags: int = 0,
         *,
         replaces: bool = True,
     ) -> None:
@@ -131,7 +138,6 @@ class Appender:
         self._path = path
         self._header = header
         self._consequence = consequence
-        self._flags = flags
         self._replaces = replaces
         self._descriptor: int | None = None
         #: Lines for a file that cannot be appended to.
@@ -149,36 +155,48 @@ class Appender:
         if self._kept:
             self._kept.append(lines)
             return
-        # A write that is cut short has met the end of the disk.
-        reason: OSError | None = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
-            if os.write(self._opened(), lines) == len(lines):
-                reason = None
+            repeat(lambda: self._write(lines))
         except OSError as error:
-            reason = error
-        if reason is None:
-            return
-        if reason.errno in NO_RANDOM_WRITES and self._replaces:
-            self._kept.append(lines)
-        else:
-            self._fail(reason)
+            if error.errno in NO_RANDOM_WRITES and self._replaces:
+                self._kept.append(lines)
+            else:
+                self._fail(error)
+
+    def _write(self, lines: bytes) -> None:
+        """Append them, all or with an error; what a repeated call appends twice does no harm."""
+        descriptor = self._opened()
+        try:
+            if os.write(descriptor, lines) == len(lines):
+                return
+            # A signal or a full disk cut it short. Another run may have appended since then, so the
+            # torn line is ended, and all lines come again.
+            _write_whole(descriptor, b"\n" + lines)
+        except OSError as error:
+            if error.errno in PASSING:
+                self._close()  # a stale handle stays stale
+            raise
 
     def _fail(self, reason: OSError) -> None:
         self.has_failed = True
-        logger.warning("%s; %s", disk_error(reason, self._path).message, self._consequence)
+        message = disk_error(reason, self._path).message
+        logger.log(log_level(reason, self._path), "%s; %s", message, self._consequence)
 
     def close(self) -> None:
         """Close the file; it is opened again for further lines."""
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.close(self._descriptor)
-            self._descriptor = None
+        self._close()
         if self._kept:
             try:
                 self._replace()
             except OSError as error:
                 self._fail(error)
             self._kept.clear()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = None
 
     def _replace(self) -> None:
         """Put a file in place of this one that has the new lines, too; raises OSError."""
@@ -193,33 +211,57 @@ class Appender:
             before += b"\n"  # after a torn last line
         try:
             with open(temporary, "wb", opener=_own) as file:
+                share_file(file.fileno(), self._path)
                 file.write(b"".join((before, *self._kept)))
-            os.replace(temporary, self._path)
+            rename(temporary, self._path)
         except BaseException:  # the exception of a signal, too
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
 
+    def _is_replaced(self, descriptor: int) -> bool:
+        """Whether another run has put a shorter file in place of the one that is open."""
+        try:
+            now, own = os.stat(self._path), os.fstat(descriptor)
+        except OSError:
+            return False
+        return (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)
+
     def _opened(self) -> int:
+        if self._descriptor is not None and self._is_replaced(self._descriptor):
+            self._close()
         if self._descriptor is None:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | self._flags
-            self._descriptor = os.open(self._path, flags, 0o600)
-            self._prepare(self._descriptor)
+            make_folder(os.path.dirname(self._path))
+            # A link at this name leads to a file of somebody else.
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(self._path, flags, 0o600)
+            try:
+                self._prepare(descriptor)
+            except OSError:
+                os.close(descriptor)
+                raise
+            self._descriptor = descriptor
         return self._descriptor
 
     def _prepare(self, descriptor: int) -> None:
         size = os.fstat(descriptor).st_size
         if size == 0:
+            share_file(descriptor, self._path)
             # Two runs that begin together may both write it; readers skip the second header.
-            os.write(descriptor, self._header)
+            _write_whole(descriptor, self._header)
         elif size < len(self._header):
             os.ftruncate(descriptor, 0)  # a torn first line
-            os.write(descriptor, self._header)
+            _write_whole(descriptor, self._header)
         elif os.pread(descriptor, 1, size - 1) != b"\n":
             os.write(descriptor, b"\n")  # after a torn last line
 
 
+def _write_whole(descriptor: int, data: bytes) -> None:
+    """Append them by one write; a write that is cut short again has met the end of the disk."""
+    if os.write(descriptor, data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _own(path: str, flags: int) -> int:
-    """Open a file that nobody else may read."""
+    """Open a file that nobody else may read yet."""
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

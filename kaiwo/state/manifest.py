@@ -1,7 +1,7 @@
 """The manifest: what is in place in a root, so that a second run reads no object bytes.
 
-One file for each root, ``<root>/.kaiwo/manifest.jsonl``, mode 0600, without secrets. Its first
-line is ``{"kaiwo-manifest": 1}``; each further line is one publication:
+One file for each root, ``<root>/.kaiwo/manifest.jsonl``, without secrets. Its first line is
+``{"kaiwo-manifest": 1}``; each further line is one publication:
 
     {"target": "models/a.bin", "origin": "https://s3...", "source": "s3://bucket/a.bin",
      "size": 12, "etag": "...", "version": null, "mtime_ns": 1, "checksum": ["md5", "..."],
@@ -12,9 +12,10 @@ with what its listing stated and its real size. Its ``source`` ends in a slash, 
 is no file but a folder's placeholder. No file has such a target, so earlier versions of kaiwo
 ignore the line. An answer that it is a placeholder ends with the next publication of that target.
 
-``target`` is relative to the root; the last line of a target counts. ``crc32`` is the checksum of
-the line in front of it: a line that is torn or damaged is skipped. A manifest of another version is
-not read and not written. A file counts as unchanged only if the store still states the same
+``target`` is relative to the root; the last line of a target counts. Earlier ones are removed at
+the end of a run if they are many and no other run is at work in the root. ``crc32`` is the checksum
+of the line in front of it: a line that is torn or damaged is skipped. A manifest of another version
+is not read and not written. A file counts as unchanged only if the store still states the same
 bytes, and the file still has the size and modification time that it was published with.
 """
 
@@ -25,7 +26,7 @@ import logging
 import os
 import posixpath
 import zlib
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 import msgspec
 from msgspec.structs import replace
@@ -33,11 +34,14 @@ from msgspec.structs import replace
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Answer, Checksum, RemoteObject, is_identified
 from kaiwo.protocols import Opener
+from kaiwo.state.compaction import compact
 from kaiwo.state.folder import manifest_path
 from kaiwo.state.json_lines import Appender, Reader, header_of
 
 _HEADER = header_of("manifest", 1)
 _SEAL = b', "crc32": '
+#: In any manifest, this number of lines may be old.
+_FEW = 50
 logger = logging.getLogger(__name__)
 
 
@@ -106,6 +110,7 @@ class Manifest:
     def _read(self) -> None:
         self._records: dict[str, Record] = {}
         self._answers: dict[tuple[str, str, str], Record] = {}
+        self._lines = 0
         self._reader = Reader(self._path, _HEADER)
         self._reader.read(self._take)
         if self._reader.is_other_version:
@@ -133,6 +138,7 @@ class Manifest:
 
     def _take(self, line: bytes) -> bool:
         """Take a line in; says whether other things are in place than before."""
+        self._lines += 1
         record = _parsed(line, self._decoder)
         if record is None:
             return False
@@ -234,6 +240,30 @@ class Manifest:
             remote.variant,
             self._checked,
         )
+
+    def compact(self) -> None:
+        """Remove lines that later ones have replaced, if these are many."""
+        self.refresh()
+        if self._reader.is_foreign or not self._has_many_old_lines():
+            return
+        self._file.close()
+        try:
+            compact(self._path, _HEADER, self._key_of)
+        except OSError as error:
+            logger.debug("%s keeps its old lines: %s", self._path, error.strerror)
+
+    def _has_many_old_lines(self) -> bool:
+        return self._lines > _FEW + (len(self._records) + len(self._answers)) * 3 // 2
+
+    def _key_of(self, line: bytes) -> Hashable | None:
+        """What a line is about; None for one that does not count any more."""
+        record = _parsed(line, self._decoder)
+        if record is None:
+            return _unsealed(line)  # this version does not know it, or it is torn
+        if not record.target.endswith("/"):
+            return record.target
+        about = _object_of(record)
+        return about if about in self._answers else None
 
     def close(self) -> None:
         """Close the file."""

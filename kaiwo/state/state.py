@@ -187,6 +187,16 @@ class State:
         changed = [manifest.refresh() for manifest in self._manifests.values()]
         return any(changed)
 
+    def compact(self, is_alone: Callable[[str], bool]) -> None:
+        """Remove the old lines of manifests.
+
+        Args:
+            is_alone: whether no other run is at work in that root.
+        """
+        for root, manifest in self._manifests.items():
+            if is_alone(root):
+                manifest.compact()
+
     def close(self, *, ended: bool = False) -> None:
         """Close all files.
 

@@ -126,6 +126,16 @@ class Task(SecretFields):
     def wants(self, context: Context) -> Iterator[Want]:
         """What the task asks for, each with its opener."""
 
+    def require_writable(self, transfers: Sequence[Transfer]) -> None:
+        """Refuse targets that cannot be written, where there is something to fetch.
+
+        Args:
+            transfers: objects of this task that are not in place.
+
+        Raises:
+            DiskError: they cannot be written, and a setting of this task may help.
+        """
+
     def settle(self, transfers: Sequence[Transfer]) -> None:
         """Do what remains, now that all objects of this task are in place."""
 

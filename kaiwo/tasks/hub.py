@@ -205,18 +205,15 @@ class HfTask(Task):
             yield Want(self.label, where, opener, selection, placement, self.allow_empty)
 
     def placement(self, download_root: str) -> Placement:
-        """Where the files go: the target folder, or the cache.
-
-        Raises:
-            DiskError: the cache cannot be written.
-        """
+        """Where the files go: the target folder, or the cache."""
         if self.target_path is not None:
             return Under(*resolve(self.target_path, download_root, is_file=False))
-        storage = self.storage()
-        # Offline, nothing is written: what is missing is an error.
-        if not _library().is_offline_mode():
-            hub_cache.require_writable(storage)
-        return InHubCache(storage)
+        return InHubCache(self.storage(), symlinks=not _library().HF_HUB_DISABLE_SYMLINKS)
+
+    def require_writable(self, transfers: Sequence[Transfer]) -> None:
+        """See ``Task``; offline, nothing is written: what is missing is an error."""
+        if transfers and self.target_path is None and not _library().is_offline_mode():
+            hub_cache.require_writable(self.storage())
 
     def storage(self) -> str:
         """The repository's folder in the cache."""

@@ -6,6 +6,9 @@ kaiwo keeps the library's own layout, so that every other tool finds the files:
         blobs/<etag>                    the bytes; sha256 of LFS files, git sha1 of the others
         snapshots/<commit>/<file>       links to them
         refs/<revision>                 the commit, written when all files of the task are in place
+
+On volumes that cannot link, and with ``HF_HUB_DISABLE_SYMLINKS``, the files of a snapshot are files
+themselves, see ``files/publish.py``.
 """
 
 from __future__ import annotations
@@ -33,9 +36,11 @@ class InHubCache(Struct, frozen=True):
 
     Attributes:
         storage: the repository's folder.
+        symlinks: its files may be symbolic links.
     """
 
     storage: str
+    symlinks: bool = True
 
     def place(self, remote: RemoteObject) -> Place:
         """A link in the snapshot, the bytes in a blob."""
@@ -44,7 +49,7 @@ class InHubCache(Struct, frozen=True):
                 raise UnsafeNameError(f"file {remote.key!r}: {fault}")
         snapshot = posixpath.join(self.storage, "snapshots", str(remote.version))
         blob = posixpath.join(self.storage, "blobs", remote.etag) if remote.etag else None
-        return Place(posixpath.join(snapshot, remote.key), self.storage, blob)
+        return Place(posixpath.join(snapshot, remote.key), self.storage, blob, self.symlinks)
 
 
 def repository_folder(cache: str, repo_type: str, repo_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from kaiwo.files import temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
+from kaiwo.files.repeat import repeat
 from kaiwo.jobs import RANGE, Outcome, Transfer
 from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
@@ -121,26 +123,34 @@ def check_existing(transfer: Transfer) -> Outcome:
     remote = transfer.object
     if remote.checksum is None and remote.checksum_on_request:
         remote = _ask(open_source(transfer.opener), transfer) or remote
-    path = transfer.target
-    if transfer.blob is not None and regular_file(transfer.blob) is not None:
-        path = transfer.blob
-    status = regular_file(path)
-    if status is None or status.st_size != remote.size:
-        return Outcome(transfer)
-    actual = None
-    if remote.checksum is not None:
-        actual = hash_file(remote.checksum.algorithm, path=path, size=remote.size)
-    is_known = transfer.published or actual is not None or _is_as_written(transfer, path)
-    if actual != remote.checksum or not is_known:
-        return Outcome(transfer)
-    adopt(transfer)
-    return Outcome(
-        transfer,
-        adopted=True,
-        mtime_ns=status.st_mtime_ns,
-        checksum=actual,
-        verified=actual is not None,
-    )
+    for path, status in _candidates(transfer, remote.size).items():
+        actual = None
+        if remote.checksum is not None:
+            actual = hash_file(remote.checksum.algorithm, path=path, size=remote.size)
+        is_known = transfer.published or actual is not None or _is_as_written(transfer, path)
+        if actual != remote.checksum or not is_known:
+            continue
+        mtime_ns = status.st_mtime_ns
+        if path != transfer.target:
+            mtime_ns = adopt(transfer)
+            now = regular_file(path)
+            if now is None or now.st_mtime_ns != status.st_mtime_ns:
+                continue  # what became the target is not what was hashed
+        return Outcome(
+            transfer, adopted=True, mtime_ns=mtime_ns, checksum=actual, verified=actual is not None
+        )
+    return Outcome(transfer)
+
+
+def _candidates(transfer: Transfer, size: int) -> dict[str, os.stat_result]:
+    """Where the bytes may be: at the target, and at its blob if that is another file."""
+    places = (transfer.target,) if transfer.blob is None else (transfer.target, transfer.blob)
+    found: dict[tuple[int, int], tuple[str, os.stat_result]] = {}
+    for path in places:
+        status = regular_file(path)
+        if status is not None and status.st_size == size:
+            found.setdefault((status.st_dev, status.st_ino), (path, status))
+    return dict(found.values())
 
 
 def _is_as_written(transfer: Transfer, path: str) -> bool:
@@ -161,7 +171,7 @@ def hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
         DiskError: the file cannot be read.
     """
     try:
-        return checksums.of_file(algorithm, path, size)
+        return checksums.of_file(algorithm, path, size, repeat)
     except OSError as error:
         raise disk_error(error, path) from error
 

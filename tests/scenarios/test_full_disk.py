@@ -10,7 +10,7 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +251,25 @@ def test_a_read_only_disk(command: Command, s3: Store, tmp_path: Path) -> None:
     assert str(disk.folder) in done.stderr
 
 
+@pytest.mark.parametrize("by", ["kaiwo", "others"])
+def test_complete_targets_on_a_read_only_disk_are_no_failure(
+    command: Command, s3: Store, tmp_path: Path, by: str
+) -> None:
+    objects = {"a": b"1", "sub/big": content(9 * MIB)}
+    bucket, items = whole_bucket(s3, objects)
+    with volume(tmp_path / "v", "size=16m") as disk:
+        if by == "kaiwo":
+            assert command([s3.task(bucket, items)], disk.folder, inside=disk.inside).code == 0
+        else:
+            for name, data in objects.items():
+                (disk.seen / name).parent.mkdir(exist_ok=True)
+                (disk.seen / name).write_bytes(data)
+        disk.remount("ro")
+        done = command([s3.task(bucket, items)], disk.folder, inside=disk.inside)
+        assert (done.code, done.report["unchanged"]) == (0, 2), done.stderr
+        assert "WARNING" not in done.stderr
+
+
 def test_a_folder_of_another_user(command: Command, s3: Store, tmp_path: Path) -> None:
     bucket, items = whole_bucket(s3, {"a": b"1", "sub/b": b"2"})
     root = tmp_path / "out"
@@ -342,6 +361,43 @@ def test_too_few_inodes_are_told_before_the_first_byte(
     with volume(tmp_path / "v", "size=1m,nr_inodes=20") as disk:
         said = preflight(command, s3, disk, dict.fromkeys((f"{n}/x" for n in range(10)), b""))
     assert re.search(r"2\d inodes are needed and 1\d are free", said)
+
+
+@pytest.fixture
+def small_pod() -> Iterator[Path]:
+    """A control group of version 1 with 300 MiB; skipped where none can be made."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        own = next(each.split(":", 2)[2] for each in lines if each.split(":")[1] == "memory")
+        folder = Path(f"/sys/fs/cgroup/memory{own}/kaiwo-test-{os.getpid()}")
+        folder.mkdir()
+        try:
+            (folder / "memory.limit_in_bytes").write_text(f"{300 * MIB}")
+            yield folder
+        finally:
+            folder.rmdir()
+        return
+    pytest.skip("no control group of version 1 can be made here")
+
+
+def test_in_memory_the_pods_memory_is_the_room(
+    command: Command, s3: Store, tmp_path: Path, small_pod: Path
+) -> None:
+    bucket, items = whole_bucket(s3, {"a": b"1"})
+
+    def enlarged(method: str, path: str, answer: Answer) -> Answer:
+        body = answer.body.replace(b"<Size>1</Size>", b"<Size>%d</Size>" % (280 * MIB))
+        return Answer(answer.status, answer.headers, body)
+
+    enter = ("sh", "-c", f'echo $$ > {small_pod}/cgroup.procs && exec "$@"', "sh")
+    with volume(tmp_path / "v", "size=1g") as disk, spoiling(s3, enlarged) as store:
+        task = store.task(bucket, items)
+        done = command([task], disk.folder / "out", inside=(*disk.inside, *enter))
+        assert done.code == 6, done.stderr
+        assert "give the pod more memory" in done.stderr
+        # What fits is fetched.
+        small = command([s3.task(bucket, items)], disk.folder, inside=(*disk.inside, *enter))
+        assert small.code == 0, small.stderr
 
 
 def test_sizes_that_a_store_makes_up_are_refused_before_the_first_byte(

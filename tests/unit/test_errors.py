@@ -17,6 +17,7 @@ from kaiwo.errors import (
     EXIT_CODE_ORDER,
     BugError,
     KaiwoError,
+    PassingDiskError,
     StoppedError,
     TransientError,
     exit_code_of,
@@ -111,9 +112,11 @@ def test_a_signal_is_128_and_its_number(number: int, code: int) -> None:
     assert exit_code_of(StoppedError("stopped", number)) == code
 
 
-def test_only_transient_errors_are_retried() -> None:
+def test_only_what_passes_is_retried() -> None:
     retried = {kind for kind in KINDS if RetryPolicy().delay_s(made(kind), 0, 0.0) is not None}
-    assert retried == {kind for kind in KINDS if issubclass(kind, TransientError)}
+    assert retried == {
+        kind for kind in KINDS if issubclass(kind, TransientError | PassingDiskError)
+    }
 
 
 def test_every_kind_has_a_name_for_reports() -> None:

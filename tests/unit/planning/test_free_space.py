@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.errors import DiskError
+from kaiwo.files import memory_limit
 from kaiwo.jobs import PartialDownload, Transfer
 from kaiwo.objects import RemoteObject
 from kaiwo.planning import free_space
@@ -191,3 +192,32 @@ def test_a_hundred_thousand_files_are_added_up_in_no_time(tmp_path: Path) -> Non
 def test_nothing_is_made_or_changed(small: Volume) -> None:
     free_space.require(transfers(small.seen, {"new/a": 10}))
     assert os.listdir(small.seen) == []
+
+
+# --- in memory ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder whose files take memory, of which the pod may still use 1 MiB and kaiwo's part."""
+    monkeypatch.setattr(memory_limit, "is_in_memory", lambda _: True)
+    monkeypatch.setattr(memory_limit, "memory_left", lambda: 1024 * KIB * 8 // 7 + 1)
+    return tmp_path
+
+
+def test_in_memory_there_is_no_more_room_than_the_pod_may_still_use(in_memory: Path) -> None:
+    free_space.require(transfers(in_memory, {"a": 600 * KIB, "b": 424 * KIB}))
+    message = refused(transfers(in_memory, {"a": 600 * KIB, "b": 425 * KIB}))
+    assert "keeps its files in memory" in message
+    assert "1.0 MiB (1,052,672 bytes) are needed" in message
+    assert "give the pod more memory" in message
+    # A file that is replaced gives its memory back.
+    (in_memory / "a").write_bytes(bytes(600 * KIB))
+    free_space.require(transfers(in_memory, {"a": 600 * KIB, "b": 424 * KIB}))
+
+
+def test_without_a_limit_a_file_system_in_memory_is_like_any_other(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_limit, "memory_left", lambda: None)
+    free_space.require(transfers(in_memory, {"a": 10 << 20}))

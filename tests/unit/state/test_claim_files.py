@@ -44,11 +44,13 @@ def refuse(*_: object, **__: object) -> None:
     raise OSError
 
 
-@pytest.fixture(params=["nameless", "renamed"])
+@pytest.fixture(params=["nameless", "renamed", "not on Linux"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a claim is made: the second where a file without a name cannot be had."""
     if request.param == "renamed":
         monkeypatch.setattr(os, "link", refuse)
+    elif request.param == "not on Linux":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
 
 
 @pytest.mark.usefixtures("way")
