@@ -54,12 +54,17 @@ class _Cleaned:
     """What was changed, and how many runs of this program rely on it."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.renew()
         self.runs = 0
         self.before: dict[str, str] = {}
 
+    def renew(self) -> None:
+        """A forked child must not wait for a thread of its parent."""
+        self.lock = threading.Lock()
+
 
 _cleaned = _Cleaned()
+os.register_at_fork(after_in_child=_cleaned.renew)
 
 
 @contextlib.contextmanager

@@ -6,11 +6,16 @@ process opens each source once and keeps it until the run that asked for it clos
 Mounted secrets change during a long run. When a source's credentials are refused and its secret
 files have changed since it was opened, it is opened again and the attempt is repeated once. The old
 source is kept to the end of the run: other threads may be reading from it at that moment.
+
+A forked child opens its own sources: connections of its parent are not for it, and the threads that
+serve them do not exist there. No run of the child has an opener of its parent, so the entries that
+it inherits are never asked for. They are not closed either, which would need those threads.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -40,8 +45,20 @@ class _Entry(Struct):
     retired: list[Source] = field(default_factory=list)
 
 
+class _Opening:
+    """The lock of all who open a source; a forked child gets another one."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """A forked child must not wait for a thread of its parent."""
+        self.lock = threading.Lock()
+
+
 _entries: dict[Opener, _Entry] = {}
-_opening = threading.Lock()
+_opening = _Opening()
+os.register_at_fork(after_in_child=_opening.renew)
 
 
 def open_source(opener: Opener) -> Source:
@@ -49,7 +66,7 @@ def open_source(opener: Opener) -> Source:
     entry = _entries.get(opener)
     if entry is None:
         # Two threads that open the same source would sign in twice.
-        with _opening:
+        with _opening.lock:
             entry = _entries.get(opener)
             if entry is None:
                 # Taken before opening: secrets that change meanwhile count as changed.
@@ -85,7 +102,7 @@ def reopen(opener: Opener, refused: Source | None) -> bool:
     Of several threads that are refused at once, one opens the source again; the others find that
     done.
     """
-    with _opening:
+    with _opening.lock:
         entry = _entries.get(opener)
         if entry is None or refused is None:
             return False

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -49,6 +50,7 @@ class WorkerThreads(Executor):
         self._pending = 0
         self._started = 0
         self._is_closed = False
+        self._process = os.getpid()
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See ``Executor``."""
@@ -144,4 +146,6 @@ class WorkerThreads(Executor):
 
     def _end(self) -> None:
         """The program ends: calls that are under way may end, no other begins."""
-        self.shutdown(cancel_futures=True)
+        # A forked child does not have these threads; one may have held the lock.
+        if self._process == os.getpid():
+            self.shutdown(cancel_futures=True)

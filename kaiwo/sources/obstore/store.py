@@ -12,6 +12,9 @@ obstore mixes its settings with the environment. So each store is given everythi
 Encryption keys of the environment (``AWS_SSE_*``, ``AWS_SERVER_SIDE_ENCRYPTION``) cannot be
 overridden. With those set, S3 goes through fsspec (see ``kaiwo/tasks/s3_settings.py``).
 
+obstore's threads do not live on in a forked child, and a call there would wait for them forever. So
+the child of a process that has loaded obstore gets no store.
+
 obstore repeats nothing: ``max_retries`` is 0. The timeout of a whole request is seven days, since
 only a stall is an error.
 """
@@ -37,6 +40,9 @@ _STRAY = tuple(
     for prefix in ("", "GOOGLE_")
     for suffix in ("", "_KEY", "_PATH")
 )
+
+#: The process that loaded obstore.
+_LOADED_BY = os.getpid()
 
 
 class Provider:
@@ -85,8 +91,13 @@ def connect(
         headers: of every request.
 
     Raises:
-        NotForObstoreError: obstore does not take these settings.
+        NotForObstoreError: obstore does not take these settings, or does not work in this process.
     """
+    if os.getpid() != _LOADED_BY:
+        raise NotForObstoreError(
+            "it does not work in a process that was forked from one that has loaded it; use engine "
+            "auto or fsspec here, or start the process with spawn"
+        )
     options: dict[str, Any] = {
         "allow_http": True,
         "connect_timeout": timedelta(seconds=network.connect_timeout_s),
