@@ -21,11 +21,11 @@ import contextlib
 import errno
 import logging
 import os
+import stat
 from collections.abc import Callable
 
 from kaiwo import own_names
 from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
-from kaiwo.files.paths import regular_file
 
 logger = logging.getLogger(__name__)
 
@@ -65,13 +65,14 @@ class Reader:
             False if this is not the file of the last call, or has become shorter. Nothing was
             passed then; a new reader has to read it.
         """
-        if os.path.exists(self._path) and regular_file(self._path) is None:
-            self._refuse("%s is not a regular file: kaiwo ignores it", self._path)
-            return True
         try:
-            # Opening it makes network file systems ask their server, where stat may not.
-            with open(self._path, "rb") as file:
+            # Another run removes its journal at any moment, so only an open file can be judged. And
+            # opening it makes network file systems ask their server, where stat may not.
+            with open(self._path, "rb", opener=_without_waiting) as file:
                 status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    self._refuse("%s is not a regular file: kaiwo ignores it", self._path)
+                    return True
                 found = status.st_dev, status.st_ino
                 if self._file not in (None, found) or status.st_size < self._end:
                     return False
@@ -218,6 +219,11 @@ class Appender:
             os.write(descriptor, self._header)
         elif os.pread(descriptor, 1, size - 1) != b"\n":
             os.write(descriptor, b"\n")  # after a torn last line
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open what may be a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def _own(path: str, flags: int) -> int:
