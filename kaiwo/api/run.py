@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,7 +32,7 @@ from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
 from kaiwo.workers.source_cache import close_source
-from kaiwo.workers.threads import WorkerThreads
+from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads
 
 logger = logging.getLogger(__name__)
 #: A task, and what it wants.
@@ -95,7 +94,15 @@ class _Tools(Struct, frozen=True):
     rules: Rules
     comparison: Comparison
     state: State
-    executor: Executor
+    executor: WorkerThreads
+
+    def end(self) -> None:
+        """Nothing of the run opens, writes or publishes anything afterwards; may be repeated."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        # Closing a source ends the requests that threads wait for.
+        for want in self.wants:
+            close_source(want.opener)
+        self.executor.join(ENDS_IN_S)
 
 
 @contextlib.contextmanager
@@ -121,14 +128,12 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
             units.count(rules.most_requests, "request"),
         )
         threads = rules.most_requests
-    executor = WorkerThreads(threads, "kaiwo")
+    tools = _Tools(settings, wants, rules, comparison, state, WorkerThreads(threads, "kaiwo"))
     try:
-        yield _Tools(settings, wants, rules, comparison, state, executor)
+        yield tools
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        tools.end()
         state.close()
-        for want in wants:
-            close_source(want.opener)
 
 
 def _listed(tools: _Tools, sink: Sink) -> Listing:
@@ -173,9 +178,13 @@ def _claimed(tools: _Tools, drafted: Draft, sink: Sink) -> Iterator[Plan]:
         claim.tidy(claims_folder(root, state_dir) for root in {each.root for each in transfers})
         state.sweep(transfers, is_dead)
         free_space.require(closed.transfers)
-        yield closed
+        try:
+            yield closed
+        finally:
+            # Before another run may take these targets.
+            tools.end()
         state.sweep(transfers, is_dead)
-        # After a deadline, workers may still be writing.
+        # After a deadline, a worker may still be in a call that nothing ends.
         state.close(ended=until_s is None or time.monotonic() < until_s)
 
 

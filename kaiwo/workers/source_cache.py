@@ -23,8 +23,9 @@ from typing import Protocol, TypeVar
 from msgspec import Struct, field
 
 from kaiwo import redact
-from kaiwo.errors import CredentialsError, KaiwoError
+from kaiwo.errors import CredentialsError, KaiwoError, UnfinishedError
 from kaiwo.protocols import Opener, Source
+from kaiwo.workers.threads import require_open
 
 
 class _Outcome(Protocol):
@@ -62,7 +63,12 @@ os.register_at_fork(after_in_child=_opening.renew)
 
 
 def open_source(opener: Opener) -> Source:
-    """This worker's source for that opener; errors of opening it pass through."""
+    """This worker's source for that opener; errors of opening it pass through.
+
+    Raises:
+        UnfinishedError: the run is over; nobody would close it.
+    """
+    require_open()
     entry = _entries.get(opener)
     if entry is None:
         # Two threads that open the same source would sign in twice.
@@ -72,8 +78,19 @@ def open_source(opener: Opener) -> Source:
                 # Taken before opening: secrets that change meanwhile count as changed.
                 secrets_digest = opener.secrets_digest()
                 redact.clean_log_records()
+                require_open()
                 entry = _entries[opener] = _Entry(opener.open(), secrets_digest)
+                _close_if_over(opener)
     return entry.source
+
+
+def _close_if_over(opener: Opener) -> None:
+    """Close what was opened while the run ended."""
+    try:
+        require_open()
+    except UnfinishedError:
+        close_source(opener)
+        raise
 
 
 def with_fresh_secrets(opener: Opener, attempt: Callable[[], OutcomeT]) -> OutcomeT:
@@ -117,6 +134,8 @@ def reopen(opener: Opener, refused: Source | None) -> bool:
             return False  # perhaps half-written: the refusal is what is reported
         entry.retired.append(entry.source)
         entry.source, entry.secrets_digest = source, secrets_digest
+        if _entries.get(opener) is not entry:  # the run ended meanwhile
+            _close(source)
     return True
 
 
@@ -126,5 +145,9 @@ def close_source(opener: Opener) -> None:
     if entry is None:
         return
     for source in (entry.source, *entry.retired):
-        with contextlib.suppress(Exception):  # a connection that is lost needs no closing
-            source.close()
+        _close(source)
+
+
+def _close(source: Source) -> None:
+    with contextlib.suppress(Exception):  # a connection that is lost needs no closing
+        source.close()

@@ -26,6 +26,7 @@ from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
 from kaiwo.workers import attempt
 from kaiwo.workers.source_cache import open_source
+from kaiwo.workers.threads import require_open
 
 logger = logging.getLogger(__name__)
 #: An object of this size or more is worth a request for a checksum that the listing did not state:
@@ -133,6 +134,7 @@ def check_existing(transfer: Transfer) -> Outcome:
     is_known = transfer.published or actual is not None or _is_as_written(transfer, path)
     if actual != remote.checksum or not is_known:
         return Outcome(transfer)
+    require_open()
     adopt(transfer)
     return Outcome(
         transfer,
@@ -161,7 +163,7 @@ def hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
         DiskError: the file cannot be read.
     """
     try:
-        return checksums.of_file(algorithm, path, size)
+        return checksums.of_file(algorithm, path, size, require_open)
     except OSError as error:
         raise disk_error(error, path) from error
 
@@ -220,7 +222,9 @@ def published(temporary: str, transfer: Transfer, count: int, checksum: Checksum
 
     Raises:
         DiskError: the file system refused.
+        UnfinishedError: the run is over.
     """
+    require_open()
     mtime_ns = publish(temporary, transfer)
     return Outcome(
         transfer,
