@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiwo import environment, units
+from kaiwo import environment, redact, units
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.retry import RetryPolicy
@@ -129,11 +129,12 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
         )
         threads = rules.most_requests
     tools = _Tools(settings, wants, rules, comparison, state, WorkerThreads(threads, "kaiwo"))
-    try:
-        yield tools
-    finally:
-        tools.end()
-        state.close()
+    with redact.cleaning_log_records():
+        try:
+            yield tools
+        finally:
+            tools.end()
+            state.close()
 
 
 def _listed(tools: _Tools, sink: Sink) -> Listing:

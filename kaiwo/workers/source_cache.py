@@ -22,7 +22,6 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct, field
 
-from kaiwo import redact
 from kaiwo.errors import CredentialsError, KaiwoError, UnfinishedError
 from kaiwo.protocols import Opener, Source
 from kaiwo.workers.threads import require_open
@@ -77,7 +76,6 @@ def open_source(opener: Opener) -> Source:
             if entry is None:
                 # Taken before opening: secrets that change meanwhile count as changed.
                 secrets_digest = opener.secrets_digest()
-                redact.clean_log_records()
                 require_open()
                 entry = _entries[opener] = _Entry(opener.open(), secrets_digest)
                 _close_if_over(opener)

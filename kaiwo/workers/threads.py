@@ -30,6 +30,7 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from kaiwo import redact
 from kaiwo.errors import UnfinishedError
 
 P = ParamSpec("P")
@@ -146,6 +147,7 @@ class WorkerThreads(Executor):
 
     def _work(self) -> None:
         _of_thread.threads = self
+        redact.mark_thread()
         while (step := self._calls.get()) is not None:
             step()
             # Its result must not live until the next call comes.

@@ -30,7 +30,7 @@ from typing import Any
 
 from obstore.exceptions import BaseError
 
-from kaiwo import environment
+from kaiwo import environment, redact
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.base import NotForObstoreError
 
@@ -62,7 +62,8 @@ class Provider:
     def __call__(self) -> Mapping[str, Any]:
         """Called by obstore when it has no credentials, or when they expire."""
         try:
-            given = self._give()
+            with redact.marked():  # a thread of obstore's
+                given = self._give()
         except Exception as error:
             self.error = error
             raise
