@@ -23,6 +23,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -180,7 +181,10 @@ def load(*, high_performance: bool = False) -> Any:
     if high_performance:
         variables["HF_XET_HIGH_PERFORMANCE"] = "1"
     with _loading.lock:
-        # The variables must not stay in the environment: they would apply to other tasks.
+        # The variables must not stay in the environment: they would apply to other tasks. Once it
+        # is loaded, it reads them no more; native threads may read the environment at any time.
+        if "hf_xet" in sys.modules:
+            variables = {}
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:
