@@ -50,7 +50,7 @@ def test_a_stream_whose_connection_obstore_cannot_take_is_repeated_through_fsspe
     with opened(s3, s3.new_bucket({"k": b"data"}), "obstore") as source:
         assert isinstance(source, ObstoreSource)
         (remote,) = source.list("")
-        with pytest.raises(TransientError, match="reading .*k at "):
+        with pytest.raises(TransientError, match=r"reading .*k at "):
             list(source.read_chunks(fail, remote))
         assert source.is_bypassed
         assert b"".join(bytes(chunk) for chunk in source.stream(remote)) == b"data"
