@@ -138,3 +138,49 @@ def test_twelve_threads_fetch_into_one_folder_and_none_has_anything_to_say(
     done = run_program(TWELVE, tmp_path, 90.0, env=env, url=url, fields=fields)
     assert (done.code, done.stdout, done.stderr) == (0, "[]\n", "")
     assert tree(tmp_path / "out") == objects
+
+
+#: A host with a handler that collects exceptions, as error collectors do, and its own event loop.
+HOST = """
+import asyncio, logging
+import kaiwo
+
+class Collector(logging.Handler):
+    def emit(self, record):
+        if record.name == "asyncio" and record.exc_info:
+            collected.append(record.exc_info[1].args[0])
+
+collected = []
+logging.getLogger().addHandler(Collector())
+
+async def main():
+    def lose(name):
+        # asyncio logs an exception that nobody asks for.
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": name, "exception": ValueError(name)}
+        )
+
+    fetched = asyncio.create_task(
+        asyncio.to_thread(kaiwo.fetch, given["url"], "out", **given["fields"])
+    )
+    while not fetched.done():
+        lose("during")
+        await asyncio.sleep(0.01)
+    await fetched
+    lose("after")
+
+asyncio.run(main())
+print(sorted(set(collected)), collected.count("during") > 0)
+print(logging.getLogRecordFactory() is logging.LogRecord, own_threads())
+"""
+
+
+def test_exceptions_that_the_program_logs_reach_its_collector(
+    s3: Store, engine: str, tmp_path: Path
+) -> None:
+    objects = {str(number): b"x" * number for number in range(5)}
+    url = f"s3://{s3.new_bucket(objects)}/"
+    fields = {name: value for name, value in s3.fields.items() if value is not None}
+    env = {"KAIWO_ENGINE": engine}
+    done = run_program(HOST, tmp_path, env=env, url=url, fields=fields)
+    assert done.stdout == "['after', 'during'] True\nTrue []\n", done.stderr
