@@ -13,13 +13,15 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from kaiwo.objects import Checksum
 from kaiwo.protocols import Buffer
 
 CHUNK = 1 << 20
+#: How much of a file is read before anybody asks whether to go on.
+STEP = 64 << 20
 _PARTS = "md5-"
 _OF_PARTS = re.compile(r"[0-9A-Fa-f]{32}-([1-9][0-9]{0,4})")
 #: Algorithms whose parts combine, and their hexadecimal digits.
@@ -127,14 +129,36 @@ def once(action: Callable[[], int]) -> int:
 
 
 def of_file(
-    algorithm: str, path: str, size: int, attempt: Callable[[Callable[[], int]], int] = once
+    algorithm: str,
+    path: str,
+    size: int,
+    attempt: Callable[[Callable[[], int]], int] = once,
+    proceed: Callable[[], None] = lambda: None,
 ) -> Checksum | None:
-    """The checksum of a file of that size; None for an unknown algorithm."""
+    """The checksum of a file of that size; None for an unknown algorithm.
+
+    Args:
+        algorithm: its name.
+        path: of the file.
+        size: of the file.
+        attempt: see ``follow``.
+        proceed: is called before each step, and may end it by an error.
+    """
     running = hasher(algorithm, size)
     if running is None:
         return None
-    follow(running, path, 0, size, attempt)
+    for start, end in steps(0, size):
+        proceed()
+        follow(running, path, start, end, attempt)
     return Checksum(algorithm, running.hexdigest())
+
+
+def steps(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A part of a file in steps, each of which takes less than a second; at least one."""
+    while start + STEP < end:
+        yield start, start + STEP
+        start += STEP
+    yield start, end
 
 
 def follow(

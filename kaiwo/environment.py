@@ -4,7 +4,11 @@ A chart sets each variable that it knows: ``AWS_PROFILE: {{ .Values.profile | qu
 one where the value is not given. Some SDKs take that for a profile without a name, for the current
 folder, or for "verify no certificate". And a secret that was made from a file ends with the file's
 line break. So while kaiwo works, an empty variable does not exist, and a line break at the end of
-one is not part of it. Afterwards the program's environment is as it was.
+one is not part of it. Variables that obstore reads although it is given other credentials do not
+exist either. Afterwards the program's environment is as it was.
+
+Native threads may read the environment at any time, and C's ``setenv`` is not safe beside them. So
+all of that is done once, in the thread that begins a run, before it has threads of that kind.
 
 Proxies are left alone: every library ignores empty ones, and an empty ``http_proxy`` switches
 ``HTTP_PROXY`` off.
@@ -24,6 +28,8 @@ _OF_SDKS = re.compile(
     r"|(REQUESTS|CURL)_CA_BUNDLE|STORAGE_EMULATOR_HOST|NO_GCE_CHECK|XDG_CACHE_HOME",
     re.IGNORECASE,
 )
+#: obstore fails on them, also when other credentials are given; Google's own clients ignore them.
+_OF_NOBODY = re.compile(r"(GOOGLE_)?SERVICE_ACCOUNT(_KEY|_PATH)?")
 #: Variables that name a certificate file or folder: for every SDK.
 TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE")
 #: Variables that name a file with credentials.
@@ -54,12 +60,18 @@ class _Cleaned:
     """What was changed, and how many runs of this program rely on it."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.renew()
         self.runs = 0
-        self.before: dict[str, str] = {}
+        #: Of each variable: its value before, and what kaiwo made of it.
+        self.before: dict[str, tuple[str, str | None]] = {}
+
+    def renew(self) -> None:
+        """A forked child must not wait for a thread of its parent."""
+        self.lock = threading.Lock()
 
 
 _cleaned = _Cleaned()
+os.register_at_fork(after_in_child=_cleaned.renew)
 
 
 @contextlib.contextmanager
@@ -82,20 +94,21 @@ def cleaned() -> Iterator[None]:
 
 def _clean() -> None:
     for name, value in list(os.environ.items()):
-        content = value.rstrip("\r\n")
-        if content and content == value:
+        content = value.rstrip("\r\n") or None
+        if _OF_NOBODY.fullmatch(name):
+            content = None
+        elif content == value or not _OF_SDKS.fullmatch(name):
             continue
-        if _OF_SDKS.fullmatch(name):
-            _cleaned.before[name] = value
-            if content:
-                os.environ[name] = content
-            else:
-                del os.environ[name]
+        _cleaned.before[name] = value, content
+        if content is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = content
 
 
 def _restore() -> None:
     """Undo what was done, unless the program has set the variable meanwhile."""
-    for name, value in _cleaned.before.items():
-        if os.environ.get(name, "") == value.rstrip("\r\n"):
+    for name, (value, content) in _cleaned.before.items():
+        if os.environ.get(name) == content:
             os.environ[name] = value
     _cleaned.before.clear()

@@ -10,10 +10,14 @@ next character that it excludes, or is bounded.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import logging
+import os
 import re
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -98,29 +102,86 @@ def url(address: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-def clean_log_records() -> None:
-    """From now on, no log record of kaiwo or of an SDK holds a secret, for any handler.
+class _Runs:
+    """How many runs of this program are under way, and the factory that they rely on."""
+
+    def __init__(self) -> None:
+        self.renew()
+        self.count = 0
+        self.factory: _Factory | None = None
+
+    def renew(self) -> None:
+        """A forked child must not wait for a thread of its parent."""
+        self.lock = threading.Lock()
+
+
+_runs = _Runs()
+os.register_at_fork(after_in_child=_runs.renew)
+#: Whether what is called now works for a run. asyncio hands it on to the tasks of an event loop.
+_is_of_run = contextvars.ContextVar("kaiwo_is_of_run", default=False)
+
+
+def mark_thread() -> None:
+    """From now on, this thread works for runs."""
+    _is_of_run.set(True)
+
+
+@contextlib.contextmanager
+def marked() -> Iterator[None]:
+    """What is called inside the block works for a run."""
+    token = _is_of_run.set(True)
+    try:
+        yield
+    finally:
+        _is_of_run.reset(token)
+
+
+@contextlib.contextmanager
+def cleaning_log_records() -> Iterator[None]:
+    """Inside the block, no log record of kaiwo or of an SDK that it calls holds a secret.
 
     At DEBUG the SDKs quote headers and signed URLs, and an application that uses kaiwo may log at
     that level. A logger's filter does not see the records of the loggers below it, and the handlers
-    belong to the application; so records are cleaned when they are made.
+    belong to the application; so records are cleaned when they are made. The application may use
+    the same SDKs: its own records stay as they are.
     """
-    make = logging.getLogRecordFactory()
-    if not isinstance(make, _Factory):
-        logging.setLogRecordFactory(_Factory(make))
+    with _runs.lock:
+        _runs.count += 1
+        if _runs.factory is None or logging.getLogRecordFactory() is not _runs.factory:
+            _runs.factory = _Factory(logging.getLogRecordFactory())
+            logging.setLogRecordFactory(_runs.factory)
+    try:
+        with marked():
+            yield
+    finally:
+        with _runs.lock:
+            _runs.count -= 1
+            factory = _runs.factory
+            # One that was set meanwhile stays; it may call ours, which then changes nothing.
+            if not _runs.count and factory and logging.getLogRecordFactory() is factory:
+                logging.setLogRecordFactory(factory.make)
+                _runs.factory = None
 
 
 class _Factory:
-    """Makes log records with the factory of before, and cleans those of some loggers."""
+    """Makes log records with the factory of before, and cleans those of runs."""
 
     def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
-        self._make = make
+        self.make = make
 
     def __call__(self, name: str, *args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = self._make(name, *args, **kwargs)
-        if name.partition(".")[0] in _TALKATIVE:
+        record = self.make(name, *args, **kwargs)
+        logger = name.partition(".")[0]
+        if _runs.count and logger in _TALKATIVE and (logger == "kaiwo" or _is_from_run(record)):
             clean(record)
         return record
+
+
+def _is_from_run(record: logging.LogRecord) -> bool:
+    """Whether kaiwo had it made: by context or thread; what asyncio itself says has no context."""
+    thread = record.threadName or ""
+    on_loop = thread == "fsspecIO" and record.name == "asyncio"
+    return _is_of_run.get() or on_loop or thread.startswith("kaiwo")
 
 
 class Redacted(logging.Filter):

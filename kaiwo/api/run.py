@@ -7,12 +7,11 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiwo import environment, units
+from kaiwo import environment, redact, units
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.retry import RetryPolicy
@@ -33,7 +32,7 @@ from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Context, Task
 from kaiwo.workers.source_cache import close_source
-from kaiwo.workers.threads import WorkerThreads
+from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads
 
 logger = logging.getLogger(__name__)
 #: A task, and what it wants.
@@ -111,7 +110,15 @@ class _Tools(Struct, frozen=True):
     rules: Rules
     comparison: Comparison
     state: State
-    executor: Executor
+    executor: WorkerThreads
+
+    def end(self) -> None:
+        """Nothing of the run opens, writes or publishes anything afterwards; may be repeated."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        # Closing a source ends the requests that threads wait for.
+        for want in self.wants:
+            close_source(want.opener)
+        self.executor.join(ENDS_IN_S)
 
 
 @contextlib.contextmanager
@@ -137,14 +144,13 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
             units.count(rules.most_requests, "request"),
         )
         threads = rules.most_requests
-    executor = WorkerThreads(threads, "kaiwo")
-    try:
-        yield _Tools(settings, wants, rules, comparison, state, executor)
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-        state.close()
-        for want in wants:
-            close_source(want.opener)
+    tools = _Tools(settings, wants, rules, comparison, state, WorkerThreads(threads, "kaiwo"))
+    with redact.cleaning_log_records():
+        try:
+            yield tools
+        finally:
+            tools.end()
+            state.close()
 
 
 def _listed(tools: _Tools, sink: Sink) -> Listing:
@@ -189,10 +195,14 @@ def _claimed(tools: _Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink)
         claim.tidy(claims_folder(root, state_dir) for root in {each.root for each in transfers})
         state.sweep(transfers, is_dead)
         _require_place(tasks, closed)
-        yield closed
+        try:
+            yield closed
+        finally:
+            # Before another run may take these targets.
+            tools.end()
         state.sweep(transfers, is_dead)
         state.compact(lambda root: is_alone(root, state_dir, state.run))
-        # After a deadline, workers may still be writing.
+        # After a deadline, a worker may still be in a call that nothing ends.
         state.close(ended=until_s is None or time.monotonic() < until_s)
 
 

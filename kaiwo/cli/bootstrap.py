@@ -58,9 +58,21 @@ def say(message: str, *, as_json: bool) -> None:
     else:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now_s))
         line = f"{stamp},{fraction:03} ERROR {message}\n"
+    _write(line.encode())
+
+
+def show_cursor() -> None:
+    """Show the cursor of the terminal, which a bar hides, before the process ends at once."""
+    if os.isatty(2) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+        _write(b"\x1b[?25h")
+
+
+def _write(line: bytes) -> None:
     try:
-        if select.select([], [2], [], 0)[1]:
-            os.write(2, line.encode())
+        poll = select.poll()
+        poll.register(2, select.POLLOUT)
+        if poll.poll(0):
+            os.write(2, line)
     except OSError:
         pass  # the reader has gone
 

@@ -56,6 +56,7 @@ def _end_in_time(reader: int, as_json: bool) -> None:
     """Wait for the first signal; end the process when cleaning up takes too long after it."""
     number = _next(reader, None)
     second = _next(reader, PATIENCE_S)
+    bootstrap.show_cursor()
     why = "a second signal" if second else f"cleaning up took more than {PATIENCE_S:g} s"
     bootstrap.say(f"stopped by {signal.Signals(number or 0).name} at once: {why}", as_json=as_json)
     os._exit(128 + (number or 0))
@@ -63,10 +64,13 @@ def _end_in_time(reader: int, as_json: bool) -> None:
 
 def _next(reader: int, timeout_s: float | None) -> int | None:
     """The next SIGTERM or SIGINT; None when the time is over."""
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         left_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.0)
-        if not select.select([reader], [], [], left_s)[0]:
+        # Not ``select``, which takes no descriptor above 1023: a host may have given us one.
+        if not poll.poll(None if left_s is None else left_s * 1000):
             return None
         (number,) = os.read(reader, 1)
         if number in bootstrap.SIGNALS:

@@ -16,7 +16,7 @@ from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.repeat import repeat
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
-from kaiwo.workers.threads import WorkerThreads
+from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads, require_open
 
 #: At most this many objects are followed at once.
 THREADS = min(4, os.cpu_count() or 1)
@@ -35,7 +35,9 @@ class _RunningDigest:
         """Take in the bytes from the last end to this one."""
         path = self.transfer.temporary
         try:
-            checksums.follow(self._running, path, self.end, end, repeat)
+            for first, last in checksums.steps(self.end, end):
+                require_open()
+                checksums.follow(self._running, path, first, last, repeat)
         except OSError as error:
             return (Outcome(self.transfer, error=disk_error(error, path)),)
         self.end = end
@@ -77,6 +79,7 @@ class RunningDigests:
         self._digests.pop(transfer.index, None)
 
     def close(self) -> None:
-        """Release the threads; a step that is under way ends by itself."""
+        """Release the threads."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.join(ENDS_IN_S)

@@ -21,8 +21,16 @@ from kaiwo.protocols import Buffer
 
 #: The kernel lets one thread at a time write to a file; the others burn processor time while they
 #: wait (2 GiB by 8 threads: 2 to 7 s of it). A wait for one of these locks costs nothing.
-_WRITE_LOCKS = tuple(threading.Lock() for _ in range(16))
+_WRITE_LOCKS = [threading.Lock() for _ in range(16)]
 logger = logging.getLogger(__name__)
+
+
+def _renew_locks() -> None:
+    """A forked child must not wait for a thread of its parent."""
+    _WRITE_LOCKS[:] = [threading.Lock() for _ in _WRITE_LOCKS]
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 def create(path: str) -> None:

@@ -11,6 +11,7 @@ wait. Names of objects are data: they are never read as rich markup.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
@@ -27,6 +28,7 @@ from kaiwo.reporting.log_lines import EventLog
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 LOG_EVERY_S = 10.0
 logger = logging.getLogger(__name__)
@@ -126,50 +128,77 @@ def _slowest(counters: Counters) -> dict[str, object] | None:
 
 
 class BarSink:
-    """One bar for the whole run; failures and retries are log lines above it."""
+    """One bar for the whole run; failures and retries are log lines above it.
+
+    It hides the cursor. So the first event begins it, not the constructor: what fails before a run
+    has nothing to end. ``Ended`` ends it, or the end of the program; the next run has another bar.
+    """
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import (  # noqa: PLC0415 - only a bar needs rich
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        self._counters = Counters()
-        self._log = EventLog()
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[files]}", markup=False),
-            console=console,
-            transient=False,
-        )
-        self._row = self._bar.add_task("listing", total=None, files="")
-        self._bar.start()
+        self._console = console
+        self._bar: Progress | None = None
+        self._has_left = False
 
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``."""
+        if self._bar is None:
+            if self._has_left:
+                return
+            self._bar = self._begin()
+        try:
+            self._show(self._bar, event)
+        finally:
+            if isinstance(event, Ended):
+                self._end()
+
+    def _begin(self) -> Progress:
+        from rich import progress  # noqa: PLC0415 - only a bar needs rich
+
+        self._counters = Counters()
+        self._log = EventLog()
+        bar = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.DownloadColumn(binary_units=True),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[files]}", markup=False),
+            console=self._console,
+            transient=False,
+        )
+        self._row = bar.add_task("listing", total=None, files="")
+        self._bar = bar
+        atexit.register(self._leave)
+        bar.start()
+        return bar
+
+    def _end(self) -> None:
+        """Stop drawing, and show the cursor again."""
+        if self._bar is None:
+            return
+        self._bar.stop()
+        self._bar = None
+        atexit.unregister(self._leave)
+
+    def _leave(self) -> None:
+        """The program ends; a daemon thread may still be at work."""
+        self._has_left = True
+        self._end()
+
+    def _show(self, bar: Progress, event: Event) -> None:
         counters = self._counters
         counters.add(event)
         self._log.add(event)
         match event:
             case Planned():
-                self._bar.update(self._row, description="downloading", total=counters.bytes)
+                bar.update(self._row, description="downloading", total=counters.bytes)
             case Ended():
-                self._bar.update(self._row, description="done")
+                bar.update(self._row, description="done")
             case _:
                 pass
         if counters.files:
             files = f"{counters.files_done}/{counters.files} files"
-            self._bar.update(self._row, completed=counters.bytes_done, files=files)
-        if isinstance(event, Ended):
-            self._bar.stop()
+            bar.update(self._row, completed=counters.bytes_done, files=files)
 
 
 class LineSink:

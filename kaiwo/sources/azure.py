@@ -24,7 +24,6 @@ from typing import Any
 
 from azure.core import exceptions as azure
 from azure.core.rest import HttpRequest
-from fsspec.asyn import sync
 
 from kaiwo import checksums, environment
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, ServiceError
@@ -86,6 +85,7 @@ class AzureSource(AsyncSource):
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its client when it is deleted."""
+        super().close()
         del self._filesystem, self._container
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
@@ -97,7 +97,7 @@ class AzureSource(AsyncSource):
         pages = self._list_blobs(prefix, marker)
         while True:
             with self.translating("listing", prefix):
-                page: list[Any] | None = sync(self._filesystem.loop, _next_page, pages)
+                page: list[Any] | None = self._run(_next_page, pages)
                 if page is None:
                     return
                 following = pages.continuation_token or ""
@@ -118,7 +118,7 @@ class AzureSource(AsyncSource):
             ServiceError: a page with the first of these entries alone names no marker.
         """
         pages = self._list_blobs(prefix, marker, results_per_page=1)
-        page = sync(self._filesystem.loop, _next_page, pages)
+        page = self._run(_next_page, pages)
         if page is not None and len(page) == 1 and not pages.continuation_token:
             raise ServiceError(
                 f"{self.describe('listing', prefix)}: the service does not say where the next "
@@ -136,7 +136,7 @@ class AzureSource(AsyncSource):
         """See ``protocols.Source``."""
         with self.translating("looking up", key):
             blob = self._container.get_blob_client(key)
-            stated = sync(self._filesystem.loop, blob.get_blob_properties, **self._options)
+            stated = self._run(blob.get_blob_properties, **self._options)
             if _is_marker(stated):
                 raise not_a_file(self.describe("looking up", key))
             return _parse_blob(stated)

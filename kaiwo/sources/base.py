@@ -163,14 +163,14 @@ class StoreSource(ABC):
             return error
         return self._map(error, f"reading from {self._url}")
 
-    def translating(self, operation: str, key: str) -> _Translation:
+    def translating(self, operation: str, key: str) -> Translation:
         """A block whose errors become kaiwo errors; kaiwo errors pass as they are.
 
         Args:
             operation: such as ``reading``; the message begins with it.
             key: of the object; empty for the bucket itself.
         """
-        return _Translation(self, operation, key)
+        return Translation(self.to_kaiwo_error, operation, key)
 
     def to_kaiwo_error(self, error: Exception, operation: str, key: str) -> KaiwoError:
         """The kaiwo error for one error of an operation; see ``translating``."""
@@ -218,13 +218,21 @@ class StoreSource(ABC):
         return found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
 
 
-class _Translation:
-    """See ``StoreSource.translating``; not a generator, because every small object passes it."""
+class Translation:
+    """See ``StoreSource.translating``; not a generator, because every small object passes it.
 
-    __slots__ = ("_key", "_operation", "_source")
+    Args:
+        convert: gives the kaiwo error for an error, the operation and the key.
+        operation: see ``translating``.
+        key: see ``translating``.
+    """
 
-    def __init__(self, source: StoreSource, operation: str, key: str) -> None:
-        self._source = source
+    __slots__ = ("_convert", "_key", "_operation")
+
+    def __init__(
+        self, convert: Callable[[Exception, str, str], KaiwoError], operation: str, key: str
+    ) -> None:
+        self._convert = convert
         self._operation = operation
         self._key = key
 
@@ -233,7 +241,7 @@ class _Translation:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, KaiwoError | NotForObstoreError):
-            found = self._source.to_kaiwo_error(error, self._operation, self._key)
+            found = self._convert(error, self._operation, self._key)
             causes = " from ".join(type(each).__name__ for each in chain(error))
             logger.debug("%s (%s)", found, causes)
             # The SDK's text may quote a request, and a traceback shows the text of all causes.

@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from typing import Any, TypeVar
 
-from fsspec.asyn import sync
-
-from kaiwo.errors import TransientError
+from kaiwo.errors import TransientError, UnfinishedError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import StoreSource
+
+T = TypeVar("T")
 
 
 class AsyncSource(StoreSource):
     """Base of such a source; it keeps its filesystem in ``_filesystem``."""
 
     _filesystem: Any
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._lock = threading.Lock()
+        #: Calls that a thread waits for; None once the source is closed.
+        self._under_way: set[Future[Any]] | None = set()
+
+    def close(self) -> None:
+        """See ``protocols.Source``; calls that are under way are cancelled."""
+        with self._lock:
+            calls, self._under_way = self._under_way, None
+        for call in calls or ():
+            call.cancel()
+        super().close()
+
+    def _run(self, call: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T:
+        """The result of an asynchronous call, on the event loop of the filesystem.
+
+        Unlike fsspec's own ``sync``, it ends when the source is closed.
+
+        Raises:
+            UnfinishedError: the source is closed, or was closed meanwhile.
+        """
+
+        async def called() -> T:
+            return await call(*args, **kwargs)
+
+        with self._lock:
+            if self._under_way is None:
+                raise UnfinishedError("the source is closed")
+            future = asyncio.run_coroutine_threadsafe(called(), self._filesystem.loop)
+            self._under_way.add(future)
+        try:
+            return future.result()
+        except CancelledError:
+            raise UnfinishedError("the source was closed") from None
+        finally:
+            with self._lock:
+                if self._under_way is not None:
+                    self._under_way.discard(future)
 
     @abstractmethod
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
@@ -30,14 +73,13 @@ class AsyncSource(StoreSource):
         """See ``protocols.Source``."""
         with self.translating("reading", remote.key):
             chunks, named = self._chunks(remote, start, end), self.display_url(remote.key)
-            return sync(self._filesystem.loop, gather_body, chunks, end - start, named)  # type: ignore[no-any-return]
+            return self._run(gather_body, chunks, end - start, named)
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         with self.translating("reading", remote.key):
             chunks = self._chunks(remote, 0, remote.size)
-        loop = self._filesystem.loop
-        yield from self.read_chunks(lambda: sync(loop, anext, chunks, b""), remote)
+        yield from self.read_chunks(lambda: self._run(anext, chunks, b""), remote)
 
 
 async def gather_body(chunks: AsyncIterator[bytes], size: int, named: str) -> memoryview:

@@ -22,7 +22,6 @@ from urllib.parse import quote
 
 import aiohttp
 import yarl
-from fsspec.asyn import sync
 from gcsfs.retry import HttpError, NonRetryableError
 from google.auth.exceptions import GoogleAuthError, TransportError
 
@@ -85,6 +84,7 @@ class GcsSource(AsyncSource):
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
+        super().close()
         del self._filesystem
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
@@ -151,9 +151,7 @@ class GcsSource(AsyncSource):
 
     def _json(self, path: str, parameters: dict[str, str]) -> dict[str, Any]:
         headers = {**self._headers(), "Accept-Encoding": "identity"}
-        return sync(  # type: ignore[no-any-return]
-            self._filesystem.loop, self._get_json, f"storage/v1/{path}", parameters, headers
-        )
+        return self._run(self._get_json, f"storage/v1/{path}", parameters, headers)
 
     async def _get_json(
         self, path: str, parameters: dict[str, str], headers: dict[str, str]

@@ -19,7 +19,6 @@ from typing import Any
 import aiohttp
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
-from fsspec.asyn import sync
 
 from kaiwo import environment
 from kaiwo.errors import (
@@ -97,11 +96,12 @@ class S3Source(AsyncSource):
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
+        super().close()
         del self._filesystem
 
     def _call(self, method: str, **arguments: Any) -> Any:
         call = self._filesystem._call_s3  # noqa: SLF001 - see the module's docstring
-        return sync(self._filesystem.loop, call, method, Bucket=self._bucket, **arguments)
+        return self._run(call, method, Bucket=self._bucket, **arguments)
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""

@@ -21,11 +21,11 @@ import contextlib
 import errno
 import logging
 import os
+import stat
 from collections.abc import Callable
 
 from kaiwo import own_names
 from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
-from kaiwo.files.paths import regular_file
 from kaiwo.files.renames import rename
 from kaiwo.files.repeat import PASSING, repeat
 from kaiwo.state.folder import log_level
@@ -69,9 +69,6 @@ class Reader:
             False if this is not the file of the last call, or has become shorter. Nothing was
             passed then; a new reader has to read it.
         """
-        if os.path.exists(self._path) and regular_file(self._path) is None:
-            self._refuse("%s is not a regular file: kaiwo ignores it", self._path)
-            return True
         try:
             # What was read stays read: a repeated call continues behind it.
             return repeat(lambda: self._read_on(take))
@@ -82,9 +79,13 @@ class Reader:
         return True
 
     def _read_on(self, take: Callable[[bytes], object]) -> bool:
-        # Opening it makes network file systems ask their server, where stat may not.
-        with open(self._path, "rb") as file:
+        # Another run removes its journal at any moment, so only an open file can be judged. And
+        # opening it makes network file systems ask their server, where stat may not.
+        with open(self._path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                self._refuse("%s is not a regular file: kaiwo ignores it", self._path)
+                return True
             found = status.st_dev, status.st_ino
             if self._file not in (None, found) or status.st_size < self._end:
                 return False
@@ -260,6 +261,11 @@ def _write_whole(descriptor: int, data: bytes) -> None:
     """Append them by one write; a write that is cut short again has met the end of the disk."""
     if os.write(descriptor, data) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open what may be a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def _own(path: str, flags: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -190,6 +191,8 @@ def _gcsfs_core() -> Any:
     These ask for the bucket's type, which stalls for a minute on a server without TLS, and load
     gRPC. gcsfs reads the switch at import.
     """
+    if loaded := sys.modules.get("gcsfs.core"):
+        return loaded  # the environment is changed once at most: native threads may read it
     before = os.environ.get(_NEW_BUCKET_TYPES)
     os.environ[_NEW_BUCKET_TYPES] = "false"
     try:

@@ -22,6 +22,7 @@ from kaiwo.objects import RemoteObject, as_read
 from kaiwo.protocols import Buffer, Source
 from kaiwo.workers.recent_dates import without_recent_date
 from kaiwo.workers.source_cache import with_fresh_secrets
+from kaiwo.workers.threads import require_open
 
 
 def timed(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outcome:
@@ -33,6 +34,7 @@ def timed(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outcome:
 
 def _attempted(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outcome:
     try:
+        require_open()
         return step(transfer)
     except KaiwoError as error:
         return Outcome(transfer, error=error)
@@ -53,6 +55,7 @@ def read(source: Source, transfer: Transfer, start: int, end: int) -> Buffer:
     Raises:
         KaiwoError: the source failed; classified.
         TransientError: fewer or more bytes came.
+        UnfinishedError: the run ended meanwhile.
     """
     try:
         data = source.read(as_read(transfer.object), start, end)
@@ -60,6 +63,7 @@ def read(source: Source, transfer: Transfer, start: int, end: int) -> Buffer:
         raise
     except Exception as error:
         raise source.classify(error) from None  # a chain is printed whole, an SDK's text and all
+    require_open()
     if len(data) != end - start:
         raise TransientError(
             f"reading {transfer.source}: got {len(data)} bytes instead of {end - start}"

@@ -12,6 +12,7 @@ from kaiwo.objects import Checksum, as_read
 from kaiwo.protocols import Buffer
 from kaiwo.workers import attempt
 from kaiwo.workers.source_cache import open_source
+from kaiwo.workers.threads import require_open
 from kaiwo.workers.verify import hash_file, published, require_same, require_unchanged
 
 
@@ -54,11 +55,13 @@ def read_stream(transfer: Transfer, *, check: str | None) -> Outcome:
     def counted() -> Iterator[Buffer]:
         nonlocal received
         for chunk in source.stream(as_read(transfer.object)):
+            require_open()
             received += len(chunk)
             if running is not None:
                 running.update(chunk)
             yield chunk
 
+    require_open()
     try:
         temporary_files.write_stream(transfer.temporary, counted())
     except Exception as error:

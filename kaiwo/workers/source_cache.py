@@ -6,20 +6,25 @@ process opens each source once and keeps it until the run that asked for it clos
 Mounted secrets change during a long run. When a source's credentials are refused and its secret
 files have changed since it was opened, it is opened again and the attempt is repeated once. The old
 source is kept to the end of the run: other threads may be reading from it at that moment.
+
+A forked child opens its own sources: connections of its parent are not for it, and the threads that
+serve them do not exist there. No run of the child has an opener of its parent, so the entries that
+it inherits are never asked for. They are not closed either, which would need those threads.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from msgspec import Struct, field
 
-from kaiwo import redact
-from kaiwo.errors import CredentialsError, KaiwoError
+from kaiwo.errors import CredentialsError, KaiwoError, UnfinishedError
 from kaiwo.protocols import Opener, Source
+from kaiwo.workers.threads import require_open
 
 
 class _Outcome(Protocol):
@@ -40,23 +45,50 @@ class _Entry(Struct):
     retired: list[Source] = field(default_factory=list)
 
 
+class _Opening:
+    """The lock of all who open a source; a forked child gets another one."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """A forked child must not wait for a thread of its parent."""
+        self.lock = threading.Lock()
+
+
 _entries: dict[Opener, _Entry] = {}
-_opening = threading.Lock()
+_opening = _Opening()
+os.register_at_fork(after_in_child=_opening.renew)
 
 
 def open_source(opener: Opener) -> Source:
-    """This worker's source for that opener; errors of opening it pass through."""
+    """This worker's source for that opener; errors of opening it pass through.
+
+    Raises:
+        UnfinishedError: the run is over; nobody would close it.
+    """
+    require_open()
     entry = _entries.get(opener)
     if entry is None:
         # Two threads that open the same source would sign in twice.
-        with _opening:
+        with _opening.lock:
             entry = _entries.get(opener)
             if entry is None:
                 # Taken before opening: secrets that change meanwhile count as changed.
                 secrets_digest = opener.secrets_digest()
-                redact.clean_log_records()
+                require_open()
                 entry = _entries[opener] = _Entry(opener.open(), secrets_digest)
+                _close_if_over(opener)
     return entry.source
+
+
+def _close_if_over(opener: Opener) -> None:
+    """Close what was opened while the run ended."""
+    try:
+        require_open()
+    except UnfinishedError:
+        close_source(opener)
+        raise
 
 
 def with_fresh_secrets(opener: Opener, attempt: Callable[[], OutcomeT]) -> OutcomeT:
@@ -85,7 +117,7 @@ def reopen(opener: Opener, refused: Source | None) -> bool:
     Of several threads that are refused at once, one opens the source again; the others find that
     done.
     """
-    with _opening:
+    with _opening.lock:
         entry = _entries.get(opener)
         if entry is None or refused is None:
             return False
@@ -100,6 +132,8 @@ def reopen(opener: Opener, refused: Source | None) -> bool:
             return False  # perhaps half-written: the refusal is what is reported
         entry.retired.append(entry.source)
         entry.source, entry.secrets_digest = source, secrets_digest
+        if _entries.get(opener) is not entry:  # the run ended meanwhile
+            _close(source)
     return True
 
 
@@ -109,5 +143,9 @@ def close_source(opener: Opener) -> None:
     if entry is None:
         return
     for source in (entry.source, *entry.retired):
-        with contextlib.suppress(Exception):  # a connection that is lost needs no closing
-            source.close()
+        _close(source)
+
+
+def _close(source: Source) -> None:
+    with contextlib.suppress(Exception):  # a connection that is lost needs no closing
+        source.close()

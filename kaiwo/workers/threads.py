@@ -10,25 +10,50 @@ what was submitted is lost.
 
 A few end because others need threads too: an event loop, a name lookup. Where no thread at all can
 be started, the caller's thread runs the call.
+
+No thread can be ended from outside. So a call that takes long asks ``require_open`` between its
+steps, and ends there once its threads are closed: a run that is over opens nothing, writes nothing
+and publishes nothing. A thread that waits for a server ends when the source is closed; only a call
+of native code that nothing ends (obstore's synchronous one) lasts until the stall timeout.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import ParamSpec, TypeVar
+
+from kaiwo import redact
+from kaiwo.errors import UnfinishedError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: This number of threads ends when no more can be started.
 LEFT_TO_OTHERS = 2
+#: Wait for threads at most this long at the end of a run, and at the end of the program.
+ENDS_IN_S, EXITS_IN_S = 1.0, 5.0
+#: Of a thread: the ``WorkerThreads`` that it belongs to.
+_of_thread = threading.local()
 logger = logging.getLogger(__name__)
+
+
+def require_open() -> None:
+    """Return if the run that this thread works for goes on.
+
+    Raises:
+        UnfinishedError: it is over.
+    """
+    threads: WorkerThreads | None = getattr(_of_thread, "threads", None)
+    if threads is not None and threads.is_over:
+        raise UnfinishedError("the run is over")
 
 
 class WorkerThreads(Executor):
@@ -37,6 +62,9 @@ class WorkerThreads(Executor):
     Args:
         most: at most this many threads.
         name: of the threads begins with this.
+
+    Attributes:
+        is_over: calls that are under way should end.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -49,6 +77,8 @@ class WorkerThreads(Executor):
         self._pending = 0
         self._started = 0
         self._is_closed = False
+        self.is_over = False
+        self._process = os.getpid()
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """See ``Executor``."""
@@ -67,17 +97,24 @@ class WorkerThreads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """See ``Executor``."""
+        """See ``Executor``; with ``cancel_futures``, calls that are under way should end, too."""
         with self._lock:
             self._is_closed = True
             if cancel_futures:
+                self.is_over = True
                 self._cancel_waiting()
             for _ in self._threads:
                 self._calls.put(None)
-            threads = list(self._threads)
         if wait:
-            for thread in threads:
-                thread.join()
+            self.join()
+
+    def join(self, most_s: float | None = None) -> None:
+        """After ``shutdown``, wait until the threads have ended, or for this time."""
+        with self._lock:
+            threads = list(self._threads)
+        end_s = None if most_s is None else time.monotonic() + most_s
+        for thread in threads:
+            thread.join(None if end_s is None else max(end_s - time.monotonic(), 0.0))
 
     def _cancel_waiting(self) -> None:
         while True:
@@ -109,6 +146,8 @@ class WorkerThreads(Executor):
         self._threads.add(thread)
 
     def _work(self) -> None:
+        _of_thread.threads = self
+        redact.mark_thread()
         while (step := self._calls.get()) is not None:
             step()
             # Its result must not live until the next call comes.
@@ -144,4 +183,7 @@ class WorkerThreads(Executor):
 
     def _end(self) -> None:
         """The program ends: calls that are under way may end, no other begins."""
-        self.shutdown(cancel_futures=True)
+        # A forked child does not have these threads; one may have held the lock.
+        if self._process == os.getpid():
+            self.shutdown(wait=False, cancel_futures=True)
+            self.join(EXITS_IN_S)

@@ -28,6 +28,7 @@ from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
 from kaiwo.workers import attempt
 from kaiwo.workers.source_cache import open_source
+from kaiwo.workers.threads import require_open
 
 logger = logging.getLogger(__name__)
 #: An object of this size or more is worth a request for a checksum that the listing did not state:
@@ -132,6 +133,7 @@ def check_existing(transfer: Transfer) -> Outcome:
             continue
         mtime_ns = status.st_mtime_ns
         if path != transfer.target:
+            require_open()
             mtime_ns = adopt(transfer)
             now = regular_file(path)
             if now is None or now.st_mtime_ns != status.st_mtime_ns:
@@ -171,7 +173,7 @@ def hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
         DiskError: the file cannot be read.
     """
     try:
-        return checksums.of_file(algorithm, path, size, repeat)
+        return checksums.of_file(algorithm, path, size, repeat, require_open)
     except OSError as error:
         raise disk_error(error, path) from error
 
@@ -230,7 +232,9 @@ def published(temporary: str, transfer: Transfer, count: int, checksum: Checksum
 
     Raises:
         DiskError: the file system refused.
+        UnfinishedError: the run is over.
     """
+    require_open()
     mtime_ns = publish(temporary, transfer)
     return Outcome(
         transfer,

@@ -54,3 +54,15 @@ def test_it_lasts_until_the_last_run_has_ended(monkeypatch: pytest.MonkeyPatch) 
     assert "AWS_PROFILE" not in os.environ
     second.__exit__(None, None, None)
     assert os.environ["AWS_PROFILE"] == ""
+
+
+@pytest.mark.parametrize("value", ["somebody@project", "", "a\n"])
+def test_what_only_obstore_reads_is_not_there_inside(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    names = ("GOOGLE_SERVICE_ACCOUNT", "SERVICE_ACCOUNT_PATH")
+    for name in names:
+        monkeypatch.setenv(name, value)
+    with cleaned():
+        assert not set(names) & os.environ.keys()
+    assert [os.environ[name] for name in names] == [value, value]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
+import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -192,12 +196,14 @@ def test_records_of_sdks_are_cleaned_where_they_are_made_and_others_are_not(
     before = logging.LogRecord
     logging.setLogRecordFactory(before)
     try:
-        redact.clean_log_records()
-        redact.clean_log_records()
-        factory = logging.getLogRecordFactory()
-        for name in ("botocore.endpoint", "azure.core.pipeline", "kaiwo", "mine", "azureish"):
-            with caplog.at_level(logging.DEBUG, logger=name):
-                logging.getLogger(name).debug("Authorization: Bearer %s", SECRET)
+        with redact.cleaning_log_records(), redact.cleaning_log_records():
+            factory = logging.getLogRecordFactory()
+        assert logging.getLogRecordFactory() is before
+        with redact.cleaning_log_records(), redact.cleaning_log_records():
+            factory = logging.getLogRecordFactory()
+            for name in ("botocore.endpoint", "azure.core.pipeline", "kaiwo", "mine", "azureish"):
+                with caplog.at_level(logging.DEBUG, logger=name):
+                    logging.getLogger(name).debug("Authorization: Bearer %s", SECRET)
     finally:
         logging.setLogRecordFactory(used)
     shown = {record.name: SECRET in record.getMessage() for record in caplog.records}
@@ -209,7 +215,67 @@ def test_records_of_sdks_are_cleaned_where_they_are_made_and_others_are_not(
         "azureish": True,
     }
     assert factory is not before
-    assert getattr(factory, "_make", None) is before
+    assert getattr(factory, "make", None) is before
+
+
+def test_records_of_the_program_itself_stay_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    error = ValueError(f"of the program: token={SECRET}")
+
+    def log() -> None:
+        for name in ("asyncio", "aiohttp.client", "google.auth"):
+            logging.getLogger(name).error("failed %s", "there", exc_info=error)
+
+    with redact.cleaning_log_records():
+        log_in_thread(log)
+    log()
+    assert len(caplog.records) == 6
+    for record in caplog.records:
+        assert (record.msg, record.args) == ("failed %s", ("there",))
+        assert record.exc_info is not None
+        assert record.exc_info[1] is error
+
+
+def test_tasks_of_an_event_loop_work_for_the_run_that_made_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def log() -> None:
+        async def inner() -> None:
+            logging.getLogger("aiohttp").error("https://host/?sig=%s", SECRET)
+
+        await asyncio.create_task(inner())
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        with redact.cleaning_log_records():
+            asyncio.run_coroutine_threadsafe(log(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+    assert [record.getMessage() for record in caplog.records] == ["https://host/?sig=***"]
+
+
+def test_a_factory_that_was_set_during_a_run_stays() -> None:
+    used = logging.getLogRecordFactory()
+    try:
+        with redact.cleaning_log_records():
+            ours = logging.getLogRecordFactory()
+
+            def theirs(*args: Any, **kwargs: Any) -> logging.LogRecord:
+                return ours(*args, **kwargs)
+
+            logging.setLogRecordFactory(theirs)
+        assert logging.getLogRecordFactory() is theirs
+    finally:
+        logging.setLogRecordFactory(used)
+
+
+def log_in_thread(log: Callable[[], None]) -> None:
+    thread = threading.Thread(target=log)
+    thread.start()
+    thread.join()
 
 
 @pytest.mark.parametrize(

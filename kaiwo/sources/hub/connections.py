@@ -10,6 +10,8 @@ Redirects are not followed here: whoever follows them decides about tokens.
 
 Proxies and certificates are those of the environment: ``http_proxy``, ``https_proxy``,
 ``all_proxy``, ``no_proxy``; ``SSL_CERT_FILE``, ``SSL_CERT_DIR``.
+
+Longer than 300 lines: requests, connections and their end are one state.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ import contextlib
 import http.client
 import os
 import select
+import socket
 import ssl
 import threading
+import weakref
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from email.message import Message
@@ -29,7 +33,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from msgspec import Struct
 
 from kaiwo import environment
-from kaiwo.errors import ConfigError, ServiceError, TransientError
+from kaiwo.errors import ConfigError, ServiceError, TransientError, UnfinishedError
 from kaiwo.net import redirects
 from kaiwo.net.settings import NetworkSettings
 
@@ -117,16 +121,19 @@ class Connections:
         self._idle: defaultdict[tuple[str, str], list[http.client.HTTPConnection]]
         self._idle = defaultdict(list)
         self._lock = threading.Lock()
+        self._open = weakref.WeakSet[http.client.HTTPConnection]()
         self._closed = False
 
     def close(self) -> None:
-        """Close idle connections; those in use are closed after their use."""
+        """Close all connections: requests that are under way fail, and later ones, too."""
         with self._lock:
             self._closed = True
             idle = [each for several in self._idle.values() for each in several]
             self._idle.clear()
         for connection in idle:
             connection.close()
+        for connection in self._open:
+            _end(connection)
 
     @contextlib.contextmanager
     def request(
@@ -207,7 +214,12 @@ class Connections:
             connection.close()
             raise
         connection.sock.settimeout(self._network.stall_timeout_s)
-        return connection
+        with self._lock:
+            if not self._closed:
+                self._open.add(connection)
+                return connection
+        connection.close()
+        raise UnfinishedError("the source is closed")
 
 
 def _exchange(
@@ -223,6 +235,14 @@ def _exchange(
     except BaseException:
         connection.close()
         raise
+
+
+def _end(connection: http.client.HTTPConnection) -> None:
+    """Have a thread that waits for this connection read its end."""
+    if (sock := connection.sock) is not None:
+        with contextlib.suppress(OSError):  # the other end was faster
+            # Not the method of a TLS socket, which takes the session away from the reader.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _is_readable(connection: http.client.HTTPConnection) -> bool:

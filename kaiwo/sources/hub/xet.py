@@ -23,6 +23,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -46,7 +47,16 @@ _MOST_STREAMS = 8
 LEAST_MEMORY = 512 * _MIB
 #: Taken as the limit where there is none.
 _AMPLE = 1 << 40
-_LOADING = threading.Lock()
+
+
+class _Loading:
+    """The lock of all who load hf_xet."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+_loading = _Loading()
 
 
 class Xet:
@@ -147,6 +157,15 @@ def _stream_slots() -> threading.Semaphore:
     return threading.Semaphore(min(max(room // _STREAM, 1), _MOST_STREAMS))
 
 
+def _renew_locks() -> None:
+    """A forked child must not wait for a thread of its parent, nor for its streams."""
+    _loading.lock = threading.Lock()
+    _stream_slots.cache_clear()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+
+
 def is_installed() -> bool:
     """Whether hf_xet is installed; it may still fail to load."""
     return importlib.util.find_spec("hf_xet") is not None
@@ -161,8 +180,11 @@ def load(*, high_performance: bool = False) -> Any:
     variables = {"HF_XET_LOG_DEST": os.environ.get("HF_XET_LOG_DEST") or os.devnull}
     if high_performance:
         variables["HF_XET_HIGH_PERFORMANCE"] = "1"
-    with _LOADING:
-        # The variables must not stay in the environment: they would apply to other tasks.
+    with _loading.lock:
+        # The variables must not stay in the environment: they would apply to other tasks. Once it
+        # is loaded, it reads them no more; native threads may read the environment at any time.
+        if "hf_xet" in sys.modules:
+            variables = {}
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
+from kaiwo.errors import UnfinishedError
+
 T = TypeVar("T")
+#: It ends as soon as its calls are cancelled.
+_ENDS_IN_S = 1.0
 
 
 class EventLoop:
-    """Runs until it is closed; a call after that would wait forever.
+    """Runs until it is closed; calls of that moment and later ones raise UnfinishedError.
 
     Raises:
         RuntimeError: no thread can be started.
@@ -23,19 +28,35 @@ class EventLoop:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         try:
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+            self._thread.start()
         except RuntimeError:
             self._loop.close()
             raise
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """Run an asynchronous call, and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+        with self._lock:
+            if self._is_closed:
+                call.close()
+                raise UnfinishedError("the source is closed")
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except CancelledError:
+            raise UnfinishedError("the source was closed") from None
 
     def close(self) -> None:
         """Cancel the calls that are under way, so that no thread waits for one forever."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        self._thread.join(_ENDS_IN_S)
 
     def _serve(self) -> None:
         self._loop.run_forever()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from kaiwo.errors import CredentialsError, KaiwoError, TransientError
+from kaiwo.errors import CredentialsError, KaiwoError, TransientError, UnfinishedError
 from kaiwo.net.patience import Patience
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
@@ -77,18 +77,32 @@ class Fallback:
         self.is_for_all = False
         self.is_for_ranges = False
         self._believed: set[str] = set()
+        self._is_closed = False
 
     def source(self) -> Source:
-        """The fsspec source."""
+        """The fsspec source.
+
+        Raises:
+            UnfinishedError: it was closed.
+        """
         with self._lock:
+            self._require_open()
             if self.opened is None:
                 self.opened = self._open_source()
+                if self._is_closed:  # meanwhile
+                    self.opened.close()
+                self._require_open()
             return self.opened
 
     def close(self) -> None:
-        """Close the fsspec source, if it is open."""
+        """Close the fsspec source if it is open; does not wait for a thread that opens it."""
+        self._is_closed = True
         if self.opened is not None:
             self.opened.close()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise UnfinishedError("the source is closed")
 
     def take_all(self, reason: str) -> None:
         """The fsspec source does everything from now on."""

@@ -18,20 +18,23 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 
 from kaiwo.errors import KaiwoError, NotAcceptedError, NotFoundError, TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Listed
-from kaiwo.sources.base import NotForObstoreError, StoreSource
+from kaiwo.sources.base import NotForObstoreError
 from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
 from kaiwo.sources.obstore.listing import ListingAttempt
 from kaiwo.sources.paging import Page
 from kaiwo.sources.s3_head import parse_entry
 from kaiwo.workers.doubts import Questions
 from kaiwo.workers.threads import WorkerThreads
+
+if TYPE_CHECKING:
+    from kaiwo.sources.obstore.source import ObstoreSource
 
 #: At most this many objects that may be placeholders are looked up.
 MOST_DOUBTFUL = 100
@@ -47,7 +50,7 @@ class Lister:
         fallback: says how long a busy service wants to wait.
     """
 
-    def __init__(self, source: StoreSource, store: Any, fallback: Fallback) -> None:
+    def __init__(self, source: ObstoreSource, store: Any, fallback: Fallback) -> None:
         self._source = source
         self._store = store
         self._fallback = fallback
@@ -80,7 +83,7 @@ class Lister:
         top = beside.submit(obstore.list_with_delimiter, self._store)
         beside.shutdown(wait=False)
         found = self._list_all("")
-        with self._source.translating("listing", ""):
+        with self._source.diverting("listing", ""):
             folders = top.result()["common_prefixes"]
         if "" in folders:
             raise NotForObstoreError("keys begin with a slash")
@@ -113,7 +116,7 @@ class Lister:
 
     def _list_after(self, prefix: str, key: str, size: int) -> Iterator[list[RemoteObject]]:
         """List what follows a key, or everything; until the service says that this is the end."""
-        with self._source.translating("listing", prefix):
+        with self._source.diverting("listing", prefix):
             for page in obstore.list(self._store, prefix, offset=key or None, chunk_size=size):
                 yield [
                     parse_entry(meta["path"], meta["size"], meta["e_tag"], meta["last_modified"])

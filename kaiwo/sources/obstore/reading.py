@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
 
-from kaiwo.errors import ChangedError
+from kaiwo.errors import ChangedError, UnfinishedError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import check_etag_or_date, check_identity, datetime_of, seconds_ns
@@ -44,11 +44,15 @@ class PinnedReader:
         self._lock = threading.Lock()
         self._loop: EventLoop | None = None
         self._has_no_thread = False
+        self._is_closed = False
 
     def close(self) -> None:
-        """Cancel the calls that are under way."""
-        if self._loop is not None:
-            self._loop.close()
+        """Cancel the calls that are under way, and refuse all others."""
+        with self._lock:
+            self._is_closed = True
+            loop = self._loop
+        if loop is not None:
+            loop.close()
 
     def read(self, remote: RemoteObject, start: int, end: int, named: str) -> Buffer:
         """The bytes of a range.
@@ -81,6 +85,8 @@ class PinnedReader:
     def _open_loop(self) -> EventLoop | None:
         """The event loop; None where no thread can be started for it."""
         with self._lock:
+            if self._is_closed:
+                raise UnfinishedError("the source is closed")
             if self._loop is None and not self._has_no_thread:
                 from kaiwo.sources.obstore.event_loop import EventLoop  # noqa: PLC0415 - slow to load
 

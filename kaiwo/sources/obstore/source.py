@@ -35,7 +35,7 @@ from kaiwo.errors import (
 )
 from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.protocols import Buffer, Listed, Source
-from kaiwo.sources.base import NotForObstoreError, StoreSource
+from kaiwo.sources.base import NotForObstoreError, StoreSource, Translation
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.obstore.errors import (
     FallbackReason,
@@ -125,7 +125,7 @@ class ObstoreSource(StoreSource):
         if not self._lists or self.is_bypassed or _is_unnameable(key):
             return self.fallback().stat(key)
         try:
-            with self.translating("looking up", key):
+            with self.diverting("looking up", key):
                 # Unlike ``obstore.head``, this shows the content type.
                 answer = obstore.get(self._store, key, options={"head": True})
                 meta = answer.meta
@@ -160,7 +160,7 @@ class ObstoreSource(StoreSource):
         if self.is_bypassed or _is_unnameable(remote.key) or is_odd_range:
             return self.fallback().read(remote, start, end)
         try:
-            with self.translating("reading", remote.key):
+            with self.diverting("reading", remote.key):
                 return self._reader.read(remote, start, end, self.display_url(remote.key))
         except NotForObstoreError as reason:
             return self._fallback.instead(lambda: self.fallback().read(remote, start, end), reason)
@@ -178,7 +178,7 @@ class ObstoreSource(StoreSource):
             yield from self.fallback().stream(remote)
             return
         try:
-            with self.translating("reading", remote.key):
+            with self.diverting("reading", remote.key):
                 chunks = self._reader.open_stream(remote, self.display_url(remote.key))
         except RetryAfterHiddenError as busy:
             self._fallback.instead(lambda: self.fallback().stat(remote.key), busy)
@@ -215,8 +215,25 @@ class ObstoreSource(StoreSource):
             return opened.classify(error)
         return super().classify(error)
 
+    def diverting(self, operation: str, key: str) -> Translation:
+        """As ``translating``; but NotForObstoreError where the fsspec source may succeed."""
+        return Translation(self._to_diverted, operation, key)
+
+    def _to_diverted(self, error: Exception, operation: str, key: str) -> KaiwoError:
+        what = self.describe(operation, key)
+        return self._judge(error, what) or self._map(error, what)
+
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
-        """See ``StoreSource``.
+        """See ``StoreSource``; too late for the fsspec source, which gets the next attempt."""
+        try:
+            return self._judge(error, what)
+        except (RetryAfterHiddenError, RefusalHiddenError) as hidden:
+            return hidden.error
+        except NotForObstoreError as reason:
+            return TransientError(f"{what}: {reason}")
+
+    def _judge(self, error: Exception, what: str) -> KaiwoError | None:
+        """The kaiwo error for one of obstore's.
 
         Raises:
             NotForObstoreError: the fsspec source may succeed.

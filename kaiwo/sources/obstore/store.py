@@ -6,11 +6,14 @@ obstore mixes its settings with the environment. So each store is given everythi
 - region, addressing style, ``skip_signature``;
 - credentials by a callback, which overrides all credentials in the environment. Even anonymous
   requests get a callback, because some stores look for credentials without one;
-- for Google, the variables of service accounts are hidden while the store is made: obstore reads
-  them, and fails on them, also when other credentials are given.
+- for Google, the variables of service accounts do not exist during a run (``environment.py``):
+  obstore reads them, and fails on them, also when other credentials are given.
 
 Encryption keys of the environment (``AWS_SSE_*``, ``AWS_SERVER_SIDE_ENCRYPTION``) cannot be
 overridden. With those set, S3 goes through fsspec (see ``kaiwo/tasks/s3_settings.py``).
+
+obstore's threads do not live on in a forked child, and a call there would wait for them forever. So
+the child of a process that has loaded obstore gets no store.
 
 obstore repeats nothing: ``max_retries`` is 0. The timeout of a whole request is seven days, since
 only a stall is an error.
@@ -18,25 +21,20 @@ only a stall is an error.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from obstore.exceptions import BaseError
 
-from kaiwo import environment
+from kaiwo import environment, redact
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.base import NotForObstoreError
 
-#: Variables that obstore reads in any case, and may fail on; Google's own clients ignore them.
-_STRAY = tuple(
-    f"{prefix}SERVICE_ACCOUNT{suffix}"
-    for prefix in ("", "GOOGLE_")
-    for suffix in ("", "_KEY", "_PATH")
-)
+#: The process that loaded obstore.
+_LOADED_BY = os.getpid()
 
 
 class Provider:
@@ -56,7 +54,8 @@ class Provider:
     def __call__(self) -> Mapping[str, Any]:
         """Called by obstore when it has no credentials, or when they expire."""
         try:
-            given = self._give()
+            with redact.marked():  # a thread of obstore's
+                given = self._give()
         except Exception as error:
             self.error = error
             raise
@@ -85,8 +84,13 @@ def connect(
         headers: of every request.
 
     Raises:
-        NotForObstoreError: obstore does not take these settings.
+        NotForObstoreError: obstore does not take these settings, or does not work in this process.
     """
+    if os.getpid() != _LOADED_BY:
+        raise NotForObstoreError(
+            "it does not work in a process that was forked from one that has loaded it; use engine "
+            "auto or fsspec here, or start the process with spawn"
+        )
     options: dict[str, Any] = {
         "allow_http": True,
         "connect_timeout": timedelta(seconds=network.connect_timeout_s),
@@ -103,25 +107,14 @@ def connect(
             named = environment.missing_file(environment.TRUST, ca_bundle)
             raise NotForObstoreError(named or "the ca_bundle cannot be read") from error
     try:
-        with _hidden(_STRAY):
-            return kind(
-                container,
-                config={**config, "skip_signature": provider is None},
-                # Without a callback, some stores look for credentials even with skip_signature.
-                credential_provider=provider or dict,
-                client_options=options,
-                retry_config={"max_retries": 0},
-            )
+        return kind(
+            container,
+            config={**config, "skip_signature": provider is None},
+            # Without a callback, some stores look for credentials even with skip_signature.
+            credential_provider=provider or dict,
+            client_options=options,
+            retry_config={"max_retries": 0},
+        )
     except (BaseError, ValueError) as error:
         named = environment.missing_file(environment.TRUST)
         raise NotForObstoreError(named or "obstore refuses these settings") from error
-
-
-@contextlib.contextmanager
-def _hidden(names: Iterable[str]) -> Iterator[None]:
-    """Remove variables from the environment inside the block."""
-    taken = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(taken)

@@ -87,10 +87,12 @@ class WebSource(AsyncSource, FsspecSource):
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
-        if self._client.other_session is not None:
-            sync(self._filesystem.loop, self._client.other_session.close)
+        other, loop = self._client.other_session, self._filesystem.loop
         del self._client
         super().close()
+        # After the calls that use it.
+        if other is not None:
+            sync(loop, other.close)
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
@@ -99,11 +101,11 @@ class WebSource(AsyncSource, FsspecSource):
     def _pages(self, prefix: str, last: str) -> Iterator[Page]:
         """The files that pages of links lead to, some at a time; the token is the last key."""
         with self.translating("listing", prefix):
-            links = sync(self._filesystem.loop, self._find_links, prefix)
+            links = self._run(self._find_links, prefix)
         left = [link for link in links if link > last]
         for first in range(0, len(left), AT_ONCE):
             some = left[first : first + AT_ONCE]
-            yield sync(self._filesystem.loop, self._look_up_all, some), some[-1]
+            yield self._run(self._look_up_all, some), some[-1]
 
     async def _look_up_all(self, keys: Sequence[str]) -> Sequence[RemoteObject]:
         """The files of these keys; for a key that is a folder, all files below it."""
@@ -143,7 +145,7 @@ class WebSource(AsyncSource, FsspecSource):
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return sync(self._filesystem.loop, self._stat, key)  # type: ignore[no-any-return]
+        return self._run(self._stat, key)
 
     async def _stat(self, key: str) -> RemoteObject:
         with self.translating("looking up", key):

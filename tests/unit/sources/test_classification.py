@@ -1,0 +1,56 @@
+"""What an error of obstore is: always an error of kaiwo's, also where fsspec could do better."""
+
+from __future__ import annotations
+
+import pytest
+from obstore.exceptions import GenericError, InvalidPathError
+
+from kaiwo.errors import BugError, KaiwoError, TransientError
+from kaiwo.objects import RemoteObject
+from kaiwo.sources.obstore.source import ObstoreSource
+from tests.support.engines import opened
+from tests.support.stores import Store
+
+#: Of an error, as obstore says it; fsspec is asked after each of these.
+TEXTS = {
+    "TLS": "cut\n  error: InvalidMessage(\n",
+    "certificate": "cut\n  error: InvalidCertificate(\n",
+    "busy": "busy\n  status: 503,\n",
+    "refused": "refused\n  status: 403,\n",
+    "unread": "what nobody has seen before",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_stream_that_fails_ends_in_an_error_of_kaiwo(s3: Store, text: str) -> None:
+    def fail() -> bytes:
+        raise GenericError(text)
+
+    with opened(s3, s3.new_bucket({"k": b"data"}), "obstore") as source:
+        assert isinstance(source, ObstoreSource)
+        with pytest.raises(KaiwoError) as caught:
+            list(source.read_chunks(fail, RemoteObject("k", 4)))
+    assert not isinstance(caught.value, BugError)
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_classification_never_raises(s3: Store, text: str) -> None:
+    with opened(s3, s3.new_bucket({"k": b"data"}), "obstore") as source:
+        for error in (GenericError(text), InvalidPathError(text)):
+            found = source.classify(error)
+            assert not isinstance(found, BugError)
+
+
+def test_a_stream_whose_connection_obstore_cannot_take_is_repeated_through_fsspec(
+    s3: Store,
+) -> None:
+    def fail() -> bytes:
+        raise GenericError(TEXTS["certificate"])
+
+    with opened(s3, s3.new_bucket({"k": b"data"}), "obstore") as source:
+        assert isinstance(source, ObstoreSource)
+        (remote,) = source.list("")
+        with pytest.raises(TransientError, match=r"reading .*k at "):
+            list(source.read_chunks(fail, remote))
+        assert source.is_bypassed
+        assert b"".join(bytes(chunk) for chunk in source.stream(remote)) == b"data"
