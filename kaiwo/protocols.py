@@ -76,7 +76,12 @@ class Opener(Protocol):
 
     @property
     def origin(self) -> str:
-        """The service that it asks: part of what is remembered of each file."""
+        """What distinguishes two sources of the same URL: part of what is remembered of each file."""
+        ...
+
+    @property
+    def service(self) -> str:
+        """The service that it asks: what a run learns about it counts for all its objects."""
         ...
 
     def open(self) -> Source:

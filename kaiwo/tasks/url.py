@@ -18,7 +18,7 @@ from kaiwo.errors import ConfigError, ServiceError
 from kaiwo.jobs import Want
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.net.web_urls import fault_of_address, is_web, web_name
+from kaiwo.net.web_urls import fault_of_address, is_web, service_of, web_name
 from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
 from kaiwo.tasks.fetch_request import FetchRequest
@@ -85,7 +85,7 @@ class UrlTask(Task):
 
     @property
     def origin(self) -> str:
-        """See ``Task``; the service is in the URL of each item."""
+        """See ``Task``; the URL of each item says where it is."""
         return "url"
 
     def url(self, container: str, key: str = "") -> str:
@@ -109,7 +109,9 @@ class UrlTask(Task):
                     own_name = posixpath.basename(web_name(address).rstrip("/"))
                     path = item.target_path + own_name
                     relative = relative.model_copy(update={"target_path": path})
-            opener = TaskOpener(bare, f"{base}/", context.network, "url")
+            opener = TaskOpener(
+                bare, f"{base}/", context.network, self.origin, host=service_of(address)
+            )
             selection, placement = selected(relative, context.download_root)
             where = context.where(("items", index))
             yield Want(self.label, where, opener, selection, placement, item.allow_empty)
