@@ -76,7 +76,7 @@ class Opener(Protocol):
 
     @property
     def origin(self) -> str:
-        """What distinguishes two sources of the same URL: part of what is remembered of each file."""
+        """What tells two sources of the same URL apart: it is remembered with each file."""
         ...
 
     @property

@@ -94,8 +94,8 @@ class UrlTask(Task):
 
     def wants(self, context: Context) -> Iterator[Want]:
         """See ``Task``."""
-        bare = self.model_copy(update={"items": ()})
         for index, item in enumerate(self.items):
+            bare = self.model_copy(update={"items": (item,)})
             scheme, _, rest = _address(item).partition("://")
             address = f"{scheme.lower()}://{rest}"
             relative: FolderItem | FileItem
@@ -151,7 +151,16 @@ class UrlTask(Task):
             return FsspecSource(filesystem, path, self.url(container))
         from kaiwo.sources.web.source import WebSource  # noqa: PLC0415
 
-        return WebSource(filesystem, path, self.url(container), given.keys(), session)
+        return WebSource(
+            filesystem, path, self.url(container), given.keys(), session, self._target_name()
+        )
+
+    def _target_name(self) -> str:
+        """The name that the target of the only item gives its file; empty if it gives none."""
+        (item,) = self.items
+        if isinstance(item, FolderItem) or urlsplit(_address(item)).path in ("", "/"):
+            return ""  # fetch names the page of a host like the host, which is no extension
+        return posixpath.basename(item.target_path)
 
     def _web_options(self, options: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
         """Add the run's timeouts, the environment's proxy and the task's certificates.

@@ -22,6 +22,7 @@ from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
 from kaiwo.jobs import RANGE, Outcome, Transfer
+from kaiwo.net.stand_ins import MOST_POINTER, is_pointer
 from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
 from kaiwo.workers import attempt
@@ -127,6 +128,10 @@ def check_existing(transfer: Transfer) -> Outcome:
     status = regular_file(path)
     if status is None or status.st_size != remote.size:
         return Outcome(transfer)
+    if status.st_size < MOST_POINTER and is_pointer(
+        temporary_files.read_range(path, 0, status.st_size)
+    ):
+        return Outcome(transfer)  # it is read again, and refused if it still is one
     actual = None
     if remote.checksum is not None:
         actual = hash_file(remote.checksum.algorithm, path=path, size=remote.size)

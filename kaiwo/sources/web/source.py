@@ -31,7 +31,7 @@ import aiohttp
 from fsspec.asyn import sync
 from multidict import CIMultiDict
 
-from kaiwo.errors import ConfigError, KaiwoError, ServiceError, TransientError
+from kaiwo.errors import ConfigError, KaiwoError, ServiceError, StandInError, TransientError
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import (
@@ -50,6 +50,7 @@ from kaiwo.sources.web.client import WebClient
 from kaiwo.sources.web.errors import FolderError, RedirectError, map_client_error, map_refusal
 from kaiwo.sources.web.headers import query_digest, stated_checksum, stated_size
 from kaiwo.sources.web.links import Links
+from kaiwo.sources.web.pages import is_page, may_be_page
 
 #: Folders below each other; deeper is a server that answers every address with links.
 DEEPEST = 64
@@ -71,6 +72,7 @@ class WebSource(AsyncSource, FsspecSource):
         url: of that address, for messages.
         options: the names of the options that the user gave the filesystem.
         session_options: of a session for other hosts, with nothing of the user's.
+        target_name: that the user gives the only file; empty if files keep their names.
     """
 
     def __init__(
@@ -80,8 +82,10 @@ class WebSource(AsyncSource, FsspecSource):
         url: str,
         options: Collection[str],
         session_options: Mapping[str, Any],
+        target_name: str = "",
     ) -> None:
         super().__init__(filesystem, root, url)
+        self._target_name = target_name
         self._options = options
         self._client = WebClient(filesystem, url, session_options)
 
@@ -199,9 +203,31 @@ class WebSource(AsyncSource, FsspecSource):
         whole = (start, end) == (0, remote.size)
         headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
         async with await self._request("GET", remote.key, headers) as answer:
+            first = await self._refuse_page(answer, remote.key) if start == 0 else b""
             self._check(answer, remote, start, end)
+            if first:
+                yield first
             async for chunk in answer.content.iter_chunked(STREAM_CHUNK):
                 yield chunk
+
+    async def _refuse_page(self, answer: aiohttp.ClientResponse, key: str) -> bytes:
+        """Refuse a page in place of a file; the bytes of the body that were read for that.
+
+        Raises:
+            StandInError: it is a page.
+        """
+        names = (urlsplit(key).path.rpartition("/")[2], self._target_name)
+        if may_be_page(names):
+            return b""
+        found, first = await is_page(answer)
+        if found:
+            raise StandInError(
+                f"{self.display_url(key)}: a page of HTML came, not the file; the server may ask "
+                "to sign in: open the address in a browser, and check the address and the "
+                "credentials in options (such as headers); if the page is what you want, give "
+                "target_path a name that ends in .html"
+            )
+        return first
 
     def _check(self, answer: Any, remote: RemoteObject, start: int, end: int) -> None:
         """Refuse an answer of another file or another range, before its body is read."""
