@@ -20,8 +20,8 @@ class Checksum(Struct, frozen=True, array_like=True, gc=False):
     """A checksum of a whole object.
 
     Attributes:
-        algorithm: ``md5``, ``sha256``, ``crc32c``, ``crc64nvme``, ``git-sha1``, or ``md5-<n>`` of
-            an upload in parts of n bytes.
+        algorithm: ``md5``, ``sha256``, ``crc32c``, ``crc64nvme``, ``git-sha1``, ``git-lfs``, or
+            ``md5-<n>`` of an upload in parts of n bytes.
         value: lower-case hexadecimal digits; of an upload in parts, with ``-`` and their number.
     """
 

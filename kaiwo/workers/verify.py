@@ -64,6 +64,8 @@ def fetch_checksum(transfer: Transfer, *, refuted: Checksum | None = None) -> Ou
         transfer: the object.
         refuted: a guess that its bytes refute, see ``checksums.is_guess``.
     """
+    if refuted is not None and (pointer := checksums.as_pointer(refuted)) is not None:
+        return Outcome(transfer, checksum=pointer)
     if refuted is not None:
         return _fetch_parts(transfer, refuted)
     # Without an answer, what the listing states is all that there is.
@@ -210,7 +212,7 @@ def require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -
             f"{transfer.source}: {stated.algorithm} is {found.value}, "
             f"but the store states {stated.value}",
             found.value,
-            checksums.is_guess(stated),
+            checksums.is_guess(stated) or checksums.as_pointer(stated) is not None,
         )
 
 
