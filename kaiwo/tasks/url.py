@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fsspec.registry import known_implementations
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import AfterValidator, Field, Secret
 from pydantic_core import PydanticCustomError
 
@@ -19,7 +21,8 @@ from kaiwo.jobs import Want
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.web_urls import fault_of_address, is_web, service_of, web_name
-from kaiwo.protocols import Source
+from kaiwo.objects import Folder, Place, RemoteObject
+from kaiwo.protocols import Placement, Source
 from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
 from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
@@ -28,6 +31,8 @@ from kaiwo.tasks.secrets import SecretFile
 
 #: Schemes of the other task types, which know how to sign in and what to verify.
 _OTHERS = SCHEMES | {"s3a": "s3"}
+#: A key of the web may end in a query, which the user's glob says nothing of.
+_ANY_QUERY = "[?]*"
 
 
 def _of_other_protocols(item: FolderItem | FileItem) -> FolderItem | FileItem:
@@ -69,6 +74,20 @@ def _split(address: str) -> tuple[str, str]:
         return path, f"{mark}{query}"
     base, _, name = path.rpartition("/")
     return base, f"{name}{mark}{query}"
+
+
+class WithoutQuery(Struct, frozen=True):
+    """Files of a page of links: a query is a part of the key, and not of the file's name.
+
+    Attributes:
+        placement: of keys without a query.
+    """
+
+    placement: Placement
+
+    def place(self, remote: RemoteObject) -> Place:
+        """See ``Placement``."""
+        return self.placement.place(replace(remote, key=remote.key.partition("?")[0]))
 
 
 class UrlTask(Task):
@@ -113,6 +132,11 @@ class UrlTask(Task):
                 bare, f"{base}/", context.network, self.origin, host=service_of(address)
             )
             selection, placement = selected(relative, context.download_root)
+            if is_web(address) and isinstance(selection, Folder):
+                globs = selection.globs
+                queried = (f"{glob}{_ANY_QUERY}" for glob in globs if not glob.endswith("**"))
+                selection = replace(selection, globs=(*globs, *queried))
+                placement = WithoutQuery(placement)
             where = context.where(("items", index))
             yield Want(self.label, where, opener, selection, placement, item.allow_empty)
 
@@ -152,7 +176,13 @@ class UrlTask(Task):
         from kaiwo.sources.web.source import WebSource  # noqa: PLC0415
 
         return WebSource(
-            filesystem, path, self.url(container), given.keys(), session, self._target_name()
+            filesystem,
+            path,
+            self.url(container),
+            given.keys(),
+            session,
+            self._target_name(),
+            allow_partial=any(isinstance(i, FolderItem) and i.allow_partial for i in self.items),
         )
 
     def _target_name(self) -> str:

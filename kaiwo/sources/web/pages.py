@@ -52,6 +52,12 @@ def may_be_page(names: Iterable[str]) -> bool:
     return not extensions or bool(extensions & _PAGES)
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a name has an extension, and not that of a script."""
+    match = _EXTENSION.search(name)
+    return match is not None and match[1].lower() not in _SCRIPTS
+
+
 async def is_page(answer: aiohttp.ClientResponse) -> tuple[bool, bytes]:
     """Whether an answer is a page, and the first bytes of its body if they were read."""
     if answer.content_type not in _TYPES:
