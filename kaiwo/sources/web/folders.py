@@ -16,7 +16,7 @@ from kaiwo.errors import ServiceError, TransientError
 from kaiwo.net.links import next_addresses
 from kaiwo.sources.web.links import FolderLinks, Links
 
-#: A folder may have so many pages; so many in a row may bring nothing new.
+#: Pages of a folder, and pages in a row that bring nothing new.
 _MOST_PAGES, _MOST_IDLE_PAGES = 10_000, 8
 #: Sends a GET, and follows redirects.
 Get = Callable[[yarl.URL], Awaitable[aiohttp.ClientResponse]]
