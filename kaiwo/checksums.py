@@ -192,9 +192,27 @@ def of_pointer(sha256: str, size: int) -> Checksum:
     return Checksum("git-sha1", hashlib.sha1(data, usedforsecurity=False).hexdigest())
 
 
-def as_pointer(refuted: Checksum) -> Checksum | None:
-    """What a git sha1 may be instead: that of an LFS pointer; None for other checksums."""
-    return Checksum("git-lfs", refuted.value) if refuted.algorithm == "git-sha1" else None
+def proven(
+    stated: Checksum, found: Checksum | None, compute: Callable[[str], Checksum | None]
+) -> Checksum | None:
+    """What bytes are proven by, if they have another git sha1 than is stated; else as found.
+
+    Args:
+        stated: what they should have; a git sha1 may be that of their LFS pointer.
+        found: what they have.
+        compute: the checksum of the bytes by that algorithm.
+    """
+    if found == stated or stated.algorithm != "git-sha1":
+        return found
+    pointer = Checksum("git-lfs", stated.value)
+    return pointer if compute(pointer.algorithm) == pointer else found
+
+
+def proves(found: Checksum, stated: Checksum) -> bool:
+    """Whether bytes with that checksum are those that have the stated one; see ``proven``."""
+    if (found.algorithm, stated.algorithm) == ("git-lfs", "git-sha1"):
+        return found.value == stated.value
+    return found == stated
 
 
 def count_parts(guess: Checksum) -> int:

@@ -196,7 +196,7 @@ class WrongBytesError(IntegrityError):
     Args:
         message: what differs.
         found: the checksum that they have.
-        guessed: the checksum that they should have may be of another kind than was guessed.
+        guessed: the checksum that they should have was made of an etag and a guess.
     """
 
     def __init__(self, message: str, found: str = "", guessed: bool = False) -> None:

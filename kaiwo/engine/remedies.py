@@ -8,8 +8,7 @@
     a checksum differs      its ranges are read again and compared; when the same wrong checksum
                             comes out once more, the whole object is fetched again, once; if that
                             checksum was guessed from the etag of an upload in parts, the lengths of
-                            the parts are asked for; without them it proves nothing; git's id of a
-                            file may be that of its LFS pointer
+                            the parts are asked for; without them it proves nothing
     anything else           the retry policy decides: the request alone is retried after a delay, or
                             the object has failed
 

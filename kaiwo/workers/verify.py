@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -64,8 +65,6 @@ def fetch_checksum(transfer: Transfer, *, refuted: Checksum | None = None) -> Ou
         transfer: the object.
         refuted: a guess that its bytes refute, see ``checksums.is_guess``.
     """
-    if refuted is not None and (pointer := checksums.as_pointer(refuted)) is not None:
-        return Outcome(transfer, checksum=pointer)
     if refuted is not None:
         return _fetch_parts(transfer, refuted)
     # Without an answer, what the listing states is all that there is.
@@ -134,12 +133,13 @@ def check_existing(transfer: Transfer) -> Outcome:
         temporary_files.read_range(path, 0, status.st_size)
     ):
         return Outcome(transfer)  # it is read again, and refused if it still is one
-    actual = None
-    if remote.checksum is not None:
-        actual = hash_file(remote.checksum.algorithm, path=path, size=remote.size)
+    stated = remote.checksum
+    actual = _compared(remote, stated, partial(hash_file, path=path, size=remote.size))
     is_known = transfer.published or actual is not None or _is_as_written(transfer, path)
-    if actual != remote.checksum or not is_known:
+    if not is_known or (actual and stated and not checksums.proves(actual, stated)):
         return Outcome(transfer)
+    if stated is not None and actual is None:
+        return Outcome(transfer)  # an unknown algorithm
     adopt(transfer)
     return Outcome(
         transfer,
@@ -187,18 +187,28 @@ def verified(
     """
     planned = transfer.object
     stated = planned.checksum
-    actual = compute(stated.algorithm) if stated else None
-    if actual is not None and actual == stated:
+    actual = _compared(planned, stated, compute)
+    if actual is not None and stated is not None and checksums.proves(actual, stated):
         return actual
     worth_asking = stated is not None or planned.size >= WORTH_ASKING or planned.multipart
     if planned.checksum_on_request and worth_asking:
         now = _ask(source, transfer, optional=stated is None)
         if now is not None and now.checksum != stated:
             stated = now.checksum
-            actual = compute(stated.algorithm) if stated else None
+            actual = _compared(planned, stated, compute)
     if stated is not None:
         require_same(transfer, actual, stated)
     return actual
+
+
+def _compared(
+    remote: RemoteObject, stated: Checksum | None, compute: Callable[[str], Checksum | None]
+) -> Checksum | None:
+    """The checksum of bytes by the algorithm of the stated one, see ``checksums.proven``."""
+    found = compute(stated.algorithm) if stated is not None else None
+    if stated is None or not remote.may_be_pointer:
+        return found
+    return checksums.proven(stated, found, compute)
 
 
 def require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -> None:
@@ -207,12 +217,12 @@ def require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -
     Raises:
         WrongBytesError: the checksums differ.
     """
-    if found is not None and found != stated:
+    if found is not None and not checksums.proves(found, stated):
         raise WrongBytesError(
             f"{transfer.source}: {stated.algorithm} is {found.value}, "
             f"but the store states {stated.value}",
             found.value,
-            checksums.is_guess(stated) or checksums.as_pointer(stated) is not None,
+            checksums.is_guess(stated),
         )
 
 

@@ -79,3 +79,13 @@ def test_a_size_of_a_head_counts_where_a_range_does_not_state_it(
     site.pages["/a"] = Edited(b"bytes", edit=edit)
     assert kaiwo.fetch(f"{site.at}/a", tmp_path / "a").read_bytes() == b"bytes"
     assert [method for method, _, _ in site.asked].count("HEAD") >= 1
+
+
+def test_an_error_with_status_200_does_not_outrank_a_head(site: Site, tmp_path: Path) -> None:
+    def edit(method: str, _: str, reply: Reply) -> Reply:
+        error = b"<Error><Code>InternalError</Code></Error>"
+        return reply if method == "HEAD" else (200, {"Content-Length": f"{len(error)}"}, error)
+
+    site.pages["/a"] = Edited(b"bytes", {"ETag": '"1"'}, edit=edit)
+    with pytest.raises(kaiwo.errors.IntegrityError):
+        kaiwo.fetch(f"{site.at}/a", tmp_path / "a")

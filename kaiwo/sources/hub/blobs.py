@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from kaiwo import checksums
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.sources.answers import plain_etag
@@ -47,6 +49,11 @@ def of_entry(entry: Mapping[str, Any], commit: str | None) -> tuple[RemoteObject
     size = int(stated.get("size", entry["size"]))
     remote = RemoteObject(entry["path"], size, oid, commit, of_id(oid))
     return remote, entry.get("xetHash")
+
+
+def maybe_pointer(remote: RemoteObject, entry: Mapping[str, Any]) -> RemoteObject:
+    """A file whose entry does not say that it is in LFS, as some mirrors do of all files."""
+    return replace(remote, may_be_pointer=not entry.get("lfs"))
 
 
 def of_headers(

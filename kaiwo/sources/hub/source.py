@@ -45,7 +45,7 @@ from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import check_identity
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.hub.api import Api
-from kaiwo.sources.hub.blobs import of_entry, of_headers
+from kaiwo.sources.hub.blobs import maybe_pointer, of_entry, of_headers
 from kaiwo.sources.hub.connections import Answer
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.errors import map_refusal
@@ -276,7 +276,8 @@ class HubSource(StoreSource):
 
     def _parse_entry(self, entry: dict[str, Any]) -> RemoteObject:
         """A file as an entry of the tree states it."""
-        return self._by_xet(*of_entry(entry, self._commit))
+        remote, xet_hash = of_entry(entry, self._commit)
+        return self._by_xet(remote if self._is_hub else maybe_pointer(remote, entry), xet_hash)
 
     def _by_xet(self, remote: RemoteObject, xet_hash: str | None) -> RemoteObject:
         """A file; it is streamed by Xet if Xet has it and it is large enough."""

@@ -241,15 +241,19 @@ class WebSource(AsyncSource, FsspecSource):
         """Refuse an answer of another file or another range, before its body is read."""
         named, headers = self.display_url(remote.key), answer.headers
         content_range = headers.get("Content-Range")
+        modified_ns = http_date_ns(headers.get("Last-Modified"))
         try:
             check_answer(answer.status, content_range, start, end, remote.size, named)
             check_length(headers.get("Content-Length"), content_range, remote, named)
         except ChangedError:
-            self._contradicted.add(remote.key)
+            # An error with status 200 states nothing that identifies the file. Without an ETag and
+            # a date in the HEAD, a GET has stated the size.
+            etag = strong_etag(headers.get("ETag"))
+            is_dated = modified_ns is not None and remote.modified_ns in (None, modified_ns)
+            if etag == remote.etag and (etag is not None or is_dated):
+                self._contradicted.add(remote.key)
             raise
-        check_etag_or_date(
-            headers.get("ETag"), http_date_ns(headers.get("Last-Modified")), remote, named
-        )
+        check_etag_or_date(headers.get("ETag"), modified_ns, remote, named)
 
     async def _request(
         self,
