@@ -1,7 +1,8 @@
 r"""Checksums of local bytes, under the names that stores use.
 
 crc32c and crc64nvme come from awscrt (about 19 GiB/s), the others from hashlib. A git sha1
-is the sha1 of ``blob <size>\0`` and the content, which is how the Hub names small files.
+is the sha1 of ``blob <size>\0`` and the content, which is how the Hub names small files. A
+``git-lfs`` is the git sha1 of the LFS pointer to the content, which some mirrors state instead.
 ``md5-<n>`` is the md5 of the md5s of parts of n bytes, and their number: the etag that S3 gives a
 multipart upload. That all parts but the last are equally long is a guess. ``md5-<n>,<m>,``
 has the length of each part, and is none.
@@ -98,11 +99,27 @@ class _Multipart:
         return f"{outer.hexdigest()}-{parts}"
 
 
+class _Pointer:
+    """The git sha1 of the LFS pointer to what passes."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._inner = hashlib.sha256(usedforsecurity=False)
+
+    def update(self, data: Buffer) -> None:
+        self._inner.update(data)
+
+    def hexdigest(self) -> str:
+        return of_pointer(self._inner.hexdigest(), self._size).value
+
+
 def hasher(algorithm: str, size: int) -> Hasher | None:
     """A running checksum for an object of ``size`` bytes; None for an unknown algorithm."""
     match algorithm:
         case "md5" | "sha1" | "sha256":
             return hashlib.new(algorithm, usedforsecurity=False)
+        case "git-lfs":
+            return _Pointer(size)
         case "git-sha1":
             return hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
         case "crc32":
@@ -215,6 +232,36 @@ def is_guess(checksum: Checksum | None) -> bool:
     if checksum is None or not checksum.algorithm.startswith(_PARTS):
         return False
     return "," not in checksum.algorithm
+
+
+def of_pointer(sha256: str, size: int) -> Checksum:
+    """The git sha1 of the LFS pointer to a file of that sha256 and size."""
+    text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n"
+    data = f"blob {len(text)}\0{text}".encode()
+    return Checksum("git-sha1", hashlib.sha1(data, usedforsecurity=False).hexdigest())
+
+
+def proven(
+    stated: Checksum, found: Checksum | None, compute: Callable[[str], Checksum | None]
+) -> Checksum | None:
+    """What bytes are proven by, if they have another git sha1 than is stated; else as found.
+
+    Args:
+        stated: what they should have; a git sha1 may be that of their LFS pointer.
+        found: what they have.
+        compute: the checksum of the bytes by that algorithm.
+    """
+    if found == stated or stated.algorithm != "git-sha1":
+        return found
+    pointer = Checksum("git-lfs", stated.value)
+    return pointer if compute(pointer.algorithm) == pointer else found
+
+
+def proves(found: Checksum, stated: Checksum) -> bool:
+    """Whether bytes with that checksum are those that have the stated one; see ``proven``."""
+    if (found.algorithm, stated.algorithm) == ("git-lfs", "git-sha1"):
+        return found.value == stated.value
+    return found == stated
 
 
 def count_parts(guess: Checksum) -> int:

@@ -23,7 +23,8 @@
     │   └── RandomWriteError       6     stream   the file system cannot write at an offset
     ├── IntegrityError             7     no       size, checksum or identity differs
     │   ├── WrongBytesError        7     no       the checksum is not the one that the store states
-    │   └── ChangedError           7     no       the object was replaced during its transfer
+    │   ├── ChangedError           7     no       the object was replaced during its transfer
+    │   └── StandInError           7     no       a page or an LFS pointer came, not the file
     ├── UnfinishedError            1     no       the run ended before this was done
     │   └── DeadlineError          8     no       because its time was over
     └── StoppedError               130, 143  no   a signal ended the run
@@ -213,6 +214,10 @@ class ChangedError(IntegrityError):
     """The object is no longer the one that was planned."""
 
     kind = "changed"
+
+
+class StandInError(IntegrityError):
+    """The answer looks like success, but it is something else than the file."""
 
 
 class UnfinishedError(KaiwoError):

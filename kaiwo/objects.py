@@ -20,8 +20,8 @@ class Checksum(Struct, frozen=True, array_like=True, gc=False):
     """A checksum of a whole object.
 
     Attributes:
-        algorithm: ``md5``, ``sha256``, ``crc32c``, ``crc64nvme``, ``git-sha1``, or ``md5-<n>`` of
-            an upload in parts of n bytes.
+        algorithm: ``md5``, ``sha256``, ``crc32c``, ``crc64nvme``, ``git-sha1``, ``git-lfs``, or
+            ``md5-<n>`` of an upload in parts of n bytes.
         value: lower-case hexadecimal digits; of an upload in parts, with ``-`` and their number.
     """
 
@@ -57,6 +57,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
         checksum: the best checksum that is known, if any.
         checksum_on_request: ``Source.fetch_checksum`` may find a (better) checksum.
         multipart: it was uploaded in parts, so that only ``fetch_checksum`` can find its checksum.
+        may_be_pointer: its git sha1 may be that of its LFS pointer.
         unpinned: no request can be bound to what is stated here, so the object is asked for again
             before publication.
         unconditional: its service does not keep conditions; its answers are compared all the same.
@@ -73,6 +74,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
     variant: str | None = None
     checksum_on_request: bool = False
     multipart: bool = False
+    may_be_pointer: bool = False
     unpinned: bool = False
     unconditional: bool = False
     read_as: ReadAs | None = None

@@ -85,7 +85,12 @@ class Opener(Protocol):
 
     @property
     def origin(self) -> str:
-        """The service that it asks: part of what is remembered of each file."""
+        """What tells two sources of the same URL apart: it is remembered with each file."""
+        ...
+
+    @property
+    def service(self) -> str:
+        """The service that it asks: what a run learns about it counts for all its objects."""
         ...
 
     def open(self) -> Source:

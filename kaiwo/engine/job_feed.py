@@ -102,7 +102,7 @@ class JobFeed:
     def _bound(self, transfer: Transfer) -> Transfer:
         """A small object, which comes in one read, without conditions that its service breaks."""
         remote = transfer.object
-        if remote.read_as or not self._health.ignores_conditions(transfer.opener.origin):
+        if remote.read_as or not self._health.ignores_conditions(transfer.opener.service):
             return transfer
         return replace(transfer, object=replace(remote, read_as=ReadAs(conditional=False)))
 
@@ -119,7 +119,7 @@ class JobFeed:
         flight = self._flights.get_or_start(transfer)
         # Ranges of an object of which nothing but the size is stated may be of several versions.
         streams = transfer.object.stream_id is not None or not is_identified(transfer.object)
-        streams = streams or self._health.ignores_ranges(transfer.opener.origin)
+        streams = streams or self._health.ignores_ranges(transfer.opener.service)
         streams = streams or self._file_systems.is_sequential(transfer)
         large = flight.large = LargeObject(
             transfer,
@@ -177,7 +177,7 @@ class JobFeed:
         """When it may start: a busy service is left alone; some jobs make no request."""
         if isinstance(job, HashPrefix | Finish):
             return 0.0
-        return self._health.quiet_until_s(origin(job))
+        return self._health.quiet_until_s(service(job))
 
     # --- how fast small objects are
 
@@ -224,7 +224,7 @@ def is_small(job: Job) -> bool:
     return isinstance(job, Batch) and job.transfers[0].object.size < batches.SMALL
 
 
-def origin(job: Job) -> str:
+def service(job: Job) -> str:
     """The service that a job asks."""
     transfer = job.transfers[0] if isinstance(job, Batch) else job.transfer
-    return transfer.opener.origin
+    return transfer.opener.service

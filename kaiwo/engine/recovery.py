@@ -15,7 +15,7 @@ from kaiwo.engine import round_files
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights, alone, is_outdated, updated
-from kaiwo.engine.job_feed import JobFeed, origin
+from kaiwo.engine.job_feed import JobFeed, service
 from kaiwo.engine.remedies import Remedy, decide
 from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
 from kaiwo.engine.running_digests import RunningDigests
@@ -147,10 +147,10 @@ class Recovery:
 
     def _continue_as(self, flight: Flight, now: RemoteObject, left: Sequence[Job]) -> None:
         """It is the same object by other words; what has arrived of it stays."""
-        service, is_unconditional = flight.transfer.opener.origin, as_read(now).unconditional
-        if is_unconditional and self._health.give_up_conditions(service):
+        asked, is_unconditional = flight.transfer.opener.service, as_read(now).unconditional
+        if is_unconditional and self._health.give_up_conditions(asked):
             text = "does not keep conditions: kaiwo compares what its answers state"
-            logger.warning("%s %s", service, text)
+            logger.warning("%s %s", asked, text)
         if now.checksum is None and not is_unconditional:
             # Only the date says that it is the same: what has arrived may be older.
             self._fetch_as(flight, now)
@@ -198,7 +198,7 @@ class Recovery:
                 self._fail_service(job, error)
             return
         repeated, delay_s = again
-        self._health.refused(origin(job), error, delay_s)
+        self._health.refused(service(job), error, delay_s)
         self._repeat(repeated, error, flight, delay_s)
 
     def _discard_stream(self, job: Job, flight: Flight) -> None:
@@ -230,23 +230,23 @@ class Recovery:
 
     def _fail_service(self, job: Job, error: KaiwoError) -> None:
         """An object used up its attempts: if its service is down, the others fail too."""
-        service = origin(job)
+        failing = service(job)
         since_s = job.tries.since_s if job.tries.count else time.monotonic()
-        if not self._health.lost(service, since_s):
+        if not self._health.lost(failing, since_s):
             return
-        text = f"not attempted: nothing succeeds at {service} any more: {error.message}"
+        text = f"not attempted: nothing succeeds at {failing} any more: {error.message}"
         for transfer in self._transfers:
-            if transfer.opener.origin == service and not self._flights.is_settled(transfer):
+            if transfer.opener.service == failing and not self._flights.is_settled(transfer):
                 self._settlement.fail(self._flights.get_or_start(transfer), TransientError(text))
 
     def _stream_instead(self, flight: Flight, error: KaiwoError) -> None:
         """Service or file system have no ranges: single streams from now on."""
-        service = flight.transfer.opener.origin
+        asked = flight.transfer.opener.service
         if isinstance(error, RandomWriteError):
             if self._file_systems.note_sequential(flight.transfer):
                 logger.info("%s: single streams to this file system from now on", error.message)
-        elif self._health.give_up_ranges(service):
-            logger.warning("%s ignores ranges: single streams from now on", service)
+        elif self._health.give_up_ranges(asked):
+            logger.warning("%s ignores ranges: single streams from now on", asked)
         self._start_again(flight)
 
     def _look_up(self, job: Job, flight: Flight, error: KaiwoError) -> None:

@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights
-from kaiwo.engine.job_feed import JobFeed, is_small, origin
+from kaiwo.engine.job_feed import JobFeed, is_small, service
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.recovery import Recovery
 from kaiwo.engine.rules import Rules
@@ -143,7 +143,7 @@ class Scheduler:
         if is_small(job):
             self._feed.measure(outcomes)
         if any(_was_answered(job, each) for each in outcomes):
-            self._health.answered(origin(job))
+            self._health.answered(service(job))
         received = kept = 0
         for outcome in outcomes:
             self._settlement.transferred += outcome.bytes

@@ -29,7 +29,7 @@ class _Service(Struct):
 
 
 class ServiceHealth:
-    """All services of a run, by their origins.
+    """All services of a run, by their names, see ``protocols.Opener``.
 
     Args:
         most_lost: how many objects in a row may fail before a service is taken to be down.
@@ -40,45 +40,45 @@ class ServiceHealth:
         self._patience = Patience()
         self._services: defaultdict[str, _Service] = defaultdict(_Service)
 
-    def ignores_ranges(self, origin: str) -> bool:
+    def ignores_ranges(self, service: str) -> bool:
         """Whether its objects come in single streams."""
-        return self._services[origin].ignores_ranges
+        return self._services[service].ignores_ranges
 
-    def give_up_ranges(self, origin: str) -> bool:
+    def give_up_ranges(self, service: str) -> bool:
         """It ignores ranges; returns False when that was known."""
-        news = not self._services[origin].ignores_ranges
-        self._services[origin].ignores_ranges = True
+        news = not self._services[service].ignores_ranges
+        self._services[service].ignores_ranges = True
         return news
 
-    def ignores_conditions(self, origin: str) -> bool:
+    def ignores_conditions(self, service: str) -> bool:
         """Whether requests that are bound to an object fail, though it is the object."""
-        return self._services[origin].ignores_conditions
+        return self._services[service].ignores_conditions
 
-    def give_up_conditions(self, origin: str) -> bool:
+    def give_up_conditions(self, service: str) -> bool:
         """It does not keep conditions; returns False when that was known."""
-        news = not self._services[origin].ignores_conditions
-        self._services[origin].ignores_conditions = True
+        news = not self._services[service].ignores_conditions
+        self._services[service].ignores_conditions = True
         return news
 
-    def answered(self, origin: str) -> None:
+    def answered(self, service: str) -> None:
         """A request succeeded."""
-        service = self._services[origin]
-        service.answered_s = time.monotonic()
-        service.lost = 0
+        found = self._services[service]
+        found.answered_s = time.monotonic()
+        found.lost = 0
 
-    def refused(self, origin: str, error: KaiwoError, delay_s: float) -> None:
+    def refused(self, service: str, error: KaiwoError, delay_s: float) -> None:
         """A request failed and is retried after a delay; a busy service is left alone as long."""
         asked = isinstance(error, TransientError) and error.retry_after_s is not None
         if asked or isinstance(error, BusyError):
-            self._patience.asked(origin, delay_s)
+            self._patience.asked(service, delay_s)
 
-    def quiet_until_s(self, origin: str) -> float:
+    def quiet_until_s(self, service: str) -> float:
         """No request may start before that time of the monotonic clock."""
-        return self._patience.until_s(origin)
+        return self._patience.until_s(service)
 
-    def lost(self, origin: str, since_s: float) -> bool:
+    def lost(self, service: str, since_s: float) -> bool:
         """An object used up its attempts since then; returns whether the service is down."""
-        service = self._services[origin]
-        if service.answered_s < since_s:
-            service.lost += 1
-        return service.lost >= self._most_lost
+        found = self._services[service]
+        if found.answered_s < since_s:
+            found.lost += 1
+        return found.lost >= self._most_lost

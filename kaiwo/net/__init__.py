@@ -6,6 +6,8 @@
     header_limits  how many headers an answer may have
     headers     checks a token that goes into a header
     settings    timeouts and the number of connections of a run
+    links       the next page, by the header ``Link``
+    stand_ins   how to tell a Git LFS pointer or a page of HTML from a file
     redirects   which answers are redirects, how many are followed, the origin of an address
     patience    how long a service asked to be left alone
     web_urls    where the path of a web address ends, and how people read it

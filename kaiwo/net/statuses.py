@@ -216,7 +216,20 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     moment_s = _timestamp(value)
     if moment_s is None:
         return None
-    return min(max(moment_s - time.time(), 0.0), LONGEST_RETRY_AFTER_S)
+    return min(max(moment_s - _now_s(named), 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def _now_s(headers: Mapping[str, str]) -> float:
+    """The time at the service when an answer came, by its ``Date``; without one, by our clock.
+
+    Args:
+        headers: their names are in lower case.
+    """
+    sent_s = _timestamp(headers.get("date", ""))
+    if sent_s is None:
+        return time.time()
+    age = headers.get("age", "").strip()  # of an answer that a proxy kept
+    return sent_s + (float(age) if age.isdecimal() else 0.0)
 
 
 def _reset_s(limits: str) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
+from kaiwo.net.redirects import origin_of
+
 #: What keeps its escape: it would mean something else in an address, or cannot be shown.
 _NOT_PLAIN = r"[?#%\x00-\x1f\x7f]|(?:^|/)\.{1,2}(?:/|$)"
 
@@ -22,6 +24,14 @@ def fault_of_address(address: str) -> str | None:
     except ValueError:
         return "an invalid host or port"
     return "no host" if is_web(address) and not parts.hostname else None
+
+
+def service_of(address: str) -> str:
+    """The server of a URL without user info: scheme, host and port; empty if it names no host."""
+    scheme, host, port = origin_of(address)
+    if not host:
+        return ""
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
 
 
 def web_name(address: str) -> str:

@@ -111,7 +111,7 @@ def close(drafted: Draft, state: State, how: Comparison, *, recheck: bool = Fals
 
 def _warn_of_sizes_alone(transfers: Iterable[Transfer]) -> None:
     """Say of which services nothing but the sizes of some objects is known."""
-    services = Counter(each.opener.origin for each in transfers if not is_identified(each.object))
+    services = Counter(each.opener.service for each in transfers if not is_identified(each.object))
     for service, count in services.items():
         logger.warning(
             "%s: of %d objects only the size is stated: kaiwo cannot see whether they change; the "

@@ -63,6 +63,13 @@ class TaskOpener:
     origin: str = field(compare=False)
     engine: Engine = field(default="auto", compare=False)
     token: str = field(default_factory=lambda: secrets.token_hex(8))
+    #: The host, where a task asks several; empty: the origin says which service it is.
+    host: str = field(default="", compare=False)
+
+    @property
+    def service(self) -> str:
+        """See ``protocols.Opener``."""
+        return self.host or self.origin
 
     def open(self) -> Source:
         """See ``protocols.Opener``."""

@@ -57,6 +57,13 @@ class FolderItem(_Item):
         "**/*", description="An fsspec glob, matched against the key relative to the folder."
     )
 
+    allow_partial: bool = Field(
+        False,
+        description=(
+            "Of the web: it is no error if a page of links has links that cannot be followed."
+        ),
+    )
+
     @field_validator("glob")
     @classmethod
     def _translatable(cls, value: str) -> str:

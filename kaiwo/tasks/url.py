@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fsspec.registry import known_implementations
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import AfterValidator, Field, Secret
 from pydantic_core import PydanticCustomError
 
@@ -18,8 +20,9 @@ from kaiwo.errors import ConfigError, ServiceError
 from kaiwo.jobs import Want
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.net.web_urls import fault_of_address, is_web, web_name
-from kaiwo.protocols import Source
+from kaiwo.net.web_urls import fault_of_address, is_web, service_of, web_name
+from kaiwo.objects import Folder, Place, RemoteObject
+from kaiwo.protocols import Placement, Source
 from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
 from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
@@ -28,6 +31,8 @@ from kaiwo.tasks.secrets import SecretFile
 
 #: Schemes of the other task types, which know how to sign in and what to verify.
 _OTHERS = SCHEMES | {"s3a": "s3"}
+#: A key of the web may end in a query, which the user's glob says nothing of.
+_ANY_QUERY = "[?]*"
 
 
 def _of_other_protocols(item: FolderItem | FileItem) -> FolderItem | FileItem:
@@ -71,6 +76,20 @@ def _split(address: str) -> tuple[str, str]:
     return base, f"{name}{mark}{query}"
 
 
+class WithoutQuery(Struct, frozen=True):
+    """Files of a page of links: a query is a part of the key, and not of the file's name.
+
+    Attributes:
+        placement: of keys without a query.
+    """
+
+    placement: Placement
+
+    def place(self, remote: RemoteObject) -> Place:
+        """See ``Placement``."""
+        return self.placement.place(replace(remote, key=remote.key.partition("?")[0]))
+
+
 class UrlTask(Task):
     """Files of any other fsspec protocol."""
 
@@ -85,7 +104,7 @@ class UrlTask(Task):
 
     @property
     def origin(self) -> str:
-        """See ``Task``; the service is in the URL of each item."""
+        """See ``Task``; the URL of each item says where it is."""
         return "url"
 
     def url(self, container: str, key: str = "") -> str:
@@ -94,8 +113,8 @@ class UrlTask(Task):
 
     def wants(self, context: Context) -> Iterator[Want]:
         """See ``Task``."""
-        bare = self.model_copy(update={"items": ()})
         for index, item in enumerate(self.items):
+            bare = self.model_copy(update={"items": (item,)})
             scheme, _, rest = _address(item).partition("://")
             address = f"{scheme.lower()}://{rest}"
             relative: FolderItem | FileItem
@@ -109,8 +128,15 @@ class UrlTask(Task):
                     own_name = posixpath.basename(web_name(address).rstrip("/"))
                     path = item.target_path + own_name
                     relative = relative.model_copy(update={"target_path": path})
-            opener = TaskOpener(bare, f"{base}/", context.network, "url")
+            opener = TaskOpener(
+                bare, f"{base}/", context.network, self.origin, host=service_of(address)
+            )
             selection, placement = selected(relative, context.download_root)
+            if is_web(address) and isinstance(selection, Folder):
+                globs = selection.globs
+                queried = (f"{glob}{_ANY_QUERY}" for glob in globs if not glob.endswith("**"))
+                selection = replace(selection, globs=(*globs, *queried))
+                placement = WithoutQuery(placement)
             where = context.where(("items", index))
             yield Want(self.label, where, opener, selection, placement, item.allow_empty)
 
@@ -149,7 +175,22 @@ class UrlTask(Task):
             return FsspecSource(filesystem, path, self.url(container))
         from kaiwo.sources.web.source import WebSource  # noqa: PLC0415
 
-        return WebSource(filesystem, path, self.url(container), given.keys(), session)
+        return WebSource(
+            filesystem,
+            path,
+            self.url(container),
+            given.keys(),
+            session,
+            self._target_name(),
+            allow_partial=any(isinstance(i, FolderItem) and i.allow_partial for i in self.items),
+        )
+
+    def _target_name(self) -> str:
+        """The name that the target of the only item gives its file; empty if it gives none."""
+        (item,) = self.items
+        if isinstance(item, FolderItem) or urlsplit(_address(item)).path in ("", "/"):
+            return ""  # fetch names the page of a host like the host, which is no extension
+        return posixpath.basename(item.target_path)
 
     def _web_options(self, options: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
         """Add the run's timeouts, the environment's proxy and the task's certificates.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from kaiwo import checksums
 from kaiwo.errors import IntegrityError, TransientError
@@ -92,6 +93,8 @@ def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | Non
     if stated is not None:
         if found is None or found.algorithm != stated.algorithm:
             found = hash_file(stated.algorithm, path=path, size=size)
+        if transfer.object.may_be_pointer:
+            found = checksums.proven(stated, found, partial(hash_file, path=path, size=size))
         require_same(transfer, found, stated)
     if transfer.object.unpinned:
         require_unchanged(open_source(transfer.opener), transfer)

@@ -11,6 +11,7 @@ from kaiwo.jobs import Batch, Outcome, Transfer
 from kaiwo.protocols import Buffer
 from kaiwo.workers import attempt
 from kaiwo.workers.source_cache import open_source
+from kaiwo.workers.stand_ins import require_file
 from kaiwo.workers.verify import published, require_unchanged, verified
 
 
@@ -35,6 +36,7 @@ def _fetched(transfer: Transfer, *, verify: bool) -> tuple[Outcome, Buffer]:
         data = attempt.read(source, transfer, 0, size)
         checksum = None
         try:
+            require_file(transfer, data)
             if verify:
                 checksum = verified(source, transfer, lambda name: checksums.of_bytes(name, data))
             if transfer.object.unpinned:

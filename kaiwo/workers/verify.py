@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -24,6 +25,7 @@ from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
 from kaiwo.files.repeat import repeat
 from kaiwo.jobs import RANGE, Outcome, Transfer
+from kaiwo.net.stand_ins import MOST_POINTER, is_pointer
 from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
 from kaiwo.workers import attempt
@@ -125,12 +127,17 @@ def check_existing(transfer: Transfer) -> Outcome:
     if remote.checksum is None and remote.checksum_on_request:
         remote = _ask(open_source(transfer.opener), transfer) or remote
     for path, status in _candidates(transfer, remote.size).items():
-        actual = None
-        if remote.checksum is not None:
-            actual = hash_file(remote.checksum.algorithm, path=path, size=remote.size)
+        if status.st_size < MOST_POINTER and is_pointer(
+            temporary_files.read_range(path, 0, status.st_size)
+        ):
+            continue  # it is read again, and refused if it still is one
+        stated = remote.checksum
+        actual = _compared(remote, stated, partial(hash_file, path=path, size=remote.size))
         is_known = transfer.published or actual is not None or _is_as_written(transfer, path)
-        if actual != remote.checksum or not is_known:
+        if not is_known or (actual and stated and not checksums.proves(actual, stated)):
             continue
+        if stated is not None and actual is None:
+            continue  # an unknown algorithm
         mtime_ns = status.st_mtime_ns
         if path != transfer.target:
             require_open()
@@ -192,18 +199,28 @@ def verified(
     """
     planned = transfer.object
     stated = planned.checksum
-    actual = compute(stated.algorithm) if stated else None
-    if actual is not None and actual == stated:
+    actual = _compared(planned, stated, compute)
+    if actual is not None and stated is not None and checksums.proves(actual, stated):
         return actual
     worth_asking = stated is not None or planned.size >= WORTH_ASKING or planned.multipart
     if planned.checksum_on_request and worth_asking:
         now = _ask(source, transfer, optional=stated is None)
         if now is not None and now.checksum != stated:
             stated = now.checksum
-            actual = compute(stated.algorithm) if stated else None
+            actual = _compared(planned, stated, compute)
     if stated is not None:
         require_same(transfer, actual, stated)
     return actual
+
+
+def _compared(
+    remote: RemoteObject, stated: Checksum | None, compute: Callable[[str], Checksum | None]
+) -> Checksum | None:
+    """The checksum of bytes by the algorithm of the stated one, see ``checksums.proven``."""
+    found = compute(stated.algorithm) if stated is not None else None
+    if stated is None or not remote.may_be_pointer:
+        return found
+    return checksums.proven(stated, found, compute)
 
 
 def require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -> None:
@@ -212,7 +229,7 @@ def require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -
     Raises:
         WrongBytesError: the checksums differ.
     """
-    if found is not None and found != stated:
+    if found is not None and not checksums.proves(found, stated):
         raise WrongBytesError(
             f"{transfer.source}: {stated.algorithm} is {found.value}, "
             f"but the store states {stated.value}",

@@ -69,6 +69,7 @@ class ShelfOpener(Opener):
 
     client: ShelfClient = field(compare=False)
     origin = "shelf"
+    service = origin
 
     def open(self) -> Source:
         source: Source = example()(self.client, URL)

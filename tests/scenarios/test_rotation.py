@@ -50,6 +50,11 @@ class Mounted:
     fault: Exception | None = None
     origin: str = "mounted://host"
 
+    @property
+    def service(self) -> str:
+        """See ``protocols.Opener``."""
+        return self.origin
+
     def open(self) -> FaultyStore:
         """See ``protocols.Opener``."""
         if self.fault is not None:

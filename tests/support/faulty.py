@@ -285,6 +285,11 @@ class FaultyOpener:
     origin: str = "faulty://host"
     number: int = field(default_factory=lambda: next(_numbers))
 
+    @property
+    def service(self) -> str:
+        """See ``protocols.Opener``."""
+        return self.origin
+
     def open(self) -> Source:
         """See ``protocols.Opener``."""
         return self.store.open()
@@ -311,6 +316,11 @@ class PatternOpener:
     sizes: tuple[tuple[str, int], ...]
     once: str | None = None
     origin: str = "pattern://host"
+
+    @property
+    def service(self) -> str:
+        """See ``protocols.Opener``."""
+        return self.origin
 
     def open(self) -> Source:
         """See ``protocols.Opener``."""

@@ -24,7 +24,7 @@ from kaiwo.errors import KaiwoError, NotFoundError, ServiceError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.base import StoreSource
-from kaiwo.sources.hub.blobs import describe_file
+from kaiwo.sources.hub.blobs import of_blob
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TREE_VERSION = 1
@@ -101,9 +101,7 @@ class HubCacheSource(StoreSource):
             if tree["format_version"] != _TREE_VERSION:
                 return ()
             return tuple(
-                describe_file(
-                    key, int(each["size"]), each.get("lfs_sha256") or each["blob_id"], commit
-                )
+                of_blob(key, int(each["size"]), each.get("lfs_sha256") or each["blob_id"], commit)
                 for key, each in tree["files"].items()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -128,7 +126,7 @@ class HubCacheSource(StoreSource):
             blob = posixpath.basename(os.readlink(path))
         except OSError:
             blob = None  # not a link, so its checksum is unknown
-        return describe_file(key, size, blob, posixpath.basename(snapshot))
+        return of_blob(key, size, blob, posixpath.basename(snapshot))
 
     def _missing(self, key: str) -> ServiceError:
         what = f"{self._url}{key}" if key else self._url.rstrip("/")

@@ -16,6 +16,7 @@ from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import check_answer, check_identity, plain_etag
 from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.hub.addresses import Addresses
+from kaiwo.sources.hub.blobs import of_id
 from kaiwo.sources.hub.connections import Answer
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.repository import Repository
@@ -129,7 +130,10 @@ def _check_planned(remote: RemoteObject, answer: Answer, named: str) -> None:
         ChangedError: most likely, a mirror has something else there.
     """
     check_identity(answer.header("X-Repo-Commit"), remote.version, named)
-    linked = plain_etag(answer.header("X-Linked-Etag"))
-    if linked is not None and len(linked) == len(remote.etag or ""):  # the same kind of id
-        check_identity(linked, remote.etag, named)
-    check_identity(answer.header("X-Linked-Size"), str(remote.size), named)
+    stated = of_id(plain_etag(answer.header("X-Linked-Etag")))
+    planned = remote.checksum
+    if stated is not None and stated.algorithm == "sha256" and planned is not None:
+        # Of any other length, it is of an unknown kind: proxies state the sha1 of the file there.
+        check_identity(stated if planned.algorithm == "sha256" else None, planned, named)
+    size = answer.header("X-Linked-Size")
+    check_identity(size if size and size.isdecimal() else None, str(remote.size), named)

@@ -9,8 +9,9 @@ files, the git sha1 of the others. The library's cache names its blobs by the sa
                      was redirected to (a signed address, most often)
 
 - The Hub does not tell a missing repository from a private one (401 without a code).
-- A named file is looked up by a HEAD of its resolve address, as the library does, because every
-  mirror answers that. Some mirrors lack ``paths-info``.
+- A named file of the Hub itself is looked up by a HEAD of its resolve address, as the library
+  does: the limit for such requests is higher. A mirror is asked by its API first, which states the
+  kind of a digest, and by a HEAD where the API does not know.
 - A model card may be free while the repository is gated. So the first LFS file is looked up
   before the listing counts.
 - 403 or 401 from a signed address is a temporary failure: the next attempt gets a new address.
@@ -22,38 +23,41 @@ See docs/decisions/0033 to 0037.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import json
 import logging
 import threading
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Any
 
 from huggingface_hub import constants
+from msgspec.structs import replace
 
-from kaiwo import redact
-from kaiwo.errors import KaiwoError, NotFoundError, ServiceError, TransientError
+from kaiwo import checksums, redact
+from kaiwo.errors import ChangedError, KaiwoError, NotFoundError, ServiceError, TransientError
+from kaiwo.net import redirects
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
-from kaiwo.sources.answers import check_identity, plain_etag
+from kaiwo.sources.answers import check_identity
 from kaiwo.sources.base import StoreSource
-from kaiwo.sources.hub.blobs import describe_file
+from kaiwo.sources.hub.api import Api
+from kaiwo.sources.hub.blobs import maybe_pointer, of_entry, of_headers
 from kaiwo.sources.hub.connections import Answer
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.errors import map_refusal
-from kaiwo.sources.hub.listing import missing_file, named_files, next_page_query
+from kaiwo.sources.hub.listing import PageCount, missing_file, named_files
 from kaiwo.sources.hub.reading import FileReader
 from kaiwo.sources.hub.repository import Repository
 from kaiwo.sources.hub.xet import Xet, xet_error
 from kaiwo.sources.paging import Page
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
+#: The Hub itself; all others are mirrors of it.
+_HUBS = {redirects.origin_of("https://huggingface.co"), redirects.origin_of("https://hf.co")}
 #: Method not allowed, not implemented.
 _UNSUPPORTED = {405, 501}
 
@@ -98,6 +102,10 @@ class HubSource(StoreSource):
         self._lock = threading.Lock()
         self._endpoint = Endpoint(address, token, network, ca_bundle)
         self._reader = FileReader(self._endpoint, self._repository)
+        self._api = Api(self._endpoint, self._repository)
+        self._is_hub = redirects.origin_of(address) in _HUBS
+        #: Files whose bytes contradict the API: an entry of a tree may be that of a pointer.
+        self._contradicted: set[str] = set()
         self._network = network
         self._xet_above = xet_above
         self._xet: Xet | None = None
@@ -123,8 +131,7 @@ class HubSource(StoreSource):
         if constants.is_offline_mode():
             raise ServiceError(f"{self._url}: HF_HUB_OFFLINE is set, so the Hub is not asked")
         with self.translating("resolving", ""):
-            address = f"{self._repository.api}/revision/{quote(self._revision, safe='')}"
-            info, _ = self._call_api(address, dict)
+            info = self._api.revision(self._revision)
             self._is_gated = bool(info.get("gated"))
             self._named = named_files(info)
             return str(info["sha"])
@@ -133,7 +140,8 @@ class HubSource(StoreSource):
         """See ``protocols.Source``."""
         found = self.list_pages(prefix, partial(self._pages, prefix, self.commit()))
         missing = missing_file(prefix, {remote.key for remote in found}, self._named)
-        if missing is not None and self._exists(missing):
+        # If none is listed, the tree is wrong, and a mirror may have no other way to ask.
+        if missing is not None and (not found or self._exists(missing)):
             raise TransientError(
                 f"{self.describe('listing', prefix)}: the listing lacks {missing!r}, so it is not "
                 "complete"
@@ -151,40 +159,55 @@ class HubSource(StoreSource):
 
     def _pages(self, prefix: str, commit: str, token: str) -> Iterator[Page]:
         """The pages of a tree; the token is the query of the next page."""
-        folder = f"/{quote(prefix.rstrip('/'))}" if prefix else ""
-        address = f"{self._repository.api}/tree/{commit}{folder}"
         query = token or "recursive=true&expand=false"
-        has_access = not self._is_gated
+        has_access, count = not self._is_gated, PageCount()
         while query:
             with self.translating("listing", prefix):
-                entries, query = self._call_api(f"{address}?{query}", list)
+                entries, query = self._api.page(commit, prefix.rstrip("/"), query)
                 files = [entry for entry in entries if entry["type"] == "file"]
+                count.add((entry["path"] for entry in entries), self.describe("listing", prefix))
             if files and not has_access:
                 # One refusal now, not one for each file. A model card may be free.
-                self.stat(next((each for each in files if each.get("lfs")), files[0])["path"])
+                key = next((each for each in files if each.get("lfs")), files[0])["path"]
+                with self.translating("looking up", key):
+                    self._head(key, commit)
                 has_access = True
             yield list(map(self._parse_entry, files)), query
 
     def stat(self, key: str) -> RemoteObject:
-        """See ``protocols.Source``.
-
-        A HEAD of the resolve address is what the library sends, so every mirror answers it. If the
-        answer lacks size or id, the API is asked.
-        """
+        """See ``protocols.Source``."""
         commit = self.commit()
+        ways = (self._head, self._ask_api) if self._is_hub else (self._ask_api, self._head)
         with self.translating("looking up", key):
-            found = self._head(key, commit)
-            if found is not None:
-                return found
-            form = urlencode({"paths": key, "expand": "false"}).encode()
-            entries, _ = self._call_api(f"{self._repository.api}/paths-info/{commit}", list, form)
-            for entry in entries:
-                if entry["type"] == "file" and entry["path"] == key:
-                    return self._parse_entry(entry)
-        raise NotFoundError(f"{self.display_url(key)}: the repository has no such file")
+            found = next((each for way in ways if (each := way(key, commit))), None)
+            if found is not None and ways[0] == self._ask_api and self._is_gated:
+                self._head(key, commit)  # the API lists what may not be read
+            if found is not None and key in self._contradicted:
+                found = self._behind_pointer(found)
+        if found is None:
+            raise NotFoundError(f"{self.display_url(key)}: the repository has no such file")
+        return found
+
+    def _behind_pointer(self, found: RemoteObject) -> RemoteObject:
+        """The file, if the API states the pointer in its place: the id of the pointer proves it."""
+        head = self._head(found.key, self.commit())
+        if head is None or head.checksum is None or head.checksum.algorithm != "sha256":
+            return found
+        pointer = checksums.of_pointer(head.checksum.value, head.size)
+        return head if found.checksum == pointer else found
+
+    def _ask_api(self, key: str, commit: str) -> RemoteObject | None:
+        """A file as the API states it; None if the API does not know."""
+        entry = self._api.entry(commit, key)
+        return None if entry is None else self._parse_entry(entry)
 
     def _head(self, key: str, commit: str) -> RemoteObject | None:
-        """A file as its resolve address states it; None if size or id is missing."""
+        """A file as its resolve address states it; None if size or id is missing.
+
+        A HEAD that the bytes contradicted is not believed again: the start of a GET is.
+        """
+        is_believed = key not in self._contradicted
+        method = "HEAD" if is_believed else "GET"
         stated: dict[str, str] = {}
 
         def collect(answer: Answer) -> None:
@@ -192,23 +215,26 @@ class HubSource(StoreSource):
 
         address = self._repository.resolve_address(key, commit)
         try:
-            with self._endpoint.request("HEAD", address, check=collect, stay=True) as answer:
+            with self._endpoint.request(method, address, check=collect, stay=is_believed) as answer:
                 is_elsewhere = answer.redirect_target is not None
         except RefusedError as refused:
             if refused.status in _UNSUPPORTED:
                 return None
             raise
         check_identity(stated.get("x-repo-commit"), commit, self.display_url(key))
-        length = None if is_elsewhere else stated.get("content-length")
-        size = length or stated.get("x-linked-size")
-        oid = plain_etag(stated.get("x-linked-etag") or stated.get("etag"))
-        if size is None or oid is None:
-            return None
-        return self._describe_file(key, int(size), oid, stated.get("x-xet-hash"))
+        sizes = {
+            stated.get("x-linked-size"),
+            None if is_elsewhere else stated.get("content-length"),
+        }
+        found = {int(each) for each in sizes if each is not None and each.isdecimal()}
+        if len(found) != 1:
+            return None  # unknown, or one contradicts the other
+        remote = of_headers(key, stated, found.pop(), commit, of_hub=self._is_hub)
+        return None if remote is None else self._by_xet(remote, stated.get("x-xet-hash"))
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
-        with self.translating("reading", remote.key):
+        with self._reading(remote.key):
             return self._reader.read(remote, start, end, self.display_url(remote.key))
 
     def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
@@ -216,8 +242,18 @@ class HubSource(StoreSource):
         if remote.stream_id is not None:
             yield from self._stream_by_xet(remote)
             return
-        with self.translating("reading", remote.key):
+        with self._reading(remote.key):
             yield from self._reader.stream(remote, self.display_url(remote.key))
+
+    @contextlib.contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        """A block that reads a file; remembers that its answers contradict what was planned."""
+        with self.translating("reading", key):
+            try:
+                yield
+            except ChangedError:
+                self._contradicted.add(key)
+                raise
 
     def _stream_by_xet(self, remote: RemoteObject) -> Iterator[Buffer]:
         with self._lock:
@@ -235,36 +271,18 @@ class HubSource(StoreSource):
     def _fetch_xet_token(self, url: str) -> dict[str, Any]:
         """The endpoint's token for the store of Xet, and the address of that store."""
         with self.translating("asking for a token of Xet", ""):
-            token: dict[str, Any] = self._call_api(url, dict)[0]
+            token: dict[str, Any] = self._api.call(url, dict)[0]
             return token
 
     def _parse_entry(self, entry: dict[str, Any]) -> RemoteObject:
         """A file as an entry of the tree states it."""
-        oid = (entry.get("lfs") or entry)["oid"]
-        return self._describe_file(entry["path"], int(entry["size"]), oid, entry.get("xetHash"))
+        remote, xet_hash = of_entry(entry, self._commit)
+        return self._by_xet(remote if self._is_hub else maybe_pointer(remote, entry), xet_hash)
 
-    def _describe_file(self, key: str, size: int, oid: str, xet_hash: str | None) -> RemoteObject:
+    def _by_xet(self, remote: RemoteObject, xet_hash: str | None) -> RemoteObject:
         """A file; it is streamed by Xet if Xet has it and it is large enough."""
-        by_xet = self._xet_above is not None and size > self._xet_above
-        return describe_file(key, size, oid, self._commit, xet_hash if by_xet else None)
-
-    def _call_api(
-        self, address: str, expected: type[T], form: bytes | None = None
-    ) -> tuple[T, str]:
-        """The answer of the API, of that type, and the query of the next page.
-
-        Raises:
-            TypeError: the answer has another type.
-            ValueError: it is not JSON, or the address of the next page has no query.
-        """
-        headers = {} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
-        method = "GET" if form is None else "POST"
-        with self._endpoint.request(method, address, headers, form) as answer:
-            query = next_page_query(answer.headers.get_all("Link", []))
-            content = json.loads(answer.body())
-        if not isinstance(content, expected):
-            raise TypeError
-        return content, query
+        by_xet = self._xet_above is not None and remote.size > self._xet_above
+        return replace(remote, stream_id=xet_hash) if by_xet else remote
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""

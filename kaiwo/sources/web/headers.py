@@ -23,14 +23,20 @@ _EXPIRING = re.compile(r"expir(?:es?|y|ation)|exp|se|e|ttl|x-(?:amz|goog|oss)-.+
 _SIGNING_BESIDE = re.compile(
     r"md5|hash|policy|verify|s[iprstv]|s[ir]p|srt|spr|sk(?:oid|tid|[tesv])"
 )
+#: Of an answer with a part of the file, or with none of it; ``*`` is an unknown size.
+_WHOLE_SIZE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 #: The checksums that headers state.
 _ALGORITHMS = {"md5", "sha256", "crc32c"}
 
 
 def stated_size(headers: Mapping[str, str]) -> int | None:
     """Bytes of the whole file, if an answer states them."""
-    stated = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length")
-    return int(stated) if stated and stated.isdecimal() else None
+    content_range = headers.get("Content-Range")
+    if content_range is not None:
+        stated = _WHOLE_SIZE.fullmatch(content_range)
+        return int(stated[1]) if stated else None
+    length = headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
 
 
 def query_digest(key: str) -> str | None:

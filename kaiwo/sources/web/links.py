@@ -1,14 +1,46 @@
-"""A page of links, as web servers show a folder: its links that lead below it."""
+"""A page of links, as web servers show a folder: the files below it, and where it continues.
+
+    link below the page, no query       a file, or a folder if it ends in ``/``
+    the same with a query               the file of that name, if no other link has the name
+    rel=next, or a query such as page=2, cursor=...    a further page of the folder
+    the page itself in another order or form           nothing new (?C=N;O=D, ?sort=..., ?json)
+    any other query                                    left out: kaiwo cannot tell what it is
+
+What is left out is counted, since it may be files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import defaultdict
 from html.parser import HTMLParser
+from urllib.parse import parse_qsl
 
 import yarl
 
 from kaiwo.net.redirects import Origin
 from kaiwo.net.web_urls import plain_name
+from kaiwo.sources.web.pages import is_file_name
+
+#: Parameters that lead to a further page.
+_FURTHER = re.compile(
+    r"page|pg|paged|page[_-]?(?:no|num|number|index|token)|offset|start|from|skip|after|cursor|next|"
+    r"(?:key[_-]?|next[_-]?)?marker|(?:next[_-]?)?continuation(?:[_-]?token)?|start[_-]?after|b_start",
+    re.IGNORECASE,
+)
+#: The same, if their value is a number.
+_FURTHER_BY_NUMBER = re.compile(r"p|pn|i|s", re.IGNORECASE)
+#: Parameters that show the same page in another order, layout or part.
+_VIEW = re.compile(
+    r"[cofvp]|sort(?:[_-]?by|[_-]?order)?|order(?:[_-]?by)?|desc|asc|reverse|layout|view|theme|lang|"
+    r"hl|locale|limit|size|page[_-]?size|per[_-]?page|q|search|filter|hidden",
+    re.IGNORECASE,
+)
+#: Parameters and values that show it in another format, or as an archive.
+_FORM = re.compile(r"download|archive|format|type|output|dir|direction|raw", re.IGNORECASE)
+_FORMS = re.compile(
+    r"|zip|tar|tgz|tar\.gz|json|xml|csv|te?xt|plain|html?|rss|atom|asc|desc|true|1", re.IGNORECASE
+)
 
 
 class Links(HTMLParser):
@@ -16,6 +48,7 @@ class Links(HTMLParser):
 
     Attributes:
         links: addresses, as the page states them.
+        further: addresses of the next page, as the page states them.
         base: what they are relative to, if the page says so.
         is_closed: the page has its end.
     """
@@ -23,33 +56,17 @@ class Links(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.links: list[str] = []
+        self.further: list[str] = []
         self.base = ""
         self.is_closed = False
         self.feed(page)
 
-    def below(self, page: yarl.URL) -> Sequence[str]:
-        """The names of the links that lead below the page, relative to it; none with a query.
-
-        Args:
-            page: the address of the page.
-        """
-        folder = page if page.raw_path.endswith("/") else page / ""
-        found = []
-        for address in self.links:
-            try:
-                link = page.join(yarl.URL(self.base)).join(yarl.URL(address))
-            except ValueError:
-                continue
-            is_below = origin_of(link).has_server_of(
-                origin_of(folder)
-            ) and link.raw_path.startswith(folder.raw_path)
-            if is_below and link.raw_path != folder.raw_path and not link.raw_query_string:
-                found.append(plain_name(link.raw_path[len(folder.raw_path) :]))
-        return found
-
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """See ``HTMLParser``."""
-        address = dict(attrs).get("href")
+        found = dict(attrs)
+        address, relations = found.get("href"), (found.get("rel") or "").lower().split()
+        if tag in ("a", "link") and address and "next" in relations:
+            self.further.append(address)
         if tag == "a" and address:
             self.links.append(address)
         elif tag == "base" and address:
@@ -58,6 +75,134 @@ class Links(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         """See ``HTMLParser``."""
         self.is_closed = self.is_closed or tag in ("body", "html")
+
+
+class FolderLinks:
+    """What the pages of one folder lead to.
+
+    Args:
+        folder: the address of its first page, after redirects.
+
+    Attributes:
+        further: addresses of pages that are not read yet, in their order.
+    """
+
+    def __init__(self, folder: yarl.URL) -> None:
+        self._folder = folder if folder.raw_path.endswith("/") else folder / ""
+        self._own_paths = {folder.raw_path, self._folder.raw_path}
+        self.further: list[yarl.URL] = []
+        self._seen_pages = {_page_key(folder)}
+        self._plain: set[str] = set()
+        self._queries: defaultdict[str, set[str]] = defaultdict(set)
+        self._left_out: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._plain) + sum(map(len, self._queries.values())) + len(self._left_out)
+
+    def add(self, page: yarl.URL, links: Links) -> None:
+        """The links of a page of this folder.
+
+        Args:
+            page: its address, after redirects.
+            links: its links.
+        """
+        for address in links.further:
+            if (link := self._join(page, links.base, address)) is not None:
+                self._follow(link)
+        pages = {self._join(page, links.base, address) for address in links.further}
+        for address in links.links:
+            link = self._join(page, links.base, address)
+            if link is None:
+                continue
+            # Without a query and a slash, the next page may be a file too: a chapter of a book.
+            if link not in pages or not (link.raw_query_string or link.path.endswith("/")):
+                self._add(link)
+
+    def _join(self, page: yarl.URL, base: str, address: str) -> yarl.URL | None:
+        """The address of a link of the folder's server, without its fragment; else None."""
+        try:
+            link = page.join(yarl.URL(base)).join(yarl.URL(address)).with_fragment(None)
+        except ValueError:
+            return None
+        return link if origin_of(link).has_server_of(origin_of(self._folder)) else None
+
+    def _follow(self, link: yarl.URL) -> None:
+        key = _page_key(link)
+        if key not in self._seen_pages:
+            self._seen_pages.add(key)
+            self.further.append(link)
+
+    def _add(self, link: yarl.URL) -> None:
+        query = link.raw_query_string
+        if link.raw_path in self._own_paths:
+            if query and _leads_further(query):
+                self._follow(link)
+            elif query and not _is_view(query):
+                self._left_out.add(str(link))
+            return
+        if not link.raw_path.startswith(self._folder.raw_path):
+            return
+        name = plain_name(link.raw_path[len(self._folder.raw_path) :])
+        if not query or (name.endswith("/") and _is_view(query)):
+            self._plain.add(name)
+        else:
+            self._queries[name].add(query)
+
+    def names(self) -> set[str]:
+        """The keys below the folder, relative to it; a query is a part of them."""
+        return self._plain | {
+            # A slash would look like a folder.
+            f"{name}?{query.replace('/', '%2F')}"
+            for name, queries in self._queries.items()
+            for query in queries
+            if self._names_a_file(name)
+        }
+
+    def left_out(self) -> int:
+        """How many links may lead to files that have no key."""
+        unnamed = (
+            len(queries)
+            for name, queries in self._queries.items()
+            if name not in self._plain and not self._names_a_file(name)
+        )
+        return len(self._left_out) + sum(unnamed)
+
+    def _names_a_file(self, name: str) -> bool:
+        """Whether all links of that name lead to one file, and it has the name."""
+        is_alone = name not in self._plain and len(self._queries[name]) == 1
+        return is_alone and not name.endswith("/") and is_file_name(name)
+
+
+def _page_key(page: yarl.URL) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """What tells two pages of a folder apart: not their order."""
+    pairs = parse_qsl(page.raw_query_string.replace(";", "&"), keep_blank_values=True)
+    return page.raw_path, tuple(sorted(pair for pair in pairs if not _is_of_view(*pair)))
+
+
+def _leads_further(query: str) -> bool:
+    return any(_is_of_page(*pair) for pair in _pairs(query))
+
+
+def _is_view(query: str) -> bool:
+    return all(_is_of_view(*pair) for pair in _pairs(query))
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    return parse_qsl(query.replace(";", "&"), keep_blank_values=True)
+
+
+def _is_of_page(name: str, value: str) -> bool:
+    is_number = _FURTHER_BY_NUMBER.fullmatch(name) is not None and value.isdecimal()
+    return bool(value) and (is_number or _FURTHER.fullmatch(name) is not None)
+
+
+def _is_of_view(name: str, value: str) -> bool:
+    if _is_of_page(name, value):
+        return False
+    if not value and _FORMS.fullmatch(name):
+        return True  # such as ?json
+    is_form = _FORM.fullmatch(name) is not None and _FORMS.fullmatch(value) is not None
+    return is_form or _VIEW.fullmatch(name) is not None
 
 
 def origin_of(address: yarl.URL) -> Origin:

@@ -9,10 +9,9 @@ answers like a store's: range, length and identity.
     checksum     Content-MD5, Repr-Digest, Digest, X-Goog-Hash: few servers state one
     encoding     identity is requested; an encoded body is stored as it arrives
     condition    no ``If-Match``: servers with weak ETags refuse it always
-    folders      a page of links; its files are the links that lead below it and have no query
+    folders      pages of links, see ``links``
     redirects    followed here, so that what the user gives for one host goes to no other
 
-- Some servers answer a HEAD with nothing, or with length 0. Then kaiwo requests the first byte.
 - fsspec finds links by a pattern, in text too, and goes from page to page without the slash.
   kaiwo uses Python's own HTML parser; a page that is cut is an error.
 
@@ -22,16 +21,16 @@ See docs/decisions/0032.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import yarl
 from fsspec.asyn import sync
-from multidict import CIMultiDict
 
-from kaiwo.errors import ConfigError, KaiwoError, ServiceError, TransientError
+from kaiwo.errors import ChangedError, ConfigError, KaiwoError, ServiceError, StandInError
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import (
@@ -48,16 +47,15 @@ from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.paging import Page
 from kaiwo.sources.web.client import WebClient
 from kaiwo.sources.web.errors import FolderError, RedirectError, map_client_error, map_refusal
+from kaiwo.sources.web.folders import read_folder
 from kaiwo.sources.web.headers import query_digest, stated_checksum, stated_size
-from kaiwo.sources.web.links import Links
+from kaiwo.sources.web.look_up import fetch_headers
+from kaiwo.sources.web.pages import is_page, may_be_page
 
 #: Folders below each other; deeper is a server that answers every address with links.
 DEEPEST = 64
 #: Files of a folder that are looked up at once.
 AT_ONCE = 32
-#: Statuses of a HEAD that a GET would get too. Other refusals may concern the HEAD only: an
-#: address that is signed for GET, a server that knows no HEAD.
-_HEAD_COUNTS = {401, 407, 410, 429, 503}
 #: An ETag of at least this length differs between the files of a server, with any query.
 LONG_ETAG = 12
 
@@ -71,6 +69,8 @@ class WebSource(AsyncSource, FsspecSource):
         url: of that address, for messages.
         options: the names of the options that the user gave the filesystem.
         session_options: of a session for other hosts, with nothing of the user's.
+        target_name: that the user gives the only file; empty if files keep their names.
+        allow_partial: a folder may have links that cannot be followed.
     """
 
     def __init__(
@@ -80,8 +80,15 @@ class WebSource(AsyncSource, FsspecSource):
         url: str,
         options: Collection[str],
         session_options: Mapping[str, Any],
+        target_name: str = "",
+        *,
+        allow_partial: bool = False,
     ) -> None:
         super().__init__(filesystem, root, url)
+        self._target_name = target_name
+        #: Files that have another size in a GET than in a HEAD.
+        self._contradicted: set[str] = set()
+        self._allow_partial = allow_partial
         self._options = options
         self._client = WebClient(filesystem, url, session_options)
 
@@ -123,25 +130,42 @@ class WebSource(AsyncSource, FsspecSource):
     async def _find_links(self, prefix: str) -> Sequence[str]:
         """The keys of all files below a folder, sorted, by the pages of it and its folders."""
         found = {prefix}
-        folders = [prefix]
+        folders, left_out = [prefix], 0
         for folder in folders:  # the list grows meanwhile
             if folder.count("/") - prefix.count("/") > DEEPEST:
                 raise ServiceError(f"{self.display_url(prefix)}: its folders have no end")
-            links = sorted({folder + link for link in await self._read_links(folder)} - found)
+            names, unnamed = await self._read_links(folder)
+            left_out += unnamed
+            links = sorted({folder + name for name in names} - found)
             found.update(links)
             folders += [link for link in links if link.endswith("/")]
+        if left_out:
+            self._leave_out(prefix, left_out)
         return sorted(link for link in found if link and not link.endswith("/"))
 
-    async def _read_links(self, folder: str) -> Sequence[str]:
-        """The links of a folder's page that lead below it, relative to it."""
-        async with await self._request("GET", folder, auto_decompress=True) as answer:
-            if answer.content_type != "text/html":
-                return []
-            page = Links(await answer.text(errors="replace"))
-            sized = {"Content-Length", "Transfer-Encoding"} & answer.headers.keys()
-        if not (sized or page.is_closed):
-            raise TransientError(f"listing {self.display_url(folder)}: the page of links is cut")
-        return page.below(answer.url)
+    def _leave_out(self, prefix: str, count: int) -> None:
+        """Some links have queries that may name files, and no names for them.
+
+        Raises:
+            ServiceError: the item does not allow that.
+        """
+        text = f"{count} links of its pages may be files, but their queries give them no names"
+        if not self._allow_partial:
+            raise ServiceError(
+                f"listing {self.display_url(prefix)}: {text}; name the files that you want, or "
+                "give allow_partial: true to go without them"
+            )
+        self._client.warn_once(f"is not complete: {text}; they are left out (allow_partial)")
+
+    async def _read_links(self, folder: str) -> tuple[set[str], int]:
+        """The keys that a folder's pages lead to, relative to it, and how many links have none."""
+
+        def get(address: yarl.URL) -> Awaitable[aiohttp.ClientResponse]:
+            return self._client.request("GET", address, auto_decompress=True)
+
+        first = self._client.parse(self._path(folder))
+        found = await read_folder(get, first, f"listing {self.display_url(folder)}")
+        return (set(), 0) if found is None else (found.names(), found.left_out())
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
@@ -149,7 +173,8 @@ class WebSource(AsyncSource, FsspecSource):
 
     async def _stat(self, key: str) -> RemoteObject:
         with self.translating("looking up", key):
-            headers = await self._fetch_headers(key)
+            send = partial(self._request_file, key)
+            headers = await fetch_headers(send, believes_head=key not in self._contradicted)
         size = require_size(stated_size(headers), self.display_url(key))
         etag = strong_etag(headers.get("ETag"))
         return RemoteObject(
@@ -163,34 +188,21 @@ class WebSource(AsyncSource, FsspecSource):
             unpinned=True,
         )
 
-    async def _fetch_headers(self, key: str) -> CIMultiDict[str]:
-        """What a server states of a file: the headers of a HEAD, and of a GET if they lack some.
+    async def _request_file(
+        self, key: str, method: str, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """The answer for a file; there may be no first byte of it.
 
         Raises:
             FolderError: the address is the page of a folder.
         """
-        stated = CIMultiDict[str]()
+        answer = await self._request(method, key, headers, expected=416)
         try:
-            async with await self._request("HEAD", key) as answer:
-                self._refuse_folder(key, answer)
-                stated.update(answer.headers)
-        except RefusedError as refused:
-            if refused.status in _HEAD_COUNTS:
-                raise
-        if stated_size(stated) and stated.keys() & {"ETag", "Last-Modified"}:
-            return stated
-        # Some servers answer a HEAD with nothing, or with length 0.
-        first_byte = {"Range": "bytes=0-0"}
-        async with await self._request("GET", key, first_byte, expected=416) as answer:
             self._refuse_folder(key, answer)
-            more = CIMultiDict(answer.headers)
-            if answer.status == 416:  # noqa: PLR2004 - there is no first byte
-                more["Content-Length"] = "0"
-            if answer.status != 200:  # noqa: PLR2004 - the checksum is that of the part
-                more.pop("Content-MD5", None)
-            stated.update(more)
+        except FolderError:
             answer.close()
-        return stated
+            raise
+        return answer
 
     def _refuse_folder(self, key: str, answer: aiohttp.ClientResponse) -> None:
         is_folder = answer.url.path.endswith("/") and answer.content_type == "text/html"
@@ -201,19 +213,49 @@ class WebSource(AsyncSource, FsspecSource):
         whole = (start, end) == (0, remote.size)
         headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
         async with await self._request("GET", remote.key, headers) as answer:
+            first = await self._refuse_page(answer, remote.key) if start == 0 else b""
             self._check(answer, remote, start, end)
+            if first:
+                yield first
             async for chunk in answer.content.iter_chunked(STREAM_CHUNK):
                 yield chunk
+
+    async def _refuse_page(self, answer: aiohttp.ClientResponse, key: str) -> bytes:
+        """Refuse a page in place of a file; the bytes of the body that were read for that.
+
+        Raises:
+            StandInError: it is a page.
+        """
+        names = (urlsplit(key).path.rpartition("/")[2], self._target_name)
+        if may_be_page(names):
+            return b""
+        found, first = await is_page(answer)
+        if found:
+            raise StandInError(
+                f"{self.display_url(key)}: a page of HTML came, not the file; the server may ask "
+                "to sign in: open the address in a browser, and check the address and the "
+                "credentials in options (such as headers); if the page is what you want, give "
+                "target_path a name that ends in .html"
+            )
+        return first
 
     def _check(self, answer: Any, remote: RemoteObject, start: int, end: int) -> None:
         """Refuse an answer of another file or another range, before its body is read."""
         named, headers = self.display_url(remote.key), answer.headers
         content_range = headers.get("Content-Range")
-        check_answer(answer.status, content_range, start, end, remote.size, named)
-        check_length(headers.get("Content-Length"), content_range, remote, named)
-        check_etag_or_date(
-            headers.get("ETag"), http_date_ns(headers.get("Last-Modified")), remote, named
-        )
+        modified_ns = http_date_ns(headers.get("Last-Modified"))
+        try:
+            check_answer(answer.status, content_range, start, end, remote.size, named)
+            check_length(headers.get("Content-Length"), content_range, remote, named)
+        except ChangedError:
+            # An error with status 200 states nothing that identifies the file. Without an ETag and
+            # a date in the HEAD, a GET has stated the size.
+            etag = strong_etag(headers.get("ETag"))
+            is_dated = modified_ns is not None and remote.modified_ns in (None, modified_ns)
+            if etag == remote.etag and (etag is not None or is_dated):
+                self._contradicted.add(remote.key)
+            raise
+        check_etag_or_date(headers.get("ETag"), modified_ns, remote, named)
 
     async def _request(
         self,

@@ -85,6 +85,19 @@ def test_retry_after_may_be_a_date() -> None:
     assert retry_after_s({"Retry-After": past}) == 0
 
 
+@pytest.mark.parametrize("skew_s", [-7200, 0, 7200])
+@pytest.mark.parametrize("age_s", [0, 30])
+def test_retry_after_as_a_date_is_read_by_the_clock_of_the_answer(skew_s: int, age_s: int) -> None:
+    now_s = time.time() + skew_s
+    headers = {
+        "date": email.utils.formatdate(now_s - age_s, usegmt=True),
+        "Retry-After": email.utils.formatdate(now_s + 60, usegmt=True),
+    }
+    if age_s:
+        headers["Age"] = f"{age_s}"
+    assert retry_after_s(headers) == 60
+
+
 @pytest.mark.parametrize(
     "value", ["Mon, 99 Foo 2026 00:00:00 GMT", "Mon, 01 Jan 99999 00:00:00 GMT"]
 )

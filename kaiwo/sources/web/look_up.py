@@ -1,0 +1,66 @@
+"""What a server states of a file: the headers of a HEAD, and of a GET if they lack some.
+
+    HEAD                     size, and ETag or Last-Modified: that is enough
+    GET of the first byte    some servers answer a HEAD with nothing, or with length 0
+    GET                      some answer a range without the size of the whole; the body is not read
+
+A HEAD that an answer contradicted is not believed again. What is unknown is no number: the length
+of a part is not that of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import aiohttp
+from multidict import CIMultiDict
+
+from kaiwo.net.statuses import RefusedError
+from kaiwo.sources.web.headers import stated_size
+
+#: Statuses of a HEAD that a GET would get too. Other refusals may concern the HEAD only: an
+#: address that is signed for GET, a server that knows no HEAD.
+_HEAD_COUNTS = {401, 407, 410, 429, 503}
+_OK, _NO_SUCH_RANGE = 200, 416
+#: Sends a request for the file: method and headers.
+Send = Callable[[str, Mapping[str, str]], Awaitable[aiohttp.ClientResponse]]
+
+
+async def fetch_headers(send: Send, *, believes_head: bool) -> CIMultiDict[str]:
+    """The headers of a file; ``Content-Length`` is its size, or is left out.
+
+    Args:
+        send: sends a request for the file.
+        believes_head: no answer contradicted a HEAD of this file.
+    """
+    stated = CIMultiDict[str]()
+    if believes_head:
+        try:
+            async with await send("HEAD", {}) as answer:
+                stated.update(answer.headers if answer.status != _NO_SUCH_RANGE else {})
+        except RefusedError as refused:
+            if refused.status in _HEAD_COUNTS:
+                raise
+    if stated_size(stated) and stated.keys() & {"ETag", "Last-Modified"}:
+        return stated
+    more = await _start_of_get(send, {"Range": "bytes=0-0"})
+    if stated_size(more) is None and not stated_size(stated):
+        more = await _start_of_get(send, {})
+    stated.update(more)
+    return stated
+
+
+async def _start_of_get(send: Send, headers: Mapping[str, str]) -> CIMultiDict[str]:
+    async with await send("GET", headers) as answer:
+        found, status = CIMultiDict(answer.headers), answer.status
+        answer.close()
+    size = stated_size(found) if status == _OK or "Content-Range" in found else None
+    if status == _NO_SUCH_RANGE:
+        size = 0  # there is no first byte
+    if status != _OK:
+        found.popall("Content-MD5", None)  # of the part
+    for name in ("Content-Length", "Content-Range"):
+        found.popall(name, None)
+    if size is not None:
+        found["Content-Length"] = str(size)
+    return found
