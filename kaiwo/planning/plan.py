@@ -28,7 +28,7 @@ from kaiwo.objects import Item, is_identified, same_bytes
 from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.existing import Answer, statuses
 from kaiwo.planning.gather import Listing
-from kaiwo.state.manifest import Record
+from kaiwo.state.records import Record
 from kaiwo.state.state import State
 
 logger = logging.getLogger(__name__)

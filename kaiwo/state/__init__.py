@@ -3,6 +3,7 @@
     folder        the names of everything in it
     state         the manifests and journals of a run's roots
     manifest      what is in place
+    records       a line of the manifest
     claims        which run may write which targets
 
 The other modules are for these only.

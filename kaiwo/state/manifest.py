@@ -21,71 +21,26 @@ bytes, and the file still has the size and modification time that it was publish
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import posixpath
-import zlib
 from collections.abc import Hashable, Iterable
 
 import msgspec
 from msgspec.structs import replace
 
 from kaiwo.jobs import Outcome, Transfer
-from kaiwo.objects import Answer, Checksum, RemoteObject, is_identified
+from kaiwo.objects import Answer, is_identified
 from kaiwo.protocols import Opener
 from kaiwo.state.compaction import compact
 from kaiwo.state.folder import manifest_path
 from kaiwo.state.json_lines import Appender, Reader, header_of
+from kaiwo.state.records import Record, line_of, parsed, unsealed
 
 _HEADER = header_of("manifest", 1)
-_SEAL = b', "crc32": '
 #: In any manifest, this number of lines may be old.
 _FEW = 50
 logger = logging.getLogger(__name__)
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """What a target was when it was published: one line.
-
-    Attributes:
-        target: relative to the root.
-        origin: of the service.
-        source: the object's URL, without secrets.
-        size: of the object, as etag, version, modified_ns and variant are.
-        etag: see ``RemoteObject``.
-        version: see ``RemoteObject``.
-        mtime_ns: of the file.
-        checksum: what its bytes were verified by; None if only their number was.
-        modified_ns: see ``RemoteObject``.
-        variant: see ``RemoteObject``.
-        checked: the store was asked for a checksum wherever it might state one.
-    """
-
-    target: str
-    origin: str
-    source: str
-    size: int
-    etag: str | None
-    version: str | None
-    mtime_ns: int
-    checksum: Checksum | None
-    modified_ns: int | None = None
-    variant: str | None = None
-    checked: bool = False
-
-    @property
-    def object(self) -> RemoteObject:
-        """What was known of the object, without its key."""
-        return RemoteObject(
-            "",
-            self.size,
-            self.etag,
-            self.version,
-            self.checksum,
-            modified_ns=self.modified_ns,
-            variant=self.variant,
-        )
 
 
 class Manifest:
@@ -139,7 +94,7 @@ class Manifest:
     def _take(self, line: bytes) -> bool:
         """Take a line in; says whether other things are in place than before."""
         self._lines += 1
-        record = _parsed(line, self._decoder)
+        record = parsed(line, self._decoder)
         if record is None:
             return False
         if record.target.endswith("/"):
@@ -179,7 +134,7 @@ class Manifest:
         if self._reader.is_foreign:
             return
         # One write for all of a batch: each hands the interpreter to the workers and waits for it.
-        self._file.append(b"".join([_line(self._record(outcome)) for outcome in outcomes]))
+        self._file.append(b"".join([line_of(self._record(outcome)) for outcome in outcomes]))
 
     def answers(self, origin: str, url: str) -> tuple[Answer, ...]:
         """What is known of the doubtful objects below a URL.
@@ -223,7 +178,7 @@ class Manifest:
         )
         if self._answers.get(_object_of(record)) != record:
             self._answers[_object_of(record)] = record
-            self._file.append(_line(record))
+            self._file.append(line_of(record))
 
     def _record(self, outcome: Outcome) -> Record:
         transfer, remote = outcome.transfer, outcome.transfer.object
@@ -257,9 +212,9 @@ class Manifest:
 
     def _key_of(self, line: bytes) -> Hashable | None:
         """What a line is about; None for one that does not count any more."""
-        record = _parsed(line, self._decoder)
+        record = parsed(line, self._decoder)
         if record is None:
-            return _unsealed(line)  # this version does not know it, or it is torn
+            return unsealed(line)  # this version does not know it, or it is torn
         if not record.target.endswith("/"):
             return record.target
         about = _object_of(record)
@@ -279,43 +234,3 @@ class Manifest:
 def _object_of(record: Record) -> tuple[str, str, str]:
     """What a line is about, be it an answer or a publication: target, service and URL."""
     return record.target.removesuffix("/"), record.origin, record.source.removesuffix("/")
-
-
-def _line(record: Record) -> bytes:
-    try:
-        text = msgspec.json.encode(record)
-    except UnicodeEncodeError:  # half a character: a name that is no UTF-8
-        text = json.dumps(msgspec.to_builtins(record)).encode("ascii")
-    return sealed(text)
-
-
-def _parsed(line: bytes, decoder: msgspec.json.Decoder[Record]) -> Record | None:
-    """What a line says; None if it is torn, damaged or unknown."""
-    text = _unsealed(line)
-    if text is None:
-        return None
-    try:
-        return decoder.decode(text)
-    except (msgspec.ValidationError, RecursionError):
-        return None
-    except msgspec.DecodeError:  # perhaps half a character, which Python's decoder accepts
-        try:
-            return msgspec.convert(json.loads(text), Record)
-        except (msgspec.ValidationError, ValueError, RecursionError):
-            return None
-
-
-def sealed(text: bytes) -> bytes:
-    """A line of that JSON object, with a checksum that shows whether the line is whole."""
-    body = text[:-1]
-    return body + _SEAL + _crc(body) + b"\n"
-
-
-def _unsealed(line: bytes) -> bytes | None:
-    """The JSON object of a line; None if the line is not whole."""
-    body, _, crc = line.rstrip(b"\n").rpartition(_SEAL)
-    return body + b"}" if crc == _crc(body) else None
-
-
-def _crc(body: bytes) -> bytes:
-    return b'"%08x"}' % zlib.crc32(body)

@@ -39,7 +39,8 @@ from kaiwo.objects import Item, RemoteObject, Report, same_bytes
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Comparison, close, draft
 from kaiwo.protocols import Buffer, Listed, Opener, Source
-from kaiwo.state.manifest import Manifest, Record
+from kaiwo.state.manifest import Manifest
+from kaiwo.state.records import Record
 from kaiwo.state.state import State
 from kaiwo.workers.source_cache import close_source
 

@@ -22,7 +22,8 @@ from kaiwo.jobs import Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.state.earlier_runs import earlier_runs
 from kaiwo.state.folder import journal_path, manifest_path
-from kaiwo.state.manifest import Manifest, Record, sealed
+from kaiwo.state.manifest import Manifest
+from kaiwo.state.records import Record, sealed
 from tests.support.faulty import PatternOpener, held_by, put, transfer_of
 from tests.support.trials_length import examples
 

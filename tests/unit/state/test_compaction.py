@@ -15,7 +15,8 @@ from kaiwo.objects import RemoteObject
 from kaiwo.state import compaction
 from kaiwo.state.claims import Claim, is_alone
 from kaiwo.state.folder import claims_folder, manifest_path
-from kaiwo.state.manifest import Manifest, sealed
+from kaiwo.state.manifest import Manifest
+from kaiwo.state.records import Record, line_of, sealed
 from tests.support.command import Kaiwo
 from tests.support.faulty import PatternOpener, published, transfer_of
 from tests.support.stores import Store
@@ -94,6 +95,24 @@ def test_lines_that_this_version_does_not_know_stay_and_torn_ones_go(tmp_path: P
     assert len(found) == 1 + 100 + 3
     assert set(unknown) < set(found)
     assert not any(b"torn" in line for line in found)
+
+
+def test_answers_of_stores_stay_as_long_as_they_count(tmp_path: Path) -> None:
+    manifest = Manifest(str(tmp_path))
+    some = transfers(tmp_path, 1)
+    remember(manifest, some)
+    origin, source = OPENER.origin, some[0].source
+    for target, url in (("a", f"{source}a"), ("0", f"{source}/")):
+        answer = Record(f"{target}/", origin, url, 1, None, None, 0, None)
+        with Path(manifest_path(str(tmp_path))).open("ab") as file:
+            file.write(line_of(answer))
+    for version in range(2, 5):
+        remember(manifest, transfers(tmp_path, version))
+    manifest.compact()
+    # A file was published where a placeholder was.
+    assert [line for line in lines(tmp_path) if b'"a/"' in line] != []
+    assert [line for line in lines(tmp_path) if b'"0/"' in line] == []
+    assert len(lines(tmp_path)) == 1 + 100 + 1
 
 
 def test_what_another_run_appends_meanwhile_is_not_lost(

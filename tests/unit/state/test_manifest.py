@@ -22,7 +22,8 @@ from kaiwo.jobs import Transfer
 from kaiwo.objects import Answer, Checksum, RemoteObject, same_bytes
 from kaiwo.protocols import Opener
 from kaiwo.state.folder import manifest_path
-from kaiwo.state.manifest import Manifest, sealed
+from kaiwo.state.manifest import Manifest
+from kaiwo.state.records import sealed
 from kaiwo.state.state import State
 from tests.support.faulty import (
     PATIENCE_S,
