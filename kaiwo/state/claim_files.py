@@ -38,6 +38,8 @@ from kaiwo.state.sharing import make_folder, share_file
 VERSION = 1
 #: Other runs may remove an empty folder right before a claim is written there; so often at most.
 _MAX_RACES = 100
+#: Its thread ends at once, unless it is in a file system that hangs.
+_ENDS_IN_S = 1.0
 logger = logging.getLogger(__name__)
 
 #: Targets by folders of claims; each target is a short hash.
@@ -69,6 +71,7 @@ class OwnClaim:
         self._made_folders: list[str] = []
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def post(self) -> None:
         """Write the files, and keep touching them."""
@@ -86,8 +89,10 @@ class OwnClaim:
                     logger.log(log_level(error, folder), text, reason)
                 else:
                     self.targets[folder] = hashes
+        thread = threading.Thread(target=self._keep_touching, name="kaiwo-claim", daemon=True)
         try:
-            threading.Thread(target=self._keep_touching, name="kaiwo-claim", daemon=True).start()
+            thread.start()
+            self._thread = thread
         except RuntimeError:
             logger.warning(
                 "no thread can be started: runs on other machines may take this run for dead, and "
@@ -132,6 +137,8 @@ class OwnClaim:
             for folder in (*self.targets, *self._made_folders):
                 with contextlib.suppress(OSError):  # it is not empty
                     os.rmdir(folder)
+        if self._thread is not None:
+            self._thread.join(_ENDS_IN_S)
 
 
 def _write_whole(path: str, content: str) -> None:

@@ -48,6 +48,10 @@ except KeyboardInterrupt:
     print("interrupted")
 except ValueError as error:
     print(error)
+# While the store still holds its answers. On a busy machine, a thread needs a moment to end.
+end_s = time.monotonic() + 4
+while own_threads() and time.monotonic() < end_s:
+    time.sleep(0.01)
 left = own_threads()
 from kaiwo.workers import source_cache
 print("left", left, len(source_cache._entries), flush=True)
