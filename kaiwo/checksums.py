@@ -14,15 +14,12 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from kaiwo.objects import Checksum
 from kaiwo.protocols import Buffer
 
-CHUNK = 1 << 20
-#: How much of a file is read before anybody asks whether to go on.
-STEP = 64 << 20
 _PARTS = "md5-"
 _OF_PARTS = re.compile(r"[0-9A-Fa-f]{32}-([1-9][0-9]{0,4})")
 #: Algorithms whose parts combine, and their hexadecimal digits.
@@ -138,73 +135,6 @@ def of_bytes(algorithm: str, data: Buffer) -> Checksum | None:
         return None
     running.update(data)
     return Checksum(algorithm, running.hexdigest())
-
-
-def once(action: Callable[[], int]) -> int:
-    """What the action returns."""
-    return action()
-
-
-def of_file(
-    algorithm: str,
-    path: str,
-    size: int,
-    attempt: Callable[[Callable[[], int]], int] = once,
-    proceed: Callable[[], None] = lambda: None,
-) -> Checksum | None:
-    """The checksum of a file of that size; None for an unknown algorithm.
-
-    Args:
-        algorithm: its name.
-        path: of the file.
-        size: of the file.
-        attempt: see ``follow``.
-        proceed: is called before each step, and may end it by an error.
-    """
-    running = hasher(algorithm, size)
-    if running is None:
-        return None
-    for start, end in steps(0, size):
-        proceed()
-        follow(running, path, start, end, attempt)
-    return Checksum(algorithm, running.hexdigest())
-
-
-def steps(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """A part of a file in steps, each of which takes less than a second; at least one."""
-    while start + STEP < end:
-        yield start, start + STEP
-        start += STEP
-    yield start, end
-
-
-def follow(
-    running: Hasher,
-    path: str,
-    start: int,
-    end: int,
-    attempt: Callable[[Callable[[], int]], int] = once,
-) -> None:
-    """Continue a running checksum with a part of a file; raises OSError.
-
-    Args:
-        running: the checksum.
-        path: of the file.
-        start: of the part.
-        end: of the part.
-        attempt: calls what reads a piece of it, again if it likes.
-    """
-    buffer = bytearray(CHUNK)
-    view = memoryview(buffer)
-
-    def read() -> int:
-        with open(path, "rb", buffering=0) as file:
-            file.seek(start)
-            return file.readinto(view[: end - start]) or 0
-
-    while count := attempt(read):
-        running.update(view[:count])
-        start += count
 
 
 def is_of_parts(etag: str | None) -> bool:

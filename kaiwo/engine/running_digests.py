@@ -12,8 +12,8 @@ import os
 from concurrent.futures import Future
 
 from kaiwo import checksums
+from kaiwo.files import hashing
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.files.repeat import repeat
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
 from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads, require_open
@@ -35,9 +35,9 @@ class _RunningDigest:
         """Take in the bytes from the last end to this one."""
         path = self.transfer.temporary
         try:
-            for first, last in checksums.steps(self.end, end):
+            for first, last in hashing.steps(self.end, end):
                 require_open()
-                checksums.follow(self._running, path, first, last, repeat)
+                hashing.follow(self._running, path, first, last)
         except OSError as error:
             return (Outcome(self.transfer, error=disk_error(error, path)),)
         self.end = end

@@ -7,6 +7,7 @@ temporary_files  the bytes of an object, beside its target
 publish          the rename that makes a file visible
 second_names     links, clones and copies of a file
 renames          a rename whose answer may be lost
+hashing          checksums of files
 repeat           calls that fail in a way that passes
 documents        small files for other programs, replaced whole
 disk_errors      what the file system refuses, as an error with a hint

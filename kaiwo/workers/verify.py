@@ -19,11 +19,10 @@ from kaiwo.errors import (
     UnansweredError,
     WrongBytesError,
 )
-from kaiwo.files import temporary_files
+from kaiwo.files import hashing, temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
-from kaiwo.files.repeat import repeat
 from kaiwo.jobs import RANGE, Outcome, Transfer
 from kaiwo.net.stand_ins import MOST_POINTER, is_pointer
 from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
@@ -180,7 +179,7 @@ def hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
         DiskError: the file cannot be read.
     """
     try:
-        return checksums.of_file(algorithm, path, size, repeat, require_open)
+        return hashing.of_file(algorithm, path, size, require_open)
     except OSError as error:
         raise disk_error(error, path) from error
 

@@ -78,7 +78,8 @@ OWN_COMMAND = {
 OWN_VALIDATION = OWN_COMMAND | {
     "config.document", "config.loader", "config.settings", "config.validation", "environment",
     "events",
-    "files.names", "files.paths", "files.placement", "jobs", "net.*", "objects", "own_names",
+    "files.names", "files.paths", "files.placement", "files.repeat", "jobs", "net.*", "objects",
+    "own_names",
     "protocols", "sources.base", "sources.paging", "tasks.base", "tasks.fetch_request",
     "tasks.fields", "tasks.items", "tasks.object_store", "tasks.registry", "tasks.s3",
     "tasks.secrets", "units", "workers.globs",

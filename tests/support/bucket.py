@@ -102,3 +102,8 @@ class Bucket:
         whole = {"Parts": parts}
         etag: str = self._client.complete_multipart_upload(**place, MultipartUpload=whole)["ETag"]
         return etag
+
+
+def keys(count: int) -> list[str]:
+    """Names of that number of objects, in a few folders."""
+    return [f"folder{number % 7}/file{number:05}" for number in range(count)]

@@ -20,7 +20,7 @@ import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import cache
@@ -596,8 +596,3 @@ def held_by(manifest: Manifest, transfer: Transfer) -> Record | None:
 def ranges_of(size: int) -> list[tuple[int, int]]:
     """The ranges that a large object is read in."""
     return [(start, min(start + RANGE, size)) for start in range(0, size, RANGE)]
-
-
-def keys(count: int) -> Iterable[str]:
-    """So many names of objects, in a few folders."""
-    return (f"folder{number % 7}/file{number:05}" for number in range(count))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kaiwo import checksums
+from kaiwo.files import hashing
 from kaiwo.objects import Checksum
 from tests.support.faulty import MIB, content
 
@@ -42,7 +43,7 @@ def test_known_vectors(tmp_path: Path, algorithm: str) -> None:
         assert checksums.of_bytes(algorithm, data) == wanted
         path = tmp_path / "file"
         path.write_bytes(data)
-        assert checksums.of_file(algorithm, str(path), len(data)) == wanted
+        assert hashing.of_file(algorithm, str(path), len(data)) == wanted
 
 
 def test_leading_zeros_are_kept() -> None:
@@ -65,12 +66,12 @@ def test_in_parts_it_is_the_same_as_at_once(
     assert checksums.of_bytes(algorithm, data) == Checksum(algorithm, running.hexdigest())
 
 
-@pytest.mark.parametrize("size", [checksums.CHUNK - 1, checksums.CHUNK, 3 * MIB + 5])
+@pytest.mark.parametrize("size", [hashing.CHUNK - 1, hashing.CHUNK, 3 * MIB + 5])
 def test_files_of_several_chunks(tmp_path: Path, size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(content(size))
     for algorithm in VECTORS:
-        assert checksums.of_file(algorithm, str(path), size) == checksums.of_bytes(
+        assert hashing.of_file(algorithm, str(path), size) == checksums.of_bytes(
             algorithm, content(size)
         )
 
@@ -92,12 +93,12 @@ def test_an_unknown_algorithm_proves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     assert checksums.hasher("sha3", 1) is None
     assert checksums.of_bytes("sha3", b"x") is None
-    assert checksums.of_file("sha3", str(tmp_path / "file"), 1) is None
+    assert hashing.of_file("sha3", str(tmp_path / "file"), 1) is None
 
 
 def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        checksums.of_file("md5", str(tmp_path / "none"), 0)
+        hashing.of_file("md5", str(tmp_path / "none"), 0)
 
 
 def test_the_best_of_several_is_chosen() -> None:
@@ -189,7 +190,7 @@ def test_following_takes_in_that_part_of_the_file_and_no_more(tmp_path: Path) ->
     running = checksums.hasher("md5", len(data))
     assert running is not None
     for start, end in ((0, 10), (10, MIB + 3), (MIB + 3, MIB + 3), (MIB + 3, 2 * MIB)):
-        checksums.follow(running, str(path), start, end)
+        hashing.follow(running, str(path), start, end)
     wanted = checksums.of_bytes("md5", data[: 2 * MIB])
     assert Checksum("md5", running.hexdigest()) == wanted
 
@@ -198,7 +199,7 @@ def test_following_a_file_that_is_too_short_ends_with_it(tmp_path: Path) -> None
     (tmp_path / "file").write_bytes(CHECK)
     running = checksums.hasher("md5", 100)
     assert running is not None
-    checksums.follow(running, str(tmp_path / "file"), 0, 100)
+    hashing.follow(running, str(tmp_path / "file"), 0, 100)
     assert running.hexdigest() == VECTORS["md5"]
 
 

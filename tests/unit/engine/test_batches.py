@@ -17,6 +17,7 @@ from kaiwo.engine.pace import BATCH_OBJECTS, Pace
 from kaiwo.jobs import Batch, Outcome, Transfer
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
+from tests.support.bucket import keys
 from tests.support.faulty import (
     PATIENCE_S,
     FaultyStore,
@@ -24,7 +25,6 @@ from tests.support.faulty import (
     PatternOpener,
     content,
     files,
-    keys,
     run_store,
     transfer_of,
 )

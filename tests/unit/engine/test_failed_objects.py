@@ -31,6 +31,7 @@ from kaiwo.events import Settled
 from kaiwo.jobs import RANGE, Batch, Plan
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
+from tests.support.bucket import keys
 from tests.support.faulty import (
     LARGE,
     MIB,
@@ -43,7 +44,6 @@ from tests.support.faulty import (
     content,
     fails,
     files,
-    keys,
     large,
     left,
     plan_of,

@@ -25,6 +25,7 @@ from kaiwo.errors import (
     WrongBytesError,
 )
 from kaiwo.events import Event, Progressed, Settled
+from kaiwo.files import hashing
 from kaiwo.jobs import RANGE, FetchChecksum, HashPrefix, Outcome, Plan, Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
@@ -65,7 +66,8 @@ def no_second_read(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         raise AssertionError("the file was read")
 
     for name in names:
-        monkeypatch.setattr(checksums, name, refuse)
+        owner = hashing if hasattr(hashing, name) else checksums
+        monkeypatch.setattr(owner, name, refuse)
 
 
 def inspected(store: FaultyStore, root: Path) -> Plan:
@@ -347,7 +349,7 @@ def hold_checksums(
         began: is released by each checksum before it waits.
         most_s: a checksum that waits longer fails.
     """
-    gate, follow = threading.Event(), checksums.follow
+    gate, follow = threading.Event(), hashing.follow
 
     def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
         if began is not None:
@@ -355,7 +357,7 @@ def hold_checksums(
         assert gate.wait(most_s), "what opens the gate waits for the checksum"
         follow(running, path, start, end)
 
-    monkeypatch.setattr(checksums, "follow", late)
+    monkeypatch.setattr(hashing, "follow", late)
     return gate
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from kaiwo import checksums
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import DiskError
+from kaiwo.files import hashing
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from tests.support.faulty import PATIENCE_S, PatternOpener, content, transfer_of
@@ -72,13 +73,13 @@ def test_each_byte_is_read_once(
     tmp_path: Path, digests: RunningDigests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[tuple[int, int]] = []
-    follow = checksums.follow
+    follow = hashing.follow
 
     def noted(running: checksums.Hasher, path: str, start: int, end: int) -> None:
         read.append((start, end))
         follow(running, path, start, end)
 
-    monkeypatch.setattr(checksums, "follow", noted)
+    monkeypatch.setattr(hashing, "follow", noted)
     each = transfer(tmp_path)
     grow(each, content(SIZE))
     digests.begin(each, "sha256")

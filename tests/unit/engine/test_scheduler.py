@@ -30,6 +30,7 @@ from kaiwo.jobs import RANGE, Batch, CheckExisting, Finish, Plan, Range, Whole
 from kaiwo.objects import Checksum, Item, RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.state.state import State
+from tests.support.bucket import keys
 from tests.support.faulty import (
     LARGE,
     MIB,
@@ -46,7 +47,6 @@ from tests.support.faulty import (
     files,
     held_by,
     in_place,
-    keys,
     large,
     left,
     plan_of,

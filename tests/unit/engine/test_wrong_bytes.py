@@ -20,6 +20,7 @@ from kaiwo.jobs import RANGE, Plan
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.workers.verify import WORTH_ASKING
+from tests.support.bucket import keys
 from tests.support.faulty import (
     INSPECT,
     LARGE,
@@ -35,7 +36,6 @@ from tests.support.faulty import (
     content,
     fails,
     files,
-    keys,
     large,
     plan_of,
     ranges_of,
