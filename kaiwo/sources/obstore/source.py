@@ -201,12 +201,22 @@ class ObstoreSource(StoreSource):
         folder = f"{remote.key}/"
         try:
             found = self.fallback().stat(folder)
+            # Some services find ``a`` under the name of ``a/``, too.
+            if self._exists(remote.key):
+                return
         except KaiwoError:
             return
         # The listing may state another etag or another size than the look-up.
         is_of_then = found.modified_ns is not None and found.modified_ns == remote.modified_ns
         if is_of_then or same_bytes(found, remote) is not False:
             raise PlaceholderError(f"{self.display_url(folder)}: a folder's placeholder, left out")
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self.fallback().stat(key)
+        except NotFoundError:
+            return False
+        return True
 
     def classify(self, error: Exception) -> KaiwoError:
         """See ``protocols.Source``."""
