@@ -62,9 +62,9 @@ class Relay:
             self._changes = changes
             self.log = []
 
-    def answer(self, method: str, target: str, headers: Message) -> Sent:
+    def answer(self, method: str, target: str, headers: Message, form: bytes = b"") -> Sent:
         """The answer to a request, with this run's changes."""
-        sent = self._ask(method, target, headers)
+        sent = self._ask(method, target, headers, form)
         kind = kind_of(method, sent)
         with self._lock:
             number = self._begun[kind]
@@ -97,12 +97,12 @@ class Relay:
             "nothing": Sent(200, (("Content-Length", "0"),), b""),
         }[other]
 
-    def _ask(self, method: str, target: str, headers: Message) -> Sent:
+    def _ask(self, method: str, target: str, headers: Message, form: bytes) -> Sent:
         """The honest answer."""
         counting = tuple(
             sorted((k.lower(), v) for k, v in headers.items() if k.lower().startswith(_COUNTS))
         )
-        key = (method, target, counting)
+        key = (method, target, counting, form)
         if key not in self._honest:
             upstream, asked_for = self._upstream, self._asking(target)
             if target.startswith(_SECOND):
@@ -110,7 +110,7 @@ class Relay:
             by_way = f"http://{headers['Host']}{_SECOND}"
             place = urlsplit(upstream).netloc
             with contextlib.closing(http.client.HTTPConnection(place, timeout=30)) as server:
-                server.request(method, asked_for, headers=dict(headers.items()))
+                server.request(method, asked_for, form, dict(headers.items()))
                 got = server.getresponse()
                 body = got.read()
                 kept = [
@@ -141,8 +141,8 @@ def relay(
         protocol_version = "HTTP/1.1"
 
         def pass_on(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            sent = found.answer(self.command, self.path, self.headers)
+            form = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            sent = found.answer(self.command, self.path, self.headers, form)
             self.send_response_only(sent.status)
             body = b"" if self.command == "HEAD" or sent.status in _WITHOUT_BODY else sent.body
             stated = [value for name, value in sent.headers if name.lower() == "content-length"]
