@@ -112,7 +112,9 @@ def _forked(
         server = started(clean_environment(Path(os.devnull)))
     with tempfile.TemporaryDirectory() as aside:
         output, errors = (Path(aside, name) for name in ("output", "errors"))
-        order = Order(arguments, environment, str(folder), str(output), str(errors))
+        os.umask(umask := os.umask(0o022))
+        paths = (str(folder), str(output), str(errors))
+        order = Order(arguments, environment, *paths, umask=umask)
         code = server.run(order)
         _idle.append(server)
         return code, output.read_text(), errors.read_text()

@@ -51,6 +51,7 @@ class Order:
         output: path of the file that gets its stdout.
         errors: path of the file that gets its stderr.
         module: the command: ``kaiwo`` or ``kaiwo.downloader``.
+        umask: which rights new files lack.
     """
 
     arguments: Sequence[str]
@@ -59,6 +60,7 @@ class Order:
     output: str
     errors: str
     module: str = "kaiwo.downloader"
+    umask: int = 0o022
 
 
 def obey(order: Order, before: Callable[[], None] = lambda: None) -> None:
@@ -70,6 +72,7 @@ def obey(order: Order, before: Callable[[], None] = lambda: None) -> None:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     os.chdir(order.home)
+    os.umask(order.umask)
     os.environ.clear()
     os.environ.update(order.environment)
     nothing = os.open(os.devnull, os.O_RDONLY)
