@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import tree
-from tests.support.programs import run_program
+from tests.support.programs import Ended, run_program
 from tests.support.proxies import Answer, spoiling
 from tests.support.stores import Store
 
@@ -132,14 +132,26 @@ print(own_threads())
 """
 
 
+def run_with_objects(
+    text: str,
+    s3: Store,
+    objects: Mapping[str, bytes],
+    engine: str,
+    home: Path,
+    timeout_s: float = 40.0,
+) -> Ended:
+    """Run a program that fetches these objects: it is given their URL and the fields for it."""
+    url = f"s3://{s3.new_bucket(objects)}/"
+    fields = {name: value for name, value in s3.fields.items() if value is not None}
+    env = {"KAIWO_ENGINE": engine}
+    return run_program(text, home, timeout_s, env=env, url=url, fields=fields)
+
+
 def test_twelve_threads_fetch_into_one_folder_and_none_has_anything_to_say(
     s3: Store, engine: str, tmp_path: Path
 ) -> None:
     objects = {str(number): b"x" * number for number in range(12)}
-    url = f"s3://{s3.new_bucket(objects)}/"
-    fields = {name: value for name, value in s3.fields.items() if value is not None}
-    env = {"KAIWO_ENGINE": engine}
-    done = run_program(TWELVE, tmp_path, 90.0, env=env, url=url, fields=fields)
+    done = run_with_objects(TWELVE, s3, objects, engine, tmp_path, 90.0)
     assert (done.code, done.stdout, done.stderr) == (0, "[]\n", "")
     assert tree(tmp_path / "out") == objects
 
@@ -183,8 +195,5 @@ def test_exceptions_that_the_program_logs_reach_its_collector(
     s3: Store, engine: str, tmp_path: Path
 ) -> None:
     objects = {str(number): b"x" * number for number in range(5)}
-    url = f"s3://{s3.new_bucket(objects)}/"
-    fields = {name: value for name, value in s3.fields.items() if value is not None}
-    env = {"KAIWO_ENGINE": engine}
-    done = run_program(HOST, tmp_path, env=env, url=url, fields=fields)
+    done = run_with_objects(HOST, s3, objects, engine, tmp_path)
     assert done.stdout == "['after', 'during'] True\nTrue []\n", done.stderr

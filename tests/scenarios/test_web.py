@@ -186,7 +186,7 @@ def test_a_server_that_refuses_to_tell_is_asked_for_a_byte(
 def test_a_server_that_calls_all_files_empty_is_asked_for_a_byte(
     kaiwo: Kaiwo, tmp_path: Path
 ) -> None:
-    class Shy(web.Quiet, http.server.BaseHTTPRequestHandler):
+    class Shy(serving.Quiet, http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             body = b"bytes" if self.command == "GET" else b""
@@ -197,7 +197,7 @@ def test_a_server_that_calls_all_files_empty_is_asked_for_a_byte(
         def do_HEAD(self) -> None:
             self.do_GET()
 
-    with web.listening(Shy) as at:
+    with serving.listening(Shy) as at:
         done = kaiwo(files_of(f"{at}/a"))
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == {"t/a": b"bytes"}
@@ -248,7 +248,7 @@ def test_a_refusal_is_told_with_its_status(
 def test_an_answer_that_is_longer_than_it_says_is_cut_where_it_said(
     kaiwo: Kaiwo, site: Site, tmp_path: Path
 ) -> None:
-    class Longer(web.Quiet, http.server.BaseHTTPRequestHandler):
+    class Longer(serving.Quiet, http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -261,7 +261,7 @@ def test_an_answer_that_is_longer_than_it_says_is_cut_where_it_said(
         def do_HEAD(self) -> None:
             self.do_GET()
 
-    with web.listening(Longer) as at:
+    with serving.listening(Longer) as at:
         done = kaiwo(files_of(f"{at}/a", f"{at}/b"))
     # Where the rest comes together with the body, it is taken for an answer that is not HTTP.
     statuses = {item["target"]: item["status"] for item in done.report["items"]}
@@ -315,7 +315,7 @@ def test_a_folder_is_what_its_page_leads_to(kaiwo: Kaiwo, site: Site, tmp_path: 
 
 
 def test_folders_without_end_are_an_error(kaiwo: Kaiwo) -> None:
-    class Endless(web.Quiet, http.server.BaseHTTPRequestHandler):
+    class Endless(serving.Quiet, http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             page = b'<a href="more/">'
             self.send_response(200)
@@ -324,7 +324,7 @@ def test_folders_without_end_are_an_error(kaiwo: Kaiwo) -> None:
             self.end_headers()
             self.wfile.write(page)
 
-    with web.listening(Endless) as at:
+    with serving.listening(Endless) as at:
         items = [{"folder": f"{at}/d", "target_path": "t"}]
         done = kaiwo({"download_items": [{"type": "url", "items": items}]}, *QUICK)
     assert done.code == 5
@@ -466,7 +466,7 @@ def test_what_is_given_for_a_host_goes_to_no_other(
     options = {"headers": given} if place == "headers" else {"client_kwargs": {"headers": given}}
     elsewhere: list[Mapping[str, str]] = []
 
-    class Other(web.Quiet, http.server.BaseHTTPRequestHandler):
+    class Other(serving.Quiet, http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             elsewhere.append(dict(self.headers))
             self.send_response(200)
@@ -479,7 +479,7 @@ def test_what_is_given_for_a_host_goes_to_no_other(
         def do_HEAD(self) -> None:
             self.do_GET()
 
-    with web.listening(Other) as at:
+    with serving.listening(Other) as at:
         site.pages["/a"] = Page(redirect="/b")
         site.pages["/b"] = Page(redirect=f"{at}/c")
         done = kaiwo(files_of(f"{site.at}/a", options=options))

@@ -10,6 +10,7 @@ ends by itself, the script ends too.
 
 import contextlib
 import ctypes
+import http.server
 import json
 import os
 import queue
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 HOST = "127.0.0.1"
 
@@ -84,6 +86,30 @@ def in_thread(server: socketserver.BaseServer) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class Quiet:
+    """A handler that answers, and keeps it to itself."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        """Requests are not logged."""
+
+
+class _Listener(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512  # a client may open that many connections at once
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # the client has hung up
+            super().handle_error(request, client_address)
+
+
+@contextlib.contextmanager
+def listening(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address where a handler answers while the block runs."""
+    server = _Listener((HOST, 0), handler)
+    with in_thread(server):
+        yield f"http://{HOST}:{server.server_port}"
 
 
 @contextlib.contextmanager

@@ -23,23 +23,8 @@ _SERVES = re.compile(rf"(http://{re.escape(serving.HOST)}:\d+)")
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
-class Quiet:
-    """A handler that answers, and keeps it to itself."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Requests are not logged."""
-
-
-class _Files(Quiet, http.server.SimpleHTTPRequestHandler):
+class _Files(serving.Quiet, http.server.SimpleHTTPRequestHandler):
     """The files of a folder."""
-
-
-@contextlib.contextmanager
-def listening(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address where a handler answers while the block runs."""
-    server = http.server.ThreadingHTTPServer((serving.HOST, 0), handler)
-    with serving.in_thread(server):
-        yield f"http://{serving.HOST}:{server.server_port}"
 
 
 def files_of(path: Path) -> type[http.server.BaseHTTPRequestHandler]:
@@ -49,7 +34,7 @@ def files_of(path: Path) -> type[http.server.BaseHTTPRequestHandler]:
 
 def folder(path: Path) -> contextlib.AbstractContextManager[str]:
     """The address of a folder's files while the block runs."""
-    return listening(files_of(path))
+    return serving.listening(files_of(path))
 
 
 @contextlib.contextmanager
@@ -130,7 +115,7 @@ def site() -> Iterator[Site]:
     """A server without pages, which answers while the block runs."""
     found = Site()
 
-    class Handler(Quiet, http.server.BaseHTTPRequestHandler):
+    class Handler(serving.Quiet, http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -146,5 +131,5 @@ def site() -> Iterator[Site]:
         def do_HEAD(self) -> None:
             self.do_GET()
 
-    with listening(Handler) as found.at:
+    with serving.listening(Handler) as found.at:
         yield found

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import http.server
 import json
-import sys
 import urllib.request
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -136,7 +135,7 @@ def spoiling(
     """
     upstream = urlsplit(base_of(store)).netloc
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(serving.Quiet, http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def pass_on(self) -> None:
@@ -166,21 +165,8 @@ def spoiling(
 
         do_GET = do_HEAD = do_POST = pass_on  # noqa: N815 - the library's names
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            """Requests are not logged."""
-
-    class Listener(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 512
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that hangs up is none; anything else is shown."""
-            if not isinstance(sys.exc_info()[1], ConnectionError):
-                super().handle_error(request, client_address)
-
-    listener = Listener((serving.HOST, 0), Handler)
-    with serving.in_thread(listener):
-        yield by_way_of(store, f"http://{serving.HOST}:{listener.server_port}")
+    with serving.listening(Handler) as address:
+        yield by_way_of(store, address)
 
 
 def refused(status: int, code: str) -> Answer:

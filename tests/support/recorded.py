@@ -6,10 +6,11 @@ import contextlib
 import http.client
 import http.server
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tests.servers import serving
+from tests.support.proxies import base_of, by_way_of
 from tests.support.stores import Store
 
 
@@ -24,17 +25,17 @@ class Asked:
 @contextlib.contextmanager
 def recorded(store: Store) -> Iterator[tuple[Store, list[Asked]]]:
     """The store by way of a proxy that keeps what it was asked."""
-    parts = urlsplit(store.settings["endpoint_url"])
+    upstream = urlsplit(base_of(store)).netloc
     asked: list[Asked] = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(serving.Quiet, http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def pass_on(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             asked.append(Asked(self.path, headers))
             body = self.rfile.read(int(headers.get("content-length", 0)))
-            connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+            connection = http.client.HTTPConnection(upstream, timeout=30)
             with contextlib.closing(connection):
                 connection.request(self.command, self.path, body, dict(self.headers.items()))
                 got = connection.getresponse()
@@ -50,18 +51,5 @@ def recorded(store: Store) -> Iterator[tuple[Store, list[Asked]]]:
 
         do_GET = do_HEAD = do_POST = pass_on  # noqa: N815 - the library's names
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            """Requests are not logged."""
-
-    class Listener(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-
-    listener = Listener((serving.HOST, 0), Handler)
-    base = f"{parts.scheme}://{parts.netloc}"
-    address = f"http://{serving.HOST}:{listener.server_port}"
-    fields = {
-        name: value.replace(base, address) if isinstance(value, str) else value
-        for name, value in store.fields.items()
-    }
-    with serving.in_thread(listener):
-        yield replace(store, fields=fields), asked
+    with serving.listening(Handler) as address:
+        yield by_way_of(store, address), asked

@@ -137,7 +137,7 @@ def relay(
     """A relay before the server at an address; and the relay's address."""
     found = Relay(address, words, asking, second)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(serving.Quiet, http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def pass_on(self) -> None:
@@ -159,16 +159,5 @@ def relay(
 
         do_GET = do_HEAD = do_POST = pass_on  # noqa: N815 - the library's names
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            """Requests are not logged."""
-
-    class Listener(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 512
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            """Clients hang up on spoilt answers."""
-
-    listener = Listener((serving.HOST, 0), Handler)
-    with serving.in_thread(listener):
-        yield found, f"http://{serving.HOST}:{listener.server_port}"
+    with serving.listening(Handler) as own:
+        yield found, own

@@ -167,7 +167,6 @@ class ObstoreSource(StoreSource):
         except (ChangedError, NotFoundError):
             # An emulator of GCS that speaks JSON only has nothing at obstore's addresses.
             if not self._is_unchanged(remote):
-                self._refuse_placeholder(remote)
                 raise
             self._fallback.take_all("obstore does not find an object that exists")
             return self.fallback().read(remote, start, end)
@@ -190,33 +189,31 @@ class ObstoreSource(StoreSource):
         yield from self.read_chunks(lambda: next(chunks, b""), remote)
 
     def _is_unchanged(self, remote: RemoteObject) -> bool:
-        """Whether the fsspec source finds the object as it was planned."""
+        """Whether the fsspec source finds the object as it was planned.
+
+        Raises:
+            PlaceholderError: it does not find it, and finds a placeholder of that name.
+        """
         try:
             return same_bytes(self.fallback().stat(remote.key), remote) is not False
+        except NotFoundError:
+            # Not before: some services find ``a`` under the name of ``a/``, too.
+            self._refuse_placeholder(remote)
         except KaiwoError:
-            return False
+            pass
+        return False
 
     def _refuse_placeholder(self, remote: RemoteObject) -> None:
         """Raise PlaceholderError if ``a`` was listed for ``a/``, a placeholder that holds bytes."""
         folder = f"{remote.key}/"
         try:
             found = self.fallback().stat(folder)
-            # Some services find ``a`` under the name of ``a/``, too.
-            if self._exists(remote.key):
-                return
         except KaiwoError:
             return
         # The listing may state another etag or another size than the look-up.
         is_of_then = found.modified_ns is not None and found.modified_ns == remote.modified_ns
         if is_of_then or same_bytes(found, remote) is not False:
             raise PlaceholderError(f"{self.display_url(folder)}: a folder's placeholder, left out")
-
-    def _exists(self, key: str) -> bool:
-        try:
-            self.fallback().stat(key)
-        except NotFoundError:
-            return False
-        return True
 
     def classify(self, error: Exception) -> KaiwoError:
         """See ``protocols.Source``."""

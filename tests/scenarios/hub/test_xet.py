@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 import yaml
 
-from kaiwo.files.memory_limit import memory_limit
 from kaiwo.jobs import RANGE
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.hub.source import HubSource
@@ -233,32 +232,6 @@ def test_the_switch_of_one_task_is_not_left_in_the_environment(tmp_path: Path) -
         check=True,
     ).stdout  # fmt: skip
     assert int(high) > int(low)
-
-
-@pytest.mark.parametrize(
-    ("cgroup", "files", "expected"),
-    [
-        ("0::/", {"memory.max": "1000"}, 1000),
-        ("0::/", {"memory.max": "max"}, None),
-        ("0::/a/b", {"memory.max": "2000", "a/b/memory.max": "1000"}, 1000),
-        ("4:memory:/a", {"memory/a/memory.limit_in_bytes": "1000"}, 1000),
-        # A container sees its own limit at the root, and the path of the host.
-        ("4:cpu,memory:/host", {"memory/memory.limit_in_bytes": "1000"}, 1000),
-        ("4:memory:/", {"memory/memory.limit_in_bytes": "9223372036854771712"}, None),
-        ("4:cpu:/a", {"memory/a/memory.limit_in_bytes": "1000"}, None),
-        ("", {}, None),
-    ],
-)
-def test_the_limit_of_memory_is_that_of_the_cgroup_in_either_version(
-    tmp_path: Path, cgroup: str, files: dict[str, str], expected: int | None
-) -> None:
-    for name, text in files.items():
-        path = tmp_path / "fs" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n")
-    (tmp_path / "cgroup").write_text(f"{cgroup}\n" if cgroup else "")
-    assert memory_limit(str(tmp_path / "cgroup"), str(tmp_path / "fs")) == expected
-    assert memory_limit(str(tmp_path / "none"), str(tmp_path / "none")) is None
 
 
 def test_fetch_takes_the_fields_as_options(hub: Hub, tmp_path: Path) -> None:

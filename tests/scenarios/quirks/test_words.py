@@ -22,7 +22,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Source
 from kaiwo.sources.obstore.source import ObstoreSource
 from kaiwo.tasks.base import Engine
-from tests.servers import serving, web
+from tests.servers import serving
 from tests.support import certificates
 from tests.support.command import Kaiwo, tree
 from tests.support.engines import ALL, OBJECTS, everything, opened
@@ -209,7 +209,7 @@ def test_a_redirect_that_nobody_can_follow_costs_a_few_requests(
 def secured(store: Store, tmp_path: Path, seen: list[dict[str, str]]) -> Iterator[Store]:
     """The store at http, which redirects to https, where nothing without a signature is given."""
 
-    class Guarded(web.Quiet, http.server.BaseHTTPRequestHandler):
+    class Guarded(serving.Quiet, http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             seen.append(dict(self.headers.items()))
             answer = refusal(self.path, 403, "AccessDenied")
