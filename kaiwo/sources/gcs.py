@@ -17,6 +17,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -164,14 +165,19 @@ class GcsSource(AsyncSource):
     async def _get(
         self, path: str, parameters: dict[str, str], headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
-        """One GET whose status is below 400; its body is not read yet."""
+        """One GET that brings what was asked for; its body is not read yet.
+
+        Redirects are refused: the service has none, and a token would go with them.
+        """
         filesystem = self._filesystem
         session = await filesystem._set_session()  # noqa: SLF001 - see the module's docstring
         query = filesystem._get_params(parameters)  # noqa: SLF001 - adds userProject
         url = yarl.URL(f"{filesystem._location}/{path}", encoded=True)  # noqa: SLF001
         url = url.with_query(query)
-        answer: aiohttp.ClientResponse = await session.get(url, headers=headers, **self._ssl)
-        if answer.status < 400:  # noqa: PLR2004 - HTTP's client errors
+        answer: aiohttp.ClientResponse = await session.get(
+            url, headers=headers, allow_redirects=False, **self._ssl
+        )
+        if answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return answer
         async with answer:
             code = code_in(await answer.read())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from aiobotocore.parsers import AioResponseParserFactory, AioRestXMLParser
@@ -23,6 +24,12 @@ class LenientParser(AioRestXMLParser):  # type: ignore[misc]  # no annotations
         for name, member in member_shapes.items():
             with contextlib.suppress(ValueError, TypeError, OverflowError):
                 super()._parse_non_payload_attrs(response, shape, {name: member}, final_parsed)
+
+    def _do_parse(self, response: Any, shape: Any) -> dict[str, Any]:
+        """The answer; 300 carries no object: the SDK's client knows that, its reader does not."""
+        if response["status_code"] == HTTPStatus.MULTIPLE_CHOICES:
+            return self._do_error_parse(response, shape)
+        return super()._do_parse(response, shape)  # type: ignore[no-any-return]
 
     def _do_error_parse(self, response: Any, shape: Any) -> dict[str, Any]:
         """The error alone: of another body, the SDK gives all elements, and stumbles over them."""

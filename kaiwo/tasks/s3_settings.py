@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -259,7 +260,7 @@ def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) ->
     """
     from botocore.exceptions import ConfigParseError, ProfileNotFound  # noqa: PLC0415
 
-    session = kind(profile=profile)
+    session = _with_shared_models(kind(profile=profile))
     try:
         session.get_scoped_config()
     except ConfigParseError:
@@ -269,10 +270,30 @@ def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) ->
     except ProfileNotFound:
         if named:
             # AWS_PROFILE names it.
-            return kind(session_vars={"profile": (None, None, None, None)})
+            without: dict[str, Any] = {"profile": (None, None, None, None)}
+            return _with_shared_models(kind(session_vars=without))
         name = profile or "that AWS_PROFILE names"
         raise CredentialsError(
             f"the profile {name} is not in the SDK's configuration (AWS_CONFIG_FILE, "
             "AWS_SHARED_CREDENTIALS_FILE)"
         ) from None
     return session
+
+
+def _with_shared_models(session: Any) -> Any:
+    """The session, which parses the SDK's models of services once in a process, not once in each.
+
+    They are most of what a client costs: 0.2 s of processor time become 0.03 in a second run.
+    """
+    session.lazy_register_component(
+        "data_loader", lambda: _models(session.get_config_variable("data_path"))
+    )
+    return session
+
+
+@cache
+def _models(folders: str | None) -> Any:
+    """The SDK's reader of its models; it remembers what it has parsed."""
+    from botocore.loaders import create_loader  # noqa: PLC0415
+
+    return create_loader(folders)

@@ -7,6 +7,7 @@ field of every answer has its turn, and no list of them has to be kept.
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ STATUSES = (
         599,
     ),
 )
+_REFUSES = 300
+_MOST_OF_A_REFUSAL = 100_000
 #: What comes before the honest answer; where it always comes, instead of it.
 OTHERS = ("busy", "broken", "error in 200", "cut", "same place", "no place", "nowhere", "nothing")
 #: Where a page begins. A listing that leaves a page out shows no trace of that: each of these gets
@@ -69,6 +72,17 @@ class Change:
     how: str
 
 
+def drawn(rng: random.Random) -> Change:
+    """A change by chance. The fields of listings, and the first answers, come more often."""
+    return Change(
+        rng.choice(KINDS),
+        rng.choice((None, 0, 0, 1, 2, 3)),
+        rng.choice((*PLACES, "header", "element", "element")),
+        rng.randint(0, 400),
+        rng.choice(HOWS),
+    )
+
+
 @dataclass(frozen=True)
 class Sent:
     """An answer as it goes out; ``is_cut``: the connection ends within the body."""
@@ -94,31 +108,35 @@ def kind_of(method: str, sent: Sent) -> str:
 
 @dataclass
 class Values:
-    """The values of each field in all honest answers, those about other objects among them."""
+    """The values of each field in all honest answers, those about other objects among them.
 
-    of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    A field is a header, an element of XML, or a member of JSON, whose values are JSON.
+    """
+
+    of: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def learn(self, sent: Sent) -> None:
         """Take note of an honest answer."""
         for name, value in sent.headers:
-            self.of[name.lower()].add(value)
+            self.of["header", name.lower()].add(value)
         for name, text in _LEAF.findall(sent.body):
-            self.of[name.decode()].add(text.decode())
+            self.of["element", name.decode()].add(text.decode())
         for holder, key in _members(_parsed(sent.body)):
-            self.of[key].add(json.dumps(holder[key]))
+            self.of["member", key].add(json.dumps(holder[key]))
 
-    def other(self, name: str, value: str, pick: int) -> str:
+    def other(self, kind: str, name: str, value: str, pick: int) -> str:
         """A value of another object, or the same one if no other has another."""
         if name.lower() in _TOKENS:
-            return value[::-1]
-        others = sorted(self.of[name] - {value})
+            # A text in JSON stays one between its quotes.
+            return value[::-1] if kind != "member" or value[0] == '"' else value
+        others = sorted(self.of[kind, name] - {value})
         return others[pick % len(others)] if others else value
 
 
 def changed(sent: Sent, change: Change, values: Values) -> Sent:
     """The answer after a change of a header, an element or the status."""
     if change.place == "status":
-        return replace(sent, status=STATUSES[change.pick % len(STATUSES)])
+        return _with_status(sent, STATUSES[change.pick % len(STATUSES)])
     if change.place == "header":
         return _with_header(sent, change, values)
     document = _parsed(sent.body)
@@ -127,10 +145,21 @@ def changed(sent: Sent, change: Change, values: Values) -> Sent:
     return replace(sent, body=_with_leaf(sent.body, change, values))
 
 
+def _with_status(sent: Sent, status: int) -> Sent:
+    """With another status. What comes with a refusal is no megabytes."""
+    if status < _REFUSES or len(sent.body) <= _MOST_OF_A_REFUSAL:
+        return replace(sent, status=status)
+    others = (each for each in sent.headers if each[0].lower() != "content-length")
+    headers = (*others, ("Content-Length", str(_MOST_OF_A_REFUSAL)))
+    return Sent(status, headers, sent.body[:_MOST_OF_A_REFUSAL])
+
+
 def _with_header(sent: Sent, change: Change, values: Values) -> Sent:
+    if not sent.headers:
+        return sent
     at = change.pick % len(sent.headers)
     name, value = sent.headers[at]
-    other = values.other(name.lower(), value, change.pick)
+    other = values.other("header", name.lower(), value, change.pick)
     new = {
         "out": (),
         "empty": ((name, ""),),
@@ -149,7 +178,7 @@ def _with_leaf(body: bytes, change: Change, values: Values) -> bytes:
         return body
     leaf = leaves[change.pick % len(leaves)]
     name, text = leaf[1].decode(), leaf[2].decode()
-    other = values.other(name, text, change.pick)
+    other = values.other("element", name, text, change.pick)
     turned = name.swapcase()
     new = {
         "out": "",
@@ -189,7 +218,7 @@ def _with_member(document: Any, change: Change, values: Values) -> bytes:
     if members:
         holder, key = members[change.pick % len(members)]
         value = holder.pop(key)
-        other = json.loads(values.other(key, json.dumps(value), change.pick))
+        other = json.loads(values.other("member", key, json.dumps(value), change.pick))
         new: dict[str, dict[str, Any]] = {
             "out": {},
             "empty": {key: "" if isinstance(value, str) else None},

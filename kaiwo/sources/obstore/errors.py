@@ -9,7 +9,7 @@ Some texts say that the fsspec source may succeed (``FallbackReason``):
     CONNECTION   a certificate that rustls refuses and OpenSSL accepts; something that is not TLS;
                  a redirect or a setting (the SDK finds a bucket's region)
     LANGUAGE     405 or 501: an emulator of GCS that speaks JSON only
-    ANSWER       a header is missing, or the answer is not a listing
+    ANSWER       a header is missing, or the answer is not a listing, or not text
     PATIENCE     the failure passes: the answer may hold a Retry-After, which obstore does not show
     REFUSAL      refused credentials: the SDK signs for the region that an answer names, follows no
                  redirect without a signature, and shows headers that say why
@@ -36,10 +36,14 @@ from kaiwo.net.codes import code_in
 from kaiwo.net.failures import too_many_files
 from kaiwo.net.statuses import status_error
 
+#: Of a long description, this is read at its start, and at its end.
+_START, _END = 1 << 16, 1 << 12
 #: These are found in the description that follows an error's text; it quotes names on one line.
 _STATUS = re.compile(r"^\s*status: (\d{3}),$", re.MULTILINE)
 _KIND = re.compile(r"^\s*kind: (\w+),$", re.MULTILINE)
 _BODY = re.compile(r'^\s*body: Some\(\s*"(.*)",$', re.MULTILINE)
+#: A refusal whose body is no text; obstore does not say its status then.
+_NO_TEXT = re.compile(r"^\s*source: FromUtf8Error", re.MULTILINE)
 _NO_LISTING = re.compile(r"^\s*source: InvalidListResponse", re.MULTILINE)
 _RANGES = re.compile(r"^    source: (NotPartial|NoContentRange|ParseContentRange)\b", re.MULTILINE)
 _OTHER_RANGE = re.compile(r"^    source: UnexpectedRange", re.MULTILINE)
@@ -73,14 +77,27 @@ _REASONS = (
     (_UNSUPPORTED, FallbackReason.LANGUAGE),
     (_HEADERS, FallbackReason.ANSWER),
     (_NO_LISTING, FallbackReason.ANSWER),
+    (_NO_TEXT, FallbackReason.ANSWER),
 )
+
+
+def description(error: BaseException) -> str:
+    """What obstore says about an error, without what the server said.
+
+    The server's words come first, as they are, and again inside the description, on one line. They
+    can be as long as an object; the code is at their start.
+    """
+    found = str(error).rpartition("\nDebug source:\n")[2]
+    if len(found) > _START + _END:
+        return found[:_START] + found[-_END:]
+    return found
 
 
 def fallback_reason(text: str, found: KaiwoError) -> FallbackReason | None:
     """Why the fsspec source may succeed where obstore failed; None if it cannot.
 
     Args:
-        text: of obstore's error.
+        text: the description of obstore's error.
         found: the kaiwo error for it, see ``map_text``.
     """
     for pattern, reason in _REASONS:
@@ -104,16 +121,16 @@ def _is_understood(text: str) -> bool:
 
 
 def error_code(text: str) -> str:
-    """The service's code in the text of an error; empty if there is none."""
+    """The service's code in the description of an error; empty if there is none."""
     body = _BODY.search(text)
     return code_in(body[1].replace('\\"', '"').replace("\\n", "\n")) if body else ""
 
 
 def map_text(text: str, what: str, *, by_version: bool) -> KaiwoError:
-    """The kaiwo error for the text of an error.
+    """The kaiwo error for the description of an error.
 
     Args:
-        text: of obstore's error.
+        text: the description of obstore's error.
         what: the operation and its object; the message begins with it.
         by_version: requests name the version of the object.
     """

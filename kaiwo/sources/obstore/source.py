@@ -39,6 +39,7 @@ from kaiwo.sources.base import NotForObstoreError, StoreSource, Translation
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.obstore.errors import (
     FallbackReason,
+    description,
     error_code,
     fallback_reason,
     map_text,
@@ -252,7 +253,7 @@ class ObstoreSource(StoreSource):
             return failed if isinstance(failed, KaiwoError) else self.fallback().classify(failed)
         if isinstance(error, InvalidPathError):
             raise NotForObstoreError("obstore cannot name some of the keys") from error
-        text = str(error)
+        text = description(error)
         found = map_text(text, what, by_version=self._pin == "version")
         reason, code = fallback_reason(text, found), error_code(text)
         if reason is None or (reason is FallbackReason.REFUSAL and self._fallback.believes(code)):
