@@ -144,3 +144,15 @@ def http_date_ns(value: str | None) -> int | None:
         return seconds_ns(email.utils.parsedate_to_datetime(value)) if value else None
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def stated_size(value: object) -> int:
+    """A size as a listing or a description states it: a whole number from 0.
+
+    Raises:
+        ValueError: it is missing, or something else.
+    """
+    text = str(value)
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError("a size is no number")
+    return int(text)

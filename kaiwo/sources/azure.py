@@ -39,6 +39,7 @@ from kaiwo.sources.answers import (
     datetime_of,
     http_date_ns,
     seconds_ns,
+    stated_size,
     strong_etag,
 )
 from kaiwo.sources.folder_markers import is_marker, not_a_file
@@ -103,8 +104,9 @@ class AzureSource(AsyncSource):
                 following = pages.continuation_token or ""
                 if not following and len(page) > 1:
                     self._check_end(prefix, marker)
-            blobs = (each for each in page if not (each.name.endswith("/") or _is_marker(each)))
-            yield list(map(_parse_blob, blobs)), following
+                files = (each for each in page if not (each.name.endswith("/") or _is_marker(each)))
+                found = list(map(_parse_blob, files))
+            yield found, following
             marker = following
 
     def _check_end(self, prefix: str, marker: str) -> None:
@@ -225,14 +227,16 @@ async def _next_page(pages: Any) -> list[Any] | None:
 
 
 def _is_marker(entry: Any) -> bool:
-    return is_marker(entry.name, entry.size, entry.content_settings.content_type, entry.metadata)
+    return is_marker(
+        entry.name, stated_size(entry.size), entry.content_settings.content_type, entry.metadata
+    )
 
 
 def _parse_blob(entry: Any) -> RemoteObject:
     """A blob as its properties state it."""
     return RemoteObject(
         entry.name,
-        entry.size,
+        stated_size(entry.size),
         strong_etag(entry.etag),
         None,
         checksums.stated("md5", entry.content_settings.content_md5),

@@ -43,6 +43,7 @@ from kaiwo.sources.answers import (
     check_identity,
     check_length,
     seconds_ns,
+    stated_size,
     strong_etag,
 )
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR, STREAM_CHUNK
@@ -234,7 +235,7 @@ def _map_token_error(error: Exception, what: str) -> KaiwoError | None:
 
 
 def _is_marker(entry: Mapping[str, Any]) -> bool:
-    return is_marker(entry["name"], int(entry.get("size", 0)), entry.get("contentType"))
+    return is_marker(entry["name"], stated_size(entry["size"]), entry.get("contentType"))
 
 
 def _parse_listed(entry: Mapping[str, Any]) -> RemoteObject | None:
@@ -247,7 +248,7 @@ def _parse_object(entry: Mapping[str, Any]) -> RemoteObject:
     generation = entry.get("generation")
     return RemoteObject(
         entry["name"],
-        int(entry.get("size", 0)),
+        stated_size(entry["size"]),
         strong_etag(entry.get("etag")),
         str(generation) if generation is not None else None,
         checksums.best(stated),

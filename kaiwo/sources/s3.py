@@ -28,7 +28,7 @@ from kaiwo.errors import (
     NotAcceptedError,
 )
 from kaiwo.net.failures import chain, wire_error
-from kaiwo.net.statuses import garbled, redirect_error, status_error
+from kaiwo.net.statuses import GARBLED, garbled, redirect_error, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Listed
 from kaiwo.sources.answers import (
@@ -37,6 +37,7 @@ from kaiwo.sources.answers import (
     check_length,
     datetime_of,
     http_date_ns,
+    stated_size,
 )
 from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.folder_markers import (
@@ -172,8 +173,6 @@ class S3Source(AsyncSource):
         """See ``StoreSource``."""
         if (response := _response_of(error)) is not None:
             return _map_response(response, what)
-        if isinstance(error, KeyError):
-            return garbled(what, "S3")
         if isinstance(error, _NO_CREDENTIALS):
             return CredentialsError(
                 f"{what}: no usable credentials ({type(error).__name__}); give access_key_id and "
@@ -183,12 +182,16 @@ class S3Source(AsyncSource):
             isinstance(each, FileNotFoundError) for each in chain(error)
         ):
             return wire_error(error, what)
-        return _map_setting(error, what)
+        if (found := _map_setting(error, what)) is not None:
+            return found
+        return garbled(what, "S3") if isinstance(error, GARBLED) else None
 
 
 def _entry(entry: Any) -> RemoteObject:
     """An object as an entry of a listing states it."""
-    return parse_entry(entry["Key"], entry["Size"], entry.get("ETag"), entry.get("LastModified"))
+    return parse_entry(
+        entry["Key"], stated_size(entry["Size"]), entry.get("ETag"), entry.get("LastModified")
+    )
 
 
 def _map_setting(error: Exception, what: str) -> KaiwoError | None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from kaiwo import checksums
 from kaiwo.objects import Checksum, RemoteObject
-from kaiwo.sources.answers import plain_etag
+from kaiwo.sources.answers import plain_etag, stated_size
 
 #: By the length of the Hub's own id.
 _ALGORITHMS = {40: "git-sha1", 64: "sha256"}
@@ -46,7 +46,7 @@ def of_entry(entry: Mapping[str, Any], commit: str | None) -> tuple[RemoteObject
     lfs = entry.get("lfs")
     stated = lfs or entry
     oid = str(stated["oid"]).removeprefix("sha256:")
-    size = int(stated.get("size", entry["size"]))
+    size = stated_size(stated.get("size", entry["size"]))
     remote = RemoteObject(entry["path"], size, oid, commit, of_id(oid))
     return remote, entry.get("xetHash")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -134,3 +136,21 @@ def test_a_link_of_the_hub_without_a_query_is_refused(hub_in_pages: Store) -> No
 
     with pytest.raises(TransientError, match="not a valid Hub response"):
         keys(hub_in_pages, "owner/repo", "fsspec", header("Link", change))
+
+
+SIZE = re.compile(rb"<(Size|Content-Length)>1</\1>|\"size\": \"1\"")
+
+
+@pytest.mark.parametrize("new", [b"", b"<Size></Size>", b"<Size>?</Size>"])
+def test_a_size_that_is_not_stated_is_no_number(store: Store, engine: Engine, new: bytes) -> None:
+    def spoil(_method: str, _path: str, answer: Answer) -> Answer:
+        body = SIZE.sub(new if b"<" in answer.body else b'"other": "1"', answer.body)
+        return replace(answer, body=body)
+
+    bucket = store.new_bucket({"d/k": b"x"})
+    with (
+        spoiling(store, spoil) as by_way,
+        opened(by_way, bucket, engine) as source,
+        pytest.raises(TransientError, match="the answer is not"),
+    ):
+        list(source.list(""))
