@@ -28,8 +28,8 @@ from kaiwo.sources.base import StoreSource
 from kaiwo.sources.paging import Page
 
 logger = logging.getLogger(__name__)
-#: The answer to a listing has at least one of these.
-_LISTING = {"items", "kind", "nextPageToken"}
+#: The answer to a listing has at least one of these, in lower case.
+_LISTING = {"items", "kind", "nextpagetoken"}
 Entry = Mapping[str, Any]
 
 
@@ -83,22 +83,27 @@ class GcsListing:
         parameters = {"prefix": prefix, "maxResults": "1000"}
         parameters |= {"pageToken": place.token} if place.token else {}
         parameters |= {"startOffset": place.start} if place.start else {}
-        page = self._request(parameters)
+        # A gateway may spell names in another way; a page without its entries looks like the end.
+        page = {name.lower(): value for name, value in self._request(parameters).items()}
         if not _LISTING & page.keys():
             what = self._source.describe("listing", prefix)
             raise TransientError(f"{what}: the answer is not a listing")
         entries: Sequence[Entry] = page.get("items", ())
-        if not entries and page.get("nextPageToken") and not place.is_empty:
+        token = page.get("nextpagetoken")
+        if not entries and token and not place.is_empty:
             return (), replace(place, is_empty=True)
         is_check = bool(place.start) and not place.token
         if is_check:
+            if not entries and not token:
+                what = self._source.describe("listing", prefix)
+                raise TransientError(f"{what}: the answer lacks the object that was listed last")
             if any(entry["name"] < place.start for entry in entries):
                 what = self._source.describe("listing", prefix)
                 logger.debug("%s: the end could not be checked", what)
                 return (), None
             entries = [entry for entry in entries if entry["name"] > place.last]
         last = entries[-1]["name"] if entries else place.last
-        if token := page.get("nextPageToken"):
+        if token:
             return entries, Place(str(token), place.start, last)
         if not last or (is_check and not entries):
             return entries, None
