@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
-from kaiwo.errors import BugError, KaiwoError
+from kaiwo.errors import BugError, KaiwoError, TransientError
 from kaiwo.jobs import ListJob
 from kaiwo.net.failures import limit_error
 from kaiwo.objects import Answer, Folder, Named, RemoteObject
@@ -67,8 +69,22 @@ def _list(source: Source, job: ListJob, selection: Folder) -> Found:
         return is_wanted(remote) and doubts.known_answer(known, remote) is None
 
     found, answers = source.list_asking(prefix, asks)
-    files = doubts.settled(filter(is_wanted, found), answers, job.want.opener.url(prefix), known)
+    url = job.want.opener.url(prefix)
+    files = _once(doubts.settled(filter(is_wanted, found), answers, url, known), url)
     return Found(tuple(map(without_recent_date, files)), answers)
+
+
+def _once(listed: Iterable[RemoteObject], url: str) -> Iterable[RemoteObject]:
+    """Each object once: the pages of some services overlap.
+
+    Raises:
+        TransientError: a key is listed as two objects. One of them is not what is stated.
+    """
+    found: dict[str, RemoteObject] = {}
+    for remote in listed:
+        if found.setdefault(remote.key, remote) != remote:
+            raise TransientError(f"listing {url}: {remote.key!r} is listed twice, as two objects")
+    return found.values()
 
 
 def _classified(error: Exception, source: Source) -> KaiwoError:

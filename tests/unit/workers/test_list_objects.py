@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from huggingface_hub.utils._paths import filter_repo_objects
+from msgspec.structs import replace
 
+from kaiwo.errors import TransientError
 from kaiwo.files.placement import Under
 from kaiwo.jobs import ListJob, Want
 from kaiwo.objects import Folder, RemoteObject
@@ -233,3 +235,24 @@ def test_what_a_service_lists_beside_what_was_asked_for_is_left_alone(tmp_path: 
     found = run(ListJob(0, want))
     close_source(opener)
     assert [remote.key for remote in found.objects] == ["a/1"]
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_an_object_that_is_listed_twice_is_one_or_a_contradiction(
+    tmp_path: Path, is_same: bool
+) -> None:
+    class Twice(FaultyStore):
+        def list(self, prefix: str) -> Iterator[RemoteObject]:
+            for remote in super().list(prefix):
+                yield remote
+                yield remote if is_same else replace(remote, size=remote.size + 1)
+
+    opener = FaultyOpener(Twice({"a/1": b"one", "a/2": b"two"}))
+    want = Want("task", "", opener, Folder("a/"), Under(str(tmp_path), str(tmp_path), "a/"))
+    found = run(ListJob(0, want))
+    close_source(opener)
+    if is_same:
+        assert [remote.key for remote in found.objects] == ["a/1", "a/2"]
+    else:
+        assert isinstance(found.error, TransientError)
+        assert "'a/1' is listed twice, as two objects" in found.error.message
