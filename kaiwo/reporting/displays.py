@@ -11,10 +11,10 @@ wait. Names of objects are data: they are never read as rich markup.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -25,10 +25,10 @@ from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.protocols import Sink
 from kaiwo.reporting.counters import Counters
 from kaiwo.reporting.log_lines import EventLog
+from kaiwo.reporting.progress_text import end_line, progress_line, slowest_text
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
 LOG_EVERY_S = 10.0
 logger = logging.getLogger(__name__)
@@ -127,80 +127,6 @@ def _slowest(counters: Counters) -> dict[str, object] | None:
     }
 
 
-class BarSink:
-    """One bar for the whole run; failures and retries are log lines above it.
-
-    It hides the cursor. So the first event begins it, not the constructor: what fails before a run
-    has nothing to end. ``Ended`` ends it, or the end of the program; the next run has another bar.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar: Progress | None = None
-        self._has_left = False
-
-    def emit(self, event: Event) -> None:
-        """See ``protocols.Sink``."""
-        if self._bar is None:
-            if self._has_left:
-                return
-            self._bar = self._begin()
-        try:
-            self._show(self._bar, event)
-        finally:
-            if isinstance(event, Ended):
-                self._end()
-
-    def _begin(self) -> Progress:
-        from rich import progress  # noqa: PLC0415 - only a bar needs rich
-
-        self._counters = Counters()
-        self._log = EventLog()
-        bar = progress.Progress(
-            progress.TextColumn("{task.description}", markup=False),
-            progress.BarColumn(),
-            progress.DownloadColumn(binary_units=True),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
-            progress.TextColumn("{task.fields[files]}", markup=False),
-            console=self._console,
-            transient=False,
-        )
-        self._row = bar.add_task("listing", total=None, files="")
-        self._bar = bar
-        atexit.register(self._leave)
-        bar.start()
-        return bar
-
-    def _end(self) -> None:
-        """Stop drawing, and show the cursor again."""
-        if self._bar is None:
-            return
-        self._bar.stop()
-        self._bar = None
-        atexit.unregister(self._leave)
-
-    def _leave(self) -> None:
-        """The program ends; a daemon thread may still be at work."""
-        self._has_left = True
-        self._end()
-
-    def _show(self, bar: Progress, event: Event) -> None:
-        counters = self._counters
-        counters.add(event)
-        self._log.add(event)
-        match event:
-            case Planned():
-                bar.update(self._row, description="downloading", total=counters.bytes)
-            case Ended():
-                bar.update(self._row, description="done")
-            case _:
-                pass
-        if counters.files:
-            files = f"{counters.files_done}/{counters.files} files"
-            bar.update(self._row, completed=counters.bytes_done, files=files)
-
-
 class LineSink:
     """One line that is overwritten again and again, where no bar can be drawn (a notebook)."""
 
@@ -213,10 +139,13 @@ class LineSink:
         """See ``protocols.Sink``."""
         self._counters.add(event)
         now_s = self._counters.clock()
-        if self._counters.files and (now_s >= self._next_s or isinstance(event, Ended)):
+        if not self._counters.files:
+            return
+        if isinstance(event, Ended):
+            _write(self._stream, f"\r{end_line(self._counters, event.report):<78}\n")
+        elif now_s >= self._next_s:
             self._next_s = now_s + 0.2
-            end = "\n" if isinstance(event, Ended) else ""
-            _write(self._stream, f"\r{progress_line(self._counters):<78}{end}")
+            _write(self._stream, f"\r{progress_line(self._counters):<78}")
 
 
 class QuietSink:
@@ -229,29 +158,6 @@ class QuietSink:
         """See ``protocols.Sink``."""
         if not isinstance(event, Planned):
             self._log.add(event)
-
-
-def progress_line(counters: Counters) -> str:
-    """Files, bytes, rate and time left, in one line."""
-    parts = [
-        f"{counters.files_done} of {counters.files} files",
-        f"{units.size(counters.bytes_done)} of {units.size(counters.bytes)}",
-        f"{units.size(counters.rate)}/s",
-    ]
-    if counters.left_s is not None:
-        parts.append(f"{units.duration(counters.left_s)} left")
-    if counters.retries:
-        parts.append(units.count(counters.retries, "retry", "retries"))
-    return ", ".join(parts)
-
-
-def slowest_text(counters: Counters) -> str:
-    """The slowest large object, to be added to a progress line; empty if there is none."""
-    slowest = counters.slowest
-    if slowest is None:
-        return ""
-    age = units.duration(counters.clock() - slowest.started_s)
-    return f", slowest {slowest.source} {slowest.percent} % after {age}"
 
 
 def _write(stream: IO[str], text: str) -> None:
@@ -268,11 +174,22 @@ def notebook_sink() -> Sink:
     """
     if "IPython" in sys.modules and hasattr(sys.stderr, "parent_header"):
         return LineSink()
-    if sys.stderr.isatty():
-        from rich.console import Console  # noqa: PLC0415
+    if _can_draw():
+        from rich.console import Console  # noqa: PLC0415 - only a bar needs rich
 
-        return BarSink(Console(stderr=True))
+        return _bar(Console(stderr=True))
     return QuietSink()
+
+
+def _can_draw() -> bool:
+    """Whether stderr is a terminal that moves its cursor."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def _bar(console: Console) -> Sink:
+    from kaiwo.reporting.bar import BarSink  # noqa: PLC0415 - only a bar needs rich
+
+    return BarSink(console)
 
 
 def sink_for(kind: str, console: Callable[[], Console], *, lines_only: bool = False) -> Sink:
@@ -284,12 +201,12 @@ def sink_for(kind: str, console: Callable[[], Console], *, lines_only: bool = Fa
         lines_only: the reader of stderr expects log lines only, so a bar becomes log lines.
     """
     if kind == "auto":
-        kind = "bar" if sys.stderr.isatty() else "log"
+        kind = "bar" if _can_draw() else "log"
     if kind == "bar" and lines_only:
         kind = "log"
     match kind:
         case "bar":
-            return BarSink(console())
+            return _bar(console())
         case "json":
             return JsonSink()
         case "none":

@@ -21,21 +21,21 @@ from kaiwo.errors import NotFoundError, TransientError, UnreachableError
 from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Started, Ticked
 from kaiwo.objects import Item, Report, Status
 from kaiwo.protocols import Sink
-from kaiwo.reporting.counters import MOST_FOLLOWED, Counters
+from kaiwo.reporting.bar import BarSink
+from kaiwo.reporting.counters import MOST_FOLLOWED, RATE_OVER_S, Counters
 from kaiwo.reporting.displays import (
     LOG_EVERY_S,
-    BarSink,
     JsonSink,
     LineSink,
     LogSink,
     QuietSink,
     Sinks,
-    progress_line,
     sink_for,
-    slowest_text,
 )
 from kaiwo.reporting.log_lines import MOST_REMEMBERED, MOST_RETRIES, RETRIES_S
+from kaiwo.reporting.progress_text import progress_line, slowest_text
 from tests.support.terminal import on_a_terminal
+from tests.support.waiting import wait_until
 
 NAME = "[red]markup[/wrong] [bold].txt"
 SECRET = "hunter2"
@@ -48,8 +48,8 @@ def item(
     return Item("task", f"s3://b/{NAME}", f"/t/{NAME}", status, size, 0.0, attempts, error=error)
 
 
-def ended(code: int = 0) -> Ended:
-    return Ended(Report(code, 1.0))
+def ended(code: int = 0, *items: Item) -> Ended:
+    return Ended(Report(code, 1.0, items=items))
 
 
 RUN: tuple[Event, ...] = (
@@ -64,7 +64,7 @@ RUN: tuple[Event, ...] = (
     Settled(item("unchanged", attempts=1)),
     Ticked(),
     Settled(item("failed", error=FAILED)),
-    ended(4),
+    ended(4, item(), item("failed", error=FAILED)),
 )
 
 
@@ -126,6 +126,35 @@ def test_a_line_has_files_bytes_rate_and_time_left() -> None:
     shown = progress_line(counters)
     assert shown.startswith("1 of 3 files, 15 B of 30 B, ")
     assert re.search(r"/s, \d+(\.\d)? s left, 1 retry$", shown)
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    now_s = 100.0
+    counters = Counters(lambda: now_s)
+    counters.add(Planned(1, 1_000_000, 0))
+    for _ in range(60):
+        counters.add(Progressed(1_000))
+        now_s += 1
+    assert counters.rate == pytest.approx(1_000)
+    for _ in range(20):
+        counters.add(Progressed(50))
+        now_s += 1
+    assert counters.rate == pytest.approx(50, rel=0.1)
+    assert counters.mean_rate == pytest.approx(61_000 / 80)
+    for _ in range(30):  # nothing comes any more
+        counters.add(Ticked())
+        now_s += 1
+    assert (counters.rate, counters.left_s) == (0, None)
+
+
+def test_what_an_earlier_run_left_is_no_rate() -> None:
+    now_s = 100.0
+    counters = Counters(lambda: now_s)
+    counters.add(Planned(1, 3_000, 0))
+    now_s += RATE_OVER_S / 2
+    counters.add(Progressed(2_000, kept=2_000))
+    counters.add(Progressed(100))
+    assert (counters.bytes_done, counters.rate) == (2_100, 100 / (RATE_OVER_S / 2))
 
 
 # --- log lines --------------------------------------------------------------------------------
@@ -250,7 +279,7 @@ def test_the_slowest_is_the_large_object_that_has_been_on_its_way_longest(
     now_s += 40
     tell(sink, [Ticked()])
     assert messages(log)[-1] == (
-        "0 of 3 files, 1020 B of 2.9 KiB, 21 B/s, 1 min 33 s left, 1 retry,"
+        "0 of 3 files, 1020 B of 2.9 KiB, 26 B/s, 1 min 18 s left, 1 retry,"
         " slowest s3://b/one 12 % after 48 s"
     )
     tell(sink, [Settled(Item("t", "s3://b/one", "/t/one", "downloaded", 1_000, 48.0, 1))])
@@ -367,18 +396,51 @@ def test_names_in_json_are_data_whatever_they_are() -> None:
 # --- a bar ------------------------------------------------------------------------------------
 
 
-def terminal() -> tuple[Console, io.StringIO]:
+def terminal(width: int = 120) -> tuple[Console, io.StringIO]:
     stream = io.StringIO()
-    return Console(file=stream, force_terminal=True, width=120, color_system=None), stream
+    return Console(file=stream, force_terminal=True, width=width, color_system=None), stream
+
+
+@pytest.mark.parametrize("width", [120, 80, 40, 20])
+def test_a_bar_is_one_line_however_narrow_the_terminal_is(width: int) -> None:
+    console, stream = terminal(width)
+    bar = BarSink(console)
+    tell(bar, [Planned(120, 200 << 30, 0), Progressed(90 << 30), Ticked()])
+    wait_until(lambda: re.search("45 %|90.0 GiB of 200.0 GiB", "".join(drawn(stream))))
+    tell(bar, [ended()])
+    assert all(len(line) < width for line in drawn(stream))
+    assert drawn(stream)[-1].startswith("done")
+
+
+@pytest.mark.parametrize(
+    ("code", "label"), [(0, "done"), (130, "stopped"), (143, "stopped"), (8, "deadline passed")]
+)
+def test_the_label_at_the_end_says_how_the_run_ended(code: int, label: str) -> None:
+    console, stream = terminal()
+    tell(BarSink(console), [Planned(1, 10, 0), Progressed(10), ended(code)])
+    assert drawn(stream)[-1].startswith(f"{label}, ")
+    line = io.StringIO()
+    tell(LineSink(line), [Planned(1, 10, 0), Progressed(10), ended(code)])
+    assert line.getvalue().rpartition("\r")[2].startswith(f"{label}, ")
+
+
+def test_where_the_cursor_cannot_move_a_bar_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(sink_for("auto", lambda: pytest.fail("nobody needs it")), LogSink)
+
+
+def drawn(stream: io.StringIO) -> list[str]:
+    """The lines that were drawn, without what moves the cursor."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    return [line for line in re.split(r"[\r\n]", plain) if line.strip()]
 
 
 def test_a_bar_ends_with_all_counts() -> None:
     console, stream = terminal()
     tell(BarSink(console))
-    last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue()).rstrip().splitlines()[-1]
-    assert "done" in last
-    assert "3/3 files" in last
-    assert "30/30 bytes" in last
+    last = drawn(stream)[-1].rstrip()
+    assert last.startswith("1 failed, 3 of 3 files (1 failed), 30 B of 30 B, ")
     assert stream.getvalue().count("\x1b[?25h") == stream.getvalue().count("\x1b[?25l") == 1
 
 
@@ -420,7 +482,11 @@ def test_a_line_is_written_over_and_ends_with_the_run() -> None:
     assert stream.getvalue().startswith("\r")
     assert stream.getvalue().endswith("\n")
     assert stream.getvalue().count("\n") == 1
-    assert "3 of 3 files, 30 B of 30 B" in stream.getvalue().rpartition("\r")[2]
+    assert (
+        stream.getvalue()
+        .rpartition("\r")[2]
+        .startswith("1 failed, 3 of 3 files (1 failed), 30 B of 30 B, ")
+    )
 
 
 def closed_pipe() -> IO[str]:
