@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from kaiwo import environment
 from kaiwo.errors import (
     CertificateError,
     ConfigError,
+    CredentialsError,
     KaiwoError,
     LimitError,
     ServiceError,
@@ -28,6 +31,14 @@ from kaiwo.errors import (
 if TYPE_CHECKING:
     import socket
     import ssl
+
+#: What 407 means, whether the proxy passes requests on or connects.
+PROXY_WANTS_CREDENTIALS = (
+    "the proxy wants valid credentials; give user and password in its address: "
+    "http://user:password@host:port"
+)
+#: ``Tunnel connection failed: 407 Proxy Authentication Required``; httpx has the status alone.
+_REFUSED_BY_PROXY = re.compile(r"(?:Tunnel connection failed: )?([1-9]\d\d)(?: |$)")
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -64,11 +75,51 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
     causes = list(chain(error))
     if (missing := missing_file_error(causes, what)) is not None:
         return missing
+    if (refusal := proxy_error(causes, what)) is not None:
+        return refusal
     for kind, describe in _kinds():
         for cause in causes:
             if isinstance(cause, kind) and (found := describe(cause, what)) is not None:
                 return found
     return None
+
+
+def proxy_error(causes: Iterable[BaseException], what: str) -> KaiwoError | None:
+    """The error for a proxy that refuses to connect to a host (``CONNECT``); else None."""
+    statuses = (_proxy_status(cause) for cause in causes)
+    status = next((each for each in statuses if each is not None), None)
+    return None if status is None else proxy_refusal(status, what)
+
+
+def proxy_refusal(status: int, what: str) -> KaiwoError:
+    """The kaiwo error for the status that a proxy answers with.
+
+    Args:
+        status: of the proxy, not of the service behind it.
+        what: the operation and its object; the message begins with it.
+    """
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return CredentialsError(f"{what}: {status}: {PROXY_WANTS_CREDENTIALS}")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return TransientError(f"{what}: the proxy answered {status}")
+    return ServiceError(
+        f"{what}: the proxy does not allow this host ({status}); ask for it to be allowed, or "
+        "name the host in no_proxy"
+    )
+
+
+def _proxy_status(cause: BaseException) -> int | None:
+    """The status of a proxy's refusal, as each SDK states it; None for other errors."""
+    names = {kind.__name__ for kind in type(cause).__mro__}
+    if "ClientHttpProxyError" in names:  # aiohttp
+        status = getattr(cause, "status", None)
+        return status if isinstance(status, int) else None
+    # Python's own client, and httpx; obstore's says no status.
+    if not (isinstance(cause, OSError) or "ProxyError" in names):
+        return None
+    text = cause.args[0] if cause.args else None
+    refused = _REFUSED_BY_PROXY.match(text) if isinstance(text, str) else None
+    return int(refused[1]) if refused else None
 
 
 def missing_file_error(causes: Iterable[BaseException], what: str) -> ConfigError | None:
@@ -131,6 +182,14 @@ def _lost(cause: ConnectionError, what: str) -> KaiwoError:
     return TransientError(f"{what}: {reason}")
 
 
+def _invalid(_: Exception, what: str) -> KaiwoError:
+    return ServiceError(f"{what}: not the address of a service; check it")
+
+
+def _garbled(_: Exception, what: str) -> KaiwoError:
+    return TransientError(f"{what}: the server's answer is not valid HTTP")
+
+
 def too_many_files(what: str) -> LimitError:
     """This process or the machine cannot open another connection."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -170,7 +229,8 @@ def _socket(cause: OSError, what: str) -> KaiwoError | None:
 @cache
 def _kinds() -> tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError | None]], ...]:
     """The kinds of causes and how to map each, the most telling first."""
-    import socket  # noqa: PLC0415 - most runs have no error
+    import http.client  # noqa: PLC0415 - most runs have no error
+    import socket  # noqa: PLC0415
     import ssl  # noqa: PLC0415
 
     return (
@@ -182,5 +242,8 @@ def _kinds() -> tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError
         (ssl.SSLError, _tls),
         (ssl.SSLError, lambda _, what: TransientError(f"{what}: TLS failed")),
         (ConnectionError, _lost),
+        (http.client.IncompleteRead, lambda _, what: TransientError(f"{what}: connection lost")),
+        (http.client.InvalidURL, _invalid),
+        (http.client.HTTPException, _garbled),
         (OSError, _socket),
     )

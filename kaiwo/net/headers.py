@@ -1,6 +1,9 @@
-"""Checks what a user gives for a header."""
+"""Makes headers of what a user gives."""
 
 from __future__ import annotations
+
+import base64
+from urllib.parse import unquote, urlsplit
 
 from kaiwo.errors import ConfigError
 
@@ -19,3 +22,12 @@ def header_token(token: str, name: str) -> str:
     if not (token.isascii() and token.isprintable()):
         raise ConfigError(f"{name} contains a line break or a character that no token has")
     return token
+
+
+def basic_authorization(address: str) -> str | None:
+    """User and password of an address as the value of a header; None if it has none."""
+    parts = urlsplit(address)
+    if parts.username is None:
+        return None
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"

@@ -21,6 +21,7 @@ from kaiwo.errors import (
 )
 from kaiwo.net import codes, redirects
 from kaiwo.net.codes import Meaning
+from kaiwo.net.failures import PROXY_WANTS_CREDENTIALS
 
 #: The longest wait that a service can ask for; a longer one is cut to this.
 LONGEST_RETRY_AFTER_S = 300.0
@@ -66,7 +67,7 @@ _ERRORS: dict[Meaning | None, tuple[type[KaiwoError], str]] = {
 }
 #: What a status means whose code says nothing; others of 500 and more pass.
 _STATUSES = {
-    401: Meaning.REFUSED, 403: Meaning.REFUSED, 404: Meaning.MISSING, 407: Meaning.REFUSED,
+    401: Meaning.REFUSED, 403: Meaning.REFUSED, 404: Meaning.MISSING,
     408: Meaning.FAILING, 409: Meaning.CHANGED, 410: Meaning.MISSING, 412: Meaning.CHANGED,
     416: Meaning.CHANGED, 425: Meaning.FAILING, 501: Meaning.UNSUPPORTED,
 }  # fmt: skip
@@ -113,6 +114,8 @@ def status_error(
         said = Meaning.FAILING
     kind, reason = _ERRORS[said]
     answer = f"{what}: {status} {code}".rstrip()
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return CredentialsError(f"{answer}: {PROXY_WANTS_CREDENTIALS}")
     if issubclass(kind, TransientError):
         return kind(answer, retry_after_s(headers))
     if said is Meaning.REFUSED:

@@ -209,7 +209,7 @@ def test_a_download_from_the_hub_loads_constants_of_its_library_and_no_client(
     hub.fill("start/up", {"large.bin": bytes(9 << 20), "config.json": b"{}"})
     task = hub.task("start/up", (), **{place: str(tmp_path / "there")})
     modules = loaded(tmp_path, "download", configured(tmp_path, task))
-    assert packages(modules) - VALIDATION == {"awscrt", "huggingface_hub"}
+    assert packages(modules) - VALIDATION == {"awscrt", "huggingface_hub", "urllib3"}
     of_library = {name for name in modules if name.startswith("huggingface_hub.")}
     assert of_library == {"huggingface_hub.constants"}
     assert modules & {"urllib.request", "multiprocessing", "sqlite3"} == set()

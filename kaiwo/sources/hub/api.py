@@ -47,7 +47,7 @@ class Api:
         headers = {} if form is None else {"Content-Type": "application/x-www-form-urlencoded"}
         method = "GET" if form is None else "POST"
         with self._endpoint.request(method, address, headers, form) as answer:
-            query = next_page_query(answer.headers.get_all("Link", []))
+            query = next_page_query(answer.headers.getlist("Link"))
             content = json.loads(answer.body())
         if not isinstance(content, expected):
             raise TypeError

@@ -50,6 +50,8 @@ def map_refusal(
     """
     status, code = refused.status, refused.code
     message = refused.headers.get("x-error-message")
+    if at_endpoint:  # the body says the same in words that are no codes
+        code = refused.headers.get("x-error-code", "")
     if not at_endpoint and status in (401, 403):
         # A signed address that has expired; the next attempt gets a new one.
         return TransientError(f"{what}: the signed address is refused ({status})")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
 
+from kaiwo.net.answers import Answer
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
@@ -17,7 +18,6 @@ from kaiwo.sources.answers import check_answer, check_identity, plain_etag
 from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.hub.addresses import Addresses
 from kaiwo.sources.hub.blobs import of_id
-from kaiwo.sources.hub.connections import Answer
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.repository import Repository
 
@@ -73,7 +73,7 @@ class FileReader:
         check = partial(_check_planned, remote, named=named)
         with self._endpoint.request("GET", self._resolve_address(remote), check=check) as answer:
             check_answer(answer.status, None, 0, remote.size, remote.size, named)
-            yield from answer.chunks(STREAM_CHUNK)
+            yield from answer.chunks(STREAM_CHUNK, remote.size)
 
     def _resolve_address(self, remote: RemoteObject) -> str:
         return self._repository.resolve_address(remote.key, remote.version or "")
@@ -117,7 +117,7 @@ class FileReader:
             content_range = answer.header("Content-Range")
             check_answer(answer.status, content_range, start, end, remote.size, named)
             if is_whole and content_range is None:
-                check_identity(answer.header("Content-Length"), str(remote.size), named)
+                check_identity(answer.plain_length, str(remote.size), named)
             if pending is not None:
                 self._addresses.publish(remote.key, pending, answer.address)
             return answer.take(end - start)

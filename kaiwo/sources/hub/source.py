@@ -24,7 +24,6 @@ See docs/decisions/0033 to 0037.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import logging
 import threading
 from collections.abc import Iterator
@@ -37,7 +36,10 @@ from msgspec.structs import replace
 from kaiwo import checksums, redact
 from kaiwo.errors import ChangedError, KaiwoError, NotFoundError, ServiceError, TransientError
 from kaiwo.net import redirects
+from kaiwo.net.answers import Answer
+from kaiwo.net.client import CONNECTION_ERRORS
 from kaiwo.net.failures import wire_error
+from kaiwo.net.redirects import RedirectError
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled
 from kaiwo.objects import RemoteObject
@@ -46,7 +48,6 @@ from kaiwo.sources.answers import check_identity
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.hub.api import Api
 from kaiwo.sources.hub.blobs import maybe_pointer, of_entry, of_headers
-from kaiwo.sources.hub.connections import Answer
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.errors import map_refusal
 from kaiwo.sources.hub.listing import PageCount, missing_file, named_files
@@ -291,10 +292,8 @@ class HubSource(StoreSource):
             return map_refusal(
                 error, what, self._repository, self._revision, at_endpoint=at_endpoint
             )
-        if isinstance(error, http.client.InvalidURL):
-            return ServiceError(f"{what}: not the address of a service; check the endpoint")
-        if isinstance(error, OSError | http.client.HTTPException):
+        if isinstance(error, RedirectError):
+            return ServiceError(f"{what}: {error}; check the endpoint")
+        if isinstance(error, CONNECTION_ERRORS):
             return wire_error(error, what)
-        if isinstance(error, GARBLED):
-            return garbled(what, "Hub")
-        return None
+        return garbled(what, "Hub") if isinstance(error, GARBLED) else None

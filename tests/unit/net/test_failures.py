@@ -30,9 +30,10 @@ from kaiwo.errors import (
     TransientError,
     UnreachableError,
 )
+from kaiwo.net import certificates
+from kaiwo.net.client import Client
 from kaiwo.net.failures import chain, connection_error, wire_error
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.sources.hub.connections import Connections
 from tests.support.broken_servers import (
     SECRET,
     TIMEOUT_S,
@@ -133,11 +134,13 @@ def _httpx2(address: str) -> None:
     httpx2.get(address, params={"sig": SECRET}, timeout=TIMEOUT_S)
 
 
-def _connections(address: str) -> None:
-    authorities = _authorities()
+def _client(address: str) -> None:
     network = NetworkSettings(connect_timeout_s=TIMEOUT_S, stall_timeout_s=TIMEOUT_S)
-    connections = Connections(network, authorities)
-    with connections.request("GET", f"{address}/?sig={SECRET}", {}) as answer:
+    client = Client(network, certificates.context(_authorities()))
+    with (
+        contextlib.closing(client),
+        client.request("GET", f"{address}/?sig={SECRET}") as answer,
+    ):
         answer.body()
 
 
@@ -157,7 +160,7 @@ SDKS: dict[str, Callable[[str], None]] = {
     "azure": _azure,
     "azure.aio": _azure_async,
     "httpx2": _httpx2,
-    "http.client": _connections,
+    "kaiwo": _client,
     "urllib3": _urllib3,
 }
 each_sdk = pytest.mark.parametrize("sdk", SDKS.values(), ids=SDKS)

@@ -1,0 +1,152 @@
+"""An answer of HTTP: its headers, and its body as the object that was asked for.
+
+The kernel reads a body into the buffer that is handed on. How an encoded body is treated is said
+in ``encodings``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import urllib3
+from msgspec import Struct
+
+from kaiwo.errors import ServiceError, TransientError
+from kaiwo.net import encodings, redirects
+from kaiwo.net.encodings import EncodingError
+
+#: No answer of an API is longer.
+_MOST_BODY = 256 << 20
+_PIECE = 1 << 16
+
+
+class Answer(Struct, frozen=True):
+    """An answer whose body is not read yet; valid inside the block that gave it.
+
+    Attributes:
+        status: of HTTP.
+        headers: of the answer; their names count in any case.
+        address: that was requested.
+    """
+
+    status: int
+    headers: urllib3.HTTPHeaderDict
+    address: str
+    _raw: urllib3.BaseHTTPResponse
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, or None; several are joined by commas."""
+        return self.headers.get(name)
+
+    @property
+    def redirect_target(self) -> str | None:
+        """The address that a redirect names; None if the answer is no redirect.
+
+        Raises:
+            RedirectError: it must not be followed.
+        """
+        location = self.header("Location") if self.status in redirects.STATUSES else None
+        return None if location is None else redirects.target_of(self.address, location)
+
+    @property
+    def content_type(self) -> str:
+        """The media type in lower case, without its parameters."""
+        return (self.header("Content-Type") or "").partition(";")[0].strip().lower()
+
+    @property
+    def length_left(self) -> int | None:
+        """Bytes of the body that are not read yet; None if nothing states it."""
+        return self._raw.length_remaining
+
+    @property
+    def encodings(self) -> list[str]:
+        """How the body is encoded, as the answer states it; empty if it is plain."""
+        return encodings.stated(self.headers.getlist("Content-Encoding"))
+
+    @property
+    def plain_length(self) -> str | None:
+        """The length of the body that is stated, unless the body is encoded."""
+        return None if self.encodings else self.header("Content-Length")
+
+    def take(self, size: int) -> bytes:
+        """The body of at most ``size`` bytes; a short body comes back short.
+
+        Raises:
+            TransientError: more than ``size`` bytes come.
+            ServiceError: the body is encoded, and is not ``size`` bytes without that.
+        """
+        data = self._raw.read(size, decode_content=False) or b""
+        more = b"" if self._raw.length_remaining == 0 else self._raw.read(1, decode_content=False)
+        if self.encodings and (more or len(data) != size):
+            return b"".join(self._decoded([data, more or b""], size))
+        if more:
+            raise TransientError(f"the answer has more than the {size} requested bytes")
+        return data
+
+    def chunks(self, size: int, planned: int | None = None) -> Iterator[bytes]:
+        """The body in chunks of at most that size.
+
+        Args:
+            size: of a chunk.
+            planned: the size of the object, which decides whether an encoded body is decoded;
+                None: the body comes as it is.
+
+        Raises:
+            ServiceError: the body is encoded, and is not ``planned`` bytes without that.
+        """
+        is_plain = planned is None or self.header("Content-Length") == str(planned)
+        if not is_plain and planned is not None and self.encodings:
+            yield from self._decoded([], planned)
+            return
+        while chunk := self._raw.read(size, decode_content=False):
+            yield chunk
+
+    def start(self, size: int) -> bytes:
+        """The first bytes of the body; fewer if it is shorter."""
+        return self._raw.read(size, decode_content=False) or b""
+
+    def body(self) -> bytes:
+        """All of a small body; decoded if it is encoded.
+
+        Raises:
+            ServiceError: kaiwo cannot decode it, or it is too long.
+        """
+        data = self.start(_MOST_BODY)
+        found = self.encodings
+        if not found or (found[-1].endswith("gzip") and not data.startswith(b"\x1f\x8b")):
+            return data  # some proxies decode a body and leave the word
+        try:
+            return b"".join(encodings.decoded([data], found, _MOST_BODY))
+        except EncodingError:
+            raise _unreadable(found) from None
+
+    def _decoded(self, first: list[bytes], size: int) -> Iterator[bytes]:
+        """The decoded body of a whole object of that size.
+
+        Args:
+            first: what was read of the body already.
+            size: of the object.
+        """
+        found, left = self.encodings, size
+
+        def pieces() -> Iterator[bytes]:
+            yield from first
+            yield from self.chunks(_PIECE)
+
+        try:
+            if "Content-Range" in self.headers:
+                raise EncodingError  # noqa: TRY301 - a part cannot be decoded
+            for piece in encodings.decoded(pieces(), found, size):
+                left -= len(piece)
+                yield piece
+        except EncodingError:
+            left = -1
+        if left:
+            raise _unreadable(found)
+
+
+def _unreadable(found: list[str]) -> ServiceError:
+    return ServiceError(
+        f"the response is {', '.join(found)}-encoded although identity was requested; "
+        "is a proxy compressing it?"
+    )
