@@ -10,7 +10,8 @@
 
 obstore shows no headers, and the SDK takes half a second of processor time to load for the one
 request that a large object is worth. So awscrt signs that request, whose checksums kaiwo needs
-anyway, and the standard library sends it. If it fails for any reason, the SDK asks instead.
+anyway, and kaiwo's own client sends it. If it fails for any reason, the SDK asks instead. A
+redirect is a failure, too: the signature is for one host.
 
 See docs/decisions/0019, 0020 and 0021.
 """
@@ -18,24 +19,32 @@ See docs/decisions/0019, 0020 and 0021.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo import checksums
+from kaiwo.errors import UnfinishedError
+from kaiwo.net.settings import NetworkSettings
+from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.sources.answers import http_date_ns, plain_etag, seconds_ns, strong_etag
+
+if TYPE_CHECKING:
+    from kaiwo.net.client import Client
 
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
 _OF_NOTHING = checksums.of_bytes("md5", b"")
 _STATED = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32")
 
 
-class Head(Struct, frozen=True):
-    """Sends signed HEAD requests for the objects of one bucket.
+class HeadRequest(Struct, frozen=True):
+    """What the HEAD requests for the objects of one bucket have in common.
 
     Attributes:
         base: address of the bucket, without a slash at its end.
@@ -43,7 +52,7 @@ class Head(Struct, frozen=True):
         keys: gives access key, secret key and session token; None for anonymous requests.
         ca_bundle: path of certificates to trust, or None for the system's.
         requester_pays: the requester accepts the cost.
-        timeout_s: the request fails when no byte arrives for this long.
+        network: timeouts.
     """
 
     base: str
@@ -51,30 +60,14 @@ class Head(Struct, frozen=True):
     keys: Callable[[], tuple[str, str, str | None]] | None
     ca_bundle: str | None
     requester_pays: bool
-    timeout_s: float
+    network: NetworkSettings
 
-    def __call__(self, key: str) -> RemoteObject:
-        """The object of that key, or any exception; the SDK is asked then."""
-        return parse_head_with_parts(
-            key, self._request(key), lambda: self._request(key, "?partNumber=1")
-        )
-
-    def _request(self, key: str, query: str = "") -> dict[str, str]:
-        """The headers of the answer, by their names in lower case."""
-        import ssl  # noqa: PLC0415 - many runs send no HEAD
-        import urllib.request  # noqa: PLC0415
-
-        url = f"{self.base}/{quote(key, safe='/~')}{query}"
+    def headers(self, url: str) -> Mapping[str, str]:
+        """The headers of a request, signed."""
         headers = {"host": urlsplit(url).netloc, "x-amz-checksum-mode": "ENABLED"}
         if self.requester_pays:
             headers["x-amz-request-payer"] = "requester"
-        if self.keys is not None:
-            headers = self._sign(url, headers, self.keys())
-        trust = ssl.create_default_context(cafile=self.ca_bundle) if url[:6] == "https:" else None
-        request = urllib.request.Request(url, headers=headers, method="HEAD")  # noqa: S310 - http
-        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust))
-        with opener.open(request, timeout=self.timeout_s) as answer:
-            return {name.lower(): value for name, value in answer.headers.items()}
+        return headers if self.keys is None else self._sign(url, headers, self.keys())
 
     def _sign(
         self, url: str, headers: Mapping[str, str], keys: tuple[str, str, str | None]
@@ -95,8 +88,59 @@ class Head(Struct, frozen=True):
             signed_body_value=auth.AwsSignedBodyValue.UNSIGNED_PAYLOAD,
             signed_body_header_type=auth.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
         )
-        auth.aws_sign_request(request, config).result(self.timeout_s)
+        auth.aws_sign_request(request, config).result(self.network.stall_timeout_s)
         return dict(request.headers)
+
+
+class Head:
+    """Sends signed HEAD requests for the objects of one bucket. Called from many threads at once.
+
+    Args:
+        request: what they have in common.
+    """
+
+    def __init__(self, request: HeadRequest) -> None:
+        self._request = request
+        self._client: Client | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections: requests that are under way fail."""
+        with self._lock:
+            self._is_closed = True
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def __call__(self, key: str) -> RemoteObject:
+        """The object of that key, or any exception; the SDK is asked then."""
+        return parse_head_with_parts(
+            key, self._fetch(key), lambda: self._fetch(key, "?partNumber=1")
+        )
+
+    def _fetch(self, key: str, query: str = "") -> Mapping[str, str]:
+        """The headers of the answer, by their names in lower case."""
+        url = f"{self._request.base}/{quote(key, safe='/~')}{query}"
+        headers = self._request.headers(url)
+        with self._open().request("HEAD", url, headers, follows=lambda _: False) as answer:
+            found = {name.lower(): value for name, value in answer.headers.items()}
+            if answer.redirect_target is not None:
+                raise RefusedError(answer.status, "", found, url)
+            return found
+
+    def _open(self) -> Client:
+        """The client, made by the first request: many runs send none."""
+        from kaiwo.net import certificates  # noqa: PLC0415
+        from kaiwo.net.client import Client  # noqa: PLC0415
+
+        with self._lock:
+            if self._is_closed:
+                raise UnfinishedError("the source is closed")
+            if self._client is None:
+                trust = certificates.context(self._request.ca_bundle)
+                self._client = Client(self._request.network, trust)
+            return self._client
 
 
 def md5_of(etag: str | None) -> Checksum | None:

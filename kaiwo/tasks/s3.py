@@ -105,17 +105,17 @@ class S3Task(BucketTask):
     def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
         """See ``BucketTask``."""
         from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
-        from kaiwo.sources.s3_head import Head  # noqa: PLC0415
+        from kaiwo.sources.s3_head import Head, HeadRequest  # noqa: PLC0415
         from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         found = self._settings()
-        look = Head(
+        request = HeadRequest(
             s3_settings.base(found, container, self.addressing_style),
             found.region,
             found.credentials and (lambda: s3_settings.plain_keys(found)),
             found.ca_bundle,
             self.requester_pays,
-            network.stall_timeout_s,
+            network,
         )
         return ObstoreSource(
             self.object_store(container, network, found),
@@ -124,7 +124,7 @@ class S3Task(BucketTask):
             pin="etag",
             lists=True,
             fallback=partial(self.source, container, network),
-            look=look,
+            look=Head(request),
         )
 
     def _settings(self) -> S3Settings:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
@@ -58,6 +58,16 @@ _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 logger = logging.getLogger(__name__)
 
 
+class Look(Protocol):
+    """A cheap way to ask for an object's checksum, which may fail."""
+
+    def __call__(self, key: str) -> RemoteObject:
+        """What the store states of an object."""
+
+    def close(self) -> None:
+        """Give connections back."""
+
+
 class ObstoreSource(StoreSource):
     """The objects of one bucket.
 
@@ -67,7 +77,7 @@ class ObstoreSource(StoreSource):
         address: see ``StoreSource``.
         pin: what part of the identity a request can be bound to.
         lists: the store's listing and HEAD state all that planning needs.
-        look: a cheap way to ask for an object's checksum, which may fail.
+        look: see ``Look``; None: only the fsspec source can ask.
         fallback: opens the fsspec source of the same bucket.
     """
 
@@ -80,7 +90,7 @@ class ObstoreSource(StoreSource):
         pin: Pin,
         lists: bool,
         fallback: Callable[[], Source],
-        look: Callable[[str], RemoteObject] | None = None,
+        look: Look | None = None,
     ) -> None:
         super().__init__(url, address)
         self._store = store
@@ -94,6 +104,8 @@ class ObstoreSource(StoreSource):
     def close(self) -> None:
         """See ``protocols.Source``."""
         self._reader.close()
+        if self._look is not None:
+            self._look.close()
         self._fallback.close()
 
     @property
