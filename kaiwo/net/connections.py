@@ -15,7 +15,6 @@ See docs/decisions/0035.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import socket
 import ssl
 import threading
@@ -191,11 +190,10 @@ def _target(parts: SplitResult) -> str:
 class _Connection(HTTPConnection):
     """See the module's docstring."""
 
-    response_class: type[http.client.HTTPResponse]
-
     def __init__(self, *args: Any, owner: Connections, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.response_class = PlainResponse
+        self.response_class = self._begin_answer  # type: ignore[assignment]  # a function does, too
+        self._answer: PlainResponse | None = None
         self._owner = owner
         self._has_answered = False
 
@@ -230,13 +228,22 @@ class _Connection(HTTPConnection):
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3's
         """See ``HTTPConnection``."""
         try:
-            answer = super().getresponse()
-        except ConnectionError as error:
-            if self._has_answered:
+            found = super().getresponse()
+        except BaseException as error:
+            # Without this, it stays open if it ends its connection and urllib3 refuses its headers.
+            if self._answer is not None:
+                self._answer.close()
+            if isinstance(error, ConnectionError) and self._has_answered:
                 raise StaleConnectionError from error
             raise
+        finally:
+            self._answer = None
         self._has_answered = True
-        return answer
+        return found
+
+    def _begin_answer(self, *args: Any, **options: Any) -> PlainResponse:
+        self._answer = PlainResponse(*args, **options)
+        return self._answer
 
 
 class _TlsConnection(_Connection, HTTPSConnection):

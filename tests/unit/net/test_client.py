@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import gzip
 import http.server
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -235,25 +237,41 @@ def test_an_informational_answer_before_the_answer_is_skipped(
 ) -> None:
     early = b"HTTP/1.1 " + status + b"\r\nLink: </style.css>; rel=preload\r\n\r\n"
 
-    def treat(connection: object) -> None:
-        connection.recv(65_536)  # type: ignore[attr-defined]
-        connection.sendall(  # type: ignore[attr-defined]
-            2 * early + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndata"
-        )
+    def treat(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(2 * early + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndata")
 
     with raw_server(treat) as address:
         assert got(client, address, 4) == b"data"
 
 
 def test_informational_answers_without_end_are_a_failure(client: Client) -> None:
-    def treat(connection: object) -> None:
-        connection.recv(65_536)  # type: ignore[attr-defined]
+    def treat(connection: socket.socket) -> None:
+        connection.recv(65_536)
         with contextlib.suppress(OSError):
-            connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)  # type: ignore[attr-defined]
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
 
     with raw_server(treat) as address, pytest.raises(HTTPError) as caught:
         got(client, address, 4)
     assert "not valid HTTP" in wire_error(caught.value, "reading").message
+
+
+@pytest.mark.parametrize("end", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("lines", [b"Content-Length: 5, 6\r\n", b"X: " + b"x" * 70_000 + b"\r\n"])
+def test_an_answer_with_odd_headers_leaves_nothing_open(
+    client: Client, end: bytes, lines: bytes
+) -> None:
+    def treat(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        with contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + lines + end + b"\r\nhello")
+
+    with raw_server(treat) as address:
+        with pytest.raises(HTTPError) as caught:
+            got(client, address, 6)
+        assert isinstance(wire_error(caught.value, "reading"), TransientError)
+    del caught
+    gc.collect()  # a warning about an open socket is an error
 
 
 def test_metadata_of_users_is_no_limit(client: Client) -> None:
