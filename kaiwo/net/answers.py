@@ -68,8 +68,12 @@ class Answer(Struct, frozen=True):
         """The length of the body that is stated, unless the body is encoded."""
         return None if self.encodings else self.header("Content-Length")
 
-    def take(self, size: int) -> bytes:
+    def take(self, size: int, *, as_it_comes: bool = False) -> bytes:
         """The body of at most ``size`` bytes; a short body comes back short.
+
+        Args:
+            size: of the object, or of its range.
+            as_it_comes: an encoded body is not decoded.
 
         Raises:
             TransientError: more than ``size`` bytes come.
@@ -77,7 +81,7 @@ class Answer(Struct, frozen=True):
         """
         data = self._raw.read(size, decode_content=False) or b""
         more = b"" if self._raw.length_remaining == 0 else self._raw.read(1, decode_content=False)
-        if self.encodings and (more or len(data) != size):
+        if self.encodings and not as_it_comes and (more or len(data) != size):
             return b"".join(self._decoded([data, more or b""], size))
         if more:
             raise TransientError(f"the answer has more than the {size} requested bytes")
@@ -110,8 +114,11 @@ class Answer(Struct, frozen=True):
 
         Raises:
             ServiceError: kaiwo cannot decode it, or it is too long.
+            OSError: the body is cut.
         """
         data = self.start(_MOST_BODY)
+        if self.length_left:
+            raise ConnectionError("the body is cut")
         found = self.encodings
         if not found or (found[-1].endswith("gzip") and not data.startswith(b"\x1f\x8b")):
             return data  # some proxies decode a body and leave the word

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from urllib3.exceptions import HTTPError
@@ -27,7 +28,7 @@ from kaiwo.net.codes import code_in
 from kaiwo.net.connections import Connections
 from kaiwo.net.patience import Patience
 from kaiwo.net.proxies import Proxy, proxy_for
-from kaiwo.net.redirects import Credentials, Origin, RedirectError
+from kaiwo.net.redirects import Origin, RedirectError
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import RefusedError, retry_after_s
 
@@ -40,13 +41,20 @@ _NO_OBJECT = 300
 _BUSY = {429, 503}
 
 
+class Keyring(Protocol):
+    """Knows which server may see which headers; most often ``redirects.Credentials``."""
+
+    def for_address(self, address: str) -> Mapping[str, str]:
+        """The headers for a request to an address."""
+
+
 class Client:
     """Sends requests, and follows redirects. Called from many threads at once.
 
     Args:
         network: timeouts.
         trust: how TLS is spoken, see ``certificates``.
-        credentials: headers for one server; None for requests without credentials.
+        credentials: headers for one server or several; None for requests without credentials.
         find_proxy: the proxy for an address; the environment's if none is given.
     """
 
@@ -54,7 +62,7 @@ class Client:
         self,
         network: NetworkSettings,
         trust: ssl.SSLContext,
-        credentials: Credentials | None = None,
+        credentials: Keyring | None = None,
         find_proxy: Callable[[str], Proxy | None] = proxy_for,
     ) -> None:
         self._credentials = credentials

@@ -29,5 +29,9 @@ def basic_authorization(address: str) -> str | None:
     parts = urlsplit(address)
     if parts.username is None:
         return None
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"
+    return basic(unquote(parts.username), unquote(parts.password or ""))
+
+
+def basic(user: str, password: str) -> str:
+    """User and password as the value of a header (RFC 7617)."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"

@@ -72,14 +72,15 @@ class Credentials(Struct, frozen=True):
     origin: Origin
     headers: Mapping[str, str]
 
-    def for_address(self, address: str) -> Mapping[str, str]:
-        """The headers if the address is of that server, by the same scheme or by https."""
+    def is_for(self, address: str) -> bool:
+        """Whether the address is of that server, by the same scheme or by https."""
         origin = origin_of(address)
-        is_own = origin.has_server_of(self.origin) and origin.scheme in (
-            self.origin.scheme,
-            "https",
-        )
-        return self.headers if is_own else {}
+        schemes = (self.origin.scheme, "https")
+        return origin.has_server_of(self.origin) and origin.scheme in schemes
+
+    def for_address(self, address: str) -> Mapping[str, str]:
+        """The headers if the address is of that server."""
+        return self.headers if self.is_for(address) else {}
 
 
 def encoded(address: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import posixpath
-import ssl
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -23,7 +22,7 @@ from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.web_urls import fault_of_address, is_web, service_of, web_name
 from kaiwo.objects import Folder, Place, RemoteObject
 from kaiwo.protocols import Placement, Source
-from kaiwo.tasks.base import Context, Task, TaskOpener, session_options
+from kaiwo.tasks.base import Context, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
 from kaiwo.tasks.registry import SCHEMES
@@ -147,18 +146,18 @@ class UrlTask(Task):
 
     def source(self, container: str, network: NetworkSettings) -> Source:
         """See ``Task``."""
+        if is_web(container):
+            return self._web_source(container, network)
         from fsspec import get_filesystem_class  # noqa: PLC0415 - only runs that use it load it
 
         from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415
 
         given = self._options()
-        session = session_options(network) if is_web(container) else {}
-        options = self._web_options(given, session) if is_web(container) else given
         try:
             # Not by fsspec's ``url_to_fs``, which takes ``::`` for a chain of filesystems.
             kind = get_filesystem_class(container.partition("://")[0])
             from_url = kind._get_kwargs_from_urls(container)  # noqa: SLF001 - as that does
-            filesystem = kind(skip_instance_cache=True, **{**from_url, **options})
+            filesystem = kind(skip_instance_cache=True, **{**from_url, **given})
             path = kind._strip_protocol(container)  # noqa: SLF001
         except (ImportError, ValueError):
             raise ServiceError(
@@ -171,16 +170,16 @@ class UrlTask(Task):
             ) from None
         except OSError as error:  # some connect at once
             raise wire_error(error, f"opening {self.url(container)}") from None
-        if not is_web(container):
-            return FsspecSource(filesystem, path, self.url(container))
+        return FsspecSource(filesystem, path, self.url(container))
+
+    def _web_source(self, container: str, network: NetworkSettings) -> Source:
+        from kaiwo.sources.web import options  # noqa: PLC0415 - only runs that use it load it
         from kaiwo.sources.web.source import WebSource  # noqa: PLC0415
 
         return WebSource(
-            filesystem,
-            path,
+            container,
             self.url(container),
-            given.keys(),
-            session,
+            options.parse(self._options(), network, self.ca_bundle),
             self._target_name(),
             allow_partial=any(isinstance(i, FolderItem) and i.allow_partial for i in self.items),
         )
@@ -191,19 +190,6 @@ class UrlTask(Task):
         if isinstance(item, FolderItem) or urlsplit(_address(item)).path in ("", "/"):
             return ""  # fetch names the page of a host like the host, which is no extension
         return posixpath.basename(item.target_path)
-
-    def _web_options(self, options: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
-        """Add the run's timeouts, the environment's proxy and the task's certificates.
-
-        Raises:
-            ConfigError: an option that must be a mapping is none.
-        """
-        for name in ("client_kwargs", "headers"):
-            if not isinstance(options.get(name, {}), dict):
-                raise ConfigError(f"options: {name} must be a mapping")
-        client = session | options.get("client_kwargs", {})
-        trust = {"ssl": ssl.create_default_context(cafile=self.ca_bundle)} if self.ca_bundle else {}
-        return trust | options | {"client_kwargs": client}
 
     def _options(self) -> dict[str, Any]:
         if self.options is not None:

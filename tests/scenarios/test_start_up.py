@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from tests.servers import ROOT, web
 from tests.support.command import clean_environment, configured, tree
 from tests.support.stores import Store
 
@@ -213,6 +213,19 @@ def test_a_download_from_the_hub_loads_constants_of_its_library_and_no_client(
     of_library = {name for name in modules if name.startswith("huggingface_hub.")}
     assert of_library == {"huggingface_hub.constants"}
     assert modules & {"urllib.request", "multiprocessing", "sqlite3"} == set()
+
+
+def test_a_download_from_the_web_loads_no_filesystem(
+    tmp_path: Path,
+) -> None:
+    with web.site() as site:
+        site.pages["/large.bin"] = web.Page(bytes(9 << 20), {"ETag": '"1"'})
+        items = [{"file": f"{site.at}/large.bin", "target_path": "large.bin"}]
+        path = configured(tmp_path, {"type": "url", "items": items})
+        modules = loaded(tmp_path, "download", path)
+    # fsspec's registry says which protocols there are.
+    assert packages(modules) - VALIDATION - {"awscrt", "fsspec"} == {"urllib3"}
+    assert modules & {"urllib.request", "fsspec.implementations.http"} == set()
 
 
 def test_auto_loads_no_more_than_obstore_where_that_can_do_it(tmp_path: Path, s3: Store) -> None:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
-from multidict import CIMultiDict
-
 from kaiwo import checksums
 from kaiwo.objects import Checksum
 
@@ -55,11 +53,11 @@ def query_digest(key: str) -> str | None:
     return hashlib.sha256("&".join(left).encode()).hexdigest()[:16] if left else None
 
 
-def stated_checksum(headers: CIMultiDict[str]) -> Checksum | None:
+def stated_checksum(headers: Mapping[str, str]) -> Checksum | None:
     """The best checksum of the whole file that these headers state."""
     entries = [f"md5={headers.get('Content-MD5', '')}"]
     for name in ("X-Goog-Hash", "Digest", "Repr-Digest"):
-        entries += ",".join(headers.getall(name, [])).split(",")
+        entries += headers.get(name, "").split(",")
     stated: dict[str, str | None] = {}
     for entry in entries:
         name, _, value = entry.strip().partition("=")

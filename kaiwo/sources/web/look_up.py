@@ -10,11 +10,12 @@ of a part is not that of the file.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
-import aiohttp
-from multidict import CIMultiDict
+from urllib3 import HTTPHeaderDict
 
+from kaiwo.net.answers import Answer
 from kaiwo.net.statuses import RefusedError
 from kaiwo.sources.web.headers import stated_size
 
@@ -23,44 +24,43 @@ from kaiwo.sources.web.headers import stated_size
 _HEAD_COUNTS = {401, 407, 410, 429, 503}
 _OK, _NO_SUCH_RANGE = 200, 416
 #: Sends a request for the file: method and headers.
-Send = Callable[[str, Mapping[str, str]], Awaitable[aiohttp.ClientResponse]]
+Send = Callable[[str, Mapping[str, str]], AbstractContextManager[Answer]]
 
 
-async def fetch_headers(send: Send, *, believes_head: bool) -> CIMultiDict[str]:
+def fetch_headers(send: Send, *, believes_head: bool) -> HTTPHeaderDict:
     """The headers of a file; ``Content-Length`` is its size, or is left out.
 
     Args:
         send: sends a request for the file.
         believes_head: no answer contradicted a HEAD of this file.
     """
-    stated = CIMultiDict[str]()
+    stated = HTTPHeaderDict()
     if believes_head:
         try:
-            async with await send("HEAD", {}) as answer:
+            with send("HEAD", {}) as answer:
                 stated.update(answer.headers if answer.status != _NO_SUCH_RANGE else {})
         except RefusedError as refused:
             if refused.status in _HEAD_COUNTS:
                 raise
-    if stated_size(stated) and stated.keys() & {"ETag", "Last-Modified"}:
+    if stated_size(stated) and ("ETag" in stated or "Last-Modified" in stated):
         return stated
-    more = await _start_of_get(send, {"Range": "bytes=0-0"})
+    more = _start_of_get(send, {"Range": "bytes=0-0"})
     if stated_size(more) is None and not stated_size(stated):
-        more = await _start_of_get(send, {})
+        more = _start_of_get(send, {})
     stated.update(more)
     return stated
 
 
-async def _start_of_get(send: Send, headers: Mapping[str, str]) -> CIMultiDict[str]:
-    async with await send("GET", headers) as answer:
-        found, status = CIMultiDict(answer.headers), answer.status
-        answer.close()
+def _start_of_get(send: Send, headers: Mapping[str, str]) -> HTTPHeaderDict:
+    with send("GET", headers) as answer:
+        found, status = answer.headers.copy(), answer.status
     size = stated_size(found) if status == _OK or "Content-Range" in found else None
     if status == _NO_SUCH_RANGE:
         size = 0  # there is no first byte
     if status != _OK:
-        found.popall("Content-MD5", None)  # of the part
+        found.discard("Content-MD5")  # of the part
     for name in ("Content-Length", "Content-Range"):
-        found.popall(name, None)
+        found.discard(name)
     if size is not None:
         found["Content-Length"] = str(size)
     return found

@@ -15,8 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import aiohttp
-
+from kaiwo.net.answers import Answer
 from kaiwo.net.stand_ins import PAGE_START
 
 #: Names of documents in markup.
@@ -58,11 +57,11 @@ def is_file_name(name: str) -> bool:
     return match is not None and match[1].lower() not in _SCRIPTS
 
 
-async def is_page(answer: aiohttp.ClientResponse) -> tuple[bool, bytes]:
+def is_page(answer: Answer) -> tuple[bool, bytes]:
     """Whether an answer is a page, and the first bytes of its body if they were read."""
     if answer.content_type not in _TYPES:
         return False, b""
-    if answer.headers.get("Content-Encoding", "identity") != "identity":
+    if answer.encodings:
         return True, b""  # files are not encoded on the way, pages are
-    start = await answer.content.read(PAGE_START)
+    start = answer.start(PAGE_START)
     return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"), start

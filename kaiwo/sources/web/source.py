@@ -1,8 +1,9 @@
-"""Files of web servers, through the session of fsspec's http filesystem: headers, proxy and trust.
+"""Files of web servers, over http and https.
 
-``info`` of that filesystem hides headers and the reason of a failure, and ``cat_file`` accepts
-any body that is as long as the range. So kaiwo sends the requests here, once each, and checks the
-answers like a store's: range, length and identity.
+``cat_file`` of fsspec's http filesystem accepts any body that is as long as the range, and its
+``info`` hides headers and the reason of a failure. So kaiwo sends the requests by its own client,
+once each, and checks the answers like a store's: range, length and identity. Only the names of the
+options are those of that filesystem, see ``options``.
 
     identity     ETag, else Last-Modified; and the query, as a digest, without the parameters that
                  sign the address (they change while the file stays the same)
@@ -10,7 +11,6 @@ answers like a store's: range, length and identity.
     encoding     identity is requested; an encoded body is stored as it arrives
     condition    no ``If-Match``: servers with weak ETags refuse it always
     folders      pages of links, see ``links``
-    redirects    followed here, so that what the user gives for one host goes to no other
 
 - fsspec finds links by a pattern, in text too, and goes from page to page without the slash.
   kaiwo uses Python's own HTML parser; a page that is cut is an error.
@@ -20,19 +20,20 @@ See docs/decisions/0032.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
-import yarl
-from fsspec.asyn import sync
-
-from kaiwo.errors import ChangedError, ConfigError, KaiwoError, ServiceError, StandInError
+from kaiwo import redact
+from kaiwo.errors import ChangedError, KaiwoError, ServiceError, StandInError, TransientError
+from kaiwo.net.answers import Answer
+from kaiwo.net.client import CONNECTION_ERRORS
+from kaiwo.net.failures import wire_error
+from kaiwo.net.redirects import RedirectError
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import (
     check_answer,
     check_etag_or_date,
@@ -41,16 +42,15 @@ from kaiwo.sources.answers import (
     require_size,
     strong_etag,
 )
-from kaiwo.sources.base import STREAM_CHUNK
-from kaiwo.sources.fsspec import FsspecSource
-from kaiwo.sources.fsspec_async import AsyncSource
+from kaiwo.sources.base import STREAM_CHUNK, StoreSource
 from kaiwo.sources.paging import Page
 from kaiwo.sources.web.client import WebClient
-from kaiwo.sources.web.errors import FolderError, RedirectError, map_client_error, map_refusal
-from kaiwo.sources.web.folders import read_folder
+from kaiwo.sources.web.errors import FolderError, map_refusal
 from kaiwo.sources.web.headers import query_digest, stated_checksum, stated_size
 from kaiwo.sources.web.look_up import fetch_headers
+from kaiwo.sources.web.options import WebOptions
 from kaiwo.sources.web.pages import is_page, may_be_page
+from kaiwo.workers.threads import WorkerThreads
 
 #: Folders below each other; deeper is a server that answers every address with links.
 DEEPEST = 64
@@ -60,46 +60,47 @@ AT_ONCE = 32
 LONG_ETAG = 12
 
 
-class WebSource(AsyncSource, FsspecSource):
+class WebSource(StoreSource):
     """The files below one address.
 
     Args:
-        filesystem: fsspec's http filesystem.
-        root: the address that keys are relative to.
-        url: of that address, for messages.
-        options: the names of the options that the user gave the filesystem.
-        session_options: of a session for other hosts, with nothing of the user's.
+        root: the address that keys are relative to; it may hold user info.
+        url: the same for messages.
+        options: of the user.
         target_name: that the user gives the only file; empty if files keep their names.
         allow_partial: a folder may have links that cannot be followed.
     """
 
     def __init__(
         self,
-        filesystem: Any,
         root: str,
         url: str,
-        options: Collection[str],
-        session_options: Mapping[str, Any],
+        options: WebOptions,
         target_name: str = "",
         *,
         allow_partial: bool = False,
     ) -> None:
-        super().__init__(filesystem, root, url)
+        super().__init__(url)
+        self._root = root.rstrip("/")
         self._target_name = target_name
         #: Files that have another size in a GET than in a HEAD.
         self._contradicted: set[str] = set()
         self._allow_partial = allow_partial
-        self._options = options
-        self._client = WebClient(filesystem, url, session_options)
+        self._client = WebClient(root, url, options)
+        if options.without_effect:
+            names = ", ".join(options.without_effect)
+            self._client.warn_once(f"is read without these options, which change nothing: {names}")
 
     def close(self) -> None:
-        """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
-        other, loop = self._client.other_session, self._filesystem.loop
-        del self._client
-        super().close()
-        # After the calls that use it.
-        if other is not None:
-            sync(loop, other.close)
+        """See ``protocols.Source``."""
+        self._client.close()
+
+    def display_url(self, key: str) -> str:
+        """See ``StoreSource``."""
+        return redact.url(self._url + key)
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
@@ -108,33 +109,32 @@ class WebSource(AsyncSource, FsspecSource):
     def _pages(self, prefix: str, last: str) -> Iterator[Page]:
         """The files that pages of links lead to, some at a time; the token is the last key."""
         with self.translating("listing", prefix):
-            links = self._run(self._find_links, prefix)
+            links = self._find_links(prefix)
         left = [link for link in links if link > last]
         for first in range(0, len(left), AT_ONCE):
             some = left[first : first + AT_ONCE]
-            yield self._run(self._look_up_all, some), some[-1]
+            yield self._look_up_all(some), some[-1]
 
-    async def _look_up_all(self, keys: Sequence[str]) -> Sequence[RemoteObject]:
+    def _look_up_all(self, keys: Sequence[str]) -> Sequence[RemoteObject]:
         """The files of these keys; for a key that is a folder, all files below it."""
-        found = await asyncio.gather(*map(self._stat, keys), return_exceptions=True)
+        with WorkerThreads(min(AT_ONCE, len(keys)), "kaiwo-look-up") as threads:
+            found = [threads.submit(self.stat, key) for key in keys]
         files: list[RemoteObject] = []
         for key, each in zip(keys, found, strict=True):
-            if isinstance(each, FolderError):
-                files += await self._look_up_all(await self._find_links(f"{key}/"))
-            elif isinstance(each, BaseException):
-                raise each
-            else:
-                files.append(each)
+            try:
+                files.append(each.result())
+            except FolderError:
+                files += self._look_up_all(self._find_links(f"{key}/"))
         return files
 
-    async def _find_links(self, prefix: str) -> Sequence[str]:
+    def _find_links(self, prefix: str) -> Sequence[str]:
         """The keys of all files below a folder, sorted, by the pages of it and its folders."""
         found = {prefix}
         folders, left_out = [prefix], 0
         for folder in folders:  # the list grows meanwhile
             if folder.count("/") - prefix.count("/") > DEEPEST:
                 raise ServiceError(f"{self.display_url(prefix)}: its folders have no end")
-            names, unnamed = await self._read_links(folder)
+            names, unnamed = self._read_links(folder)
             left_out += unnamed
             links = sorted({folder + name for name in names} - found)
             found.update(links)
@@ -157,24 +157,19 @@ class WebSource(AsyncSource, FsspecSource):
             )
         self._client.warn_once(f"is not complete: {text}; they are left out (allow_partial)")
 
-    async def _read_links(self, folder: str) -> tuple[set[str], int]:
+    def _read_links(self, folder: str) -> tuple[set[str], int]:
         """The keys that a folder's pages lead to, relative to it, and how many links have none."""
+        from kaiwo.sources.web.folders import read_folder  # noqa: PLC0415 - with folders only
 
-        def get(address: yarl.URL) -> Awaitable[aiohttp.ClientResponse]:
-            return self._client.request("GET", address, auto_decompress=True)
-
-        first = self._client.parse(self._path(folder))
-        found = await read_folder(get, first, f"listing {self.display_url(folder)}")
+        get = partial(self._client.request, "GET")
+        found = read_folder(get, self._path(folder), f"listing {self.display_url(folder)}")
         return (set(), 0) if found is None else (found.names(), found.left_out())
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return self._run(self._stat, key)
-
-    async def _stat(self, key: str) -> RemoteObject:
         with self.translating("looking up", key):
             send = partial(self._request_file, key)
-            headers = await fetch_headers(send, believes_head=key not in self._contradicted)
+            headers = fetch_headers(send, believes_head=key not in self._contradicted)
         size = require_size(stated_size(headers), self.display_url(key))
         etag = strong_etag(headers.get("ETag"))
         return RemoteObject(
@@ -188,39 +183,57 @@ class WebSource(AsyncSource, FsspecSource):
             unpinned=True,
         )
 
-    async def _request_file(
-        self, key: str, method: str, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
+    @contextlib.contextmanager
+    def _request_file(self, key: str, method: str, headers: Mapping[str, str]) -> Iterator[Answer]:
         """The answer for a file; there may be no first byte of it.
 
         Raises:
             FolderError: the address is the page of a folder.
         """
-        answer = await self._request(method, key, headers, expected=416)
-        try:
+        with self._client.request(method, self._path(key), headers, accepts={416}) as answer:
             self._refuse_folder(key, answer)
-        except FolderError:
-            answer.close()
-            raise
-        return answer
+            yield answer
 
-    def _refuse_folder(self, key: str, answer: aiohttp.ClientResponse) -> None:
-        is_folder = answer.url.path.endswith("/") and answer.content_type == "text/html"
+    def _refuse_folder(self, key: str, answer: Answer) -> None:
+        is_folder = urlsplit(answer.address).path.endswith("/")
+        is_folder = is_folder and answer.content_type == "text/html"
         if is_folder and not urlsplit(key).path.endswith("/"):
             raise FolderError(f"{self.display_url(key)}: a folder, not a file; end it with '/'")
 
-    async def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
-        whole = (start, end) == (0, remote.size)
-        headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
-        async with await self._request("GET", remote.key, headers) as answer:
-            first = await self._refuse_page(answer, remote.key) if start == 0 else b""
-            self._check(answer, remote, start, end)
+    def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
+        """See ``protocols.Source``."""
+        with self._reading(remote, start, end) as (answer, first):
+            data = answer.take(max(end - start - len(first), 0), as_it_comes=True)
+            if len(first) > end - start:
+                raise TransientError(f"more than the {end - start} requested bytes came")
+            return first + data if first else data
+
+    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        with self._reading(remote, 0, remote.size) as (answer, first):
             if first:
                 yield first
-            async for chunk in answer.content.iter_chunked(STREAM_CHUNK):
-                yield chunk
+            yield from answer.chunks(STREAM_CHUNK)
 
-    async def _refuse_page(self, answer: aiohttp.ClientResponse, key: str) -> bytes:
+    @contextlib.contextmanager
+    def _reading(
+        self, remote: RemoteObject, start: int, end: int
+    ) -> Iterator[tuple[Answer, bytes]]:
+        """The answer to a request for a range, and the first bytes of its body if they were read.
+
+        An answer of another file or another range is refused before its body is read.
+        """
+        is_whole = (start, end) == (0, remote.size)
+        headers = {} if is_whole else {"Range": f"bytes={start}-{end - 1}"}
+        with (
+            self.translating("reading", remote.key),
+            self._client.request("GET", self._path(remote.key), headers) as answer,
+        ):
+            first = self._refuse_page(answer, remote.key) if start == 0 else b""
+            self._check(answer, remote, start, end)
+            yield answer, first
+
+    def _refuse_page(self, answer: Answer, key: str) -> bytes:
         """Refuse a page in place of a file; the bytes of the body that were read for that.
 
         Raises:
@@ -229,7 +242,7 @@ class WebSource(AsyncSource, FsspecSource):
         names = (urlsplit(key).path.rpartition("/")[2], self._target_name)
         if may_be_page(names):
             return b""
-        found, first = await is_page(answer)
+        found, first = is_page(answer)
         if found:
             raise StandInError(
                 f"{self.display_url(key)}: a page of HTML came, not the file; the server may ask "
@@ -239,7 +252,7 @@ class WebSource(AsyncSource, FsspecSource):
             )
         return first
 
-    def _check(self, answer: Any, remote: RemoteObject, start: int, end: int) -> None:
+    def _check(self, answer: Answer, remote: RemoteObject, start: int, end: int) -> None:
         """Refuse an answer of another file or another range, before its body is read."""
         named, headers = self.display_url(remote.key), answer.headers
         content_range = headers.get("Content-Range")
@@ -257,30 +270,10 @@ class WebSource(AsyncSource, FsspecSource):
             raise
         check_etag_or_date(headers.get("ETag"), modified_ns, remote, named)
 
-    async def _request(
-        self,
-        method: str,
-        key: str,
-        headers: Mapping[str, str] | None = None,
-        *,
-        expected: int = 200,
-        auto_decompress: bool = False,
-    ) -> aiohttp.ClientResponse:
-        """The answer for a key; see ``WebClient.request``."""
-        address = self._client.parse(self._path(key))
-        return await self._client.request(
-            method, address, headers, expected=expected, auto_decompress=auto_decompress
-        )
-
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
             return map_refusal(error, what)
         if isinstance(error, RedirectError):
             return ServiceError(f"{what}: {error}")
-        if isinstance(error, aiohttp.ClientError):
-            return map_client_error(error, what)
-        if isinstance(error, TypeError | AttributeError | ValueError) and self._options:
-            names = ", ".join(sorted(self._options))
-            return ConfigError(f"{what}: the http filesystem cannot use these options ({names})")
-        return super().map_error(error, what)
+        return wire_error(error, what) if isinstance(error, CONNECTION_ERRORS) else None
