@@ -67,6 +67,8 @@ class Client:
     ) -> None:
         self._credentials = credentials
         self._find_proxy = find_proxy
+        #: The environment stays as it is while a client is in use, and takes long to read.
+        self._proxies: dict[Origin, Proxy | None] = {}
         self._connections = Connections(network, trust)
         self._patience = Patience()
 
@@ -109,7 +111,7 @@ class Client:
         for _ in range(redirects.MOST_HOPS):
             origin = _require_web(address)
             self._require_no_pause(origin)
-            with self._answer(method, address, headers or {}, body) as answer:
+            with self._answer(method, origin, address, headers or {}, body) as answer:
                 check(answer)
                 if answer.status in _BUSY:
                     self._note_pause(origin, answer)
@@ -127,7 +129,12 @@ class Client:
 
     @contextlib.contextmanager
     def _answer(
-        self, method: str, address: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        origin: Origin,
+        address: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
     ) -> Iterator[Answer]:
         """One request; its connection is kept if the body is read to its end."""
         address = redirects.encoded(address)
@@ -136,7 +143,9 @@ class Client:
         sent |= {**own, **headers}
         raw = None
         try:
-            proxy = self._find_proxy(address)
+            if origin not in self._proxies:
+                self._proxies[origin] = self._find_proxy(address)
+            proxy = self._proxies[origin]
             raw = self._connections.send(method, address, sent, body, proxy)
             answer = Answer(raw.status, raw.headers, address, raw)
             if method == "HEAD" or raw.length_remaining == 0:

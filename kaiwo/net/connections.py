@@ -59,6 +59,8 @@ class Connections:
         self._network = network
         self._trust = trust
         self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
+        #: By scheme, server and proxy: the manager itself takes long to look.
+        self._pools: dict[tuple[str, str, Proxy | None], HTTPConnectionPool] = {}
         #: Sockets, not connections: of an answer that ends with its connection, only that is left.
         self._open = weakref.WeakSet[socket.socket]()
         self._lock = threading.Lock()
@@ -68,9 +70,9 @@ class Connections:
         """Close all connections: requests that are under way fail, and later ones, too."""
         with self._lock:
             self.is_closed = True
-            managers, under_way = list(self._managers.values()), list(self._open)
-        for manager in managers:
-            manager.clear()
+            pools, under_way = list(self._pools.values()), list(self._open)
+        for pool in pools:
+            pool.close()
         for each in under_way:
             # Not the method of a TLS socket, which takes the session away from the reader.
             with contextlib.suppress(OSError):  # the other end was faster
@@ -124,16 +126,20 @@ class Connections:
                 raise UnfinishedError("the source is closed") from None
 
     def _pool(self, parts: SplitResult, proxy: Proxy | None) -> HTTPConnectionPool:
+        place = (parts.scheme, parts.netloc, proxy)
         with self._lock:
             if self.is_closed:
                 raise UnfinishedError("the source is closed")
-            manager = self._managers.get(proxy)
-            if manager is None:
-                manager = self._managers[proxy] = self._manager(proxy)
-        host = (parts.hostname or "").encode("idna").decode()
-        return manager.connection_from_host(
-            host, parts.port or _PORTS[parts.scheme], scheme=parts.scheme
-        )
+            found = self._pools.get(place)
+            if found is None:
+                manager = self._managers.get(proxy)
+                if manager is None:
+                    manager = self._managers[proxy] = self._manager(proxy)
+                host = (parts.hostname or "").encode("idna").decode()
+                port = parts.port or _PORTS[parts.scheme]
+                found = manager.connection_from_host(host, port, scheme=parts.scheme)
+                self._pools[place] = found
+        return found
 
     def _manager(self, proxy: Proxy | None) -> urllib3.PoolManager:
         timeout = Timeout(

@@ -29,10 +29,6 @@ MIB = 1 << 20
 SIZE, RANGE = 400 * MIB, 8 * MIB
 SMALL, SMALL_SIZE = 2_000, 4_000
 THREADS, ROUNDS = 8, 5
-MODULES = {
-    "http.client": "http.client", "urllib3": "urllib3", "httpx2": "httpx2",
-    "obstore": "obstore", "pycurl": "pycurl",
-}  # fmt: skip
 _NGINX = """
 daemon off; pid {work}/pid; error_log {work}/log; worker_processes 1;
 events {{}}
@@ -71,6 +67,21 @@ def by_urllib3(port: int) -> Get:
             preload_content=False, decode_content=False,
         )  # fmt: skip
         return len(answer.read(end - start))
+
+    return get
+
+
+def by_kaiwo(port: int) -> Get:
+    from kaiwo.net import certificates  # noqa: PLC0415
+    from kaiwo.net.client import Client  # noqa: PLC0415
+    from kaiwo.net.settings import NetworkSettings  # noqa: PLC0415
+
+    client = Client(NetworkSettings(), certificates.context(None))
+
+    def get(path: str, start: int, end: int) -> int:
+        headers = {"Range": f"bytes={start}-{end - 1}"}
+        with client.request("GET", f"http://{serving.HOST}:{port}{path}", headers) as answer:
+            return len(answer.take(end - start))
 
     return get
 
@@ -131,7 +142,7 @@ def by_pycurl(port: int) -> Get:
 
 
 CLIENTS = {
-    "http.client": by_http_client, "urllib3": by_urllib3, "httpx2": by_httpx2,
+    "http.client": by_http_client, "urllib3": by_urllib3, "kaiwo": by_kaiwo, "httpx2": by_httpx2,
     "obstore": by_obstore, "pycurl": by_pycurl,
 }  # fmt: skip
 

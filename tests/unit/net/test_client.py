@@ -458,7 +458,8 @@ def test_what_no_proxy_names_is_asked_directly(
             got(client, server.address)
         assert any(isinstance(each, ConnectionRefusedError) for each in chain(caught.value))
         environment.setenv("no_proxy", serving.HOST)
-        assert got(client, server.address) == BODY
+        with contextlib.closing(made()) as another:
+            assert got(another, server.address) == BODY
 
 
 @pytest.mark.parametrize("proxy", ["::::", "socks5://secret@h:1", "http://"])
