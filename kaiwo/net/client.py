@@ -26,6 +26,7 @@ from kaiwo.net import redirects
 from kaiwo.net.answers import Answer
 from kaiwo.net.codes import code_in
 from kaiwo.net.connections import Connections
+from kaiwo.net.headers import basic_authorization
 from kaiwo.net.patience import Patience
 from kaiwo.net.proxies import Proxy, proxy_for
 from kaiwo.net.redirects import Origin, RedirectError
@@ -139,6 +140,9 @@ class Client:
         """One request; its connection is kept if the body is read to its end."""
         address = redirects.encoded(address)
         own = self._credentials.for_address(address) if self._credentials else {}
+        of_address = basic_authorization(address)  # a redirect may name user info for its host
+        if of_address is not None and "authorization" not in map(str.lower, own):
+            own = {"Authorization": of_address, **own}
         sent = {"User-Agent": f"kaiwo/{__version__}", "Accept-Encoding": "identity"}
         sent |= {**own, **headers}
         raw = None

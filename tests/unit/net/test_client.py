@@ -385,6 +385,16 @@ def test_user_info_stays_with_its_host(client: Client) -> None:
         assert third.headers[0]["Authorization"] is None
 
 
+def test_user_info_that_a_redirect_names_is_for_its_host(client: Client) -> None:
+    with serves(whole) as other:
+        named = other.address.replace("://", "://user:secret@")
+        with serves(leading(f"{named}/c")) as server:
+            assert got(client, f"{server.address}/a") == BODY
+    assert server.headers[0]["Authorization"] is None
+    expected = base64.b64encode(b"user:secret").decode()
+    assert other.headers[0]["Authorization"] == f"Basic {expected}"
+
+
 @pytest.mark.parametrize(
     ("location", "words"),
     [
