@@ -58,6 +58,7 @@ class Connections:
     def __init__(self, network: NetworkSettings, trust: ssl.SSLContext) -> None:
         self._network = network
         self._trust = trust
+        self._retries = Retry(total=False, redirect=False)  # none: kaiwo repeats requests itself
         self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
         #: By scheme, server and proxy: the manager itself takes long to look.
         self._pools: dict[tuple[str, str, Proxy | None], HTTPConnectionPool] = {}
@@ -111,7 +112,7 @@ class Connections:
                     target,
                     body=body,
                     headers={**headers, _TARGET: target},
-                    retries=Retry(total=False, redirect=False),
+                    retries=self._retries,
                     redirect=False,
                     assert_same_host=False,
                     preload_content=False,
