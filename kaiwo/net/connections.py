@@ -21,6 +21,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from functools import partial
+from http.client import BadStatusLine
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -44,7 +45,7 @@ _MOST_HOSTS = 256
 
 
 class StaleConnectionError(ConnectionError):
-    """The server has closed an idle connection, and did not answer."""
+    """The server has closed an idle connection, or what comes is the rest of another answer."""
 
 
 class Connections:
@@ -240,7 +241,8 @@ class _Connection(HTTPConnection):
             # Without this, it stays open if it ends its connection and urllib3 refuses its headers.
             if self._answer is not None:
                 self._answer.close()
-            if isinstance(error, ConnectionError) and self._has_answered:
+            # Some servers send a body after a HEAD, which looks like the next answer.
+            if isinstance(error, ConnectionError | BadStatusLine) and self._has_answered:
                 raise StaleConnectionError from error
             raise
         finally:

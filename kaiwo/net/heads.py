@@ -27,7 +27,8 @@ class PlainResponse(http.client.HTTPResponse):
         try:
             super().begin()
         finally:
-            self.fp = plain
+            if self.fp is not None:  # closed after a line that is no status
+                self.fp = plain
 
 
 class _Head:
@@ -48,6 +49,10 @@ class _Head:
             while line[:1] in (b" ", b"\t"):  # the header goes on
                 line = self._lines.readline(limit)
         return line
+
+    def close(self) -> None:
+        """Close the lines."""
+        self._lines.close()
 
     def _skip_informational(self, line: bytes, limit: int) -> bytes:
         for _ in range(_MOST_INFORMATIONAL):

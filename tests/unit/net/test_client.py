@@ -9,6 +9,7 @@ import gzip
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
@@ -149,6 +150,37 @@ def test_a_connection_that_the_server_closes_at_the_next_request_is_replaced(
     with serves(only_once) as server:
         assert [got(client, server.address) for _ in range(3)] == [BODY] * 3
     assert len(server.lines) == 5
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.05])
+def test_a_body_after_a_head_is_not_taken_for_the_next_answer(
+    client: Client, pause_s: float
+) -> None:
+    """The client finds it before the next request, or in place of the answer to that."""
+
+    def treat(connection: socket.socket) -> None:
+        while request := connection.recv(65_536):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+            time.sleep(pause_s)
+            connection.sendall(b"data")
+            if request.startswith(b"HEAD"):
+                time.sleep(pause_s)
+
+    with raw_server(treat) as address:
+        for _ in range(3):
+            with client.request("HEAD", address) as answer:
+                assert answer.status == 200
+            assert got(client, address, 4) == b"data"
+
+
+def test_what_is_no_http_is_said(client: Client) -> None:
+    def treat(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"220 smtp.example ready\r\n")
+
+    with raw_server(treat) as address, pytest.raises(HTTPError) as caught:
+        got(client, address)
+    assert "not valid HTTP" in wire_error(caught.value, "reading").message
 
 
 def test_a_new_connection_without_an_answer_is_a_failure(client: Client) -> None:
