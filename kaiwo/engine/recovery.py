@@ -96,6 +96,7 @@ class Recovery:
 
     def recover(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """A job of the object failed: decide what to do, and do it."""
+        self._health.failed(service(job), error)
         if flight.left is not None and not isinstance(job, Restat):
             flight.left.append(job)
             return
@@ -186,7 +187,8 @@ class Recovery:
         """Make the request again after a delay, or fail the object."""
         self._discard_stream(job, flight)
         job = alone(job, flight)
-        again = self._policy.again(job, error)
+        answered = self._health.has_answered(service(job))
+        again = self._policy.again(job, error, has_answered=answered)
         if again is None and isinstance(error, UnansweredError):
             self._publish_unverified(job, error, flight)
             return

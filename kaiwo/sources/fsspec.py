@@ -37,7 +37,6 @@ _PYTHON_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[KaiwoError], str],
         NotFoundError,
         "not found; check the name",
     ),
-    ((PermissionError,), CredentialsError, "access is denied"),
     ((NotImplementedError, ImportError), ServiceError, "this filesystem cannot do that"),
 )
 _TIMES = ("mtime", "last_modified", "LastModified", "modified", "created")
@@ -121,6 +120,8 @@ class FsspecSource(StoreSource):
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
+        if isinstance(error, PermissionError):  # of the filesystem; a network refuses so, too
+            return CredentialsError(f"{what}: access is denied")
         # A filesystem may call every failure "not found"; the cause says more.
         if (found := connection_error(error, what)) is not None:
             return found
