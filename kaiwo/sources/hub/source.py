@@ -54,6 +54,7 @@ from kaiwo.sources.hub.reading import FileReader
 from kaiwo.sources.hub.repository import Repository
 from kaiwo.sources.hub.xet import Xet, xet_error
 from kaiwo.sources.paging import Page
+from kaiwo.workers.shared_calls import SharedCalls
 
 logger = logging.getLogger(__name__)
 #: The Hub itself; all others are mirrors of it.
@@ -95,6 +96,7 @@ class HubSource(StoreSource):
         self._repository = Repository(address, repo_id, repo_type)
         self._revision = revision
         self._commit: str | None = None
+        self._commits = SharedCalls[str, str]()
         #: Everyone may list it, but only who was granted access may read it.
         self._is_gated = False
         #: Files of the commit; a listing must have them.
@@ -118,13 +120,15 @@ class HubSource(StoreSource):
 
     def commit(self) -> str:
         """The commit of the revision, resolved by the first call."""
+        return self._commit or self._commits.make("", self._resolve_once)
+
+    def _resolve_once(self) -> str:
         # Many files may ask at once; a branch that moves in between must not give two commits.
-        with self._lock:
-            if self._commit is None:
-                self._commit = self._resolve()
-                logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
-                # Messages name the commit from now on.
-                self._url = f"{self._url.partition('@')[0]}@{self._commit}/"
+        if self._commit is None:
+            self._commit = self._resolve()
+            logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
+            # Messages name the commit from now on.
+            self._url = f"{self._url.partition('@')[0]}@{self._commit}/"
         return self._commit
 
     def _resolve(self) -> str:
