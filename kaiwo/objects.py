@@ -36,11 +36,13 @@ class ReadAs(Struct, frozen=True, gc=False):
         etag: see ``RemoteObject``; None if it is not compared.
         modified_ns: see ``RemoteObject``; None if it is not compared.
         conditional: requests are bound to that; some services do not keep conditions.
+        in_one: one request reads all of it, because each answer states something else.
     """
 
     etag: str | None = None
     modified_ns: int | None = None
     conditional: bool = True
+    in_one: bool = False
 
 
 class RemoteObject(Struct, frozen=True, gc=False):
@@ -60,6 +62,8 @@ class RemoteObject(Struct, frozen=True, gc=False):
         may_be_pointer: its git sha1 may be that of its LFS pointer.
         unpinned: no request can be bound to what is stated here, so the object is asked for again
             before publication.
+        silent_reads: reads state nothing of it: only what is asked before and after them tells
+            whether it was replaced meanwhile.
         unconditional: its service does not keep conditions; its answers are compared all the same.
         read_as: what its reads have to go by, see ``as_read``.
         stream_id: how its source names it, if it can only be streamed and not read in ranges.
@@ -76,6 +80,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
     multipart: bool = False
     may_be_pointer: bool = False
     unpinned: bool = False
+    silent_reads: bool = False
     unconditional: bool = False
     read_as: ReadAs | None = None
     stream_id: str | None = None

@@ -118,7 +118,9 @@ class JobFeed:
             return
         flight = self._flights.get_or_start(transfer)
         # Ranges of an object of which nothing but the size is stated may be of several versions.
-        streams = transfer.object.stream_id is not None or not is_identified(transfer.object)
+        remote, by = transfer.object, transfer.object.read_as
+        streams = remote.stream_id is not None or not is_identified(remote)
+        streams = streams or (by is not None and by.in_one)
         streams = streams or self._health.ignores_ranges(transfer.opener.service)
         streams = streams or self._file_systems.is_sequential(transfer)
         large = flight.large = LargeObject(

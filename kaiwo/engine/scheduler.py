@@ -161,6 +161,7 @@ class Scheduler:
                 continue
             flight = self._flights.get_or_start(outcome.transfer, outcome.seconds)
             if outcome.error is not None:
+                self._health.failed(service(job), outcome.error)
                 self._recovery.recover(job, outcome.error, flight)
                 self._continue(flight.large)
                 continue

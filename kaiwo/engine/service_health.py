@@ -36,6 +36,7 @@ class _Service(Struct):
     has_answered: bool = False
     ignores_ranges: bool = False
     ignores_conditions: bool = False
+    identifies_nothing: bool = False
     answered_s: float = 0.0
     lost: int = 0
 
@@ -70,6 +71,12 @@ class ServiceHealth:
         """It does not keep conditions; returns False when that was known."""
         news = not self._services[service].ignores_conditions
         self._services[service].ignores_conditions = True
+        return news
+
+    def give_up_identity(self, service: str) -> bool:
+        """Its answers state other etags and dates each time; returns False when that was known."""
+        news = not self._services[service].identifies_nothing
+        self._services[service].identifies_nothing = True
         return news
 
     def answered(self, service: str) -> None:

@@ -115,7 +115,12 @@ class FsspecSource(StoreSource):
         etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
         time = next((info[name] for name in _TIMES if info.get(name)), None)
         return RemoteObject(
-            key, int(size), strong_etag(etag), modified_ns=_time_ns(time), unpinned=True
+            key,
+            int(size),
+            strong_etag(etag),
+            modified_ns=_time_ns(time),
+            unpinned=True,
+            silent_reads=True,
         )
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
