@@ -50,7 +50,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
 
     Attributes:
         key: its whole name in the bucket, container or repository.
-        size: its length in bytes.
+        size: its length in bytes; of an object that is unsized, 0 until all of it has arrived.
         etag: the store's etag without quotes, if there is one; a weak one is none.
         version: the GCS generation, S3 version or commit that pins it, if there is one.
         modified_ns: when its bytes were last changed, in nanoseconds since 1970 and as exactly as
@@ -60,6 +60,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
         checksum_on_request: ``Source.fetch_checksum`` may find a (better) checksum.
         multipart: it was uploaded in parts, so that only ``fetch_checksum`` can find its checksum.
         may_be_pointer: its git sha1 may be that of its LFS pointer.
+        unsized: its server does not state its length; it comes in one stream, to its end.
         unpinned: no request can be bound to what is stated here, so the object is asked for again
             before publication.
         silent_reads: reads state nothing of it: only what is asked before and after them tells
@@ -79,6 +80,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
     checksum_on_request: bool = False
     multipart: bool = False
     may_be_pointer: bool = False
+    unsized: bool = False
     unpinned: bool = False
     silent_reads: bool = False
     unconditional: bool = False
@@ -106,7 +108,9 @@ def same_bytes(one: RemoteObject, other: RemoteObject) -> bool | None:
     Of checksum, version, etag and time of modification, the first that both state decides: a copied
     bucket has other times and the same etags; a tag changes the etag and not the checksum.
     """
-    if one.size != other.size or one.variant != other.variant:
+    if one.variant != other.variant:
+        return False
+    if one.size != other.size and not (one.unsized or other.unsized):
         return False
     for first, second in (
         _comparable(one.checksum, other.checksum),

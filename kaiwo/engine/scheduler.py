@@ -193,6 +193,7 @@ class Scheduler:
                 large.take_digest(outcome)
             case Whole() if large is not None:
                 large.take_stream(outcome)
+                flight.transfer = large.transfer
             case _:
                 pass
         self._continue(large)

@@ -9,6 +9,7 @@ answers like a store's: range, length and identity.
     checksum     Content-MD5, Repr-Digest, Digest, X-Goog-Hash: few servers state one
     encoding     identity is requested; an encoded body is stored as it arrives
     condition    no ``If-Match``: servers with weak ETags refuse it always
+    length       where none is stated, the file comes in one stream to its end (``unsized``)
     folders      pages of links, see ``links``
     redirects    followed here, so that what the user gives for one host goes to no other
 
@@ -38,7 +39,6 @@ from kaiwo.sources.answers import (
     check_etag_or_date,
     check_length,
     http_date_ns,
-    require_size,
     strong_etag,
 )
 from kaiwo.sources.base import STREAM_CHUNK
@@ -48,7 +48,13 @@ from kaiwo.sources.paging import Page
 from kaiwo.sources.web.client import WebClient
 from kaiwo.sources.web.errors import FolderError, RedirectError, map_client_error, map_refusal
 from kaiwo.sources.web.folders import read_folder
-from kaiwo.sources.web.headers import query_digest, stated_checksum, stated_size
+from kaiwo.sources.web.headers import (
+    NO_END,
+    has_end,
+    query_digest,
+    stated_checksum,
+    stated_size,
+)
 from kaiwo.sources.web.look_up import fetch_headers
 from kaiwo.sources.web.pages import is_page, may_be_page
 
@@ -175,16 +181,17 @@ class WebSource(AsyncSource, FsspecSource):
         with self.translating("looking up", key):
             send = partial(self._request_file, key)
             headers = await fetch_headers(send, believes_head=key not in self._contradicted)
-        size = require_size(stated_size(headers), self.display_url(key))
+        size = stated_size(headers)
         etag = strong_etag(headers.get("ETag"))
         return RemoteObject(
             key,
-            size,
+            size or 0,
             etag,
             None,
             stated_checksum(headers),
             modified_ns=http_date_ns(headers.get("Last-Modified")),
             variant=None if etag and len(etag) >= LONG_ETAG else query_digest(key),
+            unsized=size is None,
             unpinned=True,
         )
 
@@ -244,6 +251,11 @@ class WebSource(AsyncSource, FsspecSource):
         named, headers = self.display_url(remote.key), answer.headers
         content_range = headers.get("Content-Range")
         modified_ns = http_date_ns(headers.get("Last-Modified"))
+        if remote.unsized:
+            if not has_end(answer.status, headers, named):
+                self._client.warn_once(NO_END)
+            check_etag_or_date(headers.get("ETag"), modified_ns, remote, named)
+            return
         try:
             check_answer(answer.status, content_range, start, end, remote.size, named)
             check_length(headers.get("Content-Length"), content_range, remote, named)
