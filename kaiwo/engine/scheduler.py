@@ -53,7 +53,7 @@ class Scheduler:
         rules: how to do it.
         state: remembers what is in place and what is unfinished.
         sink: gets the events.
-        health: what the listings learned of the services; it goes on with this run.
+        health: what the listings learned of the services; this run learns more.
     """
 
     def __init__(

@@ -416,12 +416,9 @@ class RecordingSink:
 class PromptPolicy(RetryPolicy, frozen=True):
     """Decides as the real policy does, but never waits."""
 
-    def delay_s(
-        self, error: KaiwoError, attempt: int, failing_for_s: float, *, has_answered: bool = True
-    ) -> float | None:
+    def delay_s(self, *args: Any, **named: Any) -> float | None:
         """See ``RetryPolicy``."""
-        delay_s = super().delay_s(error, attempt, failing_for_s, has_answered=has_answered)
-        return None if delay_s is None else 0.0
+        return None if super().delay_s(*args, **named) is None else 0.0
 
 
 def large(**others: bytes) -> FaultyStore:
@@ -523,10 +520,9 @@ def carry_out(
     rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast, small_requests, until_s)
     memory = memory or State()
     openers = {transfer.opener for transfer in plan.transfers}
-    health = ServiceHealth(max(workers, LEAST_LOST))
+    health, ended = ServiceHealth(max(workers, LEAST_LOST)), False
     for opener in openers:
         health.answered(opener.service)  # their objects were listed
-    ended = False
     try:
         report = Scheduler(plan, executor, rules, memory, sink, health).run()
         ended = True

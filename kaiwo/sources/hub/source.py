@@ -120,25 +120,21 @@ class HubSource(StoreSource):
 
     def commit(self) -> str:
         """The commit of the revision, resolved by the first call."""
-        return self._commit or self._commits.make("", self._resolve_once)
-
-    def _resolve_once(self) -> str:
-        # Many files may ask at once; a branch that moves in between must not give two commits.
-        if self._commit is None:
-            self._commit = self._resolve()
-            logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
-            # Messages name the commit from now on.
-            self._url = f"{self._url.partition('@')[0]}@{self._commit}/"
-        return self._commit
+        return self._commit or self._commits.make("", self._resolve)
 
     def _resolve(self) -> str:
+        if self._commit is not None:  # a branch that moves in between must not give two commits
+            return self._commit
         if constants.is_offline_mode():
             raise ServiceError(f"{self._url}: HF_HUB_OFFLINE is set, so the Hub is not asked")
         with self.translating("resolving", ""):
             info = self._api.revision(self._revision)
             self._is_gated = bool(info.get("gated"))
             self._named = named_files(info)
-            return str(info["sha"])
+            self._commit = str(info["sha"])
+        logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
+        self._url = f"{self._url.partition('@')[0]}@{self._commit}/"  # for messages from now on
+        return self._commit
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
