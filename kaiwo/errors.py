@@ -13,7 +13,8 @@
     │   ├── NotAcceptedError       5     no       the service does not know such a request
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
     │       ├── BusyError          5     yes      429 or 503: the service is busy
-    │       ├── UnreachableError   5     yes      refused or name unknown: it may come up yet
+    │       ├── NoAnswerError      5     yes      closed, 502 or 504: it may not be up yet
+    │       │   └── UnreachableError  5  yes      no connection: it may come up yet
     │       ├── UnansweredError    5     yes      only the question for a checksum failed
     │       ├── WrongRangeError    5     yes      the server answers with another range
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
@@ -151,8 +152,15 @@ class BusyError(TransientError):
     """The service asks for fewer requests: 429, 503, or its own code for them."""
 
 
-class UnreachableError(TransientError):
-    """The service is not up (yet): connection refused, or the host name is unknown."""
+class NoAnswerError(TransientError):
+    """The service itself gave no answer: the connection was closed, or a gateway says 502 or 504.
+
+    Before its first answer, the service may not be up yet.
+    """
+
+
+class UnreachableError(NoAnswerError):
+    """No connection can be made (yet): refused, no route, not permitted, or the name is unknown."""
 
     kind = "unreachable"
 

@@ -103,6 +103,11 @@ class Transfer(Struct, frozen=True):
     symlinks: bool = True
 
     @property
+    def is_large(self) -> bool:
+        """Whether it comes in ranges or in a stream, and not in a batch."""
+        return self.object.size > RANGE or self.object.unsized
+
+    @property
     def temporary(self) -> str:
         """Beside the target; short for any target's name; unique for this run and round."""
         place = self.blob or self.target

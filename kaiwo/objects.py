@@ -36,11 +36,13 @@ class ReadAs(Struct, frozen=True, gc=False):
         etag: see ``RemoteObject``; None if it is not compared.
         modified_ns: see ``RemoteObject``; None if it is not compared.
         conditional: requests are bound to that; some services do not keep conditions.
+        in_one: one request reads all of it, because each answer states something else.
     """
 
     etag: str | None = None
     modified_ns: int | None = None
     conditional: bool = True
+    in_one: bool = False
 
 
 class RemoteObject(Struct, frozen=True, gc=False):
@@ -48,7 +50,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
 
     Attributes:
         key: its whole name in the bucket, container or repository.
-        size: its length in bytes.
+        size: its length in bytes; of an object that is unsized, 0 until all of it has arrived.
         etag: the store's etag without quotes, if there is one; a weak one is none.
         version: the GCS generation, S3 version or commit that pins it, if there is one.
         modified_ns: when its bytes were last changed, in nanoseconds since 1970 and as exactly as
@@ -58,8 +60,11 @@ class RemoteObject(Struct, frozen=True, gc=False):
         checksum_on_request: ``Source.fetch_checksum`` may find a (better) checksum.
         multipart: it was uploaded in parts, so that only ``fetch_checksum`` can find its checksum.
         may_be_pointer: its git sha1 may be that of its LFS pointer.
+        unsized: its server does not state its length; it comes in one stream, to its end.
         unpinned: no request can be bound to what is stated here, so the object is asked for again
             before publication.
+        silent_reads: reads state nothing of it: only what is asked before and after them tells
+            whether it was replaced meanwhile.
         unconditional: its service does not keep conditions; its answers are compared all the same.
         read_as: what its reads have to go by, see ``as_read``.
         stream_id: how its source names it, if it can only be streamed and not read in ranges.
@@ -75,7 +80,9 @@ class RemoteObject(Struct, frozen=True, gc=False):
     checksum_on_request: bool = False
     multipart: bool = False
     may_be_pointer: bool = False
+    unsized: bool = False
     unpinned: bool = False
+    silent_reads: bool = False
     unconditional: bool = False
     read_as: ReadAs | None = None
     stream_id: str | None = None
@@ -101,7 +108,9 @@ def same_bytes(one: RemoteObject, other: RemoteObject) -> bool | None:
     Of checksum, version, etag and time of modification, the first that both state decides: a copied
     bucket has other times and the same etags; a tag changes the etag and not the checksum.
     """
-    if one.size != other.size or one.variant != other.variant:
+    if one.variant != other.variant:
+        return False
+    if one.size != other.size and not (one.unsized or other.unsized):
         return False
     for first, second in (
         _comparable(one.checksum, other.checksum),

@@ -17,6 +17,7 @@ from kaiwo.config.settings import Settings
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.scheduler import Scheduler
+from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
 from kaiwo.errors import ConfigError, cause_of, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.files import process_limits
@@ -108,6 +109,7 @@ class _Tools(Struct, frozen=True):
     settings: Settings
     wants: Sequence[Want]
     rules: Rules
+    health: ServiceHealth
     comparison: Comparison
     state: State
     executor: WorkerThreads
@@ -144,7 +146,9 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
             units.count(rules.most_requests, "request"),
         )
         threads = rules.most_requests
-    tools = _Tools(settings, wants, rules, comparison, state, WorkerThreads(threads, "kaiwo"))
+    health = ServiceHealth(max(rules.workers, LEAST_LOST))
+    executor = WorkerThreads(threads, "kaiwo")
+    tools = _Tools(settings, wants, rules, health, comparison, state, executor)
     with redact.cleaning_log_records():
         try:
             yield tools
@@ -160,6 +164,7 @@ def _listed(tools: _Tools, sink: Sink) -> Listing:
         tools.executor,
         rules.workers,
         rules.policy,
+        tools.health,
         sink,
         rules.until_s,
         rules.most_requests,
@@ -220,7 +225,9 @@ def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
             drafted = plan.draft(listing, tools.state, tools.comparison)
             with _claimed(tools, tasks, drafted, sink) as closed:
                 _remember_answers(listing, closed, tools.state)
-                scheduler = Scheduler(closed, tools.executor, tools.rules, tools.state, sink)
+                scheduler = Scheduler(
+                    closed, tools.executor, tools.rules, tools.state, sink, tools.health
+                )
                 report = scheduler.run()
                 _settle(tasks, closed, listing, report)
             report = replace(report, seconds=time.monotonic() - start_s)

@@ -105,7 +105,7 @@ def download(
     ] = None,
     startup_wait: Annotated[
         float | None,
-        typer.Option(help="Seconds to keep retrying an unreachable service [default: 30].", min=0),
+        typer.Option(help="Seconds to retry a service that is not up yet [default: 30].", min=0),
     ] = None,
     stall_timeout: Annotated[
         float | None,

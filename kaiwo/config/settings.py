@@ -62,7 +62,8 @@ class Settings(BaseModel):
         "the task.",
     )
     startup_wait: Seconds = Field(
-        30.0, description="Keep retrying an unreachable service for at least this long (seconds)."
+        30.0,
+        description="Keep retrying a service that is not up yet for at least this long (seconds).",
     )
     stall_timeout: Annotated[Seconds, Field(gt=0)] = Field(
         30.0, description="A request fails when no byte arrives for this long (seconds)."

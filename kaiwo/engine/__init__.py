@@ -1,9 +1,10 @@
 """From a plan to a report: one thread owns the state, an executor does the work.
 
-scheduler    runs a plan
-rules        how a plan is to be carried out
-dispatcher   keeps jobs in flight on an executor; planning lists with it
-retry        when a failed request is retried
+scheduler        runs a plan
+rules            how a plan is to be carried out
+dispatcher       keeps jobs in flight on an executor; planning lists with it
+retry            when a failed request is retried
+service_health   what a run learns about each service; it begins with the listings
 
 The other modules are the engine's own business.
 """

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.jobs import Batch, Job, Outcome, Transfer, Whole
+from kaiwo.objects import RemoteObject
 
 
 class Flight(Struct):
@@ -26,7 +27,9 @@ class Flight(Struct):
         kept: how many of these an earlier run left.
         lookups: how often it was looked up, because a read found another object.
         left: its jobs that failed since it is being looked up; None when it is not.
-        replaced: it was replaced in the store.
+        replaced: it was replaced in the store, as far as its etag and date tell.
+        agreed: what all that was stated of it since the plan agrees on.
+        in_one: it comes in one request, because each answer states something else.
         wrong: wrong checksums that were found.
         refetched: it was fetched again because its bytes were wrong.
         large: its ranges, if it is a large one.
@@ -40,6 +43,8 @@ class Flight(Struct):
     lookups: int = 0
     left: list[Job] | None = None
     replaced: bool = False
+    agreed: RemoteObject | None = None
+    in_one: bool = False
     wrong: set[str] = field(default_factory=set)
     refetched: bool = False
     large: LargeObject | None = None

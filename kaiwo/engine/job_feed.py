@@ -25,7 +25,6 @@ from kaiwo.engine.settlement import Settlement
 from kaiwo.errors import DiskError
 from kaiwo.events import Started
 from kaiwo.jobs import (
-    RANGE,
     Batch,
     CheckExisting,
     Finish,
@@ -92,9 +91,9 @@ class JobFeed:
 
     def jobs(self, transfers: Sequence[Transfer]) -> Iterator[Job]:
         """The jobs that fetch these objects, in their order."""
-        large = (each for each in transfers if each.object.size > RANGE)
+        large = (each for each in transfers if each.is_large)
         yield from in_turns(large, self._large_jobs, self._lags)
-        others = [each for each in transfers if each.object.size <= RANGE]
+        others = [each for each in transfers if not each.is_large]
         for batch in batches.cut(others, self._pace, self._sharing):
             if current := tuple(map(self._bound, filter(self._flights.is_current, batch))):
                 yield Batch(current, self._rules.verify)
@@ -118,7 +117,9 @@ class JobFeed:
             return
         flight = self._flights.get_or_start(transfer)
         # Ranges of an object of which nothing but the size is stated may be of several versions.
-        streams = transfer.object.stream_id is not None or not is_identified(transfer.object)
+        remote, by = transfer.object, transfer.object.read_as
+        streams = remote.stream_id is not None or remote.unsized or not is_identified(remote)
+        streams = streams or (by is not None and by.in_one)
         streams = streams or self._health.ignores_ranges(transfer.opener.service)
         streams = streams or self._file_systems.is_sequential(transfer)
         large = flight.large = LargeObject(

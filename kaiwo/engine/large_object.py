@@ -187,6 +187,9 @@ class LargeObject:
     def take_stream(self, outcome: Outcome) -> None:
         """All of it arrived in a stream."""
         self._streamed, self._found = True, outcome.checksum
+        remote = self.transfer.object
+        if remote.unsized:
+            self.transfer = replace(self.transfer, object=replace(remote, size=outcome.bytes))
 
     def take_digest(self, outcome: Outcome) -> None:
         """The running checksum made a step."""
@@ -195,6 +198,8 @@ class LargeObject:
     def next_jobs(self) -> Iterator[HashPrefix | Finish]:
         """What can be done now: a step of the running checksum, or the last check."""
         size = self.transfer.object.size
+        if self.transfer.object.unsized and not self._streamed:
+            return  # its size is not known
         frontier = size if self._streamed else self._received.frontier
         if self._follows and not self._stepping and self._digests.end(self.transfer) < frontier:
             self._stepping = True

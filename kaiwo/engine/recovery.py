@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from kaiwo.engine import round_files
+from kaiwo.engine import round_files, statements
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights, alone, is_outdated, updated
@@ -111,13 +111,12 @@ class Recovery:
                 self._stream_instead(flight, error)
             case Remedy.RESTAT:
                 self._look_up(job, flight, error)
-            case Remedy.READ_RANGES_AGAIN if flight.large is not None:
+            case Remedy.IN_ONE:
+                self._report_attempt(flight, error)
+                self._fetch_as(flight, statements.in_one_request(flight, self._health))
+            case Remedy.READ_RANGES_AGAIN | Remedy.START_AGAIN as remedy:
                 self._note_wrong_bytes(flight, error)
-                self._reset_counts(flight)
-                self._dispatcher.feed(self._feed.while_current(flight.large.ranges_again()))
-            case Remedy.START_AGAIN:
-                self._note_wrong_bytes(flight, error)
-                self._start_again(flight)
+                self._read_again(flight, in_ranges=remedy is Remedy.READ_RANGES_AGAIN)
             case Remedy.ASK_PARTS:
                 self._ask_parts(job, flight)
             case Remedy.RETRY:
@@ -128,14 +127,14 @@ class Recovery:
     def take_lookup(self, flight: Flight, now: RemoteObject) -> None:
         """The object was looked up: fetch it as it is now, or continue with it."""
         left, flight.left = flight.left or [], None
+        flight.agreed = statements.agreed(flight.agreed or flight.transfer.object, as_read(now))
         if now.read_as is not None:
             self._continue_as(flight, now, left)
-        elif flight.replaced:
-            text = "the object was replaced again and again during its transfer"
-            self._settlement.fail(flight, ChangedError(f"{flight.transfer.source}: {text}"))
-        else:
-            flight.replaced = True
-            self._fetch_as(flight, now)
+            return
+        try:
+            self._fetch_as(flight, statements.next_object(flight, now, self._health))
+        except ChangedError as error:
+            self._settlement.fail(flight, error)
 
     def _fetch_as(self, flight: Flight, now: RemoteObject) -> None:
         """Fetch the whole object as it is now; nothing that has arrived counts."""
@@ -186,7 +185,8 @@ class Recovery:
         """Make the request again after a delay, or fail the object."""
         self._discard_stream(job, flight)
         job = alone(job, flight)
-        again = self._policy.again(job, error)
+        answered = self._health.has_answered(service(job))
+        again = self._policy.again(job, error, has_answered=answered)
         if again is None and isinstance(error, UnansweredError):
             self._publish_unverified(job, error, flight)
             return
@@ -269,6 +269,14 @@ class Recovery:
     def _report_attempt(self, flight: Flight, error: KaiwoError) -> None:
         flight.attempts += 1
         self._sink.emit(Retried(flight.transfer.source, error, 1, 0))
+
+    def _read_again(self, flight: Flight, *, in_ranges: bool) -> None:
+        """Read the bytes again: its ranges, to be compared, or all of it."""
+        if not in_ranges or flight.large is None:
+            self._start_again(flight)
+            return
+        self._reset_counts(flight)
+        self._dispatcher.feed(self._feed.while_current(flight.large.ranges_again()))
 
     def _start_again(self, flight: Flight) -> None:
         self._next_round(flight)

@@ -5,6 +5,9 @@
     the object is replaced  it is looked up, and fetched as it is now, once; if it is the object
                             that was planned, the service does not keep conditions: it is read
                             without them, and what its answers state is compared
+    it is replaced again    unless its version or its own checksum proves that, its servers may
+                            state other etags and dates of the same bytes: one request reads it
+                            from start to end, whose answer is all that counts
     a checksum differs      its ranges are read again and compared; when the same wrong checksum
                             comes out once more, the whole object is fetched again, once; if that
                             checksum was guessed from the etag of an upload in parts, the lengths of
@@ -30,7 +33,7 @@ from kaiwo.errors import (
     WrongBytesError,
     WrongRangeError,
 )
-from kaiwo.jobs import Batch, Job, Range, Whole
+from kaiwo.jobs import Batch, Job, Range, Restat, Whole
 
 #: A service that answers this often with another range than was asked for has no ranges.
 MOST_WRONG_RANGES = 3
@@ -44,6 +47,7 @@ class Remedy(Enum):
 
     STREAM = auto()
     RESTAT = auto()
+    IN_ONE = auto()
     READ_RANGES_AGAIN = auto()
     START_AGAIN = auto()
     ASK_PARTS = auto()
@@ -67,7 +71,7 @@ def decide(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
             enough = job.tries.count + 1 >= MOST_WRONG_RANGES
             return Remedy.STREAM if enough else Remedy.RETRY
         case ChangedError() | NotAcceptedError():
-            return Remedy.RESTAT if _may_be_the_same(job, error, flight) else Remedy.RETRY
+            return _of_another(job, error, flight)
         case WrongBytesError():
             return _of_wrong_bytes(error, flight, retries)
         case IntegrityError() if not flight.refetched:
@@ -76,12 +80,18 @@ def decide(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
             return Remedy.RETRY
 
 
-def _may_be_the_same(job: Job, error: KaiwoError, flight: Flight) -> bool:
-    """Whether the object is to be looked up: it was replaced, or its condition was refused."""
+def _of_another(job: Job, error: KaiwoError, flight: Flight) -> Remedy:
+    """It is another object than planned, or its condition was refused."""
+    if flight.in_one:
+        return Remedy.RETRY
     if isinstance(error, ChangedError):
-        return flight.lookups < MOST_LOOKUPS
+        if flight.lookups < MOST_LOOKUPS:
+            return Remedy.RESTAT
+        is_final = isinstance(job, Restat) or flight.transfer.object.silent_reads
+        return Remedy.RETRY if is_final else Remedy.IN_ONE
     is_read = isinstance(job, Range | Whole | Batch)
-    return is_read and not flight.lookups and not flight.transfer.object.unpinned
+    is_bound = is_read and not flight.lookups and not flight.transfer.object.unpinned
+    return Remedy.RESTAT if is_bound else Remedy.RETRY
 
 
 def _of_wrong_bytes(error: WrongBytesError, flight: Flight, retries: int) -> Remedy:

@@ -12,7 +12,14 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiwo.errors import KaiwoError, PassingDiskError, TransientError, UnreachableError
+from kaiwo.errors import (
+    BusyError,
+    KaiwoError,
+    NoAnswerError,
+    PassingDiskError,
+    TransientError,
+    UnreachableError,
+)
 from kaiwo.jobs import Job, ListJob, Tries
 
 JobT = TypeVar("JobT", ListJob, Job)
@@ -30,39 +37,54 @@ class RetryPolicy(Struct, frozen=True):
 
     Attributes:
         retries: retries of one request after its first failure.
-        startup_wait_s: keep retrying an unreachable service for at least this long, however many
-            retries that takes. Unreachable: it refuses connections, or its name is unknown.
+        startup_wait_s: keep retrying a service that is not up for at least this long, however many
+            retries that takes. Not up: no connection can be made; or it has never answered, and
+            connections are closed, or a gateway answers in its place (502 to 504).
     """
 
     retries: int = 5
     startup_wait_s: float = 30.0
 
-    def again(self, job: JobT, error: KaiwoError) -> tuple[JobT, float] | None:
-        """The job for its next attempt and the seconds until then, or None: the error is final."""
+    def again(
+        self, job: JobT, error: KaiwoError, *, has_answered: bool = True
+    ) -> tuple[JobT, float] | None:
+        """The job for its next attempt and the seconds until then, or None: the error is final.
+
+        Args:
+            job: what failed.
+            error: what the attempt ended with.
+            has_answered: the service has answered a request of this run.
+        """
         now_s, tries = time.monotonic(), job.tries
         reached = error.reached if isinstance(error, TransientError) else 0
         if not tries.count or reached > tries.reached:
             tries = Tries(0, now_s, error.message, reached)
-        delay_s = self.delay_s(error, tries.count, now_s - tries.since_s)
+        delay_s = self.delay_s(error, tries.count, now_s - tries.since_s, has_answered=has_answered)
         if delay_s is None:
             return None
         return replace(job, tries=replace(tries, count=tries.count + 1)), delay_s
 
-    def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:
+    def delay_s(
+        self, error: KaiwoError, attempt: int, failing_for_s: float, *, has_answered: bool = True
+    ) -> float | None:
         """Seconds until the next attempt, or None when the error is final.
 
         Args:
             error: what the attempt ended with.
             attempt: repeats so far, 0 after the first failure.
             failing_for_s: seconds since the first failure of this request.
+            has_answered: see ``again``.
         """
         if not isinstance(error, TransientError | PassingDiskError):
             return None
-        unreachable = isinstance(error, UnreachableError)
-        waits_for_start = unreachable and failing_for_s < self.startup_wait_s
+        kinds = UnreachableError if has_answered else NoAnswerError | BusyError
+        is_not_up = isinstance(error, kinds)
+        waits_for_start = is_not_up and failing_for_s < self.startup_wait_s
         if attempt >= self.retries and not waits_for_start:
             return None
-        longest_s = LONGEST_DELAY_WHILE_UNREACHABLE_S if unreachable else LONGEST_DELAY_S
+        # A gateway that says 503 may be busy: it is not asked more often than others that are.
+        is_asked_often = is_not_up and not isinstance(error, BusyError)
+        longest_s = LONGEST_DELAY_WHILE_UNREACHABLE_S if is_asked_often else LONGEST_DELAY_S
         # Full jitter above a floor: many pods that failed together must not return together.
         backoff_s = min(longest_s, FIRST_DELAY_S * 2.0 ** min(attempt, 16))
         delay_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography

@@ -20,7 +20,7 @@ from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.recovery import Recovery
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
-from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
+from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
 from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, UnfinishedError
 from kaiwo.events import Planned, Progressed, Ticked
@@ -53,17 +53,24 @@ class Scheduler:
         rules: how to do it.
         state: remembers what is in place and what is unfinished.
         sink: gets the events.
+        health: what the listings learned of the services; this run learns more.
     """
 
     def __init__(
-        self, plan: Plan, executor: Executor, rules: Rules, state: State, sink: Sink
+        self,
+        plan: Plan,
+        executor: Executor,
+        rules: Rules,
+        state: State,
+        sink: Sink,
+        health: ServiceHealth,
     ) -> None:
         self._plan = plan
         self._rules = rules
         self._state = state
         self._sink = sink
         self._flights = Flights()
-        self._health = ServiceHealth(max(rules.workers, LEAST_LOST))
+        self._health = health
         file_systems = FileSystems()
         self._digests = RunningDigests()
         self._settlement = Settlement(
@@ -154,6 +161,7 @@ class Scheduler:
                 continue
             flight = self._flights.get_or_start(outcome.transfer, outcome.seconds)
             if outcome.error is not None:
+                self._health.failed(service(job), outcome.error)
                 self._recovery.recover(job, outcome.error, flight)
                 self._continue(flight.large)
                 continue
@@ -185,6 +193,7 @@ class Scheduler:
                 large.take_digest(outcome)
             case Whole() if large is not None:
                 large.take_stream(outcome)
+                flight.transfer = large.transfer
             case _:
                 pass
         self._continue(large)

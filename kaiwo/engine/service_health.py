@@ -1,8 +1,9 @@
-"""What a run learns about each service: it ignores ranges or conditions, is busy, or is down.
+"""What a run learns about each service: it has answered, ignores ranges, is busy, or is down.
 
 A service that answers 429 or 503, or names a time to come back, is left alone by the whole run, not
-only by the request that it refused. And where object after object uses up its attempts and nothing
-succeeds in between, the rest of the objects fail at once instead of failing slowly.
+only by the request that it refused. A service that has not answered yet may not be up: listings and
+reads wait for it alike, see ``RetryPolicy``. And where object after object uses up its attempts and
+nothing succeeds in between, the rest of the objects fail at once instead of failing slowly.
 """
 
 from __future__ import annotations
@@ -12,9 +13,19 @@ from collections import defaultdict
 
 from msgspec import Struct
 
-from kaiwo.errors import BusyError, KaiwoError, TransientError
+from kaiwo.errors import (
+    BusyError,
+    CredentialsError,
+    IntegrityError,
+    KaiwoError,
+    NotFoundError,
+    ServiceError,
+    TransientError,
+)
 from kaiwo.net.patience import Patience
 
+#: Errors that say what a service answered; a transient one may be that of a gateway.
+_ANSWERS = (CredentialsError, IntegrityError, NotFoundError, ServiceError)
 #: A service is not taken to be down before this many objects have failed in a row.
 LEAST_LOST = 8
 
@@ -22,8 +33,10 @@ LEAST_LOST = 8
 class _Service(Struct):
     """What is known of one service; times are those of the monotonic clock."""
 
+    has_answered: bool = False
     ignores_ranges: bool = False
     ignores_conditions: bool = False
+    identifies_nothing: bool = False
     answered_s: float = 0.0
     lost: int = 0
 
@@ -60,11 +73,27 @@ class ServiceHealth:
         self._services[service].ignores_conditions = True
         return news
 
+    def give_up_identity(self, service: str) -> bool:
+        """Its answers state other etags and dates each time; returns False when that was known."""
+        news = not self._services[service].identifies_nothing
+        self._services[service].identifies_nothing = True
+        return news
+
     def answered(self, service: str) -> None:
         """A request succeeded."""
         found = self._services[service]
+        found.has_answered = True
         found.answered_s = time.monotonic()
         found.lost = 0
+
+    def has_answered(self, service: str) -> bool:
+        """Whether it has answered any request of this run."""
+        return self._services[service].has_answered
+
+    def failed(self, service: str, error: KaiwoError) -> None:
+        """A request failed; the failure may be the answer of the service."""
+        if isinstance(error, _ANSWERS) and not isinstance(error, TransientError):
+            self._services[service].has_answered = True
 
     def refused(self, service: str, error: KaiwoError, delay_s: float) -> None:
         """A request failed and is retried after a delay; a busy service is left alone as long."""

@@ -11,7 +11,7 @@ from kaiwo.engine.flight import Flight, Flights
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import KaiwoError, PlaceholderError, exit_code_of, first_exit_code
 from kaiwo.events import Settled
-from kaiwo.jobs import RANGE, Outcome, Plan, Transfer
+from kaiwo.jobs import Outcome, Plan, Transfer
 from kaiwo.objects import Checksum, Item, Report, Status
 from kaiwo.protocols import Sink
 from kaiwo.state.state import State
@@ -111,7 +111,7 @@ class Settlement:
         transfer = flight.transfer
         self._flights.settle(transfer)
         self._digests.forget(transfer)
-        if transfer.object.size > RANGE:
+        if transfer.is_large:
             round_files.leave(flight, self._state, error)
 
     def _add(self, item: Item) -> None:

@@ -23,6 +23,7 @@ from kaiwo.errors import (
     CredentialsError,
     KaiwoError,
     LimitError,
+    NoAnswerError,
     ServiceError,
     TransientError,
     UnreachableError,
@@ -39,6 +40,17 @@ PROXY_WANTS_CREDENTIALS = (
 )
 #: ``Tunnel connection failed: 407 Proxy Authentication Required``; httpx has the status alone.
 _REFUSED_BY_PROXY = re.compile(r"(?:Tunnel connection failed: )?([1-9]\d\d)(?: |$)")
+
+
+#: Why no connection can be made: the network of the node or the pod may not be ready yet.
+_NOT_REACHED = {
+    *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN),
+    *(errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL),
+}
+#: Names of errors of clients that wait for a connection, and not for an answer.
+_CONNECTING = re.compile(r"Connect(ion|ing)?Timeout")
+#: Errors of clients whose connection was closed before an answer; they have no number.
+_CLOSED = {"ServerDisconnectedError", "ConnectionClosedError", "RemoteProtocolError"}
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -139,9 +151,11 @@ def missing_file_error(causes: Iterable[BaseException], what: str) -> ConfigErro
 
 def wire_error(error: BaseException, what: str) -> KaiwoError:
     """The same for an error that can only be a connection failure; a cut connection by default."""
-    return connection_error(error, what) or TransientError(
-        f"{what}: the connection was cut ({type(error).__name__})"
-    )
+    if (found := connection_error(error, what)) is not None:
+        return found
+    names = {type(cause).__name__ for cause in chain(error)}
+    kind = NoAnswerError if names & _CLOSED else TransientError
+    return kind(f"{what}: the connection was cut ({type(error).__name__})")
 
 
 def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError | None:
@@ -166,6 +180,13 @@ def _refused(_: ConnectionRefusedError, what: str) -> KaiwoError:
     return UnreachableError(f"{what}: connection refused (is the service up?)")
 
 
+def _no_connection(cause: Exception, what: str) -> KaiwoError | None:
+    """A connection that cannot be made in time, as most clients say it in their own ways."""
+    if any(_CONNECTING.match(kind.__name__) for kind in type(cause).__mro__):
+        return UnreachableError(f"{what}: no connection in time")
+    return None
+
+
 def _late(_: TimeoutError, what: str) -> KaiwoError:
     return TransientError(f"{what}: no answer in time")
 
@@ -174,12 +195,14 @@ def _tls(cause: ssl.SSLError, what: str) -> KaiwoError | None:
     reason = getattr(cause, "reason", None)
     if reason == "WRONG_VERSION_NUMBER":
         return ServiceError(f"{what}: the server does not speak TLS; http:// instead of https://?")
+    if reason == "UNEXPECTED_EOF_WHILE_READING":
+        return NoAnswerError(f"{what}: the connection was closed during TLS")
     return TransientError(f"{what}: TLS failed ({reason})") if reason else None
 
 
 def _lost(cause: ConnectionError, what: str) -> KaiwoError:
     reason = os.strerror(cause.errno) if cause.errno else "connection lost"
-    return TransientError(f"{what}: {reason}")
+    return NoAnswerError(f"{what}: {reason}")
 
 
 def _invalid(_: Exception, what: str) -> KaiwoError:
@@ -223,7 +246,8 @@ def _socket(cause: OSError, what: str) -> KaiwoError | None:
     """No route to host, network is down; an error with a file name is about the disk."""
     if cause.errno is None or cause.filename is not None:
         return None
-    return TransientError(f"{what}: {os.strerror(cause.errno)}")
+    kind = UnreachableError if cause.errno in _NOT_REACHED else TransientError
+    return kind(f"{what}: {os.strerror(cause.errno)}")
 
 
 @cache
@@ -238,6 +262,7 @@ def _kinds() -> tuple[tuple[type[BaseException], Callable[[Any, str], KaiwoError
         (ssl.SSLCertVerificationError, lambda _, what: _not_trusted("verification failed", what)),
         (socket.gaierror, _unknown_host),
         (ConnectionRefusedError, _refused),
+        (Exception, _no_connection),
         (TimeoutError, _late),
         (ssl.SSLError, _tls),
         (ssl.SSLError, lambda _, what: TransientError(f"{what}: TLS failed")),

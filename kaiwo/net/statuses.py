@@ -14,6 +14,7 @@ from kaiwo.errors import (
     ContainerMissingError,
     CredentialsError,
     KaiwoError,
+    NoAnswerError,
     NotAcceptedError,
     NotFoundError,
     ServiceError,
@@ -71,6 +72,8 @@ _STATUSES = {
     408: Meaning.FAILING, 409: Meaning.CHANGED, 410: Meaning.MISSING, 412: Meaning.CHANGED,
     416: Meaning.CHANGED, 425: Meaning.FAILING, 501: Meaning.UNSUPPORTED,
 }  # fmt: skip
+#: A gateway answers so in place of a service that is not up, as with 503.
+_OF_GATEWAYS = {502, 504}
 #: Errors of code that reads an answer which does not look as expected; see ``garbled``.
 GARBLED = (AttributeError, KeyError, TypeError, ValueError)
 
@@ -116,6 +119,8 @@ def status_error(
     answer = f"{what}: {status} {code}".rstrip()
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return CredentialsError(f"{answer}: {PROXY_WANTS_CREDENTIALS}")
+    if status in _OF_GATEWAYS and kind is TransientError:
+        kind = NoAnswerError
     if issubclass(kind, TransientError):
         return kind(answer, retry_after_s(headers))
     if said is Meaning.REFUSED:

@@ -171,7 +171,7 @@ class TargetCheck:
     def _existing(
         self, path: str, transfer: Transfer, answer: os.stat_result | OSError | None
     ) -> os.stat_result | None:
-        """The status of the file at the target, if it has the right size."""
+        """The status of the file at the target, if it may have the right size."""
         target = transfer.target
         if isinstance(answer, OSError):
             if answer.errno == errno.ENOTDIR:
@@ -186,7 +186,9 @@ class TargetCheck:
         if stat.S_ISDIR(answer.st_mode):
             owner = self._owner(path)
             self.offenders.add(f"{target}: a folder is where the file should go ({owner})")
-        has_size = stat.S_ISREG(answer.st_mode) and answer.st_size == transfer.object.size
+        remote = transfer.object
+        is_sized = remote.unsized or answer.st_size == remote.size
+        has_size = stat.S_ISREG(answer.st_mode) and is_sized
         return answer if has_size else None
 
 

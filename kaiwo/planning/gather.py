@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
+from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.errors import (
     ContainerMissingError,
     DeadlineError,
@@ -59,6 +60,7 @@ def gather(
     executor: Executor,
     window: int,
     policy: RetryPolicy,
+    health: ServiceHealth,
     sink: Sink,
     until_s: float | None = None,
     most: int | None = None,
@@ -71,6 +73,7 @@ def gather(
         executor: where the listings run.
         window: how many run at once.
         policy: which failures are retried, and when.
+        health: learns which services have answered.
         sink: gets an event for each retry.
         until_s: the run's deadline, by the monotonic clock.
         most: how many may run at once, as the limits of this process allow.
@@ -82,10 +85,15 @@ def gather(
         if isinstance(found.error, LimitError) and dispatcher.narrow():
             dispatcher.repeat(job, LIMIT_DELAY_S)
             return
-        again = policy.again(job, found.error) if found.error is not None else None
-        if again is None or found.error is None:
-            error = used_up(found.error, job.tries) if found.error is not None else None
-            results[job.number] = replace(found, error=error)
+        service = job.want.opener.service
+        if found.error is None:
+            health.answered(service)
+            results[job.number] = found
+            return
+        health.failed(service, found.error)
+        again = policy.again(job, found.error, has_answered=health.has_answered(service))
+        if again is None:
+            results[job.number] = replace(found, error=used_up(found.error, job.tries))
             return
         sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1]))
         dispatcher.repeat(*again)

@@ -106,16 +106,30 @@ def close(drafted: Draft, state: State, how: Comparison, *, recheck: bool = Fals
     todo = [_to_fetch(transfer, there, state, how) for transfer, there in missing]
     todo.sort(key=lambda each: -each.object.size)
     _warn_of_sizes_alone(todo)
+    _warn_of_no_sizes(todo)
     return Plan(tuple(todo), tuple(unchanged), drafted.missed)
 
 
 def _warn_of_sizes_alone(transfers: Iterable[Transfer]) -> None:
     """Say of which services nothing but the sizes of some objects is known."""
-    services = Counter(each.opener.service for each in transfers if not is_identified(each.object))
+    unknown = (each for each in transfers if not is_identified(each.object))
+    services = Counter(each.opener.service for each in unknown if not each.object.unsized)
     for service, count in services.items():
         logger.warning(
             "%s: of %d objects only the size is stated: kaiwo cannot see whether they change; the "
             "next run fetches them again, unless it has --verify size",
+            service,
+            count,
+        )
+
+
+def _warn_of_no_sizes(transfers: Iterable[Transfer]) -> None:
+    """Say which services do not state the length of some objects."""
+    services = Counter(each.opener.service for each in transfers if each.object.unsized)
+    for service, count in services.items():
+        logger.warning(
+            "%s: the length of %d objects is not stated: each comes in one stream to its end, and "
+            "is not in the totals of the plan; kaiwo cannot check the room for it",
             service,
             count,
         )
@@ -135,10 +149,10 @@ def _compared(
             missing.append((transfer, there))
         elif how.verify and _is_unproven(record, transfer):
             missing.append((replace(transfer, published=True), there))
-        elif record.checksum == transfer.object.checksum:
+        elif record.checksum == transfer.object.checksum and not transfer.object.unsized:
             unchanged.append(transfer)
         else:
-            known = replace(transfer.object, checksum=record.checksum)
+            known = replace(transfer.object, checksum=record.checksum, size=record.size)
             unchanged.append(replace(transfer, object=known))
     return unchanged, missing
 
@@ -164,7 +178,8 @@ def _of_size(answer: Answer | None, transfer: Transfer) -> os.stat_result | None
     """The status of a regular file of the object's size."""
     if not isinstance(answer, os.stat_result) or not stat.S_ISREG(answer.st_mode):
         return None
-    return answer if answer.st_size == transfer.object.size else None
+    remote = transfer.object
+    return answer if remote.unsized or answer.st_size == remote.size else None
 
 
 def _to_fetch(
@@ -172,6 +187,7 @@ def _to_fetch(
 ) -> Transfer:
     """The transfer with what is known of its target."""
     present = not how.force and (there is not None or _has_blob(transfer))
+    present = present and not transfer.object.unsized
     partial = None
     if transfer.object.size > RANGE:
         partial = state.partial_download(transfer, published=present)

@@ -77,6 +77,8 @@ class Counters(Struct):
                     self.in_progress[source] = ObjectProgress(source, size, self.clock())
             case Progressed(count, source, kept):
                 self.bytes_done += count
+                # The length of some objects is not known before their end.
+                self.bytes = max(self.bytes, self.bytes_done)
                 self.received += count - kept
                 if source in self.in_progress:
                     self.in_progress[source].bytes += count

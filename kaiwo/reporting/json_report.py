@@ -146,7 +146,9 @@ def _planned(transfer: Transfer, action: str) -> dict[str, Any]:
         "source": transfer.source,
         "target": transfer.target,
         "action": action,
-        "bytes": transfer.object.size,
+        "bytes": None
+        if transfer.object.unsized and action != "unchanged"
+        else transfer.object.size,
         "etag": transfer.object.etag,
         "checksum": _checksum(transfer.object.checksum, verified=False),
     }

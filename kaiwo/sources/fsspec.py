@@ -37,7 +37,6 @@ _PYTHON_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[KaiwoError], str],
         NotFoundError,
         "not found; check the name",
     ),
-    ((PermissionError,), CredentialsError, "access is denied"),
     ((NotImplementedError, ImportError), ServiceError, "this filesystem cannot do that"),
 )
 _TIMES = ("mtime", "last_modified", "LastModified", "modified", "created")
@@ -116,11 +115,18 @@ class FsspecSource(StoreSource):
         etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
         time = next((info[name] for name in _TIMES if info.get(name)), None)
         return RemoteObject(
-            key, int(size), strong_etag(etag), modified_ns=_time_ns(time), unpinned=True
+            key,
+            int(size),
+            strong_etag(etag),
+            modified_ns=_time_ns(time),
+            unpinned=True,
+            silent_reads=True,
         )
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
+        if isinstance(error, PermissionError):  # of the filesystem; a network refuses so, too
+            return CredentialsError(f"{what}: access is denied")
         # A filesystem may call every failure "not found"; the cause says more.
         if (found := connection_error(error, what)) is not None:
             return found

@@ -32,10 +32,11 @@ from kaiwo.errors import (
     ContainerMissingError,
     CredentialsError,
     KaiwoError,
+    NoAnswerError,
     TransientError,
 )
 from kaiwo.net.codes import code_in
-from kaiwo.net.failures import wire_error
+from kaiwo.net.failures import connection_error, wire_error
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled, refusal_error
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.answers import (
@@ -226,8 +227,10 @@ def _map_token_error(error: Exception, what: str) -> KaiwoError | None:
         return wire_error(error, what)
     if not isinstance(error, HttpError | NonRetryableError | GoogleAuthError):
         return None
+    if (found := connection_error(error, f"{what}: asking for a token")) is not None:
+        return found
     if getattr(error.__cause__, "retryable", False):
-        return TransientError(f"{what}: the token service fails")
+        return NoAnswerError(f"{what}: the token service fails")
     return CredentialsError(
         f"{what}: no token was issued for these credentials; check the service account's key, "
         "or give anonymous: true for a public bucket"

@@ -27,7 +27,7 @@ from kaiwo.errors import (
     KaiwoError,
     NotAcceptedError,
 )
-from kaiwo.net.failures import chain, wire_error
+from kaiwo.net.failures import chain, connection_error, wire_error
 from kaiwo.net.statuses import GARBLED, garbled, redirect_error, status_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Listed
@@ -174,6 +174,8 @@ class S3Source(AsyncSource):
         if (response := _response_of(error)) is not None:
             return _map_response(response, what)
         if isinstance(error, _NO_CREDENTIALS):
+            if (found := connection_error(error, f"{what}: asking for credentials")) is not None:
+                return found
             return CredentialsError(
                 f"{what}: no usable credentials ({type(error).__name__}); give access_key_id and "
                 "secret_key, or anonymous: true for a public bucket"

@@ -4,6 +4,7 @@ jobs           read, verify and publish objects
 list_objects   list the objects of a want
 doubts         listed objects that may be no files
 globs          which keys a glob selects
+shared_calls   calls that several threads need at once
 source_cache   the sources that this process has open
 threads        the executor: threads, and fewer where no more can be started
 

@@ -50,7 +50,7 @@ def _with_other_words(source: Source, transfer: Transfer, now: RemoteObject) -> 
     if now.etag is not None and now.etag != as_read(planned).etag:
         return replace(planned, read_as=ReadAs(now.etag, now.modified_ns))
     read = attempt.ask(source, source.stat_by_reading, transfer)
-    if read.size != planned.size:
+    if read.size != planned.size and not planned.unsized:
         # Two answers against one, which may have lost its body. Replaced meanwhile, a HEAD says so.
         raise TransientError(
             f"{transfer.source}: listed with {planned.size} bytes, "

@@ -9,10 +9,12 @@ from kaiwo import checksums
 from kaiwo.errors import IntegrityError, TransientError
 from kaiwo.files import paths, temporary_files
 from kaiwo.jobs import Outcome, Range, Transfer
+from kaiwo.net.stand_ins import MOST_POINTER
 from kaiwo.objects import Checksum, as_read
 from kaiwo.protocols import Buffer
 from kaiwo.workers import attempt
 from kaiwo.workers.source_cache import open_source
+from kaiwo.workers.stand_ins import require_file
 from kaiwo.workers.threads import require_open
 from kaiwo.workers.verify import hash_file, published, require_same, require_unchanged
 
@@ -67,7 +69,7 @@ def read_stream(transfer: Transfer, *, check: str | None) -> Outcome:
         temporary_files.write_stream(transfer.temporary, counted())
     except Exception as error:
         return Outcome(transfer, bytes=received, error=source.classify(error))
-    if received != size:
+    if received != size and not transfer.object.unsized:
         short = f"the stream ended after {received} of {size} bytes"
         cut = TransientError(f"reading {transfer.source}: {short}")
         return Outcome(transfer, bytes=received, error=cut)
@@ -90,6 +92,8 @@ def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | Non
         raise IntegrityError(
             f"{transfer.source}: {size} bytes were written, but the temporary file has {there}"
         )
+    if transfer.object.unsized and size < MOST_POINTER:
+        require_file(transfer, temporary_files.read_range(path, 0, size))
     if stated is not None:
         if found is None or found.algorithm != stated.algorithm:
             found = hash_file(stated.algorithm, path=path, size=size)

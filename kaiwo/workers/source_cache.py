@@ -1,7 +1,8 @@
 """The sources that this worker process has open: the one module-level state of kaiwo.
 
 A source holds connections, credentials and perhaps an SDK that takes a second to load. So a worker
-process opens each source once and keeps it until the run that asked for it closes it.
+process opens each source once and keeps it until the run that asked for it closes it. Several
+sources are opened at the same time; who needs one that is being opened waits for that one only.
 
 Mounted secrets change during a long run. When a source's credentials are refused and its secret
 files have changed since it was opened, it is opened again and the attempt is repeated once. The old
@@ -18,12 +19,14 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 from msgspec import Struct, field
 
 from kaiwo.errors import CredentialsError, KaiwoError, UnfinishedError
 from kaiwo.protocols import Opener, Source
+from kaiwo.workers.shared_calls import SharedCalls
 from kaiwo.workers.threads import require_open
 
 
@@ -38,22 +41,30 @@ OutcomeT = TypeVar("OutcomeT", bound=_Outcome)
 
 
 class _Entry(Struct):
-    """An open source, and a digest of its secrets at that time."""
+    """An open source, and a digest of its secrets at that time.
+
+    Attributes:
+        source: the open source.
+        secrets_digest: see ``protocols.Opener``.
+        retired: sources that were open before it.
+        reopening: held by who opens it again.
+    """
 
     source: Source
     secrets_digest: bytes
     retired: list[Source] = field(default_factory=list)
+    reopening: threading.Lock = field(default_factory=threading.Lock)
 
 
 class _Opening:
-    """The lock of all who open a source; a forked child gets another one."""
+    """The sources that are being opened; a forked child gets other ones."""
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
         """A forked child must not wait for a thread of its parent."""
-        self.lock = threading.Lock()
+        self.calls = SharedCalls[Opener, _Entry]()
 
 
 _entries: dict[Opener, _Entry] = {}
@@ -71,15 +82,25 @@ def open_source(opener: Opener) -> Source:
     entry = _entries.get(opener)
     if entry is None:
         # Two threads that open the same source would sign in twice.
-        with _opening.lock:
-            entry = _entries.get(opener)
-            if entry is None:
-                # Taken before opening: secrets that change meanwhile count as changed.
-                secrets_digest = opener.secrets_digest()
-                require_open()
-                entry = _entries[opener] = _Entry(opener.open(), secrets_digest)
-                _close_if_over(opener)
+        call = partial(_opened, opener)
+        try:
+            entry = _opening.calls.make(opener, call)
+        except UnfinishedError:
+            require_open()
+            entry = _opening.calls.make(opener, call)  # it was opened for a run that is over
     return entry.source
+
+
+def _opened(opener: Opener) -> _Entry:
+    """Open a source, unless another thread has just done so."""
+    entry = _entries.get(opener)
+    if entry is None:
+        # Taken before opening: secrets that change meanwhile count as changed.
+        secrets_digest = opener.secrets_digest()
+        require_open()
+        entry = _entries[opener] = _Entry(opener.open(), secrets_digest)
+        _close_if_over(opener)
+    return entry
 
 
 def _close_if_over(opener: Opener) -> None:
@@ -117,10 +138,10 @@ def reopen(opener: Opener, refused: Source | None) -> bool:
     Of several threads that are refused at once, one opens the source again; the others find that
     done.
     """
-    with _opening.lock:
-        entry = _entries.get(opener)
-        if entry is None or refused is None:
-            return False
+    entry = _entries.get(opener)
+    if entry is None or refused is None:
+        return False
+    with entry.reopening:
         if entry.source is not refused:
             return True
         secrets_digest = opener.secrets_digest()

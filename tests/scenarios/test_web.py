@@ -212,13 +212,6 @@ def test_what_comes_encoded_is_kept_so(kaiwo: Kaiwo, site: Site, tmp_path: Path)
     assert {headers["Accept-Encoding"] for _, _, headers in site.asked} == {"identity"}
 
 
-def test_a_file_whose_size_nobody_tells_is_refused_with_a_reason(kaiwo: Kaiwo, site: Site) -> None:
-    site.pages["/a"] = Page(b"bytes", sized=False, ranges=False)
-    done = kaiwo(files_of(f"{site.at}/a"), *QUICK)
-    assert done.code == 5
-    assert "does not state its size" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("redirect", "words"),
     [("/a", "too many redirects"), ("file:///etc/passwd", "not a web address")],

@@ -31,6 +31,7 @@ from kaiwo import checksums
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.scheduler import Scheduler
+from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
 from kaiwo.errors import BugError, ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled
 from kaiwo.files.paths import regular_file
@@ -415,10 +416,9 @@ class RecordingSink:
 class PromptPolicy(RetryPolicy, frozen=True):
     """Decides as the real policy does, but never waits."""
 
-    def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:
+    def delay_s(self, *args: Any, **named: Any) -> float | None:
         """See ``RetryPolicy``."""
-        delay_s = super().delay_s(error, attempt, failing_for_s)
-        return None if delay_s is None else 0.0
+        return None if super().delay_s(*args, **named) is None else 0.0
 
 
 def large(**others: bytes) -> FaultyStore:
@@ -520,9 +520,11 @@ def carry_out(
     rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast, small_requests, until_s)
     memory = memory or State()
     openers = {transfer.opener for transfer in plan.transfers}
-    ended = False
+    health, ended = ServiceHealth(max(workers, LEAST_LOST)), False
+    for opener in openers:
+        health.answered(opener.service)  # their objects were listed
     try:
-        report = Scheduler(plan, executor, rules, memory, sink).run()
+        report = Scheduler(plan, executor, rules, memory, sink, health).run()
         ended = True
     finally:
         memory.close(ended=ended)

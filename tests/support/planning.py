@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from kaiwo.engine.retry import RetryPolicy
+from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
 from kaiwo.files.placement import Under
 from kaiwo.jobs import Plan, Want
 from kaiwo.objects import Folder, Named
@@ -41,11 +43,22 @@ def want(
 
 
 def listed(
-    wants: Sequence[Want], executor: Executor | None = None, *, retries: int = 3
+    wants: Sequence[Want],
+    executor: Executor | None = None,
+    *,
+    retries: int = 3,
+    policy: RetryPolicy | None = None,
 ) -> tuple[Listing, RecordingSink]:
     sink = RecordingSink()
     try:
-        listing = gather(wants, executor or InlineExecutor(), 4, PromptPolicy(retries), sink)
+        listing = gather(
+            wants,
+            executor or InlineExecutor(),
+            4,
+            policy or PromptPolicy(retries),
+            ServiceHealth(LEAST_LOST),
+            sink,
+        )
     finally:
         for each in wants:
             close_source(each.opener)

@@ -55,6 +55,7 @@ from kaiwo.sources.hub.reading import FileReader
 from kaiwo.sources.hub.repository import Repository
 from kaiwo.sources.hub.xet import Xet, xet_error
 from kaiwo.sources.paging import Page
+from kaiwo.workers.shared_calls import SharedCalls
 
 logger = logging.getLogger(__name__)
 #: The Hub itself; all others are mirrors of it.
@@ -96,6 +97,7 @@ class HubSource(StoreSource):
         self._repository = Repository(address, repo_id, repo_type)
         self._revision = revision
         self._commit: str | None = None
+        self._commits = SharedCalls[str, str]()
         #: Everyone may list it, but only who was granted access may read it.
         self._is_gated = False
         #: Files of the commit; a listing must have them.
@@ -119,23 +121,21 @@ class HubSource(StoreSource):
 
     def commit(self) -> str:
         """The commit of the revision, resolved by the first call."""
-        # Many files may ask at once; a branch that moves in between must not give two commits.
-        with self._lock:
-            if self._commit is None:
-                self._commit = self._resolve()
-                logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
-                # Messages name the commit from now on.
-                self._url = f"{self._url.partition('@')[0]}@{self._commit}/"
-        return self._commit
+        return self._commit or self._commits.make("", self._resolve)
 
     def _resolve(self) -> str:
+        if self._commit is not None:  # a branch that moves in between must not give two commits
+            return self._commit
         if constants.is_offline_mode():
             raise ServiceError(f"{self._url}: HF_HUB_OFFLINE is set, so the Hub is not asked")
         with self.translating("resolving", ""):
             info = self._api.revision(self._revision)
             self._is_gated = bool(info.get("gated"))
             self._named = named_files(info)
-            return str(info["sha"])
+            self._commit = str(info["sha"])
+        logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
+        self._url = f"{self._url.partition('@')[0]}@{self._commit}/"  # for messages from now on
+        return self._commit
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""

@@ -35,6 +35,7 @@ from kaiwo.files.memory_limit import memory_limit
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import RemoteObject
+from kaiwo.workers.shared_calls import SharedCalls
 
 #: hf_xet's first delay before it repeats a request. Its default of 3 s makes five repeats take
 #: minutes.
@@ -81,7 +82,7 @@ class Xet:
         self._authorization = authorization
         self._network = network
         self._fetch_token = fetch_token
-        self._lock = threading.Lock()
+        self._groups = SharedCalls[str, Any]()
         self._closed = False
         self._group: Any = None
 
@@ -112,13 +113,15 @@ class Xet:
 
     def _open_group(self, hf_xet: Any) -> Any:
         """One group for all files, because each group asks for a token."""
-        with self._lock:
-            if self._group is None:
-                group = self._new_group(hf_xet, self._fetch_token(self._token_url))
-                if self._closed:
-                    group.abort()
-                self._group = group
-            return self._group
+        return self._group or self._groups.make("", lambda: self._open_group_once(hf_xet))
+
+    def _open_group_once(self, hf_xet: Any) -> Any:
+        if self._group is None:
+            group = self._new_group(hf_xet, self._fetch_token(self._token_url))
+            if self._closed:
+                group.abort()
+            self._group = group
+        return self._group
 
     def _new_group(self, hf_xet: Any, token: Mapping[str, Any]) -> Any:
         stall, connect = self._network.stall_timeout_s, self._network.connect_timeout_s

@@ -20,6 +20,7 @@ refused credentials.
 
 from __future__ import annotations
 
+import os
 import re
 from enum import Enum
 
@@ -27,6 +28,7 @@ from kaiwo.errors import (
     ChangedError,
     CredentialsError,
     KaiwoError,
+    NoAnswerError,
     NotFoundError,
     TransientError,
     UnreachableError,
@@ -53,6 +55,9 @@ _SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: (Builder|Redirect)),", r
 _UNSUPPORTED = re.compile(r"^\s*status: (405|501),$", re.MULTILINE)
 #: An answer that hyper cannot read, such as one with more headers than usual.
 _NO_HTTP = re.compile(r"^\s*Parse\($", re.MULTILINE)
+#: The request was sent, and no answer began.
+_NO_ANSWER = re.compile(r"^\s*SendRequest,$", re.MULTILINE)
+_SYSTEM = re.compile(r"^\s*code: (\d{1,3}),$", re.MULTILINE)
 _TLS = re.compile(r"^\s*error: Invalid(Certificate|Message)\(", re.MULTILINE)
 
 
@@ -163,7 +168,14 @@ def _map_connection(text: str, what: str) -> KaiwoError:
             return UnreachableError(f"{what}: the host name is unknown")
         if "ConnectionRefused" in kinds:
             return UnreachableError(f"{what}: connection refused (is the service up?)")
-        return TransientError(f"{what}: no connection")
+        return UnreachableError(f"{what}: no connection{_reason(text)}")
     if "Timeout" in kinds:
         return TransientError(f"{what}: no answer in time")
-    return TransientError(f"{what}: the connection was cut")
+    kind = NoAnswerError if _NO_ANSWER.search(text) else TransientError
+    return kind(f"{what}: the connection was cut")
+
+
+def _reason(text: str) -> str:
+    """What the system says of a connection that cannot be made, in brackets."""
+    number = _SYSTEM.search(text)
+    return f" ({os.strerror(int(number[1]))})" if number else ""

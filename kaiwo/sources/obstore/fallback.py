@@ -20,6 +20,7 @@ from kaiwo.errors import CredentialsError, KaiwoError, TransientError, Unfinishe
 from kaiwo.net.patience import Patience
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
+from kaiwo.workers.shared_calls import SharedCalls
 
 #: A service that does not say how long to wait is asked for it at most once in this time.
 ASK_EVERY_S = 1.0
@@ -68,7 +69,7 @@ class Fallback:
     def __init__(self, open_source: Callable[[], Source], url: str) -> None:
         self._open_source = open_source
         self._url = url
-        self._lock = threading.Lock()
+        self._openings = SharedCalls[str, Source]()
         self._asking = threading.Lock()
         self._patience = Patience()
         self._ask_again_s = 0.0
@@ -85,14 +86,16 @@ class Fallback:
         Raises:
             UnfinishedError: it was closed.
         """
-        with self._lock:
-            self._require_open()
-            if self.opened is None:
-                self.opened = self._open_source()
-                if self._is_closed:  # meanwhile
-                    self.opened.close()
-                self._require_open()
-            return self.opened
+        self._require_open()
+        return self.opened or self._openings.make("", self._open_once)
+
+    def _open_once(self) -> Source:
+        if self.opened is None:
+            self.opened = self._open_source()
+            if self._is_closed:  # meanwhile
+                self.opened.close()
+        self._require_open()
+        return self.opened
 
     def close(self) -> None:
         """Close the fsspec source if it is open; does not wait for a thread that opens it."""
@@ -167,11 +170,14 @@ class Fallback:
                 raise type(error)(error.message, left_s)
             if time.monotonic() < self._ask_again_s:
                 raise type(error)(error.message, None)
-            self._ask_again_s = time.monotonic() + ASK_EVERY_S
+            # From the end of the request, which may take as long as a stall.
+            again_in_s = ASK_EVERY_S
             try:
                 return ask()
             except TransientError as answer:
                 if answer.retry_after_s is not None:
                     self._patience.asked(self._url, answer.retry_after_s)
-                    self._ask_again_s = 0.0
+                    again_in_s = 0.0
                 raise
+            finally:
+                self._ask_again_s = time.monotonic() + again_in_s

@@ -8,8 +8,14 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from kaiwo import checksums
+from kaiwo.errors import WrongRangeError
 from kaiwo.objects import Checksum
 
+#: What is to be said of a server whose answers do not show where they end, see ``has_end``.
+NO_END = (
+    "states no length, and ends its answers by closing the connection: only a checksum could show "
+    "that a file is complete"
+)
 #: Parameters of a signed address, which change while the file stays the same.
 _SIGNING = re.compile(
     r"(?:x-(?:amz|goog|oss)|q)-.+|(?:aws|oss)accesskeyid|googleaccessid|signature|sig|key-pair-id|"
@@ -35,6 +41,17 @@ def stated_size(headers: Mapping[str, str]) -> int | None:
         return int(stated[1]) if stated else None
     length = headers.get("Content-Length", "")
     return int(length) if length.isdecimal() else None
+
+
+def has_end(status: int, headers: Mapping[str, str], named: str) -> bool:
+    """Whether an answer of unknown length shows where it ends, other than by being closed.
+
+    Raises:
+        WrongRangeError: it is a part of the file.
+    """
+    if status != 200:  # noqa: PLR2004 - HTTP's whole answer
+        raise WrongRangeError(f"{named}: the answer is a part of the file")
+    return "Content-Length" in headers or "Transfer-Encoding" in headers
 
 
 def query_digest(key: str) -> str | None:

@@ -10,6 +10,7 @@ options are those of that filesystem, see ``options``.
     checksum     Content-MD5, Repr-Digest, Digest, X-Goog-Hash: few servers state one
     encoding     identity is requested; an encoded body is stored as it arrives
     condition    no ``If-Match``: servers with weak ETags refuse it always
+    length       where none is stated, the file comes in one stream to its end (``unsized``)
     folders      pages of links, see ``links``
 
 - fsspec finds links by a pattern, in text too, and goes from page to page without the slash.
@@ -39,14 +40,19 @@ from kaiwo.sources.answers import (
     check_etag_or_date,
     check_length,
     http_date_ns,
-    require_size,
     strong_etag,
 )
 from kaiwo.sources.base import STREAM_CHUNK, StoreSource
 from kaiwo.sources.paging import Page
 from kaiwo.sources.web.client import WebClient
 from kaiwo.sources.web.errors import FolderError, map_refusal
-from kaiwo.sources.web.headers import query_digest, stated_checksum, stated_size
+from kaiwo.sources.web.headers import (
+    NO_END,
+    has_end,
+    query_digest,
+    stated_checksum,
+    stated_size,
+)
 from kaiwo.sources.web.look_up import fetch_headers
 from kaiwo.sources.web.options import WebOptions
 from kaiwo.sources.web.pages import is_page, may_be_page
@@ -170,16 +176,17 @@ class WebSource(StoreSource):
         with self.translating("looking up", key):
             send = partial(self._request_file, key)
             headers = fetch_headers(send, believes_head=key not in self._contradicted)
-        size = require_size(stated_size(headers), self.display_url(key))
+        size = stated_size(headers)
         etag = strong_etag(headers.get("ETag"))
         return RemoteObject(
             key,
-            size,
+            size or 0,
             etag,
             None,
             stated_checksum(headers),
             modified_ns=http_date_ns(headers.get("Last-Modified")),
             variant=None if etag and len(etag) >= LONG_ETAG else query_digest(key),
+            unsized=size is None,
             unpinned=True,
         )
 
@@ -257,6 +264,11 @@ class WebSource(StoreSource):
         named, headers = self.display_url(remote.key), answer.headers
         content_range = headers.get("Content-Range")
         modified_ns = http_date_ns(headers.get("Last-Modified"))
+        if remote.unsized:
+            if not has_end(answer.status, headers, named):
+                self._client.warn_once(NO_END)
+            check_etag_or_date(headers.get("ETag"), modified_ns, remote, named)
+            return
         try:
             check_answer(answer.status, content_range, start, end, remote.size, named)
             check_length(headers.get("Content-Length"), content_range, remote, named)

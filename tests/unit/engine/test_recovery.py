@@ -19,7 +19,7 @@ from kaiwo.errors import (
     WrongBytesError,
     WrongRangeError,
 )
-from kaiwo.jobs import RANGE, Batch, Finish, Range, Tries, Whole
+from kaiwo.jobs import RANGE, Batch, Finish, Range, Restat, Tries, Whole
 from kaiwo.objects import RemoteObject
 from tests.support.faulty import PatternOpener, transfer_of
 
@@ -58,6 +58,9 @@ def test_an_object_that_was_replaced_is_looked_up_a_few_times() -> None:
     for so_far.lookups in range(MOST_LOOKUPS):
         assert decide(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.RESTAT
     so_far.lookups = MOST_LOOKUPS
+    assert decide(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.IN_ONE
+    assert decide(Restat(SMALL), ChangedError("412"), so_far, RETRIES) is Remedy.RETRY
+    so_far.in_one = True
     assert decide(Batch((SMALL,)), ChangedError("412"), so_far, RETRIES) is Remedy.RETRY
 
 

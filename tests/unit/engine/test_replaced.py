@@ -150,12 +150,46 @@ def test_whoever_finds_it_replaced_it_is_fetched_anew(tmp_path: Path, way: str) 
 def test_replaced_a_second_time_it_is_an_integrity_error_and_nothing_is_left(
     tmp_path: Path, size: int
 ) -> None:
-    store = pinned(content(size))
+    # Its store states a digest of its own: so it is known that its bytes changed.
+    store = pinned(content(size), "crc32c")
     store.script(("a", 0), replaces(store, content(size, 1)), replaces(store, content(size, 2)))
     run = run_store(store, tmp_path)
     assert (run.report.exit_code, type(run.error("a"))) == (7, ChangedError)
     # Looked up twice: a service may also state other etags in a HEAD than in the answer to a GET.
     assert (store.stats, files(tmp_path), journals(tmp_path)) == (["a", "a"], {}, [])
+
+
+@pytest.mark.parametrize("algorithm", ["md5", None])
+@pytest.mark.parametrize("size", [4, LARGE])
+def test_replaced_a_second_time_by_its_etag_alone_it_is_read_by_one_request(
+    tmp_path: Path, size: int, algorithm: str | None
+) -> None:
+    # The etag may be another one for each server behind an address; an md5 that is the etag, too.
+    last = content(size, 2)
+    store = pinned(content(size), algorithm)
+    store.script(("a", 0), replaces(store, content(size, 1)), replaces(store, last))
+    run = run_store(store, tmp_path)
+    assert (run.report.ok, files(tmp_path)) == (True, {"a": last})
+    item = run.item("a")
+    assert (item.etag, item.checksum, item.verified) == (None, None, False)
+    assert store.streams == (["a"] if size > RANGE else [])
+    assert (run.sink.progressed, journals(tmp_path)) == (size, [])
+
+
+@pytest.mark.parametrize("size", [4, LARGE])
+def test_replaced_for_ever_it_is_an_integrity_error(tmp_path: Path, size: int) -> None:
+    sizes = iter(range(size + 1, size + 100))
+
+    def changes(_: bytes) -> Buffer:
+        store.objects["a"] = content(next(sizes))
+        raise ChangedError("it has another size now")
+
+    store = pinned(content(size), None)
+    for where in (0, STREAM):
+        store.always(("a", where), changes)
+    run = run_store(store, tmp_path)
+    assert (run.report.exit_code, type(run.error("a"))) == (7, ChangedError)
+    assert (files(tmp_path), journals(tmp_path)) == ({}, [])
 
 
 @pytest.mark.parametrize("size", [4, LARGE])
@@ -176,7 +210,7 @@ def test_an_object_that_is_gone_is_missing_and_nothing_is_left(tmp_path: Path, s
 @pytest.mark.parametrize("size", [4, LARGE])
 def test_the_old_file_is_there_until_the_new_one_is(tmp_path: Path, size: int) -> None:
     (tmp_path / "a").write_bytes(b"what was there before")
-    store = pinned(content(size))
+    store = pinned(content(size), "crc32c")
     store.script(("a", 0), replaces(store, NEW), replaces(store, OLD))
     assert run_store(store, tmp_path).report.exit_code == 7
     assert (tmp_path / "a").read_bytes() == b"what was there before"
@@ -346,8 +380,19 @@ def test_a_range_that_waits_for_its_repeat_when_the_object_is_replaced_is_not_re
     store.script(("a", RANGE), replaces(store, NEW))
 
     class Later(PromptPolicy, frozen=True):
-        def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:
-            return None if super().delay_s(error, attempt, failing_for_s) is None else 0.2
+        def delay_s(
+            self,
+            error: KaiwoError,
+            attempt: int,
+            failing_for_s: float,
+            *,
+            has_answered: bool = True,
+        ) -> float | None:
+            return (
+                None
+                if super().delay_s(error, attempt, failing_for_s, has_answered=has_answered) is None
+                else 0.2
+            )
 
     run = run_store(store, tmp_path, executor, workers=1, policy=Later(3))
     assert (run.report.ok, files(tmp_path)) == (True, {"a": NEW})

@@ -16,6 +16,7 @@ from kaiwo.engine.retry import (
 )
 from kaiwo.errors import (
     BugError,
+    BusyError,
     CertificateError,
     ChangedError,
     ConfigError,
@@ -23,6 +24,7 @@ from kaiwo.errors import (
     DiskError,
     IntegrityError,
     KaiwoError,
+    NoAnswerError,
     NotFoundError,
     RangeIgnoredError,
     ServiceError,
@@ -102,6 +104,29 @@ def test_a_service_that_is_not_up_is_asked_until_the_wait_is_over() -> None:
     assert policy.delay_s(error, 40, 29.9) is not None
     assert policy.delay_s(error, 40, 30) is None
     assert policy.delay_s(TransientError("reset"), 0, 1) is None
+
+
+@pytest.mark.parametrize("kind", [NoAnswerError, BusyError])
+def test_before_its_first_answer_a_service_may_not_be_up(kind: type[TransientError]) -> None:
+    policy = RetryPolicy(retries=0, startup_wait_s=30)
+    error = kind("reset, or 502 to 504")
+    assert policy.delay_s(error, 40, 29.9, has_answered=False) is not None
+    assert policy.delay_s(error, 40, 30, has_answered=False) is None
+    assert policy.delay_s(error, 0, 1, has_answered=True) is None
+
+
+def test_before_its_first_answer_other_failures_have_their_retries_only() -> None:
+    policy = RetryPolicy(retries=1, startup_wait_s=30)
+    error = TransientError("500, or no answer in time")
+    assert policy.delay_s(error, 0, 1, has_answered=False) is not None
+    assert policy.delay_s(error, 1, 1, has_answered=False) is None
+
+
+def test_a_service_that_may_be_busy_is_not_asked_often() -> None:
+    policy = RetryPolicy(startup_wait_s=3_600)
+    delay = policy.delay_s(BusyError("503"), 10, 10, has_answered=False)
+    assert delay is not None
+    assert delay >= LONGEST_DELAY_S / 2
 
 
 def test_a_service_that_is_not_up_is_asked_often() -> None:

@@ -15,7 +15,9 @@ from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.errors import (
     BusyError,
     CredentialsError,
+    DiskError,
     KaiwoError,
+    NoAnswerError,
     NotFoundError,
     RangeIgnoredError,
     ServiceError,
@@ -100,6 +102,29 @@ def test_one_answer_and_they_are_counted_anew() -> None:
     assert [services.lost(HERE, later_s), services.lost(HERE, later_s)] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("error", "has_answered"),
+    [
+        (NotFoundError("404"), True),
+        (CredentialsError("403"), True),
+        (ServiceError("405"), True),
+        (TransientError("no answer in time"), False),
+        (NoAnswerError("reset"), False),
+        (UnreachableError("refused"), False),
+        (BusyError("503"), False),
+        (DiskError("no space"), False),
+    ],
+)
+def test_a_service_has_answered_once_it_says_more_than_a_gateway_can(
+    error: KaiwoError, *, has_answered: bool
+) -> None:
+    services = ServiceHealth(3)
+    services.failed(HERE, error)
+    assert services.has_answered(HERE) == has_answered
+    services.answered(HERE)
+    assert (services.has_answered(HERE), services.has_answered(THERE)) == (True, False)
+
+
 # --- patience ---------------------------------------------------------------------------------
 
 
@@ -152,8 +177,10 @@ def test_where_one_request_is_asked_to_wait_all_to_that_service_do_and_no_other(
 class LatePolicy(RetryPolicy, frozen=True):
     """Retries after seconds, which is later than anything else on a busy machine too."""
 
-    def delay_s(self, error: KaiwoError, attempt: int, failing_for_s: float) -> float | None:
-        delay_s = super().delay_s(error, attempt, failing_for_s)
+    def delay_s(
+        self, error: KaiwoError, attempt: int, failing_for_s: float, *, has_answered: bool = True
+    ) -> float | None:
+        delay_s = super().delay_s(error, attempt, failing_for_s, has_answered=has_answered)
         return None if delay_s is None else 3.0
 
 

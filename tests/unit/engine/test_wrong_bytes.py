@@ -197,7 +197,7 @@ def test_an_identity_that_no_request_is_bound_to_is_asked_for_again(
     tmp_path: Path, size: int
 ) -> None:
     store = FaultyStore({"a": content(size)})
-    planned = replace(store.remote("a"), unpinned=True)
+    planned = replace(store.remote("a"), unpinned=True, silent_reads=True)
     plan = Plan((transfer_of(FaultyOpener(store), planned, tmp_path),))
     assert carry_out(plan, tmp_path).report.ok
     assert store.inspections == ["a"]

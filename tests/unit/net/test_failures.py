@@ -26,6 +26,7 @@ from azure.storage.blob.aio import ContainerClient as AsyncContainerClient
 from kaiwo.errors import (
     CertificateError,
     KaiwoError,
+    NoAnswerError,
     ServiceError,
     TransientError,
     UnreachableError,
@@ -231,6 +232,18 @@ def test_a_server_without_tls_where_tls_is_spoken_is_named_at_once(
 
 
 @each_sdk
+@pytest.mark.parametrize("treat", [resets, hangs_up])
+def test_a_connection_that_is_closed_without_an_answer_is_told_from_one_that_is_cut(
+    sdk: Callable[[str], None], treat: Callable[[socket.socket], None]
+) -> None:
+    with server(treat) as address:
+        found = wire_error(raised(sdk, address), WHAT)
+    assert type(found) is NoAnswerError
+    assert found.message.startswith(f"{WHAT}: ")
+    assert SECRET not in found.message
+
+
+@each_sdk
 @pytest.mark.parametrize("treat", [resets, resets_in_the_body, hangs_up])
 def test_a_connection_that_is_cut_is_transient(
     sdk: Callable[[str], None], treat: Callable[[socket.socket], None]
@@ -238,7 +251,7 @@ def test_a_connection_that_is_cut_is_transient(
     # Some SDKs hide the cause; their sources ask ``wire_error`` about what only the wire can do.
     with server(treat) as address:
         found = wire_error(raised(sdk, address), WHAT)
-    assert type(found) is TransientError
+    assert type(found) in (TransientError, NoAnswerError)
     assert found.message.startswith(f"{WHAT}: ")
     assert SECRET not in found.message
 
@@ -247,7 +260,7 @@ def test_a_connection_that_is_cut_is_transient(
 def test_a_reset_is_told_by_its_cause(sdk: Callable[[str], None]) -> None:
     with server(resets) as address:
         found = told(raised(sdk, address))
-    assert type(found) is TransientError
+    assert type(found) is NoAnswerError
     assert found.message == f"{WHAT}: {os.strerror(errno.ECONNRESET)}"
 
 
@@ -268,10 +281,24 @@ def test_what_is_no_error_of_the_wire_is_something_else() -> None:
     assert connection_error(FileNotFoundError(errno.ENOENT, "none", "/a"), WHAT) is None
 
 
-@pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN])
-def test_a_network_that_is_down_is_transient(number: int) -> None:
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN),
+        *(errno.EACCES, errno.EPERM, errno.EADDRNOTAVAIL),
+    ],
+)
+def test_a_network_that_is_down_may_come_up(number: int) -> None:
     found = told(OSError(number, "x"))
-    assert type(found) is TransientError
+    assert type(found) is UnreachableError
+    assert os.strerror(number) in found.message
+
+
+@each_sdk
+def test_an_address_without_a_route_may_get_one(sdk: Callable[[str], None]) -> None:
+    # No connection to a multicast address can be made: ENETUNREACH.
+    found = told(raised(sdk, "http://224.0.0.1:9"))
+    assert type(found) is UnreachableError
 
 
 # --- chains of causes -------------------------------------------------------------------------
@@ -304,4 +331,4 @@ def test_a_deep_chain_is_walked_to_its_end() -> None:
         outer = ValueError(number)
         outer.__cause__ = error
         error = outer
-    assert type(told(error)) is TransientError
+    assert type(told(error)) is NoAnswerError

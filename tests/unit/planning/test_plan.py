@@ -15,6 +15,7 @@ from kaiwo.errors import (
     BugError,
     CredentialsError,
     KaiwoError,
+    NoAnswerError,
     NotFoundError,
     TransientError,
 )
@@ -29,6 +30,7 @@ from tests.support.faulty import (
     FaultyOpener,
     FaultyStore,
     PatternOpener,
+    PromptPolicy,
     closed_plan,
     files,
     put,
@@ -63,6 +65,18 @@ def test_named_objects_are_looked_up_and_nothing_is_listed(tmp_path: Path) -> No
     listing, _ = listed([want(store, tmp_path, Named(("c", "a")))])
     assert keys_of(listing) == [["c", "a"]]
     assert (store.listings, store.stats) == ([], ["c", "a"])
+
+
+def test_a_service_is_waited_for_until_it_has_answered_any_listing(tmp_path: Path) -> None:
+    policy = PromptPolicy(0, startup_wait_s=60)
+    late, up = FaultyStore({"a": b"1"}), FaultyStore({"b": b"2"})
+    late.list_faults = [NoAnswerError("reset")] * 5
+    listing, _ = listed([want(late, tmp_path)], policy=policy)
+    assert keys_of(listing) == [["a"]]
+    up.list_faults = [NoAnswerError("reset")]
+    answered = want(FaultyOpener(FaultyStore({"c": b"3"})), tmp_path)
+    listing, _ = listed([answered, want(up, tmp_path)], policy=policy)
+    assert [error.message for _, error in listing.failed] == ["config.yaml:3: reset"]
 
 
 def test_no_byte_of_any_object_is_read(tmp_path: Path) -> None:
