@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import urllib3
 from msgspec import Struct
+from urllib3.exceptions import IncompleteRead
 
 from kaiwo.errors import ServiceError, TransientError
 from kaiwo.net import encodings, redirects
@@ -97,6 +98,7 @@ class Answer(Struct, frozen=True):
 
         Raises:
             ServiceError: the body is encoded, and is not ``planned`` bytes without that.
+            urllib3.exceptions.IncompleteRead: the body is cut.
         """
         is_plain = planned is None or self.header("Content-Length") == str(planned)
         if not is_plain and planned is not None and self.encodings:
@@ -104,6 +106,7 @@ class Answer(Struct, frozen=True):
             return
         while chunk := self._raw.read(size, decode_content=False):
             yield chunk
+        self._require_end()
 
     def start(self, size: int) -> bytes:
         """The first bytes of the body; fewer if it is shorter."""
@@ -114,11 +117,10 @@ class Answer(Struct, frozen=True):
 
         Raises:
             ServiceError: kaiwo cannot decode it, or it is too long.
-            OSError: the body is cut.
+            urllib3.exceptions.IncompleteRead: the body is cut.
         """
         data = self.start(_MOST_BODY)
-        if self.length_left:
-            raise ConnectionError("the body is cut")
+        self._require_end()
         found = self.encodings
         if not found or (found[-1].endswith("gzip") and not data.startswith(b"\x1f\x8b")):
             return data  # some proxies decode a body and leave the word
@@ -126,6 +128,11 @@ class Answer(Struct, frozen=True):
             return b"".join(encodings.decoded([data], found, _MOST_BODY))
         except EncodingError:
             raise _unreadable(found) from None
+
+    def _require_end(self) -> None:
+        """Refuse a body that is shorter than its stated length."""
+        if self.length_left:
+            raise IncompleteRead(0, self.length_left)
 
     def _decoded(self, first: list[bytes], size: int) -> Iterator[bytes]:
         """The decoded body of a whole object of that size.

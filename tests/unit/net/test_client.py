@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from kaiwo.errors import ConfigError, ServiceError, TransientError, UnfinishedError
 from kaiwo.net import certificates
+from kaiwo.net.answers import Answer
 from kaiwo.net.client import Client
 from kaiwo.net.failures import chain, wire_error
 from kaiwo.net.redirects import Credentials, RedirectError, origin_of
@@ -171,6 +172,18 @@ def test_a_body_after_a_head_is_not_taken_for_the_next_answer(
             with client.request("HEAD", address) as answer:
                 assert answer.status == 200
             assert got(client, address, 4) == b"data"
+
+
+def test_a_stream_and_an_answer_of_an_api_that_are_cut_are_failures(client: Client) -> None:
+    def treat(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ndata")
+
+    with raw_server(treat) as address:
+        for read in (lambda answer: b"".join(answer.chunks(3)), Answer.body):
+            with pytest.raises(HTTPError) as caught, client.request("GET", address) as answer:
+                read(answer)
+            assert "connection lost" in wire_error(caught.value, "reading").message
 
 
 def test_what_is_no_http_is_said(client: Client) -> None:
