@@ -8,6 +8,9 @@
     settings    timeouts and the number of connections of a run
     links       the next page, by the header ``Link``
     stand_ins   how to tell a Git LFS pointer or a page of HTML from a file
+    proxies     the proxies that the environment names, for all clients and SDKs
+    certificates  which certificates are trusted, and which one the client shows
+    logins      user and password for a host, from ``.netrc``
     redirects   which answers are redirects, how many are followed, the origin of an address
     patience    how long a service asked to be left alone
     web_urls    where the path of a web address ends, and how people read it

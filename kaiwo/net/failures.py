@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -24,10 +25,35 @@ from kaiwo.errors import (
     TransientError,
     UnreachableError,
 )
+from kaiwo.net.statuses import proxy_error
 
 if TYPE_CHECKING:
     import socket
     import ssl
+
+
+#: What OpenSSL's codes say of a certificate, and what helps; others: it is not trusted.
+_BY_CODE = {
+    9: "is not valid yet; is this machine's clock right?",
+    10: "has expired; the server needs a new one, unless this machine's clock is wrong",
+    **dict.fromkeys(
+        (62, 64), "is for another host ({}); give an address with the host that it names"
+    ),
+}
+#: The text of Python's own client, which urllib3 and requests have, too.
+_NO_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+#: Alerts of TLS: the server wants a client's certificate, or does not accept the one it got.
+_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "TLSV1_ALERT_UNKNOWN_CA",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+    "SSLV3_ALERT_NO_CERTIFICATE",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+    "TLSV1_ALERT_ACCESS_DENIED",
+}
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -62,6 +88,11 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
     if (limit := limit_error(error, what)) is not None:
         return limit
     causes = list(chain(error))
+    for cause in causes:
+        if isinstance(cause, ConfigError):  # kaiwo's own, from inside an SDK
+            return ConfigError(f"{what}: {cause.message}")
+        if (status := _status_of_proxy(cause)) is not None:
+            return proxy_error(status, what)
     if (missing := missing_file_error(causes, what)) is not None:
         return missing
     for kind, describe in _kinds():
@@ -69,6 +100,14 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
             if isinstance(cause, kind) and (found := describe(cause, what)) is not None:
                 return found
     return None
+
+
+def _status_of_proxy(cause: BaseException) -> int | None:
+    """The status of a proxy's answer to CONNECT, if it refuses."""
+    if type(cause).__name__ == "ClientHttpProxyError":  # of aiohttp
+        return int(getattr(cause, "status", 0)) or None
+    found = _NO_TUNNEL.search(str(cause)) if isinstance(cause, OSError) else None
+    return int(found[1]) if found else None
 
 
 def missing_file_error(causes: Iterable[BaseException], what: str) -> ConfigError | None:
@@ -96,15 +135,16 @@ def wire_error(error: BaseException, what: str) -> KaiwoError:
 def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError | None:
     # aiohttp raises its own error without the message; the cause of that error has it.
     reason = getattr(cause, "verify_message", None)
-    return _not_trusted(reason, what) if reason else None
+    return _not_trusted(reason, what, getattr(cause, "verify_code", 0)) if reason else None
 
 
-def _not_trusted(reason: object, what: str) -> CertificateError:
-    missing = environment.missing_file(environment.TRUST)
-    return CertificateError(
-        f"{what}: the server's TLS certificate is not trusted ({reason}); "
-        f"{missing or 'give its authority with ca_bundle'}"
-    )
+def _not_trusted(reason: object, what: str, code: int = 0) -> CertificateError:
+    """The error for a certificate that OpenSSL refuses; the codes are those of its X509_V_ERR."""
+    said = _BY_CODE.get(code)
+    if said is None:
+        missing = environment.missing_file(environment.TRUST)
+        said = f"is not trusted ({{}}); {missing or 'give its authority with ca_bundle'}"
+    return CertificateError(f"{what}: the server's TLS certificate {said.format(reason)}")
 
 
 def _unknown_host(cause: socket.gaierror, what: str) -> KaiwoError:
@@ -123,6 +163,11 @@ def _tls(cause: ssl.SSLError, what: str) -> KaiwoError | None:
     reason = getattr(cause, "reason", None)
     if reason == "WRONG_VERSION_NUMBER":
         return ServiceError(f"{what}: the server does not speak TLS; http:// instead of https://?")
+    if reason in _ALERTS:
+        return CertificateError(
+            f"{what}: the server refuses the client's certificate, or the lack of one ({reason}); "
+            "give client_certificate and client_key"
+        )
     return TransientError(f"{what}: TLS failed ({reason})") if reason else None
 
 

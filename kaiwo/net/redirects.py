@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 STATUSES = frozenset({301, 302, 303, 307, 308})
 #: A client sends at most this many requests until it has an answer that is no redirect.
 MOST_HOPS = 10
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+#: The port of an address that names none.
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origin(NamedTuple):
@@ -38,6 +39,6 @@ def origin_of(address: str) -> Origin:
     """The origin of an address."""
     parts = urlsplit(address)
     port = parts.port
-    if not port or port == _DEFAULT_PORTS.get(parts.scheme):
+    if not port or port == DEFAULT_PORTS.get(parts.scheme):
         port = None
     return Origin(parts.scheme, parts.hostname, port)

@@ -66,7 +66,7 @@ _ERRORS: dict[Meaning | None, tuple[type[KaiwoError], str]] = {
 }
 #: What a status means whose code says nothing; others of 500 and more pass.
 _STATUSES = {
-    401: Meaning.REFUSED, 403: Meaning.REFUSED, 404: Meaning.MISSING, 407: Meaning.REFUSED,
+    401: Meaning.REFUSED, 403: Meaning.REFUSED, 404: Meaning.MISSING,
     408: Meaning.FAILING, 409: Meaning.CHANGED, 410: Meaning.MISSING, 412: Meaning.CHANGED,
     416: Meaning.CHANGED, 425: Meaning.FAILING, 501: Meaning.UNSUPPORTED,
 }  # fmt: skip
@@ -105,6 +105,8 @@ def status_error(
         code: the service's error code, such as ``NoSuchKey``.
         headers: of the answer, for ``Retry-After``.
     """
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return proxy_error(status, what)
     code, headers = codes.clean(code), headers or {}
     said = codes.meaning(code) or _STATUSES.get(status)
     if status in (429, 503):
@@ -118,6 +120,26 @@ def status_error(
     if said is Meaning.REFUSED:
         reason += _describe_skew(headers)
     return kind(f"{answer}: {reason}")
+
+
+def proxy_error(status: int, what: str) -> KaiwoError:
+    """The kaiwo error for a proxy that refuses to pass a request on.
+
+    Args:
+        status: of its answer; of one to CONNECT, most often.
+        what: the operation and its object; the message begins with it.
+    """
+    if status in (401, 407):  # tinyproxy answers a wrong password with 401
+        return CredentialsError(
+            f"{what}: the proxy refuses its user and password ({status}); give the right ones in "
+            "HTTPS_PROXY or HTTP_PROXY"
+        )
+    if status in (408, 429) or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return TransientError(f"{what}: the proxy does not reach the host ({status})")
+    return ServiceError(
+        f"{what}: the proxy does not allow this host ({status}); have it allowed, or name the host "
+        "in NO_PROXY"
+    )
 
 
 def refusal_error(refused: RefusedError, what: str) -> KaiwoError:

@@ -26,6 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo import checksums
+from kaiwo.net import certificates, proxies
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.sources.answers import http_date_ns, plain_etag, seconds_ns, strong_etag
 
@@ -61,8 +62,7 @@ class Head(Struct, frozen=True):
 
     def _request(self, key: str, query: str = "") -> dict[str, str]:
         """The headers of the answer, by their names in lower case."""
-        import ssl  # noqa: PLC0415 - many runs send no HEAD
-        import urllib.request  # noqa: PLC0415
+        import urllib.request  # noqa: PLC0415 - many runs send no HEAD
 
         url = f"{self.base}/{quote(key, safe='/~')}{query}"
         headers = {"host": urlsplit(url).netloc, "x-amz-checksum-mode": "ENABLED"}
@@ -70,9 +70,13 @@ class Head(Struct, frozen=True):
             headers["x-amz-request-payer"] = "requester"
         if self.keys is not None:
             headers = self._sign(url, headers, self.keys())
-        trust = ssl.create_default_context(cafile=self.ca_bundle) if url[:6] == "https:" else None
+        trust = certificates.context(self.ca_bundle) if url[:6] == "https:" else None
+        proxy = proxies.url_for(url)
         request = urllib.request.Request(url, headers=headers, method="HEAD")  # noqa: S310 - http
-        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trust))
+        opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=trust),
+            urllib.request.ProxyHandler({urlsplit(url).scheme: proxy} if proxy else {}),
+        )
         with opener.open(request, timeout=self.timeout_s) as answer:
             return {name.lower(): value for name, value in answer.headers.items()}
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.net import certificates
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
@@ -31,6 +33,11 @@ from kaiwo.tasks.secrets import SecretFile
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.source import ObstoreSource
 
+#: Hosts of Azure's storage in its clouds, which may have a token that the task does not name.
+_OWN_HOSTS = (
+    ".core.windows.net", ".core.chinacloudapi.cn", ".core.usgovcloudapi.net", ".core.cloudapi.de",
+    ".storage.azure.net",
+)  # fmt: skip
 _SCOPE = "https://storage.azure.com/.default"
 
 
@@ -104,7 +111,8 @@ class AzureTask(BucketTask):
         from kaiwo.sources.azure import AzureSource  # noqa: PLC0415 - only runs that use it
 
         filesystem, url = self.filesystem(), self.url(container)
-        return AzureSource(filesystem, container, url, self.origin, network, self.ca_bundle)
+        trust = certificates.chosen(self.ca_bundle, self.client_certificate, self.client_key)
+        return AzureSource(filesystem, container, url, self.origin, network, trust)
 
     def object_store(self, container: str, network: NetworkSettings) -> Any:
         """The store of obstore, with the same rights as the filesystem.
@@ -120,7 +128,7 @@ class AzureTask(BucketTask):
         endpoint, account = address_of(fields)
         if not (endpoint and account):
             raise NotForObstoreError("only the SDK can find the account and its address")
-        provider = None if self.anonymous else Provider(self._granted(fields, endpoint))
+        provider = None if self._is_anonymous() else Provider(self._granted(fields, endpoint))
         config = {
             "account_name": account,
             "endpoint": endpoint.rstrip("/"),
@@ -183,7 +191,7 @@ class AzureTask(BucketTask):
             base64.b64decode(key, validate=True)
             filesystem = adlfs.AzureBlobFileSystem(
                 connection_string=without_signature(connection) if signature else connection,
-                anon=self.anonymous,
+                anon=self._is_anonymous(),
                 skip_instance_cache=True,
                 use_listings_cache=False,
             )
@@ -239,15 +247,35 @@ class AzureTask(BucketTask):
     def _signs_in(self) -> bool:
         """Whether a token of Microsoft Entra is needed: there is neither key nor signature."""
         own = ("connection_string", "account_key", "sas_token")
-        return not self.anonymous and not any(self.given(name) for name in own)
+        return not self._is_anonymous() and not any(self.given(name) for name in own)
+
+    def _is_anonymous(self) -> bool:
+        return self.anonymous or self.withheld() is not None
+
+    def withheld(self) -> str | None:
+        """See ``BucketTask``; who names an identity by ``client_id`` names its token."""
+        named = self.anonymous or any(self.given(name) for name in (*self.credentials, "client_id"))
+        if named or self.endpoint_url is None:
+            return None
+        endpoint = self._endpoint()
+        host = urlsplit(endpoint).hostname or ""
+        if endpoint.startswith("http://") or host.endswith(_OWN_HOSTS):
+            return None  # no token is sent over plain HTTP, see ``filesystem``
+        return (
+            f"Azure credentials of the environment are not sent to {redact.url(endpoint)}; give "
+            "client_id if they are meant for it, or sas_token_file or account_key_file, or "
+            "anonymous: true"
+        )
 
     def _credential(self, identity: Any) -> Any:
         """The principal's credential, from the SDK's module for threads or for event loops."""
+        trust = certificates.file(self.ca_bundle, and_system=True)
+        options: dict[str, Any] = {} if trust is None else {"connection_verify": trust}
         if (secret := self.secret("client_secret")) is not None:
             try:
                 return identity.ClientSecretCredential(
-                    str(self.tenant_id), str(self.client_id), secret, retry_total=0
+                    str(self.tenant_id), str(self.client_id), secret, retry_total=0, **options
                 )
             except ValueError:
                 raise ConfigError("tenant_id or AZURE_AUTHORITY_HOST is invalid") from None
-        return identity.DefaultAzureCredential(managed_identity_client_id=self.client_id)
+        return identity.DefaultAzureCredential(managed_identity_client_id=self.client_id, **options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
@@ -13,7 +15,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
-from kaiwo.errors import ConfigError, NotFoundError
+from kaiwo.errors import ConfigError, CredentialsError, NotFoundError
 from kaiwo.files.placement import At, Under, resolve
 from kaiwo.jobs import Transfer, Want
 from kaiwo.net.settings import NetworkSettings
@@ -26,6 +28,7 @@ from kaiwo.tasks.fields import Endpoint, Secret, TargetPath, Text, require_endpo
 from kaiwo.tasks.hub_cache import InHubCache
 from kaiwo.tasks.secrets import SecretFile
 
+logger = logging.getLogger(__name__)
 _REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
@@ -48,7 +51,9 @@ class HfTask(Task):
     )
     ignore_patterns: tuple[Text, ...] = Field((), description="No files that match one of these.")
     token: Secret | None = Field(
-        None, description="Access token. Default: ``HF_TOKEN``, else the library's login."
+        None,
+        description="Access token. Default, for the Hub itself and ``HF_ENDPOINT``: ``HF_TOKEN``, "
+        "else the library's login.",
     )
     token_file: SecretFile | None = Field(None, description="File with the access token.")
     target_path: TargetPath | None = Field(
@@ -123,6 +128,7 @@ class HfTask(Task):
             url=self.url(container),
             network=network,
             ca_bundle=self.ca_bundle,
+            client=(self.client_certificate, self.client_key),
             xet_above=xet_above,
         )
 
@@ -134,6 +140,7 @@ class HfTask(Task):
                 require_endpoint(_library().ENDPOINT)
             except ConfigError as error:
                 raise ConfigError(f"HF_ENDPOINT: {error.message}") from None
+        self._say_withheld()
         opener = TaskOpener(self, self.repo_id, context.network, self.origin)
         placement = self.placement(context.download_root)
         selections: list[tuple[Location, Folder | Named]] = [
@@ -145,6 +152,22 @@ class HfTask(Task):
         for location, selection in selections:
             where = context.where(location)
             yield Want(self.label, where, opener, selection, placement, self.allow_empty)
+
+    def _say_withheld(self) -> None:
+        """Log that the endpoint does not get the token of the environment or of a login."""
+        endpoint = self.endpoint_url
+        if endpoint is None or self.given("token"):
+            return
+        from kaiwo.sources.hub import tokens  # noqa: PLC0415 - as below
+
+        with contextlib.suppress(CredentialsError):
+            if not tokens.may_go_to(endpoint) and tokens.find():
+                logger.warning(
+                    "%s: the token of the environment or of a login is not sent to %s; if it is "
+                    "meant for it, give token or token_file, or set HF_ENDPOINT to that address",
+                    self.label,
+                    redact.url(endpoint),
+                )
 
     def placement(self, download_root: str) -> Placement:
         """Where the files go: the target folder, or the cache."""

@@ -50,6 +50,7 @@ def choose(task: HfTask) -> int | None:
             why = "transport: http" if task.transport == "http" else "HF_HUB_DISABLE_XET"
             logger.info("%s: plain HTTP, because of %s; %s is ignored", repository, why, switch)
         allowed = task.transport == "auto" and not disabled and xet.is_installed()
+        allowed = allowed and not _has_other_trust(task)
         return int(constants.MAX_HTTP_DOWNLOAD_SIZE) if allowed else None
     if xet.load(high_performance=switch is not None) is None:
         if needed:
@@ -70,11 +71,19 @@ def _warn(task: HfTask, least_memory: int) -> None:
             "hf_xet needs 512 MiB of memory, and the limit here is %d MiB; use transport: http",
             memory >> 20,
         )
-    if task.ca_bundle is not None and not os.environ.get("SSL_CERT_FILE"):
+    if _has_other_trust(task):
         logger.warning(
-            "hf_xet ignores ca_bundle and trusts the system's certificates; if its store needs "
-            "others, set SSL_CERT_FILE too, or use transport: http"
+            "hf_xet ignores ca_bundle and client_certificate, and trusts the system's "
+            "certificates; if its store needs others, set SSL_CERT_FILE too, or use "
+            "transport: http"
         )
+
+
+def _has_other_trust(task: HfTask) -> bool:
+    """Whether hf_xet does not get the certificates that count for this task."""
+    if task.client_certificate is not None:
+        return True
+    return task.ca_bundle is not None and not os.environ.get("SSL_CERT_FILE")
 
 
 def _is_true(value: str | None) -> bool:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
+from kaiwo.net import certificates
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
@@ -169,6 +170,7 @@ class S3Task(BucketTask):
         session = s3_settings.session_of(AioSession, self.profile, named=named)
         if s3_settings.endpoint_of(session, endpoint):
             s3_settings.accept_any_bucket(session)
+        ca_bundle = s3_settings.trusted(session, self.ca_bundle)
         s3_region.register(session)
         s3_answers.register(session)
         filesystem = s3fs.S3FileSystem(
@@ -179,7 +181,11 @@ class S3Task(BucketTask):
             token=self._header("session_token"),
             requester_pays=self.requester_pays,
             session=session,
-            client_kwargs={"region_name": self.region, "verify": self.ca_bundle},
+            client_kwargs={
+                "region_name": self.region,
+                # True and not None, with which an empty setting would switch verification off.
+                "verify": certificates.file(ca_bundle) or True,
+            },
             config_kwargs={
                 "connect_timeout": network.connect_timeout_s,
                 "read_timeout": network.stall_timeout_s,
@@ -191,6 +197,7 @@ class S3Task(BucketTask):
                 "s3": {"addressing_style": self.addressing_style},
                 "user_agent_extra": "kaiwo",
                 "http_session_cls": RedirectingSession,
+                "client_cert": self.client_files(),
             },
             skip_instance_cache=True,
             use_listings_cache=False,

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.net import certificates
 from kaiwo.net.headers import header_token
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR, NotForObstoreError
 
@@ -42,7 +43,7 @@ class S3Settings(Struct, frozen=True):
     Attributes:
         endpoint: address of the service; None for AWS.
         region: the region to sign for.
-        ca_bundle: path of the certificates to trust; None for the system's.
+        ca_bundle: path of the certificates to trust; None for those of any SDK.
         credentials: gives the credentials in obstore's form; None for anonymous requests.
     """
 
@@ -76,9 +77,7 @@ def from_environment(
             or environment.get("AWS_ENDPOINT_URL_S3")
             or environment.get("AWS_ENDPOINT_URL")
         )
-    ca_bundle = (
-        ca_bundle or environment.get("AWS_CA_BUNDLE") or environment.get("REQUESTS_CA_BUNDLE")
-    )
+    ca_bundle = ca_bundle or environment.get("AWS_CA_BUNDLE")
     elsewhere = [name for name in _ELSEWHERE if environment.get(f"AWS_{name.upper()}")]
     region = region or environment.get("AWS_DEFAULT_REGION")
     return _expressible(endpoint, region, ca_bundle, credentials, elsewhere)
@@ -109,16 +108,25 @@ def from_sdk(
     scoped = session.get_scoped_config()
     endpoint = endpoint_of(session, endpoint)
     region = region or session.get_config_variable("region")
-    ca_bundle = (
-        ca_bundle
-        or session.get_config_variable("ca_bundle")
-        or os.environ.get("REQUESTS_CA_BUNDLE")
-    )
+    ca_bundle = trusted(session, ca_bundle)
     elsewhere = [name for name in _ELSEWHERE if session.get_config_variable(name)]
     elsewhere += [name for name in scoped.get("s3", ()) if name.startswith("use_")]
     if credentials is None and not anonymous:
         credentials = _chain(session)
     return _expressible(endpoint, region, ca_bundle, credentials, elsewhere)
+
+
+def trusted(session: Any, ca_bundle: str | None) -> str | None:
+    """The certificates to trust: the task's, else the SDK's; None for those of any SDK.
+
+    The session trusts them too when it asks for credentials, beside the system's.
+
+    Raises:
+        ConfigError: they cannot be used.
+    """
+    ca_bundle = ca_bundle or session.get_config_variable("ca_bundle") or None
+    session.set_config_variable("ca_bundle", certificates.file(ca_bundle, and_system=True) or True)
+    return ca_bundle
 
 
 def endpoint_of(session: Any, endpoint: str | None) -> str | None:

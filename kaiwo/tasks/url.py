@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import posixpath
-import ssl
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.errors import ConfigError, ServiceError
 from kaiwo.jobs import Want
+from kaiwo.net import certificates
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.web_urls import fault_of_address, is_web, service_of, web_name
@@ -29,6 +30,7 @@ from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
 from kaiwo.tasks.registry import SCHEMES
 from kaiwo.tasks.secrets import SecretFile
 
+logger = logging.getLogger(__name__)
 #: Schemes of the other task types, which know how to sign in and what to verify.
 _OTHERS = SCHEMES | {"s3a": "s3"}
 #: A key of the web may end in a query, which the user's glob says nothing of.
@@ -193,16 +195,18 @@ class UrlTask(Task):
         return posixpath.basename(item.target_path)
 
     def _web_options(self, options: dict[str, Any], session: dict[str, Any]) -> dict[str, Any]:
-        """Add the run's timeouts, the environment's proxy and the task's certificates.
+        """Add the run's timeouts and the task's certificates.
 
         Raises:
-            ConfigError: an option that must be a mapping is none.
+            ConfigError: an option has a value that it must not have.
         """
+        _require_verification(options)
         for name in ("client_kwargs", "headers"):
             if not isinstance(options.get(name, {}), dict):
                 raise ConfigError(f"options: {name} must be a mapping")
         client = session | options.get("client_kwargs", {})
-        trust = {"ssl": ssl.create_default_context(cafile=self.ca_bundle)} if self.ca_bundle else {}
+        ssl = certificates.chosen(self.ca_bundle, self.client_certificate, self.client_key)
+        trust = {} if ssl is None else {"ssl": ssl}
         return trust | options | {"client_kwargs": client}
 
     def _options(self) -> dict[str, Any]:
@@ -215,3 +219,17 @@ class UrlTask(Task):
         if not isinstance(options, dict):
             raise ConfigError("options_file does not hold a JSON object")
         return options
+
+
+def _require_verification(options: dict[str, Any]) -> None:
+    """Refuse options that switch verification off and do not say ``false``.
+
+    Raises:
+        ConfigError: an empty value would do so.
+    """
+    for name in ("ssl", "verify_ssl"):
+        value = options.get(name, True)
+        if value is False:
+            logger.warning("options: %s: false: the certificates of servers are not verified", name)
+        elif not value or (isinstance(value, int | str) and value is not True):
+            raise ConfigError(f"options: {name} must be true or false")

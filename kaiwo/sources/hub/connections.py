@@ -8,8 +8,7 @@ Python's own client, because it can read a body into one buffer: 400 MB in range
 than half of the processor time of a client that passes a body on in pieces (docs/decisions/0035).
 Redirects are not followed here: whoever follows them decides about tokens.
 
-Proxies and certificates are those of the environment: ``http_proxy``, ``https_proxy``,
-``all_proxy``, ``no_proxy``; ``SSL_CERT_FILE``, ``SSL_CERT_DIR``.
+Proxies are those of ``net/proxies.py``, certificates those of ``net/certificates.py``.
 
 Longer than 300 lines: requests, connections and their end are one state.
 """
@@ -19,10 +18,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
-import os
 import select
 import socket
-import ssl
 import threading
 import weakref
 from collections import defaultdict
@@ -32,9 +29,10 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from msgspec import Struct
 
-from kaiwo import environment
 from kaiwo.errors import ConfigError, ServiceError, TransientError, UnfinishedError
-from kaiwo.net import redirects
+from kaiwo.net import certificates, proxies, redirects
+from kaiwo.net.certificates import ClientFiles
+from kaiwo.net.proxies import Proxy
 from kaiwo.net.settings import NetworkSettings
 
 #: The rest of an unused answer is read up to this size, to keep the connection.
@@ -109,15 +107,18 @@ class Connections:
 
     Args:
         network: timeouts.
-        ca_bundle: path of the certificates to trust, or None for the system's.
+        ca_bundle: path of the certificates to trust, or None for the environment's.
+        client: files of the client's certificate and key, as ``certificates.context`` takes them.
 
     Raises:
-        ConfigError: the certificates that the environment names cannot be used.
+        ConfigError: a file with certificates cannot be used.
     """
 
-    def __init__(self, network: NetworkSettings, ca_bundle: str | None) -> None:
+    def __init__(
+        self, network: NetworkSettings, ca_bundle: str | None, client: ClientFiles = (None, None)
+    ) -> None:
         self._network = network
-        self._trust = _trust(ca_bundle)
+        self._trust = certificates.context(ca_bundle, *client)
         self._idle: defaultdict[tuple[str, str], list[http.client.HTTPConnection]]
         self._idle = defaultdict(list)
         self._lock = threading.Lock()
@@ -166,11 +167,11 @@ class Connections:
         self, method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """Send a request; the connection, and the answer with its body unread."""
-        proxy = _proxy(parts)
+        proxy = _proxy(parts.geturl())
         path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
         if proxy is not None and parts.scheme == "http":
             path = parts._replace(netloc=_host(parts), fragment="").geturl()
-            headers = {**headers, **_authorization("Proxy-Authorization", proxy)}
+            headers = {**headers, **_proxy_authorization(proxy)}
         while (connection := self._take_idle((parts.scheme, parts.netloc))) is not None:
             # The other end may close an idle connection at this moment.
             with contextlib.suppress(ConnectionError):
@@ -196,18 +197,20 @@ class Connections:
                 return
         connection.close()
 
-    def _connect(self, parts: SplitResult, proxy: SplitResult | None) -> http.client.HTTPConnection:
+    def _connect(self, parts: SplitResult, proxy: Proxy | None) -> http.client.HTTPConnection:
         """A new connection."""
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        at = (host, port) if proxy is None else (proxy.hostname or "", proxy.port or 80)
+        at = (host, port)
+        if proxy is not None:
+            asked = urlsplit(proxy.address)
+            at = (asked.hostname or "", asked.port or 0)
         timeout_s = self._network.connect_timeout_s
         if parts.scheme == "http":
             connection = http.client.HTTPConnection(*at, timeout=timeout_s)
         else:
             connection = http.client.HTTPSConnection(*at, timeout=timeout_s, context=self._trust)
             if proxy is not None:
-                headers = _authorization("Proxy-Authorization", proxy)
-                connection.set_tunnel(host, port, headers=headers)
+                connection.set_tunnel(host, port, headers=_proxy_authorization(proxy))
         try:
             connection.connect()
         except BaseException:
@@ -256,57 +259,29 @@ def _host(parts: SplitResult) -> str:
     return parts.netloc.rpartition("@")[2]
 
 
-def _authorization(name: str, parts: SplitResult) -> dict[str, str]:
+def basic_authorization(address: str) -> dict[str, str]:
     """The header with user and password of an address; empty if the address has none."""
+    parts = urlsplit(address)
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-    return {name: f"Basic {base64.b64encode(pair).decode()}"}
+    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-def basic_authorization(address: str) -> dict[str, str]:
-    """The header with user and password of an address; empty if the address has none."""
-    return _authorization("Authorization", urlsplit(address))
-
-
-def _proxy(parts: SplitResult) -> SplitResult | None:
-    """The proxy that the environment names for an address.
+def _proxy(address: str) -> Proxy | None:
+    """The proxy for an address.
 
     Raises:
         ConfigError: it cannot be used.
     """
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None
-    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - slow to load
-
-    proxies = getproxies()
-    named = proxies.get(parts.scheme) or proxies.get("all")
-    if not named or proxy_bypass(_host(parts)):
-        return None
-    try:
-        proxy = urlsplit(named if "://" in named else f"http://{named}")
-        usable = proxy.scheme == "http" and bool(proxy.hostname) and proxy.port != 0
-    except ValueError:
-        usable = False
-    if not usable:  # the address may hold a password
+    proxy = proxies.proxy_for(address)
+    if proxy is not None and proxy.address.startswith("https:"):
         raise ConfigError(
-            "the environment's proxy (http_proxy, https_proxy, all_proxy) cannot be used; "
-            "give one that begins with http://"
+            "the Hub cannot be asked through a proxy that speaks TLS; give one that begins with "
+            "http://"
         )
     return proxy
 
 
-def _trust(ca_bundle: str | None) -> ssl.SSLContext:
-    """Trust the given certificates, else the environment's; OpenSSL ignores missing files."""
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    try:
-        if ca_bundle or file:
-            return ssl.create_default_context(cafile=ca_bundle or file)
-        return ssl.create_default_context(capath=folder or None)
-    except OSError as error:
-        if named := environment.missing_file(("SSL_CERT_FILE",), ca_bundle or file):
-            raise ConfigError(named) from None
-        raise ConfigError(
-            "the environment's certificates (SSL_CERT_FILE, SSL_CERT_DIR) or ca_bundle cannot be "
-            f"read: {error.strerror or type(error).__name__}"
-        ) from None
+def _proxy_authorization(proxy: Proxy) -> dict[str, str]:
+    return {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}

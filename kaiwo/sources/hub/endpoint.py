@@ -12,19 +12,17 @@ engine waits too, but it may be in the middle of a batch.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Callable, Iterator
 
-from huggingface_hub import constants
-
 from kaiwo._version import __version__
-from kaiwo.errors import BusyError, CredentialsError, ServiceError
+from kaiwo.errors import BusyError, ServiceError
 from kaiwo.net import redirects
+from kaiwo.net.certificates import ClientFiles
 from kaiwo.net.headers import header_token
 from kaiwo.net.patience import Patience
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import RefusedError, retry_after_s
+from kaiwo.sources.hub import tokens
 from kaiwo.sources.hub.connections import Answer, Connections, basic_authorization
 
 _BUSY = {429, 503}
@@ -35,23 +33,31 @@ class Endpoint:
 
     Args:
         address: of the endpoint.
-        token: None: look for one as the library does (``HF_TOKEN``, its login).
+        token: None: look for one as the library does (``HF_TOKEN``, its login), if the endpoint
+            may have that.
         network: timeouts.
-        ca_bundle: path of the certificates to trust, or None for the system's.
+        ca_bundle: path of the certificates to trust, or None for the environment's.
+        client: files of the client's certificate and key.
 
     Attributes:
         authorization: the header that only the endpoint gets; empty without credentials.
     """
 
     def __init__(
-        self, address: str, token: str | None, network: NetworkSettings, ca_bundle: str | None
+        self,
+        address: str,
+        token: str | None,
+        network: NetworkSettings,
+        ca_bundle: str | None,
+        client: ClientFiles = (None, None),
     ) -> None:
         self._origin = redirects.origin_of(address)
         self.authorization = basic_authorization(address)
-        token = token or _find_token()
+        if token is None and tokens.may_go_to(address):
+            token = tokens.find()
         if token and not self.authorization:
             self.authorization = {"Authorization": f"Bearer {header_token(token, 'token')}"}
-        self._connections = Connections(network, ca_bundle)
+        self._connections = Connections(network, ca_bundle, client)
         self._patience = Patience()
 
     def close(self) -> None:
@@ -128,26 +134,3 @@ def _refusal(answer: Answer) -> RefusedError:
     headers = {name.lower(): str(value) for name, value in answer.headers.items()}
     code = answer.header("X-Error-Code") or ""
     return RefusedError(answer.status, code, headers, answer.address)
-
-
-def _find_token() -> str | None:
-    """The token that the library would find; the library is loaded only if there may be one."""
-    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
-        return None
-    # The library looks at its variables first; then at the file of a login, and at Colab.
-    if "HF_OIDC_RESOURCE" not in os.environ:
-        token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
-        if token and token.strip():
-            return token.strip()
-        if not os.path.exists(constants.HF_TOKEN_PATH) and "google.colab" not in sys.modules:
-            return None
-    # Not build_hf_headers: it sends a request to the Hub first.
-    from huggingface_hub import get_token  # noqa: PLC0415 - 0.3 s
-
-    try:
-        return get_token()
-    except Exception as error:
-        raise CredentialsError(
-            f"the Hub's library finds no token ({type(error).__name__}), but HF_OIDC_RESOURCE "
-            "or a login says that there is one; give it as token or token_file"
-        ) from None

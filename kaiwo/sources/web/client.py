@@ -16,7 +16,7 @@ import yarl
 from multidict import CIMultiDict
 
 from kaiwo import redact
-from kaiwo.net import redirects
+from kaiwo.net import logins, proxies, redirects
 from kaiwo.net.codes import code_in
 from kaiwo.net.statuses import RefusedError
 from kaiwo.sources.web.errors import RedirectError
@@ -72,6 +72,10 @@ class WebClient:
         for _ in range(redirects.MOST_HOPS):
             session, options = await self._session_for(first, address)
             options["headers"].update({"Accept-Encoding": "identity", **(headers or {})})
+            if not (address.user or "auth" in options or session.auth):
+                login = logins.authorization_for(str(address))
+                if login is not None:
+                    options["headers"].setdefault("Authorization", login)
             answer = await session.request(
                 method, address, **options, auto_decompress=auto_decompress
             )
@@ -100,11 +104,19 @@ class WebClient:
         is_first = origin_of(address).has_server_of(origin_of(first))
         if is_first and address.scheme in (first.scheme, "https"):
             headers = CIMultiDict(given.get("headers") or {})
-            return await self._filesystem.set_session(), {**given, **fixed, "headers": headers}
+            session = await self._filesystem.set_session()
+            return session, {**self._proxy(address), **given, **fixed, "headers": headers}
         if self.other_session is None:
             self.other_session = aiohttp.ClientSession(**self._session_options)
         options = {name: value for name, value in given.items() if name in _CONNECTION_OPTIONS}
-        return self.other_session, {**options, **fixed, "headers": CIMultiDict[str]()}
+        options = {**self._proxy(address), **options, **fixed, "headers": CIMultiDict[str]()}
+        return self.other_session, options
+
+    def _proxy(self, address: yarl.URL) -> dict[str, Any]:
+        """The proxy for an address, unless the user gives one for all."""
+        if self._filesystem.client_kwargs.get("proxy"):
+            return {}
+        return {"proxy": proxies.url_for(str(address))}
 
     def warn_once(self, text: str) -> None:
         """Log a warning about the source, the first time only."""
