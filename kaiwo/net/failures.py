@@ -92,7 +92,7 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
         if isinstance(cause, ConfigError):  # kaiwo's own, from inside an SDK
             return ConfigError(f"{what}: {cause.message}")
         if (status := _status_of_proxy(cause)) is not None:
-            return proxy_error(status, what)
+            return proxy_error(status, f"{what}: {status}")
     if (missing := missing_file_error(causes, what)) is not None:
         return missing
     for kind, describe in _kinds():

@@ -105,8 +105,6 @@ def status_error(
         code: the service's error code, such as ``NoSuchKey``.
         headers: of the answer, for ``Retry-After``.
     """
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return proxy_error(status, what)
     code, headers = codes.clean(code), headers or {}
     said = codes.meaning(code) or _STATUSES.get(status)
     if status in (429, 503):
@@ -115,6 +113,8 @@ def status_error(
         said = Meaning.FAILING
     kind, reason = _ERRORS[said]
     answer = f"{what}: {status} {code}".rstrip()
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return proxy_error(status, answer)
     if issubclass(kind, TransientError):
         return kind(answer, retry_after_s(headers))
     if said is Meaning.REFUSED:
@@ -122,23 +122,23 @@ def status_error(
     return kind(f"{answer}: {reason}")
 
 
-def proxy_error(status: int, what: str) -> KaiwoError:
+def proxy_error(status: int, answer: str) -> KaiwoError:
     """The kaiwo error for a proxy that refuses to pass a request on.
 
     Args:
-        status: of its answer; of one to CONNECT, most often.
-        what: the operation and its object; the message begins with it.
+        status: of the proxy's answer, most often to CONNECT.
+        answer: the operation, its object and the status; the message begins with it.
     """
     if status in (401, 407):  # tinyproxy answers a wrong password with 401
         return CredentialsError(
-            f"{what}: the proxy refuses its user and password ({status}); give the right ones in "
+            f"{answer}: the proxy refuses its user and password; give the right ones in "
             "HTTPS_PROXY or HTTP_PROXY"
         )
     if status in (408, 429) or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TransientError(f"{what}: the proxy does not reach the host ({status})")
+        return TransientError(f"{answer}: the proxy does not reach the host")
     return ServiceError(
-        f"{what}: the proxy does not allow this host ({status}); have it allowed, or name the host "
-        "in NO_PROXY"
+        f"{answer}: the proxy does not allow this host; have it allowed, or name the host in "
+        "NO_PROXY"
     )
 
 

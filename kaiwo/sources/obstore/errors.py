@@ -144,7 +144,7 @@ def map_text(text: str, what: str, *, by_version: bool) -> KaiwoError:
     if status is None and "Too many open files" in text:
         return too_many_files(what)
     if status is None and _NO_PASSWORD.search(text):
-        return proxy_error(407, what)
+        return proxy_error(407, f"{what}: 407")
     if status is None:
         return _map_connection(text, what)
     return _map_status(int(status[1]), text, what, by_version=by_version)

@@ -195,7 +195,7 @@ def test_a_proxy_that_refuses_a_tunnel_is_what_is_told(
         with pytest.raises(KaiwoError, match=words) as caught:
             read_all(any_store, "none", engine, **through(any_store, "https", 1))
     assert type(caught.value) is kind
-    assert f"({status})" in caught.value.message
+    assert f": {status}: the proxy" in caught.value.message
 
 
 def test_a_proxy_that_wants_a_password_says_so_for_plain_http_too(
