@@ -10,8 +10,9 @@ exist either. Afterwards the program's environment is as it was.
 Native threads may read the environment at any time, and C's ``setenv`` is not safe beside them. So
 all of that is done once, in the thread that begins a run, before it has threads of that kind.
 
-Proxies are left alone: every library ignores empty ones, and an empty ``http_proxy`` switches
-``HTTP_PROXY`` off.
+Who begins a run says which variables must be set besides: those of proxies, so that all libraries
+find the same one (``net/proxies.py``). Empty ones of these are left alone: every library ignores
+them, and an empty ``http_proxy`` switches ``HTTP_PROXY`` off.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _OF_SDKS = re.compile(
     r"(AWS|BOTO|GOOGLE|GCE|GCS|GCSFS|GCLOUD|CLOUDSDK|AZURE|MSI|IDENTITY|IMDS|HF|HUGGING_?FACE|FSSPEC"
@@ -63,7 +64,7 @@ class _Cleaned:
         self.renew()
         self.runs = 0
         #: Of each variable: its value before, and what kaiwo made of it.
-        self.before: dict[str, tuple[str, str | None]] = {}
+        self.before: dict[str, tuple[str | None, str | None]] = {}
 
     def renew(self) -> None:
         """A forked child must not wait for a thread of its parent."""
@@ -75,14 +76,22 @@ os.register_at_fork(after_in_child=_cleaned.renew)
 
 
 @contextlib.contextmanager
-def cleaned() -> Iterator[None]:
+def cleaned(more: Callable[[], Mapping[str, str]] = dict) -> Iterator[None]:
     """Inside the block, no variable of an SDK is empty or ends with a line break.
 
     For several runs at once, it lasts until the last of them has ended.
+
+    Args:
+        more: gives the variables that must be set besides.
     """
     with _cleaned.lock:
         _cleaned.runs += 1
         _clean()
+        for name, content in more().items():
+            value = os.environ.get(name)
+            if value != content:
+                _cleaned.before.setdefault(name, (value, content))
+                os.environ[name] = content
     try:
         yield
     finally:
@@ -109,6 +118,10 @@ def _clean() -> None:
 def _restore() -> None:
     """Undo what was done, unless the program has set the variable meanwhile."""
     for name, (value, content) in _cleaned.before.items():
-        if os.environ.get(name) == content:
+        if os.environ.get(name) != content:
+            continue
+        if value is None:
+            del os.environ[name]
+        else:
             os.environ[name] = value
     _cleaned.before.clear()

@@ -5,11 +5,11 @@
     ├── ConfigError                2     no       usage, the file, a secret file
     │   └── UnsafeNameError        2     no       hostile or conflicting names
     ├── CredentialsError           3     no       the store refuses them
+    ├── CertificateError           3     no       TLS certificate not trusted
     ├── NotFoundError              4     no       an object is missing, or nothing matched
     │   ├── ContainerMissingError  4     no       bucket, container, repository or revision
     │   └── PlaceholderError       4     no       a folder's placeholder, which is no failure
     ├── ServiceError               5     no       the service or the network, for good
-    │   ├── CertificateError       5     no       TLS certificate not trusted
     │   ├── NotAcceptedError       5     no       the service does not know such a request
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
     │       ├── BusyError          5     yes      429 or 503: the service is busy
@@ -44,9 +44,9 @@ EXIT_CODES = {
     0: "every object is in place and verified",
     1: "a bug in kaiwo",
     2: "usage, configuration, a secret file that cannot be read, a hostile or conflicting name",
-    3: "credentials refused",
+    3: "not allowed: credentials refused, or the server's certificate not trusted",
     4: "bucket, object, repository or revision missing, or nothing matched",
-    5: "network or service still failing after the retries; TLS certificate not trusted",
+    5: "network or service still failing after the retries",
     6: "disk: no space, read-only, too many files",
     7: "integrity: checksum, size or identity differs",
     8: "deadline passed",
@@ -98,6 +98,13 @@ class CredentialsError(KaiwoError):
     kind = "credentials"
 
 
+class CertificateError(KaiwoError):
+    """The server's TLS certificate is not trusted, or the server wants one of the client."""
+
+    exit_code = 3
+    kind = "certificate"
+
+
 class NotFoundError(KaiwoError):
     """The object is missing, or nothing matched."""
 
@@ -118,12 +125,6 @@ class ServiceError(KaiwoError):
 
     exit_code = 5
     kind = "service"
-
-
-class CertificateError(ServiceError):
-    """The server's TLS certificate is not trusted."""
-
-    kind = "certificate"
 
 
 class NotAcceptedError(ServiceError):

@@ -24,6 +24,7 @@ from kaiwo.config.document import Document
 from kaiwo.config.loader import ITEMS, build
 from kaiwo.errors import ConfigError, ContainerMissingError, NotFoundError
 from kaiwo.files.placement import expanded
+from kaiwo.net import proxies
 from kaiwo.protocols import Sink
 from kaiwo.reporting.displays import notebook_sink
 from kaiwo.tasks.base import Task
@@ -62,7 +63,7 @@ def fetch(
     url = fetch_url.parse(url_spec)
     fields = {name: plain(value) for name, value in fields.items()}
     sink = sink or notebook_sink()
-    with environment.cleaned():
+    with environment.cleaned(proxies.canonical):
         return _fetched_in_either_way(url, target, sink, fields)
 
 

@@ -22,6 +22,7 @@ from kaiwo.errors import ConfigError, cause_of, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.files import process_limits
 from kaiwo.jobs import Plan, Want
+from kaiwo.net import proxies
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Report
 from kaiwo.planning import free_space, plan
@@ -40,7 +41,7 @@ logger = logging.getLogger(__name__)
 Wanted = tuple[Task, tuple[Want, ...]]
 
 
-@environment.cleaned()
+@environment.cleaned(proxies.canonical)
 def run(config: Config, sink: Sink) -> Report:
     """Carry out a validated configuration; see ``download``."""
     config.check_secrets()
@@ -71,7 +72,7 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
     return tuple(result)
 
 
-@environment.cleaned()
+@environment.cleaned(proxies.canonical)
 def decide(config: Config, sink: Sink) -> Plan:
     """What ``run`` would do, decided and checked; no byte of any object is read.
 

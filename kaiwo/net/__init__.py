@@ -6,8 +6,8 @@
     connections keeps connections open, by urllib3
     heads       the head of an answer
     connecting  connects to the first address of a host that answers
-    proxies     the proxy for an address
-    certificates  which certificates are trusted
+    proxies     the proxies that the environment names, for all clients and SDKs
+    certificates  which certificates are trusted, and which one the client shows
     failures    maps the connection failures of every SDK to kaiwo errors
     statuses    maps HTTP statuses to kaiwo errors; reads Retry-After
     codes       what the services' error codes say

@@ -13,14 +13,12 @@ import re
 import resource
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from kaiwo import environment
 from kaiwo.errors import (
     CertificateError,
     ConfigError,
-    CredentialsError,
     KaiwoError,
     LimitError,
     NoAnswerError,
@@ -28,16 +26,12 @@ from kaiwo.errors import (
     TransientError,
     UnreachableError,
 )
+from kaiwo.net.statuses import proxy_error
 
 if TYPE_CHECKING:
     import socket
     import ssl
 
-#: What 407 means, whether the proxy passes requests on or connects.
-PROXY_WANTS_CREDENTIALS = (
-    "the proxy wants valid credentials; give user and password in its address: "
-    "http://user:password@host:port"
-)
 #: ``Tunnel connection failed: 407 Proxy Authentication Required``; httpx has the status alone.
 _REFUSED_BY_PROXY = re.compile(r"(?:Tunnel connection failed: )?([1-9]\d\d)(?: |$)")
 
@@ -51,6 +45,28 @@ _NOT_REACHED = {
 _CONNECTING = re.compile(r"Connect(ion|ing)?Timeout")
 #: Errors of clients whose connection was closed before an answer; they have no number.
 _CLOSED = {"ServerDisconnectedError", "ConnectionClosedError", "RemoteProtocolError"}
+
+
+#: What OpenSSL's codes say of a certificate, and what helps; others: it is not trusted.
+_BY_CODE = {
+    9: "is not valid yet; is this machine's clock right?",
+    10: "has expired; the server needs a new one, unless this machine's clock is wrong",
+    **dict.fromkeys(
+        (62, 64), "is for another host ({}); give an address with the host that it names"
+    ),
+}
+#: Alerts of TLS: the server wants a client's certificate, or does not accept the one it got.
+_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "TLSV1_ALERT_UNKNOWN_CA",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+    "SSLV3_ALERT_NO_CERTIFICATE",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+    "TLSV1_ALERT_ACCESS_DENIED",
+}
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -85,10 +101,13 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
     if (limit := limit_error(error, what)) is not None:
         return limit
     causes = list(chain(error))
+    for cause in causes:
+        if isinstance(cause, ConfigError):  # kaiwo's own, from inside an SDK
+            return ConfigError(f"{what}: {cause.message}")
+        if (status := _status_of_proxy(cause)) is not None:
+            return proxy_error(status, f"{what}: {status}")
     if (missing := missing_file_error(causes, what)) is not None:
         return missing
-    if (refusal := proxy_error(causes, what)) is not None:
-        return refusal
     for kind, describe in _kinds():
         for cause in causes:
             if isinstance(cause, kind) and (found := describe(cause, what)) is not None:
@@ -96,32 +115,8 @@ def connection_error(error: BaseException, what: str) -> KaiwoError | None:
     return None
 
 
-def proxy_error(causes: Iterable[BaseException], what: str) -> KaiwoError | None:
-    """The error for a proxy that refuses to connect to a host (``CONNECT``); else None."""
-    statuses = (_proxy_status(cause) for cause in causes)
-    status = next((each for each in statuses if each is not None), None)
-    return None if status is None else proxy_refusal(status, what)
-
-
-def proxy_refusal(status: int, what: str) -> KaiwoError:
-    """The kaiwo error for the status that a proxy answers with.
-
-    Args:
-        status: of the proxy, not of the service behind it.
-        what: the operation and its object; the message begins with it.
-    """
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return CredentialsError(f"{what}: {status}: {PROXY_WANTS_CREDENTIALS}")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return TransientError(f"{what}: the proxy answered {status}")
-    return ServiceError(
-        f"{what}: the proxy does not allow this host ({status}); ask for it to be allowed, or "
-        "name the host in no_proxy"
-    )
-
-
-def _proxy_status(cause: BaseException) -> int | None:
-    """The status of a proxy's refusal, as each SDK states it; None for other errors."""
+def _status_of_proxy(cause: BaseException) -> int | None:
+    """The status of a proxy's answer to CONNECT, as each SDK states it; None for other errors."""
     names = {kind.__name__ for kind in type(cause).__mro__}
     if "ClientHttpProxyError" in names:  # aiohttp
         status = getattr(cause, "status", None)
@@ -161,15 +156,16 @@ def wire_error(error: BaseException, what: str) -> KaiwoError:
 def _untrusted(cause: ssl.SSLCertVerificationError, what: str) -> KaiwoError | None:
     # aiohttp raises its own error without the message; the cause of that error has it.
     reason = getattr(cause, "verify_message", None)
-    return _not_trusted(reason, what) if reason else None
+    return _not_trusted(reason, what, getattr(cause, "verify_code", 0)) if reason else None
 
 
-def _not_trusted(reason: object, what: str) -> CertificateError:
-    missing = environment.missing_file(environment.TRUST)
-    return CertificateError(
-        f"{what}: the server's TLS certificate is not trusted ({reason}); "
-        f"{missing or 'give its authority with ca_bundle'}"
-    )
+def _not_trusted(reason: object, what: str, code: int = 0) -> CertificateError:
+    """The error for a certificate that OpenSSL refuses; the codes are those of its X509_V_ERR."""
+    said = _BY_CODE.get(code)
+    if said is None:
+        missing = environment.missing_file(environment.TRUST)
+        said = f"is not trusted ({{}}); {missing or 'give its authority with ca_bundle'}"
+    return CertificateError(f"{what}: the server's TLS certificate {said.format(reason)}")
 
 
 def _unknown_host(cause: socket.gaierror, what: str) -> KaiwoError:
@@ -197,6 +193,11 @@ def _tls(cause: ssl.SSLError, what: str) -> KaiwoError | None:
         return ServiceError(f"{what}: the server does not speak TLS; http:// instead of https://?")
     if reason == "UNEXPECTED_EOF_WHILE_READING":
         return NoAnswerError(f"{what}: the connection was closed during TLS")
+    if reason in _ALERTS:
+        return CertificateError(
+            f"{what}: the server refuses the client's certificate, or the lack of one ({reason}); "
+            "give client_certificate and client_key"
+        )
     return TransientError(f"{what}: TLS failed ({reason})") if reason else None
 
 

@@ -23,7 +23,8 @@ from msgspec import Struct
 STATUSES = frozenset({301, 302, 303, 307, 308})
 #: A client sends at most this many requests until it has an answer that is no redirect.
 MOST_HOPS = 10
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+#: The port of an address that names none.
+DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Characters that stay in an address; all others are encoded.
 _SAFE = "%/:=&?~#+!$,;'@()*[]"
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -56,7 +57,7 @@ def origin_of(address: str) -> Origin:
     """The origin of an address."""
     parts = urlsplit(address)
     port = parts.port
-    if not port or port == _DEFAULT_PORTS.get(parts.scheme):
+    if not port or port == DEFAULT_PORTS.get(parts.scheme):
         port = None
     return Origin(parts.scheme, parts.hostname, port)
 
@@ -109,7 +110,7 @@ def target_of(address: str, location: str) -> str:
         found, first = origin_of(target), origin_of(address)
     except ValueError:
         raise RedirectError("it redirects to an invalid address") from None
-    if found.scheme not in _DEFAULT_PORTS or not found.host:
+    if found.scheme not in DEFAULT_PORTS or not found.host:
         raise RedirectError("it redirects to what is not a web address")
     if (first.scheme, found.scheme) == ("https", "http"):
         raise RedirectError(

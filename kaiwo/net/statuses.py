@@ -22,7 +22,6 @@ from kaiwo.errors import (
 )
 from kaiwo.net import codes, redirects
 from kaiwo.net.codes import Meaning
-from kaiwo.net.failures import PROXY_WANTS_CREDENTIALS
 
 #: The longest wait that a service can ask for; a longer one is cut to this.
 LONGEST_RETRY_AFTER_S = 300.0
@@ -118,7 +117,7 @@ def status_error(
     kind, reason = _ERRORS[said]
     answer = f"{what}: {status} {code}".rstrip()
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return CredentialsError(f"{answer}: {PROXY_WANTS_CREDENTIALS}")
+        return proxy_error(status, answer)
     if status in _OF_GATEWAYS and kind is TransientError:
         kind = NoAnswerError
     if issubclass(kind, TransientError):
@@ -126,6 +125,26 @@ def status_error(
     if said is Meaning.REFUSED:
         reason += _describe_skew(headers)
     return kind(f"{answer}: {reason}")
+
+
+def proxy_error(status: int, answer: str) -> KaiwoError:
+    """The kaiwo error for a proxy that refuses to pass a request on.
+
+    Args:
+        status: of the proxy's answer, most often to CONNECT.
+        answer: the operation, its object and the status; the message begins with it.
+    """
+    if status in (401, 407):  # tinyproxy answers a wrong password with 401
+        return CredentialsError(
+            f"{answer}: the proxy refuses its user and password; give the right ones in "
+            "HTTPS_PROXY or HTTP_PROXY"
+        )
+    if status in (408, 429) or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return TransientError(f"{answer}: the proxy does not reach the host")
+    return ServiceError(
+        f"{answer}: the proxy does not allow this host; have it allowed, or name the host in "
+        "NO_PROXY"
+    )
 
 
 def refusal_error(refused: RefusedError, what: str) -> KaiwoError:

@@ -27,6 +27,7 @@ from azure.core.rest import HttpRequest
 
 from kaiwo import checksums, environment
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, ServiceError
+from kaiwo.net import proxies
 from kaiwo.net.codes import code_in
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
@@ -56,7 +57,7 @@ class AzureSource(AsyncSource):
         url: ``az://container/``.
         address: see ``StoreSource``.
         network: timeouts.
-        ca_bundle: path of the certificates to trust, or None for the system's.
+        ssl: a TLS context with what the task trusts, or None for the system's.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class AzureSource(AsyncSource):
         url: str,
         address: str,
         network: NetworkSettings,
-        ca_bundle: str | None,
+        ssl: Any = None,
     ) -> None:
         super().__init__(url, address)
         self._filesystem = filesystem
@@ -81,8 +82,13 @@ class AzureSource(AsyncSource):
             "connection_timeout": network.connect_timeout_s,
             "read_timeout": network.stall_timeout_s,
         }
-        if ca_bundle is not None:
-            self._options["connection_verify"] = ca_bundle
+        # Both are aiohttp's options, which the SDK passes on. The SDK would make a TLS context for
+        # each request, and reads the environment's proxies by other rules.
+        self._options["proxy"] = proxies.url_for(self._container.url)
+        if ssl is not None:
+            self._options["ssl"] = ssl
+        transport = filesystem.service_client._pipeline._transport  # noqa: SLF001
+        transport._use_env_settings = False  # noqa: SLF001 - adlfs makes the client without it
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its client when it is deleted."""

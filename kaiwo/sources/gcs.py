@@ -35,6 +35,7 @@ from kaiwo.errors import (
     NoAnswerError,
     TransientError,
 )
+from kaiwo.net import proxies
 from kaiwo.net.codes import code_in
 from kaiwo.net.failures import connection_error, wire_error
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled, refusal_error
@@ -64,7 +65,9 @@ class GcsSource(AsyncSource):
         url: ``gs://bucket/``.
         address: see ``StoreSource``.
         timeout_s: a request for a token fails when no byte arrives for this long.
-        ssl: a TLS context with a private authority, or None.
+        ssl: a TLS context with what the task trusts, or None for the system's.
+        token_trust: path of the certificates that the token service is verified by; None for those
+            that the SDK brings along.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class GcsSource(AsyncSource):
         address: str,
         timeout_s: float,
         ssl: Any = None,
+        token_trust: str | None = None,
     ) -> None:
         super().__init__(url, address)
         self._filesystem = filesystem
@@ -83,7 +87,7 @@ class GcsSource(AsyncSource):
         self._ssl = {} if ssl is None else {"ssl": ssl}
         if not self.is_anonymous:
             credentials = filesystem.credentials.credentials
-            credentials.refresh = partial(_refresh, credentials.refresh, timeout_s)
+            credentials.refresh = partial(_refresh, credentials.refresh, timeout_s, token_trust)
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
@@ -177,7 +181,11 @@ class GcsSource(AsyncSource):
         url = yarl.URL(f"{filesystem._location}/{path}", encoded=True)  # noqa: SLF001
         url = url.with_query(query)
         answer: aiohttp.ClientResponse = await session.get(
-            url, headers=headers, allow_redirects=False, **self._ssl
+            url,
+            headers=headers,
+            allow_redirects=False,
+            proxy=proxies.url_for(str(url)),
+            **self._ssl,
         )
         if answer.status < HTTPStatus.MULTIPLE_CHOICES:
             return answer
@@ -216,9 +224,26 @@ class GcsSource(AsyncSource):
         return _map_token_error(error, what)
 
 
-def _refresh(refresh: Callable[[Any], None], timeout_s: float, request: Any) -> None:
-    """Renew a token; without a timeout, google-auth waits for two minutes."""
-    refresh(partial(request, timeout=timeout_s))
+def _refresh(
+    refresh: Callable[[Any], None], timeout_s: float, trust: str | None, request: Any
+) -> None:
+    """Renew a token.
+
+    Args:
+        refresh: of the credentials.
+        timeout_s: without one, google-auth waits for two minutes.
+        trust: path of the certificates to trust, or None for those that the SDK brings along.
+        request: sends google-auth's requests.
+    """
+    request.session.trust_env = False  # proxies and certificates are given here
+    options: dict[str, Any] = {"timeout": timeout_s} | ({} if trust is None else {"verify": trust})
+
+    def ask(url: str, **others: Any) -> Any:
+        proxy = proxies.url_for(url)
+        of_all = None if proxy is None else {"http": proxy, "https": proxy}
+        return request(url, **{**others, **options, "proxies": of_all})
+
+    refresh(ask)
 
 
 def _map_token_error(error: Exception, what: str) -> KaiwoError | None:

@@ -12,13 +12,13 @@ too, and at the end of the redirect the signature is missing or wrong. So here:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import yarl
 from aiobotocore.httpsession import AIOHTTPSession
 
-from kaiwo.net import redirects
+from kaiwo.net import proxies, redirects
 from kaiwo.net.header_limits import header_limits
 
 #: What another origin may see.
@@ -26,8 +26,26 @@ _HARMLESS = {"accept-encoding", "if-match", "range", "user-agent"}
 _REFUSED = {400, 401, 403}
 
 
+class _Proxies:
+    """Tells the SDK the proxy for each address; it would read the environment by other rules."""
+
+    settings: ClassVar[dict[str, str]] = {}
+
+    def proxy_url_for(self, address: str) -> str | None:
+        """The proxy with its user and password, of which aiohttp makes the header."""
+        return proxies.url_for(address)
+
+    def proxy_headers_for(self, address: str) -> dict[str, str]:  # noqa: ARG002 - the SDK's name
+        """No more headers."""
+        return {}
+
+
 class RedirectingSession(AIOHTTPSession):  # type: ignore[misc]  # no types
     """See the module's docstring."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._proxy_config = _Proxies()
 
     async def _get_session(self, proxy_url: Any) -> Any:
         client = await super()._get_session(proxy_url)

@@ -14,9 +14,17 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.net import certificates
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.sources.base import NotForObstoreError
+from kaiwo.tasks.connection_strings import (
+    SIGNATURE,
+    address_of,
+    fields_of,
+    public_address,
+    without_signature,
+)
 from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
 from kaiwo.tasks.items import Bucket
 from kaiwo.tasks.object_store import BucketTask
@@ -25,9 +33,11 @@ from kaiwo.tasks.secrets import SecretFile
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.source import ObstoreSource
 
-_PUBLIC_SUFFIX = "core.windows.net"
-#: The field of a connection string, in lower case.
-_SIGNATURE = "sharedaccesssignature"
+#: Hosts of Azure's storage in its clouds, which may have a token that the task does not name.
+_OWN_HOSTS = (
+    ".core.windows.net", ".core.chinacloudapi.cn", ".core.usgovcloudapi.net", ".core.cloudapi.de",
+    ".storage.azure.net",
+)  # fmt: skip
 _SCOPE = "https://storage.azure.com/.default"
 
 
@@ -86,7 +96,7 @@ class AzureTask(BucketTask):
     def origin(self) -> str:
         """See ``Task``."""
         if self.given("connection_string"):
-            endpoint, _ = _address(_fields(self._connection() or ""))
+            endpoint, _ = address_of(fields_of(self._connection() or ""))
             return redact.url(endpoint) if endpoint else "azure"
         if self.given("account_name") or self.endpoint_url:
             return redact.url(self._endpoint())
@@ -101,7 +111,8 @@ class AzureTask(BucketTask):
         from kaiwo.sources.azure import AzureSource  # noqa: PLC0415 - only runs that use it
 
         filesystem, url = self.filesystem(), self.url(container)
-        return AzureSource(filesystem, container, url, self.origin, network, self.ca_bundle)
+        trust = certificates.chosen(self.ca_bundle, self.client_certificate, self.client_key)
+        return AzureSource(filesystem, container, url, self.origin, network, trust)
 
     def object_store(self, container: str, network: NetworkSettings) -> Any:
         """The store of obstore, with the same rights as the filesystem.
@@ -113,11 +124,11 @@ class AzureTask(BucketTask):
 
         from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
 
-        fields = _fields(self._connection() or "")
-        endpoint, account = _address(fields)
+        fields = fields_of(self._connection() or "")
+        endpoint, account = address_of(fields)
         if not (endpoint and account):
             raise NotForObstoreError("only the SDK can find the account and its address")
-        provider = None if self.anonymous else Provider(self._granted(fields, endpoint))
+        provider = None if self._is_anonymous() else Provider(self._granted(fields, endpoint))
         config = {
             "account_name": account,
             "endpoint": endpoint.rstrip("/"),
@@ -148,7 +159,7 @@ class AzureTask(BucketTask):
         """
         if key := fields.get("accountkey"):
             return lambda: {"access_key": key, "expires_at": None}
-        if sas := fields.get(_SIGNATURE):
+        if sas := fields.get(SIGNATURE):
             return lambda: {"sas_token": sas.removeprefix("?"), "expires_at": None}
         if not self._signs_in() or not endpoint.startswith("https://"):
             raise NotForObstoreError("there are no credentials that obstore can use")
@@ -174,13 +185,13 @@ class AzureTask(BucketTask):
         import adlfs  # noqa: PLC0415 - only runs that use Azure load it
 
         connection = self._connection()
-        fields = _fields(connection or "")
-        key, signature = fields.get("accountkey", ""), fields.get(_SIGNATURE, "")
+        fields = fields_of(connection or "")
+        key, signature = fields.get("accountkey", ""), fields.get(SIGNATURE, "")
         try:
             base64.b64decode(key, validate=True)
             filesystem = adlfs.AzureBlobFileSystem(
-                connection_string=_unsigned(connection) if signature else connection,
-                anon=self.anonymous,
+                connection_string=without_signature(connection) if signature else connection,
+                anon=self._is_anonymous(),
                 skip_instance_cache=True,
                 use_listings_cache=False,
             )
@@ -196,7 +207,7 @@ class AzureTask(BucketTask):
 
             # In a connection string, the SDK takes a signature with an unknown field for a key.
             filesystem.service_client = BlobServiceClient(
-                str(_address(fields)[0]), credential=AzureSasCredential(signature.strip())
+                str(address_of(fields)[0]), credential=AzureSasCredential(signature.strip())
             )
         elif connection is not None and self._signs_in():
             if self._endpoint().startswith("http://"):
@@ -231,48 +242,40 @@ class AzureTask(BucketTask):
     def _endpoint(self) -> str:
         if self.endpoint_url is not None:
             return require_endpoint(self.endpoint_url).rstrip("/")
-        return _public(str(self.secret("account_name")))
+        return public_address(str(self.secret("account_name")))
 
     def _signs_in(self) -> bool:
         """Whether a token of Microsoft Entra is needed: there is neither key nor signature."""
         own = ("connection_string", "account_key", "sas_token")
-        return not self.anonymous and not any(self.given(name) for name in own)
+        return not self._is_anonymous() and not any(self.given(name) for name in own)
+
+    def _is_anonymous(self) -> bool:
+        return self.anonymous or self.withheld() is not None
+
+    def withheld(self) -> str | None:
+        """See ``BucketTask``; who names an identity by ``client_id`` names its token."""
+        named = self.anonymous or any(self.given(name) for name in (*self.credentials, "client_id"))
+        if named or self.endpoint_url is None:
+            return None
+        endpoint = self._endpoint()
+        host = urlsplit(endpoint).hostname or ""
+        if endpoint.startswith("http://") or host.endswith(_OWN_HOSTS):
+            return None  # no token is sent over plain HTTP, see ``filesystem``
+        return (
+            f"Azure credentials of the environment are not sent to {redact.url(endpoint)}; give "
+            "client_id if they are meant for it, or sas_token_file or account_key_file, or "
+            "anonymous: true"
+        )
 
     def _credential(self, identity: Any) -> Any:
         """The principal's credential, from the SDK's module for threads or for event loops."""
+        trust = certificates.file(self.ca_bundle, and_system=True)
+        options: dict[str, Any] = {} if trust is None else {"connection_verify": trust}
         if (secret := self.secret("client_secret")) is not None:
             try:
                 return identity.ClientSecretCredential(
-                    str(self.tenant_id), str(self.client_id), secret, retry_total=0
+                    str(self.tenant_id), str(self.client_id), secret, retry_total=0, **options
                 )
             except ValueError:
                 raise ConfigError("tenant_id or AZURE_AUTHORITY_HOST is invalid") from None
-        return identity.DefaultAzureCredential(managed_identity_client_id=self.client_id)
-
-
-def _public(account: str, suffix: str = _PUBLIC_SUFFIX) -> str:
-    return f"https://{account}.blob.{suffix}"
-
-
-def _address(fields: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Address of the blob service and name of the account; None for what is not given."""
-    account = fields.get("accountname")
-    suffix = fields.get("endpointsuffix", _PUBLIC_SUFFIX)
-    endpoint = fields.get("blobendpoint") or (account and _public(account, suffix))
-    if endpoint and not account:
-        # http://host/account of emulators, https://account.blob... of the service
-        parts = urlsplit(endpoint)
-        account = parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
-    return endpoint, account
-
-
-def _unsigned(connection: str | None) -> str:
-    """A connection string without its signature."""
-    parts = (connection or "").split(";")
-    return ";".join(part for part in parts if part.partition("=")[0].lower() != _SIGNATURE)
-
-
-def _fields(connection: str) -> dict[str, str]:
-    """The fields of a connection string, by their names in lower case."""
-    pairs = (part.partition("=") for part in connection.split(";"))
-    return {name.strip().lower(): value for name, _, value in pairs}
+        return identity.DefaultAzureCredential(managed_identity_client_id=self.client_id, **options)

@@ -6,17 +6,20 @@ before ``check`` and ``open``.
 
 from __future__ import annotations
 
+import os
 import secrets
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from msgspec import Struct
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from kaiwo.errors import ConfigError
 from kaiwo.jobs import Transfer, Want
+from kaiwo.net import certificates
 from kaiwo.net.header_limits import header_limits
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Item
@@ -95,8 +98,22 @@ class Task(SecretFields):
     type: str = Field(description="The task type.")
     name: Text | None = Field(None, description="A name for logs and reports.")
     ca_bundle: Text | None = Field(
-        None, description="PEM file of certificates to trust instead of the system's."
+        None,
+        description="PEM file, or folder of such files, with certificates to trust instead of the "
+        "system's. Default: the environment's variables.",
     )
+    client_certificate: Text | None = Field(
+        None, description="PEM file of the certificate that kaiwo shows the server."
+    )
+    client_key: Text | None = Field(
+        None, description="PEM file of its key. Default: the certificate's file holds it."
+    )
+
+    @model_validator(mode="after")
+    def _key_of_a_certificate(self) -> Self:
+        if self.client_key is not None and self.client_certificate is None:
+            raise PydanticCustomError("key", "client_key needs client_certificate")
+        return self
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         # An endpoint may hold user info, a URL a signature.
@@ -146,18 +163,28 @@ class Task(SecretFields):
     def settle(self, transfers: Sequence[Transfer]) -> None:
         """Do what remains, now that all objects of this task are in place."""
 
+    def client_files(self) -> str | tuple[str, str] | None:
+        """The client's certificate, with the file of its key if that is another."""
+        files = [
+            os.path.expanduser(each) for each in (self.client_certificate, self.client_key) if each
+        ]
+        if not files:
+            return None
+        return files[0] if len(files) == 1 else (files[0], files[1])
+
     def check(self) -> Iterator[tuple[str, str]]:
         """The fields whose file cannot be used, and why; nothing goes over the network."""
         yield from self.unreadable_secrets()
-        if self.ca_bundle is not None:
-            import ssl  # noqa: PLC0415 - with a private authority only
-
-            try:
-                ssl.create_default_context(cafile=self.ca_bundle)
-            except ssl.SSLError:
-                yield "ca_bundle", f"{self.ca_bundle} holds no certificate in PEM form"
-            except OSError as error:
-                yield "ca_bundle", f"cannot read {self.ca_bundle}: {error.strerror}"
+        for field_, values in (
+            ("ca_bundle", (self.ca_bundle,)),
+            ("client_certificate", (self.ca_bundle, self.client_certificate, self.client_key)),
+        ):
+            if getattr(self, field_) is not None:
+                try:
+                    certificates.context(*values)
+                except ConfigError as error:
+                    yield field_, error.message
+                    return
 
     @classmethod
     def fetch_fields(cls, request: FetchRequest) -> dict[str, Any]:
@@ -180,10 +207,14 @@ class Task(SecretFields):
 
 
 def session_options(network: NetworkSettings) -> dict[str, Any]:
-    """Options of a filesystem's aiohttp session: the run's timeouts, the proxy's variables."""
+    """Options of a filesystem's aiohttp session: the run's timeouts.
+
+    Who sends a request gives it the proxy (``net/proxies.py``): aiohttp's own reading of the
+    environment knows less.
+    """
     import aiohttp  # noqa: PLC0415 - only runs whose filesystem uses it load it
 
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=network.connect_timeout_s, sock_read=network.stall_timeout_s
     )
-    return {"timeout": timeout, "trust_env": True, **header_limits()}
+    return {"timeout": timeout, "trust_env": False, **header_limits()}

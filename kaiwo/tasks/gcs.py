@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from kaiwo import environment, redact
 from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.net import certificates, redirects
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.tasks.base import session_options
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from kaiwo.sources.obstore.source import ObstoreSource
 
 EMULATOR = "STORAGE_EMULATOR_HOST"
+#: Google's own hosts, which may have a token that the task does not name.
+_OWN_HOSTS = ".googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _NEW_BUCKET_TYPES = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
 
@@ -63,14 +67,19 @@ class GcsTask(BucketTask):
 
     def source(self, container: str, network: NetworkSettings) -> GcsSource:
         """See ``Task``."""
-        import ssl  # noqa: PLC0415 - with a private authority only
-
         filesystem = self.filesystem(network)
         from kaiwo.sources.gcs import GcsSource  # noqa: PLC0415 - only runs that use GCS load it
 
-        trust = ssl.create_default_context(cafile=self.ca_bundle) if self.ca_bundle else None
         url, timeout_s = self.url(container), network.stall_timeout_s
-        return GcsSource(filesystem, container, url, self.origin, timeout_s, trust)
+        return GcsSource(
+            filesystem,
+            container,
+            url,
+            self.origin,
+            timeout_s,
+            certificates.chosen(self.ca_bundle, self.client_certificate, self.client_key),
+            certificates.file(self.ca_bundle, and_system=True),
+        )
 
     def object_store(
         self, container: str, network: NetworkSettings, source: GcsSource | None = None
@@ -129,15 +138,29 @@ class GcsTask(BucketTask):
     def _endpoint(self) -> str | None:
         if self.endpoint_url is not None:
             return self.endpoint_url.rstrip("/")
-        emulator = os.environ.get(EMULATOR, "").rstrip("/")
-        if not emulator:
+        return _emulator()
+
+    def withheld(self) -> str | None:
+        """See ``BucketTask``."""
+        endpoint = self._endpoint()
+        named = self.anonymous or any(self.given(name) for name in self.credentials)
+        if named or self.endpoint_url is None or endpoint is None:
             return None
-        # Google's clients accept it with and without a scheme.
-        return require_endpoint(emulator if "://" in emulator else f"http://{emulator}")
+        origin = redirects.origin_of(endpoint)
+        if origin.scheme == "http" or f".{origin.host}".endswith(_OWN_HOSTS):
+            return None  # plain HTTP never gets any
+        with contextlib.suppress(ConfigError):  # it is no address
+            if (emulator := _emulator()) and redirects.origin_of(emulator) == origin:
+                return None
+        return (
+            f"Google credentials of the environment are not sent to {redact.url(endpoint)}; give "
+            "application_credentials_file or token_file if they are meant for it, or anonymous: "
+            "true"
+        )
 
     def _token(self) -> Any:
         """Google credentials, or ``anon``; gcsfs itself must not guess."""
-        if self.anonymous:
+        if self.anonymous or self.withheld():
             return "anon"
         if (text := self.secret("application_credentials")) is not None:
             return _credentials_of(text)
@@ -162,6 +185,15 @@ class GcsTask(BucketTask):
                 "bucket"
             ) from None
         return credentials
+
+
+def _emulator() -> str | None:
+    """The endpoint that the environment names."""
+    emulator = os.environ.get(EMULATOR, "").rstrip("/")
+    if not emulator:
+        return None
+    # Google's clients accept it with and without a scheme.
+    return require_endpoint(emulator if "://" in emulator else f"http://{emulator}")
 
 
 def _credentials_of(text: str) -> Any:

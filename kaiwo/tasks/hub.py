@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,13 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
-from kaiwo.errors import ConfigError, NotFoundError
-from kaiwo.files import memory_limit
+from kaiwo.errors import ConfigError, CredentialsError, NotFoundError
 from kaiwo.files.placement import At, Under, resolve
-from kaiwo.jobs import RANGE, Transfer, Want
+from kaiwo.jobs import Transfer, Want
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Folder, Item, Named
 from kaiwo.protocols import Placement, Source
-from kaiwo.tasks import hub_cache
+from kaiwo.tasks import hub_cache, hub_xet
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest, HubUrl
 from kaiwo.tasks.fields import Endpoint, Secret, TargetPath, Text, require_endpoint
@@ -30,8 +29,6 @@ from kaiwo.tasks.hub_cache import InHubCache
 from kaiwo.tasks.secrets import SecretFile
 
 logger = logging.getLogger(__name__)
-#: Variables of the environment that switch Xet's high-performance mode on.
-_SWITCH, _OLD_SWITCH = "HF_XET_HIGH_PERFORMANCE", "HF_HUB_ENABLE_HF_TRANSFER"
 _REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
@@ -54,7 +51,9 @@ class HfTask(Task):
     )
     ignore_patterns: tuple[Text, ...] = Field((), description="No files that match one of these.")
     token: Secret | None = Field(
-        None, description="Access token. Default: ``HF_TOKEN``, else the library's login."
+        None,
+        description="Access token. Default, for the Hub itself and ``HF_ENDPOINT``: ``HF_TOKEN``, "
+        "else the library's login.",
     )
     token_file: SecretFile | None = Field(None, description="File with the access token.")
     target_path: TargetPath | None = Field(
@@ -117,7 +116,7 @@ class HfTask(Task):
             from kaiwo.sources.hub.cache import HubCacheSource  # noqa: PLC0415 - as below
 
             return HubCacheSource(self.storage(), self.revision, self.url(container))
-        xet_above = self._choose_xet()
+        xet_above = hub_xet.choose(self)
         from kaiwo.sources.hub.source import HubSource  # noqa: PLC0415 - only runs that use it load it
 
         return HubSource(
@@ -129,69 +128,19 @@ class HfTask(Task):
             url=self.url(container),
             network=network,
             ca_bundle=self.ca_bundle,
+            client=(self.client_certificate, self.client_key),
             xet_above=xet_above,
         )
 
-    def _switch(self) -> str | None:
-        """The field or variable that asks for the high-performance mode, if one does."""
-        if self.high_performance:
-            return "high_performance"
-        return next(
-            (name for name in (_OLD_SWITCH, _SWITCH) if _is_true(os.environ.get(name))), None
-        )
-
-    def _choose_xet(self) -> int | None:
-        """Load hf_xet if it is wanted; returns the size above which files come through it, or None.
-
-        What was asked for explicitly is confirmed, or refused, in the log.
-
-        Raises:
-            ConfigError: hf_xet is missing, and no other transport is allowed.
-        """
-        from kaiwo.sources.hub import xet  # noqa: PLC0415 - only runs that use it load it
-
-        switch, repository = self._switch(), self.url(self.repo_id).rstrip("/")
-        needed, disabled = self.transport == "xet", _library().HF_HUB_DISABLE_XET
-        if not needed and (switch is None or self.transport == "http" or disabled):
-            if switch:
-                why = "transport: http" if self.transport == "http" else "HF_HUB_DISABLE_XET"
-                logger.info("%s: plain HTTP, because of %s; %s is ignored", repository, why, switch)
-            allowed = self.transport == "auto" and not disabled and xet.is_installed()
-            return int(_library().MAX_HTTP_DOWNLOAD_SIZE) if allowed else None
-        if xet.load(high_performance=switch is not None) is None:
-            if needed:
-                raise ConfigError("transport: xet needs hf_xet, which cannot be loaded; install it")
-            logger.info("%s: plain HTTP: hf_xet cannot be loaded (%s)", repository, switch)
-            return None
-        mode = f" in high-performance mode ({switch})" if switch else ""
-        logger.info("%s: files above 8 MiB come through Xet%s", repository, mode)
-        self._warn_of_xet(xet.LEAST_MEMORY)
-        return RANGE
-
-    def _warn_of_xet(self, least_memory: int) -> None:
-        """Warn where hf_xet may fail, and transport: http would not."""
-        memory = memory_limit.memory_limit()
-        if memory is not None and memory < least_memory:
-            logger.warning(
-                "hf_xet needs 512 MiB of memory, and the limit here is %d MiB; use transport: http",
-                memory >> 20,
-            )
-        if self.ca_bundle is not None and not os.environ.get("SSL_CERT_FILE"):
-            logger.warning(
-                "hf_xet ignores ca_bundle and trusts the system's certificates; if its store needs "
-                "others, set SSL_CERT_FILE too, or use transport: http"
-            )
-
     def wants(self, context: Context) -> Iterator[Want]:
         """See ``Task``; one opener, so that the revision is resolved once for all files."""
-        if _is_true(os.environ.get(_OLD_SWITCH)):
-            # The old name of the switch. Set before the library is loaded, which would warn.
-            os.environ.setdefault(_SWITCH, "1")
+        hub_xet.rename_switch()
         if self.endpoint_url is None:
             try:
                 require_endpoint(_library().ENDPOINT)
             except ConfigError as error:
                 raise ConfigError(f"HF_ENDPOINT: {error.message}") from None
+        self._say_withheld()
         opener = TaskOpener(self, self.repo_id, context.network, self.origin)
         placement = self.placement(context.download_root)
         selections: list[tuple[Location, Folder | Named]] = [
@@ -203,6 +152,22 @@ class HfTask(Task):
         for location, selection in selections:
             where = context.where(location)
             yield Want(self.label, where, opener, selection, placement, self.allow_empty)
+
+    def _say_withheld(self) -> None:
+        """Log that the endpoint does not get the token of the environment or of a login."""
+        endpoint = self.endpoint_url
+        if endpoint is None or self.given("token"):
+            return
+        from kaiwo.sources.hub import tokens  # noqa: PLC0415 - as below
+
+        with contextlib.suppress(CredentialsError):
+            if not tokens.may_go_to(endpoint) and tokens.find():
+                logger.warning(
+                    "%s: the token of the environment or of a login is not sent to %s; if it is "
+                    "meant for it, give token or token_file, or set HF_ENDPOINT to that address",
+                    self.label,
+                    redact.url(endpoint),
+                )
 
     def placement(self, download_root: str) -> Placement:
         """Where the files go: the target folder, or the cache."""
@@ -278,8 +243,3 @@ def _library() -> ModuleType:
     from huggingface_hub import constants  # noqa: PLC0415
 
     return constants
-
-
-def _is_true(value: str | None) -> bool:
-    """Whether a variable is on, by the Hub library's rules."""
-    return (value or "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -56,7 +56,7 @@ class BucketTask(Task):
             logger.debug("%s is read through fsspec, as requested", named)
             return self.source(container, network)
         try:
-            fast = self.fast_source(container, network)
+            fast = self._fast_source(container, network)
         except NotForObstoreError as reason:
             if engine == "obstore":
                 raise ConfigError(f"{named} cannot be read through obstore: {reason}") from reason
@@ -68,6 +68,19 @@ class BucketTask(Task):
         if engine == "obstore":
             raise ConfigError(f"{named} cannot be read through obstore: use --engine auto")
         return self.source(container, network)
+
+    def _fast_source(self, container: str, network: NetworkSettings) -> Source | None:
+        if self.client_certificate is not None:
+            raise NotForObstoreError("obstore cannot show a client_certificate")
+        return self.fast_source(container, network)
+
+    def withheld(self) -> str | None:
+        """Which credentials of the environment the endpoint does not get, and what to do, if any.
+
+        Tokens that the task does not name are for the provider's own hosts, and for the endpoint
+        that the same environment names.
+        """
+        return None
 
     @model_validator(mode="after")
     def _anonymous_alone(self) -> Self:
@@ -84,6 +97,8 @@ class BucketTask(Task):
         # What travels with every job should not carry the whole list of items.
         bare = self.model_copy(update={self.holder: ()})
         origin = self.origin
+        if withheld := self.withheld():
+            logger.info("%s: %s", self.label, withheld)
         for number, bucket in enumerate(held):
             opener = TaskOpener(bare, bucket.name, context.network, origin, context.engine)
             for index, item in enumerate(bucket.items):

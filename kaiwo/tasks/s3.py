@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
+from kaiwo.net import certificates
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
@@ -139,7 +140,9 @@ class S3Task(BucketTask):
             return s3_settings.from_environment(*of_task)
         from botocore.session import Session  # noqa: PLC0415 - only where it finds more
 
-        session = s3_settings.session_of(Session, self.profile, named=named)
+        from kaiwo.tasks import s3_session  # noqa: PLC0415 - as above
+
+        session = s3_session.session_of(Session, self.profile, named=named)
         return s3_settings.from_sdk(session, *of_task, anonymous=self.anonymous)
 
     def _keys(self) -> Credentials:
@@ -161,14 +164,15 @@ class S3Task(BucketTask):
 
         from kaiwo.sources import s3_answers, s3_region  # noqa: PLC0415
         from kaiwo.sources.s3_redirects import RedirectingSession  # noqa: PLC0415
-        from kaiwo.tasks import s3_settings  # noqa: PLC0415
+        from kaiwo.tasks import s3_session  # noqa: PLC0415
 
         named = self.anonymous or self.given("access_key_id")
         endpoint = self.secret("endpoint_url")
         endpoint = require_endpoint(endpoint) if endpoint else None
-        session = s3_settings.session_of(AioSession, self.profile, named=named)
-        if s3_settings.endpoint_of(session, endpoint):
-            s3_settings.accept_any_bucket(session)
+        session = s3_session.session_of(AioSession, self.profile, named=named)
+        if s3_session.endpoint_of(session, endpoint):
+            s3_session.accept_any_bucket(session)
+        ca_bundle = s3_session.trusted(session, self.ca_bundle)
         s3_region.register(session)
         s3_answers.register(session)
         filesystem = s3fs.S3FileSystem(
@@ -179,7 +183,11 @@ class S3Task(BucketTask):
             token=self._header("session_token"),
             requester_pays=self.requester_pays,
             session=session,
-            client_kwargs={"region_name": self.region, "verify": self.ca_bundle},
+            client_kwargs={
+                "region_name": self.region,
+                # True and not None, with which an empty setting would switch verification off.
+                "verify": certificates.file(ca_bundle) or True,
+            },
             config_kwargs={
                 "connect_timeout": network.connect_timeout_s,
                 "read_timeout": network.stall_timeout_s,
@@ -191,6 +199,7 @@ class S3Task(BucketTask):
                 "s3": {"addressing_style": self.addressing_style},
                 "user_agent_extra": "kaiwo",
                 "http_session_cls": RedirectingSession,
+                "client_cert": self.client_files(),
             },
             skip_instance_cache=True,
             use_listings_cache=False,

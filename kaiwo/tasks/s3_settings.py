@@ -11,13 +11,11 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
 
-from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.net.headers import header_token
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR, NotForObstoreError
 
@@ -42,7 +40,7 @@ class S3Settings(Struct, frozen=True):
     Attributes:
         endpoint: address of the service; None for AWS.
         region: the region to sign for.
-        ca_bundle: path of the certificates to trust; None for the system's.
+        ca_bundle: path of the certificates to trust; None for those of any SDK.
         credentials: gives the credentials in obstore's form; None for anonymous requests.
     """
 
@@ -76,9 +74,7 @@ def from_environment(
             or environment.get("AWS_ENDPOINT_URL_S3")
             or environment.get("AWS_ENDPOINT_URL")
         )
-    ca_bundle = (
-        ca_bundle or environment.get("AWS_CA_BUNDLE") or environment.get("REQUESTS_CA_BUNDLE")
-    )
+    ca_bundle = ca_bundle or environment.get("AWS_CA_BUNDLE")
     elsewhere = [name for name in _ELSEWHERE if environment.get(f"AWS_{name.upper()}")]
     region = region or environment.get("AWS_DEFAULT_REGION")
     return _expressible(endpoint, region, ca_bundle, credentials, elsewhere)
@@ -106,40 +102,17 @@ def from_sdk(
     Raises:
         NotForObstoreError: obstore cannot do what the SDK is configured to do.
     """
+    from kaiwo.tasks import s3_session  # noqa: PLC0415 - with the SDK only
+
     scoped = session.get_scoped_config()
-    endpoint = endpoint_of(session, endpoint)
+    endpoint = s3_session.endpoint_of(session, endpoint)
     region = region or session.get_config_variable("region")
-    ca_bundle = (
-        ca_bundle
-        or session.get_config_variable("ca_bundle")
-        or os.environ.get("REQUESTS_CA_BUNDLE")
-    )
+    ca_bundle = s3_session.trusted(session, ca_bundle)
     elsewhere = [name for name in _ELSEWHERE if session.get_config_variable(name)]
     elsewhere += [name for name in scoped.get("s3", ()) if name.startswith("use_")]
     if credentials is None and not anonymous:
         credentials = _chain(session)
     return _expressible(endpoint, region, ca_bundle, credentials, elsewhere)
-
-
-def endpoint_of(session: Any, endpoint: str | None) -> str | None:
-    """The address of the service: the task's, else that of the SDK's configuration, if any."""
-    from botocore.configprovider import ConfiguredEndpointProvider  # noqa: PLC0415
-
-    if endpoint or session.get_config_variable("ignore_configured_endpoint_urls"):
-        return endpoint
-    scoped = session.get_scoped_config()
-    found: str | None = ConfiguredEndpointProvider(session.full_config, scoped, "s3").provide()
-    return found
-
-
-def accept_any_bucket(session: Any) -> None:
-    """Let the SDK send any bucket's name: AWS's rules for names are not those of other services.
-
-    Ceph has ``tenant:bucket``.
-    """
-    from botocore.handlers import validate_bucket_name  # noqa: PLC0415
-
-    session.unregister("before-parameter-build.s3", validate_bucket_name)
 
 
 def _expressible(
@@ -244,56 +217,3 @@ def plain_keys(found: S3Settings) -> tuple[str, str, str | None]:
         str(given["secret_access_key"]),
         None if token is None else str(token),
     )
-
-
-def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) -> Any:
-    """A session of the SDK; its shared files are usable.
-
-    Args:
-        kind: botocore's class, or aiobotocore's.
-        profile: the task's profile.
-        named: the task gives the credentials, so that the environment's profile does not matter.
-
-    Raises:
-        ConfigError: the SDK's files are malformed.
-        CredentialsError: the profile is not in these files.
-    """
-    from botocore.exceptions import ConfigParseError, ProfileNotFound  # noqa: PLC0415
-
-    session = _with_shared_models(kind(profile=profile))
-    try:
-        session.get_scoped_config()
-    except ConfigParseError:
-        raise ConfigError(
-            "the SDK's configuration is malformed (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)"
-        ) from None
-    except ProfileNotFound:
-        if named:
-            # AWS_PROFILE names it.
-            without: dict[str, Any] = {"profile": (None, None, None, None)}
-            return _with_shared_models(kind(session_vars=without))
-        name = profile or "that AWS_PROFILE names"
-        raise CredentialsError(
-            f"the profile {name} is not in the SDK's configuration (AWS_CONFIG_FILE, "
-            "AWS_SHARED_CREDENTIALS_FILE)"
-        ) from None
-    return session
-
-
-def _with_shared_models(session: Any) -> Any:
-    """The session, which parses the SDK's models of services once in a process, not once in each.
-
-    They are most of what a client costs: 0.2 s of processor time become 0.03 in a second run.
-    """
-    session.lazy_register_component(
-        "data_loader", lambda: _models(session.get_config_variable("data_path"))
-    )
-    return session
-
-
-@cache
-def _models(folders: str | None) -> Any:
-    """The SDK's reader of its models; it remembers what it has parsed."""
-    from botocore.loaders import create_loader  # noqa: PLC0415
-
-    return create_loader(folders)

@@ -179,7 +179,12 @@ class UrlTask(Task):
         return WebSource(
             container,
             self.url(container),
-            options.parse(self._options(), network, self.ca_bundle),
+            options.parse(
+                self._options(),
+                network,
+                self.ca_bundle,
+                (self.client_certificate, self.client_key),
+            ),
             self._target_name(),
             allow_partial=any(isinstance(i, FolderItem) and i.allow_partial for i in self.items),
         )

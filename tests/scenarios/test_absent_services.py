@@ -127,7 +127,7 @@ def test_an_untrusted_certificate_ends_the_run_at_once_and_ca_bundle_makes_it_tr
         fields = {"secret_key": CANARY} if any_store.type == "s3" else {}
         task = through(any_store, bucket, "https", pipe.port, **fields)
         done = failing({"download_items": [task]}, "--startup-wait", "600")
-        assert (done.code, done.stdout) == (5, ""), done.stderr
+        assert (done.code, done.stdout) == (3, ""), done.stderr
         assert "WARNING" not in done.stderr
         assert "ca_bundle" in "\n".join(errors_of(done.stderr))
         assert done.report["items"][0]["error"]["kind"] == "certificate"

@@ -58,3 +58,17 @@ def test_what_an_earlier_version_remembered_of_the_web_counts(
     manifest = (tmp_path / ".kaiwo/manifest.jsonl").read_text().splitlines()
     assert json.loads(manifest[-1])["origin"] == "url"
     assert download(tmp_path, f"{site.at}/a").count("unchanged") == 1
+
+
+@pytest.mark.usefixtures("loopback_only")
+def test_a_login_of_netrc_is_sent_to_its_host(
+    sites: tuple[Site, Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, _ = sites
+    site.pages["/a"] = Page(b"bytes", {"ETag": '"1"'})
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert download(tmp_path / "out", f"{site.at}/a").ok
+    assert {headers.get("Authorization") for _, _, headers in site.asked} == {
+        "Basic dXNlcjpzZWNyZXQ="
+    }

@@ -16,7 +16,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _DAY = dt.timedelta(days=1)
@@ -53,6 +58,12 @@ class Certified:
         """The key, not encrypted."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
+    @property
+    def locked_key_pem(self) -> bytes:
+        """The key, encrypted."""
+        locked = BestAvailableEncryption(b"password")
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked)
+
     def tls(self, folder: Path) -> ssl.SSLContext:
         """TLS of a server with this certificate; writes it and its key into the folder."""
         both = folder / "server-and-key.pem"
@@ -67,9 +78,24 @@ def authority() -> Certified:
     return _issue("kaiwo test authority", (_IS_AUTHORITY, _SIGNS))
 
 
-def server(signed_by: Certified) -> Certified:
-    """A server that this authority vouches for."""
-    return _issue("kaiwo test server", (_IS_NONE, _local(), _SERVES), signed_by)
+def server(
+    signed_by: Certified, *, host: str | None = None, days: tuple[int, int] = (-1, 1)
+) -> Certified:
+    """A server that this authority vouches for.
+
+    Args:
+        signed_by: the authority.
+        host: that it is for, instead of this one.
+        days: from when until when it is valid, counted from now.
+    """
+    named = _local() if host is None else x509.SubjectAlternativeName([x509.DNSName(host)])
+    return _issue("kaiwo test server", (_IS_NONE, named, _SERVES), signed_by, days)
+
+
+def client(signed_by: Certified) -> Certified:
+    """A client that this authority vouches for."""
+    shows = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    return _issue("kaiwo test client", (_IS_NONE, shows), signed_by)
 
 
 def self_signed(*, is_authority: bool = False) -> Certified:
@@ -91,9 +117,12 @@ def _local() -> x509.SubjectAlternativeName:
 
 
 def _issue(
-    name: str, extensions: Sequence[x509.ExtensionType], signed_by: Certified | None = None
+    name: str,
+    extensions: Sequence[x509.ExtensionType],
+    signed_by: Certified | None = None,
+    days: tuple[int, int] = (-1, 1),
 ) -> Certified:
-    """A certificate for a new key, valid since yesterday until tomorrow."""
+    """A certificate for a new key, valid between these days from now on."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
@@ -103,8 +132,8 @@ def _issue(
         .issuer_name(signed_by.certificate.subject if signed_by else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)
-        .not_valid_after(now + _DAY)
+        .not_valid_before(now + days[0] * _DAY)
+        .not_valid_after(now + days[1] * _DAY)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     if signed_by:

@@ -35,16 +35,31 @@ class Pipe:
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.suppress(OSError))
             if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
+                connection = _shaken(connection, self._tls)
             stack.enter_context(connection)
             upstream = stack.enter_context(socket.create_connection(self._upstream))
-            back = threading.Thread(target=_copy, args=(upstream, connection), daemon=True)
+            back = threading.Thread(target=copy, args=(upstream, connection), daemon=True)
             back.start()
-            _copy(connection, upstream)
+            copy(connection, upstream)
             back.join()
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
+def _shaken(connection: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+    """The connection after the handshake; if that fails, the client gets to read the alert."""
+    secured = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+    try:
+        secured.do_handshake()
+    except OSError:
+        with contextlib.suppress(OSError), secured:
+            # What was sent already and nobody reads would reset the connection.
+            socket.socket.shutdown(secured, socket.SHUT_WR)
+            while socket.socket.recv(secured, 65536):
+                pass
+        raise
+    return secured
+
+
+def copy(source: socket.socket, sink: socket.socket) -> None:
     """Everything that comes, until one side is gone."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):

@@ -95,7 +95,7 @@ def test_the_exit_codes_are_those_of_the_contract() -> None:
             "CredentialsError": 3,
             "NotFoundError": 4,
             "ServiceError": 5,
-            "CertificateError": 5,
+            "CertificateError": 3,
             "TransientError": 5,
             "UnreachableError": 5,
             "RangeIgnoredError": 5,

@@ -7,19 +7,16 @@ the token. The host of the bytes has its own signature in the address.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Callable
 
-from huggingface_hub import constants
-
-from kaiwo.errors import CredentialsError
 from kaiwo.net import certificates, redirects
 from kaiwo.net.answers import Answer
+from kaiwo.net.certificates import ClientFiles
 from kaiwo.net.client import Client
 from kaiwo.net.headers import basic_authorization, header_token
 from kaiwo.net.redirects import Credentials
 from kaiwo.net.settings import NetworkSettings
+from kaiwo.sources.hub import tokens
 
 
 class Endpoint:
@@ -27,25 +24,33 @@ class Endpoint:
 
     Args:
         address: of the endpoint.
-        token: None: look for one as the library does (``HF_TOKEN``, its login).
+        token: None: look for one as the library does (``HF_TOKEN``, its login), if the endpoint
+            may have that.
         network: timeouts.
-        ca_bundle: path of the certificates to trust, or None for the system's.
+        ca_bundle: path of the certificates to trust, or None for the environment's.
+        client: files of the client's certificate and key.
 
     Attributes:
         authorization: the header that only the endpoint gets; empty without credentials.
     """
 
     def __init__(
-        self, address: str, token: str | None, network: NetworkSettings, ca_bundle: str | None
+        self,
+        address: str,
+        token: str | None,
+        network: NetworkSettings,
+        ca_bundle: str | None,
+        client: ClientFiles = (None, None),
     ) -> None:
         self._origin = redirects.origin_of(address)
         of_address = basic_authorization(address)
         self.authorization = {"Authorization": of_address} if of_address else {}
-        token = token or _find_token()
+        if token is None and tokens.may_go_to(address):
+            token = tokens.find()
         if token and not self.authorization:
             self.authorization = {"Authorization": f"Bearer {header_token(token, 'token')}"}
         credentials = Credentials(self._origin, self.authorization)
-        self._client = Client(network, certificates.context(ca_bundle), credentials)
+        self._client = Client(network, certificates.context(ca_bundle, *client), credentials)
 
     def close(self) -> None:
         """Close the connections."""
@@ -81,26 +86,3 @@ class Endpoint:
 
 def _always(_: str) -> bool:
     return True
-
-
-def _find_token() -> str | None:
-    """The token that the library would find; the library is loaded only if there may be one."""
-    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
-        return None
-    # The library looks at its variables first; then at the file of a login, and at Colab.
-    if "HF_OIDC_RESOURCE" not in os.environ:
-        token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
-        if token and token.strip():
-            return token.strip()
-        if not os.path.exists(constants.HF_TOKEN_PATH) and "google.colab" not in sys.modules:
-            return None
-    # Not build_hf_headers: it sends a request to the Hub first.
-    from huggingface_hub import get_token  # noqa: PLC0415 - 0.3 s
-
-    try:
-        return get_token()
-    except Exception as error:
-        raise CredentialsError(
-            f"the Hub's library finds no token ({type(error).__name__}), but HF_OIDC_RESOURCE "
-            "or a login says that there is one; give it as token or token_file"
-        ) from None

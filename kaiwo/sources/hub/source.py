@@ -37,6 +37,7 @@ from kaiwo import checksums, redact
 from kaiwo.errors import ChangedError, KaiwoError, NotFoundError, ServiceError, TransientError
 from kaiwo.net import redirects
 from kaiwo.net.answers import Answer
+from kaiwo.net.certificates import ClientFiles
 from kaiwo.net.client import CONNECTION_ERRORS
 from kaiwo.net.failures import wire_error
 from kaiwo.net.redirects import RedirectError
@@ -71,11 +72,9 @@ class HubSource(StoreSource):
         repo_id: ``owner/repo``, or a canonical one-word name.
         repo_type: ``model``, ``dataset`` or ``space``.
         revision: branch, tag, commit or ``refs/pr/N``.
-        token: None: look for one as the library does (``HF_TOKEN``, its login).
         endpoint: None for the library's (``HF_ENDPOINT``).
         url: ``hf://[datasets/]owner/repo@revision/``.
-        network: timeouts.
-        ca_bundle: path of the certificates to trust, or None for the system's.
+        token, network, ca_bundle, client: see ``Endpoint``.
         xet_above: larger files come by Xet, if the Hub has them there; None: no file does.
     """
 
@@ -90,6 +89,7 @@ class HubSource(StoreSource):
         url: str,
         network: NetworkSettings,
         ca_bundle: str | None,
+        client: ClientFiles = (None, None),
         xet_above: int | None = None,
     ) -> None:
         address = (endpoint or constants.ENDPOINT).rstrip("/")
@@ -103,7 +103,7 @@ class HubSource(StoreSource):
         #: Files of the commit; a listing must have them.
         self._named: tuple[str, ...] = ()
         self._lock = threading.Lock()
-        self._endpoint = Endpoint(address, token, network, ca_bundle)
+        self._endpoint = Endpoint(address, token, network, ca_bundle, client)
         self._reader = FileReader(self._endpoint, self._repository)
         self._api = Api(self._endpoint, self._repository)
         self._is_hub = redirects.origin_of(address) in _HUBS

@@ -10,7 +10,8 @@ Some texts say that the fsspec source may succeed (``FallbackReason``):
                  a redirect or a setting (the SDK finds a bucket's region)
     LANGUAGE     405 or 501: an emulator of GCS that speaks JSON only
     ANSWER       a header is missing, or the answer is not a listing, or not text
-    PATIENCE     the failure passes: the answer may hold a Retry-After, which obstore does not show
+    PATIENCE     the failure passes: the answer may hold a Retry-After, which obstore does not show;
+                 or a proxy makes no tunnel, and obstore does not show the status
     REFUSAL      refused credentials: the SDK signs for the region that an answer names, follows no
                  redirect without a signature, and shows headers that say why
 
@@ -36,7 +37,7 @@ from kaiwo.errors import (
 )
 from kaiwo.net.codes import code_in
 from kaiwo.net.failures import too_many_files
-from kaiwo.net.statuses import status_error
+from kaiwo.net.statuses import proxy_error, status_error
 
 #: Of a long description, this is read at its start, and at its end.
 _START, _END = 1 << 16, 1 << 12
@@ -58,7 +59,9 @@ _NO_HTTP = re.compile(r"^\s*Parse\($", re.MULTILINE)
 #: The request was sent, and no answer began.
 _NO_ANSWER = re.compile(r"^\s*SendRequest,$", re.MULTILINE)
 _SYSTEM = re.compile(r"^\s*code: (\d{1,3}),$", re.MULTILINE)
-_TLS = re.compile(r"^\s*error: Invalid(Certificate|Message)\(", re.MULTILINE)
+_TLS = re.compile(r"^\s*error: (Invalid(Certificate|Message)|AlertReceived)\(", re.MULTILINE)
+_NO_PASSWORD = re.compile(r"^\s*ProxyAuthRequired,$", re.MULTILINE)
+_NO_TUNNEL = re.compile(r"^\s*TunnelUnsuccessful,$", re.MULTILINE)
 
 
 class FallbackReason(Enum):
@@ -79,6 +82,7 @@ _REASONS = (
     # finds a bucket's region.
     (_SETTINGS, FallbackReason.CONNECTION),
     (_TLS, FallbackReason.CONNECTION),
+    (_NO_TUNNEL, FallbackReason.PATIENCE),
     (_UNSUPPORTED, FallbackReason.LANGUAGE),
     (_HEADERS, FallbackReason.ANSWER),
     (_NO_LISTING, FallbackReason.ANSWER),
@@ -142,6 +146,10 @@ def map_text(text: str, what: str, *, by_version: bool) -> KaiwoError:
     if _OTHER_RANGE.search(text):
         return WrongRangeError(f"{what}: the answer is another range than requested")
     status = _STATUS.search(text)
+    if status is None and "Too many open files" in text:
+        return too_many_files(what)
+    if status is None and _NO_PASSWORD.search(text):
+        return proxy_error(407, f"{what}: 407")
     if status is None:
         return _map_connection(text, what)
     return _map_status(int(status[1]), text, what, by_version=by_version)
@@ -160,8 +168,6 @@ def _map_status(status: int, text: str, what: str, *, by_version: bool) -> Kaiwo
 
 def _map_connection(text: str, what: str) -> KaiwoError:
     """The error for a request without a complete answer."""
-    if "Too many open files" in text:
-        return too_many_files(what)
     kinds = _KIND.findall(text)
     if "Connect" in kinds:
         if '"dns error"' in text:

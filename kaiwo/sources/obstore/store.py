@@ -15,6 +15,9 @@ overridden. With those set, S3 goes through fsspec (see ``kaiwo/tasks/s3_setting
 obstore's threads do not live on in a forked child, and a call there would wait for them forever. So
 the child of a process that has loaded obstore gets no store.
 
+The proxy is that for the store's endpoint. obstore asks no other host for credentials, since these
+come from the callback. For the host of a redirect it reads ``no_proxy`` itself, without ports.
+
 obstore repeats nothing: ``max_retries`` is 0. The timeout of a whole request is seven days, since
 only a stall is an error.
 """
@@ -24,15 +27,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from obstore.exceptions import BaseError
 
 from kaiwo import environment, redact
+from kaiwo.errors import ConfigError
+from kaiwo.net import certificates, proxies
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.base import NotForObstoreError
 
+#: Every host, in obstore's form: a star stands for names alone.
+_ALL = "*,0.0.0.0/0,::/0"
 #: The process that loaded obstore.
 _LOADED_BY = os.getpid()
 
@@ -80,10 +86,11 @@ def connect(
         config: all settings that obstore would otherwise take from the environment.
         provider: of credentials; None for anonymous requests.
         network: timeouts.
-        ca_bundle: path of certificates to trust, or None for the system's.
+        ca_bundle: path of certificates to trust, or None for the environment's.
         headers: of every request.
 
     Raises:
+        ConfigError: the environment's proxy cannot be used.
         NotForObstoreError: obstore does not take these settings, or does not work in this process.
     """
     if os.getpid() != _LOADED_BY:
@@ -99,13 +106,9 @@ def connect(
         "timeout": timedelta(days=7),
         "user_agent": "kaiwo",
         "default_headers": dict(headers or {}),
+        "allow_invalid_certificates": False,
     }
-    if ca_bundle is not None:
-        try:
-            options["root_certificate"] = Path(ca_bundle).read_bytes()
-        except OSError as error:
-            named = environment.missing_file(environment.TRUST, ca_bundle)
-            raise NotForObstoreError(named or "the ca_bundle cannot be read") from error
+    options |= _trusted(ca_bundle) | _proxied(str(config.get("endpoint") or config["base_url"]))
     try:
         return kind(
             container,
@@ -118,3 +121,22 @@ def connect(
     except (BaseError, ValueError) as error:
         named = environment.missing_file(environment.TRUST)
         raise NotForObstoreError(named or "obstore refuses these settings") from error
+
+
+def _trusted(ca_bundle: str | None) -> dict[str, Any]:
+    """The option for trusted certificates; obstore adds these to the system's."""
+    try:
+        trusted = certificates.pem(ca_bundle)
+    except ConfigError as error:
+        raise NotForObstoreError(error.message) from error
+    return {} if trusted is None else {"root_certificate": trusted}
+
+
+def _proxied(endpoint: str) -> dict[str, Any]:
+    """The options for the proxy; with them, obstore does not read the environment's."""
+    proxy = proxies.url_for(endpoint)
+    if proxy is not None:
+        return {"proxy_url": proxy, "proxy_excludes": proxies.exceptions()}
+    # Only a proxy that is given switches the environment's off; this one is never asked.
+    no_proxy = {"proxy_url": "http://localhost", "proxy_excludes": _ALL}
+    return no_proxy if proxies.any_named() else {}

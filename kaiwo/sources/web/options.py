@@ -15,6 +15,7 @@ kaiwo reads by itself: a warning says so. All others are errors.
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,10 +26,12 @@ from msgspec.structs import replace
 
 from kaiwo.errors import ConfigError
 from kaiwo.net import certificates
+from kaiwo.net.certificates import ClientFiles
 from kaiwo.net.headers import basic
 from kaiwo.net.proxies import Proxy
 from kaiwo.net.settings import NetworkSettings
 
+logger = logging.getLogger(__name__)
 #: Of the filesystem, or fixed by kaiwo.
 _WITHOUT_EFFECT = {
     "allow_redirects", "asynchronous", "batch_size", "block_size", "cache_options", "cache_type",
@@ -64,7 +67,10 @@ class WebOptions(Struct, frozen=True):
 
 
 def parse(
-    options: Mapping[str, Any], network: NetworkSettings, ca_bundle: str | None
+    options: Mapping[str, Any],
+    network: NetworkSettings,
+    ca_bundle: str | None,
+    client: ClientFiles = (None, None),
 ) -> WebOptions:
     """What these options mean.
 
@@ -72,6 +78,7 @@ def parse(
         options: as the user gave them.
         network: timeouts of the run.
         ca_bundle: path of the certificates to trust, or None for the environment's.
+        client: the certificate that the client shows, and its key.
 
     Raises:
         ConfigError: one is unknown, or its value is not possible.
@@ -95,7 +102,7 @@ def parse(
         _query(options.get("params")),
         _proxy(both),
         _require(bool, trusts, "client_kwargs.trust_env"),
-        _trust(options.get("ssl"), ca_bundle),
+        _trust(options.get("ssl"), ca_bundle, client),
         _network(both.get("timeout"), network),
         sorted(_WITHOUT_EFFECT & options.keys()),
     )
@@ -190,13 +197,14 @@ def _proxy(options: Mapping[str, Any]) -> Proxy | None:
     return Proxy(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", authorization)
 
 
-def _trust(given: Any, ca_bundle: str | None) -> ssl.SSLContext:
+def _trust(given: Any, ca_bundle: str | None, client: ClientFiles) -> ssl.SSLContext:
     if isinstance(given, ssl.SSLContext):
         return given
-    if given not in (None, True, False):
+    if given is not None and not isinstance(given, bool):
         raise ConfigError("options: ssl must be true or false, or an SSL context")
-    trust = certificates.context(ca_bundle)
+    trust = certificates.context(ca_bundle, *client)
     if given is False:
+        logger.warning("options: ssl: false: the certificates of servers are not verified")
         trust.check_hostname = False
         trust.verify_mode = ssl.CERT_NONE
     return trust

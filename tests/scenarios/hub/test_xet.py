@@ -201,7 +201,11 @@ def test_without_hf_xet_the_transport_xet_is_an_error_and_auto_is_http(
 
 
 def test_only_what_is_above_the_limit_and_in_xet_comes_by_it(hub: Hub) -> None:
-    fields = {"token": TOKEN, "endpoint": hub.store.settings["endpoint_url"], "url": "hf://x/"}
+    fields: dict[str, Any] = {
+        "token": TOKEN,
+        "endpoint": hub.store.settings["endpoint_url"],
+        "url": "hf://x/",
+    }
     for limit, expected in ((None, set()), (RANGE, {"large.bin"}), (len(LARGE), set())):
         source = HubSource(
             "acme/net",

@@ -148,7 +148,12 @@ FILES: list[tuple[str, str, dict[str, Any]]] = [
     (
         "azure",
         "AZURE_FEDERATED_TOKEN_FILE",
-        {"connection_string": None, "endpoint_url": "https://127.0.0.1:1/account"},
+        # Without the client's ID, no token that the task does not name goes to such an endpoint.
+        {
+            "connection_string": None,
+            "endpoint_url": "https://127.0.0.1:1/account",
+            "client_id": "client",
+        },
     ),
 ]
 
