@@ -158,19 +158,26 @@ class Dispatcher(Generic[JobT, ResultT]):
         future.add_done_callback(lambda done: self._results.put((job, done)))
 
     def _due(self) -> JobT | None:
-        """The next repeat, if it is due and may start."""
-        while self._repeats and self._repeats[0][0] <= (now_s := time.monotonic()):
-            repeated = self._repeats[0][2]
-            wanted = self._wanted(repeated)
-            later_s = self._starts_s(repeated)
-            if wanted and later_s <= now_s and not self._may_start(repeated):
-                return None
-            heapq.heappop(self._repeats)
-            if wanted and later_s > now_s:
+        """The next repeat that is due and may start.
+
+        One that may not start holds back no other: it may wait for that one.
+        """
+        held: list[tuple[float, int, JobT]] = []
+        found: JobT | None = None
+        while found is None and self._repeats and self._repeats[0][0] <= time.monotonic():
+            entry = heapq.heappop(self._repeats)
+            repeated = entry[2]
+            if not self._wanted(repeated):
+                continue
+            if (later_s := self._starts_s(repeated)) > time.monotonic():
                 self._postpone(repeated, later_s)
-            elif wanted:
-                return repeated
-        return None
+            elif self._may_start(repeated):
+                found = repeated
+            else:
+                held.append(entry)
+        for entry in held:
+            heapq.heappush(self._repeats, entry)
+        return found
 
     def _postpone(self, job: JobT, due_s: float) -> None:
         heapq.heappush(self._repeats, (due_s, next(self._order), job))
@@ -220,7 +227,8 @@ class Dispatcher(Generic[JobT, ResultT]):
     def _wait_until(self, due: float) -> None:
         # Nothing is in flight, so nothing can arrive: the empty queue serves as an alarm clock
         # that, unlike a sleep, a signal's exception can end.
-        delay_s = min(max(due - time.monotonic(), 0.0), TICK_S)
+        # Repeats that are due, and may not start before another one ends, must not keep it busy.
+        delay_s = min(max(due - time.monotonic(), 0.005), TICK_S)
         with contextlib.suppress(queue.Empty):
             self._results.get(timeout=delay_s)
 
