@@ -30,6 +30,7 @@ ResultT = TypeVar("ResultT")
 #: Opens a folder to look up names in it, which needs no right to list them; macOS lacks that.
 _BY_NAME: int | None = getattr(os, "O_PATH", None)
 _FLAGS = (_BY_NAME or os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: macOS: no link is followed in any part of the path.
 _NO_LINKS: int = getattr(os, "O_NOFOLLOW_ANY", os.O_NOFOLLOW)
 #: How a system says that the last part of a path is a link, or no folder.
@@ -136,20 +137,26 @@ def open_new(path: str, root: Root | None, mode: int, *, make: bool = False) -> 
     Raises:
         OSError: the file system refused, or something that is no file has this name.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
     def attempt(folder: int | None, name: str) -> int:
-        for _ in range(_MOST_RACES):
-            try:
-                return os.open(name, flags, mode, dir_fd=folder)
-            except FileExistsError:
-                if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                    raise
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-        return os.open(name, flags, mode, dir_fd=folder)
+        return os.open(name, _NEW, mode, dir_fd=folder)
 
+    for _ in range(_MOST_RACES):
+        try:
+            return in_folder(path, root, attempt, make=make)
+        except FileExistsError:
+            if not in_folder(path, root, _remove_file):
+                raise
     return in_folder(path, root, attempt, make=make)
+
+
+def _remove_file(folder: int | None, name: str) -> bool:
+    """Remove a file; False if that is something else."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            return False
+        os.unlink(name, dir_fd=folder)
+    return True
 
 
 def _is_at(folder: Folder, path: str) -> bool:

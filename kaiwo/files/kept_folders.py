@@ -11,9 +11,9 @@ import resource
 import threading
 from collections.abc import Iterator
 
-#: At most so many folders stay open, and at most this part of the files that may be open.
+#: At most this number of folders stay open, and at most this part of the files that may be open.
 MOST_KEPT, PART_KEPT = 256, 32
-#: Of so many folders it is noted which mode new files get.
+#: At most this number of folders has the mode of its new files noted.
 _MOST_MODES = 4096
 
 
@@ -49,7 +49,7 @@ class _KeptFolders:
         self.renew()
 
     def renew(self) -> None:
-        """A forked child must not wait for a thread of its parent, nor go on with its run."""
+        """A forked child must not wait for a thread of its parent, nor have its run."""
         self.runs = 0
         self.lock = threading.Lock()
         self.folders: dict[Key, Folder] = {}

@@ -29,7 +29,7 @@ def of_temporary(path: str, root: Root | None) -> int:
 
 
 def is_too_wide(path: str, root: Root | None, mode: int, status: os.stat_result) -> bool:
-    """Whether a temporary file has to be made again, with ``PRIVATE``: others may write it.
+    """Whether a temporary file must be made again, with ``PRIVATE``: others may write it.
 
     Some file systems give all files one mode; there it may stay.
 
@@ -41,9 +41,10 @@ def is_too_wide(path: str, root: Root | None, mode: int, status: os.stat_result)
     """
     if mode == PRIVATE:
         return False
+    found = status.st_mode
     if root is not None:
-        kept.note_mode(_key(path, root), stat.S_IMODE(status.st_mode))
-    return bool(status.st_mode & OTHERS_WRITE)
+        kept.note_mode(_key(path, root), found & 0o7777)
+    return found & OTHERS_WRITE != 0
 
 
 def publish_mode(path: str, root: Root, temporary: os.stat_result) -> None:

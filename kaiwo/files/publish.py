@@ -97,7 +97,7 @@ def _publish_both(temporary: str, blob: str, transfer: Transfer, status: os.stat
 
 
 def _require_there(target: str, place: str, root: Root, written: os.stat_result) -> os.stat_result:
-    """The status of the target, which has to be what was written.
+    """The status of the target, which must be what was written.
 
     The rename was in an open folder. That may have been moved meanwhile, and somebody may have put
     another file in place of the temporary one.
