@@ -85,6 +85,7 @@ class Transfer(Struct, frozen=True):
         round: how often it was started again. Each round has another temporary file, so that what
             arrives late of an earlier round disturbs nothing.
         symlinks: where there is a blob, the target may be a symbolic link to it.
+        real_root: the root without links, as it was when the plan was made; empty: not resolved.
     """
 
     index: int
@@ -101,6 +102,7 @@ class Transfer(Struct, frozen=True):
     partial: PartialDownload | None = None
     round: int = 0
     symlinks: bool = True
+    real_root: str = ""
 
     @property
     def is_large(self) -> bool:
@@ -261,6 +263,7 @@ class Outcome(Struct, frozen=True):
         checksum: what was verified or is known.
         verified: the file's bytes have that checksum.
         kept: bytes that an earlier run had written and that were found to be right.
+        copied: they were in another file, which this run must not write.
         crcs: checksums of a range, in the order of its job's checks.
         agrees: a range that was read again is as an earlier read found it.
         now: the object as it is now, when it was looked up.
@@ -276,6 +279,7 @@ class Outcome(Struct, frozen=True):
     checksum: Checksum | None = None
     verified: bool = False
     kept: int = 0
+    copied: bool = False
     crcs: tuple[int, ...] = ()
     agrees: bool = True
     now: RemoteObject | None = None

@@ -21,6 +21,7 @@ from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
 from kaiwo.errors import ConfigError, cause_of, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.files import process_limits
+from kaiwo.files.kept_folders import kept_open
 from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
 from kaiwo.net.settings import NetworkSettings
@@ -150,7 +151,7 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
     health = ServiceHealth(max(rules.workers, LEAST_LOST))
     executor = WorkerThreads(threads, "kaiwo")
     tools = _Tools(settings, wants, rules, health, comparison, state, executor)
-    with redact.cleaning_log_records():
+    with redact.cleaning_log_records(), kept_open():
         try:
             yield tools
         finally:

@@ -31,7 +31,6 @@ from kaiwo.errors import (
     WrongBytesError,
 )
 from kaiwo.events import Progressed, Retried
-from kaiwo.files import temporary_files
 from kaiwo.jobs import (
     Batch,
     CheckExisting,
@@ -204,7 +203,7 @@ class Recovery:
     def _discard_stream(self, job: Job, flight: Flight) -> None:
         """A stream starts at its first byte: what it brought is of no use, now or later."""
         if isinstance(job, Whole):
-            temporary_files.discard(job.transfer.temporary)
+            round_files.discard(job.transfer)
             self._reset_counts(flight)
 
     def _repeat(self, job: Job, error: KaiwoError, flight: Flight, delay_s: float) -> None:

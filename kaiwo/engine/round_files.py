@@ -6,9 +6,12 @@ means nothing.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from kaiwo.engine.flight import Flight
 from kaiwo.errors import IntegrityError, KaiwoError, NotFoundError
 from kaiwo.files import temporary_files
+from kaiwo.files.folders import Root, root_of
 from kaiwo.jobs import Transfer
 from kaiwo.state.state import State
 
@@ -19,25 +22,34 @@ def prepare(transfer: Transfer, state: State) -> None:
     Raises:
         DiskError: the file system refused.
     """
-    state.begin(transfer)
-    if not _take_over(transfer, state):
-        temporary_files.create(transfer.temporary)
-
-
-def _take_over(transfer: Transfer, state: State) -> bool:
-    """Give what an earlier run left the name of this round; False if there is nothing to resume."""
-    partial = transfer.partial
+    root, partial = root_of(transfer), transfer.partial
+    is_own = partial is not None and temporary_files.is_own(partial.temporary, root)
+    # Ranges that are copied from a file of somebody else are noted when they are there.
+    state.begin(transfer if is_own else replace(transfer, partial=None))
     # What the journal cannot hold stays where a further run finds it.
-    if partial is None or not state.can_resume(transfer):
-        return False
-    return temporary_files.take_over(partial.temporary, transfer.temporary)
+    is_resumed = is_own and state.can_resume(transfer)
+    if not (is_resumed and _take_over(transfer, root)):
+        temporary_files.create(transfer.temporary, root)
+
+
+def _take_over(transfer: Transfer, root: Root) -> bool:
+    """Give what an earlier run left the name of this round."""
+    partial = transfer.partial
+    return partial is not None and temporary_files.take_over(
+        partial.temporary, transfer.temporary, root
+    )
+
+
+def discard(transfer: Transfer) -> None:
+    """Remove the temporary file of this round, if it is there."""
+    temporary_files.discard(transfer.temporary, root_of(transfer))
 
 
 def drop(transfer: Transfer, state: State) -> None:
     """Leave nothing of this round, nor of an earlier run."""
-    temporary_files.discard(transfer.temporary)
+    discard(transfer)
     if transfer.partial is not None:
-        temporary_files.discard(transfer.partial.temporary)
+        temporary_files.discard(transfer.partial.temporary, root_of(transfer))
     state.end(transfer)
 
 
@@ -53,5 +65,5 @@ def leave(flight: Flight, state: State, error: KaiwoError | None) -> None:
     if error is None or isinstance(error, IntegrityError | NotFoundError):
         drop(transfer, state)
     elif not (state.can_resume(transfer) and (flight.received or transfer.partial)):
-        temporary_files.discard(transfer.temporary)
+        discard(transfer)
         state.end(transfer)

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from kaiwo import checksums
 from kaiwo.files import hashing
 from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.folders import root_of
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
 from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads, require_open
@@ -33,11 +34,11 @@ class _RunningDigest:
 
     def follow(self, end: int) -> tuple[Outcome, ...]:
         """Take in the bytes from the last end to this one."""
-        path = self.transfer.temporary
+        path, root = self.transfer.temporary, root_of(self.transfer)
         try:
             for first, last in hashing.steps(self.end, end):
                 require_open()
-                hashing.follow(self._running, path, first, last)
+                hashing.follow(self._running, path, first, last, root)
         except OSError as error:
             return (Outcome(self.transfer, error=disk_error(error, path)),)
         self.end = end

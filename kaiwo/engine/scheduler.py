@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 
+from kaiwo.engine import round_files
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights
@@ -24,7 +25,7 @@ from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
 from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, UnfinishedError
 from kaiwo.events import Planned, Progressed, Ticked
-from kaiwo.files import paths, temporary_files
+from kaiwo.files import paths
 from kaiwo.jobs import (
     Batch,
     CheckExisting,
@@ -157,7 +158,7 @@ class Scheduler:
             if not self._flights.is_current(outcome.transfer):
                 if isinstance(job, Whole):
                     # A stream makes its file itself, perhaps after its round has ended.
-                    temporary_files.discard(outcome.transfer.temporary)
+                    round_files.discard(outcome.transfer)
                 continue
             flight = self._flights.get_or_start(outcome.transfer, outcome.seconds)
             if outcome.error is not None:
@@ -207,7 +208,7 @@ class Scheduler:
         if again is not None:
             flight.attempts += 1
             self._dispatcher.repeat(again, 0)
-        elif not outcome.kept:
+        elif not outcome.kept or outcome.copied:
             self._state.note_range(job.transfer, job.start, job.end - job.start, crc)
 
     def _continue(self, large: LargeObject | None) -> None:
@@ -238,7 +239,7 @@ class Scheduler:
         """After a signal, remove the temporary files of batches in flight."""
         for job in self._dispatcher.in_flight():
             for transfer in job.transfers if isinstance(job, Batch) else ():
-                temporary_files.discard(transfer.temporary)
+                round_files.discard(transfer)
 
 
 def _planned(plan: Plan) -> Planned:

@@ -3,6 +3,9 @@
 names            which names no file may get
 placement        where an object goes
 paths            containment, links, collisions, regular files
+folders          folders below a root, opened one by one
+kept_folders     those that stay open while a run lasts
+modes            who may write a file, and from when on
 temporary_files  the bytes of an object, beside its target
 publish          the rename that makes a file visible
 second_names     links, clones and copies of a file

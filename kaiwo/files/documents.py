@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from kaiwo import own_names
+from kaiwo.files.folders import Root, in_folder, open_new
 from kaiwo.files.paths import regular_file
 from kaiwo.files.renames import rename
 
@@ -31,7 +32,8 @@ def replace(
     lines: Iterable[str],
     temporary: str,
     mode: int = 0o666,
-    prepare: Callable[[int, str], None] = lambda _, __: None,
+    prepare: Callable[[int], None] = lambda _: None,
+    root: Root | None = None,
 ) -> None:
     """Write these lines to a temporary file, then rename it.
 
@@ -40,23 +42,20 @@ def replace(
         lines: its content.
         temporary: path of the temporary file, in the same folder.
         mode: of a new file, less the umask.
-        prepare: gets the descriptor of the new file and the path of the document.
+        prepare: gets the descriptor of the new file.
+        root: of both paths, see ``folders.py``.
 
     Raises:
         OSError: the file system refused; an older document is still there, no temporary file is.
     """
-
-    def opened(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_CLOEXEC, mode)
-
     try:
-        with open(temporary, "w", encoding="utf-8", opener=opened) as stream:
-            prepare(stream.fileno(), path)
+        with open(open_new(temporary, root, mode), "w", encoding="utf-8") as stream:
+            prepare(stream.fileno())
             stream.writelines(lines)
-        rename(temporary, path)
+        rename(temporary, path, root)
     except BaseException:  # the exception of a signal, too
         with contextlib.suppress(OSError):
-            os.remove(temporary)
+            in_folder(temporary, root, lambda folder, name: os.unlink(name, dir_fd=folder))
         raise
 
 

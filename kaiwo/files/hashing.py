@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 from kaiwo import checksums
+from kaiwo.files.folders import Root, in_folder
 from kaiwo.files.repeat import repeat
 from kaiwo.objects import Checksum
 
@@ -15,7 +17,11 @@ STEP = 64 << 20
 
 
 def of_file(
-    algorithm: str, path: str, size: int, proceed: Callable[[], None] = lambda: None
+    algorithm: str,
+    path: str,
+    size: int,
+    proceed: Callable[[], None] = lambda: None,
+    root: Root | None = None,
 ) -> Checksum | None:
     """The checksum of a file of that size; None for an unknown algorithm; raises OSError.
 
@@ -24,13 +30,14 @@ def of_file(
         path: of the file.
         size: of the file.
         proceed: is called before each step, and may end it by an error.
+        root: of a temporary file, see ``folders.py``.
     """
     running = checksums.hasher(algorithm, size)
     if running is None:
         return None
     for start, end in steps(0, size):
         proceed()
-        follow(running, path, start, end)
+        follow(running, path, start, end, root)
     return Checksum(algorithm, running.hexdigest())
 
 
@@ -42,7 +49,9 @@ def steps(start: int, end: int) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
-def follow(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+def follow(
+    running: checksums.Hasher, path: str, start: int, end: int, root: Root | None = None
+) -> None:
     """Continue a running checksum with a part of a file; raises OSError.
 
     Args:
@@ -50,11 +59,16 @@ def follow(running: checksums.Hasher, path: str, start: int, end: int) -> None:
         path: of the file.
         start: of the part.
         end: of the part.
+        root: of a temporary file, see ``folders.py``.
     """
+    flags = os.O_RDONLY | os.O_CLOEXEC | (0 if root is None else os.O_NOFOLLOW | os.O_NONBLOCK)
     view = memoryview(bytearray(CHUNK))
 
+    def opened(path: str, _: int) -> int:
+        return in_folder(path, root, lambda folder, name: os.open(name, flags, dir_fd=folder))
+
     def read() -> int:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=opened) as file:
             file.seek(start)
             return file.readinto(view[: end - start]) or 0
 

@@ -9,33 +9,83 @@ from __future__ import annotations
 import errno
 import os
 
+from kaiwo.files.folders import Root, in_folder
 from kaiwo.files.repeat import PASSING, repeat
 
 _PERHAPS_DONE = PASSING | {errno.ENOENT}
 
 
-def rename(source: str, target: str) -> None:
-    """Rename a file, and replace what is at the target; raises OSError."""
-    before = os.lstat(source)
+def rename(
+    source: str, target: str, root: Root | None = None, before: os.stat_result | None = None
+) -> None:
+    """Rename a file, and replace what is at the target.
+
+    Args:
+        source: path of the file.
+        target: its new path.
+        root: of both paths, see ``folders.py``.
+        before: the status of the file, if that is known.
+
+    Raises:
+        OSError: the file system refused.
+    """
+    was = _status(source, root) if before is None else before
+    stays = source[: source.rfind("/")] == target[: target.rfind("/")]
 
     def attempt() -> None:
         try:
-            os.replace(source, target)
+            if stays:
+                _rename_there(source, target, root)
+            else:
+                in_folder(source, root, lambda folder, name: _rename(folder, name, target, root))
         except OSError as error:
-            if error.errno not in _PERHAPS_DONE or not _is_done(source, target, before):
+            if error.errno not in _PERHAPS_DONE or not _is_done(source, target, root, was):
                 raise
 
     repeat(attempt)
 
 
-def _is_done(source: str, target: str, before: os.stat_result) -> bool:
+def _rename(folder: int | None, name: str, target: str, root: Root | None) -> None:
+    def replace(target_folder: int | None, target_name: str) -> None:
+        os.replace(name, target_name, src_dir_fd=folder, dst_dir_fd=target_folder)
+
+    in_folder(target, root, replace)
+
+
+def _rename_there(source: str, target: str, root: Root | None) -> None:
+    """Rename within a folder."""
+    new_name = target[target.rfind("/") + 1 :]
+
+    def replace(folder: int | None, name: str) -> None:
+        to = target if folder is None else new_name
+        os.replace(name, to, src_dir_fd=folder, dst_dir_fd=folder)
+
+    in_folder(source, root, replace)
+
+
+def _status(path: str, root: Root | None) -> os.stat_result:
+    def look(folder: int | None, name: str) -> os.stat_result:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    return in_folder(path, root, look)
+
+
+def _is_done(source: str, target: str, root: Root | None, before: os.stat_result) -> bool:
     """Whether the file that was at the source is at the target now."""
-    if os.path.lexists(source):
+    try:
+        _status(source, root)
+    except FileNotFoundError:
+        pass
+    else:
         return False
     try:
-        now = os.lstat(target)
+        return same_file(_status(target, root), before)
     except OSError:
         return False
-    is_same = (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino)
-    # Some mounts number their files anew each time.
-    return is_same or (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether both may be of one file; some mounts number their files anew each time."""
+    if os.path.samestat(one, other):
+        return True
+    return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)

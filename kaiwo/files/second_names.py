@@ -17,7 +17,10 @@ import fcntl
 import os
 import shutil
 import sys
+from typing import BinaryIO
 
+from kaiwo.files import modes
+from kaiwo.files.folders import Root, in_folder, open_new
 from kaiwo.files.repeat import PASSING, repeat
 
 #: "This file system has no such names": EPERM of vfat and exFAT, EOPNOTSUPP of Azure Files, ENOSYS
@@ -32,22 +35,28 @@ _CLONE = 0x40049409
 _ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
-def symlink(destination: str, path: str) -> bool:
+def symlink(destination: str, path: str, root: Root | None = None) -> bool:
     """Make a symbolic link; False if this file system has none.
 
     Args:
         destination: what the link holds.
         path: of the link; nothing is there.
+        root: see ``folders.py``.
 
     Raises:
         OSError: the file system refused.
     """
+
+    def attempt(folder: int | None, name: str) -> None:
+        try:
+            os.symlink(destination, name, dir_fd=folder)
+        except FileExistsError:
+            # The server made it, and its answer was lost.
+            if os.readlink(name, dir_fd=folder) != destination:
+                raise
+
     try:
-        repeat(lambda: os.symlink(destination, path), _PASSING)
-    except FileExistsError:
-        # The server made it, and its answer was lost.
-        if os.readlink(path) != destination:
-            raise
+        repeat(lambda: in_folder(path, root, attempt), _PASSING)
     except OSError as error:
         if error.errno not in _NOT_HERE:
             raise
@@ -55,65 +64,73 @@ def symlink(destination: str, path: str) -> bool:
     return True
 
 
-def share(source: str, path: str) -> bool:
+def share(source: str, path: str, root: Root | None = None) -> bool:
     """Make a file of the same bytes that needs no room; False if this file system has none.
 
     Args:
         source: the file.
         path: of the other one; nothing is there.
+        root: of both, see ``folders.py``.
 
     Raises:
         OSError: the file system refused.
     """
-    return _clone(source, path) or _hard_link(source, path)
+    return _clone(source, path, root) or _hard_link(source, path, root)
 
 
-def copy(source: str, path: str, *, durable: bool) -> None:
+def copy(source: str, path: str, root: Root | None = None, *, durable: bool) -> None:
     """Copy a file.
 
     Args:
         source: the file.
         path: of the copy; nothing is there.
+        root: of both, see ``folders.py``.
         durable: its bytes must be on the disk itself.
 
     Raises:
         OSError: the file system refused; nothing is at that path.
     """
     try:
-        with open(source, "rb") as file, open(path, "xb", opener=_opened) as other:
+        with _reading(source, root) as file, _writing(path, root) as other:
             shutil.copyfileobj(file, other, 1 << 20)
             other.flush()
             if durable:
                 os.fsync(other.fileno())
     except BaseException:  # the exception of a signal, too
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+        _discard(path, root)
         raise
 
 
-def _clone(source: str, path: str) -> bool:
+def _clone(source: str, path: str, root: Root | None) -> bool:
     if sys.platform != "linux":
         return False
-    with open(source, "rb") as file:
+    with _reading(source, root) as file:
         try:
-            with open(path, "xb", opener=_opened) as other:
+            with _writing(path, root) as other:
                 fcntl.ioctl(other.fileno(), _CLONE, file.fileno())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+            _discard(path, root)
             if error.errno in _ROOM:
                 raise
             return False
     return True
 
 
-def _hard_link(source: str, path: str) -> bool:
+def _hard_link(source: str, path: str, root: Root | None) -> bool:
+    def link(folder: int | None, name: str) -> None:
+        def link_to(other_folder: int | None, other: str) -> None:
+            try:
+                os.link(name, other, src_dir_fd=folder, dst_dir_fd=other_folder)
+            except FileExistsError:
+                # The server made it, and its answer was lost.
+                one = os.stat(name, dir_fd=folder)
+                if not os.path.samestat(one, os.stat(other, dir_fd=other_folder)):
+                    raise
+
+        in_folder(path, root, link_to)
+
     try:
-        repeat(lambda: os.link(source, path))
-    except FileExistsError:
-        # The server made it, and its answer was lost.
-        if not os.path.samefile(source, path):
-            raise
+        repeat(lambda: in_folder(source, root, link))
     except OSError as error:
         if error.errno not in _NOT_THIS:
             raise
@@ -121,5 +138,17 @@ def _hard_link(source: str, path: str) -> bool:
     return True
 
 
-def _opened(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+def _reading(path: str, root: Root | None) -> BinaryIO:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.fdopen(
+        in_folder(path, root, lambda folder, name: os.open(name, flags, dir_fd=folder)), "rb"
+    )
+
+
+def _writing(path: str, root: Root | None) -> BinaryIO:
+    return os.fdopen(open_new(path, root, modes.PRIVATE), "wb")
+
+
+def _discard(path: str, root: Root | None) -> None:
+    with contextlib.suppress(OSError):
+        in_folder(path, root, lambda folder, name: os.unlink(name, dir_fd=folder))

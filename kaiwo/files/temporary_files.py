@@ -1,20 +1,26 @@
 """Temporary files: an object's bytes are written there, beside its target.
 
 Modes follow the umask, so that the application's user can read what an init container of another
-user fetched. A link at a temporary name is never followed.
+user fetched. What others may write by these modes, they may write only after it was published: who
+opened a file before its bytes were checked could change them afterwards. A link at a temporary name
+is never followed, and a file that has another name is not written.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
 import threading
 from collections.abc import Iterable
 
+from kaiwo import own_names
 from kaiwo.errors import DiskError, PassingDiskError, RandomWriteError
+from kaiwo.files import modes
 from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
+from kaiwo.files.folders import Root, in_folder, open_new
 from kaiwo.files.renames import rename
 from kaiwo.files.repeat import PASSING, repeat
 from kaiwo.protocols import Buffer
@@ -33,19 +39,19 @@ def _renew_locks() -> None:
 os.register_at_fork(after_in_child=_renew_locks)
 
 
-def create(path: str) -> None:
+def create(path: str, root: Root | None = None) -> None:
     """Make an empty temporary file, and its folder.
 
     Raises:
         DiskError: the file system refused.
     """
     try:
-        repeat(lambda: os.close(_open_for_writing(path, os.O_TRUNC)))
+        repeat(lambda: os.close(_new(path, root)))
     except OSError as error:
         raise disk_error(error, path) from error
 
 
-def write_range(path: str, data: Buffer, offset: int) -> None:
+def write_range(path: str, data: Buffer, offset: int, root: Root | None = None) -> None:
     """Write one range into a temporary file that ``create`` has made.
 
     Raises:
@@ -55,8 +61,9 @@ def write_range(path: str, data: Buffer, offset: int) -> None:
 
     def attempt() -> None:
         # The file is not made here: a late worker must not bring back one that was removed.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = _open(path, os.O_WRONLY, root)
         try:
+            _require_own(os.fstat(descriptor))
             with _WRITE_LOCKS[hash(path) % len(_WRITE_LOCKS)]:
                 _write_all(descriptor, data, offset)
         finally:
@@ -71,7 +78,7 @@ def write_range(path: str, data: Buffer, offset: int) -> None:
         raise disk_error(error, path, len(data)) from error
 
 
-def write_stream(path: str, chunks: Iterable[Buffer]) -> int:
+def write_stream(path: str, chunks: Iterable[Buffer], root: Root | None = None) -> int:
     """Write a temporary file from its beginning; returns the number of bytes that came.
 
     Errors of the iterator pass through unchanged.
@@ -82,7 +89,7 @@ def write_stream(path: str, chunks: Iterable[Buffer]) -> int:
         DiskError: the file system refused.
     """
     try:
-        descriptor = repeat(lambda: _open_for_writing(path, os.O_TRUNC))
+        descriptor = repeat(lambda: _new(path, root))
     except OSError as error:
         raise disk_error(error, path) from error
     offset = 0
@@ -109,32 +116,71 @@ def _of_stream(error: OSError, path: str, size: int) -> DiskError:
     return PassingDiskError(found.message) if error.errno in PASSING else found
 
 
-def write_small(path: str, data: Buffer) -> None:
-    """Write a whole temporary file at once.
+def write_small(path: str, data: Buffer, root: Root | None = None) -> os.stat_result:
+    """Write a whole temporary file at once; returns its status.
 
     Raises:
         DiskError: the file system refused.
     """
 
-    def attempt() -> None:
-        descriptor = _open_for_writing(path, os.O_TRUNC)
+    def write(mode: int) -> os.stat_result:
+        descriptor = open_new(path, root, mode, make=True)
         try:
             _write_all(descriptor, data, 0)
+            return os.fstat(descriptor)
         finally:
             os.close(descriptor)
 
+    def attempt() -> os.stat_result:
+        mode = modes.of_temporary(path, root)
+        status = write(mode)
+        return write(modes.PRIVATE) if modes.is_too_wide(path, root, mode, status) else status
+
     try:
-        repeat(attempt)
+        return repeat(attempt)
     except OSError as error:
         raise disk_error(error, path, len(data)) from error
 
 
-def read_range(path: str, offset: int, length: int) -> bytes:
-    """The bytes of a range; fewer where the file ends, none where there is no file."""
+def status_of(path: str, root: Root | None = None) -> os.stat_result:
+    """The status of a temporary file that is complete.
+
+    Raises:
+        OSError: there is none, or it is not this run's alone.
+    """
+
+    def look(folder: int | None, name: str) -> os.stat_result:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    status = repeat(lambda: in_folder(path, root, look))
+    _require_own(status)
+    return status
+
+
+def _require_own(status: os.stat_result) -> None:
+    """It must be a file, and have no other name; raises OSError."""
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ELOOP, "kaiwo's temporary file was replaced by something else")
+    if status.st_nlink > 1:
+        raise OSError(errno.EMLINK, "somebody has given kaiwo's temporary file another name")
+
+
+def read_range(path: str, offset: int, length: int, root: Root | None = None) -> bytes:
+    """The bytes of a range; fewer where the file ends, none where there is no file.
+
+    Args:
+        path: of the file; without a root, links are followed.
+        offset: of the range.
+        length: of the range.
+        root: of a temporary file.
+    """
 
     def attempt() -> bytes:
-        with open(path, "rb", buffering=0) as file:
-            return os.pread(file.fileno(), length, offset)
+        descriptor = _open(path, os.O_RDONLY, root)
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
 
     try:
         return repeat(attempt)
@@ -142,37 +188,63 @@ def read_range(path: str, offset: int, length: int) -> bytes:
         return b""
 
 
-def take_over(old_temporary: str, temporary: str) -> bool:
-    """Rename an earlier run's temporary file to this run's; False if that is not possible.
+def is_own(path: str, root: Root | None = None) -> bool:
+    """Whether an earlier run's temporary file may become this run's: nobody else can write it.
 
     It must be a regular file with no other name: what a link leads to, or what others share, must
-    not be written.
+    not be written. It must have the owner of new files, and no more writers than new files have.
+    Some file systems give all files one owner and one mode; a new file shows that.
     """
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, own_names.link_name(name))
     try:
-        status = os.lstat(old_temporary)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            return False
-        rename(old_temporary, temporary)
+        old = status_of(path, root)
+        descriptor = open_new(beside, root, modes.PRIVATE)
+        try:
+            new = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+            discard(beside, root)
+    except OSError as error:
+        logger.debug("%s is not taken over: %s", path, error.strerror)
+        return False
+    return old.st_uid == new.st_uid and not old.st_mode & ~new.st_mode & modes.OTHERS_WRITE
+
+
+def take_over(old_temporary: str, temporary: str, root: Root | None = None) -> bool:
+    """Rename an earlier run's temporary file to this run's; False if that is not possible."""
+    try:
+        _require_own(status_of(old_temporary, root))
+        rename(old_temporary, temporary, root)
     except OSError as error:
         logger.debug("%s is not taken over: %s", old_temporary, error.strerror)
         return False
     return True
 
 
-def discard(path: str) -> None:
+def discard(path: str, root: Root | None = None) -> None:
     """Remove a temporary file, if it is there."""
     with contextlib.suppress(OSError):
-        os.unlink(path)
+        in_folder(path, root, lambda folder, name: os.unlink(name, dir_fd=folder))
 
 
-def _open_for_writing(path: str, flags: int) -> int:
-    """Open a temporary file, and make its folder if that is missing."""
-    flags |= os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        return os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, flags, 0o666)
+def _new(path: str, root: Root | None) -> int:
+    """Open a new temporary file for writing, and make its folder if that is missing."""
+    mode = modes.of_temporary(path, root)
+    descriptor = open_new(path, root, mode, make=True)
+    if not modes.is_too_wide(path, root, mode, os.fstat(descriptor)):
+        return descriptor
+    os.close(descriptor)
+    return open_new(path, root, modes.PRIVATE, make=True)
+
+
+def _open(path: str, flags: int, root: Root | None) -> int:
+    """Open a file; a link at its name is followed only for reading, without a root."""
+    flags |= os.O_CLOEXEC
+    if root is not None or flags & os.O_WRONLY:
+        flags |= os.O_NOFOLLOW
+    flags |= os.O_NONBLOCK  # nobody waits for the other end of a pipe
+    return in_folder(path, root, lambda folder, name: os.open(name, flags, dir_fd=folder))
 
 
 def _write_all(descriptor: int, data: Buffer, offset: int) -> None:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import errno
 import os
-import posixpath
 import stat
 from collections.abc import Iterable, Iterator
 
 from kaiwo.errors import UnsafeNameError
+from kaiwo.files.folders import Root, resolved
 from kaiwo.files.names import fault_of_place, is_plain
 from kaiwo.files.paths import collisions, is_within, real_path
 from kaiwo.jobs import Transfer, Want
@@ -73,6 +73,7 @@ class TargetCheck:
         self._owners: dict[str, tuple[Want, Transfer]] = {}
         self._real_folders: dict[str, str] = {}
         self._real_roots: dict[str, str] = {}
+        self._roots: dict[str, Root] = {}
 
     def transfers(
         self, found: Iterable[tuple[Want, Iterable[RemoteObject]]]
@@ -113,7 +114,13 @@ class TargetCheck:
                     continue
                 fields = (index, self._run, want.task, want.opener, remote)
                 places = (place.target, place.root, place.blob)
-                yield want, Transfer(*fields, *places, symlinks=place.symlinks)
+                if place.root not in self._roots:
+                    self._roots[place.root] = resolved(place.root)
+                real_root = self._roots[place.root].real
+                yield (
+                    want,
+                    Transfer(*fields, *places, symlinks=place.symlinks, real_root=real_root),
+                )
                 index += 1
 
     def _owner(self, path: str) -> str:
@@ -157,8 +164,7 @@ class TargetCheck:
         """No link may lead out of the root."""
         root = transfer.root
         if root not in self._real_roots:
-            inside = real_path(posixpath.join(root, "."), self._real_folders)
-            self._real_roots[root] = posixpath.dirname(inside)
+            self._real_roots[root] = os.path.realpath(root)
         top = self._real_roots[root]
         is_inside = is_within(path, top)
         if transfer.blob is not None:

@@ -31,9 +31,11 @@ from msgspec import Struct
 
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.folders import Root, in_folder
+from kaiwo.files.temporary_files import discard
 from kaiwo.state.folder import claim_part_path, claim_path, log_level, run_of_claim
 from kaiwo.state.processes import Process, this_process
-from kaiwo.state.sharing import make_folder, share_file
+from kaiwo.state.sharing import make_folder, root_of_state, share_file
 
 VERSION = 1
 #: Other runs may remove an empty folder right before a claim is written there; so often at most.
@@ -67,6 +69,7 @@ class OwnClaim:
         self._attempt = attempt
         self._wanted = wanted
         self._touch_s = touch_s
+        self._roots: dict[str, Root] = {}
         self._paths: list[str] = []
         self._made_folders: list[str] = []
         self._lock = threading.Lock()
@@ -78,6 +81,7 @@ class OwnClaim:
         with self._lock:
             for number, (folder, hashes) in enumerate(self._wanted.items()):
                 path = claim_path(folder, self._run, self._attempt, number)
+                self._roots[path] = root_of_state(folder)
                 # Noted before it exists: if a signal interrupts this, ``withdraw`` finds it.
                 self._paths.append(path)
                 try:
@@ -101,30 +105,31 @@ class OwnClaim:
 
     def _write(self, path: str, hashes: AbstractSet[str]) -> None:
         content = json.dumps(_header() | {"targets": [*hashes]})
+        root = self._roots[path]
         for races_left in reversed(range(_MAX_RACES)):
             try:
-                self._make_folder(os.path.dirname(path))
-                _write_whole(path, content)
+                self._make_folder(os.path.dirname(path), root)
+                _write_whole(path, content, root)
                 break
             except FileNotFoundError:
                 if not races_left:
                     raise
         self.since_ns = os.stat(path).st_mtime_ns
 
-    def _make_folder(self, folder: str) -> None:
+    def _make_folder(self, folder: str, root: Root) -> None:
         missing = []
         while folder and not os.path.isdir(folder):
             missing.append(folder)
             folder = os.path.dirname(folder)
         if missing:
             self._made_folders += missing
-            make_folder(missing[0])
+            make_folder(missing[0], root)
 
     def _keep_touching(self) -> None:
         while not self._ended.wait(self._touch_s):
             with self._lock:
                 if not self._ended.is_set():
-                    self._paths = [path for path in self._paths if _touch(path)]
+                    self._paths = [path for path in self._paths if _touch(path, self._roots[path])]
 
     def withdraw(self) -> None:
         """Remove the files, and folders that hold nothing else."""
@@ -132,44 +137,63 @@ class OwnClaim:
         with self._lock:
             for path in self._paths:
                 for each in (path, claim_part_path(path)):
-                    with contextlib.suppress(OSError):
-                        os.unlink(each)
+                    discard(each, self._roots[path])
             for folder in (*self.targets, *self._made_folders):
-                with contextlib.suppress(OSError):  # it is not empty
-                    os.rmdir(folder)
+                remove_folder(folder)
         if self._thread is not None:
             self._thread.join(_ENDS_IN_S)
 
 
-def _write_whole(path: str, content: str) -> None:
+def remove_folder(folder: str) -> None:
+    """Remove a folder of the state or a root, if it is empty."""
+    root = root_of_state(folder)
+    with contextlib.suppress(OSError):
+        if folder == root.path:
+            os.rmdir(folder)
+        else:
+            in_folder(folder, root, lambda parent, name: os.rmdir(name, dir_fd=parent))
+
+
+def _write_whole(path: str, content: str, root: Root) -> None:
     """Make a file that never exists with a part of its content; raises OSError."""
-    try:
+
+    def share(descriptor: int) -> None:
+        share_file(descriptor, root)
+
+    def write(folder: int | None, name: str) -> None:
         # It has no name until it is whole: if this process is killed, nothing is left of it.
-        with open(os.path.dirname(path), "w", encoding="ascii", opener=_nameless) as file:
-            share_file(file.fileno(), path)
+        with open(_nameless(folder), "w", encoding="ascii") as file:
+            share(file.fileno())
             file.write(content)
             file.flush()
             # ``src_dir_fd`` makes it follow the link that the system shows of an open file.
-            os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=file.fileno())
-            return
+            shown = f"/proc/self/fd/{file.fileno()}"
+            os.link(shown, name, src_dir_fd=file.fileno(), dst_dir_fd=folder)
+
+    try:
+        in_folder(path, root, write)
     except FileNotFoundError:
         raise
     except OSError:
-        pass  # this system, file system or container does not support it
-    documents.replace(path, [content], claim_part_path(path), 0o600, share_file)
+        # This system, file system or container does not support it.
+        documents.replace(path, [content], claim_part_path(path), 0o600, share, root)
 
 
-def _nameless(folder: str, _: int) -> int:
+def _nameless(folder: int | None) -> int:
     flag: int | None = getattr(os, "O_TMPFILE", None)
     if flag is None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))  # Linux alone has such files
-    return os.open(folder, os.O_WRONLY | flag | os.O_CLOEXEC, 0o600)
+    return os.open(".", os.O_WRONLY | flag | os.O_CLOEXEC, 0o600, dir_fd=folder)
 
 
-def _touch(path: str) -> bool:
+def _touch(path: str, root: Root) -> bool:
     """Touch a claim; False when it is gone."""
+
+    def touch(folder: int | None, name: str) -> None:
+        os.utime(name, dir_fd=folder, follow_symlinks=False)
+
     try:
-        os.utime(path)
+        in_folder(path, root, touch)
     except FileNotFoundError:
         warning = "%s is gone: another run took this run for dead, and may download the same again"
         logger.warning(warning, path)

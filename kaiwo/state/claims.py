@@ -17,11 +17,13 @@ lives by touching its claims; a claim that is untouched for half a minute, by th
 reader, is of a dead run. If that run only slept, something is downloaded twice, and correctly: no
 two runs share a temporary file. A claim of a newer version counts like any other, but is never
 removed.
+
+A run that hangs may touch its claims for ever, and so may anybody who can write there. So waiting
+ends with an error after a day, or at the run's own deadline.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -37,10 +39,18 @@ from msgspec import Struct
 
 from kaiwo.errors import DeadlineError
 from kaiwo.files.paths import real_path
+from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Transfer
-from kaiwo.state.claim_files import ForeignClaim, OwnClaim, Targets, read_claim
+from kaiwo.state.claim_files import (
+    ForeignClaim,
+    OwnClaim,
+    Targets,
+    read_claim,
+    remove_folder,
+)
 from kaiwo.state.folder import claim_paths, claims_folder, run_of_claim
 from kaiwo.state.processes import is_running
+from kaiwo.state.sharing import root_of_state
 
 #: A run that waits reads the claims again this soon at first.
 FIRST_LOOK_S = 0.02
@@ -60,12 +70,14 @@ class Timing(Struct, frozen=True):
         silence_s: it takes the run of a claim that is untouched for so long for dead.
         look_s: while it waits, it reads the claims again, at random between these two.
         remind_s: while it waits, it writes a line to the log.
+        longest_s: it waits no longer than that for the claims of others.
     """
 
     touch_s: float = 5.0
     silence_s: float = 30.0
     look_s: tuple[float, float] = (0.2, 1.0)
     remind_s: float = 30.0
+    longest_s: float = 24 * 3600.0
 
 
 #: What runs use; tests are in a hurry.
@@ -155,6 +167,7 @@ class Claim:
             return False
         self.release()
         waited = False
+        end_s = time.monotonic() + self._timing.longest_s
         while True:
             others = list(self._conflicting(self._posted(wanted)))
             if not others:
@@ -163,7 +176,7 @@ class Claim:
             waited = True
             if any(other.run < self.run for other in others):
                 self.release()
-            self._wait_for(others)
+            self._wait_for(others, end_s)
 
     def tidy(self, folders: Iterable[str]) -> None:
         """Remove the claims of dead runs from these folders of claims."""
@@ -171,8 +184,7 @@ class Claim:
             for path in claim_paths(folder):
                 if run_of_claim(path) != self.run:
                     self._is_alive(path)
-            with contextlib.suppress(OSError):  # it is not there, or not empty
-                os.rmdir(folder)
+            remove_folder(folder)
 
     def release(self) -> None:
         """Release all targets."""
@@ -211,8 +223,7 @@ class Claim:
             alive = now_ns - touched_ns < FORGOTTEN_NS and not self._is_silent(path, touched_ns)
         if not alive and not other.is_newer:
             logger.debug("%s has ended without removing %s", other.holder, path)
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+            discard(path, root_of_state(os.path.dirname(path)))
         return alive
 
     def _is_silent(self, path: str, touched_ns: int) -> bool:
@@ -224,8 +235,9 @@ class Claim:
         self._touches[path] = touched_ns, since_s
         return now_s - since_s >= self._timing.silence_s
 
-    def _wait_for(self, others: list[ForeignClaim]) -> None:
+    def _wait_for(self, others: list[ForeignClaim], end_s: float) -> None:
         """Return when all of these are gone."""
+        until_s = end_s if self._until_s is None else min(end_s, self._until_s)
         say_s, word = time.monotonic() + SAY_AFTER_S, "waiting"
         longest_s = FIRST_LOOK_S
         while others := [other for other in others if self._is_alive(other.path)]:
@@ -237,9 +249,18 @@ class Claim:
                 say_s, word = now_s + self._timing.remind_s, "still waiting"
             delay_s = min(longest_s, random.uniform(*self._timing.look_s))  # noqa: S311 - no secret
             longest_s *= 2
-            if self._until_s is not None:
-                if now_s >= self._until_s:
-                    raise DeadlineError(f"the deadline passed while waiting for {holders}")
-                delay_s = min(delay_s, self._until_s - now_s)
+            if now_s >= until_s:
+                raise DeadlineError(self._end_of(others, holders, is_deadline=until_s < end_s))
             # Unlike a sleep, a signal's exception can end it.
-            self._pause.wait(delay_s)
+            self._pause.wait(min(delay_s, until_s - now_s))
+
+    def _end_of(self, others: list[ForeignClaim], holders: str, *, is_deadline: bool) -> str:
+        """Why this run waits no longer, for people."""
+        if is_deadline:
+            return f"the deadline passed while waiting for {holders}"
+        hours = self._timing.longest_s / 3600
+        paths = " and ".join(sorted(other.path for other in others))
+        return (
+            f"waited {hours:.0f} hours for {holders}, which downloads to the same targets; if that "
+            f"run hangs, end it, or remove {paths}"
+        )

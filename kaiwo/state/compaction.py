@@ -10,13 +10,14 @@ Lines that this version does not know stay; lines that are torn go.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 from collections.abc import Callable, Hashable
 
+from kaiwo.files.folders import in_folder, open_new
 from kaiwo.files.renames import rename
-from kaiwo.state.sharing import share_file
+from kaiwo.files.temporary_files import discard
+from kaiwo.state.sharing import root_of_state, share_file
 
 
 def compact(path: str, header: bytes, key_of: Callable[[bytes], Hashable | None]) -> bool:
@@ -30,7 +31,7 @@ def compact(path: str, header: bytes, key_of: Callable[[bytes], Hashable | None]
     Raises:
         OSError: the file system refused; the file is as it was.
     """
-    temporary = f"{path}.{secrets.token_hex(4)}.part"
+    temporary, root = f"{path}.{secrets.token_hex(4)}.part", root_of_state(os.path.dirname(path))
     last: dict[Hashable, int] = {}
     with open(path, "rb") as old:
         if old.readline() != header:
@@ -43,25 +44,25 @@ def compact(path: str, header: bytes, key_of: Callable[[bytes], Hashable | None]
                 last[key] = end
             end += len(line)
         try:
-            with open(temporary, "xb", opener=_private) as new:
-                share_file(new.fileno(), path)
+            with os.fdopen(open_new(temporary, root, 0o600), "wb") as new:
+                share_file(new.fileno(), root)
                 new.write(header)
                 for start in sorted(last.values()):
                     old.seek(start)
                     new.write(old.readline())
                 new.flush()
                 os.fsync(new.fileno())
-            rename(temporary, path)
+            rename(temporary, path, root)
         except BaseException:  # the exception of a signal, too
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            discard(temporary, root)
             raise
         old.seek(end)
         if rest := old.read():
-            with open(path, "ab", buffering=0) as file:
+            with os.fdopen(in_folder(path, root, _open_to_append), "ab", buffering=0) as file:
                 file.write(rest)
     return True
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _open_to_append(folder: int | None, name: str) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(name, flags, dir_fd=folder)

@@ -21,6 +21,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from kaiwo.files.folders import Root, resolved
 from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Crc, PartialDownload, Transfer
 from kaiwo.objects import Checksum, RemoteObject, same_bytes
@@ -28,6 +29,7 @@ from kaiwo.own_names import is_part_of, is_temporary_of
 from kaiwo.state.folder import journal_paths
 from kaiwo.state.journal import HEADER
 from kaiwo.state.json_lines import Reader
+from kaiwo.state.sharing import root_of_state
 
 #: What JSON can express and no file name can hold: half a character.
 _NO_NAME = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -78,12 +80,14 @@ class EarlierRun(Struct):
 
     Attributes:
         path: of the journal.
+        root: of the targets.
         run: the token of the run.
         folders: absolute paths of folders that may hold its temporary files.
         entries: the objects that it did not finish.
     """
 
     path: str
+    root: Root
     run: str
     folders: list[str] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
@@ -98,7 +102,7 @@ class EarlierRun(Struct):
         left = []
         for entry in self.entries:
             if taken(entry.target) and not kept(entry.temporary):
-                discard(entry.temporary)
+                discard(entry.temporary, self.root)
             elif os.path.lexists(entry.temporary):
                 left.append(entry.temporary)
         for folder in self.folders:
@@ -106,9 +110,9 @@ class EarlierRun(Struct):
                 for name in os.listdir(folder):
                     path = posixpath.join(folder, name)
                     if is_temporary_of(name, self.run) and path not in left:
-                        discard(path)
+                        discard(path, self.root)
         if not left:
-            discard(self.path)
+            discard(self.path, root_of_state(posixpath.dirname(self.path)))
 
 
 def earlier_runs(root: str, state_dir: str | None = None) -> Iterator[EarlierRun]:
@@ -122,7 +126,9 @@ def earlier_runs(root: str, state_dir: str | None = None) -> Iterator[EarlierRun
         journal, lines = Reader(path, HEADER), _Lines(root, run)
         journal.read(lines.take)
         if not journal.is_foreign:
-            yield EarlierRun(path, run, lines.folders, list(lines.unfinished.values()))
+            yield EarlierRun(
+                path, resolved(root), run, lines.folders, list(lines.unfinished.values())
+            )
 
 
 class _Lines:

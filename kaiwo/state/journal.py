@@ -28,6 +28,7 @@ from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Crc, Transfer
 from kaiwo.objects import is_identified
 from kaiwo.state.json_lines import Appender, header_of
+from kaiwo.state.sharing import root_of_state
 
 HEADER = header_of("journal", 1)
 
@@ -41,6 +42,7 @@ class Journal:
     def __init__(self, path: str, root: str) -> None:
         self._path = path
         self._root = root
+        self._state_root = root_of_state(posixpath.dirname(path))
         consequence = "if this run is killed, the next one cannot resume it"
         # What is written only when the run ends is of no use after a kill.
         self._file = Appender(path, HEADER, consequence, replaces=False)
@@ -107,7 +109,7 @@ class Journal:
         was_open = self._file.is_open
         self._file.close()
         if was_open and ended and not self._numbers:
-            discard(self._path)
+            discard(self._path, self._state_root)
 
     def _relative(self, path: str) -> str:
         return posixpath.relpath(path, self._root)

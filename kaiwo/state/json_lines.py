@@ -26,10 +26,12 @@ from collections.abc import Callable
 
 from kaiwo import own_names
 from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
+from kaiwo.files.folders import in_folder, open_new
 from kaiwo.files.renames import rename
 from kaiwo.files.repeat import PASSING, repeat
+from kaiwo.files.temporary_files import discard
 from kaiwo.state.folder import log_level
-from kaiwo.state.sharing import make_folder, share_file
+from kaiwo.state.sharing import make_folder, root_of_state, share_file
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +139,7 @@ class Appender:
     ) -> None:
         self.has_failed = False
         self._path = path
+        self._root = root_of_state(os.path.dirname(path))
         self._header = header
         self._consequence = consequence
         self._replaces = replaces
@@ -211,13 +214,13 @@ class Appender:
         elif not before.endswith(b"\n"):
             before += b"\n"  # after a torn last line
         try:
-            with open(temporary, "wb", opener=_own) as file:
-                share_file(file.fileno(), self._path)
+            # Nobody else may read it yet.
+            with os.fdopen(open_new(temporary, self._root, 0o600), "wb") as file:
+                share_file(file.fileno(), self._root)
                 file.write(b"".join((before, *self._kept)))
-            rename(temporary, self._path)
+            rename(temporary, self._path, self._root)
         except BaseException:  # the exception of a signal, too
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            discard(temporary, self._root)
             raise
 
     def _is_replaced(self, descriptor: int) -> bool:
@@ -232,10 +235,8 @@ class Appender:
         if self._descriptor is not None and self._is_replaced(self._descriptor):
             self._close()
         if self._descriptor is None:
-            make_folder(os.path.dirname(self._path))
-            # A link at this name leads to a file of somebody else.
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(self._path, flags, 0o600)
+            make_folder(os.path.dirname(self._path), self._root)
+            descriptor = in_folder(self._path, self._root, _open_to_append)
             try:
                 self._prepare(descriptor)
             except OSError:
@@ -247,7 +248,7 @@ class Appender:
     def _prepare(self, descriptor: int) -> None:
         size = os.fstat(descriptor).st_size
         if size == 0:
-            share_file(descriptor, self._path)
+            share_file(descriptor, self._root)
             # Two runs that begin together may both write it; readers skip the second header.
             _write_whole(descriptor, self._header)
         elif size < len(self._header):
@@ -268,6 +269,7 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
-def _own(path: str, flags: int) -> int:
-    """Open a file that nobody else may read yet."""
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def _open_to_append(folder: int | None, name: str) -> int:
+    # A link at this name leads to a file of somebody else.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(name, flags, 0o600, dir_fd=folder)

@@ -15,40 +15,68 @@ import os
 import posixpath
 import stat
 
+from kaiwo.files.folders import Root, in_folder, resolved
+from kaiwo.files.paths import is_within
 from kaiwo.own_names import STATE_FOLDER
 from kaiwo.state.folder import is_claims_folder
 
 
-def make_folder(folder: str) -> None:
-    """Make a folder of the state, and those above it; raises OSError."""
+def root_of_state(folder: str) -> Root:
+    """The root of a folder of the state, with its links as they are now."""
+    return resolved(_root_of(folder))
+
+
+def make_folder(folder: str, root: Root) -> None:
+    """Make a folder of the state, and those above it.
+
+    Args:
+        folder: its path.
+        root: see ``root_of_state``.
+
+    Raises:
+        OSError: the file system refused.
+    """
     missing = []
     while folder and not os.path.isdir(folder):
         missing.append(folder)
         folder = posixpath.dirname(folder)
     for each in reversed(missing):
-        os.makedirs(each, exist_ok=True)
-        if (root := _root_of(each)) != each:
-            _share(each, root, os.stat(each), 0o700)
+        if each == root.path or not is_within(each, root.path):
+            os.makedirs(each, exist_ok=True)
+            continue
+        descriptor = in_folder(each, root, _made)
+        try:
+            _share(descriptor, root, os.fstat(descriptor), 0o700)
+        finally:
+            os.close(descriptor)
 
 
-def share_file(descriptor: int, path: str) -> None:
+def _made(folder: int | None, name: str) -> int:
+    """Make a folder, and open it."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=folder)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, dir_fd=folder)
+
+
+def share_file(descriptor: int, root: Root) -> None:
     """Let the root's group have a file of the state that was just made, with mode 0600."""
-    _share(descriptor, _root_of(posixpath.dirname(path)), os.fstat(descriptor), 0o600)
+    _share(descriptor, root, os.fstat(descriptor), 0o600)
 
 
-def _share(what: int | str, root: str, status: os.stat_result, own: int) -> None:
+def _share(descriptor: int, root: Root, status: os.stat_result, own: int) -> None:
     """Give the group its part; where that is not possible, the owner alone has it."""
     with contextlib.suppress(OSError):
-        above = os.stat(root)
+        above = os.stat(root.real)
         bits = above.st_mode & (own >> 3)
         if stat.S_ISDIR(status.st_mode):
             bits |= above.st_mode & stat.S_ISGID
         if status.st_gid != above.st_gid:
-            os.chown(what, -1, above.st_gid)
-        os.chmod(what, own | bits)
+            os.fchown(descriptor, -1, above.st_gid)
+        os.fchmod(descriptor, own | bits)
         return
     with contextlib.suppress(OSError):
-        os.chmod(what, own)
+        os.fchmod(descriptor, own)
 
 
 def _root_of(folder: str) -> str:

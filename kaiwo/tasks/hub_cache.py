@@ -24,6 +24,7 @@ from kaiwo import own_names
 from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.folders import open_folder, resolved
 from kaiwo.files.names import fault_of
 from kaiwo.files.placement import expanded
 from kaiwo.objects import Place, RemoteObject
@@ -103,7 +104,9 @@ def write_ref(storage: str, revision: str, commit: str) -> None:
     # Always the same temporary name: what a killed run left of it is replaced.
     folder, name = posixpath.split(path)
     try:
-        os.makedirs(folder, exist_ok=True)
-        documents.replace(path, (commit,), posixpath.join(folder, own_names.part_name(name)))
+        root = resolved(storage)
+        open_folder(folder, root, make=True)
+        part = posixpath.join(folder, own_names.part_name(name))
+        documents.replace(path, (commit,), part, root=root)
     except OSError as error:
         raise disk_error(error, path) from error

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from kaiwo import checksums
 from kaiwo.errors import KaiwoError
 from kaiwo.files import temporary_files
+from kaiwo.files.folders import root_of
 from kaiwo.jobs import Batch, Outcome, Transfer
 from kaiwo.protocols import Buffer
 from kaiwo.workers import attempt
@@ -54,12 +55,12 @@ def _put(fetched: Outcome, data: Buffer) -> Outcome:
         return fetched
 
     def write(transfer: Transfer) -> Outcome:
-        temporary, size = transfer.temporary, transfer.object.size
+        temporary, size, root = transfer.temporary, transfer.object.size, root_of(transfer)
         try:
-            temporary_files.write_small(temporary, data)
-            return published(temporary, transfer, size, fetched.checksum)
+            written = temporary_files.write_small(temporary, data, root)
+            return published(temporary, transfer, size, fetched.checksum, written)
         except KaiwoError as error:
-            temporary_files.discard(temporary)
+            temporary_files.discard(temporary, root)
             return Outcome(transfer, bytes=size, error=error)
 
     written = attempt.timed(fetched.transfer, write)

@@ -21,6 +21,7 @@ from kaiwo.errors import (
 )
 from kaiwo.files import hashing, temporary_files
 from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.folders import Root
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
 from kaiwo.jobs import RANGE, Outcome, Transfer
@@ -172,14 +173,20 @@ def _is_as_written(transfer: Transfer, path: str) -> bool:
     return partial is not None
 
 
-def hash_file(algorithm: str, *, path: str, size: int) -> Checksum | None:
+def hash_file(algorithm: str, *, path: str, size: int, root: Root | None = None) -> Checksum | None:
     """The checksum of a file of that size; None for an unknown algorithm.
+
+    Args:
+        algorithm: its name.
+        path: of the file.
+        size: of the file.
+        root: of a temporary file, see ``folders.py``.
 
     Raises:
         DiskError: the file cannot be read.
     """
     try:
-        return hashing.of_file(algorithm, path, size, require_open)
+        return hashing.of_file(algorithm, path, size, require_open, root)
     except OSError as error:
         raise disk_error(error, path) from error
 
@@ -237,7 +244,13 @@ def require_same(transfer: Transfer, found: Checksum | None, stated: Checksum) -
         )
 
 
-def published(temporary: str, transfer: Transfer, count: int, checksum: Checksum | None) -> Outcome:
+def published(
+    temporary: str,
+    transfer: Transfer,
+    count: int,
+    checksum: Checksum | None,
+    written: os.stat_result,
+) -> Outcome:
     """Rename the temporary file to its target.
 
     Args:
@@ -245,13 +258,14 @@ def published(temporary: str, transfer: Transfer, count: int, checksum: Checksum
         transfer: the object.
         count: bytes that were read in this job.
         checksum: what the bytes were verified by, if anything.
+        written: the status of the complete file.
 
     Raises:
         DiskError: the file system refused.
         UnfinishedError: the run is over.
     """
     require_open()
-    mtime_ns = publish(temporary, transfer)
+    mtime_ns = publish(temporary, transfer, written)
     return Outcome(
         transfer,
         bytes=count,

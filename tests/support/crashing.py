@@ -39,18 +39,19 @@ LOADED = (
     *("aiobotocore.session", "awscrt.checksums", "obstore", "s3fs"),
 )
 
-#: Audit events that are steps, and which of their arguments are paths.
-_PATHS = {
-    "open": (0,),
-    "os.chmod": (0,),
-    "os.link": (0, 1),
-    "os.mkdir": (0,),
-    "os.remove": (0,),
-    "os.rename": (0, 1),
-    "os.rmdir": (0,),
-    "os.symlink": (1,),
-    "os.truncate": (0,),
-    "os.utime": (0,),
+#: Audit events that are steps: which of their arguments are paths, each with the argument that is
+#: the descriptor of its folder, if there is one.
+_PATHS: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "open": ((0, None),),
+    "os.chmod": ((0, 2),),
+    "os.link": ((0, 2), (1, 3)),
+    "os.mkdir": ((0, 2),),
+    "os.remove": ((0, 1),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+    "os.utime": ((0, 3),),
 }
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -119,7 +120,13 @@ class Crash:
     def _see(self, event: str, args: tuple[Any, ...]) -> None:
         if event not in _PATHS or (event == "open" and not args[2] & _WRITING):
             return
-        paths = [path for at in _PATHS[event] if (path := self._inside(args[at])) is not None]
+        # The event of ``open`` does not say in which folder.
+        folder = getattr(self.doomed, "folder", -1)
+        paths = [
+            path
+            for at, within in _PATHS[event]
+            if (path := self._inside(args[at], folder if within is None else args[within]))
+        ]
         if not paths or not self._is_the_one(event, *paths):
             return
         if not (self.death.half and event == "open"):
@@ -127,13 +134,19 @@ class Crash:
         else:
             self.doomed.after_this = True
 
-    def _inside(self, place: object) -> str | None:
-        """The path of a path or a descriptor, relative to the folder; None: it is elsewhere."""
+    def _inside(self, place: object, folder: int = -1) -> str | None:
+        """The path of a path or a descriptor, relative to the folder; None: it is elsewhere.
+
+        Args:
+            place: the path or descriptor.
+            folder: the descriptor of the folder that the path begins in; -1: none.
+        """
         if isinstance(place, int):
             place = os.readlink(f"/proc/self/fd/{place}")
         if not isinstance(place, str | bytes | os.PathLike):
             return None
-        path = os.path.abspath(os.fsdecode(place))
+        above = os.getcwd() if folder == -1 else os.readlink(f"/proc/self/fd/{folder}")
+        path = os.path.normpath(os.path.join(above, os.fsdecode(place)))
         inside = f"{path}/".startswith(f"{self.folder}/")
         return os.path.relpath(path, self.folder) if inside else None
 
@@ -147,9 +160,12 @@ class Crash:
         """The same function; the process dies after it when it was the chosen step."""
 
         def last(*args: Any, **kwargs: Any) -> Any:
+            folder = kwargs.get("dir_fd")
+            self.doomed.folder = -1 if folder is None else folder
             try:
                 return function(*args, **kwargs)
             finally:
+                self.doomed.folder = -1
                 if getattr(self.doomed, "after_this", False):
                     self.die()
 

@@ -26,7 +26,10 @@ def refuse_existing(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     really_open = os.open
 
     def opened(path: str, flags: int, mode: int = 0o777, **more: int | None) -> int:
-        if flags & os.O_WRONLY and not flags & os.O_TRUNC and os.path.isfile(path):
+        folder = more.get("dir_fd")
+        there = path if folder is None else f"/proc/self/fd/{folder}/{path}"
+        is_new = flags & (os.O_TRUNC | os.O_EXCL)
+        if flags & os.O_WRONLY and not is_new and os.path.isfile(there):
             raise OSError(number, os.strerror(number), path)
         return really_open(path, flags, mode, **more)
 

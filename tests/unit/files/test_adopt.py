@@ -76,7 +76,7 @@ def test_a_link_that_an_earlier_attempt_left_is_in_nobodys_way(
 def test_where_there_are_no_links_the_bytes_themselves_go_there(
     adopted: Transfer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     (tmp_path / "blobs" / "1").write_bytes(b"bytes")

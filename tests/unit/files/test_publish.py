@@ -82,6 +82,10 @@ def test_a_link_that_cannot_be_put_there_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["blob", "target"]
 
 
+def path_of(descriptor: int) -> str:
+    return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The renames and synchronisations that the kernel is asked for, in their order."""
@@ -89,16 +93,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     fsync, replace_, symlink = os.fsync, os.replace, os.symlink
 
     def syncing(descriptor: int) -> None:
-        seen.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        seen.append(("fsync", path_of(descriptor)))
         fsync(descriptor)
 
-    def replacing(source: str, target: str) -> None:
-        seen.append(("rename", target))
-        replace_(source, target)
+    def replacing(source: str, target: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+        seen.append(("rename", f"{path_of(dst_dir_fd)}/{target}"))
+        replace_(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    def linking(source: str, target: str) -> None:
-        seen.append(("link", target))
-        symlink(source, target)
+    def linking(source: str, target: str, dir_fd: int) -> None:
+        seen.append(("link", f"{path_of(dir_fd)}/{target}"))
+        symlink(source, target, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "fsync", syncing)
     monkeypatch.setattr(os, "replace", replacing)
@@ -164,10 +168,11 @@ def test_a_folder_that_cannot_be_synchronised_is_no_failure(
 ) -> None:
     real_open, real_fsync, synced = os.open, os.fsync, []
 
-    def opening(path: str, flags: int, *mode: int) -> int:
-        if call == "open" and os.path.isdir(path):
+    def opening(path: str, flags: int, *mode: int, dir_fd: int | None = None) -> int:
+        # To find the way to a file, folders are opened in another way.
+        if call == "open" and not flags & os.O_DIRECTORY and os.path.isdir(path):
             raise OSError(number, os.strerror(number))
-        return real_open(path, flags, *mode)
+        return real_open(path, flags, *mode, dir_fd=dir_fd)
 
     def syncing(descriptor: int) -> None:
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)

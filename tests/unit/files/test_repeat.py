@@ -119,9 +119,9 @@ def test_a_rename_of_what_somebody_removed_is_a_failure(
 ) -> None:
     real = os.replace
 
-    def removing(source: str, target: str) -> None:
+    def removing(source: str, target: str, **folders: int | None) -> None:
         os.unlink(source)
-        real(source, target)
+        real(source, target, **folders)
 
     (tmp_path / "old").write_bytes(b"new")
     (tmp_path / "new").write_bytes(b"what was there")

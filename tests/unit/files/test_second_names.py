@@ -144,9 +144,9 @@ def test_a_link_whose_answer_was_lost_is_there(
 ) -> None:
     symlink = os.symlink
 
-    def repeated_by_the_client(destination: str, path: str) -> None:
-        symlink(destination, path)
-        symlink(destination, path)
+    def repeated_by_the_client(destination: str, path: str, dir_fd: int) -> None:
+        symlink(destination, path, dir_fd=dir_fd)
+        symlink(destination, path, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "symlink", repeated_by_the_client)
     published(cached(tmp_path))

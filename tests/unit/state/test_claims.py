@@ -8,12 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from kaiwo.errors import DeadlineError
 from kaiwo.state import claims
@@ -172,6 +174,38 @@ def test_waiting_ends_with_the_deadline(folder: str) -> None:
         one.take({folder: {"a"}})
         with pytest.raises(DeadlineError, match="waiting for the run of process"):
             two.take({folder: {"a"}})
+
+
+@pytest.mark.parametrize("run", [SMALL, LARGE])
+def test_a_claim_that_is_touched_for_ever_is_waited_for_within_bounds(
+    folder: str, run: str
+) -> None:
+    """A run elsewhere that hangs, or anybody who can write there."""
+    path = posted(folder, run=MIDDLE, boot="b")
+    timing = Timing(**to_builtins(QUICK) | {"longest_s": 0.5})
+    touching = threading.Event()
+
+    def touch() -> bool:
+        while not touching.wait(0.01):
+            os.utime(path)
+        return True
+
+    with Claim(run, timing=timing) as own, in_thread(touch) as toucher:
+        start_s = time.monotonic()
+        with pytest.raises(DeadlineError) as caught:
+            own.take({folder: {"a"}})
+        assert 0.4 < time.monotonic() - start_s < PATIENCE_S
+        touching.set()
+        toucher.result(PATIENCE_S)
+    assert caught.value.exit_code == 8
+    assert "process 1 on" in caught.value.message
+    assert f"end it, or remove {path}" in caught.value.message
+    # It is not removed: its run may be at work.
+    assert files(folder) == [path]
+
+
+def test_by_default_others_are_waited_for_a_day() -> None:
+    assert claims.USUAL.longest_s == 24 * 3600
 
 
 def test_a_signal_ends_the_wait(folder: str, holding: Holding) -> None:

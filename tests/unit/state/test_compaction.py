@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.files import renames
+from kaiwo.files.folders import Root
 from kaiwo.jobs import Transfer
 from kaiwo.objects import RemoteObject
 from kaiwo.state import compaction
@@ -125,9 +126,9 @@ def test_what_another_run_appends_meanwhile_is_not_lost(
     after = [replace(each, target=f"{each.target}-after") for each in late]
     remember(other, late[:1])  # its file is open from now on
 
-    def renaming(source: str, target: str) -> None:
+    def renaming(source: str, target: str, root: Root) -> None:
         remember(other, late[1:])
-        renames.rename(source, target)
+        renames.rename(source, target, root)
 
     monkeypatch.setattr(compaction, "rename", renaming)
     manifest.compact()

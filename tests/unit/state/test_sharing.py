@@ -126,7 +126,7 @@ def test_the_group_may_do_what_it_may_do_in_the_root(
 def test_with_a_state_folder_the_group_may_do_what_it_may_do_there(tmp_path: Path) -> None:
     tmp_path.chmod(0o770)
     claims = claims_folder("/root", str(tmp_path))
-    sharing.make_folder(claims)
+    sharing.make_folder(claims, sharing.root_of_state(claims))
     assert mode(claims) == 0o770
 
 
