@@ -42,7 +42,7 @@ SMALL = {
 LARGE = {"large": content(RANGE + 1000)}
 #: Codes of errors that say: the credentials, the object, the service, the bytes.
 HONEST = {3, 4, 5, 7}
-PATIENCE_S = 30
+PATIENCE_S = 120 if LONG else 30
 #: The part of the runs that reads the large object besides.
 LARGE_ONES = 0.1
 DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
