@@ -140,7 +140,10 @@ def proxy_error(status: int, answer: str) -> KaiwoError:
             "HTTPS_PROXY or HTTP_PROXY"
         )
     if status in (408, 429) or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return TransientError(f"{answer}: the proxy does not reach the host")
+        why = (
+            "asks to wait" if status == HTTPStatus.TOO_MANY_REQUESTS else "does not reach the host"
+        )
+        return TransientError(f"{answer}: the proxy {why}")
     return ServiceError(
         f"{answer}: the proxy does not allow this host; have it allowed, or name the host in "
         "NO_PROXY"

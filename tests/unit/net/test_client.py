@@ -483,9 +483,9 @@ def test_the_proxy_of_the_environment_is_asked_with_its_password(
     ("status", "kind", "words"),
     [
         (407, "CredentialsError", "user and password"),
-        (403, "ServiceError", "does not allow this host (403)"),
-        (503, "TransientError", "the proxy answered 503"),
-        (502, "TransientError", "the proxy answered 502"),
+        (403, "ServiceError", "403: the proxy does not allow this host"),
+        (503, "TransientError", "503: the proxy"),
+        (502, "TransientError", "502: the proxy"),
     ],
 )
 def test_what_a_proxy_answers_is_told_as_what_it_is(

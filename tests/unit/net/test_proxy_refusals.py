@@ -73,10 +73,10 @@ SDKS: dict[str, Callable[[str], None]] = {
     ("status", "kind", "words"),
     [
         (b"407 Proxy Authentication Required", CredentialsError, "user and password"),
-        (b"403 Forbidden", ServiceError, "the proxy does not allow this host (403)"),
-        (b"405 No", ServiceError, "the proxy does not allow this host (405)"),
-        (b"429 Too Many Requests", TransientError, "the proxy answered 429"),
-        (b"503 Service Unavailable", TransientError, "the proxy answered 503"),
+        (b"403 Forbidden", ServiceError, "403: the proxy does not allow this host"),
+        (b"405 No", ServiceError, "405: the proxy does not allow this host"),
+        (b"429 Too Many Requests", TransientError, "429: the proxy"),
+        (b"503 Service Unavailable", TransientError, "503: the proxy"),
     ],
 )
 def test_what_a_proxy_answers_to_connect_is_said(
