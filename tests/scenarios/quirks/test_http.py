@@ -45,5 +45,5 @@ def test_a_proxy_that_wants_a_password_says_so(
 
     with server(treat) as proxy:
         monkeypatch.setenv("https_proxy", proxy)
-        with pytest.raises(CredentialsError, match="the proxy wants valid credentials"):
+        with pytest.raises(CredentialsError, match="the proxy refuses its user and password"):
             kaiwo.fetch("https://host.invalid/a", tmp_path / "a")
