@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.loading import loading
 from kaiwo.net import certificates
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
@@ -108,7 +109,8 @@ class AzureTask(BucketTask):
 
     def source(self, container: str, network: NetworkSettings) -> Source:
         """See ``Task``."""
-        from kaiwo.sources.azure import AzureSource  # noqa: PLC0415 - only runs that use it
+        with loading():
+            from kaiwo.sources.azure import AzureSource  # noqa: PLC0415 - only runs that use it
 
         filesystem, url = self.filesystem(), self.url(container)
         trust = certificates.chosen(self.ca_bundle, self.client_certificate, self.client_key)
@@ -120,9 +122,10 @@ class AzureTask(BucketTask):
         Raises:
             NotForObstoreError: obstore does not support this task.
         """
-        from obstore.store import AzureStore  # noqa: PLC0415 - native code
+        with loading():
+            from obstore.store import AzureStore  # noqa: PLC0415 - native code
 
-        from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
+            from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
 
         fields = fields_of(self._connection() or "")
         endpoint, account = address_of(fields)
@@ -139,7 +142,8 @@ class AzureTask(BucketTask):
 
     def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
         """See ``BucketTask``."""
-        from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
+        with loading():
+            from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
 
         return ObstoreSource(
             self.object_store(container, network),
@@ -163,7 +167,8 @@ class AzureTask(BucketTask):
             return lambda: {"sas_token": sas.removeprefix("?"), "expires_at": None}
         if not self._signs_in() or not endpoint.startswith("https://"):
             raise NotForObstoreError("there are no credentials that obstore can use")
-        from azure import identity  # noqa: PLC0415
+        with loading():
+            from azure import identity  # noqa: PLC0415
 
         credential = self._credential(identity)
 
@@ -182,7 +187,8 @@ class AzureTask(BucketTask):
         adlfs takes every missing argument from the environment, and prefers these. So it gets a
         connection string whenever the task names an account or an address.
         """
-        import adlfs  # noqa: PLC0415 - only runs that use Azure load it
+        with loading():
+            import adlfs  # noqa: PLC0415 - only runs that use Azure load it
 
         connection = self._connection()
         fields = fields_of(connection or "")
@@ -202,8 +208,9 @@ class AzureTask(BucketTask):
                 f"{given}; give connection_string, or account_name with account_key or sas_token"
             ) from None
         if signature and not key:
-            from azure.core.credentials import AzureSasCredential  # noqa: PLC0415
-            from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
+            with loading():
+                from azure.core.credentials import AzureSasCredential  # noqa: PLC0415
+                from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
 
             # In a connection string, the SDK takes a signature with an unknown field for a key.
             filesystem.service_client = BlobServiceClient(
@@ -215,8 +222,9 @@ class AzureTask(BucketTask):
                     "no token is sent over http://; give account_name with account_key, sas_token, "
                     "an https:// endpoint, or anonymous: true for a public container"
                 )
-            from azure.identity import aio  # noqa: PLC0415
-            from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
+            with loading():
+                from azure.identity import aio  # noqa: PLC0415
+                from azure.storage.blob.aio import BlobServiceClient  # noqa: PLC0415
 
             filesystem.credential = self._credential(aio)
             filesystem.service_client = BlobServiceClient(

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo.errors import ConfigError
 from kaiwo.jobs import Transfer, Want
+from kaiwo.loading import loading
 from kaiwo.net import certificates
 from kaiwo.net.header_limits import header_limits
 from kaiwo.net.settings import NetworkSettings
@@ -212,7 +213,8 @@ def session_options(network: NetworkSettings) -> dict[str, Any]:
     Who sends a request gives it the proxy (``net/proxies.py``): aiohttp's own reading of the
     environment knows less.
     """
-    import aiohttp  # noqa: PLC0415 - only runs whose filesystem uses it load it
+    with loading():
+        import aiohttp  # noqa: PLC0415 - only runs whose filesystem uses it load it
 
     timeout = aiohttp.ClientTimeout(
         total=None, sock_connect=network.connect_timeout_s, sock_read=network.stall_timeout_s

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from kaiwo import environment, redact
 from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.loading import loading
 from kaiwo.net import certificates, redirects
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
@@ -68,7 +69,8 @@ class GcsTask(BucketTask):
     def source(self, container: str, network: NetworkSettings) -> GcsSource:
         """See ``Task``."""
         filesystem = self.filesystem(network)
-        from kaiwo.sources.gcs import GcsSource  # noqa: PLC0415 - only runs that use GCS load it
+        with loading():
+            from kaiwo.sources.gcs import GcsSource  # noqa: PLC0415 - only runs that use GCS load it
 
         url, timeout_s = self.url(container), network.stall_timeout_s
         return GcsSource(
@@ -91,9 +93,10 @@ class GcsTask(BucketTask):
             network: how connections behave.
             source: the source over fsspec, which gives the tokens; made if it is left out.
         """
-        from obstore.store import GCSStore  # noqa: PLC0415 - native code
+        with loading():
+            from obstore.store import GCSStore  # noqa: PLC0415 - native code
 
-        from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
+            from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
 
         source = source or self.source(container, network)
         provider = None if source.is_anonymous else Provider(source.token)
@@ -105,7 +108,8 @@ class GcsTask(BucketTask):
 
     def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
         """See ``BucketTask``."""
-        from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
+        with loading():
+            from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
 
         source = self.source(container, network)
         return ObstoreSource(
@@ -165,14 +169,16 @@ class GcsTask(BucketTask):
         if (text := self.secret("application_credentials")) is not None:
             return _credentials_of(text)
         if (token := self.secret("token")) is not None:
-            from google.oauth2.credentials import Credentials  # noqa: PLC0415
+            with loading():
+                from google.oauth2.credentials import Credentials  # noqa: PLC0415
 
             return Credentials(header_token(token, "token"))
         if (self._endpoint() or "").startswith("http://"):
             # An emulator: Google's clients send it no credentials, and plain HTTP must carry none.
             return "anon"
-        import google.auth  # noqa: PLC0415
-        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
+        with loading():
+            import google.auth  # noqa: PLC0415
+            from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
         try:
             credentials, _ = google.auth.default(scopes=[_SCOPE])
@@ -202,8 +208,9 @@ def _credentials_of(text: str) -> Any:
     Raises:
         ConfigError: the JSON is neither.
     """
-    from google.auth.exceptions import MalformedError  # noqa: PLC0415
-    from google.oauth2 import credentials, service_account  # noqa: PLC0415
+    with loading():
+        from google.auth.exceptions import MalformedError  # noqa: PLC0415
+        from google.oauth2 import credentials, service_account  # noqa: PLC0415
 
     try:
         info = json.loads(text)
@@ -223,15 +230,16 @@ def _gcsfs_core() -> Any:
     These ask for the bucket's type, which stalls for a minute on a server without TLS, and load
     gRPC. gcsfs reads the switch at import.
     """
-    if loaded := sys.modules.get("gcsfs.core"):
-        return loaded  # the environment is changed once at most: native threads may read it
-    before = os.environ.get(_NEW_BUCKET_TYPES)
-    os.environ[_NEW_BUCKET_TYPES] = "false"
-    try:
-        import gcsfs.core  # noqa: PLC0415
-    finally:
-        if before is None:
-            del os.environ[_NEW_BUCKET_TYPES]
-        else:
-            os.environ[_NEW_BUCKET_TYPES] = before
+    with loading():
+        if loaded := sys.modules.get("gcsfs.core"):
+            return loaded  # the environment is changed once at most: native threads may read it
+        before = os.environ.get(_NEW_BUCKET_TYPES)
+        os.environ[_NEW_BUCKET_TYPES] = "false"
+        try:
+            import gcsfs.core  # noqa: PLC0415
+        finally:
+            if before is None:
+                del os.environ[_NEW_BUCKET_TYPES]
+            else:
+                os.environ[_NEW_BUCKET_TYPES] = before
     return gcsfs.core

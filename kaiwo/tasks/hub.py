@@ -18,6 +18,7 @@ from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError, NotFoundError
 from kaiwo.files.placement import At, Under, resolve
 from kaiwo.jobs import Transfer, Want
+from kaiwo.loading import loading
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Folder, Item, Named
 from kaiwo.protocols import Placement, Source
@@ -113,11 +114,13 @@ class HfTask(Task):
     def source(self, container: str, network: NetworkSettings) -> Source:
         """See ``Task``: the Hub, or only its cache where ``HF_HUB_OFFLINE`` is set."""
         if self.target_path is None and _library().is_offline_mode():
-            from kaiwo.sources.hub.cache import HubCacheSource  # noqa: PLC0415 - as below
+            with loading():
+                from kaiwo.sources.hub.cache import HubCacheSource  # noqa: PLC0415 - as below
 
             return HubCacheSource(self.storage(), self.revision, self.url(container))
         xet_above = hub_xet.choose(self)
-        from kaiwo.sources.hub.source import HubSource  # noqa: PLC0415 - only runs that use it load it
+        with loading():
+            from kaiwo.sources.hub.source import HubSource  # noqa: PLC0415 - only runs that use it load it
 
         return HubSource(
             container,
@@ -158,7 +161,8 @@ class HfTask(Task):
         endpoint = self.endpoint_url
         if endpoint is None or self.given("token"):
             return
-        from kaiwo.sources.hub import tokens  # noqa: PLC0415 - as below
+        with loading():
+            from kaiwo.sources.hub import tokens  # noqa: PLC0415 - as below
 
         with contextlib.suppress(CredentialsError):
             if not tokens.may_go_to(endpoint) and tokens.find():
@@ -240,6 +244,7 @@ class HfTask(Task):
 
 def _library() -> ModuleType:
     """The Hub library's settings; only runs that use the Hub load them."""
-    from huggingface_hub import constants  # noqa: PLC0415
+    with loading():
+        from huggingface_hub import constants  # noqa: PLC0415
 
     return constants

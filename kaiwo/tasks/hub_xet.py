@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kaiwo.errors import ConfigError
 from kaiwo.files import memory_limit
 from kaiwo.jobs import RANGE
+from kaiwo.loading import loading
 
 if TYPE_CHECKING:
     from kaiwo.tasks.hub import HfTask
@@ -39,9 +40,10 @@ def choose(task: HfTask) -> int | None:
     Raises:
         ConfigError: hf_xet is missing, and no other transport is allowed.
     """
-    from huggingface_hub import constants  # noqa: PLC0415 - only runs that use it load it
+    with loading():
+        from huggingface_hub import constants  # noqa: PLC0415 - only runs that use it load it
 
-    from kaiwo.sources.hub import xet  # noqa: PLC0415 - as above
+        from kaiwo.sources.hub import xet  # noqa: PLC0415 - as above
 
     switch, repository = _switch(task), task.url(task.repo_id).rstrip("/")
     needed, disabled = task.transport == "xet", constants.HF_HUB_DISABLE_XET

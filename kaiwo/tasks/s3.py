@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
+from kaiwo.loading import loading
 from kaiwo.net import certificates
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
@@ -69,7 +70,8 @@ class S3Task(BucketTask):
 
     def source(self, container: str, network: NetworkSettings) -> Source:
         """See ``Task``."""
-        from kaiwo.sources.s3 import S3Source  # noqa: PLC0415 - only runs that use S3 load it
+        with loading():
+            from kaiwo.sources.s3 import S3Source  # noqa: PLC0415 - only runs that use S3 load it
 
         filesystem, url = self.filesystem(network), self.url(container)
         return S3Source(filesystem, container, url, self.origin)
@@ -87,10 +89,11 @@ class S3Task(BucketTask):
         Raises:
             NotForObstoreError: obstore does not support this task.
         """
-        from obstore.store import S3Store  # noqa: PLC0415 - native code
+        with loading():
+            from obstore.store import S3Store  # noqa: PLC0415 - native code
 
-        from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
-        from kaiwo.tasks import s3_settings  # noqa: PLC0415
+            from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
+            from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         found = found or self._settings()
         provider = found.credentials and Provider(found.credentials)
@@ -105,9 +108,10 @@ class S3Task(BucketTask):
 
     def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
         """See ``BucketTask``."""
-        from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
-        from kaiwo.sources.s3_head import Head, HeadRequest  # noqa: PLC0415
-        from kaiwo.tasks import s3_settings  # noqa: PLC0415
+        with loading():
+            from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
+            from kaiwo.sources.s3_head import Head, HeadRequest  # noqa: PLC0415
+            from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         found = self._settings()
         request = HeadRequest(
@@ -129,7 +133,8 @@ class S3Task(BucketTask):
         )
 
     def _settings(self) -> S3Settings:
-        from kaiwo.tasks import s3_settings  # noqa: PLC0415
+        with loading():
+            from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         endpoint = self.secret("endpoint_url")
         endpoint = require_endpoint(endpoint) if endpoint else None
@@ -138,16 +143,18 @@ class S3Task(BucketTask):
         named = self.anonymous or credentials is not None
         if named and not s3_settings.has_shared_files():
             return s3_settings.from_environment(*of_task)
-        from botocore.session import Session  # noqa: PLC0415 - only where it finds more
+        with loading():
+            from botocore.session import Session  # noqa: PLC0415 - only where it finds more
 
-        from kaiwo.tasks import s3_session  # noqa: PLC0415 - as above
+            from kaiwo.tasks import s3_session  # noqa: PLC0415 - as above
 
         session = s3_session.session_of(Session, self.profile, named=named)
         return s3_settings.from_sdk(session, *of_task, anonymous=self.anonymous)
 
     def _keys(self) -> Credentials:
         """The task's keys, in obstore's form."""
-        from kaiwo.tasks import s3_settings  # noqa: PLC0415
+        with loading():
+            from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         key, secret = self.secret("access_key_id"), self.secret("secret_key")
         return s3_settings.keys(str(key), str(secret), self.secret("session_token"))
@@ -159,12 +166,13 @@ class S3Task(BucketTask):
 
     def filesystem(self, network: NetworkSettings) -> Any:
         """An s3fs filesystem with a separate session, which repeats no request by itself."""
-        import s3fs  # noqa: PLC0415 - only runs that use it load it
-        from aiobotocore.session import AioSession  # noqa: PLC0415
+        with loading():
+            import s3fs  # noqa: PLC0415 - only runs that use it load it
+            from aiobotocore.session import AioSession  # noqa: PLC0415
 
-        from kaiwo.sources import s3_answers, s3_region  # noqa: PLC0415
-        from kaiwo.sources.s3_redirects import RedirectingSession  # noqa: PLC0415
-        from kaiwo.tasks import s3_session  # noqa: PLC0415
+            from kaiwo.sources import s3_answers, s3_region  # noqa: PLC0415
+            from kaiwo.sources.s3_redirects import RedirectingSession  # noqa: PLC0415
+            from kaiwo.tasks import s3_session  # noqa: PLC0415
 
         named = self.anonymous or self.given("access_key_id")
         endpoint = self.secret("endpoint_url")

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.loading import loading
 from kaiwo.net import certificates
 
 
@@ -22,7 +23,8 @@ def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) ->
         ConfigError: the SDK's files are malformed.
         CredentialsError: the profile is not in these files.
     """
-    from botocore.exceptions import ConfigParseError, ProfileNotFound  # noqa: PLC0415
+    with loading():
+        from botocore.exceptions import ConfigParseError, ProfileNotFound  # noqa: PLC0415
 
     session = _with_shared_models(kind(profile=profile))
     try:
@@ -58,7 +60,8 @@ def _with_shared_models(session: Any) -> Any:
 @cache
 def _models(folders: str | None) -> Any:
     """The SDK's reader of its models; it remembers what it has parsed."""
-    from botocore.loaders import create_loader  # noqa: PLC0415
+    with loading():
+        from botocore.loaders import create_loader  # noqa: PLC0415
 
     return create_loader(folders)
 
@@ -78,7 +81,8 @@ def trusted(session: Any, ca_bundle: str | None) -> str | None:
 
 def endpoint_of(session: Any, endpoint: str | None) -> str | None:
     """The address of the service: the task's, else that of the SDK's configuration, if any."""
-    from botocore.configprovider import ConfiguredEndpointProvider  # noqa: PLC0415
+    with loading():
+        from botocore.configprovider import ConfiguredEndpointProvider  # noqa: PLC0415
 
     if endpoint or session.get_config_variable("ignore_configured_endpoint_urls"):
         return endpoint
@@ -92,6 +96,7 @@ def accept_any_bucket(session: Any) -> None:
 
     Ceph has ``tenant:bucket``.
     """
-    from botocore.handlers import validate_bucket_name  # noqa: PLC0415
+    with loading():
+        from botocore.handlers import validate_bucket_name  # noqa: PLC0415
 
     session.unregister("before-parameter-build.s3", validate_bucket_name)

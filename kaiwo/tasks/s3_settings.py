@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from kaiwo.loading import loading
 from kaiwo.net.headers import header_token
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR, NotForObstoreError
 
@@ -102,7 +103,8 @@ def from_sdk(
     Raises:
         NotForObstoreError: obstore cannot do what the SDK is configured to do.
     """
-    from kaiwo.tasks import s3_session  # noqa: PLC0415 - with the SDK only
+    with loading():
+        from kaiwo.tasks import s3_session  # noqa: PLC0415 - with the SDK only
 
     scoped = session.get_scoped_config()
     endpoint = s3_session.endpoint_of(session, endpoint)
@@ -138,7 +140,8 @@ def _chain(session: Any) -> Callable[[], Credentials]:
     """Gives what the session finds in its credential chain, which renews it."""
 
     def give() -> Credentials:
-        from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
+        with loading():
+            from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
 
         found = session.get_credentials()
         if found is None:

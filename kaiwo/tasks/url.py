@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.errors import ConfigError, ServiceError
 from kaiwo.jobs import Want
+from kaiwo.loading import loading
 from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.web_urls import fault_of_address, is_web, service_of, web_name
@@ -148,9 +149,10 @@ class UrlTask(Task):
         """See ``Task``."""
         if is_web(container):
             return self._web_source(container, network)
-        from fsspec import get_filesystem_class  # noqa: PLC0415 - only runs that use it load it
+        with loading():
+            from fsspec import get_filesystem_class  # noqa: PLC0415 - only runs that use it load it
 
-        from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415
+            from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415
 
         given = self._options()
         try:
@@ -173,8 +175,9 @@ class UrlTask(Task):
         return FsspecSource(filesystem, path, self.url(container))
 
     def _web_source(self, container: str, network: NetworkSettings) -> Source:
-        from kaiwo.sources.web import options  # noqa: PLC0415 - only runs that use it load it
-        from kaiwo.sources.web.source import WebSource  # noqa: PLC0415
+        with loading():
+            from kaiwo.sources.web import options  # noqa: PLC0415 - only runs that use it load it
+            from kaiwo.sources.web.source import WebSource  # noqa: PLC0415
 
         return WebSource(
             container,

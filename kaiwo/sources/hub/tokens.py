@@ -8,6 +8,7 @@ import sys
 from huggingface_hub import constants
 
 from kaiwo.errors import CredentialsError
+from kaiwo.loading import loading
 from kaiwo.net import redirects
 
 #: Hosts of the Hub itself.
@@ -42,7 +43,8 @@ def find() -> str | None:
         if not os.path.exists(constants.HF_TOKEN_PATH) and "google.colab" not in sys.modules:
             return None
     # Not build_hf_headers: it sends a request to the Hub first.
-    from huggingface_hub import get_token  # noqa: PLC0415 - 0.3 s
+    with loading():
+        from huggingface_hub import get_token  # noqa: PLC0415 - 0.3 s
 
     try:
         return get_token()

@@ -102,7 +102,7 @@ def parse(
         _query(options.get("params")),
         _proxy(both),
         _require(bool, trusts, "client_kwargs.trust_env"),
-        _trust(options.get("ssl"), ca_bundle, client),
+        _trust(options.get("ssl", True), ca_bundle, client),
         _network(both.get("timeout"), network),
         sorted(_WITHOUT_EFFECT & options.keys()),
     )
@@ -200,8 +200,8 @@ def _proxy(options: Mapping[str, Any]) -> Proxy | None:
 def _trust(given: Any, ca_bundle: str | None, client: ClientFiles) -> ssl.SSLContext:
     if isinstance(given, ssl.SSLContext):
         return given
-    if given is not None and not isinstance(given, bool):
-        raise ConfigError("options: ssl must be true or false, or an SSL context")
+    if not isinstance(given, bool):
+        raise ConfigError("options: ssl must be true or false")
     trust = certificates.context(ca_bundle, *client)
     if given is False:
         logger.warning("options: ssl: false: the certificates of servers are not verified")

@@ -26,6 +26,7 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Event, Progressed, Settled
 from kaiwo.files import hashing
+from kaiwo.files.folders import Root
 from kaiwo.jobs import RANGE, FetchChecksum, HashPrefix, Outcome, Plan, Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
@@ -351,11 +352,11 @@ def hold_checksums(
     """
     gate, follow = threading.Event(), hashing.follow
 
-    def late(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+    def late(running: checksums.Hasher, path: str, start: int, end: int, root: Root) -> None:
         if began is not None:
             began.release()
         assert gate.wait(most_s), "what opens the gate waits for the checksum"
-        follow(running, path, start, end)
+        follow(running, path, start, end, root)
 
     monkeypatch.setattr(hashing, "follow", late)
     return gate

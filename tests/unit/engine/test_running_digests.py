@@ -12,6 +12,7 @@ from kaiwo import checksums
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import DiskError
 from kaiwo.files import hashing
+from kaiwo.files.folders import Root
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum, RemoteObject
 from tests.support.faulty import PATIENCE_S, PatternOpener, content, transfer_of
@@ -75,9 +76,9 @@ def test_each_byte_is_read_once(
     read: list[tuple[int, int]] = []
     follow = hashing.follow
 
-    def noted(running: checksums.Hasher, path: str, start: int, end: int) -> None:
+    def noted(running: checksums.Hasher, path: str, start: int, end: int, root: Root) -> None:
         read.append((start, end))
-        follow(running, path, start, end)
+        follow(running, path, start, end, root)
 
     monkeypatch.setattr(hashing, "follow", noted)
     each = transfer(tmp_path)
