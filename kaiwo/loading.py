@@ -2,7 +2,7 @@
 
 Modules of an SDK import each other. Where two threads load such modules at once, Python gives one
 of them a module that is not complete, rather than let both wait for ever. Sources are opened by
-several threads, so whatever loads an SDK does it inside this block.
+several threads, so everything that loads an SDK does it inside this block.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ OWN_COMMAND = {
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
     "config.document", "config.loader", "config.settings", "config.validation", "environment",
-    "events",
+    "events", "loading",
     "files.names", "files.paths", "files.placement", "files.repeat", "jobs", "net.*", "objects",
     "own_names",
     "protocols", "sources.base", "sources.paging", "tasks.base", "tasks.fetch_request",
