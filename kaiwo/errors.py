@@ -13,6 +13,7 @@
     │   ├── NotAcceptedError       5     no       the service does not know such a request
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
     │       ├── BusyError          5     yes      429 or 503: the service is busy
+    │       │   └── UnavailableError  5  yes      503 without a code: or it is not up yet
     │       ├── NoAnswerError      5     yes      closed, 502 or 504: it may not be up yet
     │       │   └── UnreachableError  5  yes      no connection: it may come up yet
     │       ├── UnansweredError    5     yes      only the question for a checksum failed
@@ -151,6 +152,10 @@ class TransientError(ServiceError):
 
 class BusyError(TransientError):
     """The service asks for fewer requests: 429, 503, or its own code for them."""
+
+
+class UnavailableError(BusyError):
+    """503 without a code of the service: a gateway may say so in its place."""
 
 
 class NoAnswerError(TransientError):

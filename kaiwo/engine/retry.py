@@ -18,6 +18,7 @@ from kaiwo.errors import (
     NoAnswerError,
     PassingDiskError,
     TransientError,
+    UnavailableError,
     UnreachableError,
 )
 from kaiwo.jobs import Job, ListJob, Tries
@@ -77,7 +78,7 @@ class RetryPolicy(Struct, frozen=True):
         """
         if not isinstance(error, TransientError | PassingDiskError):
             return None
-        kinds = UnreachableError if has_answered else NoAnswerError | BusyError
+        kinds = UnreachableError if has_answered else NoAnswerError | UnavailableError
         is_not_up = isinstance(error, kinds)
         waits_for_start = is_not_up and failing_for_s < self.startup_wait_s
         if attempt >= self.retries and not waits_for_start:

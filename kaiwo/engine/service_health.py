@@ -21,6 +21,7 @@ from kaiwo.errors import (
     NotFoundError,
     ServiceError,
     TransientError,
+    UnavailableError,
 )
 from kaiwo.net.patience import Patience
 
@@ -92,7 +93,9 @@ class ServiceHealth:
 
     def failed(self, service: str, error: KaiwoError) -> None:
         """A request failed; the failure may be the answer of the service."""
-        if isinstance(error, _ANSWERS) and not isinstance(error, TransientError):
+        is_busy = isinstance(error, BusyError) and not isinstance(error, UnavailableError)
+        is_final = isinstance(error, _ANSWERS) and not isinstance(error, TransientError)
+        if is_busy or is_final:
             self._services[service].has_answered = True
 
     def refused(self, service: str, error: KaiwoError, delay_s: float) -> None:

@@ -19,6 +19,7 @@ from kaiwo.errors import (
     NotFoundError,
     ServiceError,
     TransientError,
+    UnavailableError,
 )
 from kaiwo.net import codes, redirects
 from kaiwo.net.codes import Meaning
@@ -120,6 +121,8 @@ def status_error(
         return proxy_error(status, answer)
     if status in _OF_GATEWAYS and kind is TransientError:
         kind = NoAnswerError
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and not code:
+        kind = UnavailableError
     if issubclass(kind, TransientError):
         return kind(answer, retry_after_s(headers))
     if said is Meaning.REFUSED:

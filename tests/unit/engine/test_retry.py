@@ -29,6 +29,7 @@ from kaiwo.errors import (
     RangeIgnoredError,
     ServiceError,
     TransientError,
+    UnavailableError,
     UnreachableError,
     WrongBytesError,
 )
@@ -106,7 +107,7 @@ def test_a_service_that_is_not_up_is_asked_until_the_wait_is_over() -> None:
     assert policy.delay_s(TransientError("reset"), 0, 1) is None
 
 
-@pytest.mark.parametrize("kind", [NoAnswerError, BusyError])
+@pytest.mark.parametrize("kind", [NoAnswerError, UnavailableError])
 def test_before_its_first_answer_a_service_may_not_be_up(kind: type[TransientError]) -> None:
     policy = RetryPolicy(retries=0, startup_wait_s=30)
     error = kind("reset, or 502 to 504")
@@ -117,14 +118,14 @@ def test_before_its_first_answer_a_service_may_not_be_up(kind: type[TransientErr
 
 def test_before_its_first_answer_other_failures_have_their_retries_only() -> None:
     policy = RetryPolicy(retries=1, startup_wait_s=30)
-    error = TransientError("500, or no answer in time")
-    assert policy.delay_s(error, 0, 1, has_answered=False) is not None
-    assert policy.delay_s(error, 1, 1, has_answered=False) is None
+    for error in (TransientError("500, or no answer in time"), BusyError("429")):
+        assert policy.delay_s(error, 0, 1, has_answered=False) is not None
+        assert policy.delay_s(error, 1, 1, has_answered=False) is None
 
 
 def test_a_service_that_may_be_busy_is_not_asked_often() -> None:
     policy = RetryPolicy(startup_wait_s=3_600)
-    delay = policy.delay_s(BusyError("503"), 10, 10, has_answered=False)
+    delay = policy.delay_s(UnavailableError("503"), 10, 10, has_answered=False)
     assert delay is not None
     assert delay >= LONGEST_DELAY_S / 2
 

@@ -22,6 +22,7 @@ from kaiwo.errors import (
     RangeIgnoredError,
     ServiceError,
     TransientError,
+    UnavailableError,
     UnreachableError,
     WrongRangeError,
 )
@@ -111,7 +112,8 @@ def test_one_answer_and_they_are_counted_anew() -> None:
         (TransientError("no answer in time"), False),
         (NoAnswerError("reset"), False),
         (UnreachableError("refused"), False),
-        (BusyError("503"), False),
+        (UnavailableError("503"), False),
+        (BusyError("503 SlowDown"), True),
         (DiskError("no space"), False),
     ],
 )
