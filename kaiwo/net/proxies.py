@@ -28,11 +28,12 @@ import base64
 import os
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
 from kaiwo.errors import ConfigError
+from kaiwo.net.headers import basic_authorization
 from kaiwo.net.redirects import DEFAULT_PORTS
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def proxy_for(address: str) -> Proxy | None:
     port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
     if _is_excepted((parts.hostname or "").rstrip("."), port):
         return None
-    return _parse(name, value)
+    return parse(name, value)
 
 
 def url_for(address: str) -> str | None:
@@ -112,7 +113,7 @@ def canonical() -> dict[str, str]:
     for scheme in _SCHEMES:
         name, value = _setting(scheme)
         try:
-            proxy = _parse(name, value).url if value else ""
+            proxy = parse(name, value).url if value else ""
         except ConfigError:
             continue  # it concerns who asks that proxy
         is_as_given = value.rstrip("/") == proxy and not name.lower().startswith("all")
@@ -124,6 +125,31 @@ def canonical() -> dict[str, str]:
         if numbers and "*" not in entries:
             changes |= dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join((*entries, *numbers)))
     return changes
+
+
+def parse(name: str, value: str) -> Proxy:
+    """The proxy that a setting names.
+
+    Args:
+        name: of the setting, for the error.
+        value: an address with or without scheme; it may hold user and password.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        scheme, host, port = "", None, None
+    if scheme not in _SCHEMES or not host or port == 0:  # the address may hold a password
+        raise ConfigError(
+            f"{name} names a proxy that cannot be used; give one that begins with http:// or "
+            "https://"
+        )
+    host = f"[{host}]" if ":" in host else host
+    address = f"{scheme}://{host}:{port or DEFAULT_PORTS[scheme]}"
+    return Proxy(address, basic_authorization(parts.geturl()))
 
 
 def _variable(name: str) -> tuple[str, str]:
@@ -140,25 +166,6 @@ def _setting(scheme: str) -> tuple[str, str]:
     """The variable that counts for a scheme, and its value; empty if there is none."""
     of_scheme = _variable(f"{scheme}_proxy")
     return of_scheme if of_scheme[1] else _variable("all_proxy")
-
-
-def _parse(name: str, value: str) -> Proxy:
-    try:
-        parts = urlsplit(value if "://" in value else f"http://{value}")
-        scheme, host, port = parts.scheme, parts.hostname, parts.port
-    except ValueError:
-        scheme, host, port = "", None, None
-    if scheme not in _SCHEMES or not host or port == 0:  # the address may hold a password
-        raise ConfigError(
-            f"{name} names a proxy that cannot be used; give one that begins with http:// or "
-            "https://"
-        )
-    authorization = None
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
-        authorization = f"Basic {base64.b64encode(pair).decode()}"
-    host = f"[{host}]" if ":" in host else host
-    return Proxy(f"{scheme}://{host}:{port or DEFAULT_PORTS[scheme]}", authorization)
 
 
 def _entries() -> list[str]:

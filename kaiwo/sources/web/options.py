@@ -19,13 +19,13 @@ import logging
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo.errors import ConfigError
-from kaiwo.net import certificates
+from kaiwo.net import certificates, proxies
 from kaiwo.net.certificates import ClientFiles
 from kaiwo.net.headers import basic
 from kaiwo.net.proxies import Proxy
@@ -175,26 +175,14 @@ def _proxy(options: Mapping[str, Any]) -> Proxy | None:
     named = options.get("proxy")
     if named is None:
         return None
-    address = _require(str, str(named), "proxy")
-    try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError  # noqa: TRY301 - as urlsplit does
-    except ValueError:  # the address may hold a password
-        raise ConfigError(
-            "options: proxy cannot be used; give one that begins with http:// or https://"
-        ) from None
-    authorization = None
-    if parts.username is not None:
-        user = (unquote(parts.username), unquote(parts.password or ""))
-        authorization = _basic(user, "proxy")
+    proxy = proxies.parse("options: proxy", str(named))
     for name, value in _headers(_mapping(options, "proxy_headers"), "proxy_headers").items():
         if name.lower() != "proxy-authorization":
             raise ConfigError("options: of proxy_headers, only Proxy-Authorization is known")
-        authorization = value
+        proxy = replace(proxy, authorization=value)
     if (auth := options.get("proxy_auth")) is not None:
-        authorization = _basic(auth, "proxy_auth")
-    return Proxy(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", authorization)
+        proxy = replace(proxy, authorization=_basic(auth, "proxy_auth"))
+    return proxy
 
 
 def _trust(given: Any, ca_bundle: str | None, client: ClientFiles) -> ssl.SSLContext:
