@@ -133,8 +133,7 @@ class S3Task(BucketTask):
         )
 
     def _settings(self) -> S3Settings:
-        with loading():
-            from kaiwo.tasks import s3_settings  # noqa: PLC0415
+        from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         endpoint = self.secret("endpoint_url")
         endpoint = require_endpoint(endpoint) if endpoint else None
@@ -153,8 +152,7 @@ class S3Task(BucketTask):
 
     def _keys(self) -> Credentials:
         """The task's keys, in obstore's form."""
-        with loading():
-            from kaiwo.tasks import s3_settings  # noqa: PLC0415
+        from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
         key, secret = self.secret("access_key_id"), self.secret("secret_key")
         return s3_settings.keys(str(key), str(secret), self.secret("session_token"))

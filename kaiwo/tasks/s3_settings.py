@@ -103,8 +103,7 @@ def from_sdk(
     Raises:
         NotForObstoreError: obstore cannot do what the SDK is configured to do.
     """
-    with loading():
-        from kaiwo.tasks import s3_session  # noqa: PLC0415 - with the SDK only
+    from kaiwo.tasks import s3_session  # noqa: PLC0415 - with the SDK only
 
     scoped = session.get_scoped_config()
     endpoint = s3_session.endpoint_of(session, endpoint)
