@@ -111,7 +111,7 @@ REFUSALS: dict[int, type[KaiwoError]] = {
     429: BusyError,
     500: TransientError,
     502: NoAnswerError,
-    503: BusyError,
+    503: UnavailableError,
 }
 
 
@@ -157,7 +157,7 @@ def test_a_page_that_refuses_a_read_says_nothing_about_credentials(
         (404, NotFoundError),
         (429, BusyError),
         (500, TransientError),
-        (503, BusyError),
+        (503, UnavailableError),
     ],
 )
 def test_an_object_that_cannot_be_looked_up_is_told_by_the_status(
