@@ -21,6 +21,7 @@ from kaiwo.errors import (
     RangeIgnoredError,
     ServiceError,
     TransientError,
+    UnavailableError,
     UnreachableError,
     WrongRangeError,
 )
