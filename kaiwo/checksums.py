@@ -209,10 +209,16 @@ def combinable(algorithm: str) -> bool:
     return algorithm in COMBINABLE
 
 
-def crc(algorithm: str, data: Buffer) -> int:
-    """The combinable checksum of one part."""
+def crc(algorithm: str, data: Buffer, before: int = 0) -> int:
+    """The combinable checksum of one part.
+
+    Args:
+        algorithm: a combinable one.
+        data: of the part.
+        before: the checksum of the bytes before them that it continues.
+    """
     function: Callable[[Any, int], int] = getattr(_crt(), algorithm)
-    return function(data, 0)
+    return function(data, before)
 
 
 def combined(algorithm: str, parts: Iterable[tuple[int, int]]) -> Checksum:

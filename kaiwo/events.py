@@ -43,17 +43,19 @@ class Started(Struct, frozen=True):
 
 
 class Progressed(Struct, frozen=True):
-    """Object bytes arrived; a negative number of them must be read again.
+    """Object bytes are done; a negative number of them must be read again.
 
     Attributes:
         bytes: how many.
         source: the large object that they belong to; None for small objects.
         kept: how many of them come from an earlier run's file and not from the store.
+        read: bytes that came from the store, those that must be read again included.
     """
 
     bytes: int
     source: str | None = None
     kept: int = 0
+    read: int = 0
 
 
 class Settled(Struct, frozen=True):

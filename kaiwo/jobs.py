@@ -17,7 +17,7 @@ from kaiwo.objects import Answer, Checksum, Folder, Item, Named, RemoteObject
 from kaiwo.own_names import object_part_name
 from kaiwo.protocols import Opener, Placement
 
-#: A large object is read in ranges of this size. After a kill, whole ranges are fetched again.
+#: A large object is read in ranges of this size.
 RANGE = 8 << 20
 
 
@@ -53,17 +53,34 @@ class Crc(Struct, frozen=True):
     value: int
 
 
+class Mark(Struct, frozen=True):
+    """How far a range is written in its file.
+
+    Attributes:
+        end: the byte after the last one.
+        crc: the checksum of the bytes from the range's start to there.
+    """
+
+    end: int
+    crc: Crc
+
+
 class PartialDownload(Struct, frozen=True):
-    """What an earlier run that did not finish left of a large object.
+    """What an earlier run that did not finish left of an object.
 
     Attributes:
         temporary: path of its temporary file.
-        crcs: checksums of the ranges that it had written there, by their starts. Each is believed
-            only when it is found in the file.
+        marks: how far it had written each range there, by their starts. Each is believed only when
+            its checksum is found in the file.
     """
 
     temporary: str
-    crcs: Mapping[int, Crc] = field(default_factory=dict)
+    marks: Mapping[int, Mark] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes it had written."""
+        return sum(mark.end - start for start, mark in self.marks.items())
 
 
 class Transfer(Struct, frozen=True):
@@ -103,11 +120,6 @@ class Transfer(Struct, frozen=True):
     round: int = 0
     symlinks: bool = True
     real_root: str = ""
-
-    @property
-    def is_large(self) -> bool:
-        """Whether it comes in ranges or in a stream, and not in a batch."""
-        return self.object.size > RANGE or self.object.unsized
 
     @property
     def temporary(self) -> str:
@@ -202,17 +214,21 @@ class Range(Struct, frozen=True):
         start: its first byte.
         end: the byte after its last.
         checks: the combinable checksums to take of it on the way.
-        known: what an earlier run found it to have; if the file holds that, nothing is read.
-        seen: the first of ``checks`` as earlier reads found it; that of the file comes first. The
-            range is read again, and counts when it agrees with one of them.
+        known: how far an earlier run wrote it; if the file holds that, only the rest is read.
+        seen: the first of ``checks`` as earlier reads found it. The range is read again, and counts
+            when it agrees with one of them.
+        reached: the bytes before it are in the file, by an attempt of this run; 0: none.
+        crcs: what ``checks`` found in those.
     """
 
     transfer: Transfer
     start: int
     end: int
     checks: tuple[str, ...]
-    known: Crc | None = None
+    known: Mark | None = None
     seen: tuple[int, ...] = ()
+    reached: int = 0
+    crcs: tuple[int, ...] = ()
     tries: Tries = Tries()
 
 
@@ -250,6 +266,24 @@ class Finish(Struct, frozen=True):
 Job = CheckExisting | Batch | FetchChecksum | Restat | Range | Whole | HashPrefix | Finish
 
 
+class Progress(Struct, frozen=True):
+    """What arrived of one object since the last report of a job that is under way.
+
+    Attributes:
+        transfer: the object.
+        start: of the range; 0 for other jobs.
+        bytes: object bytes that were read.
+        kept: bytes that an earlier run had written and that were found to be right.
+        mark: how far the range is written; None for other jobs.
+    """
+
+    transfer: Transfer
+    start: int = 0
+    bytes: int = 0
+    kept: int = 0
+    mark: Mark | None = None
+
+
 class Outcome(Struct, frozen=True):
     """The result of one job for one object.
 
@@ -257,14 +291,15 @@ class Outcome(Struct, frozen=True):
         transfer: the object.
         bytes: object bytes that were read.
         seconds: how long the worker took.
+        answer_s: how long until the first byte came; 0 where that was not measured.
         published: the target is in place now.
         adopted: the file at the target was right already.
         mtime_ns: of the published or adopted file.
         checksum: what was verified or is known.
         verified: the file's bytes have that checksum.
         kept: bytes that an earlier run had written and that were found to be right.
-        copied: they were in another file, which this run must not write.
-        crcs: checksums of a range, in the order of its job's checks.
+        reached: the bytes of the range before it are in the file.
+        crcs: checksums of those, in the order of the job's checks.
         agrees: a range that was read again is as an earlier read found it.
         now: the object as it is now, when it was looked up.
         error: why it failed.
@@ -273,13 +308,14 @@ class Outcome(Struct, frozen=True):
     transfer: Transfer
     bytes: int = 0
     seconds: float = 0.0
+    answer_s: float = 0.0
     published: bool = False
     adopted: bool = False
     mtime_ns: int = 0
     checksum: Checksum | None = None
     verified: bool = False
     kept: int = 0
-    copied: bool = False
+    reached: int = 0
     crcs: tuple[int, ...] = ()
     agrees: bool = True
     now: RemoteObject | None = None

@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from kaiwo import environment, redact, units
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
+from kaiwo.engine.job_feed import MOST_LOCAL
+from kaiwo.engine.request_limit import FIRST, MOST
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.scheduler import Scheduler
@@ -56,7 +58,7 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
         ConfigError: an item cannot be placed.
     """
     network = NetworkSettings(
-        config.settings.stall_timeout, connections=max(64, config.settings.workers)
+        config.settings.stall_timeout, connections=max(MOST, config.settings.max_workers or 0)
     )
     result = []
     for number, task in enumerate(config.tasks):
@@ -130,25 +132,24 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
     """An executor and the state; afterwards everything that was opened is closed."""
     settings = config.settings
     rules = Rules(
-        settings.workers,
+        settings.max_workers,
         RetryPolicy(settings.retries, settings.startup_wait),
         settings.verify == "checksum",
         settings.fail_fast,
-        settings.small_requests,
         None if settings.deadline is None else time.monotonic() + settings.deadline,
         process_limits.most_requests(),
     )
     comparison = Comparison(settings.force, rules.verify, settings.fsync)
     wants = [want for _, wants in tasks for want in wants]
     state = State(settings.state_dir, secrets.token_hex(4), checked=rules.verify)
-    threads = settings.workers + (settings.small_requests or 0)
+    threads = settings.max_workers or MOST + MOST_LOCAL
     if rules.most_requests is not None and rules.most_requests < threads:
         logger.info(
             "at most %s at once: the limits of this process (ulimit -n, ulimit -v) allow no more",
             units.count(rules.most_requests, "request"),
         )
         threads = rules.most_requests
-    health = ServiceHealth(max(rules.workers, LEAST_LOST))
+    health = ServiceHealth(max(rules.workers or 0, LEAST_LOST))
     executor = WorkerThreads(threads, "kaiwo")
     tools = _Tools(settings, wants, rules, health, comparison, state, executor)
     with redact.cleaning_log_records(), kept_open():
@@ -164,7 +165,7 @@ def _listed(tools: _Tools, sink: Sink) -> Listing:
     listing = gather(
         tools.wants,
         tools.executor,
-        rules.workers,
+        rules.workers or FIRST,
         rules.policy,
         tools.health,
         sink,

@@ -16,8 +16,6 @@ from pydantic_core import PydanticCustomError
 from kaiwo.tasks.base import Engine
 
 PREFIX = "KAIWO_"
-DEFAULT_WORKERS = 8
-MOST_SMALL_REQUESTS = 64
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["text", "json"]
@@ -35,7 +33,9 @@ class Settings(BaseModel):
         None, description="Relative targets are below this folder. Default: the working directory."
     )
     max_workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        None, description="Concurrent workers, shared by all tasks. Default: 8."
+        None,
+        description="At most this many requests at once, shared by all tasks. Default: begins with "
+        "8 and follows the line.",
     )
     log_level: LogLevel = Field("INFO", description="The least severe messages that are shown.")
     log_format: LogFormat = Field(
@@ -96,16 +96,6 @@ class Settings(BaseModel):
         if isinstance(value, bool):
             raise PydanticCustomError("number", "must be a number")
         return value
-
-    @property
-    def workers(self) -> int:
-        """How many jobs run at once."""
-        return self.max_workers or DEFAULT_WORKERS
-
-    @property
-    def small_requests(self) -> int | None:
-        """Further requests for small objects; None where ``max_workers`` limits all together."""
-        return MOST_SMALL_REQUESTS if self.max_workers is None else None
 
 
 def layered(file: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:

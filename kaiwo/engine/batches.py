@@ -6,7 +6,8 @@ and when few objects are left, all workers share them, so that none is idle whil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 
 from kaiwo.engine.pace import Pace
 from kaiwo.jobs import Transfer
@@ -17,25 +18,25 @@ BATCH_BYTES = 1 << 20
 
 
 def cut(
-    transfers: Sequence[Transfer], pace: Pace, workers: Callable[[], int]
+    transfers: deque[Transfer],
+    is_wanted: Callable[[Transfer], bool],
+    pace: Pace,
+    workers: Callable[[], int],
 ) -> Iterator[tuple[Transfer, ...]]:
-    """The batches, in the order of the transfers; each is made when it is asked for.
+    """The next batches, in the order of the transfers; each is made when it is asked for.
 
     Args:
-        transfers: objects, none of them large.
+        transfers: objects; those of a batch are taken from it.
+        is_wanted: whether an object comes in a batch; the first that does not ends them.
         pace: how long they take.
         workers: how many workers share them now.
     """
-    batch: list[Transfer] = []
-    size = 0
-    for position, transfer in enumerate(transfers):
-        length = transfer.object.size
-        left = len(transfers) - position + len(batch)
-        full = size + length > BATCH_BYTES or len(batch) >= pace.batch_size(left, workers())
-        if batch and full:
-            yield tuple(batch)
-            batch, size = [], 0
-        batch.append(transfer)
-        size += length
-    if batch:
+    while transfers and is_wanted(transfers[0]):
+        most, size = pace.batch_size(len(transfers), workers()), 0
+        batch: list[Transfer] = []
+        while transfers and is_wanted(transfers[0]):
+            size += transfers[0].object.size
+            if batch and (size > BATCH_BYTES or len(batch) >= most):
+                break
+            batch.append(transfers.popleft())
         yield tuple(batch)

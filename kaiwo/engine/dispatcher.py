@@ -4,7 +4,8 @@
     repeats (a heap by due time) ─────────────┴─> executor ─> results ─> handler ─> new jobs
 
 The caller's thread owns all of it. Results come back through a queue that the futures' callbacks
-fill; nothing is polled, and a repeat waits in the heap, not in a worker. It works with any
+fill, and so do calls of other threads; nothing is polled, and a repeat waits in the heap, not in a
+worker. Feeds of one queue follow each other; several queues take turns. It works with any
 ``concurrent.futures.Executor``, which is never shut down here.
 """
 
@@ -37,13 +38,14 @@ class Dispatcher(Generic[JobT, ResultT]):
         executor: where ``work`` runs.
         window: how many jobs may be submitted and unfinished, or how many of each lane. The owner
             of a mapping may change it at any time.
-        work: a module-level function; it, its argument and its result must be picklable when
+        work: a module-level function; it, its arguments and its result must be picklable when
             the executor's workers are processes.
+        begin: called when a job starts; returns what ``work`` is given besides the job.
         idle: called about every half second, for displays that follow the clock.
         wanted: asked before a job that had to wait starts; an unwanted one is dropped.
         most: how many jobs of all lanes may be submitted and unfinished, if that is limited.
         lane: of a job, where there are several, each with its own limit. A job that is fed and has
-            no room in its lane holds back those that are fed after it.
+            no room in its lane holds back those that are fed after it to the same queue.
         starts_s: the time of the monotonic clock before which a job must not start.
     """
 
@@ -51,7 +53,8 @@ class Dispatcher(Generic[JobT, ResultT]):
         self,
         executor: Executor,
         window: int | Mapping[str, int],
-        work: Callable[[JobT], ResultT],
+        work: Callable[..., ResultT],
+        begin: Callable[[JobT], tuple[object, ...]] = lambda _: (),
         idle: Callable[[], None] = lambda: None,
         wanted: Callable[[JobT], bool] = lambda _: True,
         lane: Callable[[JobT], str] = lambda _: "",
@@ -63,21 +66,28 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._executor = executor
         self._lane = lane
         self._busy: Counter[str | None] = Counter()
-        self._held: JobT | None = None
         self._work = work
+        self._begin = begin
         self._idle = idle
         self._wanted = wanted
         self._starts_s = starts_s
-        self._feeds: deque[Iterator[JobT]] = deque()
+        #: The feeds of each queue, and the job of each that waits for room.
+        self._feeds: dict[str, deque[Iterator[JobT]]] = {}
+        self._held: dict[str, JobT] = {}
         self._repeats: list[tuple[float, int, JobT]] = []
         self._order = itertools.count()
-        self._results: queue.SimpleQueue[tuple[JobT, Future[ResultT]]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[JobT, Future[ResultT]] | Callable[[], None]]
+        self._results = queue.SimpleQueue()
         self._in_flight: dict[Future[ResultT], tuple[JobT, str | None]] = {}
         self._last_tick = time.monotonic()
 
-    def feed(self, jobs: Iterable[JobT]) -> None:
-        """Take these jobs after all that were fed before, each when there is room for it."""
-        self._feeds.append(iter(jobs))
+    def feed(self, jobs: Iterable[JobT], name: str = "") -> None:
+        """Take these jobs after all others of the queue of that name, each when there is room."""
+        self._feeds.setdefault(name, deque()).append(iter(jobs))
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have this called in the thread of ``run``; may be asked from any thread."""
+        self._results.put(function)
 
     def repeat(self, job: JobT, delay_s: float) -> None:
         """Run this job when the delay is over, before all jobs that are fed."""
@@ -99,8 +109,8 @@ class Dispatcher(Generic[JobT, ResultT]):
     def abandon(self) -> None:
         """Forget every job that has not started; results of those in flight still come back."""
         self._feeds.clear()
+        self._held.clear()
         self._repeats.clear()
-        self._held = None
         for future in list(self._in_flight):
             future.cancel()
 
@@ -121,7 +131,9 @@ class Dispatcher(Generic[JobT, ResultT]):
             self._fill()
             if self._in_flight:
                 finished = self._next_result(until_s)
-                if finished is not None:
+                if callable(finished):
+                    finished()
+                elif finished is not None:
                     job, future = finished
                     self._busy[self._in_flight.pop(future)[1]] -= 1
                     if not future.cancelled():
@@ -138,7 +150,8 @@ class Dispatcher(Generic[JobT, ResultT]):
             job = self._due() or self._fed()
             if job is None:
                 return
-            self._track(job, self._lane(job), self._executor.submit(self._work, job))
+            lane, more = self._lane(job), self._begin(job)
+            self._track(job, lane, self._executor.submit(self._work, job, *more))
 
     def _running(self) -> int:
         return sum(count for lane, count in self._busy.items() if lane is not None)
@@ -183,36 +196,49 @@ class Dispatcher(Generic[JobT, ResultT]):
         heapq.heappush(self._repeats, (due_s, next(self._order), job))
 
     def _fed(self) -> JobT | None:
-        """The next job of the feeds; one without room is held, and all jobs after it.
+        """The next job of the feeds; the queues take turns."""
+        for name in list(self._feeds):
+            job = self._fed_to(name)
+            if name in self._feeds:  # making a job may have abandoned all of them
+                feeds = self._feeds.pop(name)
+                if feeds or name in self._held:
+                    self._feeds[name] = feeds
+            if job is not None:
+                return job
+        return None
+
+    def _fed_to(self, name: str) -> JobT | None:
+        """The next job of a queue; one without room is held, and all jobs after it.
 
         Jobs that may start only later are put aside meanwhile, up to a limit.
         """
-        while (job := self._next()) is not None:
+        while (job := self._next(name)) is not None:
             later_s = self._starts_s(job)
             if later_s <= time.monotonic():
-                if not self._may_start(job):
-                    return None
-                self._held = None
-                return job
+                return self._held.pop(name) if self._may_start(job) else None
             if len(self._repeats) >= MOST_ASIDE:
                 return None
-            self._held = None
-            self._postpone(job, later_s)
+            self._postpone(self._held.pop(name), later_s)
         return None
 
-    def _next(self) -> JobT | None:
-        """The job that is held, or the next of the feeds, which is then held."""
-        if self._held is not None and not self._wanted(self._held):
-            self._held = None
-        while self._held is None and self._feeds:
-            feed = self._feeds[0]
-            self._held = next(feed, None)
+    def _next(self, name: str) -> JobT | None:
+        """The job of a queue that is held, or the next of its feeds, which is then held."""
+        if name in self._held and not self._wanted(self._held[name]):
+            del self._held[name]
+        while name not in self._held and (feeds := self._feeds.get(name)):
+            job = next(feeds[0], None)
             # Making a job may have abandoned all jobs.
-            if self._held is None and self._feeds and self._feeds[0] is feed:
-                self._feeds.popleft()
-        return self._held
+            if name not in self._feeds:
+                return None
+            if job is not None:
+                self._held[name] = job
+            else:
+                feeds.popleft()
+        return self._held.get(name)
 
-    def _next_result(self, until_s: float | None) -> tuple[JobT, Future[ResultT]] | None:
+    def _next_result(
+        self, until_s: float | None
+    ) -> tuple[JobT, Future[ResultT]] | Callable[[], None] | None:
         timeout_s = TICK_S
         if until_s is not None:
             timeout_s = min(timeout_s, max(until_s - time.monotonic(), 0.001))

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from kaiwo.engine.large_object import LargeObject
-from kaiwo.jobs import Batch, Job, Outcome, Transfer, Whole
+from kaiwo.jobs import Batch, Job, Outcome, Range, Transfer
 from kaiwo.objects import RemoteObject
 
 
@@ -49,21 +49,10 @@ class Flight(Struct):
     refetched: bool = False
     large: LargeObject | None = None
 
-    def count(self, job: Job, outcome: Outcome) -> int:
-        """Count the bytes of a job that succeeded; returns how many are new to displays."""
-        # A range that must be read again is no progress.
-        count = outcome.bytes + outcome.kept if outcome.agrees else 0
-        if isinstance(job, Whole):
-            count -= self.received  # counted while it was under way
-        self.received += count
-        self.kept += outcome.kept
-        return count
-
-    def reach(self, size: int) -> int:
-        """A stream has written ``size`` bytes so far; returns how many are new to displays."""
-        count = max(size - self.received, 0)
-        self.received += count
-        return count
+    def count(self, done: int, kept: int) -> None:
+        """Count bytes that are done, and how many of these an earlier run left."""
+        self.received += done
+        self.kept += kept
 
     def reset_counts(self) -> tuple[int, int]:
         """Everything must be read again; returns the bytes received and kept until now."""
@@ -111,6 +100,22 @@ class Flights:
         """End its flight: the object has reached its final state."""
         self._flights.pop(transfer.index, None)
         self._settled.add(transfer.index)
+
+
+def gained(job: Job, outcome: Outcome) -> int:
+    """How many bytes of its object a job brought that need not be read again."""
+    if isinstance(job, Range):
+        # A range that must be read again to be compared is no progress.
+        count = max(outcome.reached - max(job.start, job.reached), 0)
+        return count if outcome.agrees else 0
+    return outcome.bytes + outcome.kept if outcome.error is None else 0
+
+
+def continued(job: Range, outcome: Outcome) -> Range:
+    """The job as it is to be repeated: what an attempt has written stays."""
+    if outcome.error is None or outcome.reached <= max(job.start, job.reached):
+        return job
+    return replace(job, reached=outcome.reached, crcs=outcome.crcs, known=None)
 
 
 def is_outdated(job: Job, flight: Flight) -> bool:

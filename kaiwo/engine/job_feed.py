@@ -1,14 +1,18 @@
 """Which jobs there are, and which of them may start now.
 
-    small objects   batches; those of 1 to 8 MiB alone
     large objects   ranges, lazily, one object after the other, largest first; another object's
                     ranges while the checksum of one lags behind
+    small objects   batches; those above 1 MiB alone
+
+An object is large if it has several ranges, or if its line is so slow that what has arrived of it
+must be remembered.
 
 Each job is made when there is room for it, so that 100,000 objects need no memory for jobs.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
@@ -17,7 +21,7 @@ from kaiwo.engine import batches, round_files, running_digests
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flights
 from kaiwo.engine.large_object import LargeObject
-from kaiwo.engine.pace import REQUESTS, Pace
+from kaiwo.engine.lines import Lines
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
@@ -30,7 +34,6 @@ from kaiwo.jobs import (
     Finish,
     HashPrefix,
     Job,
-    Outcome,
     Range,
     Transfer,
 )
@@ -38,8 +41,11 @@ from kaiwo.objects import ReadAs, is_identified
 from kaiwo.protocols import Sink
 from kaiwo.state.state import State
 
-#: Lanes of the dispatcher: of the workers, of small objects, and of ranges that have to wait.
-WORKERS, SMALL, WAITING = "", "small", "waiting"
+#: Lanes of the dispatcher besides those of the services: jobs that ask no service, and ranges that
+#: have to wait.
+LOCAL, WAITING = "", "waiting"
+#: Jobs that ask no service run at once at most this often; they need the processor and the disk.
+MOST_LOCAL = 8
 
 
 class JobFeed:
@@ -53,10 +59,8 @@ class JobFeed:
         digests: running checksums of large objects.
         settlement: where an object goes that cannot start.
         state: has the journals.
+        lines: how many requests are in flight, and which objects come in ranges.
         sink: gets an event for each large object that starts.
-
-    Attributes:
-        limits: how many jobs of each lane may be under way; the dispatcher follows it.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class JobFeed:
         digests: RunningDigests,
         settlement: Settlement,
         state: State,
+        lines: Lines,
         sink: Sink,
     ) -> None:
         self._rules = rules
@@ -77,11 +82,8 @@ class JobFeed:
         self._digests = digests
         self._settlement = settlement
         self._state = state
+        self._lines = lines
         self._sink = sink
-        self._pace = Pace()
-        self.limits = {WORKERS: rules.workers, WAITING: 0}
-        if rules.small_requests is not None:
-            self.limits[SMALL] = min(REQUESTS, rules.small_requests)
 
     # --- which jobs there are
 
@@ -90,11 +92,29 @@ class JobFeed:
         return (CheckExisting(each) for each in transfers if each.present)
 
     def jobs(self, transfers: Sequence[Transfer]) -> Iterator[Job]:
-        """The jobs that fetch these objects, in their order."""
-        large = (each for each in transfers if each.is_large)
-        yield from in_turns(large, self._large_jobs, self._lags)
-        others = [each for each in transfers if not each.is_large]
-        for batch in batches.cut(others, self._pace, self._sharing):
+        """The jobs that fetch these objects of one service, in their order, largest first."""
+        left = deque(transfers)
+        while left:
+            yield from in_turns(self._large(left), self._large_jobs, self._lags)
+            yield from self._batches(left)
+
+    def _large(self, left: deque[Transfer]) -> Iterator[Transfer]:
+        """The next objects that come in ranges."""
+        while left and self._lines.is_remembered(left[0]):
+            yield left.popleft()
+
+    def _batches(self, left: deque[Transfer]) -> Iterator[Batch]:
+        """The next objects that come in batches."""
+        if not left:
+            return
+        asked, lines = left[0].opener.service, self._lines
+        small = batches.cut(
+            left,
+            lambda each: not lines.is_remembered(each),
+            lines.pace(asked),
+            lambda: lines.limits[asked],
+        )
+        for batch in small:
             if current := tuple(map(self._bound, filter(self._flights.is_current, batch))):
                 yield Batch(current, self._rules.verify)
 
@@ -142,10 +162,6 @@ class JobFeed:
             # Asked beside the first range, which is the slower answer.
             yield from questions
 
-    def _sharing(self) -> int:
-        """How many workers share the small objects."""
-        return self.limits.get(SMALL, self._rules.workers)
-
     def _lags(self, transfer: Transfer, start: int | None = None) -> bool:
         """Whether the running checksum is too far behind; see ``LargeObject.lags``."""
         flight = self._flights.find(transfer)
@@ -165,27 +181,21 @@ class JobFeed:
         return self._flights.is_current(job.transfer)
 
     def lane(self, job: Job) -> str:
-        """A limit besides the workers' for small objects, unless all requests are limited together.
-
-        They come after all ranges that have been fed before them.
-        """
-        if isinstance(job, Range):
-            waits = not job.tries.count and self._lags(job.transfer, job.start)
-            return WAITING if waits or self._is_looked_up(job.transfer) else WORKERS
-        return SMALL if is_small(job) and SMALL in self.limits else WORKERS
+        """Its service, or another one of the dispatcher's lanes."""
+        if isinstance(job, CheckExisting | HashPrefix | Finish):
+            return LOCAL
+        if isinstance(job, Range) and (
+            (not job.tries.count and self._lags(job.transfer, job.start))
+            or self._is_looked_up(job.transfer)
+        ):
+            return WAITING
+        return service(job)
 
     def starts_s(self, job: Job) -> float:
         """When it may start: a busy service is left alone; some jobs make no request."""
         if isinstance(job, HashPrefix | Finish):
             return 0.0
         return self._health.quiet_until_s(service(job))
-
-    # --- how fast small objects are
-
-    def measure(self, outcomes: Sequence[Outcome]) -> None:
-        """Take the pace of small objects; where answers take long, allow more requests."""
-        if self._pace.measure(outcomes) and self._rules.small_requests is not None:
-            self.limits[SMALL] = self._rules.small_requests
 
 
 def in_turns(
@@ -218,11 +228,6 @@ def in_turns(
             active.remove(ready)
         else:
             yield job
-
-
-def is_small(job: Job) -> bool:
-    """Whether it is a batch of small objects."""
-    return isinstance(job, Batch) and job.transfers[0].object.size < batches.SMALL
 
 
 def service(job: Job) -> str:

@@ -24,20 +24,22 @@ from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import IntegrityError
 from kaiwo.jobs import (
     RANGE,
-    Crc,
     FetchChecksum,
     Finish,
     HashPrefix,
     Outcome,
+    Progress,
     Range,
     Transfer,
     Whole,
 )
 from kaiwo.objects import Checksum
 
-#: A running checksum that is this far behind its ranges holds further ranges back: it needs the
-#: processor, and the page cache has to keep what it has yet to read.
+#: A running checksum that is this far behind what it could read holds further ranges back: it needs
+#: the processor, and the page cache has to keep what it has yet to read.
 LAG = 16 * RANGE
+#: The same for ranges that are far ahead of the first one that is missing.
+MOST_AHEAD = 96 * RANGE
 #: The checksum that the journal keeps of each range, where the store states none that combines.
 JOURNALED = "crc64nvme"
 #: A range is given up when no two of this many reads agree.
@@ -126,7 +128,7 @@ class LargeObject:
     def ranges(self) -> Iterator[Range]:
         """Each of its ranges; those that an earlier run wrote carry their checksum."""
         partial = self.transfer.partial
-        known = partial.crcs if partial else {}
+        known = partial.marks if partial else {}
         for start, end in self._received.limits():
             self._reached = end
             yield Range(self.transfer, start, end, self._checks, known.get(start))
@@ -153,7 +155,8 @@ class LargeObject:
         if not self._follows:
             return False
         reached = self._reached if start is None else start
-        return reached - self._digests.end(self.transfer) > LAG
+        behind = self._digests.end(self.transfer)
+        return self._received.frontier - behind > LAG or reached - behind > MOST_AHEAD
 
     # --- what became of them
 
@@ -168,21 +171,25 @@ class LargeObject:
         self._found, self._finishing, self._follows = None, False, False
         self.take_answer(outcome)
 
-    def take_range(self, job: Range, outcome: Outcome) -> tuple[Crc, Range | None]:
-        """A range was read; returns its checksum, and the job that reads it again if need be.
+    def take_progress(self, progress: Progress) -> None:
+        """A range is in the file, as far as its worker says."""
+        if progress.mark is not None:
+            self._received.reach(progress.start, progress.mark.end)
+
+    def take_range(self, job: Range, outcome: Outcome) -> Range | None:
+        """A range was read; returns the job that reads it again, if need be.
 
         Raises:
             IntegrityError: it differs on every read.
         """
-        crc = Crc(job.checks[0], outcome.crcs[0])
         if outcome.agrees:
             self._received.add(job.start, dict(zip(job.checks, outcome.crcs, strict=True)))
-            return crc, None
+            return None
         if len(job.seen) + 1 >= MOST_READS:
             raise IntegrityError(
                 f"{self.transfer.source}: bytes {job.start} to {job.end} differ on every read"
             )
-        return crc, replace(job, seen=(*job.seen, crc.value))
+        return replace(job, seen=(*job.seen, outcome.crcs[0]), reached=0, crcs=(), known=None)
 
     def take_stream(self, outcome: Outcome) -> None:
         """All of it arrived in a stream."""

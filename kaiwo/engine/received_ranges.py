@@ -20,8 +20,10 @@ class ReceivedRanges:
         self._size = size
         self._length = length
         self._crcs: dict[int, Mapping[str, int]] = {}
-        #: All bytes before it are there.
-        self.frontier = 0
+        #: Where the first range begins that is not complete.
+        self._first = 0
+        #: How far ranges are written that are under way, by their starts.
+        self._reached: dict[int, int] = {}
 
     def limits(self) -> Iterator[tuple[int, int]]:
         """Start and end of each range, in their order."""
@@ -31,8 +33,18 @@ class ReceivedRanges:
     def add(self, start: int, crcs: Mapping[str, int]) -> None:
         """A range is in the file, and has these checksums."""
         self._crcs[start] = crcs
-        while self.frontier in self._crcs:
-            self.frontier = self._end(self.frontier)
+        self._reached.pop(start, None)
+        while self._first in self._crcs:
+            self._first = self._end(self._first)
+
+    def reach(self, start: int, end: int) -> None:
+        """A range is in the file up to ``end``."""
+        self._reached[start] = end
+
+    @property
+    def frontier(self) -> int:
+        """All bytes before it are there."""
+        return self._reached.get(self._first, self._first)
 
     def crc(self, start: int, algorithm: str) -> int | None:
         """The checksum of the range that starts there, if it is known."""
@@ -44,7 +56,7 @@ class ReceivedRanges:
     @property
     def complete(self) -> bool:
         """All bytes are there."""
-        return self.frontier == self._size
+        return self._first == self._size
 
     def checksum(self, algorithm: str) -> Checksum | None:
         """The checksum of the whole object; None when some range was read without it."""

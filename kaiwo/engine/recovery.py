@@ -102,7 +102,7 @@ class Recovery:
             self._dispatcher.repeat(updated(job, flight), 0)
             return
         if isinstance(error, LimitError) and self._dispatcher.narrow():
-            self._discard_stream(job, flight)
+            self._discard_stream(job)
             self._repeat(alone(job, flight), error, flight, LIMIT_DELAY_S)
             return
         match decide(job, error, flight, self._policy.retries):
@@ -141,7 +141,7 @@ class Recovery:
         flight.large = None
         flight.wrong.clear()
         flight.transfer = replace(flight.transfer, object=now)
-        self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+        self._feed_again(flight)
 
     def _continue_as(self, flight: Flight, now: RemoteObject, left: Sequence[Job]) -> None:
         """It is the same object by other words; what has arrived of it stays."""
@@ -175,14 +175,14 @@ class Recovery:
             logger.warning("%s: %s", flight.transfer.source, text)
         if flight.large is None:
             self._reset_counts(flight)
-            self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+            self._feed_again(flight)
             return
         flight.large.transfer = flight.transfer
         flight.large.check_again(outcome)
 
     def _retry(self, job: Job, error: KaiwoError, flight: Flight) -> None:
         """Make the request again after a delay, or fail the object."""
-        self._discard_stream(job, flight)
+        self._discard_stream(job)
         job = alone(job, flight)
         answered = self._health.has_answered(service(job))
         again = self._policy.again(job, error, has_answered=answered)
@@ -200,11 +200,10 @@ class Recovery:
         self._health.refused(service(job), error, delay_s)
         self._repeat(repeated, error, flight, delay_s)
 
-    def _discard_stream(self, job: Job, flight: Flight) -> None:
+    def _discard_stream(self, job: Job) -> None:
         """A stream starts at its first byte: what it brought is of no use, now or later."""
         if isinstance(job, Whole):
             round_files.discard(job.transfer)
-            self._reset_counts(flight)
 
     def _repeat(self, job: Job, error: KaiwoError, flight: Flight, delay_s: float) -> None:
         flight.attempts += 1
@@ -218,7 +217,7 @@ class Recovery:
             case Batch():
                 self._dispatcher.repeat(replace(job, verify=False, tries=Tries()), 0)
             case CheckExisting():
-                self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+                self._feed_again(flight)
             case FetchChecksum(_, guess) if guess is not None:
                 self.take_parts(flight, Outcome(flight.transfer))
             case _ if flight.large is not None:
@@ -252,7 +251,7 @@ class Recovery:
         """The planned object may be gone: ask what it is now."""
         flight.lookups += 1
         flight.left = [job]
-        self._discard_stream(job, flight)
+        self._discard_stream(job)
         self._report_attempt(flight, error)
         self._dispatcher.repeat(Restat(flight.transfer), 0)
 
@@ -275,11 +274,16 @@ class Recovery:
             self._start_again(flight)
             return
         self._reset_counts(flight)
-        self._dispatcher.feed(self._feed.while_current(flight.large.ranges_again()))
+        again = self._feed.while_current(flight.large.ranges_again())
+        self._dispatcher.feed(again, flight.transfer.opener.service)
 
     def _start_again(self, flight: Flight) -> None:
         self._next_round(flight)
-        self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+        self._feed_again(flight)
+
+    def _feed_again(self, flight: Flight) -> None:
+        """All jobs of the object, after those that were fed before."""
+        self._dispatcher.feed(self._feed.jobs([flight.transfer]), flight.transfer.opener.service)
 
     def _next_round(self, flight: Flight) -> None:
         """Forget what arrived, but not what was learned of the object."""

@@ -11,21 +11,24 @@ class Rules(Struct, frozen=True):
     """The options of a run that the engine follows.
 
     Attributes:
-        workers: jobs in flight.
+        workers: jobs in flight; None: as many as help.
         policy: which failures are retried, and when.
         verify: check checksums, not only sizes.
         fail_fast: stop at the first object that fails.
-        small_requests: requests for small objects in flight, in addition to those of the workers,
-            where answers take long; None: the workers make them too.
         until_s: the run's deadline, by the monotonic clock.
         most_requests: requests of all kinds in flight, as the limits of this process allow; None
             where there are no limits.
     """
 
-    workers: int
+    workers: int | None
     policy: RetryPolicy
     verify: bool = True
     fail_fast: bool = False
-    small_requests: int | None = None
     until_s: float | None = None
     most_requests: int | None = None
+
+    @property
+    def ceiling(self) -> int | None:
+        """How many requests of all kinds may be in flight, if that is limited."""
+        limits = [each for each in (self.workers, self.most_requests) if each is not None]
+        return min(limits, default=None)

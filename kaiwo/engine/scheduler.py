@@ -1,23 +1,29 @@
 """From a plan to a report, on any executor: one thread owns the state of a run.
 
-    job feed ─> dispatcher ─> executor ─> outcomes ─┬─> in place: settlement, state
-                    ▲                               ├─> more jobs of a large object
-                    └────────── jobs ───────────────┴─> failed: recovery
+    job feed ─> dispatcher ─> executor ─┬─> progress: what is written is remembered
+                    ▲                   └─> outcomes ─┬─> in place: settlement, state
+                    │                                 ├─> more jobs of a large object
+                    └──────────── jobs ───────────────┴─> failed: recovery
 
 Only this thread changes the state of flights, remembers what is in place, and emits events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 
 from kaiwo.engine import round_files
+from kaiwo.engine.arrivals import Arrivals
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
-from kaiwo.engine.flight import Flight, Flights
-from kaiwo.engine.job_feed import JobFeed, is_small, service
+from kaiwo.engine.flight import Flight, Flights, continued, gained
+from kaiwo.engine.job_feed import LOCAL, MOST_LOCAL, WAITING, JobFeed, service
 from kaiwo.engine.large_object import LargeObject
+from kaiwo.engine.lines import Lines
+from kaiwo.engine.marks import Marks
 from kaiwo.engine.recovery import Recovery
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
@@ -25,7 +31,6 @@ from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
 from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, UnfinishedError
 from kaiwo.events import Planned, Progressed, Ticked
-from kaiwo.files import paths
 from kaiwo.jobs import (
     Batch,
     CheckExisting,
@@ -35,14 +40,17 @@ from kaiwo.jobs import (
     Job,
     Outcome,
     Plan,
+    Progress,
     Range,
     Restat,
+    Transfer,
     Whole,
 )
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
 from kaiwo.state.state import State
 from kaiwo.workers.jobs import run as run_job
+from kaiwo.workers.progress import listen, new_channel
 
 
 class Scheduler:
@@ -74,6 +82,11 @@ class Scheduler:
         self._health = health
         file_systems = FileSystems()
         self._digests = RunningDigests()
+        self._channel = new_channel()
+        self._arrivals = Arrivals()
+        services = {each.opener.service for each in plan.transfers}
+        self._lines = Lines(services, rules, self._channel)
+        self._marks = Marks(state)
         self._settlement = Settlement(
             self._flights, state, self._digests, sink, self._after_failure
         )
@@ -85,17 +98,19 @@ class Scheduler:
             self._digests,
             self._settlement,
             state,
+            self._lines,
             sink,
         )
         self._dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
             executor,
-            self._feed.limits,
+            ChainMap({LOCAL: MOST_LOCAL, WAITING: 0}, self._lines.limits),
             run_job,
+            begin=self._begin,
             idle=self._idle,
             wanted=self._feed.is_wanted,
             lane=self._feed.lane,
             starts_s=self._feed.starts_s,
-            most=rules.most_requests,
+            most=rules.ceiling,
         )
         self._recovery = Recovery(
             plan.transfers,
@@ -118,17 +133,15 @@ class Scheduler:
         self._settlement.enter_plan(self._plan)
         self._state.note_folders(transfers)
         self._dispatcher.feed(self._feed.checks(transfers))
-        self._dispatcher.feed(self._feed.jobs([each for each in transfers if not each.present]))
+        for asked, wanted in by_service(each for each in transfers if not each.present).items():
+            self._dispatcher.feed(self._feed.jobs(wanted), asked)
         left = UnfinishedError("the run was stopped before it was in place")
         try:
-            if self._dispatcher.run(self._handle, self._rules.until_s):
-                left = UnfinishedError("not attempted: another object failed")
-            else:
-                left = DeadlineError("the deadline passed before it was in place")
-        except BaseException:
-            # The outcomes of streams, which say what they read, will not arrive.
-            self._settlement.transferred += sum(flight.received for flight in self._streams())
-            raise
+            with listen(self._channel, self._hear):
+                if self._dispatcher.run(self._handle, self._rules.until_s):
+                    left = UnfinishedError("not attempted: another object failed")
+                else:
+                    left = DeadlineError("the deadline passed before it was in place")
         finally:
             self._settlement.give_up(transfers, left)
             self._digests.close()
@@ -143,35 +156,89 @@ class Scheduler:
         if self._rules.fail_fast:
             self._dispatcher.abandon()
 
+    def _begin(self, job: Job) -> tuple[object, ...]:
+        """A job starts; what its worker is given besides."""
+        if isinstance(job, CheckExisting | HashPrefix | Finish):
+            return ()
+        self._arrivals.begin(job)
+        return (self._lines.begin(job, service(job)),)
+
+    def _hear(self, progress: Progress) -> None:
+        """A worker reports, in its own thread."""
+        self._dispatcher.call(partial(self._take_progress, progress))
+
+    def _take_progress(self, progress: Progress) -> None:
+        """Something arrived: count it, and remember what is written."""
+        if not self._arrivals.add(progress):
+            return
+        self._lines.note(progress)
+        self._lines.step()
+        done = kept = 0
+        if self._flights.is_current(progress.transfer):
+            flight = self._flights.get_or_start(progress.transfer)
+            done, kept = progress.bytes + progress.kept, progress.kept
+            flight.count(done, kept)
+            if flight.large is not None and progress.mark is not None:
+                flight.large.take_progress(progress)
+                self._marks.reach(progress, progress.mark, self._lines.unremembered)
+                self._continue(flight.large)
+        self._count(progress.transfer, done, kept, progress.bytes)
+
+    def _count(self, transfer: Transfer, done: int, kept: int, read: int) -> None:
+        """Count bytes for the report and the displays."""
+        self._settlement.transferred += read
+        if done or read:
+            flight = self._flights.find(transfer)
+            is_large = flight is not None and flight.large is not None
+            source = transfer.source if is_large else None
+            self._sink.emit(Progressed(done, source, kept, read))
+
     def _handle(self, job: Job, outcomes: tuple[Outcome, ...]) -> None:
         """Take the outcomes of a job: remember, count, continue."""
         in_place = [each for each in outcomes if each.published or each.adopted]
         if in_place:
             self._state.remember(in_place)
-        if is_small(job):
-            self._feed.measure(outcomes)
         if any(_was_answered(job, each) for each in outcomes):
             self._health.answered(service(job))
-        received = kept = 0
+        arrived = 0
         for outcome in outcomes:
-            self._settlement.transferred += outcome.bytes
-            if not self._flights.is_current(outcome.transfer):
-                if isinstance(job, Whole):
-                    # A stream makes its file itself, perhaps after its round has ended.
-                    round_files.discard(outcome.transfer)
-                continue
-            flight = self._flights.get_or_start(outcome.transfer, outcome.seconds)
-            if outcome.error is not None:
-                self._health.failed(service(job), outcome.error)
-                self._recovery.recover(job, outcome.error, flight)
-                self._continue(flight.large)
-                continue
-            received += flight.count(job, outcome)
-            kept += outcome.kept
+            read, kept = self._arrivals.end(job, outcome)
+            new = max(outcome.bytes - read, 0)
+            arrived += new
+            self._take_outcome(job, outcome, new, read + kept, kept)
+        self._lines.end(job, outcomes, service(job), arrived)
+        self._lines.step()
+
+    def _take_outcome(self, job: Job, outcome: Outcome, new: int, shown: int, kept: int) -> None:
+        """Take what became of one object of a job.
+
+        Args:
+            job: what was done.
+            outcome: what it brought.
+            new: bytes that were read and not reported before.
+            shown: bytes that displays have counted as done.
+            kept: how many of these an earlier run left.
+        """
+        transfer = outcome.transfer
+        if not self._flights.is_current(transfer):
+            self._count(transfer, 0, 0, new)
+            if isinstance(job, Whole):
+                # A stream makes its file itself, perhaps after its round has ended.
+                round_files.discard(transfer)
+            return
+        flight = self._flights.get_or_start(transfer, outcome.seconds)
+        done, kept = gained(job, outcome) - shown, outcome.kept - kept
+        flight.count(done, kept)
+        self._count(transfer, done, kept, new)
+        if isinstance(job, Range) and flight.large is not None and outcome.crcs:
+            self._marks.end(job, outcome)
+            job = continued(job, outcome)
+        if outcome.error is None:
             self._advance(job, outcome, flight)
-        if received:
-            source = None if isinstance(job, Batch) else job.transfer.source
-            self._sink.emit(Progressed(received, source, kept))
+            return
+        self._health.failed(service(job), outcome.error)
+        self._recovery.recover(job, outcome.error, flight)
+        self._continue(flight.large)
 
     def _advance(self, job: Job, outcome: Outcome, flight: Flight) -> None:
         """A job of the object succeeded: settle it, or do what comes next."""
@@ -201,15 +268,13 @@ class Scheduler:
 
     def _take_range(self, job: Range, outcome: Outcome, flight: Flight, large: LargeObject) -> None:
         try:
-            crc, again = large.take_range(job, outcome)
+            again = large.take_range(job, outcome)
         except IntegrityError as error:
             self._settlement.fail(flight, error)
             return
         if again is not None:
             flight.attempts += 1
             self._dispatcher.repeat(again, 0)
-        elif not outcome.kept or outcome.copied:
-            self._state.note_range(job.transfer, job.start, job.end - job.start, crc)
 
     def _continue(self, large: LargeObject | None) -> None:
         """Let the running checksum follow, and finish the object when all is there."""
@@ -222,24 +287,22 @@ class Scheduler:
                 self._dispatcher.repeat(job, 0)
 
     def _idle(self) -> None:
-        for flight in self._streams():
-            # While a stream lasts, its file alone says how far it is.
-            status = paths.regular_file(flight.transfer.temporary)
-            if more := flight.reach(status.st_size if status is not None else 0):
-                self._sink.emit(Progressed(more, flight.transfer.source))
+        self._lines.step()
         self._sink.emit(Ticked())
-
-    def _streams(self) -> Iterator[Flight]:
-        """The objects of streams in flight."""
-        for job in self._dispatcher.in_flight():
-            if isinstance(job, Whole) and self._flights.is_current(job.transfer):
-                yield self._flights.get_or_start(job.transfer)
 
     def _discard_batches(self) -> None:
         """After a signal, remove the temporary files of batches in flight."""
         for job in self._dispatcher.in_flight():
             for transfer in job.transfers if isinstance(job, Batch) else ():
                 round_files.discard(transfer)
+
+
+def by_service(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:
+    """The transfers of each service, in their order."""
+    found: dict[str, list[Transfer]] = {}
+    for each in transfers:
+        found.setdefault(each.opener.service, []).append(each)
+    return found
 
 
 def _planned(plan: Plan) -> Planned:

@@ -111,7 +111,7 @@ class Settlement:
         transfer = flight.transfer
         self._flights.settle(transfer)
         self._digests.forget(transfer)
-        if transfer.is_large:
+        if flight.large is not None or transfer.partial is not None:
             round_files.leave(flight, self._state, error)
 
     def _add(self, item: Item) -> None:

@@ -14,7 +14,7 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kaiwo import own_names
 from kaiwo.errors import DiskError, PassingDiskError, RandomWriteError
@@ -51,8 +51,8 @@ def create(path: str, root: Root | None = None) -> None:
         raise disk_error(error, path) from error
 
 
-def write_range(path: str, data: Buffer, offset: int, root: Root | None = None) -> None:
-    """Write one range into a temporary file that ``create`` has made.
+def write_range(path: str, parts: Sequence[Buffer], offset: int, root: Root | None = None) -> None:
+    """Write parts of a range, one after the other, into a temporary file that ``create`` has made.
 
     Raises:
         RandomWriteError: the file system takes no ranges; a stream may succeed.
@@ -65,7 +65,10 @@ def write_range(path: str, data: Buffer, offset: int, root: Root | None = None) 
         try:
             _require_own(os.fstat(descriptor))
             with _WRITE_LOCKS[hash(path) % len(_WRITE_LOCKS)]:
-                _write_all(descriptor, data, offset)
+                at = offset
+                for part in parts:
+                    _write_all(descriptor, part, at)
+                    at += len(part)
         finally:
             os.close(descriptor)
 
@@ -75,7 +78,7 @@ def write_range(path: str, data: Buffer, offset: int, root: Root | None = None) 
         if error.errno in NO_RANDOM_WRITES:
             folder, reason = os.path.dirname(path), error.strerror
             raise RandomWriteError(f"cannot write ranges of files in {folder}: {reason}") from error
-        raise disk_error(error, path, len(data)) from error
+        raise disk_error(error, path, sum(map(len, parts))) from error
 
 
 def write_stream(path: str, chunks: Iterable[Buffer], root: Root | None = None) -> int:

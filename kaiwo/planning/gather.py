@@ -98,7 +98,7 @@ def gather(
         sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1]))
         dispatcher.repeat(*again)
 
-    dispatcher = Dispatcher(
+    dispatcher: Dispatcher[ListJob, Found] = Dispatcher(
         executor, window, list_objects.run, idle=lambda: sink.emit(Ticked()), most=most
     )
     dispatcher.feed(ListJob(number, want, known(want)) for number, want in enumerate(wants))

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from kaiwo import checksums
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.paths import regular_file
-from kaiwo.jobs import RANGE, Plan, Transfer
+from kaiwo.jobs import Plan, Transfer
 from kaiwo.objects import Item, is_identified, same_bytes
 from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.existing import Answer, statuses
@@ -188,9 +188,7 @@ def _to_fetch(
     """The transfer with what is known of its target."""
     present = not how.force and (there is not None or _has_blob(transfer))
     present = present and not transfer.object.unsized
-    partial = None
-    if transfer.object.size > RANGE:
-        partial = state.partial_download(transfer, published=present)
+    partial = state.partial_download(transfer, published=present)
     if not (how.durable or present or partial):
         return transfer
     return replace(transfer, durable=how.durable, present=present, partial=partial)

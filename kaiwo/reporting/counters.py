@@ -46,8 +46,7 @@ class Counters(Struct):
         bytes_done: how many of the bytes arrived, or were there already.
         failed: how many files failed.
         retries: how many requests were repeated.
-        received: bytes that arrived since the plan was complete, without what an earlier run
-            left and without those that must be read again.
+        received: bytes that came from the store since the plan was complete.
         in_progress: the large objects that have started and not ended, oldest first.
     """
 
@@ -75,11 +74,11 @@ class Counters(Struct):
                 # An object that restarts keeps the time of its first start.
                 if source not in self.in_progress and len(self.in_progress) < MOST_FOLLOWED:
                     self.in_progress[source] = ObjectProgress(source, size, self.clock())
-            case Progressed(count, source, kept):
+            case Progressed(count, source, _, read):
                 self.bytes_done += count
                 # The length of some objects is not known before their end.
                 self.bytes = max(self.bytes, self.bytes_done)
-                self.received += count - kept
+                self.received += read
                 if source in self.in_progress:
                     self.in_progress[source].bytes += count
             case Settled(item):

@@ -89,8 +89,8 @@ class MetricsFile:
         """See ``protocols.Sink``."""
         self._counters.add(event)
         match event:
-            case Progressed(count, _, kept) if count > 0:
-                self._transferred += count - kept
+            case Progressed(_, _, _, read) if read > 0:
+                self._transferred += read
                 self._progressed_s = self._now()
             case Settled(item):
                 self._settled[item.status] += 1

@@ -23,7 +23,7 @@ from msgspec import Struct, field
 
 from kaiwo.files.folders import Root, resolved
 from kaiwo.files.temporary_files import discard
-from kaiwo.jobs import Crc, PartialDownload, Transfer
+from kaiwo.jobs import Crc, Mark, PartialDownload, Transfer
 from kaiwo.objects import Checksum, RemoteObject, same_bytes
 from kaiwo.own_names import is_part_of, is_temporary_of
 from kaiwo.state.folder import journal_paths
@@ -36,7 +36,7 @@ _NO_NAME = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Entry(Struct, frozen=True):
-    """A large object that an earlier run did not finish.
+    """An object that an earlier run did not finish.
 
     Attributes:
         target: absolute path.
@@ -44,7 +44,7 @@ class Entry(Struct, frozen=True):
         origin: of its service.
         source: its URL.
         object: as its store stated it then.
-        crcs: checksums of the ranges that were written, with their lengths, by their starts.
+        marks: how far its ranges were written, by their starts.
     """
 
     target: str
@@ -52,7 +52,7 @@ class Entry(Struct, frozen=True):
     origin: str
     source: str
     object: RemoteObject
-    crcs: dict[int, tuple[int, Crc]] = field(default_factory=dict)
+    marks: dict[int, Mark] = field(default_factory=dict)
 
     def partial_download(self, transfer: Transfer, length: int) -> PartialDownload | None:
         """What this run can resume of that transfer's object; None if nothing.
@@ -67,12 +67,13 @@ class Entry(Struct, frozen=True):
         beside = posixpath.dirname(self.temporary) == posixpath.dirname(transfer.temporary)
         if not (beside and same_bytes(self.object, remote)):
             return None
-        crcs = {
-            start: crc
-            for start, (size, crc) in self.crcs.items()
-            if start in range(0, remote.size, length) and size == min(length, remote.size - start)
+        marks = {
+            start: mark
+            for start, mark in self.marks.items()
+            if start in range(0, remote.size, length)
+            and start < mark.end <= min(start + length, remote.size)
         }
-        return PartialDownload(self.temporary, crcs) if crcs else None
+        return PartialDownload(self.temporary, marks) if marks else None
 
 
 class EarlierRun(Struct):
@@ -151,7 +152,7 @@ class _Lines:
                 number in self.unfinished
             ):
                 if (crc := _crc(fields)) is not None:
-                    self.unfinished[number].crcs[start] = size, crc
+                    self.unfinished[number].marks[start] = Mark(start + size, crc)
             case {"end": int(number)}:
                 self.unfinished.pop(number, None)
             case _:

@@ -1,7 +1,7 @@
 """The journal of this run: what a later run needs if this one is killed.
 
 One file for each run and root, ``<root>/.kaiwo/journal-<run>.jsonl``, without secrets.
-It is only appended to, and is removed when the run has ended and nothing is unfinished:
+It is removed when the run has ended and nothing is unfinished:
 
     {"kaiwo-journal": 1}
     {"folder": "models"}                         may hold temporary files of this run
@@ -11,26 +11,34 @@ It is only appended to, and is removed when the run has ended and nothing is unf
     {"part": [0, 8388608, 8388608], "crc64nvme": 123}        of which object, start, length
     {"end": 0}                                   published, or given up: nothing is left of it
 
-Only large objects have lines beside their folder's. A run that takes over the temporary file of an
-earlier run writes that down before it renames the file. So whenever it is killed, one of the two
-journals names a file that exists. ``earlier_runs.py`` reads journals.
+The last line of a range counts: it says how far the range is written. When most lines are replaced
+by later ones, the file is written again without them.
+
+Only objects that come in ranges have lines beside their folder's. A run that takes over the
+temporary file of an earlier run writes that down before it renames the file. So whenever it is
+killed, one of the two journals names a file that exists. ``earlier_runs.py`` reads journals.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 from msgspec import to_builtins
 
 from kaiwo.files.temporary_files import discard
-from kaiwo.jobs import Crc, Transfer
+from kaiwo.jobs import Mark, Transfer
 from kaiwo.objects import is_identified
+from kaiwo.state.compaction import compact
 from kaiwo.state.json_lines import Appender, header_of
 from kaiwo.state.sharing import root_of_state
 
 HEADER = header_of("journal", 1)
+#: The file is not written again before it has this many lines.
+MOST_LINES = 10_000
+logger = logging.getLogger(__name__)
 
 
 class Journal:
@@ -48,19 +56,18 @@ class Journal:
         self._file = Appender(path, HEADER, consequence, replaces=False)
         self._numbers: dict[str, int] = {}
         self._next = 0
+        #: How many lines there are since the file was last written anew, and how many would stay.
+        self._lines = 0
+        self._live: set[tuple[int, int]] = set()
 
     def note_folders(self, folders: Iterable[str]) -> None:
         """These folders may get temporary files of this run."""
         self._append(*({"folder": self._relative(folder)} for folder in folders))
 
-    def begin(self, transfer: Transfer, length: int) -> None:
-        """A large object begins; what is taken over from an earlier run is written down, too.
+    def begin(self, transfer: Transfer) -> None:
+        """An object begins; what is taken over from an earlier run is written down, too.
 
         An object of which only the size is stated is not: it may be another one later.
-
-        Args:
-            transfer: the object.
-            length: of its ranges.
         """
         if not is_identified(transfer.object):
             return
@@ -78,17 +85,27 @@ class Journal:
             "modified_ns": remote.modified_ns,
             "variant": remote.variant,
         }
-        parts = []
-        if transfer.partial is not None:
-            for start, crc in transfer.partial.crcs.items():
-                parts.append(_part(number, start, min(length, remote.size - start), crc))
-        self._append(begun, *parts)
+        marks = transfer.partial.marks if transfer.partial is not None else {}
+        self._append(begun, *(_part(number, start, mark) for start, mark in marks.items()))
 
-    def note_range(self, transfer: Transfer, start: int, length: int, crc: Crc) -> None:
-        """A range is in the temporary file."""
+    def note_mark(self, transfer: Transfer, start: int, mark: Mark) -> None:
+        """A range is in the temporary file, as far as the mark says."""
         number = self._numbers.get(transfer.temporary)
-        if number is not None:
-            self._append(_part(number, start, length, crc))
+        if number is None:
+            return
+        self._append(_part(number, start, mark))
+        self._live.add((number, start))
+        self._lines += 1
+        if self._lines > MOST_LINES + 2 * len(self._live):
+            self._lines = 0
+            self._fold()
+
+    def _fold(self) -> None:
+        """Write the file again with the last line of each range only."""
+        try:
+            compact(self._path, HEADER, _key)
+        except OSError as error:
+            logger.debug("%s stays as long as it is: %s", self._path, error.strerror)
 
     def end(self, transfer: Transfer) -> None:
         """The object is in place or given up: its temporary file is gone."""
@@ -119,5 +136,18 @@ class Journal:
         self._file.append(lines.encode("ascii"))
 
 
-def _part(number: int, start: int, length: int, crc: Crc) -> dict[str, object]:
-    return {"part": [number, start, length], crc.algorithm: crc.value}
+def _part(number: int, start: int, mark: Mark) -> dict[str, object]:
+    return {"part": [number, start, mark.end - start], mark.crc.algorithm: mark.crc.value}
+
+
+def _key(line: bytes) -> Hashable | None:
+    """Of lines with equal keys, the last one counts; None: nobody needs it."""
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    match document:
+        case {"part": [int(number), int(start), int()]}:
+            return number, start
+        case _:
+            return line

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Callable, Collection, Iterable
 
 from kaiwo.errors import UnsafeNameError
-from kaiwo.jobs import RANGE, Crc, Outcome, PartialDownload, Transfer, Want
+from kaiwo.jobs import RANGE, Mark, Outcome, PartialDownload, Transfer, Want
 from kaiwo.objects import Answer, Folder, Place, RemoteObject
 from kaiwo.state.earlier_runs import EarlierRun, Entry, earlier_runs
 from kaiwo.state.folder import journal_path
@@ -94,7 +94,7 @@ class State:
     def partial_download(
         self, transfer: Transfer, *, published: bool = False
     ) -> PartialDownload | None:
-        """What this run can resume of a large object; the most, if several runs left some.
+        """What this run can resume of an object; the most, if several runs left some.
 
         Args:
             transfer: the object.
@@ -106,7 +106,7 @@ class State:
         # A run that was killed while it took over a file has named one that does not exist yet.
         existing = [partial for partial in known if os.path.lexists(partial.temporary)]
         usable = existing or (known if published else [])
-        return max(usable, key=lambda each: len(each.crcs), default=None)
+        return max(usable, key=lambda each: each.bytes, default=None)
 
     def _unfinished_of(self, root: str) -> dict[str, list[Entry]]:
         """What earlier runs did not finish, by target."""
@@ -152,12 +152,12 @@ class State:
             self._journal(root).note_folders(names)
 
     def begin(self, transfer: Transfer) -> None:
-        """A large object begins."""
-        self._journal(transfer.root).begin(transfer, RANGE)
+        """An object begins that a later run may resume."""
+        self._journal(transfer.root).begin(transfer)
 
-    def note_range(self, transfer: Transfer, start: int, length: int, crc: Crc) -> None:
-        """A range of it is in its temporary file."""
-        self._journal(transfer.root).note_range(transfer, start, length, crc)
+    def note_mark(self, transfer: Transfer, start: int, mark: Mark) -> None:
+        """A range of it is in its temporary file, as far as the mark says."""
+        self._journal(transfer.root).note_mark(transfer, start, mark)
 
     def end(self, transfer: Transfer) -> None:
         """It is published or given up."""

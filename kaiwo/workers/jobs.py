@@ -1,8 +1,8 @@
 """The worker function for bytes: takes a job, returns an outcome for each of its objects.
 
     Batch          read small objects and check them in memory; then write and rename them
-    Range          read one range, take its checksum, write it; or find it in the file, where an
-                   earlier run wrote it; or read it again and compare
+    Range          read one range, take its checksum, write it, all at once or in pieces; what an
+                   earlier run or an earlier attempt wrote of it is not read
     Whole          read an object in one stream, for servers that ignore ranges
     Finish         check size and checksum, rename, once all ranges are there
     CheckExisting  hash what is at the target already
@@ -35,22 +35,28 @@ from kaiwo.jobs import (
 )
 from kaiwo.workers import look_up, ranges, verify
 from kaiwo.workers.attempt import timed
+from kaiwo.workers.reading import AT_ONCE, Reading
 from kaiwo.workers.small import run_batch
 
 
-def run(job: Job) -> tuple[Outcome, ...]:
-    """Do one job; the outcomes are in the order of its transfers."""
+def run(job: Job, how: Reading = AT_ONCE) -> tuple[Outcome, ...]:
+    """Do one job; the outcomes are in the order of its transfers.
+
+    Args:
+        job: what to do.
+        how: how bytes are read.
+    """
     if isinstance(job, Batch):
-        return run_batch(job)
-    return (timed(job.transfer, _step(job)),)
+        return run_batch(job, how)
+    return (timed(job.transfer, _step(job, how)),)
 
 
-def _step(job: Job) -> Callable[[Transfer], Outcome]:
+def _step(job: Job, how: Reading) -> Callable[[Transfer], Outcome]:
     match job:
         case Range():
-            return partial(ranges.read_range, job=job)
+            return partial(ranges.read_range, job=job, how=how)
         case Whole(_, check):
-            return partial(ranges.read_stream, check=check)
+            return partial(ranges.read_stream, check=check, how=how)
         case Finish(_, stated, found):
             return partial(ranges.finish, stated=stated, found=found)
         case CheckExisting():

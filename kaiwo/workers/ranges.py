@@ -2,81 +2,185 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from functools import partial
 
 from kaiwo import checksums
-from kaiwo.errors import DiskError, IntegrityError, PassingDiskError, TransientError
+from kaiwo.errors import DiskError, IntegrityError, KaiwoError, PassingDiskError, TransientError
 from kaiwo.files import temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import root_of
-from kaiwo.jobs import Outcome, Range, Transfer
+from kaiwo.jobs import Crc, Mark, Outcome, Progress, Range, Transfer
 from kaiwo.net.stand_ins import MOST_POINTER
 from kaiwo.objects import Checksum, as_read
 from kaiwo.protocols import Buffer
-from kaiwo.workers import attempt
+from kaiwo.workers.reading import Reading, Timer, arriving, watched
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.stand_ins import require_file
 from kaiwo.workers.threads import require_open
 from kaiwo.workers.verify import hash_file, published, require_same, require_unchanged
 
+#: What an earlier run wrote is read back in steps of this size.
+_STEP = 1 << 20
 
-def read_range(transfer: Transfer, *, job: Range) -> Outcome:
-    """Read one range and write it where it belongs.
+
+class _Written:
+    """How far a range is written, and the checksums of what is.
+
+    Args:
+        job: the range.
+    """
+
+    def __init__(self, job: Range) -> None:
+        self._job = job
+        self.end = job.reached or job.start
+        self.crcs = job.crcs or (0,) * len(job.checks)
+        self._root = root_of(job.transfer)
+        #: What has arrived since then, and its checksums.
+        self._pending: list[Buffer] = []
+        self._arrived = 0
+        self._next_crcs = self.crcs
+
+    def add(self, data: Buffer) -> int:
+        """Take bytes that follow; returns how many wait to be written."""
+        self._next_crcs = crcs_after(self._job.checks, data, self._next_crcs)
+        self._pending.append(data)
+        self._arrived += len(data)
+        return self._arrived
+
+    def write(self) -> int:
+        """Write what waits; returns how many bytes.
+
+        Raises:
+            DiskError: the file system refused.
+        """
+        count = self._arrived
+        temporary_files.write_range(
+            self._job.transfer.temporary, self._pending, self.end, self._root
+        )
+        self.skip(count, self._next_crcs)
+        return count
+
+    def progress(self, count: int = 0, kept: int = 0) -> Progress:
+        """What to report when so many bytes were read, or found in the file."""
+        job = self._job
+        mark = Mark(self.end, Crc(job.checks[0], self.crcs[0]))
+        return Progress(job.transfer, job.start, count, kept, mark)
+
+    def skip(self, count: int, crcs: tuple[int, ...]) -> None:
+        """These bytes are in the file."""
+        self.end += count
+        self.crcs = self._next_crcs = crcs
+        self._pending, self._arrived = [], 0
+
+
+def crcs_after(checks: tuple[str, ...], data: Buffer, before: tuple[int, ...]) -> tuple[int, ...]:
+    """Checksums that are continued by these bytes."""
+    return tuple(
+        checksums.crc(algorithm, data, crc) for algorithm, crc in zip(checks, before, strict=True)
+    )
+
+
+def read_range(transfer: Transfer, *, job: Range, how: Reading) -> Outcome:
+    """Read one range and write it where it belongs; after a failure, what was written stays.
 
     What an earlier run wrote there counts when its checksum is found in the file. If that file is
-    not this run's to write, the range is copied from it. A range that is read again to be compared
-    is written only if it agrees with an earlier read.
+    not this run's to write, it is copied from there. A range that is read again to be compared
+    counts if it agrees with an earlier read.
     """
-    path, start, length = transfer.temporary, job.start, job.end - job.start
-    root = root_of(transfer)
+    written = _Written(job)
+    kept = _take_over(job, written) if job.known is not None else 0
+    if written.end == job.end:
+        return Outcome(transfer, kept=kept, reached=job.end, crcs=written.crcs)
+    if kept:
+        how.report(written.progress(kept=kept))
+    received, timer = 0, Timer()
+    error: KaiwoError | None = None
+    try:
+        source = open_source(transfer.opener)
+        for chunk in arriving(source, transfer, written.end, job.end, how):
+            timer.came()
+            received += len(chunk)
+            waiting = written.add(chunk)
+            if waiting >= how.piece or timer.is_due():
+                count = written.write()
+                if written.end < job.end:
+                    how.report(written.progress(count))
+        written.write()
+    except KaiwoError as failure:
+        error = failure
+        if not isinstance(failure, DiskError):
+            with contextlib.suppress(DiskError):
+                written.write()
+        if isinstance(failure, TransientError) and received:
+            failure.reached = written.end
+    return Outcome(
+        transfer,
+        bytes=received,
+        answer_s=timer.answer_s,
+        kept=kept,
+        reached=written.end,
+        crcs=written.crcs,
+        agrees=error is not None or not job.seen or written.crcs[0] in job.seen,
+        error=error,
+    )
 
-    def crcs(data: Buffer) -> tuple[int, ...]:
-        return tuple(checksums.crc(algorithm, data) for algorithm in job.checks)
 
-    for place in _places(transfer) if job.known is not None else ():
-        there = temporary_files.read_range(place, start, length, root)
-        if job.known is None or checksums.crc(job.known.algorithm, there) != job.known.value:
-            continue
-        if place != path:
-            temporary_files.write_range(path, there, start, root)
-        return Outcome(transfer, kept=length, copied=place != path, crcs=crcs(there))
-    data = attempt.read(open_source(transfer.opener), transfer, start, job.end)
-    found = crcs(data)
-    agrees = not job.seen or found[0] in job.seen
-    # What is in the file already need not be written again.
-    if agrees and found[:1] != job.seen[:1]:
-        temporary_files.write_range(path, data, start, root)
-    return Outcome(transfer, bytes=length, crcs=found, agrees=agrees)
+def _take_over(job: Range, written: _Written) -> int:
+    """Find what an earlier run wrote, in its file or in this run's; returns how many bytes.
 
-
-def _places(transfer: Transfer) -> tuple[str, ...]:
-    """Where a range may be that an earlier run wrote."""
+    What is in a file that others may write is copied, and what was copied is checked.
+    """
+    transfer, mark = job.transfer, job.known
+    if mark is None or mark.end <= written.end:
+        return 0
+    root, path = root_of(transfer), transfer.temporary
     partial = transfer.partial
-    return (transfer.temporary,) if partial is None else (transfer.temporary, partial.temporary)
+    for place in (path,) if partial is None else (path, partial.temporary):
+        crcs: tuple[int, ...] = (0,) * (1 + len(job.checks))
+        at = job.start
+        while at < mark.end:
+            require_open()
+            data = temporary_files.read_range(place, at, min(_STEP, mark.end - at), root)
+            if not data:
+                break
+            if place != path:
+                temporary_files.write_range(path, [data], at, root)
+            crcs = crcs_after((mark.crc.algorithm, *job.checks), data, crcs)
+            at += len(data)
+        if at == mark.end and crcs[0] == mark.crc.value:
+            written.skip(mark.end - written.end, crcs[1:])
+            return mark.end - job.start
+    return 0
 
 
-def read_stream(transfer: Transfer, *, check: str | None) -> Outcome:
+def read_stream(transfer: Transfer, *, check: str | None, how: Reading) -> Outcome:
     """Read the whole object in one stream: servers that ignore ranges, and Xet.
 
     Args:
         transfer: the object.
         check: the checksum to take on the way, if any.
+        how: what has arrived is reported.
     """
     source = open_source(transfer.opener)
     size = transfer.object.size
     running = checksums.hasher(check, size) if check else None
-    received = 0
+    received = reported = 0
+    timer = Timer()
 
     def counted() -> Iterator[Buffer]:
-        nonlocal received
-        for chunk in source.stream(as_read(transfer.object)):
-            require_open()
+        nonlocal received, reported
+        for chunk in watched(source.stream(as_read(transfer.object)), transfer, how):
+            timer.came()
             received += len(chunk)
             if running is not None:
                 running.update(chunk)
             yield chunk
+            if timer.is_due():
+                how.report(Progress(transfer, bytes=received - reported))
+                reported = received
 
     require_open()
     try:
@@ -88,7 +192,7 @@ def read_stream(transfer: Transfer, *, check: str | None) -> Outcome:
         cut = TransientError(f"reading {transfer.source}: {short}")
         return Outcome(transfer, bytes=received, error=cut)
     found = Checksum(check, running.hexdigest()) if check and running is not None else None
-    return Outcome(transfer, bytes=received, checksum=found)
+    return Outcome(transfer, bytes=received, answer_s=timer.answer_s, checksum=found)
 
 
 def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | None) -> Outcome:

@@ -8,33 +8,34 @@ from kaiwo import checksums
 from kaiwo.errors import KaiwoError
 from kaiwo.files import temporary_files
 from kaiwo.files.folders import root_of
-from kaiwo.jobs import Batch, Outcome, Transfer
-from kaiwo.protocols import Buffer
+from kaiwo.jobs import Batch, Outcome, Progress, Transfer
+from kaiwo.protocols import Buffer, Source
 from kaiwo.workers import attempt
+from kaiwo.workers.reading import Reading, Timer, arriving
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.stand_ins import require_file
 from kaiwo.workers.verify import published, require_unchanged, verified
 
 
-def run_batch(job: Batch) -> tuple[Outcome, ...]:
+def run_batch(job: Batch, how: Reading) -> tuple[Outcome, ...]:
     """First all are read, then all are written.
 
     Each of the five calls that write a file releases the interpreter's lock for microseconds. With
     requests in between, every thread that waits for the lock is woken in vain each time: 117 µs for
     an object of 4 kB instead of 76.
     """
-    fetched = [_fetched(each, verify=job.verify) for each in job.transfers]
+    fetched = [_fetched(each, how, verify=job.verify) for each in job.transfers]
     return tuple([_put(*each) for each in fetched])
 
 
-def _fetched(transfer: Transfer, *, verify: bool) -> tuple[Outcome, Buffer]:
+def _fetched(transfer: Transfer, how: Reading, *, verify: bool) -> tuple[Outcome, Buffer]:
     """The outcome of reading and checking a small object, and its bytes."""
     data: Buffer = b""
 
     def read(transfer: Transfer) -> Outcome:
         nonlocal data
         source, size = open_source(transfer.opener), transfer.object.size
-        data = attempt.read(source, transfer, 0, size)
+        data, answer_s = _read(source, transfer, how)
         checksum = None
         try:
             require_file(transfer, data)
@@ -44,9 +45,28 @@ def _fetched(transfer: Transfer, *, verify: bool) -> tuple[Outcome, Buffer]:
                 require_unchanged(source, transfer)
         except KaiwoError as error:
             return Outcome(transfer, bytes=size, error=error)
-        return Outcome(transfer, bytes=size, checksum=checksum)
+        return Outcome(transfer, bytes=size, answer_s=answer_s, checksum=checksum)
 
     return attempt.timed(transfer, read), data
+
+
+def _read(source: Source, transfer: Transfer, how: Reading) -> tuple[Buffer, float]:
+    """The bytes of a small object, and the seconds until the first of them came if that is known.
+
+    On a slow connection, they are reported as they arrive.
+    """
+    size = transfer.object.size
+    if not how.piece or not size:
+        return attempt.read(source, transfer, 0, size), 0.0
+    buffer, timer = bytearray(), Timer()
+    reported = 0
+    for chunk in arriving(source, transfer, 0, size, how):
+        timer.came()
+        buffer += chunk
+        if timer.is_due():
+            how.report(Progress(transfer, bytes=len(buffer) - reported))
+            reported = len(buffer)
+    return buffer, timer.answer_s
 
 
 def _put(fetched: Outcome, data: Buffer) -> Outcome:
@@ -64,4 +84,4 @@ def _put(fetched: Outcome, data: Buffer) -> Outcome:
             return Outcome(transfer, bytes=size, error=error)
 
     written = attempt.timed(fetched.transfer, write)
-    return replace(written, seconds=fetched.seconds + written.seconds)
+    return replace(written, seconds=fetched.seconds + written.seconds, answer_s=fetched.answer_s)

@@ -166,9 +166,11 @@ def _is_as_written(transfer: Transfer, path: str) -> bool:
     """Whether the file holds, range by range, what the journal of an earlier run says."""
     size, partial = transfer.object.size, transfer.partial
     for start in range(0, size, RANGE):
-        crc = partial.crcs.get(start) if partial else None
-        data = temporary_files.read_range(path, start, min(RANGE, size - start))
-        if crc is None or checksums.crc(crc.algorithm, data) != crc.value:
+        mark = partial.marks.get(start) if partial else None
+        if mark is None or mark.end < min(start + RANGE, size):
+            return False
+        data = temporary_files.read_range(path, start, mark.end - start)
+        if checksums.crc(mark.crc.algorithm, data) != mark.crc.value:
             return False
     return partial is not None
 

@@ -185,7 +185,7 @@ def fork():
     if not child:
         with environment.cleaned():
             temporary_files.create("a")
-            temporary_files.write_range("a", b"x", 0)
+            temporary_files.write_range("a", [b"x"], 0)
             open_source(Opener(object))
         os._exit(0)
     return os.waitpid(child, 0)[1]

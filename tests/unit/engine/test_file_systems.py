@@ -63,5 +63,5 @@ def test_a_full_disk_is_no_reason_for_streams(
     path = str(tmp_path / "part")
     temporary_files.create(path)
     with pytest.raises(DiskError, match="cannot write") as caught:
-        temporary_files.write_range(path, b"x", 0)
+        temporary_files.write_range(path, [b"x"], 0)
     assert not isinstance(caught.value, RandomWriteError)

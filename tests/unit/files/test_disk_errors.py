@@ -33,7 +33,7 @@ def test_what_a_network_file_system_tells_when_a_file_is_closed_is_a_disk_error(
     with monkeypatch.context() as patched:
         patched.setattr(os, "close", failing)
         for write in (
-            lambda: temporary_files.write_range(path, b"12", 0),
+            lambda: temporary_files.write_range(path, [b"12"], 0),
             lambda: temporary_files.write_stream(path, [b"1", b"2"]),
             lambda: temporary_files.write_small(path, b"12"),
         ):
@@ -52,7 +52,7 @@ def tiny(tmp_path: Path) -> Iterator[Volume]:
 def test_a_full_disk_says_so_and_what_to_do(tiny: Volume) -> None:
     path = str(tiny.seen / "part")
     for write in (
-        lambda: write_range(path, bytes(100_000), 0),
+        lambda: write_range(path, [bytes(100_000)], 0),
         lambda: temporary_files.write_stream(path, [bytes(10_000)] * 10),
         lambda: temporary_files.write_small(path, bytes(100_000)),
     ):
@@ -73,10 +73,10 @@ def test_a_disk_without_inodes_says_so(tiny: Volume) -> None:
 
 def test_a_read_only_disk_says_so_and_what_to_do(tiny: Volume) -> None:
     each = transfer(tiny.seen, "a")
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     tiny.remount("ro")
     path = str(tiny.seen / "part")
-    assert "writable" in refused(errno.EROFS, path, lambda: write_range(path, b"x", 0))
+    assert "writable" in refused(errno.EROFS, path, lambda: write_range(path, [b"x"], 0))
     assert "writable" in refused(errno.EROFS, each.target, lambda: publish(each.temporary, each))
 
 
@@ -87,7 +87,7 @@ from kaiwo.errors import DiskError
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 temporary_files.create(sys.argv[1])
 for write in (
-    lambda path: temporary_files.write_range(path, bytes(2000), 0),
+    lambda path: temporary_files.write_range(path, [bytes(2000)], 0),
     lambda path: temporary_files.write_stream(path, [bytes(600)] * 3),
 ):
     try:
@@ -120,7 +120,7 @@ try:
         taken.append(os.open("/dev/null", os.O_RDONLY))
 except OSError:
     pass
-for write in (temporary_files.create, lambda path: temporary_files.write_range(path, b"x", 0)):
+for write in (temporary_files.create, lambda path: temporary_files.write_range(path, [b"x"], 0)):
     try:
         write(sys.argv[1])
     except DiskError as error:
@@ -163,7 +163,7 @@ def test_a_folder_of_another_says_what_to_do(tmp_path: Path) -> None:
 def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     path = str(tmp_path / "file" / "part")
-    message = refused(errno.ENOTDIR, path, lambda: write_range(path, b"x", 0))
+    message = refused(errno.ENOTDIR, path, lambda: write_range(path, [b"x"], 0))
     assert "a file is where a folder is needed" in message
 
 
@@ -178,13 +178,13 @@ def test_a_link_to_nowhere_where_a_folder_is_needed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere/at/all")
     path = str(tmp_path / "link" / "part")
     with pytest.raises(DiskError):
-        write_range(path, b"x", 0)
+        write_range(path, [b"x"], 0)
 
 
 def test_a_folder_where_the_file_should_go(tmp_path: Path) -> None:
     each = transfer(tmp_path, "a")
     (tmp_path / "a").mkdir()
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     message = refused(errno.EISDIR, each.target, lambda: publish(each.temporary, each))
     assert "a folder is where the file should go" in message
     assert Path(each.temporary).read_bytes() == b"new"
@@ -192,7 +192,7 @@ def test_a_folder_where_the_file_should_go(tmp_path: Path) -> None:
 
 def test_a_name_that_is_too_long(tmp_path: Path) -> None:
     path = str(tmp_path / ("x" * 300))
-    message = refused(errno.ENAMETOOLONG, path, lambda: write_range(path, b"x", 0))
+    message = refused(errno.ENAMETOOLONG, path, lambda: write_range(path, [b"x"], 0))
     assert "shorter" in message
 
 

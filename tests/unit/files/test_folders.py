@@ -188,13 +188,13 @@ def test_neither_has_a_large_file(root: Root, outside: Path, step: str) -> None:
     each = transfer(Path(root.path), "sub/a")
     temporary_files.create(each.temporary, root)
     if step == "publish":
-        temporary_files.write_range(each.temporary, b"new", 0, root)
+        temporary_files.write_range(each.temporary, [b"new"], 0, root)
     swap(Path(root.path) / "sub", outside)
     kept.clear()  # as when many other folders were used since then
 
     def go_on() -> None:
         if step == "write":
-            temporary_files.write_range(each.temporary, b"new", 0, root)
+            temporary_files.write_range(each.temporary, [b"new"], 0, root)
         else:
             publish.publish(each.temporary, each)
 

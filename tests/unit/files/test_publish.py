@@ -17,7 +17,7 @@ from tests.unit.files.writing import transfer, write_range
 
 def test_publishing_renames_and_tells_the_modification_time(tmp_path: Path) -> None:
     each = transfer(tmp_path)
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     inode = os.stat(each.temporary).st_ino
     mtime_ns = publish(each.temporary, each)
     status = os.stat(each.target)
@@ -27,7 +27,7 @@ def test_publishing_renames_and_tells_the_modification_time(tmp_path: Path) -> N
 
 def test_publishing_replaces_a_file_whole_and_spares_who_reads_it(tmp_path: Path) -> None:
     each = transfer(tmp_path)
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     Path(each.target).write_bytes(b"what was there")
     with Path(each.target).open("rb") as reader:
         publish(each.temporary, each)
@@ -39,7 +39,7 @@ def test_publishing_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> 
     each = transfer(tmp_path, "a")
     (tmp_path / "elsewhere").write_bytes(b"another's")
     (tmp_path / "a").symlink_to("elsewhere")
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     publish(each.temporary, each)
     assert (tmp_path / "elsewhere").read_bytes() == b"another's"
     assert (tmp_path / "a").read_bytes() == b"new"
@@ -49,7 +49,7 @@ def test_publishing_replaces_a_link_and_not_what_it_leads_to(tmp_path: Path) -> 
 def test_a_blob_holds_the_bytes_and_the_target_is_a_relative_link(tmp_path: Path) -> None:
     blob = str(tmp_path / "blobs" / "123")
     each = replace(transfer(tmp_path, "snapshots/c0/deep/a.bin"), blob=blob)
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     assert os.path.dirname(each.temporary) == str(tmp_path / "blobs")
     publish(each.temporary, each)
     assert os.readlink(each.target) == "../../../blobs/123"
@@ -115,7 +115,7 @@ def test_a_durable_file_is_synchronised_before_its_rename_and_its_folders_after_
 ) -> None:
     root = tmp_path / "root"
     each = transfer(root, "new/er/a.bin")
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     publish(each.temporary, replace(each, durable=True))
     folders = [str(folder) for folder in (root / "new/er", root / "new", root, tmp_path)]
     assert calls[:2] == [("fsync", each.temporary), ("rename", each.target)]
@@ -128,7 +128,7 @@ def test_a_durable_link_has_its_folders_synchronised_as_its_blob_has(
 ) -> None:
     blob = f"{tmp_path}/blobs/1"
     each = replace(transfer(tmp_path, "snapshots/a"), blob=blob)
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     publish(each.temporary, replace(each, durable=True))
     steps = [step for step in calls if step[0] != "link"]  # it gets its name last
     assert steps[:2] == [("fsync", each.temporary), ("rename", blob)]
@@ -142,7 +142,7 @@ def test_nothing_is_synchronised_unless_it_is_wanted(
     tmp_path: Path, calls: list[tuple[str, str]]
 ) -> None:
     each = transfer(tmp_path)
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     publish(each.temporary, each)
     assert calls == [("rename", each.target)]
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_synchronised_is_not_published(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     each = transfer(tmp_path)
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(DiskError, match=os.strerror(errno.EIO)):
         publish(each.temporary, replace(each, durable=True))
@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_synchronised_is_no_failure(
         real_fsync(descriptor)
 
     each = transfer(tmp_path)
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     monkeypatch.setattr(os, "open", opening)
     monkeypatch.setattr(os, "fsync", syncing)
     publish(each.temporary, replace(each, durable=True))
@@ -201,7 +201,7 @@ def test_a_folder_whose_synchronisation_fails_is_a_failure(
         fsync(descriptor)
 
     each = transfer(tmp_path)
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
     monkeypatch.setattr(os, "fsync", syncing)
     with pytest.raises(DiskError, match=os.strerror(errno.EIO)):
         publish(each.temporary, replace(each, durable=True))

@@ -76,7 +76,7 @@ def test_a_range_is_written_again(
     path = str(tmp_path / "part")
     temporary_files.create(path)
     seen = once(call, number, after=call == "close")
-    write_range(path, b"range", 3)
+    write_range(path, [b"range"], 3)
     assert len(seen) > 1
     assert Path(path).read_bytes() == b"\0\0\0range"
 

@@ -39,20 +39,20 @@ def test_ranges_may_be_written_in_any_order(tmp_path: Path) -> None:
     random.Random(3).shuffle(ranges)
     assert ranges != sorted(ranges)
     for start, end in ranges:
-        write_range(path, memoryview(data)[start:end], start)
+        write_range(path, [memoryview(data)[start:end]], start)
     assert Path(path).read_bytes() == data
 
 
 def test_a_range_leaves_the_rest_of_the_file_alone(tmp_path: Path) -> None:
     path = str(tmp_path / "part")
-    write_range(path, b"0123456789", 0)
-    write_range(path, bytearray(b"ab"), 4)
-    write_range(path, b"", 7)
+    write_range(path, [b"0123456789"], 0)
+    write_range(path, [bytearray(b"ab")], 4)
+    write_range(path, [b""], 7)
     assert Path(path).read_bytes() == b"0123ab6789"
 
 
 def test_folders_are_made_when_the_first_byte_comes(tmp_path: Path) -> None:
-    write_range(str(tmp_path / "a/b/part"), b"x", 0)
+    write_range(str(tmp_path / "a/b/part"), [b"x"], 0)
     assert temporary_files.write_stream(str(tmp_path / "c/d/part"), [b"x"]) == 1
     assert (tmp_path / "a/b/part").read_bytes() == (tmp_path / "c/d/part").read_bytes() == b"x"
 
@@ -85,7 +85,7 @@ def test_a_link_at_a_temporary_name_is_not_followed(tmp_path: Path, there: bytes
         victim.write_bytes(there)
     (tmp_path / "part").symlink_to(victim)
     with pytest.raises(DiskError):
-        write_range(str(tmp_path / "part"), b"x", 0)
+        write_range(str(tmp_path / "part"), [b"x"], 0)
     with pytest.raises(DiskError):
         temporary_files.write_stream(str(tmp_path / "part"), [b"x"])
     with pytest.raises(DiskError):
@@ -122,7 +122,7 @@ def test_modes_follow_the_umask_whatever_the_folders_bits(
 
 
 def _by_range(each: Transfer) -> None:
-    write_range(each.temporary, b"new", 0)
+    write_range(each.temporary, [b"new"], 0)
 
 
 def _by_stream(each: Transfer) -> None:
@@ -159,7 +159,7 @@ def test_what_the_file_system_takes_in_pieces_is_written_whole(
     path = tmp_path / "part"
     temporary_files.write_small(str(path), data)
     assert path.read_bytes() == data
-    temporary_files.write_range(str(path), data, 2)
+    temporary_files.write_range(str(path), [data], 2)
     assert path.read_bytes() == data[:2] + data
     temporary_files.write_stream(str(path), [data, memoryview(data)])
     assert path.read_bytes() == data + data

@@ -15,11 +15,11 @@ from kaiwo.objects import RemoteObject
 from tests.support.faulty import PatternOpener, transfer_of
 
 
-def write_range(path: str, data: bytes | bytearray | memoryview, offset: int) -> None:
+def write_range(path: str, [data: bytes | bytearray | memoryview], offset: int) -> None:
     """As a run does it: the file is made once, then its ranges come."""
     if not os.path.exists(path):
         temporary_files.create(path)
-    temporary_files.write_range(path, data, offset)
+    temporary_files.write_range(path, [data], offset)
 
 
 OPENER = PatternOpener(())

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from kaiwo import checksums
 from kaiwo.files import temporary_files
-from kaiwo.jobs import RANGE, Crc, Plan, Transfer
+from kaiwo.jobs import RANGE, Crc, Mark, Plan, Transfer
 from kaiwo.objects import RemoteObject
 from kaiwo.state.state import State
 from tests.support.faulty import (
@@ -69,10 +69,9 @@ def killed(
     data = store.objects["big"]
     for start in starts:
         part = data[start : start + RANGE]
-        temporary_files.write_range(each.temporary, part, start)
-        memory.note_range(
-            each, start, len(part), Crc("crc64nvme", checksums.crc("crc64nvme", part))
-        )
+        temporary_files.write_range(each.temporary, [part], start)
+        crc = Crc("crc64nvme", checksums.crc("crc64nvme", part))
+        memory.note_mark(each, start, Mark(start + len(part), crc))
     memory.close()
     return Path(each.temporary)
 
@@ -118,7 +117,7 @@ def after(
 def believed(root: Path, store: FaultyStore, each: Transfer | None = None) -> list[int] | None:
     """The starts of the ranges that a later run would look for; None: it begins anew."""
     partial = State(None, NOW).partial_download(each or transfer(root, store, NOW))
-    return None if partial is None else sorted(partial.crcs)
+    return None if partial is None else sorted(partial.marks)
 
 
 def edited(root: Path, edit: Callable[[list[Any]], Iterable[Any]]) -> None:

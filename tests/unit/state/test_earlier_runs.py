@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kaiwo.jobs import RANGE, Crc, Transfer
+from kaiwo.jobs import RANGE, Crc, Mark, Transfer
 from kaiwo.objects import Checksum
 from kaiwo.state.state import State
 from tests.support.faulty import (
@@ -64,7 +64,7 @@ def test_what_was_given_its_name_already_is_looked_for_where_it_may_be(tmp_path:
     each = transfer(tmp_path, store, NOW)
     partial = State(None, NOW).partial_download(each, published=True)
     assert partial is not None
-    assert sorted(partial.crcs) == [*STARTS]
+    assert sorted(partial.marks) == [*STARTS]
     assert State(None, NOW).partial_download(each) is None
 
 
@@ -202,7 +202,7 @@ def test_the_last_word_on_a_range_counts_and_what_is_ended_is_not_there(tmp_path
     edited(tmp_path, lambda old: [*old, {"part": [0, 0, RANGE], "crc32c": 7}])
     partial = State(None, NOW).partial_download(transfer(tmp_path, store, NOW))
     assert partial is not None
-    assert partial.crcs == {0: Crc("crc32c", 7)}
+    assert partial.marks == {0: Mark(RANGE, Crc("crc32c", 7))}
     edited(tmp_path, lambda old: [*old, {"end": 0}, {"part": [0, RANGE, RANGE], "crc32c": 7}])
     assert believed(tmp_path, store) is None
 

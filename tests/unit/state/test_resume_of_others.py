@@ -56,7 +56,7 @@ def test_ones_own_file_is_taken_over_as_it_is(tmp_path: Path) -> None:
 def test_others_may_write_a_file_only_after_it_was_published(tmp_path: Path) -> None:
     root, path = resolved(str(tmp_path)), str(tmp_path / "sub/part")
     temporary_files.create(path, root)
-    temporary_files.write_range(path, b"x", 0, root)
+    temporary_files.write_range(path, [b"x"], 0, root)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o644
     temporary_files.write_stream(path, [b"x"], root)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o644
@@ -74,6 +74,6 @@ def test_a_file_with_another_name_is_neither_written_nor_published(tmp_path: Pat
     temporary_files.create(path, root)
     os.link(path, tmp_path / "theirs")
     with pytest.raises(DiskError, match="another name"):
-        temporary_files.write_range(path, b"x", 0, root)
+        temporary_files.write_range(path, [b"x"], 0, root)
     with pytest.raises(OSError, match="another name"):
         temporary_files.status_of(path, root)

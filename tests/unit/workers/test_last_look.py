@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kaiwo import checksums
 from kaiwo.errors import DiskError, IntegrityError, WrongBytesError
 from kaiwo.files import temporary_files
-from kaiwo.jobs import RANGE, Batch, CheckExisting, Crc, Finish, Outcome, PartialDownload, Transfer
+from kaiwo.jobs import RANGE, Batch, CheckExisting, Crc, Finish, Mark, Outcome, PartialDownload, Transfer
 from kaiwo.objects import Checksum
 from kaiwo.workers.jobs import run
 from tests.support.faulty import FaultyOpener, FaultyStore, content, transfer_of
@@ -117,8 +117,11 @@ def test_without_a_checksum_what_an_earlier_run_wrote_down_is_proof(
     each = transfer_of(FaultyOpener(store), store.remote("big"), tmp_path)
     if written is not None:
         ranges = {start: data[start : start + RANGE] for start in written}
-        crcs = {start: Crc("crc32c", checksums.crc("crc32c", own)) for start, own in ranges.items()}
-        each = replace(each, partial=PartialDownload("gone", crcs))
+        marks = {
+            start: Mark(start + len(own), Crc("crc32c", checksums.crc("crc32c", own)))
+            for start, own in ranges.items()
+        }
+        each = replace(each, partial=PartialDownload("gone", marks))
     Path(each.target).write_bytes(data if is_right else data[:-1] + b"?")
     (outcome,) = run(CheckExisting(each))
     assert outcome.error is None

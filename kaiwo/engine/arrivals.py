@@ -1,0 +1,49 @@
+"""Bytes of jobs that are under way, as their workers report them.
+
+What was reported of a job is not counted again when its outcome comes. A report that comes after
+the outcome, by a slow channel of another process, counts nothing.
+"""
+
+from __future__ import annotations
+
+from kaiwo.jobs import Batch, Job, Outcome, Progress, Range, Transfer
+
+#: Index and round of an object, and the start of a range.
+_Key = tuple[int, int, int]
+
+
+class Arrivals:
+    """What has been reported of each job that is under way."""
+
+    def __init__(self) -> None:
+        #: Bytes that were read, and bytes that were found in a file.
+        self._reported: dict[_Key, tuple[int, int]] = {}
+
+    def begin(self, job: Job) -> None:
+        """A job starts."""
+        if isinstance(job, Batch):
+            for transfer in job.transfers:
+                self._reported[_key(transfer)] = 0, 0
+        else:
+            self._reported[_key(job.transfer, _start(job))] = 0, 0
+
+    def add(self, progress: Progress) -> bool:
+        """Count a report; False if its job is not under way."""
+        key = _key(progress.transfer, progress.start)
+        before = self._reported.get(key)
+        if before is None:
+            return False
+        self._reported[key] = before[0] + progress.bytes, before[1] + progress.kept
+        return True
+
+    def end(self, job: Job, outcome: Outcome) -> tuple[int, int]:
+        """A job has ended with this outcome; returns what was reported: bytes read, bytes kept."""
+        return self._reported.pop(_key(outcome.transfer, _start(job)), (0, 0))
+
+
+def _start(job: Job) -> int:
+    return job.start if isinstance(job, Range) else 0
+
+
+def _key(transfer: Transfer, start: int = 0) -> _Key:
+    return transfer.index, transfer.round, start

@@ -1,0 +1,197 @@
+"""The lines to the services of a run: how many requests are in flight, and how each is read.
+
+    measured       bytes as they arrive, time to the first byte, rate of each connection
+    requests       as many as the line and the service bear, see ``request_limit``
+    reading        at once where a connection is fast and requests are few, else in pieces
+    unit           what a connection brings in a second is worth remembering: a larger object comes
+                   in ranges, which a later run resumes; smaller ones come in batches
+
+What is not remembered yet of all requests in flight is at most ``UNREMEMBERED`` bytes, and so is
+what is in memory of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+
+from kaiwo.engine.batches import SMALL
+from kaiwo.engine.pace import Pace
+from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
+from kaiwo.engine.rules import Rules
+from kaiwo.jobs import RANGE, Batch, Job, Outcome, Progress, Range, Transfer, Whole
+from kaiwo.workers.progress import Channel
+from kaiwo.workers.reading import Reading
+
+#: What a kill may lose of all requests in flight together.
+UNREMEMBERED = 64 << 20
+#: A piece is at most this large: larger ones save nothing.
+LONGEST_PIECE = 1 << 20
+#: A request that takes less than this is read at once.
+AT_ONCE_S = 0.25
+#: An object that takes longer than this comes in ranges.
+REMEMBERED_S = 1.0
+#: No object below this size comes in ranges: its second request would cost more than its bytes.
+LEAST_UNIT = 128 << 10
+#: A body of at least this size has a rate.
+LEAST_BODY = 256 << 10
+#: A connection creeps below this part of the rate of the others.
+CREEPING = 1 / 20
+#: How often the limits are considered.
+STEP_S = 0.02
+#: Above this part of one processor, the interpreter is the limit.
+BUSY = 0.9
+logger = logging.getLogger(__name__)
+
+
+class Line:
+    """The line to one service.
+
+    Args:
+        limit: how many requests may be in flight.
+
+    Attributes:
+        in_flight: requests for object bytes that are under way.
+        pace: how long small objects take.
+    """
+
+    def __init__(self, limit: RequestLimit) -> None:
+        self.limit = limit
+        self.in_flight = 0
+        self.pace = Pace()
+
+
+class Lines:
+    """The lines of a run.
+
+    Args:
+        services: that the run asks.
+        rules: how the plan is carried out.
+        channel: where workers report what arrives.
+
+    Attributes:
+        limits: requests that may be in flight at each service; the dispatcher follows it.
+    """
+
+    def __init__(self, services: Iterable[str], rules: Rules, channel: Channel) -> None:
+        most, first = (MOST, FIRST) if rules.workers is None else (rules.workers, rules.workers)
+        self._lines = {each: Line(RequestLimit(most, first)) for each in services}
+        self._channel = channel
+        self.limits = {each: line.limit.limit for each, line in self._lines.items()}
+        self._load = _Load()
+        self._stepped_s = 0.0
+
+    def pace(self, service: str) -> Pace:
+        """How long small objects of a service take."""
+        return self._lines[service].pace
+
+    def is_remembered(self, transfer: Transfer) -> bool:
+        """Whether the object comes in ranges, so that a later run can resume it."""
+        remote = transfer.object
+        if remote.size > RANGE or remote.unsized or transfer.partial is not None:
+            return True
+        rate = self._lines[transfer.opener.service].limit.connection_rate
+        least = SMALL if rate is None else max(int(rate * REMEMBERED_S), LEAST_UNIT)
+        return remote.size > least
+
+    @property
+    def _total(self) -> int:
+        """Requests that may be in flight at all services."""
+        return max(sum(self.limits.values()), 1)
+
+    @property
+    def unremembered(self) -> int:
+        """How many bytes of a request may be in memory, or not be remembered."""
+        return UNREMEMBERED // self._total
+
+    def begin(self, job: Job, service: str) -> Reading:
+        """A request starts; returns how it is read."""
+        line = self._lines[service]
+        if isinstance(job, Range | Batch | Whole):
+            line.in_flight += 1
+        rate, size = line.limit.connection_rate, _size(job)
+        is_quick = size < LEAST_BODY if rate is None else size <= rate * AT_ONCE_S
+        if is_quick and size <= self.unremembered:
+            return Reading(channel=self._channel)
+        least_rate = 0.0 if rate is None else rate * CREEPING
+        return Reading(min(LONGEST_PIECE, self.unremembered), least_rate, self._channel)
+
+    def note(self, progress: Progress) -> None:
+        """Bytes arrived."""
+        if progress.bytes:
+            line = self._lines[progress.transfer.opener.service]
+            line.limit.note(time.monotonic(), bytes=progress.bytes)
+
+    def end(self, job: Job, outcomes: Sequence[Outcome], service: str, arrived: int) -> None:
+        """A request has ended.
+
+        Args:
+            job: the request.
+            outcomes: what it brought.
+            service: that it asked.
+            arrived: bytes that were not reported while it was under way.
+        """
+        if not isinstance(job, Range | Batch | Whole):
+            return
+        line = self._lines[service]
+        line.in_flight -= 1
+        succeeded = [each for each in outcomes if each.error is None and each.bytes]
+        for each in succeeded:
+            answer_s, rate = each.answer_s, None
+            if each.bytes >= LEAST_BODY:
+                rate = each.bytes / max(each.seconds - answer_s, 1e-6)
+            elif not answer_s:
+                answer_s = each.seconds  # its body took no time
+            line.limit.note(time.monotonic(), first_byte_s=answer_s or None, connection_rate=rate)
+        line.limit.note(time.monotonic(), bytes=arrived, requests=len(succeeded))
+        if isinstance(job, Batch):
+            line.pace.measure(outcomes)
+
+    def refused(self, service: str) -> None:
+        """The service refused a request while it served others."""
+        self._take(service, self._lines[service].limit.refused(time.monotonic()))
+
+    def step(self) -> None:
+        """Consider the limits, if it is time."""
+        now_s = time.monotonic()
+        if now_s - self._stepped_s < STEP_S:
+            return
+        self._stepped_s = now_s
+        is_busy = self._load.is_busy(now_s)
+        for service, line in self._lines.items():
+            self._take(service, line.limit.step(now_s, line.in_flight, is_busy=is_busy))
+
+    def _take(self, service: str, change: Change | None) -> None:
+        if change is not None:
+            self.limits[service] = change.after
+            text = "%s: %d requests at once instead of %d: %s"
+            logger.debug(text, service, change.after, change.before, change.why)
+
+
+class _Load:
+    """Whether this process has used up its share of the processor lately."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic(), time.process_time()
+        self._is_busy = False
+
+    def is_busy(self, now_s: float) -> bool:
+        """Whether it was busy in the last tenths of a second."""
+        since_s, before_s = self._at
+        if now_s - since_s >= 5 * STEP_S:
+            worked_s = time.process_time()
+            self._is_busy = worked_s - before_s > BUSY * (now_s - since_s)
+            self._at = now_s, worked_s
+        return self._is_busy
+
+
+def _size(job: Job) -> int:
+    """The bytes that a request is to bring."""
+    match job:
+        case Range():
+            return job.end - max(job.start, job.reached)
+        case Batch():
+            return max(each.object.size for each in job.transfers)
+        case _:
+            return job.transfer.object.size

@@ -1,0 +1,126 @@
+"""How a worker reads bytes: all of a request at once, or in pieces as they arrive.
+
+at once     the least work for each byte: for connections that are fast
+in pieces   written, checked and reported as they arrive: for slow connections, where much would
+            be lost by a kill, and for many requests at once, where much would be in memory
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from kaiwo.errors import KaiwoError, TransientError
+from kaiwo.jobs import Progress, Transfer
+from kaiwo.objects import as_read
+from kaiwo.protocols import Buffer, Source
+from kaiwo.workers import attempt
+from kaiwo.workers.progress import Channel
+from kaiwo.workers.threads import require_open
+
+#: What has arrived is written and reported at least this often.
+PIECE_S = 0.2
+#: A connection is given up when it creeps for this long.
+CREEPS_S = 30.0
+
+
+class Reading(Struct, frozen=True):
+    """How the bytes of a job are read.
+
+    Attributes:
+        piece: at most this many are in memory before they are written and reported; 0: all of the
+            request, which are not reported before the job ends.
+        least_rate: a connection that brings fewer bytes a second creeps; 0: not known.
+        channel: where they are reported; None: nowhere.
+    """
+
+    piece: int = 0
+    least_rate: float = 0.0
+    channel: Channel | None = None
+
+    def report(self, progress: Progress) -> None:
+        """Say what has arrived."""
+        if self.channel is not None:
+            self.channel.send(progress)
+
+
+AT_ONCE = Reading()
+
+
+class Timer:
+    """When bytes came: the first, and the last that were taken.
+
+    Attributes:
+        answer_s: how long until the first byte came; 0 before that.
+    """
+
+    def __init__(self) -> None:
+        self.answer_s = 0.0
+        self._start_s = self._taken_s = time.monotonic()
+
+    def came(self) -> None:
+        """Bytes came."""
+        if not self.answer_s:
+            self.answer_s = time.monotonic() - self._start_s
+
+    def is_due(self) -> bool:
+        """Whether what came since the last time is to be taken; then it is."""
+        now_s = time.monotonic()
+        if now_s - self._taken_s < PIECE_S:
+            return False
+        self._taken_s = now_s
+        return True
+
+
+def arriving(
+    source: Source, transfer: Transfer, start: int, end: int, how: Reading
+) -> Iterator[Buffer]:
+    """The bytes of that range as they arrive, all of them or an error.
+
+    Raises:
+        KaiwoError: the source failed; classified.
+        TransientError: fewer or more bytes came, or the connection creeps.
+        UnfinishedError: the run ended meanwhile.
+    """
+    if not how.piece:
+        yield attempt.read(source, transfer, start, end)
+        return
+    left = end - start
+    chunks = source.stream(as_read(transfer.object), start, end, how.piece)
+    try:
+        for chunk in watched(chunks, transfer, how):
+            left -= len(chunk)
+            if left < 0:
+                break
+            yield chunk
+    except KaiwoError:
+        raise
+    except Exception as error:
+        raise source.classify(error) from None  # a chain is printed whole, an SDK's text and all
+    if left:
+        got = f"more than {end - start}" if left < 0 else f"{end - start - left}"
+        raise TransientError(f"reading {transfer.source}: got {got} bytes instead of {end - start}")
+
+
+def watched(chunks: Iterator[Buffer], transfer: Transfer, how: Reading) -> Iterator[Buffer]:
+    """The chunks, until the run is over or their connection creeps.
+
+    Raises:
+        TransientError: the connection creeps.
+        UnfinishedError: the run is over.
+    """
+    since_s, count = time.monotonic(), 0
+    for chunk in chunks:
+        require_open()
+        count += len(chunk)
+        passed_s = time.monotonic() - since_s
+        if passed_s >= CREEPS_S:
+            if count < how.least_rate * passed_s:
+                raise TransientError(
+                    f"reading {transfer.source}: {count} bytes in {passed_s:.0f} s, far fewer than "
+                    "by other connections"
+                )
+            since_s, count = time.monotonic(), 0
+        yield chunk
