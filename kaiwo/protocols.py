@@ -15,6 +15,8 @@ from kaiwo.events import Event
 from kaiwo.objects import Answer, Place, RemoteObject
 
 Buffer = bytes | bytearray | memoryview
+#: Bytes of a stream that are handed on at once, unless another size is asked for.
+PIECE = 1 << 20
 #: The objects of a listing, and what was answered about those that are doubtful.
 Listed = tuple[Iterable[RemoteObject], tuple[Answer, ...]]
 
@@ -64,8 +66,22 @@ class Source(Protocol):
         """
         ...
 
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-        """The whole object in one request, for servers that ignore ranges."""
+    def stream(
+        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
+    ) -> Iterator[Buffer]:
+        """The bytes of a range as they arrive: what ``read`` gives, from one request.
+
+        A slow connection gives small pieces soon, a fast one full pieces. The request is sent when
+        the first piece is asked for; errors are those of ``read``, and the pieces that came before
+        one are right. An iterator that is closed early closes its connection.
+
+        Args:
+            remote: the object.
+            start: the first byte.
+            end: the byte after the last one; None: the whole object in a request without a range,
+                for servers that ignore ranges and objects of unknown size.
+            piece: no piece has more bytes.
+        """
         ...
 
     def classify(self, error: Exception) -> KaiwoError:

@@ -6,15 +6,18 @@ in ``encodings``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import urllib3
 from msgspec import Struct
-from urllib3.exceptions import IncompleteRead
+from urllib3.exceptions import HTTPError, IncompleteRead
+from urllib3.util import wait_for_read
 
 from kaiwo.errors import ServiceError, TransientError
 from kaiwo.net import encodings, redirects
 from kaiwo.net.encodings import EncodingError
+from kaiwo.net.settings import GATHER_S
 
 #: No answer of an API is longer.
 _MOST_BODY = 256 << 20
@@ -89,24 +92,52 @@ class Answer(Struct, frozen=True):
         return data
 
     def chunks(self, size: int, planned: int | None = None) -> Iterator[bytes]:
-        """The body in chunks of at most that size.
+        """The body in chunks of at most that size, as they arrive.
+
+        A slow connection gives what comes in a twentieth of a second, a fast one full chunks.
 
         Args:
             size: of a chunk.
-            planned: the size of the object, which decides whether an encoded body is decoded;
-                None: the body comes as it is.
+            planned: the size of the object or its range, which decides whether an encoded body is
+                decoded; None: the body comes as it is.
 
         Raises:
             ServiceError: the body is encoded, and is not ``planned`` bytes without that.
-            urllib3.exceptions.IncompleteRead: the body is cut.
+            urllib3.exceptions.HTTPError: the body is cut; what came before was handed on.
         """
         is_plain = planned is None or self.header("Content-Length") == str(planned)
         if not is_plain and planned is not None and self.encodings:
             yield from self._decoded([], planned)
             return
-        while chunk := self._raw.read(size, decode_content=False):
-            yield chunk
+        while True:
+            chunk, error = self._gather(size)
+            if chunk:
+                yield chunk
+            if error is not None:
+                raise error
+            if not chunk:
+                break
         self._require_end()
+
+    def _gather(self, size: int) -> tuple[bytes, Exception | None]:
+        """What arrives soon, at most that many bytes; and the failure that came after it."""
+        parts: list[bytes] = []
+        left, due_s = size, 0.0
+        try:
+            while part := self._raw.read1(left, decode_content=False):
+                parts.append(part)
+                left -= len(part)
+                due_s = due_s or time.monotonic() + GATHER_S
+                if not left or self.length_left == 0 or not self._has_more(due_s):
+                    break
+        except (HTTPError, OSError) as error:
+            return b"".join(parts), error
+        return b"".join(parts), None
+
+    def _has_more(self, due_s: float) -> bool:
+        """Whether more arrives until then."""
+        left_s = due_s - time.monotonic()
+        return left_s > 0 and wait_for_read(self._raw, left_s)  # type: ignore[arg-type]  # has a fileno
 
     def start(self, size: int) -> bytes:
         """The first bytes of the body; fewer if it is shorter."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+#: What a slow connection brings is handed on after this time; a fast one brings full pieces sooner.
+GATHER_S = 0.05
+
 
 class NetworkSettings(Struct, frozen=True):
     """How connections behave.

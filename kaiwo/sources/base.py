@@ -5,17 +5,18 @@ A provider implements ``list``, ``stat``, ``read``, ``stream`` and ``map_error``
     translating       maps the errors of a block; messages begin with the operation and the URL
     to_kaiwo_error    the same for one error, where no block encloses the call
     list_pages        lists page by page; continues after a failed page
-    read_chunks       yields the chunks of a stream; maps the errors of each
+    read_chunks       yields the chunks of a range; maps the errors of each, and checks their number
     display_url       the URL of a key, for messages and reports
 
 A whole provider, for a store with an SDK of three calls:
 
     from collections.abc import Iterator
 
-    from kaiwo.errors import CredentialsError, KaiwoError, NotFoundError, TransientError
+    from kaiwo.errors import CredentialsError, KaiwoError, NotFoundError
     from kaiwo.objects import RemoteObject
+    from kaiwo.protocols import PIECE
     from kaiwo.sources.answers import check_identity
-    from kaiwo.sources.base import STREAM_CHUNK, StoreSource
+    from kaiwo.sources.base import StoreSource
     from kaiwo.sources.paging import Page
 
 
@@ -44,19 +45,17 @@ A whole provider, for a store with an SDK of three calls:
             return RemoteObject(key, size, etag)
 
         def read(self, remote: RemoteObject, start: int, end: int) -> bytes:
+            return b"".join(self.stream(remote, start, end))
+
+        def stream(
+            self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
+        ) -> Iterator[bytes]:
+            end = remote.size if end is None else end
             with self.translating("reading", remote.key):
                 body, etag = self._client.get(remote.key, start, end)
                 check_identity(etag, remote.etag, self.display_url(remote.key))
-                data = body.read()
-            if len(data) != end - start:
-                raise TransientError(f"{self.display_url(remote.key)}: the body is too short")
-            return data
-
-        def stream(self, remote: RemoteObject) -> Iterator[bytes]:
-            with self.translating("reading", remote.key):
-                body, etag = self._client.get(remote.key, 0, remote.size)
-                check_identity(etag, remote.etag, self.display_url(remote.key))
-            yield from self.read_chunks(lambda: body.read(STREAM_CHUNK), remote)
+            with body:
+                yield from self.read_chunks(lambda: body.read1(piece), remote, end - start)
 
         def map_error(self, error: Exception, what: str) -> KaiwoError | None:
             if isinstance(error, KeyError):
@@ -70,24 +69,27 @@ A whole provider, for a store with an SDK of three calls:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
-from kaiwo.errors import BugError, KaiwoError
+from kaiwo.errors import BugError, KaiwoError, TransientError
 from kaiwo.net.failures import chain, connection_error
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer, Listed
+from kaiwo.protocols import PIECE, Buffer, Listed
 from kaiwo.sources.paging import Page, PagedListing
 
 logger = logging.getLogger(__name__)
-#: Bytes of a single stream that are held at once.
-STREAM_CHUNK = 1 << 20
 #: obstore asks for credentials again after this time, if an SDK renews them.
 CREDENTIALS_VALID_FOR = timedelta(minutes=1)
+
+
+T = TypeVar("T", bound=Buffer)
 
 
 class NotForObstoreError(Exception):
@@ -139,7 +141,9 @@ class StoreSource(ABC):
         """See ``protocols.Source``."""
 
     @abstractmethod
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+    def stream(
+        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
+    ) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
 
     def close(self) -> None:  # noqa: B027 - most sources have nothing to give back
@@ -180,19 +184,36 @@ class StoreSource(ABC):
         """An operation, its object and the service, without secrets: messages begin with it."""
         return f"{operation} {self.display_url(key)}{self._at}"
 
-    def read_chunks(self, next_chunk: Callable[[], bytes], remote: RemoteObject) -> Iterator[bytes]:
-        """Yield the chunks of a stream, with its errors mapped.
+    def read_chunks(
+        self, next_chunk: Callable[[], T | bytes], remote: RemoteObject, length: int
+    ) -> Iterator[T | bytes]:
+        """Yield the chunks of a range, with the errors mapped.
 
         Args:
             next_chunk: gives the next chunk; empty at the end.
-            remote: what is read, for messages.
+            remote: what is read.
+            length: of the range; it does not count if the object's size is unknown.
+
+        Raises:
+            TransientError: fewer or more bytes come.
         """
+        left = length
         while True:
             with self.translating("reading", remote.key):
                 chunk = next_chunk()
+                left -= len(chunk)
+                if not remote.unsized and (left < 0 or (left and not chunk)):
+                    raise wrong_length(self.describe("reading", remote.key), length - left, length)
             if not chunk:
                 return
             yield chunk
+
+    def read_pieces(
+        self, pieces: Generator[T, None, None], remote: RemoteObject, length: int
+    ) -> Iterator[T | bytes]:
+        """As ``read_chunks``, of pieces whose connection is closed with their generator."""
+        with contextlib.closing(pieces):
+            yield from self.read_chunks(lambda: next(pieces, b""), remote, length)
 
     def list_pages(
         self, prefix: str, pages: Callable[[str], Iterator[Page]]
@@ -246,6 +267,19 @@ class Translation:
             logger.debug("%s (%s)", found, causes)
             # The SDK's text may quote a request, and a traceback shows the text of all causes.
             raise found from None
+
+
+def wrong_length(what: str, came: int, length: int) -> TransientError:
+    """The error for a body that is not as long as what was requested.
+
+    Args:
+        what: the operation and its object; the message begins with it.
+        came: bytes, at least.
+        length: that was requested.
+    """
+    if came > length:
+        return TransientError(f"{what}: the answer has more than the {length} requested bytes")
+    return TransientError(f"{what}: the answer ended after {came} of {length} bytes")
 
 
 def _place(error: Exception) -> str:

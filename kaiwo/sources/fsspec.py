@@ -10,8 +10,10 @@ checked by their number.
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -25,10 +27,12 @@ from kaiwo.errors import (
 from kaiwo.net.failures import chain, connection_error, wire_error
 from kaiwo.net.statuses import status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
+from kaiwo.protocols import PIECE, Buffer
 from kaiwo.sources.answers import http_date_ns, require_size, seconds_ns, strong_etag
-from kaiwo.sources.base import STREAM_CHUNK, StoreSource
+from kaiwo.sources.base import StoreSource
 
+#: A block should take this long; the first one has this size.
+_BLOCK_S, _FIRST_BLOCK = 0.25, 1 << 16
 _ETAGS = ("ETag", "etag", "e_tag")
 #: Python's errors that filesystems raise, and their kaiwo errors.
 _PYTHON_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[KaiwoError], str], ...] = (
@@ -96,14 +100,27 @@ class FsspecSource(StoreSource):
             data: bytes = self._filesystem.cat_file(self._path(remote.key), **limits)
             return data
 
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        with (
-            self.translating("reading", remote.key),
-            self._filesystem.open(self._path(remote.key), "rb", block_size=0) as file,
-        ):
-            while chunk := file.read(STREAM_CHUNK):
-                yield chunk
+    def stream(
+        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
+    ) -> Iterator[Buffer]:
+        """See ``protocols.Source``; a range comes in several reads: not all files can seek."""
+        end = remote.size if end is None else end
+        path, at = self._path(remote.key), start
+
+        def read_block(size: int) -> bytes:
+            nonlocal at
+            if at == end:
+                return b""
+            block: bytes = self._filesystem.cat_file(path, start=at, end=min(at + size, end))
+            at += len(block)
+            return block
+
+        with self.translating("reading", remote.key), contextlib.ExitStack() as stack:
+            read = read_block
+            if (start, end) == (0, remote.size):
+                read = stack.enter_context(self._filesystem.open(path, "rb", block_size=0)).read
+            blocks = in_blocks(read, piece)
+            yield from self.read_chunks(lambda: next(blocks, b""), remote, end - start)
 
     def _parse_info(self, key: str, info: dict[str, Any]) -> RemoteObject:
         """A file as its filesystem's ``info`` states it.
@@ -113,12 +130,12 @@ class FsspecSource(StoreSource):
         """
         size = require_size(info.get("size"), self.display_url(key))
         etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
-        time = next((info[name] for name in _TIMES if info.get(name)), None)
+        stated = next((info[name] for name in _TIMES if info.get(name)), None)
         return RemoteObject(
             key,
             int(size),
             strong_etag(etag),
-            modified_ns=_time_ns(time),
+            modified_ns=_time_ns(stated),
             unpinned=True,
             silent_reads=True,
         )
@@ -141,16 +158,32 @@ class FsspecSource(StoreSource):
         return None
 
 
-def _time_ns(time: object) -> int | None:
+def in_blocks(read: Callable[[int], bytes], most: int) -> Iterator[bytes]:
+    """All that a blocking read gives, in blocks that take about ``_BLOCK_S`` each."""
+    size = min(_FIRST_BLOCK, most)
+    while True:
+        start_s = time.monotonic()
+        block = read(size)
+        if not block:
+            return
+        took_s = time.monotonic() - start_s
+        yield block
+        if took_s < _BLOCK_S / 2:
+            size = min(2 * size, most)
+        elif took_s > 2 * _BLOCK_S:
+            size = max(size // 2, 1 << 10)
+
+
+def _time_ns(value: object) -> int | None:
     """A time as filesystems state it, in nanoseconds since 1970: seconds, a datetime, or text."""
-    if isinstance(time, int | float):
-        return round(time * 1_000_000) * 1_000
-    if isinstance(time, str):
+    if isinstance(value, int | float):
+        return round(value * 1_000_000) * 1_000
+    if isinstance(value, str):
         try:
-            return _time_ns(datetime.fromisoformat(time))
+            return _time_ns(datetime.fromisoformat(value))
         except ValueError:
-            return http_date_ns(time)
-    if not isinstance(time, datetime):
+            return http_date_ns(value)
+    if not isinstance(value, datetime):
         return None
-    seconds = seconds_ns(time)
-    return None if seconds is None else seconds + time.microsecond * 1_000
+    seconds = seconds_ns(value)
+    return None if seconds is None else seconds + value.microsecond * 1_000

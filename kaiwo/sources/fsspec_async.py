@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
-from kaiwo.errors import TransientError, UnfinishedError
+from kaiwo.errors import UnfinishedError
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
-from kaiwo.sources.base import StoreSource
+from kaiwo.protocols import PIECE, Buffer
+from kaiwo.sources.base import StoreSource, wrong_length
+from kaiwo.sources.pieces import arriving
 
 T = TypeVar("T")
 
@@ -48,23 +49,34 @@ class AsyncSource(StoreSource):
         async def called() -> T:
             return await call(*args, **kwargs)
 
-        with self._lock:
-            if self._under_way is None:
-                raise UnfinishedError("the source is closed")
-            future = asyncio.run_coroutine_threadsafe(called(), self._filesystem.loop)
-            self._under_way.add(future)
         try:
-            return future.result()
+            return self._submit(called()).result()
         except CancelledError:
             raise UnfinishedError("the source was closed") from None
-        finally:
-            with self._lock:
-                if self._under_way is not None:
-                    self._under_way.discard(future)
+
+    def _submit(self, call: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a call on the event loop of the filesystem; ``close`` cancels it.
+
+        Raises:
+            UnfinishedError: the source is closed.
+        """
+        with self._lock:
+            if self._under_way is None:
+                call.close()
+                raise UnfinishedError("the source is closed")
+            future = asyncio.run_coroutine_threadsafe(call, self._filesystem.loop)
+            self._under_way.add(future)
+        future.add_done_callback(self._forget)
+        return future
+
+    def _forget(self, call: Future[Any]) -> None:
+        with self._lock:
+            if self._under_way is not None:
+                self._under_way.discard(call)
 
     @abstractmethod
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
-        """The chunks of a range; called in the worker's thread, iterated on the event loop.
+        """The chunks of a range as they come; called in the worker's thread, iterated on the loop.
 
         An answer to another range is refused before its body is read.
         """
@@ -75,11 +87,15 @@ class AsyncSource(StoreSource):
             chunks, named = self._chunks(remote, start, end), self.display_url(remote.key)
             return self._run(gather_body, chunks, end - start, named)
 
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+    def stream(
+        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
+    ) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
+        end = remote.size if end is None else end
         with self.translating("reading", remote.key):
-            chunks = self._chunks(remote, 0, remote.size)
-        yield from self.read_chunks(lambda: self._run(anext, chunks, b""), remote)
+            chunks = self._chunks(remote, start, end)
+        pieces = arriving(chunks, piece, self._submit)
+        yield from self.read_pieces(pieces, remote, end - start)
 
 
 async def gather_body(chunks: AsyncIterator[bytes], size: int, named: str) -> memoryview:
@@ -97,7 +113,7 @@ async def gather_body(chunks: AsyncIterator[bytes], size: int, named: str) -> me
     at = 0
     async for chunk in chunks:
         if at + len(chunk) > size:
-            raise TransientError(f"{named}: the answer has more than the {size} requested bytes")
+            raise wrong_length(named, at + len(chunk), size)
         buffer[at : at + len(chunk)] = chunk
         at += len(chunk)
     return buffer[:at]

@@ -40,6 +40,7 @@ from kaiwo.net.codes import code_in
 from kaiwo.net.failures import connection_error, wire_error
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled, refusal_error
 from kaiwo.objects import RemoteObject
+from kaiwo.protocols import PIECE
 from kaiwo.sources.answers import (
     check_answer,
     check_identity,
@@ -48,7 +49,7 @@ from kaiwo.sources.answers import (
     stated_size,
     strong_etag,
 )
-from kaiwo.sources.base import CREDENTIALS_VALID_FOR, STREAM_CHUNK
+from kaiwo.sources.base import CREDENTIALS_VALID_FOR
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.gcs_listing import GcsListing
@@ -124,7 +125,7 @@ class GcsSource(AsyncSource):
     ) -> AsyncIterator[bytes]:
         answer = await self._media(remote, start, end, headers)
         async with answer:
-            async for chunk in answer.content.iter_chunked(STREAM_CHUNK):
+            async for chunk in answer.content.iter_chunked(PIECE):
                 yield chunk
 
     async def _media(

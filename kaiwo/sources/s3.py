@@ -30,7 +30,7 @@ from kaiwo.errors import (
 from kaiwo.net.failures import chain, connection_error, wire_error
 from kaiwo.net.statuses import GARBLED, garbled, redirect_error, status_error
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Listed
+from kaiwo.protocols import PIECE, Listed
 from kaiwo.sources.answers import (
     check_answer,
     check_etag_or_date,
@@ -39,7 +39,6 @@ from kaiwo.sources.answers import (
     http_date_ns,
     stated_size,
 )
-from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.folder_markers import (
     is_marker_by_headers,
     left_out,
@@ -138,7 +137,7 @@ class S3Source(AsyncSource):
     async def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         body = await self._body(remote, start, end)
         try:
-            while chunk := await body.read(STREAM_CHUNK):
+            while chunk := await body.read(PIECE):
                 yield chunk
         finally:
             body.close()

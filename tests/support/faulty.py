@@ -6,8 +6,7 @@
     store.script(("big", STREAM), fails(...))                   the first stream of "big"
     store.script(("big", STAT), fails(...))                     the first look at what it is now
 
-A step takes the right bytes and returns what the store sends instead, or raises. Where the script
-of a read is at its end, the right bytes come.
+A step takes the right bytes and returns what comes instead, or raises. After the last, they come.
 """
 
 from __future__ import annotations
@@ -130,15 +129,12 @@ class FaultyStore:
         self.listings: list[str] = []
         self.reads: list[tuple[str, int, int]] = []
         self.streams: list[str] = []
-        self.opened = 0
-        self.closed = 0
-        self.most_at_once = 0
+        self.opened = self.closed = self.most_at_once = self._at_once = 0
         self.list_faults: list[Exception] = []
         self.open_faults: list[Exception] = []
         self.stat_faults: list[Exception] = []
         self.inspect_faults: list[Exception] = []
         self._scripts: dict[Where, Iterator[Step]] = {}
-        self._at_once = 0
         self._lock = threading.Lock()
 
     def script(self, where: Where, *steps: Step, times: int = 1) -> None:
@@ -206,14 +202,18 @@ class FaultyStore:
                 self.reads.append((remote.key, start, end))
             return self._through(self._bytes(remote)[start:end], (remote.key, start))
 
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
+    def stream(
+        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = MIB
+    ) -> Iterator[Buffer]:
+        """See ``protocols.Source``; without limits, it is noted as a stream, else as a read."""
         with self._reading():
             with self._lock:
-                self.streams.append(remote.key)
-            data = self._through(self._bytes(remote), (remote.key, STREAM))
-            for start in range(0, len(data), MIB):
-                yield data[start : start + MIB]
+                self.streams += [remote.key] if end is None else []
+                self.reads += [] if end is None else [(remote.key, start, end)]
+            at = STREAM if end is None else start
+            data = self._through(self._bytes(remote)[start:end], (remote.key, at))
+            for at in range(0, len(data), piece):
+                yield data[at : at + piece]
 
     def classify(self, error: Exception) -> KaiwoError:
         """See ``protocols.Source``."""

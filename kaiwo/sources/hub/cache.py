@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 
 from kaiwo.errors import KaiwoError, NotFoundError, ServiceError
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
+from kaiwo.protocols import PIECE, Buffer
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.hub.blobs import of_blob
 
@@ -72,7 +72,13 @@ class HubCacheSource(StoreSource):
         """See ``protocols.Source``."""
         raise self._missing(remote.key)
 
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+    def stream(
+        self,
+        remote: RemoteObject,
+        start: int = 0,  # noqa: ARG002
+        end: int | None = None,  # noqa: ARG002
+        piece: int = PIECE,  # noqa: ARG002
+    ) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         raise self._missing(remote.key)
 

@@ -6,16 +6,15 @@ redirected to, see ``addresses``. Every answer on the way must belong to the pla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future
-from functools import partial
 
 from kaiwo.net.answers import Answer
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import check_answer, check_identity, plain_etag
-from kaiwo.sources.base import STREAM_CHUNK
 from kaiwo.sources.hub.addresses import Addresses
 from kaiwo.sources.hub.blobs import of_id
 from kaiwo.sources.hub.endpoint import Endpoint
@@ -53,27 +52,49 @@ class FileReader:
             RefusedError: an answer with an error status.
             ChangedError: the file is not the planned one.
         """
-        if (start, end) == (0, remote.size):
-            return self._request_range(self._resolve_address(remote), remote, start, end, named)
+        with self._request(remote, start, end, named) as answer:
+            return answer.take(end - start)
+
+    def stream(
+        self, remote: RemoteObject, start: int, end: int, piece: int, named: str
+    ) -> Generator[bytes, None, None]:
+        """The pieces of a range as they arrive; see ``read``."""
+        with self._request(remote, start, end, named) as answer:
+            yield from answer.chunks(piece, end - start)
+
+    @contextlib.contextmanager
+    def _request(self, remote: RemoteObject, start: int, end: int, named: str) -> Iterator[Answer]:
+        """The answer to a request for a range, which is the right one; its body is not read yet."""
+        with contextlib.ExitStack() as stack:
+            if (start, end) == (0, remote.size):
+                address = self._resolve_address(remote)
+                yield stack.enter_context(self._request_at(address, remote, start, end, named))
+            else:
+                yield self._request_range(stack, remote, start, end, named)
+
+    def _request_range(
+        self,
+        stack: contextlib.ExitStack,
+        remote: RemoteObject,
+        start: int,
+        end: int,
+        named: str,
+    ) -> Answer:
+        """The answer from the address behind the redirect; a new one if that has expired."""
         expired, left = None, _MOST_ADDRESSES
         while True:
             pending, is_mine = self._addresses.look_up(remote.key, expired)
             try:
                 if is_mine:
-                    return self._find_address(remote, start, end, named, pending)
-                return self._request_range(pending.result(), remote, start, end, named)
+                    asked = self._find_address(remote, start, end, named, pending)
+                else:
+                    asked = self._request_at(pending.result(), remote, start, end, named)
+                return stack.enter_context(asked)
             except RefusedError as refused:
                 left -= 1
                 if not left or not self._has_expired(refused):
                     raise
                 expired = pending.result()
-
-    def stream(self, remote: RemoteObject, named: str) -> Iterator[Buffer]:
-        """The chunks of a whole file; see ``read``."""
-        check = partial(_check_planned, remote, named=named)
-        with self._endpoint.request("GET", self._resolve_address(remote), check=check) as answer:
-            check_answer(answer.status, None, 0, remote.size, remote.size, named)
-            yield from answer.chunks(STREAM_CHUNK, remote.size)
 
     def _resolve_address(self, remote: RemoteObject) -> str:
         return self._repository.resolve_address(remote.key, remote.version or "")
@@ -82,19 +103,22 @@ class FileReader:
         """Whether the refused address may be a signed one that has expired."""
         return refused.status in _EXPIRED and not self._endpoint.owns(refused.address)
 
+    @contextlib.contextmanager
     def _find_address(
         self, remote: RemoteObject, start: int, end: int, named: str, pending: Future[str]
-    ) -> Buffer:
-        """Read the range by the resolve address; the other ranges wait for the redirect."""
+    ) -> Iterator[Answer]:
+        """The answer by way of the resolve address; the other ranges wait for the redirect."""
         address = self._resolve_address(remote)
         try:
-            return self._request_range(address, remote, start, end, named, pending)
+            with self._request_at(address, remote, start, end, named, pending) as answer:
+                yield answer
         except BaseException as error:
             if not pending.done():
                 self._addresses.fail(remote.key, pending, error)
             raise
 
-    def _request_range(
+    @contextlib.contextmanager
+    def _request_at(
         self,
         address: str,
         remote: RemoteObject,
@@ -102,8 +126,8 @@ class FileReader:
         end: int,
         named: str,
         pending: Future[str] | None = None,
-    ) -> Buffer:
-        """Read the range from an address; ``pending`` gets the address behind the redirect."""
+    ) -> Iterator[Answer]:
+        """The answer from an address; ``pending`` gets the address behind the redirect."""
 
         def check(answer: Answer) -> None:
             _check_planned(remote, answer, named)
@@ -120,7 +144,7 @@ class FileReader:
                 check_identity(answer.plain_length, str(remote.size), named)
             if pending is not None:
                 self._addresses.publish(remote.key, pending, answer.address)
-            return answer.take(end - start)
+            yield answer
 
 
 def _check_planned(remote: RemoteObject, answer: Answer, named: str) -> None:

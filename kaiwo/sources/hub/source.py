@@ -44,7 +44,7 @@ from kaiwo.net.redirects import RedirectError
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
+from kaiwo.protocols import PIECE, Buffer
 from kaiwo.sources.answers import check_identity
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.hub.api import Api
@@ -223,10 +223,8 @@ class HubSource(StoreSource):
                 return None
             raise
         check_identity(stated.get("x-repo-commit"), commit, self.display_url(key))
-        sizes = {
-            stated.get("x-linked-size"),
-            None if is_elsewhere else stated.get("content-length"),
-        }
+        length = None if is_elsewhere else stated.get("content-length")
+        sizes = {stated.get("x-linked-size"), length}
         found = {int(each) for each in sizes if each is not None and each.isdecimal()}
         if len(found) != 1:
             return None  # unknown, or one contradicts the other
@@ -238,13 +236,17 @@ class HubSource(StoreSource):
         with self._reading(remote.key):
             return self._reader.read(remote, start, end, self.display_url(remote.key))
 
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+    def stream(
+        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
+    ) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
         if remote.stream_id is not None:
             yield from self._stream_by_xet(remote)
             return
+        end = remote.size if end is None else end
+        pieces = self._reader.stream(remote, start, end, piece, self.display_url(remote.key))
         with self._reading(remote.key):
-            yield from self._reader.stream(remote, self.display_url(remote.key))
+            yield from self.read_pieces(pieces, remote, end - start)
 
     @contextlib.contextmanager
     def _reading(self, key: str) -> Iterator[None]:
@@ -288,10 +290,8 @@ class HubSource(StoreSource):
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
-            at_endpoint = self._endpoint.owns(error.address)
-            return map_refusal(
-                error, what, self._repository, self._revision, at_endpoint=at_endpoint
-            )
+            ours = self._endpoint.owns(error.address)
+            return map_refusal(error, what, self._repository, self._revision, at_endpoint=ours)
         if isinstance(error, RedirectError):
             return ServiceError(f"{what}: {error}; check the endpoint")
         if isinstance(error, CONNECTION_ERRORS):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from kaiwo.errors import UnfinishedError
@@ -39,15 +39,18 @@ class EventLoop:
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """Run an asynchronous call, and wait for its result."""
+        try:
+            return self.submit(call).result()
+        except CancelledError:
+            raise UnfinishedError("the source was closed") from None
+
+    def submit(self, call: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start an asynchronous call; ``close`` cancels it."""
         with self._lock:
             if self._is_closed:
                 call.close()
                 raise UnfinishedError("the source is closed")
-            future = asyncio.run_coroutine_threadsafe(call, self._loop)
-        try:
-            return future.result()
-        except CancelledError:
-            raise UnfinishedError("the source was closed") from None
+            return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     def close(self) -> None:
         """Cancel the calls that are under way, so that no thread waits for one forever."""

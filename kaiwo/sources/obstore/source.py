@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
@@ -30,11 +30,10 @@ from kaiwo.errors import (
     ChangedError,
     KaiwoError,
     NotFoundError,
-    PlaceholderError,
     TransientError,
 )
-from kaiwo.objects import RemoteObject, same_bytes
-from kaiwo.protocols import Buffer, Listed, Source
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import PIECE, Buffer, Listed, Source
 from kaiwo.sources.base import NotForObstoreError, StoreSource, Translation
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.obstore.errors import (
@@ -51,10 +50,13 @@ from kaiwo.sources.obstore.fallback import (
 )
 from kaiwo.sources.obstore.lister import Lister
 from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
+from kaiwo.sources.obstore.second_look import is_unchanged
+from kaiwo.sources.pieces import begun
 from kaiwo.sources.s3_head import parse_entry
 from kaiwo.workers.doubts import settled
 
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -168,65 +170,54 @@ class ObstoreSource(StoreSource):
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
+        named = self.display_url(remote.key)
+        return self._by_either(
+            remote,
+            start,
+            end,
+            lambda: self._reader.read(remote, start, end, named),
+            lambda: self.fallback().read(remote, start, end),
+        )
+
+    def stream(
+        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
+    ) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        end = remote.size if end is None else end
+        named = self.display_url(remote.key)
+        pieces = self._by_either(
+            remote,
+            start,
+            end,
+            lambda: self._reader.stream(remote, start, end, piece, named),
+            lambda: begun(self.fallback().stream(remote, start, end, piece)),
+        )
+        yield from self.read_pieces(pieces, remote, end - start)
+
+    def _by_either(
+        self,
+        remote: RemoteObject,
+        start: int,
+        end: int,
+        by_obstore: Callable[[], T],
+        by_fsspec: Callable[[], T],
+    ) -> T:
+        """What obstore makes of a request for a range, or the fsspec source where it must."""
         is_whole = (start, end) == (0, remote.size)
         is_odd_range = self._fallback.is_for_ranges and not is_whole
         if self.is_bypassed or _is_unnameable(remote.key) or is_odd_range:
-            return self.fallback().read(remote, start, end)
+            return by_fsspec()
         try:
             with self.diverting("reading", remote.key):
-                return self._reader.read(remote, start, end, self.display_url(remote.key))
+                return by_obstore()
         except NotForObstoreError as reason:
-            return self._fallback.instead(lambda: self.fallback().read(remote, start, end), reason)
+            return self._fallback.instead(by_fsspec, reason)
         except (ChangedError, NotFoundError):
             # An emulator of GCS that speaks JSON only has nothing at obstore's addresses.
-            if not self._is_unchanged(remote):
+            if not is_unchanged(self.fallback(), remote, self.display_url):
                 raise
             self._fallback.take_all("obstore does not find an object that exists")
-            return self.fallback().read(remote, start, end)
-
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        if self.is_bypassed or _is_unnameable(remote.key):
-            yield from self.fallback().stream(remote)
-            return
-        try:
-            with self.diverting("reading", remote.key):
-                chunks = self._reader.open_stream(remote, self.display_url(remote.key))
-        except RetryAfterHiddenError as busy:
-            self._fallback.instead(lambda: self.fallback().stat(remote.key), busy)
-            yield from self.fallback().stream(remote)
-            return
-        except NotForObstoreError:
-            yield from self.fallback().stream(remote)
-            return
-        yield from self.read_chunks(lambda: next(chunks, b""), remote)
-
-    def _is_unchanged(self, remote: RemoteObject) -> bool:
-        """Whether the fsspec source finds the object as it was planned.
-
-        Raises:
-            PlaceholderError: it does not find it, and finds a placeholder of that name.
-        """
-        try:
-            return same_bytes(self.fallback().stat(remote.key), remote) is not False
-        except NotFoundError:
-            # Not before: some services find ``a`` under the name of ``a/``, too.
-            self._refuse_placeholder(remote)
-        except KaiwoError:
-            pass
-        return False
-
-    def _refuse_placeholder(self, remote: RemoteObject) -> None:
-        """Raise PlaceholderError if ``a`` was listed for ``a/``, a placeholder that holds bytes."""
-        folder = f"{remote.key}/"
-        try:
-            found = self.fallback().stat(folder)
-        except KaiwoError:
-            return
-        # The listing may state another etag or another size than the look-up.
-        is_of_then = found.modified_ns is not None and found.modified_ns == remote.modified_ns
-        if is_of_then or same_bytes(found, remote) is not False:
-            raise PlaceholderError(f"{self.display_url(folder)}: a folder's placeholder, left out")
+            return by_fsspec()
 
     def classify(self, error: Exception) -> KaiwoError:
         """See ``protocols.Source``."""

@@ -22,19 +22,20 @@ See docs/decisions/0032.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from urllib.parse import urlsplit
 
 from kaiwo import redact
-from kaiwo.errors import ChangedError, KaiwoError, ServiceError, StandInError, TransientError
+from kaiwo.errors import ChangedError, KaiwoError, ServiceError, StandInError
 from kaiwo.net.answers import Answer
 from kaiwo.net.client import CONNECTION_ERRORS
 from kaiwo.net.failures import wire_error
 from kaiwo.net.redirects import RedirectError
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
+from kaiwo.protocols import PIECE, Buffer
 from kaiwo.sources.answers import (
     check_answer,
     check_etag_or_date,
@@ -42,8 +43,9 @@ from kaiwo.sources.answers import (
     http_date_ns,
     strong_etag,
 )
-from kaiwo.sources.base import STREAM_CHUNK, StoreSource
+from kaiwo.sources.base import StoreSource, wrong_length
 from kaiwo.sources.paging import Page
+from kaiwo.sources.pieces import cut
 from kaiwo.sources.web.client import WebClient
 from kaiwo.sources.web.errors import FolderError, map_refusal
 from kaiwo.sources.web.headers import (
@@ -212,15 +214,18 @@ class WebSource(StoreSource):
         with self._reading(remote, start, end) as (answer, first):
             data = answer.take(max(end - start - len(first), 0), as_it_comes=True)
             if len(first) > end - start:
-                raise TransientError(f"more than the {end - start} requested bytes came")
+                what = self.describe("reading", remote.key)
+                raise wrong_length(what, len(first), end - start)
             return first + data if first else data
 
-    def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
+    def stream(
+        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
+    ) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
-        with self._reading(remote, 0, remote.size) as (answer, first):
-            if first:
-                yield first
-            yield from answer.chunks(STREAM_CHUNK)
+        end = remote.size if end is None else end
+        with self._reading(remote, start, end) as (answer, first):
+            pieces = cut(itertools.chain([first], answer.chunks(piece)), piece)
+            yield from self.read_pieces(pieces, remote, end - start)
 
     @contextlib.contextmanager
     def _reading(

@@ -207,8 +207,8 @@ def test_what_has_arrived_stays_only_where_a_later_run_can_succeed(
 
 def test_a_stream_that_fails_for_good_takes_back_what_it_had_brought(tmp_path: Path) -> None:
     class Cut(FaultyStore):
-        def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-            yield from itertools.islice(super().stream(remote), 3)
+        def stream(self, remote: RemoteObject, *limits: Any, **named: Any) -> Iterator[Buffer]:
+            yield from itertools.islice(super().stream(remote, *limits, **named), 3)
             wait_until(lambda: sink.progressed > 0)
             raise TransientError("cut")
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -311,8 +312,8 @@ def test_a_stream_tells_how_far_it_has_come_and_begins_from_nothing_when_it_is_c
     seen = threading.Event()
 
     class Cut(FaultyStore):
-        def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-            coming = super().stream(remote)
+        def stream(self, remote: RemoteObject, *limits: Any, **named: Any) -> Iterator[Buffer]:
+            coming = super().stream(remote, *limits, **named)
             if self.streams:
                 yield from coming
                 return
@@ -441,8 +442,8 @@ def test_a_range_of_wrong_bytes_that_arrives_after_the_stream_is_not_published(
     streamed = threading.Event()
 
     class Store(FaultyStore):
-        def stream(self, remote: RemoteObject) -> Iterator[Buffer]:
-            yield from super().stream(remote)
+        def stream(self, remote: RemoteObject, *limits: Any, **named: Any) -> Iterator[Buffer]:
+            yield from super().stream(remote, *limits, **named)
             streamed.set()
             assert wait(executor.futures[:1], PATIENCE_S).done
 

@@ -29,7 +29,7 @@ def test_a_stream_that_fails_ends_in_an_error_of_kaiwo(s3: Store, text: str) -> 
     with opened(s3, s3.new_bucket({"k": b"data"}), "obstore") as source:
         assert isinstance(source, ObstoreSource)
         with pytest.raises(KaiwoError) as caught:
-            list(source.read_chunks(fail, RemoteObject("k", 4)))
+            list(source.read_chunks(fail, RemoteObject("k", 4), 4))
     assert not isinstance(caught.value, BugError)
 
 
@@ -51,6 +51,6 @@ def test_a_stream_whose_connection_obstore_cannot_take_is_repeated_through_fsspe
         assert isinstance(source, ObstoreSource)
         (remote,) = source.list("")
         with pytest.raises(TransientError, match=r"reading .*k at "):
-            list(source.read_chunks(fail, remote))
+            list(source.read_chunks(fail, remote, 4))
         assert source.is_bypassed
         assert b"".join(bytes(chunk) for chunk in source.stream(remote)) == b"data"
