@@ -354,9 +354,7 @@ class RequestLimit:
 
     # --- decisions
 
-    def _judge(
-        self, now_s: float, period: Period, trial: Trial, *, is_busy: bool
-    ) -> Change | None:
+    def _judge(self, now_s: float, period: Period, trial: Trial, *, is_busy: bool) -> Change | None:
         """Keep the other limit, or take it back, or wait for more evidence."""
         ratio = self._work(period) / self._work(trial.period)
         is_enough = ratio >= 1 + WORTH * (period.in_flight / trial.period.in_flight - 1)

@@ -21,7 +21,7 @@ from kaiwo.workers.progress import Channel
 from kaiwo.workers.threads import require_open
 
 #: What has arrived is written and reported at least this often.
-PIECE_S = 0.2
+PIECE_S = 0.1
 #: A connection is given up when it creeps for this long.
 CREEPS_S = 30.0
 
@@ -50,7 +50,7 @@ AT_ONCE = Reading()
 
 
 class Timer:
-    """When bytes came: the first, and the last that were taken.
+    """When bytes came: the first, and the last that were taken. The first are taken at once.
 
     Attributes:
         answer_s: how long until the first byte came; 0 before that.
@@ -58,7 +58,8 @@ class Timer:
 
     def __init__(self) -> None:
         self.answer_s = 0.0
-        self._start_s = self._taken_s = time.monotonic()
+        self._start_s = time.monotonic()
+        self._taken_s = 0.0
 
     def came(self) -> None:
         """Bytes came."""

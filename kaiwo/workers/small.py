@@ -63,7 +63,7 @@ def _read(source: Source, transfer: Transfer, how: Reading) -> tuple[Buffer, flo
     for chunk in arriving(source, transfer, 0, size, how):
         timer.came()
         buffer += chunk
-        if timer.is_due():
+        if len(buffer) < size and timer.is_due():
             how.report(Progress(transfer, bytes=len(buffer) - reported))
             reported = len(buffer)
     return buffer, timer.answer_s

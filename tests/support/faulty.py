@@ -505,22 +505,21 @@ def carry_out(
     root: Path,
     executor: Executor | None = None,
     *,
-    workers: int = 4,
+    workers: int | None = 4,
     policy: RetryPolicy | None = None,
     verify: bool = True,
     fail_fast: bool = False,
     sink: RecordingSink | None = None,
-    small_requests: int | None = None,
     until_s: float | None = None,
     memory: State | None = None,
 ) -> Ran:
     """Run a plan, by default at once in this thread and without waiting before repeats."""
     executor = executor or InlineExecutor()
     sink = sink or RecordingSink()
-    rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast, small_requests, until_s)
+    rules = Rules(workers, policy or PromptPolicy(3), verify, fail_fast, until_s)
     memory = memory or State()
     openers = {transfer.opener for transfer in plan.transfers}
-    health, ended = ServiceHealth(max(workers, LEAST_LOST)), False
+    health, ended = ServiceHealth(max(workers or 0, LEAST_LOST)), False
     for opener in openers:
         health.answered(opener.service)  # their objects were listed
     try:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,8 @@ from kaiwo.engine.batches import BATCH_BYTES, cut
 from kaiwo.engine.pace import BATCH_OBJECTS, Pace
 from kaiwo.jobs import Batch, Outcome, Transfer
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
 from tests.support.bucket import keys
 from tests.support.faulty import (
-    PATIENCE_S,
     FaultyStore,
     InlineExecutor,
     PatternOpener,
@@ -35,21 +32,13 @@ def lengths(executor: InlineExecutor) -> list[int]:
     return [len(job.transfers) for job in executor.of(Batch)]
 
 
-@pytest.mark.parametrize(
-    "limits",
-    [
-        {"small_requests": 1},
-        {"small_requests": None},
-    ],
-    ids=["requests of their own", "workers only"],
-)
 def test_batches_begin_with_one_object_and_hold_64_when_these_are_quick(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int | None]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "BATCH_S", 1_000.0)
     executor = InlineExecutor()
     store = FaultyStore(dict.fromkeys(keys(300), b"0123456789"))
-    run_store(store, tmp_path, executor, workers=1, **limits)
+    run_store(store, tmp_path, executor, workers=1)
     assert BATCH_OBJECTS == 64
     assert (lengths(executor)[0], max(lengths(executor))) == (1, 64)
     assert sum(lengths(executor)) == 300
@@ -62,7 +51,7 @@ def test_objects_that_take_long_travel_alone(
     monkeypatch.setattr(pace, "BATCH_S", 0.0)
     executor = InlineExecutor()
     store = FaultyStore(dict.fromkeys(keys(50), b"0123456789"))
-    run_store(store, tmp_path, executor, workers=1, small_requests=1)
+    run_store(store, tmp_path, executor, workers=1)
     assert lengths(executor) == [1] * 50
 
 
@@ -82,42 +71,6 @@ def test_a_batch_holds_at_most_a_mebibyte(tmp_path: Path, size: int, most: int) 
     run_store(store, tmp_path, executor, workers=1)
     assert lengths(executor)[1:5] == [most] * 4
     assert sum(lengths(executor)) == 40
-
-
-@pytest.mark.parametrize(("idle", "most"), [(-1_000.0, 64), (2.0, 8)], ids=["idle", "busy"])
-def test_64_small_requests_are_in_flight_where_answers_take_long_and_the_processor_idles(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle: float, most: int
-) -> None:
-    monkeypatch.setattr(pace, "IDLE", idle)
-    monkeypatch.setattr(pace, "SLOW_S", 0.0)
-    monkeypatch.setattr(pace, "MEASURE_S", 0.0)
-    store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
-    together = threading.Event()
-
-    def meet(data: bytes) -> Buffer:
-        # The first 8 requests have to come back, until it is known how long they take.
-        if store.most_at_once == most:
-            together.set()
-        assert len(store.reads) <= 80 or together.wait(PATIENCE_S)
-        return data
-
-    for key in store.objects:
-        store.always(key, meet)
-    with ThreadPoolExecutor(80) as pool:
-        run = run_store(store, tmp_path, pool, workers=2, small_requests=64)
-    assert run.report.ok
-    assert store.most_at_once == most
-
-
-def test_quick_answers_need_no_more_than_8_small_requests(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pace, "IDLE", -1_000.0)
-    monkeypatch.setattr(pace, "SLOW_S", 1_000.0)
-    store = FaultyStore(dict.fromkeys(keys(400), b"0123456789"))
-    with ThreadPoolExecutor(80) as pool:
-        assert run_store(store, tmp_path, pool, workers=2, small_requests=64).report.ok
-    assert store.most_at_once <= 8
 
 
 # --- how they are cut -------------------------------------------------------------------------
@@ -149,7 +102,7 @@ def test_every_object_is_in_one_batch_in_its_order_and_no_batch_is_empty_or_too_
 ) -> None:
     objects = transfers(sizes)
     known = Pace() if object_s is None else pace_of(object_s)
-    batches = list(cut(objects, known, lambda: workers))
+    batches = list(cut(deque(objects), lambda _: True, known, lambda: workers))
     assert [each for batch in batches for each in batch] == objects
     for batch in batches:
         assert 1 <= len(batch) <= BATCH_OBJECTS
@@ -158,11 +111,16 @@ def test_every_object_is_in_one_batch_in_its_order_and_no_batch_is_empty_or_too_
 
 def test_a_batch_is_made_when_it_is_asked_for() -> None:
     known = Pace()
-    batches = cut(transfers([1] * 300), known, lambda: 1)
+    batches = cut(deque(transfers([1] * 300)), lambda _: True, known, lambda: 1)
     assert [len(next(batches)), len(next(batches))] == [1, 1]
     known.measure([Outcome(transfers([1])[0], seconds=0.01)])
-    # One object is collected already when the batch before it is handed out.
     assert [len(next(batches)), len(next(batches))] == [10, 10]
+
+
+def test_batches_end_before_the_first_object_that_comes_in_ranges() -> None:
+    left = deque(transfers([1, 1, 5, 1]))
+    assert sum(map(len, cut(left, lambda each: each.object.size < 5, Pace(), lambda: 1))) == 2
+    assert [each.object.size for each in left] == [5, 1]
 
 
 @pytest.mark.parametrize(

@@ -171,19 +171,10 @@ def test_permanent_errors_are_never_repeated(
     assert set(files(tmp_path)) == {"small", "big"} - {key}
 
 
-@pytest.mark.parametrize(
-    "small_requests",
-    [
-        None,
-        8,
-    ],
-)
-def test_after_a_permanent_failure_no_range_of_the_object_is_begun(
-    tmp_path: Path, small_requests: int | None
-) -> None:
+def test_after_a_permanent_failure_no_range_of_the_object_is_begun(tmp_path: Path) -> None:
     store = FaultyStore({"big": content(5 * RANGE)})
     store.script(("big", 0), fails(CredentialsError("expired")))
-    run_store(store, tmp_path, workers=1, small_requests=small_requests)
+    run_store(store, tmp_path, workers=1)
     assert store.reads_of("big") == {0: 1}
 
 

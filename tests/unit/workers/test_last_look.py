@@ -10,7 +10,17 @@ from msgspec.structs import replace
 from kaiwo import checksums
 from kaiwo.errors import DiskError, IntegrityError, WrongBytesError
 from kaiwo.files import temporary_files
-from kaiwo.jobs import RANGE, Batch, CheckExisting, Crc, Finish, Mark, Outcome, PartialDownload, Transfer
+from kaiwo.jobs import (
+    RANGE,
+    Batch,
+    CheckExisting,
+    Crc,
+    Finish,
+    Mark,
+    Outcome,
+    PartialDownload,
+    Transfer,
+)
 from kaiwo.objects import Checksum
 from kaiwo.workers.jobs import run
 from tests.support.faulty import FaultyOpener, FaultyStore, content, transfer_of
