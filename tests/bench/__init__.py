@@ -2,7 +2,7 @@
 
     python -m tests.bench
 
-`loads` says what the work is and what is wanted of kaiwo, `tools` how each tool is asked for it,
-`buckets` makes the bytes, `nginx` serves them, `meter` takes the time, `results` keeps what came
-out.
+`loads` says what the work is and what is wanted of kaiwo, `orders` what a tool is asked for,
+`tools` and `peers` by which commands; `buckets` makes the bytes, `nginx` serves them, `meter` takes
+the time, `results` keeps what came out.
 """

@@ -15,7 +15,7 @@ from tests.bench import meter
 from tests.bench.buckets import MIB, Bucket, Shelf
 from tests.bench.loads import MATCHING, Action, Load
 from tests.bench.nginx import Endpoint
-from tests.bench.tools import Order, Tool, environment
+from tests.bench.orders import Order, Tool, environment
 from tests.servers import ROOT
 
 OK = "ok"

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from tests.bench import machine
-from tests.bench.tools import Tool, all_tools
+from tests.bench.orders import Tool
+from tests.bench.tools import all_tools
 from tests.faults import page, runs, store_runs
 from tests.faults.behaviour import Behaviour
 from tests.faults.catalogue import CASES, MORE

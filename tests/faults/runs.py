@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.bench.buckets import Bucket
 from tests.bench.loads import Action
 from tests.bench.nginx import Endpoint
-from tests.bench.tools import Order, Tool, environment
+from tests.bench.orders import Order, Tool, environment
 from tests.faults.catalogue import Case, objects
 from tests.servers.faulty_s3 import BUCKET, faulty_s3, replacement
 

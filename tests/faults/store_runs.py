@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from tests.bench.buckets import Bucket
 from tests.bench.loads import Action
 from tests.bench.nginx import Endpoint
-from tests.bench.tools import Order, Tool, environment
+from tests.bench.orders import Order, Tool, environment
 from tests.faults.behaviour import Behaviour
 from tests.faults.runs import exit_code
 from tests.support.bucket import upload_in_parts
