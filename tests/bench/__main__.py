@@ -1,4 +1,10 @@
-"""The benchmark of kaiwo and its peers: which loads, which tools, how often, where."""
+"""The benchmark of kaiwo and its peers: which loads, which tools, how often, where.
+
+Results are kept where whole loads ran as often as they say. The rest is a try, and only printed:
+
+    python -m tests.bench --only wan-25 --rounds 1
+    python -m tests.bench --only large,small --tools kaiwo --before ../kaiwo-of-yesterday
+"""
 
 from __future__ import annotations
 
@@ -14,11 +20,12 @@ from pathlib import Path
 from types import FrameType
 
 from tests.bench import machine, results, rounds, serve
-from tests.bench.loads import LOADS, quick
-from tests.bench.tools import all_tools
+from tests.bench.loads import LOADS, ROUNDS, Load, quick
+from tests.bench.tools import all_tools, kaiwo_of
 from tests.servers import ROOT
 
 _MEMORY = Path("/dev/shm")
+_BEFORE = "kaiwo-before"
 
 
 def main() -> int:
@@ -29,12 +36,15 @@ def main() -> int:
     loads = [load for load in LOADS if load.name in asked.only or not (asked.only or load.asked)]
     if asked.quick:
         loads = [quick(load) for load in loads]
-    tools = all_tools()
+    tools = dict(all_tools())
+    if asked.before:
+        tools[_BEFORE] = kaiwo_of(asked.before, _BEFORE)
     rows = {}
     with tempfile.TemporaryDirectory(prefix="kaiwo-bench-", dir=asked.dir or _room()) as folder:
         for load in loads:
             chosen = [tools[name] for name in load.tools if not asked.tools or name in asked.tools]
-            times = asked.rounds or load.rounds or 5
+            chosen += [tools[_BEFORE]] if asked.before and "kaiwo" in load.tools else []
+            times = asked.rounds or load.rounds or ROUNDS
             if lacking := serve.missing(load):
                 done = {tool.name: rounds.Result(f"needs {lacking}") for tool in chosen}
             else:
@@ -43,13 +53,18 @@ def main() -> int:
             rows[load.name] = results.row(load, times, done)
             shown = results.table(load.name, rows[load.name]) + results.goals(rows[load.name])
             print("\n".join([*shown, ""]), flush=True)
-            # a try is not a result
-            if asked.output or not (asked.quick or asked.tools):
+            if asked.output or not _is_try(asked, load):
                 output = asked.output or ROOT / "docs"
                 kept = results.keep(output, machine.described(), {load.name: rows[load.name]})
                 _draw(kept, output / "benchmark.svg")
     missed = [goal for one in rows.values() for goal in one["goals"] if goal["reached"] is False]
     return 1 if missed and asked.strict else 0
+
+
+def _is_try(asked: argparse.Namespace, load: Load) -> bool:
+    """Whether what comes out is no result to keep."""
+    few = asked.rounds is not None and asked.rounds < (load.rounds or ROUNDS)
+    return bool(asked.quick or asked.tools or asked.before or few)
 
 
 def _draw(rows: Mapping[str, results.Row], path: Path) -> None:
@@ -73,15 +88,24 @@ def _room() -> Path | None:
 def _arguments() -> argparse.Namespace:
     """The options."""
     names = [load.name for load in LOADS]
-    parser = argparse.ArgumentParser("python -m tests.bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m tests.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--only", type=_list, default=[], help=f"loads, of {', '.join(names)}")
     parser.add_argument("--tools", type=_list, default=[], help="tools, of those of the load")
-    parser.add_argument("--rounds", type=int, help="how often each tool runs")
+    parser.add_argument(
+        "--rounds", type=int, help=f"how often each tool runs; else {ROUNDS}, or as the load says"
+    )
+    parser.add_argument("--before", type=Path, help="another checkout of kaiwo, to run in turn")
     parser.add_argument("--quick", action="store_true", help="little work, one round: does it run?")
     parser.add_argument("--strict", action="store_true", help="fail when a goal is missed")
     parser.add_argument("--dir", type=Path, help="for files served and fetched")
     parser.add_argument("--output", type=Path, help="for the results; default docs/")
     asked = parser.parse_args()
+    if asked.before and not (asked.before / "kaiwo").is_dir():
+        parser.error(f"--before {asked.before}: no checkout of kaiwo")
     for word in asked.only:
         if word not in names:
             parser.error(f"--only {word}: no such load; there are {', '.join(names)}")

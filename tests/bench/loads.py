@@ -17,6 +17,10 @@ _KAIWO = ("kaiwo", "kaiwo-obstore", "kaiwo-fsspec")
 _ALL = (*_KAIWO, *_OF_S3, "curl")
 
 
+ROUNDS = 5
+"""Of a load that does not say how many."""
+
+
 class Action(StrEnum):
     """What is asked for."""
 

@@ -6,10 +6,10 @@ the bucket's name.
 
 from __future__ import annotations
 
+import compileall
 import functools
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.bench import hub, peers
 from tests.bench.loads import MATCHING, Action
 from tests.bench.orders import KEYS, REGION, Commands, Order, Tool
+from tests.servers import ROOT
 
 
 def _kaiwo(options: Sequence[str], program: str, order: Order) -> Commands:
@@ -67,22 +68,23 @@ def _installed(name: str) -> str | None:
     return str(own) if own.exists() else shutil.which(name)
 
 
-@functools.cache
-def _has_engines(program: str) -> bool:
-    said = subprocess.run([program, "download", "--help"], capture_output=True, check=False).stdout
-    return b"--engine" in said
+def kaiwo_of(checkout: Path, name: str = "kaiwo", *options: str) -> Tool:
+    """The kaiwo of a checkout, run by this environment."""
+    # compiled before the first round, which would pay for it
+    compileall.compile_dir(checkout / "kaiwo", quiet=2)
+    command = functools.partial(_kaiwo, options)
+    return Tool(name, _installed("kaiwo"), command, lambda _: {"PYTHONPATH": str(checkout.resolve())})
 
 
 def all_tools() -> Mapping[str, Tool]:
     """By name; which of them are installed, they say."""
-    kaiwo, python = _installed("kaiwo"), sys.executable
-    engines = kaiwo if kaiwo and _has_engines(kaiwo) else None
+    python = sys.executable
     tools: Sequence[Tool] = (
-        Tool("kaiwo", kaiwo, functools.partial(_kaiwo, ())),
-        Tool("kaiwo-obstore", engines, functools.partial(_kaiwo, ("--engine", "obstore"))),
-        Tool("kaiwo-fsspec", engines, functools.partial(_kaiwo, ("--engine", "fsspec"))),
-        Tool("kaiwo-16", kaiwo, functools.partial(_kaiwo, ("--max-workers", "16"))),
-        Tool("kaiwo-256", kaiwo, functools.partial(_kaiwo, ("--max-workers", "256"))),
+        kaiwo_of(ROOT),
+        kaiwo_of(ROOT, "kaiwo-obstore", "--engine", "obstore"),
+        kaiwo_of(ROOT, "kaiwo-fsspec", "--engine", "fsspec"),
+        kaiwo_of(ROOT, "kaiwo-16", "--max-workers", "16"),
+        kaiwo_of(ROOT, "kaiwo-256", "--max-workers", "256"),
         Tool("s5cmd", _installed("s5cmd"), peers.s5cmd, peers.aws),
         Tool("rclone", _installed("rclone"), peers.rclone, peers.rclone_env),
         Tool("rclone-modtime", _installed("rclone"), peers.rclone_modtime, peers.rclone_env),
