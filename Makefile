@@ -52,7 +52,7 @@ test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.
 		--editable . --group test --group docs
 	CI=true .venv-lowest/bin/python -m pytest --numprocesses=3 --dist=loadfile
 
-# Not part of CI: it takes half an hour, and wants a quiet machine. BENCH_FLAGS="--only small" is short.
+# Not part of CI: it takes an hour, and wants a quiet machine. BENCH_FLAGS="--only small" is short.
 bench: $(READY)  ## compare kaiwo with its peers; writes docs/benchmark.*
 	$(BIN)/python -m tests.bench $(BENCH_FLAGS)
 

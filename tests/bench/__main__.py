@@ -20,11 +20,13 @@ from pathlib import Path
 from types import FrameType
 
 from tests.bench import machine, results, rounds, serve
-from tests.bench.loads import LOADS, ROUNDS, Load, quick
+from tests.bench.load import ROUNDS, Load, quick
+from tests.bench.loads import LOADS
 from tests.bench.tools import all_tools, kaiwo_of
 from tests.servers import ROOT
 
 _MEMORY = Path("/dev/shm")
+_BESIDES = 4 << 30
 _BEFORE = "kaiwo-before"
 
 
@@ -40,8 +42,9 @@ def main() -> int:
     if asked.before:
         tools[_BEFORE] = kaiwo_of(asked.before, _BEFORE)
     rows = {}
-    with tempfile.TemporaryDirectory(prefix="kaiwo-bench-", dir=asked.dir or _room()) as folder:
-        for load in loads:
+    for load in loads:
+        room = asked.dir or _room(load)
+        with tempfile.TemporaryDirectory(prefix="kaiwo-bench-", dir=room) as folder:
             chosen = [tools[name] for name in load.tools if not asked.tools or name in asked.tools]
             chosen += [tools[_BEFORE]] if asked.before and "kaiwo" in load.tools else []
             times = asked.rounds or load.rounds or ROUNDS
@@ -77,10 +80,11 @@ def _draw(rows: Mapping[str, results.Row], path: Path) -> None:
         chart.draw(rows, path)
 
 
-def _room() -> Path | None:
-    """A folder in memory if it holds the largest load twice; otherwise as tempfile chooses."""
+def _room(load: Load) -> Path | None:
+    """A folder in memory if it holds the load three times; otherwise as tempfile chooses."""
     with contextlib.suppress(OSError):
-        if shutil.disk_usage(_MEMORY).free > 10 << 30:
+        # served, and twice as much in use right before each run; the rest is the tools'
+        if shutil.disk_usage(_MEMORY).free > 3 * load.size + _BESIDES:
             return _MEMORY
     return None
 

@@ -16,8 +16,12 @@ _COLOURS = {
     "rclone": "#74a4e8",
     "boto3": "#8a94a0",
     "s3fs": "#b4bcc6",
+    "awscrt": "#40a88a",
     "hf": "#f2c037",
 }
+_TOLD = "#f783ac"
+"""Of the marks for peers that are told the best."""
+
 _INK = "#7d8590"
 """Of all text and lines: read on white and on black."""
 
@@ -39,14 +43,18 @@ _STYLE: Any = {
 
 
 def draw(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Write an SVG: bars of time and CPU, relative to the best peer of the row."""
+    """Write an SVG: bars of time and CPU, relative to the best peer of the row.
+
+    On lines as users have them, the bars of the peers are those at their defaults, and a mark shows
+    what each reaches when it is told the best.
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8, 1.2 + 0.62 * len(rows)), layout="constrained")
         panels = figure.subplots(1, len(_PANELS), sharey=True, squeeze=False)[0]
         for panel, metric in zip(panels, _PANELS, strict=True):
             _bars(panel, rows, metric)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+        figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
         figure.savefig(path, transparent=True, metadata={"Date": None})
     # matplotlib ends its lines of numbers with a space
     text = path.read_text(encoding="utf-8")
@@ -54,14 +62,21 @@ def draw(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
 
 def _bars(panel: Axes, rows: Mapping[str, Mapping[str, Any]], metric: str) -> None:
-    """One panel: a group of bars for each row, kaiwo's on top; curl, the limit, is a mark."""
+    """One panel: a group of bars for each row, kaiwo's on top; curl, the limit, is a line."""
     height = 0.8 / len(_COLOURS)
     largest = 1.0
+    marks: dict[float, float] = {}
     for at, (tool, colour) in enumerate(_COLOURS.items()):
-        ratios = _ratios(rows, tool, metric)
-        places = [number + (at - len(_COLOURS) / 2 + 0.5) * height for number in ratios]
+        offset = (at - len(_COLOURS) / 2 + 0.5) * height
+        ratios = _ratios(rows, f"{tool}-defaults", metric) | _ratios(rows, tool, metric)
+        places = [number + offset for number in ratios]
         panel.barh(places, list(ratios.values()), height * 0.92, color=colour, label=tool)
-        largest = max(largest, *ratios.values(), 1.0)
+        told = _ratios(rows, f"{tool}-told", metric)
+        marks |= {number + offset: ratio for number, ratio in told.items()}
+        largest = max(largest, *ratios.values(), *told.values(), 1.0)
+    if marks:
+        places, told_best = list(marks), list(marks.values())
+        panel.plot(told_best, places, "D", color=_TOLD, markersize=3, label="told the best")
     limits = _ratios(rows, "curl", metric)
     panel.vlines(
         list(limits.values()),

@@ -2,73 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from enum import StrEnum
-
-from tests.bench.buckets import MIB, Bucket
-
-GIB = 1024 * MIB
-_OF_S3 = ("s5cmd", "rclone", "boto3", "s3fs")
-PEERS = (*_OF_S3, "hf")
-"""The best of these is the measure, for time and for CPU by itself; curl is the limit, no peer."""
-
-_KAIWO = ("kaiwo", "kaiwo-obstore", "kaiwo-fsspec")
-_ALL = (*_KAIWO, *_OF_S3, "curl")
-
-
-ROUNDS = 5
-"""Of a load that does not say how many."""
-
-
-class Action(StrEnum):
-    """What is asked for."""
-
-    COPY = "copy"
-    AGAIN = "again"
-    """A second time, with everything in place already."""
-
-    CACHE = "cache"
-    """As `COPY`, into a cache of the Hub's."""
-
-    LIST = "list"
-    """The names that match `MATCHING`, and no bytes."""
-
-
-MATCHING = "777.bin"
-"""How the names end that a listing is asked for."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A number that a tool is to reach.
-
-    Attributes:
-        metric: wall_s, cpu_s or peak_mib.
-        most: the goal, relative to `of`.
-        of: "peers" (the best of them), a tool, or nothing: then `most` is absolute.
-        tool: whose number it is.
-    """
-
-    metric: str
-    most: float
-    of: str = ""
-    tool: str = "kaiwo"
-
-
-@dataclass(frozen=True)
-class Load:
-    """A row of the benchmark."""
-
-    name: str
-    what: str
-    buckets: tuple[Bucket, ...]
-    goals: tuple[Goal, ...]
-    tools: tuple[str, ...] = _ALL
-    action: Action = Action.COPY
-    rounds: int | None = None
-    asked: bool = False
-    """Whether it runs only when it is asked for by name."""
+from tests.bench.buckets import Bucket
+from tests.bench.line_loads import ON_LINES
+from tests.bench.load import GIB, KAIWO, OF_S3, Action, Goal, Load
 
 
 def _goals(wall: float, cpu: float | None = None, of: str = "peers") -> tuple[Goal, ...]:
@@ -91,6 +27,22 @@ def _in_hub(rate: int = 0) -> tuple[Bucket, ...]:
 
 
 LOADS = (
+    *ON_LINES,
+    Load(
+        "late",
+        "2,000 objects of 10 kB, each response 30 ms late",
+        (Bucket("late", 2_000, 10_000, late_ms=30),),
+        _goals(1.1, 1.1),
+    ),
+    Load(
+        "limited",
+        "1 object of 1 GiB, 30 ms late, 60 MB/s a connection",
+        (Bucket("limited", 1, GIB, late_ms=30, rate=60_000_000),),
+        _goals(0.7),
+        # curl has one connection: no limit of what a client could do
+        tools=(*KAIWO, *OF_S3),
+        rounds=3,
+    ),
     Load(
         "large",
         "1 object of 2 GiB",
@@ -106,34 +58,17 @@ LOADS = (
     Load("medium", "2,000 objects of 1 MB", (Bucket("medium", 2_000, 1_000_000),), _goals(0.9, 1)),
     Load("small", "5,000 objects of 4 kB", (Bucket("small", 5_000, 4_000),), _goals(0.65, 0.65)),
     Load(
-        "late",
-        "2,000 objects of 10 kB, each response 30 ms late",
-        (Bucket("late", 2_000, 10_000, late_ms=30),),
-        _goals(1.1, 1.1),
-        # s5cmd has 256 requests in flight, kaiwo 64 unless it is told otherwise
-        tools=(*_KAIWO, "kaiwo-256", *_OF_S3, "curl"),
-    ),
-    Load(
         "tls",
         "1 object of 1 GiB over TLS 1.3",
         (Bucket("tls", 1, GIB, tls=True),),
         _goals(1.15, 1.3),
     ),
     Load(
-        "limited",
-        "1 object of 1 GiB, 30 ms late, 60 MB/s a connection",
-        (Bucket("limited", 1, GIB, late_ms=30, rate=60_000_000),),
-        _goals(0.7),
-        # curl has one connection: no limit of what a client could do; kaiwo has 8 unless it is told
-        tools=(*_KAIWO, "kaiwo-16", *_OF_S3),
-        rounds=3,
-    ),
-    Load(
         "again",
         "5,000 objects of 4 kB, all in place already",
         (Bucket("again", 5_000, 4_000),),
         _goals(0.5, of="rclone"),
-        tools=(*_KAIWO, "s5cmd", "rclone", "rclone-modtime"),
+        tools=(*KAIWO, "s5cmd", "rclone", "rclone-modtime"),
         action=Action.AGAIN,
     ),
     Load(
@@ -141,14 +76,14 @@ LOADS = (
         "1 object of 1 kB",
         (Bucket("start", 1, 1_000),),
         _goals(1.3, of="imports"),
-        tools=(*_KAIWO, "imports", *_OF_S3, "curl"),
+        tools=(*KAIWO, "imports", *OF_S3, "curl"),
     ),
     Load(
         "listing",
         "the 100 names that match, of 100,000",
         (Bucket("listing", 100_000, 100, files=False),),
         (),
-        tools=("kaiwo", *_OF_S3),
+        tools=("kaiwo", *OF_S3),
         action=Action.LIST,
         rounds=3,
     ),
@@ -177,7 +112,7 @@ LOADS = (
             Bucket("mixed-small", 5_000, 4_000),
         ),
         (),
-        tools=(*_KAIWO, "s5cmd", "rclone"),
+        tools=(*KAIWO, "s5cmd", "rclone"),
         rounds=3,
     ),
     Load(
@@ -185,22 +120,8 @@ LOADS = (
         "100,000 objects of 100 bytes",
         (Bucket("many", 100_000, 100),),
         _peak(400, "kaiwo-obstore", "kaiwo-fsspec"),
-        tools=(*_KAIWO, "s5cmd", "rclone"),
+        tools=(*KAIWO, "s5cmd", "rclone"),
         rounds=1,
         asked=True,
     ),
 )
-
-
-def quick(load: Load) -> Load:
-    """The same work with less to do, to see that everything works."""
-    buckets = tuple(
-        dataclasses.replace(
-            bucket,
-            count=max(bucket.count // 50, min(bucket.count, 20)),
-            size=bucket.size // 64 if bucket.size > MIB else bucket.size,
-        )
-        for bucket in load.buckets
-    )
-    what = f"{load.what} (made small)"
-    return dataclasses.replace(load, what=what, buckets=buckets, rounds=1)

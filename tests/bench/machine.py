@@ -40,7 +40,15 @@ def _versions() -> dict[str, str]:
             found[name] = said.removeprefix(name).split()[0].removeprefix("v").split("-")[0]
     if program := nginx.program():
         found["nginx"] = _first_line([program, "-v"]).rpartition("/")[2]
-    for package in ("kaiwo", "boto3", "s3fs", "obstore", "aiobotocore", "huggingface_hub"):
+    for package in (
+        "kaiwo",
+        "awscrt",
+        "boto3",
+        "s3fs",
+        "obstore",
+        "aiobotocore",
+        "huggingface_hub",
+    ):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

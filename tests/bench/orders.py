@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench import hub
 from tests.bench.buckets import Bucket
-from tests.bench.loads import Action
+from tests.bench.load import Action
 from tests.bench.nginx import Endpoint
 
 KEYS = {"access_key_id": "kaiwo-access-key", "secret_key": "kaiwo-secret-key"}
@@ -28,6 +28,7 @@ class Order:
         endpoint: where they are.
         target: the folder for the objects.
         work: a folder for the tool's own files.
+        told: options for the tool, of a load that has some for it.
     """
 
     action: Action
@@ -35,6 +36,7 @@ class Order:
     endpoint: Endpoint
     target: Path
     work: Path
+    told: tuple[str, ...] = ()
 
     @property
     def tls(self) -> bool:

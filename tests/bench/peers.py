@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from tests.bench import hub
-from tests.bench.loads import MATCHING, Action
+from tests.bench.buckets import Bucket
+from tests.bench.load import MATCHING, Action
 from tests.bench.orders import KEYS, REGION, Commands, Order
 
 _CONNECTIONS = 32
@@ -60,20 +61,24 @@ def s5cmd(program: str, order: Order) -> Commands:
     return commands
 
 
+def s5cmd_told(program: str, order: Order) -> Commands:
+    """With its defaults, but for what the load tells it."""
+    workers = [option for option in order.told if option.startswith("--numworkers")]
+    more = [option for option in order.told if option not in workers]
+    command = [program, *workers, "--endpoint-url", order.url, "--log", "error", "cp", *more]
+    return [
+        [*command, f"s3://{bucket.name}/{_only_name(bucket) or '*'}", f"{order.folder(bucket)}/"]
+        for bucket in order.buckets
+    ]
+
+
 def rclone(program: str, order: Order, *more: str) -> Commands:
     """With as many connections as the others."""
     flags = [
-        "--s3-provider=Other",
-        f"--s3-endpoint={order.url}",
-        f"--s3-access-key-id={KEYS['access_key_id']}",
-        f"--s3-secret-access-key={KEYS['secret_key']}",
-        f"--s3-region={REGION}",
-        "--s3-list-version=2",
-        "--s3-no-check-bucket",
+        *_rclone_remote(order),
         f"--transfers={_CONNECTIONS}",
         f"--checkers={_CONNECTIONS}",
         "--multi-thread-streams=8",
-        *([f"--ca-cert={order.bundle}"] if order.bundle else []),
     ]
     commands = []
     for bucket in order.buckets:
@@ -86,6 +91,35 @@ def rclone(program: str, order: Order, *more: str) -> Commands:
             command = ["copy", remote, str(order.folder(bucket))]
         commands.append([program, *command, *flags, *more])
     return commands
+
+
+def rclone_told(program: str, order: Order) -> Commands:
+    """With its defaults, but for what the load tells it."""
+    commands = []
+    for bucket in order.buckets:
+        source = f":s3:{bucket.name}/{_only_name(bucket)}"
+        flags = [*_rclone_remote(order), *order.told]
+        commands.append([program, "copy", source, str(order.folder(bucket)), *flags])
+    return commands
+
+
+def _rclone_remote(order: Order) -> list[str]:
+    """Where the buckets are, and how they are reached."""
+    return [
+        "--s3-provider=Other",
+        f"--s3-endpoint={order.url}",
+        f"--s3-access-key-id={KEYS['access_key_id']}",
+        f"--s3-secret-access-key={KEYS['secret_key']}",
+        f"--s3-region={REGION}",
+        "--s3-list-version=2",
+        "--s3-no-check-bucket",
+        *([f"--ca-cert={order.bundle}"] if order.bundle else []),
+    ]
+
+
+def _only_name(bucket: Bucket) -> str:
+    """The name of a bucket's only object; empty where there are more."""
+    return bucket.names()[0] if bucket.count == 1 else ""
 
 
 def rclone_modtime(program: str, order: Order) -> Commands:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench.loads import LOADS, PEERS, Goal, Load
+from tests.bench.load import MEASURES, Goal, Load
+from tests.bench.loads import LOADS
 from tests.bench.rounds import OK, Result
 
 METRICS = ("wall_s", "cpu_s", "peak_mib")
@@ -25,30 +26,42 @@ def row(load: Load, rounds: int, results: Mapping[str, Result]) -> Row:
         if result.status == OK:
             tools[name] |= {m: round(median(r[m] for r in result.runs), 4) for m in METRICS}
         tools[name]["runs"] = [{m: round(r[m], 4) for m in METRICS} for r in result.runs]
-    best = {m: _best(tools, m) for m in METRICS}
-    for tool in tools.values():
-        ratios = {m: tool[m] / b for m in METRICS if m in tool and (b := best[m])}
-        tool["to_best_peer"] = {m: round(value, 3) for m, value in ratios.items()}
+    best = {measure: _best(tools, names) for measure, names in MEASURES.items()}
+    for name, tool in tools.items():
+        if name in load.told:
+            tool["told"] = " ".join(load.told[name])
+        tool["to_best_peer"] = _ratios(tool, best["defaults" if load.told else "peers"])
+        if load.told:
+            tool["to_best_told"] = _ratios(tool, best["told"])
     reached = [_goal(goal, tools, best) for goal in load.goals]
     return {"what": load.what, "rounds": rounds, "tools": tools, "goals": reached}
 
 
-def _best(tools: Mapping[str, Mapping[str, Any]], metric: str) -> float | None:
-    """Of the peers."""
-    values = [tools[name][metric] for name in PEERS if metric in tools.get(name, ())]
-    return min(values, default=None)
+def _best(tools: Mapping[str, Mapping[str, Any]], names: Collection[str]) -> dict[str, float]:
+    """The least of each metric among these tools, where one has it."""
+    found = [tools[name] for name in names if name in tools]
+    return {
+        m: min(tool[m] for tool in found if m in tool)
+        for m in METRICS
+        if any(m in tool for tool in found)
+    }
+
+
+def _ratios(tool: Mapping[str, Any], best: Mapping[str, float]) -> dict[str, float]:
+    """What a tool has to the best, by metric."""
+    return {m: round(tool[m] / best[m], 3) for m in METRICS if m in tool and best.get(m)}
 
 
 def _goal(
-    goal: Goal, tools: Mapping[str, Mapping[str, Any]], best: Mapping[str, float | None]
+    goal: Goal,
+    tools: Mapping[str, Mapping[str, Any]],
+    best: Mapping[str, Mapping[str, float]],
 ) -> Row:
     """A goal, and whether it is reached; None if there is no number to say so."""
     value: float | None = tools.get(goal.tool, {}).get(goal.metric)
     measure: float | None = 1.0
     if goal.of:
-        measure = (
-            best[goal.metric] if goal.of == "peers" else tools.get(goal.of, {}).get(goal.metric)
-        )
+        measure = best.get(goal.of, tools.get(goal.of, {})).get(goal.metric)
     got = round(value / measure, 3) if value is not None and measure else None
     return {
         "tool": goal.tool,
@@ -107,7 +120,13 @@ in use, since a virtual machine may have to ask its host for more. CPU is user a
 all processes of the tool, peak the memory of its largest process. The best peer is the best of
 s5cmd, rclone, boto3 and s3fs, for each column by itself, and of the Hub `hf download`; curl is told
 all names, checks nothing, and shows what a client could do. `kaiwo` is kaiwo as it comes; its other
-rows name their engine, or `--max-workers`."""
+rows name their engine, or `--max-workers`.
+
+The rows `wan-...` are lines as users have them: nginx waits 30 ms before each answer, and limits
+each connection to 25 or 60 MB/s. kaiwo has its defaults there. s5cmd and rclone run twice: with
+their defaults, and told what serves them best on that line (their row says what). `awscrt` is AWS's
+adaptive client in a short program, without any setting; it counts among those told the best. boto3
+is shown for comparison."""
 
 
 def _origins(rows: Mapping[str, Row]) -> dict[str, list[str]]:
@@ -127,28 +146,43 @@ def _origins(rows: Mapping[str, Row]) -> dict[str, list[str]]:
 
 def table(name: str, one: Row) -> list[str]:
     """The table of one row, and its goals."""
+    measures = {"to_best_peer": "x best peer"}
+    if any("to_best_told" in tool for tool in one["tools"].values()):
+        measures = {"to_best_peer": "x best at defaults", "to_best_told": "x best told"}
+    columns = ["tool", "wall, s", *measures.values(), "CPU, s", *measures.values(), "peak, MiB"]
     lines = [
         f"## {name}: {one['what']}",
         "",
         f"Rounds: {one['rounds']}.",
         "",
-        "| tool | wall, s | x best peer | CPU, s | x best peer | peak, MiB |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| {' | '.join(columns)} |",
+        f"| --- |{' ---: |' * (len(columns) - 1)}",
     ]
     for tool, figures in one["tools"].items():
-        if figures["status"] != OK:
-            lines.append(f"| {tool} | {figures['status']} | | | | |")
-            continue
-        ratio = {m: f"{value:.2f}" for m, value in figures["to_best_peer"].items()}
-        lines.append(
-            f"| {tool} | {figures['wall_s']:.2f} | {ratio.get('wall_s', '')} |"
-            f" {figures['cpu_s']:.2f} | {ratio.get('cpu_s', '')} | {figures['peak_mib']:.0f} |"
-        )
+        shown = f"{tool} `{figures['told']}`" if "told" in figures else tool
+        cells = [shown, figures["status"], *[""] * (len(columns) - 2)]
+        if figures["status"] == OK:
+            wall, cpu = (
+                [f"{figures[metric]:.2f}", *(_cell(figures[of], metric) for of in measures)]
+                for metric in ("wall_s", "cpu_s")
+            )
+            cells = [shown, *wall, *cpu, f"{figures['peak_mib']:.0f}"]
+        lines.append("".join(f"| {cell} " if cell else "| " for cell in cells) + "|")
     lines.append("")
     return lines
 
 
+def _cell(ratios: Mapping[str, float], metric: str) -> str:
+    return f"{ratios[metric]:.2f}" if metric in ratios else ""
+
+
 _NAMES = {"wall_s": "wall", "cpu_s": "CPU", "peak_mib": "peak"}
+_MEASURES = {
+    "": "",
+    "peers": " of the best peer",
+    "defaults": " of the best peer at its defaults",
+    "told": " of the best peer told the best",
+}
 
 
 def goals(one: Row) -> list[str]:
@@ -159,7 +193,7 @@ def goals(one: Row) -> list[str]:
 def _goal_cells(goal: Mapping[str, Any]) -> tuple[str, str, str]:
     """What is wanted, what is, and whether that is enough."""
     unit = "" if goal["of"] else " MiB"
-    of = {"peers": " of the best peer", "": ""}.get(goal["of"], f" of {goal['of']}")
+    of = _MEASURES.get(goal["of"], f" of {goal['of']}")
     got = "" if goal["got"] is None else f"{goal['got']:.4g}{unit}"
     said = {True: "reached", False: "**not reached**", None: "not measured"}[goal["reached"]]
     return f"{goal['tool']}: {_NAMES[goal['metric']]} at most {goal['most']:g}{unit}{of}", got, said

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench import meter
 from tests.bench.buckets import MIB, Bucket, Shelf
-from tests.bench.loads import MATCHING, Action, Load
+from tests.bench.load import MATCHING, Action, Load
 from tests.bench.nginx import Endpoint
 from tests.bench.orders import Order, Tool, environment
 from tests.servers import ROOT
@@ -86,7 +86,14 @@ def _target(load: Load, tool: Tool, place: Place) -> Path:
 
 def _one(load: Load, tool: Tool, place: Place) -> dict[str, float]:
     """One run, checked, and cleaned up."""
-    order = Order(load.action, load.buckets, place.endpoint, _target(load, tool, place), place.work)
+    order = Order(
+        load.action,
+        load.buckets,
+        place.endpoint,
+        _target(load, tool, place),
+        place.work,
+        load.told.get(tool.name, ()),
+    )
     if load.action is Action.AGAIN:
         return _second(tool, order, place)
     shutil.rmtree(order.target, ignore_errors=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.bench import nginx
 from tests.bench.buckets import Shelf
-from tests.bench.loads import Load
+from tests.bench.load import Load
 from tests.bench.nginx import Endpoint
 from tests.bench.rounds import Place
 from tests.servers import serving

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.bench import hub, peers
-from tests.bench.loads import MATCHING, Action
+from tests.bench.load import MATCHING, Action
 from tests.bench.orders import KEYS, REGION, Commands, Order, Tool
 from tests.servers import ROOT
 
@@ -73,7 +73,9 @@ def kaiwo_of(checkout: Path, name: str = "kaiwo", *options: str) -> Tool:
     # compiled before the first round, which would pay for it
     compileall.compile_dir(checkout / "kaiwo", quiet=2)
     command = functools.partial(_kaiwo, options)
-    return Tool(name, _installed("kaiwo"), command, lambda _: {"PYTHONPATH": str(checkout.resolve())})
+    return Tool(
+        name, _installed("kaiwo"), command, lambda _: {"PYTHONPATH": str(checkout.resolve())}
+    )
 
 
 def all_tools() -> Mapping[str, Tool]:
@@ -83,13 +85,16 @@ def all_tools() -> Mapping[str, Tool]:
         kaiwo_of(ROOT),
         kaiwo_of(ROOT, "kaiwo-obstore", "--engine", "obstore"),
         kaiwo_of(ROOT, "kaiwo-fsspec", "--engine", "fsspec"),
-        kaiwo_of(ROOT, "kaiwo-16", "--max-workers", "16"),
-        kaiwo_of(ROOT, "kaiwo-256", "--max-workers", "256"),
         Tool("s5cmd", _installed("s5cmd"), peers.s5cmd, peers.aws),
+        Tool("s5cmd-defaults", _installed("s5cmd"), peers.s5cmd_told, peers.aws),
+        Tool("s5cmd-told", _installed("s5cmd"), peers.s5cmd_told, peers.aws),
         Tool("rclone", _installed("rclone"), peers.rclone, peers.rclone_env),
+        Tool("rclone-defaults", _installed("rclone"), peers.rclone_told, peers.rclone_env),
+        Tool("rclone-told", _installed("rclone"), peers.rclone_told, peers.rclone_env),
         Tool("rclone-modtime", _installed("rclone"), peers.rclone_modtime, peers.rclone_env),
         Tool("boto3", python, functools.partial(peers.script, "boto3_loop"), peers.aws),
         Tool("s3fs", python, functools.partial(peers.script, "s3fs_get"), peers.aws),
+        Tool("awscrt", python, functools.partial(peers.script, "awscrt_get"), peers.aws),
         Tool("hf", _installed("hf"), peers.hf, peers.hf_env),
         Tool("curl", _installed("curl"), peers.curl),
         Tool("imports", python, peers.imports),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.buckets import Bucket
-from tests.bench.loads import Action
+from tests.bench.load import Action
 from tests.bench.nginx import Endpoint
 from tests.bench.orders import Order, Tool, environment
 from tests.faults.catalogue import Case, objects

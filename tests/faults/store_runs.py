@@ -12,7 +12,7 @@ from typing import Self
 from urllib.parse import unquote
 
 from tests.bench.buckets import Bucket
-from tests.bench.loads import Action
+from tests.bench.load import Action
 from tests.bench.nginx import Endpoint
 from tests.bench.orders import Order, Tool, environment
 from tests.faults.behaviour import Behaviour
