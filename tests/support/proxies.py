@@ -16,8 +16,10 @@ from tests import servers
 from tests.servers import serving
 from tests.support.stores import Store
 
-_KINDS = {"s3": "s3", "gcs": "gcs", "azure-blob": "azure", "hf": "hub"}
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
+#: What the counting proxy calls a type of task.
+KINDS = {"s3": "s3", "gcs": "gcs", "azure-blob": "azure", "hf": "hub"}
+#: Headers that a proxy does not pass on.
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"}
 
 
 def base_of(store: Store) -> str:
@@ -82,14 +84,14 @@ class Counting:
 @contextlib.contextmanager
 def counting(*stores: Store, delay_s: float = 0.0) -> Iterator[Counting]:
     """These stores, each of another type, by way of one counting proxy."""
-    upstreams = {_KINDS[store.type]: base_of(store) for store in stores}
+    upstreams = {KINDS[store.type]: base_of(store) for store in stores}
     if "hub" in upstreams:
         (lfs,) = (store.settings["lfs_url"] for store in stores if store.type == "hf")
         upstreams["lfs:hub"] = lfs
     args = [f"--upstream={name}={url}" for name, url in upstreams.items()]
     with servers.start("counting", *args, f"--delay-s={delay_s}") as server:
         named = server.settings
-        ways = (by_way_of(store, named[_KINDS[store.type]]) for store in stores)
+        ways = (by_way_of(store, named[KINDS[store.type]]) for store in stores)
         yield Counting(tuple(ways), named["stats"])
 
 
@@ -147,7 +149,7 @@ def spoiling(
                 sent = {k: v for k, v in headers.items() if k.lower() not in ignored}
                 connection.request(self.command, target, body, sent)
                 got = connection.getresponse()
-                kept = {k: v for k, v in got.getheaders() if k.lower() not in _HOP_BY_HOP}
+                kept = {k: v for k, v in got.getheaders() if k.lower() not in HOP_BY_HOP}
                 length_of_head = got.headers.get("Content-Length", "0")
                 query = urlsplit(self.path).query
                 answer = Answer(got.status, kept, got.read(), headers, query=query)
