@@ -165,6 +165,10 @@ class NoAnswerError(TransientError):
     """
 
 
+class StalledError(TransientError):
+    """Nothing came for the stall timeout: the service, or what is in front of it, lets it wait."""
+
+
 class UnreachableError(NoAnswerError):
     """No connection can be made (yet): refused, no route, not permitted, or the name is unknown."""
 

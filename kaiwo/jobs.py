@@ -156,12 +156,15 @@ class Tries(Struct, frozen=True):
         since_s: when it first did, by the monotonic clock.
         first: why it first did.
         reached: how far the job had come, see ``TransientError``.
+        refused: what its line had seen when it was last refused without being charged: refusals,
+            and requests that succeeded.
     """
 
     count: int = 0
     since_s: float = 0.0
     first: str = ""
     reached: int = 0
+    refused: tuple[int, int] | None = None
 
 
 class ListJob(Struct, frozen=True):

@@ -13,13 +13,18 @@ what is in memory of them.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from kaiwo.engine.batches import SMALL
 from kaiwo.engine.pace import Pace
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
 from kaiwo.engine.rules import Rules
+from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError
 from kaiwo.jobs import RANGE, Batch, Job, Outcome, Progress, Range, Transfer, Whole
 from kaiwo.workers.progress import Channel
 from kaiwo.workers.reading import Reading
@@ -38,11 +43,14 @@ LEAST_UNIT = 128 << 10
 LEAST_BODY = 256 << 10
 #: A connection creeps below this part of the rate of the others.
 CREEPING = 1 / 20
+#: A service that has sent something in this time serves others.
+SERVES_S = 5.0
 #: How often the limits are considered.
 STEP_S = 0.02
 #: Above this part of one processor, the interpreter is the limit.
 BUSY = 0.9
 logger = logging.getLogger(__name__)
+JobT = TypeVar("JobT", bound=Job)
 
 
 class Line:
@@ -54,12 +62,23 @@ class Line:
     Attributes:
         in_flight: requests for object bytes that are under way.
         pace: how long small objects take.
+        refusals: requests that were refused while others were served.
+        successes: requests that succeeded.
+        arrived_s: when something last arrived, by the monotonic clock.
     """
 
     def __init__(self, limit: RequestLimit) -> None:
         self.limit = limit
         self.in_flight = 0
         self.pace = Pace()
+        self.refusals = self.successes = 0
+        self.arrived_s = -math.inf
+
+    def arrived(self, size: int, requests: int = 0) -> None:
+        """Bytes arrived, or requests ended."""
+        self.arrived_s = time.monotonic()
+        self.successes += requests
+        self.limit.note(self.arrived_s, bytes=size, requests=requests)
 
 
 class Lines:
@@ -120,8 +139,7 @@ class Lines:
     def note(self, progress: Progress) -> None:
         """Bytes arrived."""
         if progress.bytes:
-            line = self._lines[progress.transfer.opener.service]
-            line.limit.note(time.monotonic(), bytes=progress.bytes)
+            self._lines[progress.transfer.opener.service].arrived(progress.bytes)
 
     def end(self, job: Job, outcomes: Sequence[Outcome], service: str, arrived: int) -> None:
         """A request has ended.
@@ -144,13 +162,28 @@ class Lines:
             elif not answer_s:
                 answer_s = each.seconds  # its body took no time
             line.limit.note(time.monotonic(), first_byte_s=answer_s or None, connection_rate=rate)
-        line.limit.note(time.monotonic(), bytes=arrived, requests=len(succeeded))
+        if arrived or succeeded:
+            line.arrived(arrived, len(succeeded))
         if isinstance(job, Batch):
             line.pace.measure(outcomes)
 
-    def refused(self, service: str) -> None:
-        """The service refused a request while it served others."""
-        self._take(service, self._lines[service].limit.refused(time.monotonic()))
+    def refused(self, job: JobT, error: KaiwoError, service: str) -> JobT | None:
+        """A request failed: the job again if that is because there were too many at once.
+
+        A service that refuses some requests while it serves others gets fewer; the request is not
+        charged. It is when it was alone, and when it alone was refused twice while others succeeded:
+        then it is not their number.
+        """
+        line, before = self._lines[service], job.tries.refused
+        is_refusal = isinstance(error, BusyError | NoAnswerError | StalledError)
+        serves_others = line.in_flight and line.arrived_s > time.monotonic() - SERVES_S
+        if not (is_refusal and serves_others):
+            return None
+        if before is not None and before[0] == line.refusals and before[1] < line.successes:
+            return None
+        line.refusals += 1
+        self._take(service, line.limit.refused(time.monotonic()))
+        return replace(job, tries=replace(job.tries, refused=(line.refusals, line.successes)))
 
     def step(self) -> None:
         """Consider the limits, if it is time."""

@@ -16,6 +16,7 @@ from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights, alone, is_outdated, updated
 from kaiwo.engine.job_feed import JobFeed, service
+from kaiwo.engine.lines import Lines
 from kaiwo.engine.remedies import Remedy, decide
 from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
 from kaiwo.engine.running_digests import RunningDigests
@@ -59,6 +60,7 @@ class Recovery:
         flights: the objects under way.
         health: what is known of the services.
         file_systems: what is known of the targets' file systems.
+        lines: how many requests are in flight at each service.
         feed: makes the jobs of an object that starts again.
         dispatcher: runs jobs.
         settlement: where an object goes that has failed.
@@ -74,6 +76,7 @@ class Recovery:
         flights: Flights,
         health: ServiceHealth,
         file_systems: FileSystems,
+        lines: Lines,
         feed: JobFeed,
         dispatcher: Dispatcher[Job, tuple[Outcome, ...]],
         settlement: Settlement,
@@ -86,6 +89,7 @@ class Recovery:
         self._flights = flights
         self._health = health
         self._file_systems = file_systems
+        self._lines = lines
         self._feed = feed
         self._dispatcher = dispatcher
         self._settlement = settlement
@@ -184,6 +188,10 @@ class Recovery:
         """Make the request again after a delay, or fail the object."""
         self._discard_stream(job)
         job = alone(job, flight)
+        crowded = self._lines.refused(job, error, service(job))
+        if crowded is not None:
+            self._repeat(crowded, error, flight, self._policy.delay_s(error, 0, 0.0) or 0.0)
+            return
         answered = self._health.has_answered(service(job))
         again = self._policy.again(job, error, has_answered=answered)
         if again is None and isinstance(error, UnansweredError):

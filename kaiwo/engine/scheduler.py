@@ -118,6 +118,7 @@ class Scheduler:
             self._flights,
             self._health,
             file_systems,
+            self._lines,
             self._feed,
             self._dispatcher,
             self._settlement,
@@ -200,13 +201,13 @@ class Scheduler:
             self._state.remember(in_place)
         if any(_was_answered(job, each) for each in outcomes):
             self._health.answered(service(job))
-        arrived = 0
-        for outcome in outcomes:
-            read, kept = self._arrivals.end(job, outcome)
-            new = max(outcome.bytes - read, 0)
-            arrived += new
-            self._take_outcome(job, outcome, new, read + kept, kept)
-        self._lines.end(job, outcomes, service(job), arrived)
+        reported = [self._arrivals.end(job, outcome) for outcome in outcomes]
+        new = [
+            max(each.bytes - read, 0) for each, (read, _) in zip(outcomes, reported, strict=True)
+        ]
+        self._lines.end(job, outcomes, service(job), sum(new))
+        for outcome, (read, kept), count in zip(outcomes, reported, new, strict=True):
+            self._take_outcome(job, outcome, count, read + kept, kept)
         self._lines.step()
 
     def _take_outcome(self, job: Job, outcome: Outcome, new: int, shown: int, kept: int) -> None:

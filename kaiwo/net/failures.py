@@ -184,7 +184,7 @@ def _no_connection(cause: Exception, what: str) -> KaiwoError | None:
 
 
 def _late(_: TimeoutError, what: str) -> KaiwoError:
-    return TransientError(f"{what}: no answer in time")
+    return StalledError(f"{what}: no answer in time")
 
 
 def _tls(cause: ssl.SSLError, what: str) -> KaiwoError | None:

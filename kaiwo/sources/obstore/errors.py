@@ -176,7 +176,7 @@ def _map_connection(text: str, what: str) -> KaiwoError:
             return UnreachableError(f"{what}: connection refused (is the service up?)")
         return UnreachableError(f"{what}: no connection{_reason(text)}")
     if "Timeout" in kinds:
-        return TransientError(f"{what}: no answer in time")
+        return StalledError(f"{what}: no answer in time")
     kind = NoAnswerError if _NO_ANSWER.search(text) else TransientError
     return kind(f"{what}: the connection was cut")
 

@@ -66,7 +66,9 @@ def test_a_wrong_value_in_the_environment_names_its_variable(
     message = refusal("download_items: [{type: hf, repo_id: o/r}]")
     assert "KAIWO_MAX_WORKERS" in message
     assert CANARY not in message
-    assert read("download_items: [{type: hf, repo_id: o/r}]", max_workers=2).settings.workers == 2
+    assert (
+        read("download_items: [{type: hf, repo_id: o/r}]", max_workers=2).settings.max_workers == 2
+    )
 
 
 def test_a_wrong_option_is_named_as_one() -> None:
@@ -74,14 +76,8 @@ def test_a_wrong_option_is_named_as_one() -> None:
     assert message.startswith("option --max-workers: ")
 
 
-def test_the_default_is_eight_workers() -> None:
-    assert of(LEAST["hf"]).settings.workers == 8
-
-
-def test_a_given_number_of_workers_limits_small_requests_too() -> None:
-    assert of(LEAST["hf"]).settings.small_requests == 64
-    assert of(LEAST["hf"], max_workers=3).settings.small_requests is None
-    assert of(LEAST["hf"], max_workers=8).settings.small_requests is None
+def test_by_default_the_run_itself_decides_on_its_workers() -> None:
+    assert of(LEAST["hf"]).settings.max_workers is None
 
 
 def test_a_home_in_the_download_root_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,15 @@ from kaiwo.errors import DiskError
 from kaiwo.files import temporary_files
 from kaiwo.jobs import Transfer
 from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Buffer
 from tests.support.faulty import PatternOpener, transfer_of
 
 
-def write_range(path: str, [data: bytes | bytearray | memoryview], offset: int) -> None:
+def write_range(path: str, parts: Sequence[Buffer], offset: int) -> None:
     """As a run does it: the file is made once, then its ranges come."""
     if not os.path.exists(path):
         temporary_files.create(path)
-    temporary_files.write_range(path, [data], offset)
+    temporary_files.write_range(path, parts, offset)
 
 
 OPENER = PatternOpener(())

@@ -15,7 +15,7 @@ from kaiwo import checksums
 from kaiwo.errors import (
     TransientError,
 )
-from kaiwo.jobs import RANGE, Crc, Transfer
+from kaiwo.jobs import RANGE, Crc, Mark, Transfer
 from kaiwo.state.state import State
 from tests.support.faulty import (
     FaultyOpener,
@@ -72,12 +72,31 @@ def test_what_is_in_place_or_given_up_is_ended(tmp_path: Path) -> None:
     assert memory.can_resume(each)
     memory.end(each)
     assert not memory.can_resume(each)
-    memory.note_range(each, 0, RANGE, Crc("crc32c", 1))
+    memory.note_mark(each, 0, Mark(RANGE, Crc("crc32c", 1)))
     memory.close()
     assert [line for line in lines(journal(tmp_path)) if "begin" not in line] == [
         {"kaiwo-journal": 1},
         {"end": 0},
     ]
+
+
+def test_a_range_that_grows_for_long_has_few_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kaiwo.state.journal.MOST_LINES", 10)
+    each = transfer(tmp_path, big(), DEAD)
+    memory = State(None, DEAD)
+    memory.begin(each)
+    for end in range(1, 1001):
+        for start in (0, RANGE):
+            memory.note_mark(each, start, Mark(start + end, Crc("crc32c", end)))
+    found = lines(journal(tmp_path, DEAD))
+    assert len(found) < 20
+    partial = State(None, NOW).partial_download(each)
+    assert partial is not None
+    grown = {start: Mark(start + 1000, Crc("crc32c", 1000)) for start in (0, RANGE)}
+    assert partial.marks == grown
+    assert partial.bytes == 2000
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
@@ -204,7 +223,7 @@ def test_a_line_that_was_written_in_part_is_no_promise(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (journal(tmp_path, NOW).stat().st_size + 10, hard))
     try:
-        state.note_range(each, 0, RANGE, Crc("crc64nvme", 1))
+        state.note_mark(each, 0, Mark(RANGE, Crc("crc64nvme", 1)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not state.can_resume(each)
