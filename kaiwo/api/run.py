@@ -15,6 +15,7 @@ from kaiwo import environment, redact, units
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.job_feed import MOST_LOCAL
+from kaiwo.engine.request_budget import memory_budget
 from kaiwo.engine.request_limit import FIRST, MOST
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
@@ -22,7 +23,7 @@ from kaiwo.engine.scheduler import Scheduler
 from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
 from kaiwo.errors import ConfigError, cause_of, exit_code_of
 from kaiwo.events import Ended, Ticked
-from kaiwo.files import process_limits
+from kaiwo.files import memory_limit, process_limits
 from kaiwo.files.kept_folders import kept_open
 from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
@@ -137,6 +138,7 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
         settings.verify == "checksum",
         settings.fail_fast,
         None if settings.deadline is None else time.monotonic() + settings.deadline,
+        memory_budget(memory_limit.memory_limit()),
         process_limits.most_requests(),
     )
     comparison = Comparison(settings.force, rules.verify, settings.fsync)

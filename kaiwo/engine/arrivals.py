@@ -6,10 +6,26 @@ the outcome, by a slow channel of another process, counts nothing.
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from kaiwo.jobs import Batch, Job, Outcome, Progress, Range, Transfer
 
 #: Index and round of an object, and the start of a range.
 _Key = tuple[int, int, int]
+
+
+class Unreported(Struct, frozen=True):
+    """What the outcome of a job says beyond the reports before it.
+
+    Attributes:
+        read: bytes that were read.
+        kept: bytes that were found in a file.
+        shown: bytes that were reported as done.
+    """
+
+    read: int
+    kept: int
+    shown: int
 
 
 class Arrivals:
@@ -36,9 +52,11 @@ class Arrivals:
         self._reported[key] = before[0] + progress.bytes, before[1] + progress.kept
         return True
 
-    def end(self, job: Job, outcome: Outcome) -> tuple[int, int]:
-        """A job has ended with this outcome; returns what was reported: bytes read, bytes kept."""
-        return self._reported.pop(_key(outcome.transfer, _start(job)), (0, 0))
+    def end(self, job: Job, outcome: Outcome) -> Unreported:
+        """A job has ended with this outcome for one of its objects."""
+        read, kept = self._reported.pop(_key(outcome.transfer, _start(job)), (0, 0))
+        # An attempt that is made again with other credentials reports again.
+        return Unreported(max(outcome.bytes - read, 0), outcome.kept - kept, read + kept)
 
 
 def _start(job: Job) -> int:

@@ -6,8 +6,8 @@
     unit           what a connection brings in a second is worth remembering: a larger object comes
                    in ranges, which a later run resumes; smaller ones come in batches
 
-What is not remembered yet of all requests in flight is at most ``UNREMEMBERED`` bytes, and so is
-what is in memory of them.
+What is not remembered yet of all requests in flight, and what they hold in memory, is limited, see
+``request_budget``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from kaiwo.engine import request_budget
 from kaiwo.engine.batches import SMALL
 from kaiwo.engine.pace import Pace
+from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
 from kaiwo.engine.rules import Rules
 from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError
@@ -29,8 +31,10 @@ from kaiwo.jobs import RANGE, Batch, Job, Outcome, Progress, Range, Transfer, Wh
 from kaiwo.workers.progress import Channel
 from kaiwo.workers.reading import Reading
 
-#: What a kill may lose of all requests in flight together.
-UNREMEMBERED = 64 << 20
+#: At most this many requests at all services together.
+MOST_TOGETHER = 256
+#: What a request needs that is read at once, for each of its bytes (8 of 8 MiB: 204 MiB in all).
+COPIES = 1.5
 #: A piece is at most this large: larger ones save nothing.
 LONGEST_PIECE = 1 << 20
 #: A request that takes less than this is read at once.
@@ -97,7 +101,12 @@ class Lines:
         most, first = (MOST, FIRST) if rules.workers is None else (rules.workers, rules.workers)
         self._lines = {each: Line(RequestLimit(most, first)) for each in services}
         self._channel = channel
-        self.limits = {each: line.limit.limit for each, line in self._lines.items()}
+        self._memory = rules.memory
+        self._most = rules.ceiling or MOST_TOGETHER
+        if rules.workers is None:
+            self._most = min(self._most, request_budget.most_requests(rules.memory))
+        self.limits: dict[str, int] = {}
+        self._share()
         self._load = _Load()
         self._stepped_s = 0.0
 
@@ -121,8 +130,12 @@ class Lines:
 
     @property
     def unremembered(self) -> int:
-        """How many bytes of a request may be in memory, or not be remembered."""
-        return UNREMEMBERED // self._total
+        """How many bytes of a request need not be remembered."""
+        return UNSAVED // self._total
+
+    def _share(self) -> None:
+        wanted = {each: line.limit.limit for each, line in self._lines.items()}
+        self.limits.update(request_budget.shares(wanted, self._most))
 
     def begin(self, job: Job, service: str) -> Reading:
         """A request starts; returns how it is read."""
@@ -131,10 +144,16 @@ class Lines:
             line.in_flight += 1
         rate, size = line.limit.connection_rate, _size(job)
         is_quick = size < LEAST_BODY if rate is None else size <= rate * AT_ONCE_S
-        if is_quick and size <= self.unremembered:
+        if is_quick and size <= min(self.unremembered, self._at_once):
             return Reading(channel=self._channel)
         least_rate = 0.0 if rate is None else rate * CREEPING
-        return Reading(min(LONGEST_PIECE, self.unremembered), least_rate, self._channel)
+        piece = request_budget.piece_size(self._memory, self._total)
+        return Reading(min(piece, LONGEST_PIECE), least_rate, self._channel)
+
+    @property
+    def _at_once(self) -> int:
+        """How many bytes a request may bring at once, by the memory that there is."""
+        return int((self._memory - request_budget.BASE) / self._total / COPIES)
 
     def note(self, progress: Progress) -> None:
         """Bytes arrived."""
@@ -171,8 +190,8 @@ class Lines:
         """A request failed: the job again if that is because there were too many at once.
 
         A service that refuses some requests while it serves others gets fewer; the request is not
-        charged. It is when it was alone, and when it alone was refused twice while others succeeded:
-        then it is not their number.
+        charged. It is charged when it was alone, and when it alone was refused twice while others
+        succeeded: then it is not their number.
         """
         line, before = self._lines[service], job.tries.refused
         is_refusal = isinstance(error, BusyError | NoAnswerError | StalledError)
@@ -197,7 +216,7 @@ class Lines:
 
     def _take(self, service: str, change: Change | None) -> None:
         if change is not None:
-            self.limits[service] = change.after
+            self._share()
             text = "%s: %d requests at once instead of %d: %s"
             logger.debug(text, service, change.after, change.before, change.why)
 

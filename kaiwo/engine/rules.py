@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from kaiwo.engine.request_budget import memory_budget
 from kaiwo.engine.retry import RetryPolicy
 
 
@@ -16,6 +17,7 @@ class Rules(Struct, frozen=True):
         verify: check checksums, not only sizes.
         fail_fast: stop at the first object that fails.
         until_s: the run's deadline, by the monotonic clock.
+        memory: bytes that the run may use.
         most_requests: requests of all kinds in flight, as the limits of this process allow; None
             where there are no limits.
     """
@@ -25,10 +27,11 @@ class Rules(Struct, frozen=True):
     verify: bool = True
     fail_fast: bool = False
     until_s: float | None = None
+    memory: int = memory_budget(None)
     most_requests: int | None = None
 
     @property
     def ceiling(self) -> int | None:
-        """How many requests of all kinds may be in flight, if that is limited."""
+        """How many jobs of all kinds may be under way, if that is limited."""
         limits = [each for each in (self.workers, self.most_requests) if each is not None]
         return min(limits, default=None)

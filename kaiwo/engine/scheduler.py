@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from functools import partial
 
 from kaiwo.engine import round_files
-from kaiwo.engine.arrivals import Arrivals
+from kaiwo.engine.arrivals import Arrivals, Unreported
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights, continued, gained
@@ -201,36 +201,25 @@ class Scheduler:
             self._state.remember(in_place)
         if any(_was_answered(job, each) for each in outcomes):
             self._health.answered(service(job))
-        reported = [self._arrivals.end(job, outcome) for outcome in outcomes]
-        new = [
-            max(each.bytes - read, 0) for each, (read, _) in zip(outcomes, reported, strict=True)
-        ]
-        self._lines.end(job, outcomes, service(job), sum(new))
-        for outcome, (read, kept), count in zip(outcomes, reported, new, strict=True):
-            self._take_outcome(job, outcome, count, read + kept, kept)
+        ended = [(outcome, self._arrivals.end(job, outcome)) for outcome in outcomes]
+        self._lines.end(job, outcomes, service(job), sum(left.read for _, left in ended))
+        for outcome, left in ended:
+            self._take_outcome(job, outcome, left)
         self._lines.step()
 
-    def _take_outcome(self, job: Job, outcome: Outcome, new: int, shown: int, kept: int) -> None:
-        """Take what became of one object of a job.
-
-        Args:
-            job: what was done.
-            outcome: what it brought.
-            new: bytes that were read and not reported before.
-            shown: bytes that displays have counted as done.
-            kept: how many of these an earlier run left.
-        """
+    def _take_outcome(self, job: Job, outcome: Outcome, left: Unreported) -> None:
+        """Take what became of one object of a job."""
         transfer = outcome.transfer
         if not self._flights.is_current(transfer):
-            self._count(transfer, 0, 0, new)
+            self._count(transfer, 0, 0, left.read)
             if isinstance(job, Whole):
                 # A stream makes its file itself, perhaps after its round has ended.
                 round_files.discard(transfer)
             return
         flight = self._flights.get_or_start(transfer, outcome.seconds)
-        done, kept = gained(job, outcome) - shown, outcome.kept - kept
-        flight.count(done, kept)
-        self._count(transfer, done, kept, new)
+        done = gained(job, outcome) - left.shown
+        flight.count(done, left.kept)
+        self._count(transfer, done, left.kept, left.read)
         if isinstance(job, Range) and flight.large is not None and outcome.crcs:
             self._marks.end(job, outcome)
             job = continued(job, outcome)

@@ -23,6 +23,7 @@ from kaiwo.errors import (
     LimitError,
     NoAnswerError,
     ServiceError,
+    StalledError,
     TransientError,
     UnreachableError,
 )

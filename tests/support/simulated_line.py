@@ -15,7 +15,7 @@ import heapq
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kaiwo.engine.request_limit import Change, RequestLimit
@@ -24,6 +24,8 @@ MIB = 1 << 20
 RANGE = 8 * MIB
 #: A client's turns: the dispatcher looks at its limits at least this often.
 TURN_S = 0.05
+#: A connection that starts has this part of its rate, while TCP finds out how much there is.
+COLD = 8
 
 
 @dataclass(eq=False)
@@ -38,6 +40,7 @@ class Request:
     rate: float = 0.0
     since_s: float = 0.0
     version: int = 0
+    is_cold: bool = False
 
 
 class Simulation:
@@ -74,7 +77,11 @@ class Line:
         queue: how many requests it works on at once; others wait for their first byte.
         noise: each connection's rate and latency differ by up to this part.
         sway: all rates together change by up to this part, about once a second.
-        warm_up_s: a body has half its rate for so long.
+        warm_up_s: on a new connection a body has an eighth of its rate for this long.
+        is_down: the service refuses everything.
+        bodies: requests whose bodies are under way.
+        open: requests that it serves.
+        refusals: requests that it refused.
     """
 
     simulation: Simulation
@@ -88,6 +95,8 @@ class Line:
     queue: int | None = None
     noise: float = 0.0
     sway: float = 0.0
+    warm_up_s: float = 0.0
+    is_down: bool = False
     bodies: list[Request] = field(default_factory=list)
     open: int = 0
     refusals: int = 0
@@ -108,8 +117,11 @@ class Line:
         now_s = self.simulation.now_s
         cap = self.connection_rate * self._differs(self.noise)
         request = Request(client, size, cap, now_s)
+        request.is_cold = not client.warm
+        client.warm = max(client.warm - 1, 0)
         if not self._takes():
             self.refusals += 1
+            client.warm += 1
             self.simulation.after(self._latency_s(), lambda: client.refused(request))
             return
         self.open += 1
@@ -129,6 +141,8 @@ class Line:
         return self._random.uniform(1 - by, 1 + by)
 
     def _takes(self) -> bool:
+        if self.is_down:
+            return False
         if self.connections is not None and self.open >= self.connections:
             return False
         if self.request_rate is None:
@@ -148,6 +162,9 @@ class Line:
         if self._queued:
             self._works_on(self._queued.pop(0))
         request.first_s = request.since_s = self.simulation.now_s
+        if request.is_cold and self.warm_up_s:
+            request.cap /= COLD
+            self.simulation.after(self.warm_up_s, lambda: self._is_warm(request))
         self.bodies.append(request)
         request.client.answered(request)
         self._share(request)
@@ -155,13 +172,18 @@ class Line:
     def _ends(self, request: Request) -> None:
         self.bodies.remove(request)
         self.open -= 1
+        request.client.warm += 1
         self._share()
-        request.client.ended(request)
+        request.client.ended()
 
-    def changed(self) -> None:
-        """An attribute of the line was changed."""
-        for each in self.bodies:
-            each.cap = min(each.cap, self.connection_rate)
+    def _is_warm(self, request: Request) -> None:
+        request.cap *= COLD
+        if request in self.bodies:
+            self._share(everything=True)
+
+    def widen(self, capacity: float) -> None:
+        """The bottleneck has another capacity from now on."""
+        self.capacity = capacity
         self._share(everything=True)
 
     def _sways(self) -> None:
@@ -226,9 +248,17 @@ class Client:
         sizes: of its objects; large ones come in ranges.
         limit: the policy, or a constant number of requests.
         piece: bytes that are reported at once; RANGE: joined.
-        processor: bytes a second that it can take.
-        request_s: processor time of a request.
+        starts_s: when it starts.
+        turn_s: time between two looks at the limits.
         says_first_bytes: when the first byte arrives, not only at the end.
+        is_busy: whether its share of the processor is used up.
+        bytes: that arrived.
+        requests: that ended.
+        in_flight: requests that are under way.
+        warm: connections that are open and idle.
+        refusals: requests that were refused.
+        ended_s: when all was there.
+        changes: of the limit, and when.
     """
 
     line: Line
@@ -242,17 +272,15 @@ class Client:
     bytes: int = 0
     requests: int = 0
     in_flight: int = 0
+    warm: int = 0
     refusals: int = 0
     ended_s: float | None = None
     changes: list[tuple[float, Change]] = field(default_factory=list)
-    #: Bytes at each full second.
-    by_second: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._ranges = cut(self.sizes)
         self._again: list[int] = []
         self._random = random.Random(self.line.seed + 1)
-        self._left = True
         self._waiting = 0
         self.line.simulation.at(self.starts_s, self._turns)
 
@@ -275,8 +303,6 @@ class Client:
         if isinstance(self.limit, RequestLimit):
             self._note(self.limit.step(self.now_s, self.in_flight, is_busy=self.is_busy()))
             self._fill()
-        while len(self.by_second) <= self.now_s:
-            self.by_second.append(self.bytes)
         self.line.simulation.after(self.turn_s, self._turns)
 
     def _note(self, change: Change | None) -> None:
@@ -287,7 +313,6 @@ class Client:
         while self.in_flight < self.allowed and not self.is_over:
             size = self._again.pop() if self._again else next(self._ranges, None)
             if size is None:
-                self._left = False
                 if not self.in_flight and not self._waiting:
                     self.ended_s = self.now_s
                 return
@@ -318,7 +343,7 @@ class Client:
             connection_rate=rate,
         )
 
-    def ended(self, request: Request) -> None:
+    def ended(self) -> None:
         self.in_flight -= 1
         self.requests += 1
         self._fill()
@@ -338,7 +363,7 @@ class Client:
         self.line.simulation.after(self._random.uniform(0.1, 0.5), again)
 
 
-def cut(sizes: Iterable[int]) -> Iterable[int]:
+def cut(sizes: Iterable[int]) -> Iterator[int]:
     """Large objects in ranges; lazily."""
     for size in sizes:
         for start in range(0, size, RANGE):

@@ -31,6 +31,7 @@ from kaiwo.errors import (
     KaiwoError,
     NoAnswerError,
     NotFoundError,
+    StalledError,
     TransientError,
     UnreachableError,
     WrongRangeError,
