@@ -172,6 +172,28 @@ class SourceSuite:
         found = self.stored(bucket, source, data)
         assert b"".join(bytes(chunk) for chunk in source.stream(found)) == data
 
+    def test_a_stream_of_a_range_is_what_a_read_gives(
+        self, bucket: TestBucket, source: Source
+    ) -> None:
+        """In order, in pieces of at most the size that was asked for."""
+        data = random.Random(4).randbytes(300_000)
+        found = self.stored(bucket, source, data)
+        for start, end in ((0, 1), (0, 300_000), (1, 200_001), (299_999, 300_000)):
+            pieces = [bytes(each) for each in source.stream(found, start, end, 70_000)]
+            assert b"".join(pieces) == bytes(source.read(found, start, end))
+            assert max(map(len, pieces)) <= 70_000
+
+    def test_a_stream_may_be_closed_early(self, bucket: TestBucket, source: Source) -> None:
+        """Others are read meanwhile and afterwards."""
+        data = random.Random(5).randbytes(3_000_001)
+        found = self.stored(bucket, source, data)
+        for _ in range(3):
+            pieces = source.stream(found, 1, 2_000_000, 100_000)
+            assert data[1:].startswith(bytes(next(pieces)))
+            assert bytes(source.read(found, 5, 10)) == data[5:10]
+            del pieces
+        assert b"".join(map(bytes, source.stream(found))) == data
+
     def test_stated_checksums_are_those_of_the_bytes(
         self, bucket: TestBucket, source: Source
     ) -> None:
@@ -220,10 +242,17 @@ class SourceSuite:
         planned = self.stored(bucket, source, old)
         bucket.put({planned.key: new})
         assert same_bytes(source.stat(planned.key), planned) is self.keeps_revision
+
+        def streamed(*limits: int) -> Iterator[bytes]:
+            for piece in source.stream(planned, *limits):
+                assert old.startswith(piece), "another object's bytes were handed on"
+                yield bytes(piece)
+
         reads: list[tuple[int, Callable[[], Buffer]]] = [
             (100, lambda: source.read(planned, 0, 100)),
             (len(old), lambda: source.read(planned, 0, len(old))),
-            (len(old), lambda: b"".join(bytes(chunk) for chunk in source.stream(planned))),
+            (len(old), lambda: b"".join(streamed())),
+            (1_000, lambda: b"".join(streamed(100, 1_100, 200))),
         ]
         for length, read in reads:
             with contextlib.suppress(ChangedError):
@@ -236,6 +265,8 @@ class SourceSuite:
         for start in (900, 1_000):
             with pytest.raises((ChangedError, TransientError)):
                 self.read(source, beyond, start, 2_000)
+            with pytest.raises((ChangedError, TransientError)):
+                list(source.stream(beyond, start, 2_000, 300))
         # Asked for as a whole, it may come as a short body, which the engine refuses.
         with contextlib.suppress(ChangedError, TransientError):
             assert len(self.read(source, beyond, 0, 2_000)) == 1_000

@@ -7,7 +7,7 @@ import http.client
 import http.server
 import json
 import urllib.request
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -106,6 +106,7 @@ class Answer:
         asked: the headers of the request.
         has_length: ``Content-Length`` is sent in the answer to a HEAD.
         query: of the request.
+        parts: the body as it is sent, part by part; after fewer bytes, the connection is cut.
     """
 
     status: int
@@ -114,6 +115,7 @@ class Answer:
     asked: Mapping[str, str] = field(default_factory=dict)
     has_length: bool = True
     query: str = ""
+    parts: Generator[bytes, None, None] | None = None
 
 
 #: Method, decoded path without query, and the server's answer; returns the answer to give.
@@ -162,7 +164,12 @@ def spoiling(
                 size = length_of_head if is_head else f"{len(answer.body)}"
                 self.send_header("Content-Length", size)
             self.end_headers()
-            if not is_head:
+            if answer.parts is not None:
+                with contextlib.closing(answer.parts) as parts:
+                    self.close_connection = True
+                    for part in parts:
+                        self.wfile.write(part)
+            elif not is_head:
                 self.wfile.write(answer.body)
 
         do_GET = do_HEAD = do_POST = pass_on  # noqa: N815 - the library's names
