@@ -178,7 +178,7 @@ def read_stream(transfer: Transfer, *, check: str | None, how: Reading) -> Outco
             if running is not None:
                 running.update(chunk)
             yield chunk
-            if timer.is_due():
+            if timer.is_due() or received - reported >= how.piece:
                 how.report(Progress(transfer, bytes=received - reported))
                 reported = received
 
