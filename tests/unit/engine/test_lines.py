@@ -1,0 +1,137 @@
+"""How a job is read, what comes in ranges, and what a refusal is charged to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from kaiwo.engine.lines import LEAST_UNIT, LONGEST_PIECE, Lines
+from kaiwo.engine.request_budget import UNSAVED
+from kaiwo.engine.retry import RetryPolicy
+from kaiwo.engine.rules import Rules
+from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError, TransientError
+from kaiwo.jobs import RANGE, Batch, Outcome, Progress, Range, Transfer
+from kaiwo.objects import RemoteObject
+from kaiwo.workers.progress import new_channel
+from tests.support.faulty import PatternOpener, transfer_of
+
+OPENER = PatternOpener(())
+SERVICE = OPENER.service
+
+
+def lines(workers: int | None = None, memory: int = 256 << 20) -> Lines:
+    rules = Rules(workers, RetryPolicy(), memory=memory)
+    return Lines([SERVICE], rules, new_channel())
+
+
+def of_size(size: int) -> Transfer:
+    return transfer_of(OPENER, RemoteObject("a", size), Path("/nowhere"))
+
+
+def a_range(start: int = 0) -> Range:
+    return Range(of_size(10 * RANGE), start, start + RANGE, ("crc32c",))
+
+
+def ended(known: Lines, job: Range, seconds: float) -> None:
+    """A range came in that time."""
+    known.begin(job, SERVICE)
+    known.end(job, [Outcome(job.transfer, bytes=RANGE, seconds=seconds)], SERVICE, RANGE)
+
+
+def test_a_connection_is_read_at_once_when_it_is_known_to_be_fast() -> None:
+    known = lines(8)
+    assert known.begin(a_range(), SERVICE).piece == LONGEST_PIECE
+    ended(known, a_range(), 0.05)
+    assert known.begin(a_range(), SERVICE).piece == 0
+
+
+@pytest.mark.parametrize(
+    ("workers", "seconds", "memory"),
+    [(8, 3.0, 256 << 20), (16, 0.05, 256 << 20), (8, 0.05, 128 << 20)],
+    ids=["slow", "many at once", "little memory"],
+)
+def test_in_pieces_otherwise(workers: int, seconds: float, memory: int) -> None:
+    known = lines(workers, memory)
+    ended(known, a_range(), seconds)
+    assert 0 < known.begin(a_range(), SERVICE).piece <= min(LONGEST_PIECE, UNSAVED // workers)
+
+
+def test_objects_come_in_ranges_when_a_second_does_not_bring_them() -> None:
+    known = lines(8)
+    assert known.is_remembered(of_size(RANGE + 1))
+    assert not known.is_remembered(of_size(100_000))
+    ended(known, a_range(), RANGE / 500_000)
+    assert [known.is_remembered(of_size(size)) for size in (499_000, 501_000)] == [False, True]
+    slow = lines(8)
+    ended(slow, a_range(), RANGE / 1_000)
+    assert not slow.is_remembered(of_size(LEAST_UNIT))
+
+
+@pytest.mark.parametrize("kind", [BusyError, NoAnswerError, StalledError])
+def test_a_service_that_serves_others_gets_fewer_requests_and_nobody_is_charged(
+    kind: type[KaiwoError],
+) -> None:
+    known = lines(8)
+    jobs = [a_range(number * RANGE) for number in range(8)]
+    for each in jobs:
+        known.begin(each, SERVICE)
+    known.note(Progress(jobs[0].transfer, bytes=1))
+    for each in jobs[1:]:
+        known.end(each, [Outcome(each.transfer, error=kind("no"))], SERVICE, 0)
+        again = known.refused(each, kind("no"), SERVICE)
+        assert again is not None
+        assert again.tries.count == 0
+    assert known.limits[SERVICE] < 8
+
+
+def test_alone_or_while_nothing_comes_a_refusal_is_charged() -> None:
+    known, error = lines(8), BusyError("no")
+    job = a_range()
+    known.begin(job, SERVICE)
+    known.end(job, [Outcome(job.transfer, error=error)], SERVICE, 0)
+    assert known.refused(job, error, SERVICE) is None
+    known.begin(job, SERVICE)
+    assert known.refused(a_range(RANGE), error, SERVICE) is None, "nothing has ever come"
+    assert known.limits[SERVICE] == 8
+
+
+def test_an_object_that_alone_is_refused_while_others_come_is_charged() -> None:
+    known, error = lines(8), BusyError("poisoned")
+    others = a_range()
+    known.begin(others, SERVICE)
+    known.note(Progress(others.transfer, bytes=1))
+    first = known.refused(a_range(RANGE), error, SERVICE)
+    assert first is not None
+    assert known.refused(first, error, SERVICE) is not None, "no other has come since"
+    second = known.refused(first, error, SERVICE)
+    assert second is not None
+    ended(known, a_range(2 * RANGE), 1.0)
+    assert known.refused(second, error, SERVICE) is None
+
+
+def test_other_failures_are_charged() -> None:
+    known, others = lines(8), a_range()
+    known.begin(others, SERVICE)
+    known.note(Progress(others.transfer, bytes=1))
+    assert known.refused(a_range(RANGE), TransientError("500"), SERVICE) is None
+
+
+def test_a_given_number_of_workers_is_the_number_from_the_start() -> None:
+    assert lines(3).limits == {SERVICE: 3}
+    assert lines(200).limits == {SERVICE: 200}
+    assert lines(None).limits == {SERVICE: 8}
+
+
+def test_services_share_what_memory_allows() -> None:
+    rules = Rules(None, RetryPolicy(), memory=128 << 20)
+    assert sum(Lines(["a", "b", "c", "d"], rules, new_channel()).limits.values()) <= 17
+
+
+def test_small_objects_are_read_at_once_until_their_line_is_known_to_be_slow() -> None:
+    known, small = lines(8), Batch((of_size(100_000),))
+    assert known.begin(small, SERVICE).piece == 0
+    ended(known, a_range(), RANGE / 50_000)
+    assert known.begin(small, SERVICE).piece > 0
+    assert known.begin(replace(small, transfers=(of_size(10),)), SERVICE).piece == 0
