@@ -206,7 +206,7 @@ def _check_names(load: Load, place: Place) -> None:
 
 def _say(load: Load, tool: Tool, result: Result) -> None:
     """A line for the person who waits."""
-    line = f"{load.name:10} {tool.name:14} "
+    line = f"{load.name:14} {tool.name:16} "
     if result.status == OK:
         last = result.runs[-1]
         line += "{wall_s:8.2f} s {cpu_s:8.2f} s CPU {peak_mib:6.0f} MiB".format(**last)
