@@ -20,7 +20,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
-from typing import Generic, TypeVar
+from typing import Concatenate, Generic, TypeVar
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
@@ -53,7 +53,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         self,
         executor: Executor,
         window: int | Mapping[str, int],
-        work: Callable[..., ResultT],
+        work: Callable[Concatenate[JobT, ...], ResultT],
         begin: Callable[[JobT], tuple[object, ...]] = lambda _: (),
         idle: Callable[[], None] = lambda: None,
         wanted: Callable[[JobT], bool] = lambda _: True,
