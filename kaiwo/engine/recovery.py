@@ -1,6 +1,6 @@
 """Does what ``remedies`` decides; a limit of this process is fewer requests at once.
 
-When object after object fails at a service, the rest of its objects fail too.
+When object after object fails at a service, the rest fail too.
 """
 
 from __future__ import annotations
@@ -151,8 +151,7 @@ class Recovery:
         """It is the same object by other words; what has arrived of it stays."""
         asked, is_unconditional = flight.transfer.opener.service, as_read(now).unconditional
         if is_unconditional and self._health.give_up_conditions(asked):
-            text = "does not keep conditions: kaiwo compares what its answers state"
-            logger.warning("%s %s", asked, text)
+            logger.warning("%s does not keep conditions: kaiwo compares its answers", asked)
         if now.checksum is None and not is_unconditional:
             # Only the date says that it is the same: what has arrived may be older.
             self._fetch_as(flight, now)
@@ -188,12 +187,11 @@ class Recovery:
         """Make the request again after a delay, or fail the object."""
         self._discard_stream(job)
         job = alone(job, flight)
-        crowded = self._lines.refused(job, error, service(job))
-        if crowded is not None:
+        if (crowded := self._lines.refused(job, error, service(job))) is not None:
             self._repeat(crowded, error, flight, self._policy.delay_s(error, 0, 0.0) or 0.0)
             return
-        answered = self._health.has_answered(service(job))
-        again = self._policy.again(job, error, has_answered=answered)
+        asked = service(job)
+        again = self._policy.again(job, error, has_answered=self._health.has_answered(asked))
         if again is None and isinstance(error, UnansweredError):
             self._publish_unverified(job, error, flight)
             return
@@ -205,7 +203,7 @@ class Recovery:
                 self._fail_service(job, error)
             return
         repeated, delay_s = again
-        self._health.refused(service(job), error, delay_s)
+        self._health.refused(asked, error, delay_s)
         self._repeat(repeated, error, flight, delay_s)
 
     def _discard_stream(self, job: Job) -> None:
@@ -214,8 +212,7 @@ class Recovery:
             round_files.discard(job.transfer)
 
     def _repeat(self, job: Job, error: KaiwoError, flight: Flight, delay_s: float) -> None:
-        flight.attempts += 1
-        self._sink.emit(Retried(flight.transfer.source, error, job.tries.count, delay_s))
+        self._report_attempt(flight, error, job.tries.count, delay_s)
         self._dispatcher.repeat(job, delay_s)
 
     def _publish_unverified(self, job: Job, error: KaiwoError, flight: Flight) -> None:
@@ -231,8 +228,6 @@ class Recovery:
             case _ if flight.large is not None:
                 listed = flight.transfer.object.checksum
                 flight.large.take_answer(Outcome(flight.transfer, checksum=listed))
-            case _:
-                pass
 
     def _fail_service(self, job: Job, error: KaiwoError) -> None:
         """An object used up its attempts: if its service is down, the others fail too."""
@@ -241,9 +236,8 @@ class Recovery:
         if not self._health.lost(failing, since_s):
             return
         text = f"not attempted: nothing succeeds at {failing} any more: {error.message}"
-        for transfer in self._transfers:
-            if transfer.opener.service == failing and not self._flights.is_settled(transfer):
-                self._settlement.fail(self._flights.get_or_start(transfer), TransientError(text))
+        left = [each for each in self._transfers if each.opener.service == failing]
+        self._settlement.fail_all(left, TransientError(text))
 
     def _stream_instead(self, flight: Flight, error: KaiwoError) -> None:
         """Service or file system have no ranges: single streams from now on."""
@@ -272,9 +266,11 @@ class Recovery:
             flight.refetched = True
         self._report_attempt(flight, error)
 
-    def _report_attempt(self, flight: Flight, error: KaiwoError) -> None:
+    def _report_attempt(
+        self, flight: Flight, error: KaiwoError, attempt: int = 1, delay_s: float = 0
+    ) -> None:
         flight.attempts += 1
-        self._sink.emit(Retried(flight.transfer.source, error, 1, 0))
+        self._sink.emit(Retried(flight.transfer.source, error, attempt, delay_s))
 
     def _read_again(self, flight: Flight, *, in_ranges: bool) -> None:
         """Read the bytes again: its ranges, to be compared, or all of it."""

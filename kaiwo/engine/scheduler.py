@@ -16,10 +16,10 @@ from concurrent.futures import Executor
 from functools import partial
 
 from kaiwo.engine import round_files
-from kaiwo.engine.arrivals import Arrivals, Unreported
+from kaiwo.engine.counting import Counting
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
-from kaiwo.engine.flight import Flight, Flights, continued, gained
+from kaiwo.engine.flight import Flight, Flights, continued
 from kaiwo.engine.job_feed import LOCAL, MOST_LOCAL, WAITING, JobFeed, service
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.lines import Lines
@@ -30,7 +30,7 @@ from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
 from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, UnfinishedError
-from kaiwo.events import Planned, Progressed, Ticked
+from kaiwo.events import Planned, Ticked
 from kaiwo.jobs import (
     Batch,
     CheckExisting,
@@ -83,7 +83,6 @@ class Scheduler:
         file_systems = FileSystems()
         self._digests = RunningDigests()
         self._channel = new_channel()
-        self._arrivals = Arrivals()
         services = {each.opener.service for each in plan.transfers}
         self._lines = Lines(services, rules, self._channel)
         self._marks = Marks(state)
@@ -101,6 +100,7 @@ class Scheduler:
             self._lines,
             sink,
         )
+        self._counting = Counting(self._flights, self._settlement, sink)
         self._dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
             executor,
             ChainMap({LOCAL: MOST_LOCAL, WAITING: 0}, self._lines.limits),
@@ -161,7 +161,7 @@ class Scheduler:
         """A job starts; what its worker is given besides."""
         if isinstance(job, CheckExisting | HashPrefix | Finish):
             return ()
-        self._arrivals.begin(job)
+        self._counting.begin(job)
         return (self._lines.begin(job, service(job)),)
 
     def _hear(self, progress: Progress) -> None:
@@ -169,30 +169,12 @@ class Scheduler:
         self._dispatcher.call(partial(self._take_progress, progress))
 
     def _take_progress(self, progress: Progress) -> None:
-        """Something arrived: count it, and remember what is written."""
-        if not self._arrivals.add(progress):
-            return
         self._lines.note(progress)
         self._lines.step()
-        done = kept = 0
-        if self._flights.is_current(progress.transfer):
-            flight = self._flights.get_or_start(progress.transfer)
-            done, kept = progress.bytes + progress.kept, progress.kept
-            flight.count(done, kept)
-            if flight.large is not None and progress.mark is not None:
-                flight.large.take_progress(progress)
-                self._marks.reach(progress, progress.mark, self._lines.unremembered)
-                self._continue(flight.large)
-        self._count(progress.transfer, done, kept, progress.bytes)
-
-    def _count(self, transfer: Transfer, done: int, kept: int, read: int) -> None:
-        """Count bytes for the report and the displays."""
-        self._settlement.transferred += read
-        if done or read:
-            flight = self._flights.find(transfer)
-            is_large = flight is not None and flight.large is not None
-            source = transfer.source if is_large else None
-            self._sink.emit(Progressed(done, source, kept, read))
+        large = self._counting.take_progress(progress)
+        if large is not None and progress.mark is not None:
+            self._marks.reach(progress, progress.mark, self._lines.unremembered)
+            self._continue(large)
 
     def _handle(self, job: Job, outcomes: tuple[Outcome, ...]) -> None:
         """Take the outcomes of a job: remember, count, continue."""
@@ -201,25 +183,15 @@ class Scheduler:
             self._state.remember(in_place)
         if any(_was_answered(job, each) for each in outcomes):
             self._health.answered(service(job))
-        ended = [(outcome, self._arrivals.end(job, outcome)) for outcome in outcomes]
-        self._lines.end(job, outcomes, service(job), sum(left.read for _, left in ended))
-        for outcome, left in ended:
-            self._take_outcome(job, outcome, left)
+        read, flights = self._counting.take(job, outcomes)
+        self._lines.end(job, outcomes, service(job), read)
         self._lines.step()
+        for outcome, flight in zip(outcomes, flights, strict=True):
+            if flight is not None and self._flights.is_current(outcome.transfer):
+                self._take_outcome(job, outcome, flight)
 
-    def _take_outcome(self, job: Job, outcome: Outcome, left: Unreported) -> None:
+    def _take_outcome(self, job: Job, outcome: Outcome, flight: Flight) -> None:
         """Take what became of one object of a job."""
-        transfer = outcome.transfer
-        if not self._flights.is_current(transfer):
-            self._count(transfer, 0, 0, left.read)
-            if isinstance(job, Whole):
-                # A stream makes its file itself, perhaps after its round has ended.
-                round_files.discard(transfer)
-            return
-        flight = self._flights.get_or_start(transfer, outcome.seconds)
-        done = gained(job, outcome) - left.shown
-        flight.count(done, left.kept)
-        self._count(transfer, done, left.kept, left.read)
         if isinstance(job, Range) and flight.large is not None and outcome.crcs:
             self._marks.end(job, outcome)
             job = continued(job, outcome)

@@ -85,6 +85,12 @@ class Settlement:
         self._add(_item(flight.transfer, "failed", flight=flight, checksum=checksum, error=error))
         self._after_failure()
 
+    def fail_all(self, transfers: Iterable[Transfer], error: KaiwoError) -> None:
+        """Of these objects, none that is not settled can be had."""
+        for transfer in transfers:
+            if not self._flights.is_settled(transfer):
+                self.fail(self._flights.get_or_start(transfer), error)
+
     def give_up(self, transfers: Iterable[Transfer], error: KaiwoError) -> None:
         """Name what the end of the run left undone."""
         for transfer in transfers:
