@@ -290,7 +290,6 @@ class Recovery:
         self._dispatcher.feed(self._feed.jobs([flight.transfer]), flight.transfer.opener.service)
 
     def _next_round(self, flight: Flight) -> None:
-        """Forget what arrived, but not what was learned of the object."""
         round_files.drop(flight.transfer, self._state)
         self._digests.forget(flight.transfer)
         self._reset_counts(flight)

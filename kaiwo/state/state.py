@@ -100,7 +100,9 @@ class State:
             transfer: the object.
             published: it may be in place already, and its temporary file gone.
         """
-        entries = self._unfinished_of(transfer.root).get(transfer.target, ())
+        entries = self._unfinished_of(transfer.root).get(transfer.target)
+        if not entries:
+            return None
         found = (entry.partial_download(transfer, RANGE) for entry in entries)
         known = [partial for partial in found if partial is not None]
         # A run that was killed while it took over a file has named one that does not exist yet.

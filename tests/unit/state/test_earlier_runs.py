@@ -161,7 +161,6 @@ def test_a_journal_of_another_kind_is_neither_believed_nor_touched(
 @pytest.mark.parametrize(
     ("start", "length"),
     [
-        (0, RANGE - 1),
         (0, RANGE + 1),
         (1, RANGE),
         (RANGE // 2, RANGE // 2),
@@ -181,6 +180,15 @@ def test_a_range_that_is_none_of_the_objects_is_not_believed(
     killed(tmp_path, store)
     edited(tmp_path, lambda old: [*old, {"part": [0, start, length], "crc64nvme": 1}])
     assert believed(tmp_path, store) is None
+
+
+def test_a_range_counts_as_far_as_it_is_written(tmp_path: Path) -> None:
+    store = big()
+    killed(tmp_path, store)
+    edited(tmp_path, lambda old: [*old, {"part": [0, RANGE, 17], "crc64nvme": 1}])
+    partial = State(None, NOW).partial_download(transfer(tmp_path, store, NOW))
+    assert partial is not None
+    assert partial.marks == {RANGE: Mark(RANGE + 17, Crc("crc64nvme", 1))}
 
 
 @pytest.mark.parametrize("value", ["1", 1.5, None, [1]], ids=str)

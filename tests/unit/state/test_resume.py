@@ -186,7 +186,7 @@ class Killing(RecordingSink):
             raise Killed
 
 
-def test_a_chain_of_killed_runs_reads_each_range_once(tmp_path: Path) -> None:
+def test_a_chain_of_killed_runs_begins_each_range_once(tmp_path: Path) -> None:
     store = big()
     for number in range(3):
         with pytest.raises(Killed):
@@ -194,7 +194,8 @@ def test_a_chain_of_killed_runs_reads_each_range_once(tmp_path: Path) -> None:
         assert len(left(tmp_path)) == 1
     run = after(tmp_path, store)
     assert (run.item("big").status, files(tmp_path)) == ("resumed", store.objects)
-    assert store.reads_of("big") == dict.fromkeys(STARTS, 1)
+    # Each kill costs what was not noted of the one range that was under way.
+    assert sum(end - start for _, start, end in store.reads) <= SIZE + 3 * RANGE
     assert journals(tmp_path) == []
 
 
