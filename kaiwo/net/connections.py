@@ -258,9 +258,26 @@ class _Connection(HTTPConnection):
 class _TlsConnection(_Connection, HTTPSConnection):
     """The same with TLS."""
 
+    #: The connection during the handshake, which takes its socket over.
+    _shaking: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        made = super()._new_conn()
+        try:
+            self._shaking = made.dup()
+            self._owner.add(self._shaking)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
     def connect(self) -> None:
         """See ``HTTPConnection``."""
-        super().connect()
+        try:
+            super().connect()
+        finally:
+            if self._shaking is not None:
+                self._shaking.close()
         if self.ssl_context is not None and self.ssl_context.verify_mode == ssl.CERT_NONE:
             self.is_verified = True  # urllib3 would warn, but the user asked for it
 
