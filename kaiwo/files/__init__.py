@@ -16,4 +16,5 @@ documents        small files for other programs, replaced whole
 disk_errors      what the file system refuses, as an error with a hint
 memory_limit     the memory that this process may use
 process_limits   how many requests its other limits allow
+new_threads      threads that start while the program may be interrupted
 """

@@ -29,7 +29,7 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
-from kaiwo.files import documents
+from kaiwo.files import documents, new_threads
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import Root, in_folder
 from kaiwo.files.temporary_files import discard
@@ -93,11 +93,9 @@ class OwnClaim:
                     logger.log(log_level(error, folder), text, reason)
                 else:
                     self.targets[folder] = hashes
-        thread = threading.Thread(target=self._keep_touching, name="kaiwo-claim", daemon=True)
-        try:
-            thread.start()
-            self._thread = thread
-        except RuntimeError:
+        self._thread = threading.Thread(target=self._keep_touching, name="kaiwo-claim", daemon=True)
+        if not new_threads.start(self._thread):
+            self._thread = None
             logger.warning(
                 "no thread can be started: runs on other machines may take this run for dead, and "
                 "download the same objects"
@@ -141,7 +139,8 @@ class OwnClaim:
             for folder in (*self.targets, *self._made_folders):
                 remove_folder(folder)
         if self._thread is not None:
-            self._thread.join(_ENDS_IN_S)
+            with contextlib.suppress(RuntimeError):  # its start was interrupted
+                self._thread.join(_ENDS_IN_S)
 
 
 def remove_folder(folder: str) -> None:

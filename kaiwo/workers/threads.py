@@ -20,6 +20,7 @@ of native code that nothing ends (obstore's synchronous one) lasts until the sta
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import queue
@@ -32,6 +33,7 @@ from typing import ParamSpec, TypeVar
 
 from kaiwo import redact
 from kaiwo.errors import UnfinishedError
+from kaiwo.files import new_threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -114,7 +116,9 @@ class WorkerThreads(Executor):
             threads = list(self._threads)
         end_s = None if most_s is None else time.monotonic() + most_s
         for thread in threads:
-            thread.join(None if end_s is None else max(end_s - time.monotonic(), 0.0))
+            # One whose start was interrupted may begin later, or never; it finds no call.
+            with contextlib.suppress(RuntimeError):
+                thread.join(None if end_s is None else max(end_s - time.monotonic(), 0.0))
 
     def _cancel_waiting(self) -> None:
         while True:
@@ -133,17 +137,19 @@ class WorkerThreads(Executor):
         thread = threading.Thread(
             target=self._work, name=f"{self._name}_{self._started}", daemon=True
         )
-        try:
-            thread.start()
-        except RuntimeError:
-            found = len(self._threads)
-            self._most = max(found - LEFT_TO_OTHERS, min(found, 1))
-            logger.info("no more threads can be started: %d do the work", max(self._most, 1))
-            return
         if not self._started:
             atexit.register(self._end)
         self._started += 1
+        # Before it runs: an interrupt may come while it starts, see ``new_threads``.
         self._threads.add(thread)
+        if not new_threads.start(thread):
+            self._threads.discard(thread)
+            self._started -= 1
+            if not self._started:
+                atexit.unregister(self._end)
+            found = len(self._threads)
+            self._most = max(found - LEFT_TO_OTHERS, min(found, 1))
+            logger.info("no more threads can be started: %d do the work", max(self._most, 1))
 
     def _work(self) -> None:
         _of_thread.threads = self

@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from kaiwo.errors import UnfinishedError
+from kaiwo.files import new_threads
 
 T = TypeVar("T")
 #: It ends as soon as its calls are cancelled.
@@ -32,10 +33,13 @@ class EventLoop:
         self._is_closed = False
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         try:
-            self._thread.start()
-        except RuntimeError:
-            self._loop.close()
+            is_started = new_threads.start(self._thread)
+        except BaseException:  # an interrupt: nobody would close it
+            self._loop.call_soon_threadsafe(self._loop.stop)
             raise
+        if not is_started:
+            self._loop.close()
+            raise RuntimeError("can't start new thread")  # as Python says it
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """Run an asynchronous call, and wait for its result."""
