@@ -45,7 +45,7 @@ def five_tasks(one: Store, two: Store, objects: dict[str, bytes]) -> dict[str, A
 
 def with_three(kaiwo: Kaiwo, slow: Counting, config: dict[str, Any]) -> int:
     """Run with three workers; returns how many requests for bytes there were."""
-    slow.reset()
+    slow.reset(wanted=3)
     done = kaiwo(config, "--max-workers", "3")
     assert done.code == 0, done.stderr
     counts = slow.counts()
@@ -105,7 +105,7 @@ def test_by_default_eight_requests_for_larger_objects_are_in_flight(
 ) -> None:
     s3 = slow.stores[0]
     bucket = s3.new_bucket({f"{number}": bytes(MIB + 1) for number in range(20)})
-    slow.reset()
+    slow.reset(wanted=8)
     assert kaiwo({"download_items": [folder(s3, bucket, "x")]}).code == 0
     assert slow.counts().most == 8
 

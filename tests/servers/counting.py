@@ -7,13 +7,16 @@ several providers together. An upstream is NAME=URL or NAME:KIND=URL; KIND (s3, 
 the name if not given) decides which requests ask for object bytes, see `asks_for_bytes`. Method,
 raw path and query, headers with Host, and bodies pass unchanged, so signatures stay valid; where
 the upstream drops a connection, so does the proxy. The settings hold an address for each NAME,
-and `stats`: GET it for the counts; POST to `/reset` of the same server clears them. A redirect to
-an upstream is sent to its port here instead (`--upstream hub=HUB --upstream lfs:hub=LFS_HOST`).
+and `stats`: GET it for the counts; POST to `/reset` of the same server clears them. After
+`/reset?wanted=N`, answers with object bytes are held back until N of them are in flight at once:
+how busy the machine is does not decide how many there are. A redirect to an upstream is sent to
+its port here instead (`--upstream hub=HUB --upstream lfs:hub=LFS_HOST`).
 
 A request is in flight from its arrival until just before the last piece of its answer is passed
 on. (Ending after that piece would count a client's next request against the one that it has just
 seen complete.) A hub's request is in flight from the moment its answer proves to be no redirect.
-`--delay-s` holds back the answers to object GETs and counts as in flight.
+`--delay-s` holds back the answers to object GETs and counts as in flight; after the number that is
+wanted, for one more to come.
 """
 
 import argparse
@@ -34,6 +37,8 @@ from tests.servers import event_loop, serving
 
 KINDS = ("s3", "gcs", "azure", "hub")
 _LINE_LIMIT = 64 << 10
+#: A client that never has the wanted number in flight is answered after this time.
+_PATIENCE_S = 30.0
 _HOP_BY_HOP = frozenset(
     (
         "connection",
@@ -97,19 +102,25 @@ class Counts:
     in_flight: int = 0
     max_in_flight: int = 0
     log: list[dict[str, object]] = field(default_factory=list)
+    wanted: int = 0
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     def enter(self, name: str) -> None:
         """Count an object GET that arrives."""
         self.object_gets[name] += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        if self.max_in_flight >= self.wanted:
+            self.reached.set()
 
     def leave(self) -> None:
         """Count an object GET that is answered."""
         self.in_flight -= 1
 
-    def reset(self) -> None:
+    def reset(self, wanted: int) -> None:
         """Forget what passed; what is in flight still is."""
+        self.wanted = wanted
+        self.reached.clear()
         self.requests.clear()
         self.object_gets.clear()
         self.log.clear()
@@ -177,7 +188,10 @@ class Proxy:
             counted = counted and "Location" not in answer.headers
             if counted and kind == "hub":
                 self._enter(flight)
-            await asyncio.sleep(self.delay_s if counted else 0.0)
+            if counted:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.counts.reached.wait(), _PATIENCE_S)
+                await asyncio.sleep(self.delay_s)
             return await self._answer(request, answer, flight)
 
     async def _answer(
@@ -224,8 +238,8 @@ async def _proxies(upstreams: Sequence[Upstream], delay_s: float) -> AsyncIterat
     async def stats(_request: web.Request) -> web.Response:
         return web.json_response(counts.as_json())
 
-    async def reset(_request: web.Request) -> web.Response:
-        counts.reset()
+    async def reset(request: web.Request) -> web.Response:
+        counts.reset(int(request.query.get("wanted", 0)))
         return web.json_response({})
 
     async with contextlib.AsyncExitStack() as stack:

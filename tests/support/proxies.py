@@ -74,9 +74,13 @@ class Counting:
         lines = tuple(entry["line"] for entry in told["log"])
         return Counts(told["requests"], told["object_gets"], told["max_in_flight"], lines)
 
-    def reset(self) -> None:
-        """Set all counts to zero."""
-        address = self.stats.removesuffix("stats") + "reset"
+    def reset(self, wanted: int = 0) -> None:
+        """Set all counts to zero.
+
+        Args:
+            wanted: no answer with object bytes comes before that many are in flight at once.
+        """
+        address = f"{self.stats.removesuffix('stats')}reset?wanted={wanted}"
         with urllib.request.urlopen(urllib.request.Request(address, method="POST")):
             pass
 
