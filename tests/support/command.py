@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,9 @@ def downloading(
     report.unlink(missing_ok=True)
     arguments = [str(path), "--report", str(report), *options]
     environment = clean_environment(folder) | dict(env or {})
-    is_plain = not inside and all(name.startswith(READ_LATER) for name in env or {})
-    if is_plain and not any(name.startswith("COVERAGE_") for name in environment):
-        code, stdout, stderr = _forked(arguments, environment, folder)
+    early = {name: value for name, value in (env or {}).items() if not name.startswith(READ_LATER)}
+    if not inside and _has_server(early):
+        code, stdout, stderr = _forked(arguments, environment, folder, early)
     else:
         command = [*inside, sys.executable, "-m", "kaiwo.downloader", *arguments]
         done = subprocess.run(
@@ -98,25 +99,46 @@ def downloading(
     return Run(code, stdout, stderr, document)
 
 
-#: Fork servers that have nothing to do; each has one order at a time.
-_idle: list[ForkServer] = []
+#: Variables that libraries read when they are loaded.
+_Early = frozenset[tuple[str, str]]
+#: Fork servers that have nothing to do, by the early variables that they began with; each has one
+#: order at a time.
+_idle = defaultdict[_Early, list[ForkServer]](list)
+#: How often a run had these early variables.
+_asked = Counter[_Early]()
+#: A server costs as much as a few real starts: variables that come again get one.
+_FEW, _MOST_KINDS = 3, 6
+
+
+def _has_server(early: Mapping[str, str]) -> bool:
+    """Whether a run with these early variables is a fork."""
+    if any(name.startswith("COVERAGE_") for name in os.environ):
+        return False
+    kind = frozenset(early.items())
+    _asked[kind] += 1
+    is_frequent = _asked[kind] > _FEW and len(_idle) < _MOST_KINDS
+    return not kind or kind in _idle or is_frequent
 
 
 def _forked(
-    arguments: Sequence[str], environment: Mapping[str, str], folder: Path
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    early: Mapping[str, str],
 ) -> tuple[int, str, str]:
     """The exit code, stdout and stderr of a run in a fork, see ``fork_server``."""
+    idle = _idle[frozenset(early.items())]
     try:
-        server = _idle.pop()
+        server = idle.pop()
     except IndexError:
-        server = started(clean_environment(Path(os.devnull)))
+        server = started(clean_environment(Path(os.devnull)) | dict(early))
     with tempfile.TemporaryDirectory() as aside:
         output, errors = (Path(aside, name) for name in ("output", "errors"))
         os.umask(umask := os.umask(0o022))
         paths = (str(folder), str(output), str(errors))
         order = Order(arguments, environment, *paths, umask=umask)
         code = server.run(order)
-        _idle.append(server)
+        idle.append(server)
         return code, output.read_text(), errors.read_text()
 
 
