@@ -13,9 +13,9 @@ what arrives, not on the clock: 0.1 s on a line with 30 ms, seconds where a piec
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
-from statistics import median
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -91,7 +91,10 @@ class Figure:
     @property
     def recent(self) -> float | None:
         """The median of the latest requests; None before the first."""
-        return median(self._recent) if self._recent else None
+        if not self._recent:
+            return None
+        values, middle = sorted(self._recent), (len(self._recent) - 1) / 2
+        return (values[math.floor(middle)] + values[math.ceil(middle)]) / 2
 
     def update(self, now_s: float) -> None:
         """Compare the recent ones with the best."""
