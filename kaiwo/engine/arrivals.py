@@ -1,14 +1,15 @@
 """Bytes of jobs that are under way, as their workers report them.
 
 What was reported of a job is not counted again when its outcome comes. A report that comes after
-the outcome, by a slow channel of another process, counts nothing.
+the outcome, by a slow channel of another process, counts nothing. Jobs that bring no bytes may be
+under way for the same object (its checksum is asked for); they have no part in this.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from kaiwo.jobs import Batch, Job, Outcome, Progress, Range, Transfer
+from kaiwo.jobs import Batch, Job, Outcome, Progress, Range, Transfer, Whole
 
 #: Index and round of an object, and the start of a range.
 _Key = tuple[int, int, int]
@@ -40,7 +41,7 @@ class Arrivals:
         if isinstance(job, Batch):
             for transfer in job.transfers:
                 self._reported[_key(transfer)] = 0, 0
-        else:
+        elif isinstance(job, Range | Whole):
             self._reported[_key(job.transfer, _start(job))] = 0, 0
 
     def add(self, progress: Progress) -> bool:
@@ -54,6 +55,8 @@ class Arrivals:
 
     def end(self, job: Job, outcome: Outcome) -> Unreported:
         """A job has ended with this outcome for one of its objects."""
+        if not isinstance(job, Batch | Range | Whole):
+            return Unreported(outcome.bytes, outcome.kept, 0)
         read, kept = self._reported.pop(_key(outcome.transfer, _start(job)), (0, 0))
         # An attempt that is made again with other credentials reports again.
         return Unreported(max(outcome.bytes - read, 0), outcome.kept - kept, read + kept)
