@@ -1,29 +1,94 @@
-"""How to tell what servers send in place of a file: a Git LFS pointer, or a page of HTML."""
+"""How to tell what servers send in place of a file.
+
+pointer    a few lines in a Git repository that name a file elsewhere: of Git LFS, Xet, git-annex
+page       of HTML, also in XML and in UTF-16
+refusal    the words of a service that refuses: an error in JSON or XML, or a line of text
+"""
 
 from __future__ import annotations
 
+import json
 import re
 
 from kaiwo.protocols import Buffer
 
 #: A pointer is shorter (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
 MOST_POINTER = 1024
-_POINTER = re.compile(
-    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v\d+\r?\n.*^oid \w+:[0-9a-f]+\r?$",
-    re.DOTALL | re.MULTILINE,
-)
-_PAGE = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
-)
 #: The first bytes of a page, which show that it is one.
 PAGE_START = 4096
+_POINTERS = {
+    "Git LFS": re.compile(
+        rb"\s*version https?://(?:(?:git-lfs|hawser)\.github\.com/spec/v|git-media\.io/v/)\d+\s*\n"
+        rb".*^oid \w+:[0-9a-f]+\s*$",
+        re.DOTALL | re.MULTILINE,
+    ),
+    "Xet": re.compile(rb"\s*# xet version \d+\s*\n.*^hash = ", re.DOTALL | re.MULTILINE),
+    # Of a file that is a link in the repository, the text is where the link leads.
+    "git-annex": re.compile(rb"\s*(?:(?:\.\./)*\.git)?/?annex/objects/\S+\s*"),
+}
+_PAGE = re.compile(
+    rb"\s*(?:(?:<\?xml\b[^>]*\?>|<!--.*?-->)\s*)*"
+    rb"<(?:!doctype\s+html|html|head|body|title|meta|script)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Longer texts are no refusals: in JSON or XML, and in a few lines of words.
+MOST_DOCUMENT = 1 << 16
+_MOST_WORDS = 1024
+_NAMES_OF_ERRORS = frozenset(
+    (
+        *("error", "errors", "error_code", "errorcode", "error_message", "errormessage"),
+        *("exception", "message", "msg", "detail", "details", "reason", "fault"),
+        *("status", "status_code", "title"),
+    )
+)
+_XML_ERROR = re.compile(
+    rb"\s*(?:<\?xml\b[^>]*\?>\s*)?<(?:\w+:)?(?:error|errorresponse|fault|envelope)\b", re.IGNORECASE
+)
+_WORDS_OF_ERRORS = re.compile(
+    r"\s*(?:error\b|[45]\d\d\b)|\b(?:not found|no such|does not exist|forbidden|unauthori[sz]ed|"
+    r"(?:access|permission)(?: is| was)? denied|expired|too many requests|rate limit|sign in|"
+    r"log ?in|internal server error|bad gateway|service unavailable)\b",
+    re.IGNORECASE,
+)
 
 
-def is_pointer(data: Buffer) -> bool:
-    """Whether these are the bytes of a Git LFS pointer."""
-    return len(data) < MOST_POINTER and _POINTER.match(data) is not None
+def pointer_kind(data: Buffer) -> str | None:
+    """Of which tool these bytes are a pointer; None if they are none."""
+    if len(data) >= MOST_POINTER:
+        return None
+    return next((kind for kind in _POINTERS if _POINTERS[kind].match(data)), None)
+
+
+def markup(data: Buffer) -> bytes:
+    """The first bytes of a text, in which markup is ASCII: UTF-16 is not."""
+    start = bytes(memoryview(data)[:PAGE_START])
+    for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if start.startswith(mark):
+            return start[2:].decode(encoding, "ignore").encode()
+    for begins, encoding in ((b"<\0", "utf-16-le"), (b"\0<", "utf-16-be")):
+        if start.startswith(begins):
+            return start.decode(encoding, "ignore").encode()
+    return start.removeprefix(b"\xef\xbb\xbf")
 
 
 def is_page(data: Buffer) -> bool:
     """Whether these bytes begin as a page of HTML does."""
-    return _PAGE.match(bytes(memoryview(data)[:PAGE_START])) is not None
+    return _PAGE.match(markup(data)) is not None
+
+
+def is_refusal(data: Buffer) -> bool:
+    """Whether these bytes are all that a service says when it refuses, and no binary file."""
+    if len(data) > MOST_DOCUMENT:
+        return False
+    text = bytes(data).removeprefix(b"\xef\xbb\xbf").strip()
+    if text.startswith(b"<"):
+        return _XML_ERROR.match(text) is not None
+    try:
+        words = text.decode()
+        if text.startswith(b"{"):
+            found = json.loads(words)
+            return any(str(name).lower() in _NAMES_OF_ERRORS for name in found)
+    except (ValueError, RecursionError):
+        return False
+    is_text = all(letter.isprintable() or letter.isspace() for letter in words)
+    return len(words) < _MOST_WORDS and is_text and _WORDS_OF_ERRORS.search(words) is not None

@@ -13,7 +13,7 @@ from kaiwo.files import temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import root_of
 from kaiwo.jobs import Crc, Mark, Outcome, Progress, Range, Transfer
-from kaiwo.net.stand_ins import MOST_POINTER
+from kaiwo.net.stand_ins import MOST_DOCUMENT
 from kaiwo.objects import Checksum, as_read
 from kaiwo.protocols import Buffer
 from kaiwo.workers.reading import Reading, Timer, arriving, watched
@@ -210,8 +210,9 @@ def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | Non
         raise IntegrityError(
             f"{transfer.source}: {size} bytes were written, but the temporary file has {there}"
         )
-    if transfer.object.unsized and size < MOST_POINTER:
-        require_file(transfer, temporary_files.read_range(path, 0, size, root))
+    if transfer.object.unsized:
+        start = temporary_files.read_range(path, 0, min(size, MOST_DOCUMENT), root)
+        require_file(transfer, start)
     hashed = partial(hash_file, path=path, size=size, root=root)
     if stated is not None:
         if found is None or found.algorithm != stated.algorithm:

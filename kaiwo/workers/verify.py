@@ -25,7 +25,7 @@ from kaiwo.files.folders import Root
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
 from kaiwo.jobs import RANGE, Outcome, Transfer
-from kaiwo.net.stand_ins import MOST_POINTER, is_pointer
+from kaiwo.net.stand_ins import MOST_POINTER, pointer_kind
 from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
 from kaiwo.workers import attempt
@@ -127,7 +127,7 @@ def check_existing(transfer: Transfer) -> Outcome:
     if remote.checksum is None and remote.checksum_on_request:
         remote = _ask(open_source(transfer.opener), transfer) or remote
     for path, status in _candidates(transfer, remote.size).items():
-        if status.st_size < MOST_POINTER and is_pointer(
+        if status.st_size < MOST_POINTER and pointer_kind(
             temporary_files.read_range(path, 0, status.st_size)
         ):
             continue  # it is read again, and refused if it still is one

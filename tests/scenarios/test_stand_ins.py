@@ -90,6 +90,34 @@ def test_a_page_without_a_type_is_refused_for_a_format_that_it_cannot_have(
         api.fetch(f"{site.at}/a.gguf", tmp_path / "a.gguf")
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Content-Type": "text/html; charset=utf-16"}, {"Content-Type": "text/html"}, {}]
+)
+def test_a_page_in_utf_16_is_a_page(site: Site, tmp_path: Path, headers: dict[str, str]) -> None:
+    site.pages["/a.npz"] = Page(PAGE.decode().encode("utf-16"), {"ETag": '"1"', **headers})
+    with pytest.raises(StandInError, match="a page of HTML came"):
+        api.fetch(f"{site.at}/a.npz", tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_an_error_in_place_of_a_file_is_refused(site: Site, tmp_path: Path, *, sized: bool) -> None:
+    error = b'{"error": "unauthorized", "message": "%s"}' % (b"x" * 3000)
+
+    class Unsized(Page):
+        def answer(self, method: str, asked: str) -> tuple[int, dict[str, str], bytes]:
+            del asked
+            status, headers, _ = super().answer(method, "")
+            chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(error), error)
+            headers.pop("Content-Length", None)
+            return status, {**headers, "Transfer-Encoding": "chunked"}, chunk
+
+    site.pages["/a.pt"] = (Page if sized else Unsized)(error, {"Content-Type": "application/json"})
+    with pytest.raises(StandInError, match=r"an error message of .* not a \.pt file"):
+        api.fetch(f"{site.at}/a.pt", tmp_path / "a.pt")
+    site.pages["/a.json"] = Page(error, {"Content-Type": "application/json"})
+    assert api.fetch(f"{site.at}/a.json", tmp_path / "a.json").read_bytes() == error
+
+
 def test_a_pointer_is_refused_whatever_the_source(s3: Store, kaiwo: Kaiwo, tmp_path: Path) -> None:
     bucket = s3.new_bucket({"model.safetensors": POINTER, "config.json": b"{}"})
     task = s3.task(bucket, [{"folder": "", "target_path": "."}])

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable
 
 from kaiwo.net.answers import Answer
-from kaiwo.net.stand_ins import PAGE_START
+from kaiwo.net.stand_ins import PAGE_START, markup
 
 #: Names of documents in markup.
 _PAGES = frozenset(
@@ -64,4 +64,4 @@ def is_page(answer: Answer) -> tuple[bool, bytes]:
     if answer.encodings:
         return True, b""  # files are not encoded on the way, pages are
     start = answer.start(PAGE_START)
-    return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"), start
+    return markup(start).lstrip().startswith(b"<"), start
