@@ -1,4 +1,4 @@
-"""Reads all pages of a folder; says what cannot be followed.
+"""Reads all pages of a folder, and of the folders below it; says what cannot be followed.
 
 A further page is one that ``rel=next`` names (in the page, or in the header ``Link``), or a query
 such as ``page=2`` on the page itself. Links that kaiwo cannot follow may be files: that is an error
@@ -7,7 +7,7 @@ unless the item allows a part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from email.message import Message
 
@@ -18,10 +18,42 @@ from kaiwo.net.answers import Answer
 from kaiwo.net.links import next_addresses
 from kaiwo.sources.web.links import FolderLinks, Links
 
+#: Folders below each other; deeper is a server that answers every address with links.
+DEEPEST = 64
 #: Pages of a folder, and pages in a row that bring nothing new.
 _MOST_PAGES, _MOST_IDLE_PAGES = 10_000, 8
 #: Sends a GET, and follows redirects.
 Get = Callable[[str], AbstractContextManager[Answer]]
+
+
+def find_keys(
+    get: Get, address_of: Callable[[str], str], describe: Callable[[str], str], prefix: str
+) -> tuple[Sequence[str], int]:
+    """The keys of all files below a folder, sorted, and how many links have none.
+
+    Args:
+        get: sends a request.
+        address_of: the address of a key.
+        describe: the same for messages.
+        prefix: the key of the folder.
+
+    Raises:
+        TransientError: a page is cut.
+        ServiceError: folders or pages have no end.
+    """
+    found = {prefix}
+    folders, left_out = [prefix], 0
+    for folder in folders:  # the list grows meanwhile
+        if folder.count("/") - prefix.count("/") > DEEPEST:
+            raise ServiceError(f"{describe(prefix)}: its folders have no end")
+        read = read_folder(get, address_of(folder), f"listing {describe(folder)}")
+        if read is None:
+            continue
+        left_out += read.left_out()
+        links = sorted({folder + name for name in read.names()} - found)
+        found.update(links)
+        folders += [link for link in links if link.endswith("/")]
+    return sorted(link for link in found if link and not link.endswith("/")), left_out
 
 
 def read_folder(get: Get, first: str, what: str) -> FolderLinks | None:

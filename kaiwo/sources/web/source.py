@@ -60,8 +60,6 @@ from kaiwo.sources.web.options import WebOptions
 from kaiwo.sources.web.pages import is_page, may_be_page
 from kaiwo.workers.threads import WorkerThreads
 
-#: Folders below each other; deeper is a server that answers every address with links.
-DEEPEST = 64
 #: Files of a folder that are looked up at once.
 AT_ONCE = 32
 #: An ETag of at least this length differs between the files of a server, with any query.
@@ -137,19 +135,13 @@ class WebSource(StoreSource):
 
     def _find_links(self, prefix: str) -> Sequence[str]:
         """The keys of all files below a folder, sorted, by the pages of it and its folders."""
-        found = {prefix}
-        folders, left_out = [prefix], 0
-        for folder in folders:  # the list grows meanwhile
-            if folder.count("/") - prefix.count("/") > DEEPEST:
-                raise ServiceError(f"{self.display_url(prefix)}: its folders have no end")
-            names, unnamed = self._read_links(folder)
-            left_out += unnamed
-            links = sorted({folder + name for name in names} - found)
-            found.update(links)
-            folders += [link for link in links if link.endswith("/")]
+        from kaiwo.sources.web.folders import find_keys  # noqa: PLC0415 - with folders only
+
+        get = partial(self._client.request, "GET")
+        found, left_out = find_keys(get, self._path, self.display_url, prefix)
         if left_out:
             self._leave_out(prefix, left_out)
-        return sorted(link for link in found if link and not link.endswith("/"))
+        return found
 
     def _leave_out(self, prefix: str, count: int) -> None:
         """Some links have queries that may name files, and no names for them.
@@ -164,14 +156,6 @@ class WebSource(StoreSource):
                 "give allow_partial: true to go without them"
             )
         self._client.warn_once(f"is not complete: {text}; they are left out (allow_partial)")
-
-    def _read_links(self, folder: str) -> tuple[set[str], int]:
-        """The keys that a folder's pages lead to, relative to it, and how many links have none."""
-        from kaiwo.sources.web.folders import read_folder  # noqa: PLC0415 - with folders only
-
-        get = partial(self._client.request, "GET")
-        found = read_folder(get, self._path(folder), f"listing {self.display_url(folder)}")
-        return (set(), 0) if found is None else (found.names(), found.left_out())
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
