@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import kaiwo
-from kaiwo.errors import ServiceError
+from kaiwo.errors import CredentialsError, ServiceError
 from tests.servers import web
 from tests.servers.web import Page, Site
 from tests.support.command import tree
@@ -116,3 +116,65 @@ def test_pages_without_end_are_an_error(site: Site, tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match="its pages have no end"):
         fetch(site, tmp_path)
     assert len(site.asked) < 20
+
+
+@pytest.mark.parametrize("more", ["page/2/", "page/2", "/d/page/2/", "p/2"])
+def test_further_pages_may_be_paths(site: Site, tmp_path: Path, more: str) -> None:
+    site.pages["/d/"] = page(*NAMES[:3], more)
+    for path in ("/d/page/2/", "/d/page/2", "/d/p/2"):
+        site.pages[path] = page(*(f"/d/{name}" for name in NAMES[2:]), "/d/", "/d/page/2")
+    assert fetch(site, tmp_path) == ALL
+
+
+def test_a_page_shows_files_of_another_part_of_the_folder(site: Site, tmp_path: Path) -> None:
+    site.pages["/d/"] = page(*NAMES[:3], "all/")
+    site.pages["/d/all/"] = page(*(f"/d/{name}" for name in NAMES), "/e/0.bin", "/d/?C=N", "../")
+    assert fetch(site, tmp_path) == ALL
+
+
+@pytest.mark.parametrize("link", ["/~d/a,b.bin", "/%7Ed/a%2Cb.bin", "/%7ed/a%2cb.bin", "a,b.bin"])
+def test_one_path_has_several_spellings(site: Site, tmp_path: Path, link: str) -> None:
+    site.pages["/%7Ed/"] = page(link)
+    site.pages["/%7Ed/a,b.bin"] = Page(b"bytes", {"ETag": '"1"'})
+    item = {"folder": f"{site.at}/%7Ed", "target_path": "t"}
+    report = kaiwo.download(
+        {"download_root": str(tmp_path), "download_items": [{"type": "url", "items": [item]}]}
+    )
+    assert (report.exit_code, tree(tmp_path)) == (0, {"t/a,b.bin": b"bytes"})
+
+
+def test_pages_may_be_xhtml(site: Site, tmp_path: Path) -> None:
+    site.pages["/d/"] = page(*NAMES[:3], "more/")
+    site.pages["/d/more/"] = page("/d/3.bin", "/d/4.bin", "/d/5.bin")
+    for each in ("/d/", "/d/more/"):
+        site.pages[each].headers["Content-Type"] = "application/xhtml+xml; charset=utf-8"
+    assert fetch(site, tmp_path) == ALL
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Page(b"[]", {"Content-Type": "application/json"}), Page(redirect="/start")],
+    ids=["json", "redirect"],
+)
+def test_a_folder_without_a_page_of_links_is_left_out(
+    site: Site, tmp_path: Path, other: Page
+) -> None:
+    site.pages |= {"/d/": page(*NAMES, "more/"), "/d/more/": other, "/start": page("/help")}
+    with pytest.raises(ServiceError, match=r"1 links of its pages.*allow_partial: true"):
+        fetch(site, tmp_path)
+    assert fetch(site, tmp_path, allow_partial=True) == ALL
+
+
+@pytest.mark.parametrize("at", ["/d/", "/d/more/"])
+def test_a_page_that_asks_for_a_password_is_no_empty_folder(
+    site: Site, tmp_path: Path, at: str
+) -> None:
+    site.pages |= {"/d/": page(*NAMES, "more/"), "/d/more/": page("/d/0.bin")}
+    site.pages[at] = page("/help", end='<form><input type="Password"></form>')
+    with pytest.raises(CredentialsError, match="a page that asks for a password came"):
+        fetch(site, tmp_path)
+
+
+def test_an_empty_folder_is_no_failure(site: Site, tmp_path: Path) -> None:
+    site.pages |= {"/d/": page(*NAMES, "more/"), "/d/more/": page("../", "/")}
+    assert fetch(site, tmp_path) == ALL

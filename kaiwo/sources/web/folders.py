@@ -13,10 +13,11 @@ from email.message import Message
 
 import yarl
 
-from kaiwo.errors import ServiceError, TransientError
+from kaiwo.errors import CredentialsError, ServiceError, TransientError
 from kaiwo.net.answers import Answer
 from kaiwo.net.links import next_addresses
 from kaiwo.sources.web.links import FolderLinks, Links
+from kaiwo.sources.web.pages import PAGE_TYPES
 
 #: Folders below each other; deeper is a server that answers every address with links.
 DEEPEST = 64
@@ -40,29 +41,51 @@ def find_keys(
     Raises:
         TransientError: a page is cut.
         ServiceError: folders or pages have no end.
+        CredentialsError: a page asks for a password.
     """
-    found = {prefix}
+    found, root = {prefix}, None
     folders, left_out = [prefix], 0
     for folder in folders:  # the list grows meanwhile
         if folder.count("/") - prefix.count("/") > DEEPEST:
             raise ServiceError(f"{describe(prefix)}: its folders have no end")
-        read = read_folder(get, address_of(folder), f"listing {describe(folder)}")
+        read = _read_own(get, address_of(folder), f"listing {describe(folder)}", root)
         if read is None:
+            # Of the first one nothing is known: it is a file, or is missing.
+            left_out += folder != prefix
             continue
+        root = root or read.folder
         left_out += read.left_out()
-        links = sorted({folder + name for name in read.names()} - found)
+        names = {folder + name for name in read.names()}
+        links = sorted((names | {prefix + name for name in read.beside()}) - found)
         found.update(links)
         folders += [link for link in links if link.endswith("/")]
     return sorted(link for link in found if link and not link.endswith("/")), left_out
 
 
-def read_folder(get: Get, first: str, what: str) -> FolderLinks | None:
+def _read_own(get: Get, address: str, what: str, root: yarl.URL | None) -> FolderLinks | None:
+    """The links of a folder; None if another page comes in its place, see ``read_folder``."""
+    found = read_folder(get, address, what, root)
+    if found is None or found.names() or found.left_out():
+        return found
+    if found.asks_for_password:
+        raise CredentialsError(
+            f"{what}: a page that asks for a password came, not a page of links; give the "
+            "credentials in options (such as headers)"
+        )
+    # An empty folder shows itself, under its own name.
+    return found if root is None or found.is_at(address) else None
+
+
+def read_folder(
+    get: Get, first: str, what: str, root: yarl.URL | None = None
+) -> FolderLinks | None:
     """The links of all pages of a folder; None if its first page is no page of links.
 
     Args:
         get: sends a request.
         first: the address of the first page.
         what: the operation and its object, for messages.
+        root: see ``FolderLinks``.
 
     Raises:
         TransientError: a page is cut.
@@ -72,7 +95,7 @@ def read_folder(get: Get, first: str, what: str) -> FolderLinks | None:
     address, pages, idle = first, 0, 0
     while True:
         with get(address) as answer:
-            if answer.content_type != "text/html":
+            if answer.content_type not in PAGE_TYPES:
                 if found is None:
                     return None
                 raise ServiceError(f"{what}: its page {pages + 1} is no page of links")
@@ -83,7 +106,7 @@ def read_folder(get: Get, first: str, what: str) -> FolderLinks | None:
         if not (is_sized or links.is_closed):
             raise TransientError(f"{what}: the page of links is cut")
         links.further += next_addresses(named.getlist("Link"))
-        found = found or FolderLinks(page)
+        found = found or FolderLinks(page, root)
         before = len(found)
         found.add(page, links)
         pages, idle = pages + 1, 0 if len(found) > before else idle + 1

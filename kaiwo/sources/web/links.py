@@ -3,10 +3,13 @@
     link below the page, no query       a file, or a folder if it ends in ``/``
     the same with a query               the file of that name, if no other link has the name
     rel=next, or a query such as page=2, cursor=...    a further page of the folder
+    page/2 below the page               the same
+    link to another part of the listed folder          a file there: a page may show all of them
     the page itself in another order or form           nothing new (?C=N;O=D, ?sort=..., ?json)
     any other query                                    left out: kaiwo cannot tell what it is
 
-What is left out is counted, since it may be files.
+What is left out is counted, since it may be files. Paths are compared without regard to how they
+are escaped.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from html.parser import HTMLParser
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 import yarl
 
@@ -30,6 +33,8 @@ _FURTHER = re.compile(
 )
 #: The same, if their value is a number.
 _FURTHER_BY_NUMBER = re.compile(r"p|pn|i|s", re.IGNORECASE)
+#: The path of a further page, below the folder.
+_FURTHER_PATH = re.compile(r"(?:pages?|p)/\d+/?", re.IGNORECASE)
 #: Parameters that show the same page in another order, layout or part.
 _VIEW = re.compile(
     r"[cofvp]|sort(?:[_-]?by|[_-]?order)?|order(?:[_-]?by)?|desc|asc|reverse|layout|view|theme|lang|"
@@ -51,6 +56,7 @@ class Links(HTMLParser):
         further: addresses of the next page, as the page states them.
         base: what they are relative to, if the page says so.
         is_closed: the page has its end.
+        asks_for_password: the page has a field for one.
     """
 
     def __init__(self, page: str) -> None:
@@ -59,6 +65,7 @@ class Links(HTMLParser):
         self.further: list[str] = []
         self.base = ""
         self.is_closed = False
+        self.asks_for_password = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -71,6 +78,8 @@ class Links(HTMLParser):
             self.links.append(address)
         elif tag == "base" and address:
             self.base = address
+        elif tag == "input" and (found.get("type") or "").lower() == "password":
+            self.asks_for_password = True
 
     def handle_endtag(self, tag: str) -> None:
         """See ``HTMLParser``."""
@@ -82,14 +91,20 @@ class FolderLinks:
 
     Args:
         folder: the address of its first page, after redirects.
+        root: the folder whose listing it belongs to; None: it is that folder.
 
     Attributes:
+        folder: its address, with a slash at its end.
         further: addresses of pages that are not read yet, in their order.
+        asks_for_password: a page of it does.
     """
 
-    def __init__(self, folder: yarl.URL) -> None:
-        self._folder = folder if folder.raw_path.endswith("/") else folder / ""
-        self._own_paths = {folder.raw_path, self._folder.raw_path}
+    def __init__(self, folder: yarl.URL, root: yarl.URL | None = None) -> None:
+        self.folder = folder if folder.raw_path.endswith("/") else folder / ""
+        self._root = root or self.folder
+        self._own_paths = {_canonical(folder.raw_path), _canonical(self.folder.raw_path)}
+        self.asks_for_password = False
+        self._beside: set[str] = set()
         self.further: list[yarl.URL] = []
         self._seen_pages = {_page_key(folder)}
         self._plain: set[str] = set()
@@ -97,7 +112,8 @@ class FolderLinks:
         self._left_out: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._plain) + sum(map(len, self._queries.values())) + len(self._left_out)
+        queries = sum(map(len, self._queries.values()))
+        return len(self._plain) + queries + len(self._left_out) + len(self._beside)
 
     def add(self, page: yarl.URL, links: Links) -> None:
         """The links of a page of this folder.
@@ -106,6 +122,7 @@ class FolderLinks:
             page: its address, after redirects.
             links: its links.
         """
+        self.asks_for_password = self.asks_for_password or links.asks_for_password
         for address in links.further:
             if (link := self._join(page, links.base, address)) is not None:
                 self._follow(link)
@@ -124,7 +141,7 @@ class FolderLinks:
             link = page.join(yarl.URL(base)).join(yarl.URL(address)).with_fragment(None)
         except ValueError:
             return None
-        return link if origin_of(link).has_server_of(origin_of(self._folder)) else None
+        return link if origin_of(link).has_server_of(origin_of(self.folder)) else None
 
     def _follow(self, link: yarl.URL) -> None:
         key = _page_key(link)
@@ -134,19 +151,33 @@ class FolderLinks:
 
     def _add(self, link: yarl.URL) -> None:
         query = link.raw_query_string
-        if link.raw_path in self._own_paths:
+        if _canonical(link.raw_path) in self._own_paths:
             if query and _leads_further(query):
                 self._follow(link)
             elif query and not _is_view(query):
                 self._left_out.add(str(link))
             return
-        if not link.raw_path.startswith(self._folder.raw_path):
-            return
-        name = plain_name(link.raw_path[len(self._folder.raw_path) :])
-        if not query or (name.endswith("/") and _is_view(query)):
+        name = _below(self.folder, link)
+        if name is None:
+            beside = None if query else _below(self._root, link)
+            if beside and origin_of(link).has_server_of(origin_of(self._root)):
+                self._beside.add(beside)
+        elif not query and _FURTHER_PATH.fullmatch(name):
+            self._follow(link)
+        elif not query or (name.endswith("/") and _is_view(query)):
             self._plain.add(name)
         else:
             self._queries[name].add(query)
+
+    def beside(self) -> set[str]:
+        """The keys of links to other parts of the listed folder, relative to that folder."""
+        return self._beside
+
+    def is_at(self, address: str) -> bool:
+        """Whether the folder's page has the name that this address ends in."""
+        paths = (yarl.URL(address, encoded=True).raw_path, self.folder.raw_path)
+        one, other = (_canonical(path.rstrip("/")).rpartition("/")[2] for path in paths)
+        return one == other
 
     def names(self) -> set[str]:
         """The keys below the folder, relative to it; a query is a part of them."""
@@ -171,6 +202,18 @@ class FolderLinks:
         """Whether all links of that name lead to one file, and it has the name."""
         is_alone = name not in self._plain and len(self._queries[name]) == 1
         return is_alone and not name.endswith("/") and is_file_name(name)
+
+
+def _below(folder: yarl.URL, link: yarl.URL) -> str | None:
+    """The name of a link, relative to a folder; None if it is not below the folder."""
+    if not _canonical(link.raw_path).startswith(_canonical(folder.raw_path)):
+        return None
+    return plain_name(link.raw_path.split("/", folder.raw_path.count("/"))[-1])
+
+
+def _canonical(path: str) -> str:
+    """A path in one of its spellings: ``/~u`` and ``/%7eu`` are one."""
+    return "/".join(quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
 
 
 def _page_key(page: yarl.URL) -> tuple[str, tuple[tuple[str, str], ...]]:

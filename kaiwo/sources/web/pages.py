@@ -41,7 +41,8 @@ _PAGES = frozenset(
 _SCRIPTS = frozenset(["php", "asp", "aspx", "jsp", "jspx", "cgi", "pl", "do", "action", "cfm"])
 #: Letters and digits, with a letter: ``model.v2`` has an extension, ``model-1.0`` has none.
 _EXTENSION = re.compile(r"\.([0-9]*[a-z][a-z0-9]*)$", re.IGNORECASE)
-_TYPES = ("text/html", "application/xhtml+xml")
+#: Types of pages.
+PAGE_TYPES = ("text/html", "application/xhtml+xml")
 
 
 def may_be_page(names: Iterable[str]) -> bool:
@@ -59,7 +60,7 @@ def is_file_name(name: str) -> bool:
 
 def is_page(answer: Answer) -> tuple[bool, bytes]:
     """Whether an answer is a page, and the first bytes of its body if they were read."""
-    if answer.content_type not in _TYPES:
+    if answer.content_type not in PAGE_TYPES:
         return False, b""
     if answer.encodings:
         return True, b""  # files are not encoded on the way, pages are

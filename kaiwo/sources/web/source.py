@@ -57,7 +57,7 @@ from kaiwo.sources.web.headers import (
 )
 from kaiwo.sources.web.look_up import fetch_headers
 from kaiwo.sources.web.options import WebOptions
-from kaiwo.sources.web.pages import is_page, may_be_page
+from kaiwo.sources.web.pages import PAGE_TYPES, is_page, may_be_page
 from kaiwo.workers.threads import WorkerThreads
 
 #: Files of a folder that are looked up at once.
@@ -144,12 +144,15 @@ class WebSource(StoreSource):
         return found
 
     def _leave_out(self, prefix: str, count: int) -> None:
-        """Some links have queries that may name files, and no names for them.
+        """Some links have queries that name no file, or lead to no page of links.
 
         Raises:
             ServiceError: the item does not allow that.
         """
-        text = f"{count} links of its pages may be files, but their queries give them no names"
+        text = (
+            f"{count} links of its pages may be files, but their queries give them no names, or "
+            "no page of links is at such a folder"
+        )
         if not self._allow_partial:
             raise ServiceError(
                 f"listing {self.display_url(prefix)}: {text}; name the files that you want, or "
@@ -189,7 +192,7 @@ class WebSource(StoreSource):
 
     def _refuse_folder(self, key: str, answer: Answer) -> None:
         is_folder = urlsplit(answer.address).path.endswith("/")
-        is_folder = is_folder and answer.content_type == "text/html"
+        is_folder = is_folder and answer.content_type in PAGE_TYPES
         if is_folder and not urlsplit(key).path.endswith("/"):
             raise FolderError(f"{self.display_url(key)}: a folder, not a file; end it with '/'")
 
