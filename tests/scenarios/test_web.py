@@ -123,11 +123,18 @@ def stating(data: bytes, kind: str) -> dict[str, str]:
         "Content-MD5": {"Content-MD5": md5},
         "Digest": {"Digest": f"SHA-256={sha256}"},
         "Repr-Digest": {"Repr-Digest": f"sha-512=:aaaa:, sha-256=:{sha256}:"},
+        "X-Checksum-Sha256": {"X-Checksum-Sha256": hashlib.sha256(data).hexdigest()},
+        "X-Checksum-Sha1": {"X-Checksum-Sha1": hashlib.sha1(data).hexdigest().upper()},
+        "X-Checksum-Md5": {"X-Checksum-Md5": hashlib.md5(data).hexdigest()},
         "X-Goog-Hash": {"X-Goog-Hash": "crc32c=AAA=", "x-goog-hash": f"md5={md5}"},
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["Content-MD5", "Digest", "Repr-Digest", "X-Goog-Hash"])
+@pytest.mark.parametrize(
+    "kind",
+    ["Content-MD5", "Digest", "Repr-Digest", "X-Goog-Hash", "X-Checksum-Sha256", "X-Checksum-Sha1",
+     "X-Checksum-Md5"],
+)  # fmt: skip
 @pytest.mark.parametrize("size", [100, RANGE + 1000], ids=["small", "large"])
 def test_a_checksum_that_a_server_states_is_compared(
     kaiwo: Kaiwo, site: Site, kind: str, size: int

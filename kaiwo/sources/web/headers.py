@@ -30,7 +30,7 @@ _SIGNING_BESIDE = re.compile(
 #: Of an answer with a part of the file, or with none of it; ``*`` is an unknown size.
 _WHOLE_SIZE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 #: The checksums that headers state.
-_ALGORITHMS = {"md5", "sha256", "crc32c"}
+_ALGORITHMS = {"md5", "sha1", "sha256", "crc32c"}
 
 
 def stated_size(headers: Mapping[str, str]) -> int | None:
@@ -73,6 +73,10 @@ def query_digest(key: str) -> str | None:
 def stated_checksum(headers: Mapping[str, str]) -> Checksum | None:
     """The best checksum of the whole file that these headers state."""
     entries = [f"md5={headers.get('Content-MD5', '')}"]
+    # Of servers that keep artifacts: Artifactory, Nexus.
+    entries += [
+        f"{name}={headers.get(f'X-Checksum-{name}', '')}" for name in ("md5", "sha1", "sha256")
+    ]
     for name in ("X-Goog-Hash", "Digest", "Repr-Digest"):
         entries += headers.get(name, "").split(",")
     stated: dict[str, str | None] = {}
