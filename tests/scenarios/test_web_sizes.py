@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,3 +90,39 @@ def test_an_error_with_status_200_does_not_outrank_a_head(site: Site, tmp_path: 
     site.pages["/a"] = Edited(b"bytes", {"ETag": '"1"'}, edit=edit)
     with pytest.raises(kaiwo.errors.IntegrityError):
         kaiwo.fetch(f"{site.at}/a", tmp_path / "a")
+
+
+def test_an_answer_that_is_encoded_on_the_way_is_decoded(site: Site, tmp_path: Path) -> None:
+    data = b"a,b\n" * 5000
+
+    def edit(method: str, _: str, reply: Reply) -> Reply:
+        packed = gzip.compress(data)
+        sent = {"Content-Encoding": "gzip", "Content-Length": f"{len(packed)}"}
+        return reply if method == "HEAD" else (200, reply[1] | sent, packed)
+
+    site.pages["/a.csv"] = Edited(data, {"ETag": 'W/"1"'}, edit=edit)
+    assert kaiwo.fetch(f"{site.at}/a.csv", tmp_path / "a.csv").read_bytes() == data
+
+
+def test_a_wrong_total_beside_a_range_does_not_outrank_a_get(site: Site, tmp_path: Path) -> None:
+    def edit(_: str, __: str, reply: Reply) -> Reply:
+        status, headers, body = reply
+        if "Content-Range" in headers:
+            headers["Content-Range"] = headers["Content-Range"].rpartition("/")[0] + f"/{len(body)}"
+        return status, headers, body
+
+    data = content(2 * RANGE + 5)
+    site.pages["/a"] = Edited(data, {"ETag": '"1"'}, edit=edit)
+    assert kaiwo.fetch(f"{site.at}/a", tmp_path / "a").read_bytes() == data
+
+
+@pytest.mark.parametrize("data", [b"bytes", b""])
+def test_a_refused_range_without_a_size_states_none(
+    site: Site, tmp_path: Path, data: bytes
+) -> None:
+    def edit(method: str, asked: str, reply: Reply) -> Reply:
+        status, headers, body = no_length(method, asked, reply)
+        return (416, {"Content-Length": "0"}, b"") if asked else (status, headers, body)
+
+    site.pages["/a"] = Edited(data, edit=edit)
+    assert kaiwo.fetch(f"{site.at}/a", tmp_path / "a").read_bytes() == data

@@ -4,8 +4,8 @@
     GET of the first byte    some servers answer a HEAD with nothing, or with length 0
     GET                      some answer a range without the size of the whole; the body is not read
 
-A HEAD that an answer contradicted is not believed again. What is unknown is no number: the length
-of a part is not that of the file.
+A HEAD that an answer contradicted is not believed again, nor is the size beside a range: the GET
+decides. What is unknown is no number: the length of a part is not that of the file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def fetch_headers(send: Send, *, believes_head: bool) -> HTTPHeaderDict:
                 raise
     if stated_size(stated) and ("ETag" in stated or "Last-Modified" in stated):
         return stated
-    more = _start_of_get(send, {"Range": "bytes=0-0"})
+    more = _start_of_get(send, {"Range": "bytes=0-0"} if believes_head else {})
     if stated_size(more) is None and not stated_size(stated):
         more = _start_of_get(send, {})
     stated.update(more)
@@ -55,8 +55,6 @@ def _start_of_get(send: Send, headers: Mapping[str, str]) -> HTTPHeaderDict:
     with send("GET", headers) as answer:
         found, status = answer.headers.copy(), answer.status
     size = stated_size(found) if status == _OK or "Content-Range" in found else None
-    if status == _NO_SUCH_RANGE:
-        size = 0  # there is no first byte
     if status != _OK:
         found.discard("Content-MD5")  # of the part
     for name in ("Content-Length", "Content-Range"):
