@@ -22,6 +22,8 @@ from kaiwo.net.settings import GATHER_S
 #: No answer of an API is longer.
 _MOST_BODY = 256 << 20
 _PIECE = 1 << 16
+#: No object is longer.
+_ENDLESS = 1 << 62
 
 
 class Answer(Struct, frozen=True):
@@ -72,12 +74,11 @@ class Answer(Struct, frozen=True):
         """The length of the body that is stated, unless the body is encoded."""
         return None if self.encodings else self.header("Content-Length")
 
-    def take(self, size: int, *, as_it_comes: bool = False) -> bytes:
+    def take(self, size: int) -> bytes:
         """The body of at most ``size`` bytes; a short body comes back short.
 
         Args:
             size: of the object, or of its range.
-            as_it_comes: an encoded body is not decoded.
 
         Raises:
             TransientError: more than ``size`` bytes come.
@@ -85,13 +86,16 @@ class Answer(Struct, frozen=True):
         """
         data = self._raw.read(size, decode_content=False) or b""
         more = b"" if self._raw.length_remaining == 0 else self._raw.read(1, decode_content=False)
-        if self.encodings and not as_it_comes and (more or len(data) != size):
+        is_cut = len(data) < size and bool(self.length_left)
+        if self.encodings and not is_cut and (more or len(data) != size):
             return b"".join(self._decoded([data, more or b""], size))
         if more:
             raise TransientError(f"the answer has more than the {size} requested bytes")
         return data
 
-    def chunks(self, size: int, planned: int | None = None) -> Iterator[bytes]:
+    def chunks(
+        self, size: int, planned: int | None = None, *, decodes: bool = False
+    ) -> Iterator[bytes]:
         """The body in chunks of at most that size, as they arrive.
 
         A slow connection gives what comes in a twentieth of a second, a fast one full chunks.
@@ -99,14 +103,16 @@ class Answer(Struct, frozen=True):
         Args:
             size: of a chunk.
             planned: the size of the object or its range, which decides whether an encoded body is
-                decoded; None: the body comes as it is.
+                decoded; None: it is unknown.
+            decodes: of an object of unknown size, an encoded body is decoded.
 
         Raises:
-            ServiceError: the body is encoded, and is not ``planned`` bytes without that.
+            ServiceError: the body is encoded, and is not ``planned`` bytes without that, or kaiwo
+                cannot decode it.
             urllib3.exceptions.HTTPError: the body is cut; what came before was handed on.
         """
-        is_plain = planned is None or self.header("Content-Length") == str(planned)
-        if not is_plain and planned is not None and self.encodings:
+        is_plain = self.header("Content-Length") == str(planned)
+        if self.encodings and (decodes if planned is None else not is_plain):
             yield from self._decoded([], planned)
             return
         while True:
@@ -165,14 +171,14 @@ class Answer(Struct, frozen=True):
         if self.length_left:
             raise IncompleteRead(0, self.length_left)
 
-    def _decoded(self, first: list[bytes], size: int) -> Iterator[bytes]:
-        """The decoded body of a whole object of that size.
+    def _decoded(self, first: list[bytes], size: int | None) -> Iterator[bytes]:
+        """The decoded body of a whole object.
 
         Args:
             first: what was read of the body already.
-            size: of the object.
+            size: of the object; None: unknown.
         """
-        found, left = self.encodings, size
+        found, left = self.encodings, _ENDLESS if size is None else size
 
         def pieces() -> Iterator[bytes]:
             yield from first
@@ -181,12 +187,12 @@ class Answer(Struct, frozen=True):
         try:
             if "Content-Range" in self.headers:
                 raise EncodingError  # noqa: TRY301 - a part cannot be decoded
-            for piece in encodings.decoded(pieces(), found, size):
+            for piece in encodings.decoded(pieces(), found, left):
                 left -= len(piece)
                 yield piece
         except EncodingError:
-            left = -1
-        if left:
+            raise _unreadable(found) from None
+        if size is not None and left:
             raise _unreadable(found)
 
 

@@ -5,6 +5,7 @@ itself a .gz, and some proxies leave the word after they have decoded the body. 
 
     as many bytes as planned     they are the object; its checksum has the last word
     else, of a whole object      the decoded bytes, if they are as many as planned
+    no size is stated            the decoded bytes, unless the file itself is a .gz by its name
     else                         an error
 
 ``identity``, ``none``, nothing, and words that are no encoding of HTTP say nothing.

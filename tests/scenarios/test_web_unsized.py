@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import http.server
 import json
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 import kaiwo
+from kaiwo.errors import ServiceError
 from kaiwo.jobs import RANGE
 from tests.servers import serving
 from tests.support.command import clean_environment, configured
@@ -100,6 +103,26 @@ def test_a_checksum_shows_that_a_file_of_unknown_length_is_complete(tmp_path: Pa
     with unsized(data[:-1], chunked=False, Repr_Digest=f"sha-256=:{digest}:") as address:
         report = downloaded(address, tmp_path / "cut")
     assert report.exit_code == 7
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("size", [0, 1_000, 3 << 20])
+def test_what_is_encoded_on_the_way_is_decoded(tmp_path: Path, encoding: str, size: int) -> None:
+    data = content(size)
+    packed = (gzip if encoding == "gzip" else zlib).compress(data)
+    with unsized(packed, chunked=True, ETag='W/"abc"', Content_Encoding=encoding) as address:
+        assert kaiwo.fetch(address, tmp_path / "a.bin").read_bytes() == data
+        # A file that is a .gz itself is stated so by some servers.
+        assert kaiwo.fetch(address, tmp_path / "a.csv.gz").read_bytes() == packed
+        assert kaiwo.fetch(address, tmp_path / "a.tgz").read_bytes() == packed
+
+
+def test_an_encoding_that_kaiwo_cannot_decode_is_said(tmp_path: Path) -> None:
+    with (
+        unsized(b"\x0b\x02", chunked=True, Content_Encoding="br") as address,
+        pytest.raises(ServiceError, match="br-encoded although identity was requested"),
+    ):
+        kaiwo.fetch(address, tmp_path / "a.bin")
 
 
 def test_a_pointer_of_unknown_length_is_refused(tmp_path: Path) -> None:

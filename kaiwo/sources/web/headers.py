@@ -16,6 +16,11 @@ NO_END = (
     "states no length, and ends its answers by closing the connection: only a checksum could show "
     "that a file is complete"
 )
+#: What is to be said of a server that encodes answers although it was asked for none.
+ENCODED = (
+    "encodes its answers although identity was requested: a file is stored as it arrives if it "
+    "has the stated size then, else decoded"
+)
 #: Parameters of a signed address, which change while the file stays the same.
 _SIGNING = re.compile(
     r"(?:x-(?:amz|goog|oss)|q)-.+|(?:aws|oss)accesskeyid|googleaccessid|signature|sig|key-pair-id|"

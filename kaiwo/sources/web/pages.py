@@ -41,6 +41,9 @@ _PAGES = frozenset(
 _SCRIPTS = frozenset(["php", "asp", "aspx", "jsp", "jspx", "cgi", "pl", "do", "action", "cfm"])
 #: Letters and digits, with a letter: ``model.v2`` has an extension, ``model-1.0`` has none.
 _EXTENSION = re.compile(r"\.([0-9]*[a-z][a-z0-9]*)$", re.IGNORECASE)
+#: Files that are encoded themselves.
+_ENCODED = re.compile(r"\.(?:t?gz|gzip|z|svgz|emz|br|zst|zz)$", re.IGNORECASE)
+_ENCODED_TYPES = {"application/gzip", "application/x-gzip", "application/zlib", "application/zstd"}
 #: Types of pages.
 PAGE_TYPES = ("text/html", "application/xhtml+xml")
 
@@ -56,6 +59,11 @@ def is_file_name(name: str) -> bool:
     """Whether a name has an extension, and not that of a script."""
     match = _EXTENSION.search(name)
     return match is not None and match[1].lower() not in _SCRIPTS
+
+
+def is_encoded_file(names: Iterable[str], content_type: str) -> bool:
+    """Whether the file itself is in the form that an encoding makes: a .gz, most often."""
+    return content_type in _ENCODED_TYPES or any(map(_ENCODED.search, names))
 
 
 def is_page(answer: Answer) -> tuple[bool, bytes]:

@@ -8,7 +8,8 @@ options are those of that filesystem, see ``options``.
     identity     ETag, else Last-Modified; and the query, as a digest, without the parameters that
                  sign the address (they change while the file stays the same)
     checksum     Content-MD5, Repr-Digest, Digest, X-Goog-Hash: few servers state one
-    encoding     identity is requested; an encoded body is stored as it arrives
+    encoding     identity is requested; an encoded body is stored as it arrives if it has the
+                 stated size, else decoded: see ``kaiwo/net/encodings.py``
     condition    no ``If-Match``: servers with weak ETags refuse it always
     length       where none is stated, the file comes in one stream to its end (``unsized``)
     folders      pages of links, see ``links``
@@ -49,6 +50,7 @@ from kaiwo.sources.pieces import cut
 from kaiwo.sources.web.client import WebClient
 from kaiwo.sources.web.errors import FolderError, map_refusal
 from kaiwo.sources.web.headers import (
+    ENCODED,
     NO_END,
     has_end,
     query_digest,
@@ -57,7 +59,7 @@ from kaiwo.sources.web.headers import (
 )
 from kaiwo.sources.web.look_up import fetch_headers
 from kaiwo.sources.web.options import WebOptions
-from kaiwo.sources.web.pages import PAGE_TYPES, is_page, may_be_page
+from kaiwo.sources.web.pages import PAGE_TYPES, is_encoded_file, is_page, may_be_page
 from kaiwo.workers.threads import WorkerThreads
 
 #: Files of a folder that are looked up at once.
@@ -199,7 +201,7 @@ class WebSource(StoreSource):
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
         with self._reading(remote, start, end) as (answer, first):
-            data = answer.take(max(end - start - len(first), 0), as_it_comes=True)
+            data = answer.take(max(end - start - len(first), 0))
             if len(first) > end - start:
                 what = self.describe("reading", remote.key)
                 raise wrong_length(what, len(first), end - start)
@@ -211,7 +213,11 @@ class WebSource(StoreSource):
         """See ``protocols.Source``."""
         end = remote.size if end is None else end
         with self._reading(remote, start, end) as (answer, first):
-            pieces = cut(itertools.chain([first], answer.chunks(piece)), piece)
+            # A length that nobody states is that of an answer which is encoded on the way.
+            planned = None if remote.unsized else end - start - len(first)
+            decodes = not self._is_encoded_file(remote.key, answer)
+            coming = answer.chunks(piece, planned, decodes=decodes)
+            pieces = cut(itertools.chain([first], coming), piece)
             yield from self.read_pieces(pieces, remote, end - start)
 
     @contextlib.contextmanager
@@ -230,6 +236,8 @@ class WebSource(StoreSource):
         ):
             first = self._refuse_page(answer, remote.key) if start == 0 else b""
             self._check(answer, remote, start, end)
+            if answer.encodings and not self._is_encoded_file(remote.key, answer):
+                self._client.warn_once(ENCODED)
             yield answer, first
 
     def _refuse_page(self, answer: Answer, key: str) -> bytes:
@@ -238,8 +246,7 @@ class WebSource(StoreSource):
         Raises:
             StandInError: it is a page.
         """
-        names = (urlsplit(key).path.rpartition("/")[2], self._target_name)
-        if may_be_page(names):
+        if may_be_page(self._names(key)):
             return b""
         found, first = is_page(answer)
         if found:
@@ -250,6 +257,13 @@ class WebSource(StoreSource):
                 "target_path a name that ends in .html"
             )
         return first
+
+    def _names(self, key: str) -> tuple[str, str]:
+        """The names of a file: in its address, and that of its target."""
+        return urlsplit(key).path.rpartition("/")[2], self._target_name
+
+    def _is_encoded_file(self, key: str, answer: Answer) -> bool:
+        return is_encoded_file(self._names(key), answer.content_type)
 
     def _check(self, answer: Answer, remote: RemoteObject, start: int, end: int) -> None:
         """Refuse an answer of another file or another range, before its body is read."""
@@ -263,7 +277,7 @@ class WebSource(StoreSource):
             return
         try:
             check_answer(answer.status, content_range, start, end, remote.size, named)
-            check_length(headers.get("Content-Length"), content_range, remote, named)
+            check_length(answer.plain_length, content_range, remote, named)
         except ChangedError:
             # An error with status 200 states nothing that identifies the file. Without an ETag and
             # a date in the HEAD, a GET has stated the size.
