@@ -5,11 +5,13 @@
               proxies) name their kind; ``ETag`` is git's id at the Hub itself, and of an unknown
               kind elsewhere: one proxy states the sha1 of the file
 
-The id names the blob in the cache, of any kind.
+The id names the blob in the cache, of any kind. A commit counts by its kind, too: some mirrors
+state the name of the branch in its place.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,12 +19,34 @@ from msgspec.structs import replace
 
 from kaiwo import checksums
 from kaiwo.objects import Checksum, RemoteObject
-from kaiwo.sources.answers import plain_etag, stated_size
+from kaiwo.sources.answers import check_identity, plain_etag, stated_size
 
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 #: By the length of the Hub's own id.
 _ALGORITHMS = {40: "git-sha1", 64: "sha256"}
 #: Headers of proxies that keep copies of the Hub's files.
 _OF_PROXIES = {"sha256": "x-checksum-sha256", "sha1": "x-checksum-sha1", "md5": "x-checksum-md5"}
+
+
+def require_name(stated: object) -> str:
+    """The commit of a revision, as the API states it.
+
+    Raises:
+        ValueError: it states none.
+    """
+    if not isinstance(stated, str) or not stated:
+        raise ValueError("no commit")
+    return stated
+
+
+def check_commit(stated: str | None, planned: str | None, named: str) -> None:
+    """Refuse an answer of another commit.
+
+    Raises:
+        ChangedError: a mirror has something else there.
+    """
+    if all(_COMMIT.fullmatch(each or "") for each in (stated, planned)):
+        check_identity(stated, planned, named)
 
 
 def of_id(oid: str | None) -> Checksum | None:

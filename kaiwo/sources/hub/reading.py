@@ -16,7 +16,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import check_answer, check_identity, plain_etag
 from kaiwo.sources.hub.addresses import Addresses
-from kaiwo.sources.hub.blobs import of_id
+from kaiwo.sources.hub.blobs import check_commit, of_id
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.repository import Repository
 
@@ -153,11 +153,13 @@ def _check_planned(remote: RemoteObject, answer: Answer, named: str) -> None:
     Raises:
         ChangedError: most likely, a mirror has something else there.
     """
-    check_identity(answer.header("X-Repo-Commit"), remote.version, named)
+    check_commit(answer.header("X-Repo-Commit"), remote.version, named)
     stated = of_id(plain_etag(answer.header("X-Linked-Etag")))
     planned = remote.checksum
     if stated is not None and stated.algorithm == "sha256" and planned is not None:
         # Of any other length, it is of an unknown kind: proxies state the sha1 of the file there.
-        check_identity(stated if planned.algorithm == "sha256" else None, planned, named)
+        digest = stated if planned.algorithm == "sha256" else None
+        if check_identity(digest, planned, named):
+            return  # some mirrors state the size of the pointer beside it
     size = answer.header("X-Linked-Size")
     check_identity(size if size and size.isdecimal() else None, str(remote.size), named)

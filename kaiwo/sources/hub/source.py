@@ -45,10 +45,9 @@ from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import PIECE, Buffer
-from kaiwo.sources.answers import check_identity
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.hub.api import Api
-from kaiwo.sources.hub.blobs import maybe_pointer, of_entry, of_headers
+from kaiwo.sources.hub.blobs import check_commit, maybe_pointer, of_entry, of_headers, require_name
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.errors import map_refusal
 from kaiwo.sources.hub.listing import PageCount, missing_file, named_files
@@ -132,7 +131,7 @@ class HubSource(StoreSource):
             info = self._api.revision(self._revision)
             self._is_gated = bool(info.get("gated"))
             self._named = named_files(info)
-            self._commit = str(info["sha"])
+            self._commit = require_name(info["sha"])
         logger.info("%s is commit %s", self._url.rstrip("/"), self._commit)
         self._url = f"{self._url.partition('@')[0]}@{self._commit}/"  # for messages from now on
         return self._commit
@@ -222,7 +221,7 @@ class HubSource(StoreSource):
             if refused.status in _UNSUPPORTED:
                 return None
             raise
-        check_identity(stated.get("x-repo-commit"), commit, self.display_url(key))
+        check_commit(stated.get("x-repo-commit"), commit, self.display_url(key))
         length = None if is_elsewhere else stated.get("content-length")
         sizes = {stated.get("x-linked-size"), length}
         found = {int(each) for each in sizes if each is not None and each.isdecimal()}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import kaiwo
-from kaiwo.errors import IntegrityError, ServiceError, StandInError
+from kaiwo.errors import IntegrityError, ServiceError, StandInError, TransientError
 from kaiwo.jobs import RANGE
 from tests.servers.hub.repositories import git_oid
 from tests.support import stores
@@ -68,6 +68,47 @@ def test_what_the_api_states_outranks_the_head_of_a_mirror(
     with pytest.raises(IntegrityError):
         fetch(hub, sends(body), tmp_path, "small.bin")
     assert tree(tmp_path) == {}
+
+
+def branch_for_commit(method: str, path: str, answer: Answer) -> Answer:
+    """A mirror that knows no commits, and names the branch in their place."""
+    if "/revision/" in path:
+        return replace(answer, body=json.dumps({**json.loads(answer.body), "sha": "main"}).encode())
+    return branch_beside_the_files(method, path, answer)
+
+
+def branch_beside_the_files(_: str, path: str, answer: Answer) -> Answer:
+    if "/resolve/" not in path:
+        return answer
+    return replace(answer, headers={**answer.headers, "X-Repo-Commit": "main"})
+
+
+def size_of_pointer(_: str, path: str, answer: Answer) -> Answer:
+    named = {name: "130" if name.lower() == "x-linked-size" else answer.headers[name]
+             for name in answer.headers}  # fmt: skip
+    return replace(answer, headers=named) if "/resolve/" in path else answer
+
+
+@pytest.mark.parametrize("names", [(), ("large.bin", "config.json")], ids=["all", "named"])
+@pytest.mark.parametrize("spoil", [branch_for_commit, branch_beside_the_files, size_of_pointer])
+def test_what_a_digest_proves_is_not_refused_for_less(
+    hub: Hub, tmp_path: Path, spoil: Spoil, names: tuple[str, ...]
+) -> None:
+    found = fetch(hub, spoil, tmp_path, *names)
+    assert found == {name: FILES[name] for name in names or FILES}
+
+
+@pytest.mark.parametrize("sha", [None, "", 7])
+def test_a_revision_without_a_commit_is_no_answer_of_a_hub(
+    hub: Hub, tmp_path: Path, sha: object
+) -> None:
+    def spoil(_: str, path: str, answer: Answer) -> Answer:
+        if "/revision/" not in path:
+            return answer
+        return replace(answer, body=json.dumps({**json.loads(answer.body), "sha": sha}).encode())
+
+    with pytest.raises(TransientError, match="not a valid Hub response"):
+        fetch(hub, spoil, tmp_path)
 
 
 def test_a_mirror_without_an_api_for_files_cannot_pass_off_a_pointer(
