@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import kaiwo.loading  # noqa: F401 - from now on, a fork waits for what other threads load
 from kaiwo._version import __version__
 
 if TYPE_CHECKING:

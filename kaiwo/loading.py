@@ -3,29 +3,56 @@
 Modules of an SDK import each other. Where two threads load such modules at once, Python gives one
 of them a module that is not complete, rather than let both wait for ever. Sources are opened by
 several threads, so everything that loads an SDK does it inside this block.
+
+A child that is forked in the meantime would have modules that never become complete, and would
+wait for ever at an ``import`` of its own. So a fork waits until no other thread is in such a block,
+nor loads another module for kaiwo, as the frames of the threads show.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from types import FrameType
+
+#: A fork takes its lock. It does that after it has waited only if this module was loaded later.
+_LOADED_BEFORE = (logging,)
+#: A fork waits no longer: the thread that loads may itself wait for the one that forks.
+_LONGEST_WAIT_S = 10.0
+_BETWEEN_LOOKS_S = 0.002
+_IMPORTS = "<frozen importlib._bootstrap>"
 
 
 class _Turn:
     """Whose turn it is; a forked child must not wait for a thread of its parent."""
 
     def __init__(self) -> None:
+        self._is_of_fork = False
         self.renew()
 
     def renew(self) -> None:
         """Nobody's."""
         self.lock = threading.RLock()
 
+    def take(self) -> None:
+        """For a fork: nothing is loaded until it is over."""
+        self._is_of_fork = self.lock.acquire(timeout=_LONGEST_WAIT_S)
+        _wait_for_imports()
+
+    def give_back(self) -> None:
+        """The fork is over, in the parent."""
+        if self._is_of_fork:
+            self._is_of_fork = False
+            self.lock.release()
+
 
 _turn = _Turn()
-os.register_at_fork(after_in_child=_turn.renew)
+os.register_at_fork(before=_turn.take, after_in_parent=_turn.give_back, after_in_child=_turn.renew)
 
 
 @contextlib.contextmanager
@@ -33,3 +60,26 @@ def loading() -> Iterator[None]:
     """A block that loads modules, and that no other thread is in."""
     with _turn.lock:
         yield
+
+
+def _wait_for_imports() -> None:
+    """Wait until no other thread loads a module for kaiwo."""
+    end_s, own = time.monotonic() + _LONGEST_WAIT_S, threading.get_ident()
+    while time.monotonic() < end_s:
+        frames = sys._current_frames()  # noqa: SLF001 - there is no other way to look
+        if not any(_loads(frame) for thread, frame in frames.items() if thread != own):
+            return
+        time.sleep(_BETWEEN_LOOKS_S)
+
+
+def _loads(innermost: FrameType) -> bool:
+    """Whether a thread is inside an import that one of kaiwo's modules asked for."""
+    frame: FrameType | None = innermost
+    imports = False
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTS:
+            imports = True
+        elif imports and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "kaiwo":
+            return True
+        frame = frame.f_back
+    return False

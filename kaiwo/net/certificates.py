@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 
 from kaiwo import environment
 from kaiwo.errors import ConfigError
+from kaiwo.loading import loading
 
 if TYPE_CHECKING:
     import ssl
@@ -70,8 +71,10 @@ def context(
     import ssl  # noqa: PLC0415 - obstore's TLS is another
 
     paths = _paths(ca_bundle)
+    trusted = _merged(paths).decode() if paths else None
     try:
-        made = ssl.create_default_context(cadata=_merged(paths).decode() if paths else None)
+        with loading():  # the first one begins OpenSSL, and a fork must not divide that
+            made = ssl.create_default_context(cadata=trusted)
     except ssl.SSLError:
         raise ConfigError(f"{paths[0]} holds a damaged certificate") from None
     usual = ssl.get_default_verify_paths()

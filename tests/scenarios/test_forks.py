@@ -200,3 +200,38 @@ with contextlib.ExitStack() as held:
 def test_a_child_does_not_wait_for_locks_of_its_parents_threads(tmp_path: Path) -> None:
     done = run_program(OPENING, tmp_path)
     assert (done.code, done.stdout) == (0, "0\n"), done.stderr
+
+
+#: The child is forked while a thread makes the first use of kaiwo, which loads it and an SDK.
+FIRST_USE = """
+import time
+import kaiwo
+
+def fetch(number):
+    kaiwo.fetch(given["url"], f"out/{number}", **given["fields"])
+
+first = threading.Thread(target=fetch, args=(0,))
+first.start()
+children = []
+for number in range(1, 5):
+    child = os.fork()
+    if not child:
+        try:
+            fetch(number)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    children.append(child)
+    time.sleep(0.05)
+first.join()
+print([os.waitpid(child, 0)[1] for child in children])
+"""
+
+
+def test_a_child_that_is_forked_while_modules_are_loaded_fetches(
+    on_s3: Wanted, tmp_path: Path
+) -> None:
+    url, fields = on_s3
+    done = run_program(FIRST_USE, tmp_path, url=url, fields=fields)
+    assert (done.code, done.stdout) == (0, "[0, 0, 0, 0]\n"), done.stderr
+    assert [tree(tmp_path / "out" / f"{number}") for number in range(5)] == [EXPECTED] * 5
