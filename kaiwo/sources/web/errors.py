@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from kaiwo.errors import (
     CredentialsError,
     KaiwoError,
@@ -23,6 +25,7 @@ def map_refusal(refused: RefusedError, what: str) -> KaiwoError:
     if isinstance(found, NotFoundError):
         return NotFoundError(f"{answer}: not found; check the URL")
     has_reason = codes.meaning(refused.code) in (codes.Meaning.CLOCK, codes.Meaning.EXPIRED)
+    has_reason |= refused.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     if isinstance(found, CredentialsError) and not has_reason:
         return CredentialsError(
             f"{answer}: access is refused; check the URL and its signature, or the "

@@ -36,14 +36,15 @@ def test_an_encoding_is_judged_by_the_bytes(hub: Store, tmp_path: Path, spoil: S
     assert tree(tmp_path / "out") == FILES
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_wants_a_password_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     def treat(connection: socket.socket) -> None:
         connection.recv(65_536)
         connection.sendall(b"HTTP/1.1 407 Password\r\nContent-Length: 0\r\n\r\n")
 
     with server(treat) as proxy:
-        monkeypatch.setenv("https_proxy", proxy)
+        monkeypatch.setenv(f"{scheme}_proxy", proxy)
         with pytest.raises(CredentialsError, match="the proxy refuses its user and password"):
-            kaiwo.fetch("https://host.invalid/a", tmp_path / "a")
+            kaiwo.fetch(f"{scheme}://host.invalid/a", tmp_path / "a")
