@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _SCHEMES = ("https", "http")
 #: An IPv4 or IPv6 address, or a network: anything else is a name.
 _NUMBERS = re.compile(r"[0-9.]+|\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?")
+#: What a host can be; the rest is a mistake in the setting, such as quotes or spaces.
+_HOST = re.compile(r"[^\s\x00-\x20\"'<>()\\^`{|},;]+")
 #: Where clouds give tokens to their machines: SDKs ask these by the environment's rules.
 _METADATA = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23")
 
@@ -142,7 +144,10 @@ def parse(name: str, value: str) -> Proxy:
         scheme, host, port = parts.scheme, parts.hostname, parts.port
     except ValueError:
         scheme, host, port = "", None, None
-    if scheme not in _SCHEMES or not host or port == 0:  # the address may hold a password
+    is_host = host is not None and _HOST.fullmatch(host) is not None
+    if (
+        scheme not in _SCHEMES or not is_host or host is None or port == 0
+    ):  # the address may hold a password
         raise ConfigError(
             f"{name} names a proxy that cannot be used; give one that begins with http:// or "
             "https://"

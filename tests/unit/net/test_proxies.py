@@ -92,8 +92,9 @@ def test_a_proxy_may_have_any_usual_form(
 
 @pytest.mark.parametrize(
     "value",
-    [f"socks5://u:{CANARY}@h:1", f"socks5h://{CANARY}@h", "::::", "http://", "http://h:x", "h:0"],
-)
+    [f"socks5://u:{CANARY}@h:1", f"socks5h://{CANARY}@h", "::::", "http://", "http://h:x", "h:0",
+     f"http://u:{CANARY}@two words:1", '"http://h:1"', "'h:1'", "<h>:1"],
+)  # fmt: skip
 def test_a_proxy_that_nobody_can_ask_is_a_fault_of_the_configuration(
     environment: pytest.MonkeyPatch, value: str
 ) -> None:
