@@ -23,7 +23,7 @@ from kaiwo.config import fetch_url
 from kaiwo.config.document import Document
 from kaiwo.config.loader import ITEMS, build
 from kaiwo.errors import ConfigError, ContainerMissingError, NotFoundError
-from kaiwo.files.placement import expanded
+from kaiwo.files.placement import absolute
 from kaiwo.net import proxies
 from kaiwo.protocols import Sink
 from kaiwo.reporting.displays import notebook_sink
@@ -93,9 +93,9 @@ def _fetched(
 ) -> Path:
     """See ``fetch``; the URL is parsed already."""
     type_ = _task_type(url)
-    place = None if target is None else os.path.abspath(expanded(os.fspath(target)))
+    place = None if target is None else absolute(os.fspath(target))
     if place is None and not type_.has_cache:
-        place = os.path.abspath(url.own_name)
+        place = os.path.normpath(posixpath.join(absolute("."), url.own_name))
     if url.is_folder:
         return _fetch(type_, FetchRequest(url, place, is_file=False), sink, fields)
     file_place = place
@@ -128,7 +128,7 @@ def _fetch(type_: type[Task], request: FetchRequest, sink: Sink, fields: Mapping
         raise ConfigError(f"fetch: {taken[0]} follows from the URL and the target; leave it out")
     entry = {"type": request.url.type, **fields, **of_request}
     # The target is its own root: the folder .kaiwo/ is in it, or beside a file.
-    root = request.target or os.getcwd()
+    root = request.target or absolute(".")
     if request.target is not None and request.is_file:
         root = posixpath.dirname(request.target)
     settings = {"download_root": root, "fail_fast": True}

@@ -18,7 +18,7 @@ from kaiwo.config.document import Document, parse
 from kaiwo.config.settings import PREFIX, Settings, in_environment, layered
 from kaiwo.config.validation import described, suggestion
 from kaiwo.errors import ConfigError
-from kaiwo.files.placement import expanded
+from kaiwo.files.placement import absolute
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import Bucket, FileItem, FolderItem
 from kaiwo.tasks.registry import task_class, task_types
@@ -42,7 +42,7 @@ class Config(Struct, frozen=True):
     @property
     def download_root(self) -> str:
         """Absolute, normalised."""
-        return os.path.abspath(expanded(self.settings.download_root or "."))
+        return absolute(self.settings.download_root or ".")
 
     def where(self, number: int, location: Sequence[str | int]) -> str:
         """File, line and field of a location in the task of that number."""

@@ -69,6 +69,21 @@ def expanded(path: str) -> str:
     return found
 
 
+def absolute(path: str) -> str:
+    """The absolute path; a relative one is below the working directory.
+
+    Raises:
+        ConfigError: the home folder is unknown, or the working directory was removed.
+    """
+    try:
+        return os.path.abspath(expanded(path))
+    except FileNotFoundError:
+        raise ConfigError(
+            "the working directory does not exist any more; change to another one, or give "
+            "absolute paths (download_root, or the target)"
+        ) from None
+
+
 def resolve(target_path: str, download_root: str, *, is_file: bool) -> tuple[str, str]:
     """The absolute target and its root.
 

@@ -26,7 +26,7 @@ from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import open_folder, resolved
 from kaiwo.files.names import fault_of
-from kaiwo.files.placement import expanded
+from kaiwo.files.placement import absolute, expanded
 from kaiwo.objects import Place, RemoteObject
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -65,13 +65,13 @@ def repository_folder(cache: str, repo_type: str, repo_id: str) -> str:
         DiskError: the cache is in the home folder, and there is none.
     """
     try:
-        cache = os.path.abspath(expanded(cache))
+        cache = expanded(cache)
     except ConfigError as error:
         raise DiskError(
             "the Hugging Face cache is in the home folder, and there is none; set HF_HOME or "
             "cache_dir to a writable folder"
         ) from error
-    return posixpath.join(cache, "--".join((f"{repo_type}s", *repo_id.split("/"))))
+    return posixpath.join(absolute(cache), "--".join((f"{repo_type}s", *repo_id.split("/"))))
 
 
 def require_writable(storage: str) -> None:

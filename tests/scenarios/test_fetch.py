@@ -437,3 +437,25 @@ def test_validate_opens_neither_secrets_nor_connections(tmp_path: Path) -> None:
     done = run(["-m", "kaiwo", "validate", str(path)], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean 'buckets'" in done.stderr
+
+
+def test_a_working_directory_that_was_removed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    words = "the working directory does not exist any more"
+    item = {"file": "http://127.0.0.1:1/a", "target_path": "a"}
+    with pytest.raises(kaiwo.ConfigError, match=words):
+        kaiwo.download({"download_items": [{"type": "url", "items": [item]}]})
+    for target in ("a", None):
+        with pytest.raises(kaiwo.ConfigError, match=words):
+            kaiwo.fetch("http://127.0.0.1:1/a", target)
+    for url in ("file:///etc/hostname", "s3://bucket/key"):
+        with pytest.raises(kaiwo.ConfigError, match=words):
+            kaiwo.fetch(url, "a")
+    (tmp_path / "there").write_bytes(b"bytes")
+    found = kaiwo.fetch(f"file://{tmp_path}/there", tmp_path / "out")
+    assert found.read_bytes() == b"bytes"
