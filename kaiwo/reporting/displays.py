@@ -160,8 +160,10 @@ class QuietSink:
             self._log.add(event)
 
 
-def _write(stream: IO[str], text: str) -> None:
-    """Write at once. A closed stream is no reason to stop downloading."""
+def _write(stream: IO[str] | None, text: str) -> None:
+    """Write at once. A stream that is closed or missing is no reason to stop downloading."""
+    if stream is None:  # a program without a terminal or a log may have none
+        return
     with contextlib.suppress(OSError, ValueError):
         stream.write(text)
         stream.flush()
@@ -183,7 +185,10 @@ def notebook_sink() -> Sink:
 
 def _can_draw() -> bool:
     """Whether stderr is a terminal that moves its cursor."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+    # A program may have no stderr, a closed one, or an object of its own in its place.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+    return False
 
 
 def _bar(console: Console) -> Sink:

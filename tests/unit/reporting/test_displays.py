@@ -30,6 +30,7 @@ from kaiwo.reporting.displays import (
     LogSink,
     QuietSink,
     Sinks,
+    notebook_sink,
     sink_for,
 )
 from kaiwo.reporting.log_lines import MOST_REMEMBERED, MOST_RETRIES, RETRIES_S
@@ -539,3 +540,31 @@ def test_several_sinks_are_told_in_their_order() -> None:
 def test_a_console_is_made_only_for_a_bar() -> None:
     for kind in ("auto", "log", "json", "none"):
         sink_for(kind, lambda: pytest.fail("nobody needs it"))
+
+
+class Plain:
+    """What some programs have in place of stderr: it can be written, and nothing else."""
+
+    def write(self, text: str) -> None: ...
+
+
+def closed() -> IO[str]:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stderr", [None, closed(), Plain()], ids=["none", "closed", "plain"])
+def test_a_program_may_have_no_stderr(monkeypatch: pytest.MonkeyPatch, stderr: object) -> None:
+    monkeypatch.setattr(sys, "stderr", stderr)
+    assert isinstance(notebook_sink(), QuietSink)
+    assert isinstance(sink_for("auto", Console), LogSink)
+
+
+@pytest.mark.parametrize("stderr", [None, closed()], ids=["none", "closed"])
+@pytest.mark.parametrize("kind", [JsonSink, LineSink])
+def test_lines_for_nobody_are_not_written(
+    monkeypatch: pytest.MonkeyPatch, stderr: object, kind: type[JsonSink | LineSink]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stderr)
+    kind().emit(Planned(1, 10, 0))
