@@ -16,6 +16,7 @@
     settings    timeouts and the number of connections of a run
     links       the next page, by the header ``Link``
     stand_ins   how to tell a Git LFS pointer or a page of HTML from a file
+    pages       whether an answer may be a page, and whether it is one
     redirects   where a redirect leads, who gets credentials, the origin of an address
     patience    how long a service asked to be left alone
     web_urls    where the path of a web address ends, and how people read it

@@ -6,7 +6,7 @@
     refusal    an error in JSON, in XML or in words: the same
 
 Other names may be pages. A web server that says ``text/html`` is refused for more names, see
-``kaiwo/sources/web/pages.py`` and docs/decisions/0042.
+``kaiwo/net/pages.py`` and docs/decisions/0042.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import yarl
 from kaiwo.errors import CredentialsError, ServiceError, TransientError
 from kaiwo.net.answers import Answer
 from kaiwo.net.links import next_addresses
+from kaiwo.net.pages import PAGE_TYPES
 from kaiwo.sources.web.links import FolderLinks, Links
-from kaiwo.sources.web.pages import PAGE_TYPES
 
 #: Folders below each other; deeper is a server that answers every address with links.
 DEEPEST = 64

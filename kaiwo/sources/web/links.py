@@ -21,9 +21,9 @@ from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 import yarl
 
+from kaiwo.net.pages import is_file_name
 from kaiwo.net.redirects import Origin
 from kaiwo.net.web_urls import plain_name
-from kaiwo.sources.web.pages import is_file_name
 
 #: Parameters that lead to a further page.
 _FURTHER = re.compile(

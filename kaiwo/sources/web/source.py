@@ -33,6 +33,7 @@ from kaiwo.errors import ChangedError, KaiwoError, ServiceError, StandInError
 from kaiwo.net.answers import Answer
 from kaiwo.net.client import CONNECTION_ERRORS
 from kaiwo.net.failures import wire_error
+from kaiwo.net.pages import PAGE_TYPES, is_encoded_file, is_page, may_be_page
 from kaiwo.net.redirects import RedirectError
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
@@ -59,7 +60,6 @@ from kaiwo.sources.web.headers import (
 )
 from kaiwo.sources.web.look_up import fetch_headers
 from kaiwo.sources.web.options import WebOptions
-from kaiwo.sources.web.pages import PAGE_TYPES, is_encoded_file, is_page, may_be_page
 from kaiwo.workers.threads import WorkerThreads
 
 #: Files of a folder that are looked up at once.
