@@ -2,6 +2,8 @@
 
 scheduler        runs a plan
 rules            how a plan is to be carried out
+request_budget   what memory allows
+request_limit    how many requests are in flight
 dispatcher       keeps jobs in flight on an executor; planning lists with it
 retry            when a failed request is retried
 service_health   what a run learns about each service; it begins with the listings

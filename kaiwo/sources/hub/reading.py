@@ -7,10 +7,14 @@ redirected to, see ``addresses``. Every answer on the way must belong to the pla
 from __future__ import annotations
 
 import contextlib
+import itertools
+import posixpath
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 
+from kaiwo.errors import StandInError
 from kaiwo.net.answers import Answer
+from kaiwo.net.pages import is_page, may_be_page
 from kaiwo.net.statuses import RefusedError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
@@ -19,11 +23,14 @@ from kaiwo.sources.hub.addresses import Addresses
 from kaiwo.sources.hub.blobs import check_commit, of_id
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.repository import Repository
+from kaiwo.sources.pieces import cut
 
 #: A signed address that has expired is refused with one of these.
 _EXPIRED = {400, 401, 403, 404, 410}
 #: A range tries at most this many addresses, one after the other.
 _MOST_ADDRESSES = 3
+#: An answer that is the right one, and the first bytes of its body if they were read.
+_Begun = tuple[Answer, bytes]
 
 
 class FileReader:
@@ -52,18 +59,20 @@ class FileReader:
             RefusedError: an answer with an error status.
             ChangedError: the file is not the planned one.
         """
-        with self._request(remote, start, end, named) as answer:
-            return answer.take(end - start)
+        with self._request(remote, start, end, named) as (answer, first):
+            data = answer.take(max(end - start - len(first), 0))
+            return first + data if first else data
 
     def stream(
         self, remote: RemoteObject, start: int, end: int, piece: int, named: str
-    ) -> Generator[bytes, None, None]:
+    ) -> Generator[Buffer, None, None]:
         """The pieces of a range as they arrive; see ``read``."""
-        with self._request(remote, start, end, named) as answer:
-            yield from answer.chunks(piece, end - start)
+        with self._request(remote, start, end, named) as (answer, first):
+            coming = answer.chunks(piece, end - start - len(first))
+            yield from cut(itertools.chain([first] if first else [], coming), piece)
 
     @contextlib.contextmanager
-    def _request(self, remote: RemoteObject, start: int, end: int, named: str) -> Iterator[Answer]:
+    def _request(self, remote: RemoteObject, start: int, end: int, named: str) -> Iterator[_Begun]:
         """The answer to a request for a range, which is the right one; its body is not read yet."""
         with contextlib.ExitStack() as stack:
             if (start, end) == (0, remote.size):
@@ -79,7 +88,7 @@ class FileReader:
         start: int,
         end: int,
         named: str,
-    ) -> Answer:
+    ) -> _Begun:
         """The answer from the address behind the redirect; a new one if that has expired."""
         expired, left = None, _MOST_ADDRESSES
         while True:
@@ -106,12 +115,12 @@ class FileReader:
     @contextlib.contextmanager
     def _find_address(
         self, remote: RemoteObject, start: int, end: int, named: str, pending: Future[str]
-    ) -> Iterator[Answer]:
+    ) -> Iterator[_Begun]:
         """The answer by way of the resolve address; the other ranges wait for the redirect."""
         address = self._resolve_address(remote)
         try:
-            with self._request_at(address, remote, start, end, named, pending) as answer:
-                yield answer
+            with self._request_at(address, remote, start, end, named, pending) as begun:
+                yield begun
         except BaseException as error:
             if not pending.done():
                 self._addresses.fail(remote.key, pending, error)
@@ -126,7 +135,7 @@ class FileReader:
         end: int,
         named: str,
         pending: Future[str] | None = None,
-    ) -> Iterator[Answer]:
+    ) -> Iterator[_Begun]:
         """The answer from an address; ``pending`` gets the address behind the redirect."""
 
         def check(answer: Answer) -> None:
@@ -142,9 +151,27 @@ class FileReader:
             check_answer(answer.status, content_range, start, end, remote.size, named)
             if is_whole and content_range is None:
                 check_identity(answer.plain_length, str(remote.size), named)
+            first = _refuse_page(remote, answer, named) if start == 0 else b""
             if pending is not None:
                 self._addresses.publish(remote.key, pending, answer.address)
-            yield answer
+            yield answer, first
+
+
+def _refuse_page(remote: RemoteObject, answer: Answer, named: str) -> bytes:
+    """Refuse a page in place of a file; the bytes of the body that were read for that.
+
+    Raises:
+        StandInError: it is a page, no digest of the file is known, and its name is not of a page.
+    """
+    if remote.checksum is not None or may_be_page([posixpath.basename(remote.key)]):
+        return b""
+    found, first = is_page(answer)
+    if found:
+        raise StandInError(
+            f"{named}: a page of HTML came, not the file; the mirror may ask to sign in: open its "
+            "address in a browser, and check the endpoint and the token"
+        )
+    return first
 
 
 def _check_planned(remote: RemoteObject, answer: Answer, named: str) -> None:

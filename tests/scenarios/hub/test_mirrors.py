@@ -124,6 +124,35 @@ def test_a_mirror_without_an_api_for_files_cannot_pass_off_a_pointer(
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "body", "is_refused"),
+    [
+        ("config.json", b"<!DOCTYPE html><html>Sign in</html>", True),
+        ("config.json", "<html>Sign in</html>".encode("utf-16"), True),
+        ("large.bin", b'{"error": "unauthorized"}', True),
+        ("config.json", b"{}", False),
+        ("large.bin", LARGE, False),
+    ],
+)
+def test_a_mirror_without_an_api_for_files_cannot_pass_off_a_page(
+    hub: Hub, tmp_path: Path, name: str, body: bytes, *, is_refused: bool
+) -> None:
+    """It may state the wrong type, too."""
+
+    def spoil(_: str, path: str, answer: Answer) -> Answer:
+        if "/paths-info/" in path or "/tree/" in path:
+            return replace(answer, status=404, body=b"Not found")
+        named = {"ETag": '"1"', "Content-Type": "text/html; charset=utf-8"}
+        return replace(answer, status=200, headers=named, body=body) if name in path else answer
+
+    if is_refused:
+        with pytest.raises(StandInError, match="came, not"):
+            fetch(hub, spoil, tmp_path, name)
+        assert tree(tmp_path) == {}
+    else:
+        assert fetch(hub, spoil, tmp_path, name) == {name: body}
+
+
 # --- digests whose kind is not known ----------------------------------------------------------
 
 
