@@ -5,7 +5,7 @@ of them a module that is not complete, rather than let both wait for ever. Sourc
 several threads, so everything that loads an SDK does it inside this block.
 
 A child that is forked in the meantime would have modules that never become complete, and would
-wait for ever at an ``import`` of its own. So a fork waits until no other thread is in such a block,
+wait for ever at its next ``import``. So a fork waits until no other thread is in such a block,
 nor loads another module for kaiwo, as the frames of the threads show.
 """
 

@@ -185,7 +185,7 @@ def notebook_sink() -> Sink:
 
 def _can_draw() -> bool:
     """Whether stderr is a terminal that moves its cursor."""
-    # A program may have no stderr, a closed one, or an object of its own in its place.
+    # A program may have no stderr, a closed one, or another object in its place.
     with contextlib.suppress(AttributeError, OSError, ValueError):
         return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
     return False
