@@ -4,6 +4,8 @@
                                                                         Item ─> Report <─┘
 
 Sizes and offsets are bytes; ranges are half-open ``start, end``.
+
+Longer than 300 lines: the words of planning, engine and workers, one small structure each.
 """
 
 from __future__ import annotations

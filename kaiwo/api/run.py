@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from kaiwo import environment, redact, units
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
-from kaiwo.engine.job_feed import MOST_LOCAL
 from kaiwo.engine.request_budget import memory_budget
 from kaiwo.engine.request_limit import FIRST, MOST
 from kaiwo.engine.retry import RetryPolicy
@@ -144,15 +143,14 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
     comparison = Comparison(settings.force, rules.verify, settings.fsync)
     wants = [want for _, wants in tasks for want in wants]
     state = State(settings.state_dir, secrets.token_hex(4), checked=rules.verify)
-    threads = settings.max_workers or MOST + MOST_LOCAL
-    if rules.most_requests is not None and rules.most_requests < threads:
+    wanted = rules.workers or MOST
+    if rules.most_requests is not None and rules.most_requests < wanted:
         logger.info(
             "at most %s at once: the limits of this process (ulimit -n, ulimit -v) allow no more",
             units.count(rules.most_requests, "request"),
         )
-        threads = rules.most_requests
     health = ServiceHealth(max(rules.workers or 0, LEAST_LOST))
-    executor = WorkerThreads(threads, "kaiwo")
+    executor = WorkerThreads(rules.threads, "kaiwo")
     tools = _Tools(settings, wants, rules, health, comparison, state, executor)
     with redact.cleaning_log_records(), kept_open():
         try:

@@ -44,8 +44,6 @@ from kaiwo.state.state import State
 #: Lanes of the dispatcher besides those of the services: jobs that ask no service, and ranges that
 #: have to wait.
 LOCAL, WAITING = "", "waiting"
-#: Jobs that ask no service run at once at most this often; they need the processor and the disk.
-MOST_LOCAL = 8
 
 
 class JobFeed:

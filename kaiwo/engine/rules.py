@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from kaiwo.engine.request_budget import memory_budget
+from kaiwo.engine.request_budget import memory_budget, most_requests
 from kaiwo.engine.retry import RetryPolicy
+
+#: Jobs that ask no service run at once at most this often: they need the processor and the disk.
+MOST_LOCAL = 8
 
 
 class Rules(Struct, frozen=True):
@@ -35,3 +38,8 @@ class Rules(Struct, frozen=True):
         """How many jobs of all kinds may be under way, if that is limited."""
         limits = [each for each in (self.workers, self.most_requests) if each is not None]
         return min(limits, default=None)
+
+    @property
+    def threads(self) -> int:
+        """How many jobs may be under way at most."""
+        return self.ceiling or most_requests(self.memory) + MOST_LOCAL

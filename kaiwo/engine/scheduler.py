@@ -20,12 +20,12 @@ from kaiwo.engine.counting import Counting
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights, continued
-from kaiwo.engine.job_feed import LOCAL, MOST_LOCAL, WAITING, JobFeed, service
+from kaiwo.engine.job_feed import LOCAL, WAITING, JobFeed, service
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.lines import Lines
 from kaiwo.engine.marks import Marks
 from kaiwo.engine.recovery import Recovery
-from kaiwo.engine.rules import Rules
+from kaiwo.engine.rules import MOST_LOCAL, Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement

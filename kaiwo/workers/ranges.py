@@ -64,7 +64,7 @@ class _Written:
         return count
 
     def progress(self, count: int = 0, kept: int = 0) -> Progress:
-        """What to report when so many bytes were read, or found in the file."""
+        """What to report when these bytes were read, or found in the file."""
         job = self._job
         mark = Mark(self.end, Crc(job.checks[0], self.crcs[0]))
         return Progress(job.transfer, job.start, count, kept, mark)
