@@ -3,6 +3,9 @@
 at once     the least work for each byte: for connections that are fast
 in pieces   written, checked and reported as they arrive: for slow connections, where much would
             be lost by a kill, and for many requests at once, where much would be in memory
+
+With a limit of bytes a second, what was read is handed on first; then the thread waits. A range is
+asked for in several requests then, because what was asked for fills buffers meanwhile.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from kaiwo.jobs import Progress, Transfer
 from kaiwo.objects import as_read
 from kaiwo.protocols import Buffer, Source
 from kaiwo.workers import attempt
+from kaiwo.workers.bandwidth import Bandwidth
 from kaiwo.workers.progress import Channel
 from kaiwo.workers.threads import require_open
 
@@ -34,16 +38,34 @@ class Reading(Struct, frozen=True):
             request, which are not reported before the job ends.
         least_rate: a connection that brings fewer bytes a second creeps; 0: not known.
         channel: where they are reported; None: nowhere.
+        bandwidth: the limit of the run; None if there is none.
+        request: no request asks for more bytes of a range while the limit is used up; 0: each asks
+            for all of it.
     """
 
     piece: int = 0
     least_rate: float = 0.0
     channel: Channel | None = None
+    bandwidth: Bandwidth | None = None
+    request: int = 0
 
     def report(self, progress: Progress) -> None:
         """Say what has arrived."""
         if self.channel is not None:
             self.channel.send(progress)
+
+    def wait(self, size: int) -> float:
+        """Wait as long as the limit wants it after bytes were read; returns for how long.
+
+        Raises:
+            UnfinishedError: the run ended meanwhile.
+        """
+        return 0.0 if self.bandwidth is None else self.bandwidth.wait(size)
+
+    @property
+    def unused_s(self) -> float:
+        """For how many seconds so far the limit was not used up."""
+        return 0.0 if self.bandwidth is None else self.bandwidth.unused_s()
 
 
 AT_ONCE = Reading()
@@ -87,7 +109,21 @@ def arriving(
     """
     if not how.piece:
         yield attempt.read(source, transfer, start, end)
+        how.wait(end - start)
         return
+    at, most = start, how.request
+    while at < end:
+        stop, unused_s = min(at + (most or end), end), how.unused_s
+        yield from _of_a_request(source, transfer, at, stop, how)
+        at = stop
+        # Where nothing is held back, nothing fills buffers, and a server may be slow to answer.
+        most = 4 * most if how.unused_s > unused_s else how.request
+
+
+def _of_a_request(
+    source: Source, transfer: Transfer, start: int, end: int, how: Reading
+) -> Iterator[Buffer]:
+    """See ``arriving``."""
     left = end - start
     chunks = source.stream(as_read(transfer.object), start, end, how.piece)
     try:
@@ -108,6 +144,8 @@ def arriving(
 def watched(chunks: Iterator[Buffer], transfer: Transfer, how: Reading) -> Iterator[Buffer]:
     """The chunks, until the run is over or their connection creeps.
 
+    The time that the limit holds the connection back does not count.
+
     Raises:
         TransientError: the connection creeps.
         UnfinishedError: the run is over.
@@ -125,3 +163,4 @@ def watched(chunks: Iterator[Buffer], transfer: Transfer, how: Reading) -> Itera
                 )
             since_s, count = time.monotonic(), 0
         yield chunk
+        since_s += how.wait(len(chunk))

@@ -57,7 +57,9 @@ def _read(source: Source, transfer: Transfer, how: Reading) -> tuple[Buffer, flo
     """
     size = transfer.object.size
     if not how.piece or not size:
-        return attempt.read(source, transfer, 0, size), 0.0
+        data = attempt.read(source, transfer, 0, size)
+        how.wait(size)
+        return data, 0.0
     buffer, timer = bytearray(), Timer()
     reported = 0
     for chunk in arriving(source, transfer, 0, size, how):

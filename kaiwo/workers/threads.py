@@ -58,6 +58,19 @@ def require_open() -> None:
         raise UnfinishedError("the run is over")
 
 
+def pause(seconds: float) -> None:
+    """Wait, but not longer than the run that this thread works for.
+
+    Raises:
+        UnfinishedError: it is over.
+    """
+    threads: WorkerThreads | None = getattr(_of_thread, "threads", None)
+    if threads is None:
+        time.sleep(seconds)
+    elif threads.wait_for_end(seconds):
+        raise UnfinishedError("the run is over")
+
+
 class WorkerThreads(Executor):
     """An executor of threads, which are started when all others are busy.
 
@@ -80,6 +93,7 @@ class WorkerThreads(Executor):
         self._started = 0
         self._is_closed = False
         self.is_over = False
+        self._ended = threading.Event()
         self._process = os.getpid()
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -104,11 +118,16 @@ class WorkerThreads(Executor):
             self._is_closed = True
             if cancel_futures:
                 self.is_over = True
+                self._ended.set()
                 self._cancel_waiting()
             for _ in self._threads:
                 self._calls.put(None)
         if wait:
             self.join()
+
+    def wait_for_end(self, most_s: float) -> bool:
+        """Wait until calls should end, or for this time; returns whether they should."""
+        return self._ended.wait(most_s)
 
     def join(self, most_s: float | None = None) -> None:
         """After ``shutdown``, wait until the threads have ended, or for this time."""
