@@ -7,7 +7,7 @@
                    in ranges, which a later run resumes; smaller ones come in batches
 
 What is not remembered yet of all requests in flight, and what they hold in memory, is limited, see
-``request_budget``.
+``request_budget``. With ``--max-bandwidth``, they are few and small, see ``bandwidth_share``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from kaiwo.engine import request_budget
+from kaiwo.engine import bandwidth_share, request_budget
 from kaiwo.engine.batches import SMALL
 from kaiwo.engine.pace import Pace
 from kaiwo.engine.request_budget import UNSAVED
@@ -28,6 +28,7 @@ from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
 from kaiwo.engine.rules import Rules
 from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError
 from kaiwo.jobs import RANGE, Batch, Job, Outcome, Progress, Range, Transfer, Whole
+from kaiwo.workers.bandwidth import new_bandwidth
 from kaiwo.workers.progress import Channel
 from kaiwo.workers.reading import Reading
 
@@ -99,6 +100,10 @@ class Lines:
 
     def __init__(self, services: Iterable[str], rules: Rules, channel: Channel) -> None:
         most, first = (MOST, FIRST) if rules.workers is None else (rules.workers, rules.workers)
+        self._bandwidth = None if rules.bandwidth is None else new_bandwidth(rules.bandwidth)
+        if self._bandwidth is not None:
+            first = min(first, bandwidth_share.first_requests(self._bandwidth.rate))
+        self._usage = bandwidth_share.Usage(self._bandwidth)
         self._lines = {each: Line(RequestLimit(most, first)) for each in services}
         self._channel = channel
         self._memory = rules.memory
@@ -110,6 +115,11 @@ class Lines:
         self._load = _Load()
         self._stepped_s = 0.0
 
+    def end_run(self) -> None:
+        """The run is over."""
+        if self._bandwidth is not None:
+            self._bandwidth.end()
+
     def pace(self, service: str) -> Pace:
         """How long small objects of a service take."""
         return self._lines[service].pace
@@ -119,9 +129,17 @@ class Lines:
         remote = transfer.object
         if remote.size > RANGE or remote.unsized or transfer.partial is not None:
             return True
-        rate = self._lines[transfer.opener.service].limit.connection_rate
+        rate = self._connection_rate(self._lines[transfer.opener.service])
         least = SMALL if rate is None else max(int(rate * REMEMBERED_S), LEAST_UNIT)
         return remote.size > least
+
+    def _connection_rate(self, line: Line) -> float | None:
+        """Bytes a second of a connection, as far as is known: what the limit leaves at most."""
+        rate = line.limit.connection_rate
+        if self._bandwidth is None:
+            return rate
+        share = self._bandwidth.rate / self._total
+        return share if rate is None else min(rate, share)
 
     @property
     def _total(self) -> int:
@@ -142,13 +160,21 @@ class Lines:
         line = self._lines[service]
         if isinstance(job, Range | Batch | Whole):
             line.in_flight += 1
-        rate, size = line.limit.connection_rate, _size(job)
+        rate, size = self._connection_rate(line), _size(job)
+        piece = min(request_budget.piece_size(self._memory, self._total), LONGEST_PIECE)
+        at_once = min(self.unremembered, self._at_once)
+        if self._bandwidth is not None:
+            piece = min(piece, bandwidth_share.piece_size(self._bandwidth.rate, self._total))
+            at_once = min(at_once, piece)
         is_quick = size < LEAST_BODY if rate is None else size <= rate * AT_ONCE_S
-        if is_quick and size <= min(self.unremembered, self._at_once):
-            return Reading(channel=self._channel)
+        if is_quick and size <= at_once:
+            return Reading(channel=self._channel, bandwidth=self._bandwidth)
         least_rate = 0.0 if rate is None else rate * CREEPING
-        piece = request_budget.piece_size(self._memory, self._total)
-        return Reading(min(piece, LONGEST_PIECE), least_rate, self._channel)
+        reading = Reading(piece, least_rate, self._channel, self._bandwidth)
+        if self._bandwidth is None or not isinstance(job, Range):
+            return reading
+        most = bandwidth_share.request_size(self._bandwidth.rate, self._total)
+        return replace(reading, request=most)
 
     @property
     def _at_once(self) -> int:
@@ -210,9 +236,12 @@ class Lines:
         if now_s - self._stepped_s < STEP_S:
             return
         self._stepped_s = now_s
-        is_busy = self._load.is_busy(now_s)
+        is_busy, is_held_back = self._load.is_busy(now_s), self._usage.is_full(now_s)
         for service, line in self._lines.items():
-            self._take(service, line.limit.step(now_s, line.in_flight, is_busy=is_busy))
+            change = line.limit.step(
+                now_s, line.in_flight, is_busy=is_busy, is_held_back=is_held_back
+            )
+            self._take(service, change)
 
     def _take(self, service: str, change: Change | None) -> None:
         if change is not None:

@@ -186,15 +186,21 @@ class RequestLimit:
         after = trial.limit if trial and trial.is_cautious else refused // 2
         return self._set(now_s, after, f"{refused} requests at once were refused")
 
-    def step(self, now_s: float, in_flight: int, *, is_busy: bool = False) -> Change | None:
+    def step(
+        self, now_s: float, in_flight: int, *, is_busy: bool = False, is_held_back: bool = False
+    ) -> Change | None:
         """Judge what there is to judge; to be called 10 times a second, or more often.
 
         Args:
             now_s: the time.
             in_flight: requests in flight now.
             is_busy: this process cannot do more: its share of the processor is used up.
+            is_held_back: the run may not do more: its bandwidth is used up. What arrives then says
+                nothing about the line, and these requests are enough.
         """
-        if in_flight > DRAINED * self.limit:
+        if is_held_back:
+            self._trial = None
+        if is_held_back or in_flight > DRAINED * self.limit:
             self._work.start_period(now_s, self.limit)
             return None
         period = self._work.look(now_s, in_flight)

@@ -23,6 +23,7 @@ class Rules(Struct, frozen=True):
         memory: bytes that the run may use.
         most_requests: requests of all kinds in flight, as the limits of this process allow; None
             where there are no limits.
+        bandwidth: bytes a second of the run; None: as many as come.
     """
 
     workers: int | None
@@ -32,6 +33,7 @@ class Rules(Struct, frozen=True):
     until_s: float | None = None
     memory: int = memory_budget(None)
     most_requests: int | None = None
+    bandwidth: int | None = None
 
     @property
     def ceiling(self) -> int | None:

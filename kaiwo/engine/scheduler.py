@@ -146,6 +146,7 @@ class Scheduler:
         finally:
             self._settlement.give_up(transfers, left)
             self._digests.close()
+            self._lines.end_run()
             self._discard_batches()
         return self.report()
 

@@ -1,0 +1,71 @@
+"""What ``--max-bandwidth`` means for requests: how many at first, and how much each asks for.
+
+What was asked for arrives whether somebody reads it or not: the buffers of a server, of a proxy and
+of the kernel hold megabytes for each connection. So what all requests ask for together must be
+little, compared with what the limit allows in seconds: a range is asked for part by part, and there
+are few requests at first. More come as on any line, while the limit is not used up.
+"""
+
+from __future__ import annotations
+
+import time
+
+from kaiwo.workers.bandwidth import Bandwidth
+
+#: What the limit allows in this time: all requests together ask for it at once, and their pieces
+#: are a part of it.
+ASKED_S, PIECES_S = 0.25, 0.1
+#: Smaller requests and pieces would cost more than their bytes.
+LEAST_REQUEST, LEAST_PIECE = 128 << 10, 4 << 10
+#: The limit is used up if at most this part of a time was not used.
+UNUSED = 0.1
+#: Such a time is at least this long.
+LOOK_S = 0.5
+
+
+def first_requests(rate: int) -> int:
+    """How many requests there may be at first; at least 1."""
+    return max(int(rate * ASKED_S / LEAST_REQUEST), 1)
+
+
+def request_size(rate: int, requests: int) -> int:
+    """How many bytes a request for a part of a large object may ask for.
+
+    Args:
+        rate: bytes a second of all requests.
+        requests: in flight, at least 1.
+    """
+    return max(int(rate * ASKED_S / requests), LEAST_REQUEST)
+
+
+def piece_size(rate: int, requests: int) -> int:
+    """How many bytes a request may read before it waits.
+
+    Args:
+        rate: bytes a second of all requests.
+        requests: in flight, at least 1.
+    """
+    return max(int(rate * PIECES_S / requests), LEAST_PIECE)
+
+
+class Usage:
+    """Whether the limit is used up: then more requests would bring nothing.
+
+    Args:
+        bandwidth: the limit; None if there is none.
+    """
+
+    def __init__(self, bandwidth: Bandwidth | None) -> None:
+        self._bandwidth = bandwidth
+        self._at = time.monotonic(), 0.0
+        # Requests do not grow before anything is known.
+        self._is_full = bandwidth is not None
+
+    def is_full(self, now_s: float) -> bool:
+        """Whether it was used up lately."""
+        since_s, before_s = self._at
+        if self._bandwidth is not None and now_s - since_s >= LOOK_S:
+            unused_s = self._bandwidth.unused_s()
+            self._is_full = unused_s - before_s <= UNUSED * (now_s - since_s)
+            self._at = now_s, unused_s
+        return self._is_full
