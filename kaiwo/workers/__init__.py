@@ -5,6 +5,7 @@ list_objects   list the objects of a want
 doubts         listed objects that may be no files
 reading        how bytes are read: at once or in pieces
 progress       how workers say what has arrived
+bandwidth      the limit of bytes a second that all workers keep to
 globs          which keys a glob selects
 shared_calls   calls that several threads need at once
 source_cache   the sources that this process has open
