@@ -1,10 +1,18 @@
-"""Sizes, counts and durations as people read them, the same in every message and display."""
+"""Sizes, counts and durations as people read them, the same in every message and display.
+
+And a rate as people write it, see ``rate``.
+"""
 
 from __future__ import annotations
+
+import re
 
 #: What is moved is shown in TiB at most; the room on a file system may be more.
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _LARGEST_MOVED = 4
+#: A number, its unit, and what people write after it; ``b`` is not there, it stands for bits.
+_RATE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([kmgt]?)(i?)B?(?:/s)?", re.ASCII)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def size(count: float) -> str:
@@ -24,6 +32,18 @@ def _in_unit(count: float, largest: int) -> str:
     while count >= 1024 ** (power + 1) and power < largest:
         power += 1
     return f"{count / 1024**power:.1f} {_UNITS[power - 1]}"
+
+
+def rate(text: str) -> int | None:
+    """Bytes a second that a text states: ``200M``, ``1.5Gi``, ``20 MB/s``; None if it states none.
+
+    ``k M G T`` are powers of 1000, ``Ki Mi Gi Ti`` of 1024, in upper or lower case.
+    """
+    # Only B keeps its case: b would be bits.
+    found = _RATE.fullmatch("B".join(each.lower() for each in text.strip().split("B")))
+    if found is None or (found[3] and not found[2]):
+        return None
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2]])
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -139,6 +139,7 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
         None if settings.deadline is None else time.monotonic() + settings.deadline,
         memory_budget(memory_limit.memory_limit()),
         process_limits.most_requests(),
+        settings.max_bandwidth,
     )
     comparison = Comparison(settings.force, rules.verify, settings.fsync)
     wants = [want for _, wants in tasks for want in wants]

@@ -70,6 +70,13 @@ def download(
         int | None,
         typer.Option(help="Concurrent workers, shared by all tasks [default: 8].", min=1, max=1024),
     ] = None,
+    max_bandwidth: Annotated[
+        str | None,
+        typer.Option(
+            help="At most this many bytes a second: 200M, 1.5Gi [default: no limit].",
+            metavar="RATE",
+        ),
+    ] = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     download_root: DownloadRoot = None,

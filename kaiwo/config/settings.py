@@ -10,9 +10,10 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
+from kaiwo import units
 from kaiwo.tasks.base import Engine
 
 PREFIX = "KAIWO_"
@@ -22,6 +23,19 @@ LogFormat = Literal["text", "json"]
 Progress = Literal["auto", "bar", "log", "json", "none"]
 Verify = Literal["size", "checksum"]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+WRONG_RATE = (
+    "must be bytes a second, such as 200M or 1.5Gi (k M G T count by 1000, Ki Mi Gi Ti by 1024; "
+    "bits, such as Mbit, are not accepted)"
+)
+LOW_RATE = (
+    "must be at least 1k: a number without a unit is bytes a second; leave it out for no limit"
+)
+#: Less is a mistake: tools differ in the unit of a plain number.
+LEAST_RATE = 1000
+Rate = Annotated[
+    int,
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": LEAST_RATE}, {"type": "string"}]}),
+]
 
 
 class Settings(BaseModel):
@@ -36,6 +50,11 @@ class Settings(BaseModel):
         None,
         description="At most this many requests at once, shared by all tasks. Default: begins with "
         "8 and follows the line.",
+    )
+    max_bandwidth: Rate | None = Field(
+        None,
+        description="At most this many bytes of objects a second, in all: ``200M``, ``1.5Gi``. "
+        "``k M G T`` count by 1000, ``Ki Mi Gi Ti`` by 1024.",
     )
     log_level: LogLevel = Field("INFO", description="The least severe messages that are shown.")
     log_format: LogFormat = Field(
@@ -89,6 +108,20 @@ class Settings(BaseModel):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("max_bandwidth", mode="before")
+    @classmethod
+    def _rate(cls, value: object) -> object:
+        if value is None:
+            return value
+        # Here, because pydantic would say of a text that it must be a whole number.
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        rate = units.rate(f"{value}") if number or isinstance(value, str) else None
+        if rate is None:
+            raise PydanticCustomError("rate", WRONG_RATE)
+        if rate < LEAST_RATE:
+            raise PydanticCustomError("rate", LOW_RATE)
+        return rate
 
     @field_validator("max_workers", "retries", "deadline", mode="before")
     @classmethod

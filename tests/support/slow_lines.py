@@ -94,6 +94,12 @@ class Line:
         with self._lock:
             return self._totals[-1] if self._totals else 0
 
+    @property
+    def seconds(self) -> float:
+        """From the first byte of an object that was sent until the last one so far."""
+        with self._lock:
+            return self._times[-1] - self._times[0] if self._times else 0.0
+
     def sent_by(self, moment: float) -> int:
         """The bytes of objects that had been sent at a time, as ``time.time`` says it."""
         with self._lock:
@@ -176,6 +182,8 @@ class _Handler(serving.Quiet, http.server.BaseHTTPRequestHandler):
     ending: threading.Event
 
     def setup(self) -> None:
+        # What waits in the server's buffer has not been carried.
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LARGEST_PIECE)
         super().setup()
         self.pace = Pace(self.line.rate)
 

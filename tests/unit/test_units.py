@@ -60,3 +60,45 @@ def test_where_room_is_short_the_exact_number_is_shown_too(count: int, text: str
 def test_a_count_has_its_noun(number: int, text: str) -> None:
     assert units.count(number, "retry", "retries") == text
     assert units.count(number, "file") == f"{number} file{'' if number == 1 else 's'}"
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("200M", 200_000_000),
+        ("200m", 200_000_000),
+        ("1.5Gi", 3 << 29),
+        ("1.5gi", 3 << 29),
+        ("512Ki", 512 << 10),
+        (".5k", 500),
+        ("20MB/s", 20_000_000),
+        ("20 MiB/s", 20 << 20),
+        (" 2T ", 2_000_000_000_000),
+        ("1000000", 1_000_000),
+        ("0", 0),
+    ],
+)
+def test_a_rate_is_read_as_people_write_it(text: str, rate: int) -> None:
+    assert units.rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "fast",
+        "M",
+        "-5M",
+        "20Mb",
+        "20Mb/s",
+        "20Mbit",
+        "20mbps",
+        "5i",
+        "1,5M",
+        "1e6",
+        "2 00M",
+        "inf",
+    ],
+)
+def test_what_is_no_rate_in_bytes_is_none(text: str) -> None:
+    assert units.rate(text) is None

@@ -18,6 +18,7 @@ from tests.support.configs import (
 
 SETTINGS = [
     ("max_workers", None, 3, "4", 5),
+    ("max_bandwidth", None, 2_000_000, "3000", 4_000),
     ("log_level", "INFO", "ERROR", "warning", "debug"),
     ("progress", "auto", "log", "json", "none"),
     ("report", None, "/file", "/env", "/option"),
@@ -100,6 +101,15 @@ def test_without_a_download_root_it_is_the_working_directory(
         ("max_workers", 2.5),
         ("max_workers", True),
         ("max_workers", 100_000),
+        ("max_bandwidth", "fast"),
+        ("max_bandwidth", 0),
+        ("max_bandwidth", -5),
+        ("max_bandwidth", "20Mb/s"),
+        ("max_bandwidth", "20 Mbit"),
+        ("max_bandwidth", True),
+        ("max_bandwidth", "200"),
+        ("max_bandwidth", ".inf"),
+        ("max_bandwidth", ["20M"]),
         ("log_level", "LOUD"),
         ("log_level", 3),
         ("progress", "yes please"),
