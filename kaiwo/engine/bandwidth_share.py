@@ -15,6 +15,8 @@ from kaiwo.workers.bandwidth import Bandwidth
 #: What the limit allows in this time: all requests together ask for it at once, and their pieces
 #: are a part of it.
 ASKED_S, PIECES_S = 0.25, 0.1
+#: Each of the first requests asks for this much, if the limit allows it: each costs a server time.
+WORTH_ASKING = 1 << 20
 #: Smaller requests and pieces would cost more than their bytes.
 LEAST_REQUEST, LEAST_PIECE = 128 << 10, 4 << 10
 #: The limit is used up if at most this part of a time was not used.
@@ -25,7 +27,7 @@ LOOK_S = 0.5
 
 def first_requests(rate: int) -> int:
     """How many requests there may be at first; at least 1."""
-    return max(int(rate * ASKED_S / LEAST_REQUEST), 1)
+    return max(int(rate * ASKED_S / WORTH_ASKING), 1)
 
 
 def request_size(rate: int, requests: int) -> int:

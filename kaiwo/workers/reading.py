@@ -28,6 +28,8 @@ from kaiwo.workers.threads import require_open
 PIECE_S = 0.1
 #: A connection is given up when it creeps for this long.
 CREEPS_S = 30.0
+#: A request may be this many times as long while the limit is not used up.
+LONGER = 4
 
 
 class Reading(Struct, frozen=True):
@@ -117,7 +119,7 @@ def arriving(
         yield from _of_a_request(source, transfer, at, stop, how)
         at = stop
         # Where nothing is held back, nothing fills buffers, and a server may be slow to answer.
-        most = 4 * most if how.unused_s > unused_s else how.request
+        most = min(2 * most, LONGER * how.request) if how.unused_s > unused_s else how.request
 
 
 def _of_a_request(
