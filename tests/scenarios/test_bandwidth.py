@@ -21,7 +21,7 @@ RATE = 4_000_000
 #: For a second and a half.
 LARGE = random.Random(19).randbytes(int(1.5 * RATE))
 SMALL = {f"{number:02}": LARGE[number * 100_000 :][:100_000] for number in range(60)}
-#: A machine that is busy may be slower; a server is ahead by what was asked for: a quarter of a second.
+#: A busy machine may be slower; a server is ahead by what was asked for, a quarter of a second.
 LEAST, MOST = 0.5, 1.5
 
 
