@@ -68,7 +68,12 @@ def download(
     config_file: ConfigFile,
     max_workers: Annotated[
         int | None,
-        typer.Option(help="Concurrent workers, shared by all tasks [default: 8].", min=1, max=1024),
+        typer.Option(
+            help="At most this many requests at once, shared by all tasks [default: begins with 8 "
+            "and follows the line].",
+            min=1,
+            max=1024,
+        ),
     ] = None,
     max_bandwidth: Annotated[
         str | None,
