@@ -13,7 +13,7 @@ from kaiwo.errors import UnfinishedError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import PIECE, Buffer
 from kaiwo.sources.base import StoreSource, wrong_length
-from kaiwo.sources.pieces import arriving
+from kaiwo.sources.gathering import arriving
 
 T = TypeVar("T")
 

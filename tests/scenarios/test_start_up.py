@@ -87,7 +87,7 @@ OWN_VALIDATION = OWN_COMMAND | {
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "api.*", "checksums", "cli.commands", "config.fetch_url", "engine.*", "files.*",
     "planning.*", "reporting.*", "sources.answers", "sources.folder_markers",
-    "sources.obstore.*", "sources.s3_head",
+    "sources.obstore.*", "sources.pieces", "sources.s3_head",
     "state.*", "tasks.s3_settings", "workers.*",
 }  # fmt: skip
 

@@ -25,6 +25,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import check_etag_or_date, check_identity, datetime_of, seconds_ns
 from kaiwo.sources.folder_markers import is_marker, left_out
+from kaiwo.sources.pieces import cut
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.event_loop import EventLoop
@@ -81,7 +82,7 @@ class PinnedReader:
         self, remote: RemoteObject, start: int, end: int, piece: int, named: str
     ) -> Generator[Buffer, None, None]:
         """The pieces of a range, whose answer has come and is the right one; see ``read``."""
-        from kaiwo.sources.pieces import arriving, cut  # noqa: PLC0415 - asyncio is slow to load
+        from kaiwo.sources.gathering import arriving  # noqa: PLC0415 - asyncio is slow to load
 
         options = self._options(remote, start, end)
         loop = self._open_loop()
