@@ -136,6 +136,11 @@ class MetricsFile:
             counters.bytes_done,
         )
         yield _one(
+            "kaiwo_bytes_rate",
+            "Object bytes that arrived in the last seconds, per second.",
+            round(counters.rate),
+        )
+        yield _one(
             "kaiwo_transferred_bytes_total",
             "Object bytes read, repeated reads included.",
             self._transferred,

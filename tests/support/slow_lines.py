@@ -100,6 +100,12 @@ class Line:
         with self._lock:
             return self._times[-1] - self._times[0] if self._times else 0.0
 
+    @property
+    def first_s(self) -> float | None:
+        """When the first bytes of an object were sent, as ``time.time`` says it."""
+        with self._lock:
+            return self._times[0] if self._times else None
+
     def sent_by(self, moment: float) -> int:
         """The bytes of objects that had been sent at a time, as ``time.time`` says it."""
         with self._lock:
