@@ -3,7 +3,8 @@
 obstore lists ``a/`` as ``a``. Placeholders are found like this:
 
 - A listing of the whole bucket is accompanied by one with a delimiter: it shows whether keys begin
-  with a slash.
+  with a slash. After a failure the two come one after the other: some services serve one request
+  of a client at a time.
 - Empty objects are looked up, and objects that are followed by keys below them; at most 100. With
   more, the fsspec source lists. What the answers mean: ``workers/doubts.py``.
 - obstore cannot ask for a key that ends in a slash, so the fsspec source asks for ``a/``.
@@ -55,6 +56,7 @@ class Lister:
         self._store = store
         self._fallback = fallback
         self._questions = Questions()
+        self._is_one_by_one = False
 
     def list_objects(self, prefix: str, asks: Callable[[RemoteObject], bool]) -> Listed:
         """All objects below a prefix, and what was answered about them.
@@ -79,15 +81,25 @@ class Lister:
 
     def _list_bucket(self) -> Sequence[RemoteObject]:
         """All objects of the bucket; a second request shows whether keys begin with a slash."""
-        beside = WorkerThreads(1, "kaiwo-root")
-        top = beside.submit(obstore.list_with_delimiter, self._store)
-        beside.shutdown(wait=False)
-        found = self._list_all("")
-        with self._source.diverting("listing", ""):
-            folders = top.result()["common_prefixes"]
+        try:
+            found, folders = self._list_with_folders()
+        except TransientError:
+            self._is_one_by_one = True
+            raise
         if "" in folders:
             raise NotForObstoreError("keys begin with a slash")
         return found
+
+    def _list_with_folders(self) -> tuple[Sequence[RemoteObject], Sequence[str]]:
+        """All objects of the bucket, and its folders."""
+        ask: Callable[[], Any] = partial(obstore.list_with_delimiter, self._store)
+        if not self._is_one_by_one:
+            beside = WorkerThreads(1, "kaiwo-root")
+            ask = beside.submit(ask).result
+            beside.shutdown(wait=False)
+        found = self._list_all("")
+        with self._source.diverting("listing", ""):
+            return found, ask()["common_prefixes"]
 
     def _list_all(self, prefix: str) -> Sequence[RemoteObject]:
         return self._source.list_pages(prefix, partial(self._pages, prefix))
