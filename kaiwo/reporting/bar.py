@@ -83,7 +83,7 @@ class BarSink:
         if counters.files and is_due:
             self._next_s = now_s + _EVERY_S
             part = min(max(counters.bytes_done / max(counters.bytes, 1), 0.0), 1.0)
-            self._shown = Shown(narrowing(counters, "downloading"), part)
+            self._shown = Shown(narrowing(counters), part)
 
 
 class Shown:

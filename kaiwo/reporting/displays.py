@@ -106,8 +106,7 @@ class JsonSink:
                 self._print({"event": "ended", "exit_code": report.exit_code, **counts})
             case _ if now_s >= self._next_s and counters.files:
                 self._next_s = now_s + 1.0
-                more = {"retries": counters.retries, "slowest": _slowest(counters)}
-                self._print({"event": "progress", "rate": round(counters.rate), **counts, **more})
+                self._print({"event": "progress", **counts, **_more(counters)})
             case _:
                 pass
 
@@ -115,15 +114,27 @@ class JsonSink:
         _write(self._stream, json.dumps(document) + "\n")
 
 
-def _slowest(counters: Counters) -> dict[str, object] | None:
-    slowest = counters.slowest
-    if slowest is None:
-        return None
+def _more(counters: Counters) -> dict[str, object]:
+    """What a record of the progress says besides counts of files and bytes."""
+    now_s, left_s = counters.clock(), counters.left_s
+    slowest = [
+        {
+            "source": each.source,
+            "bytes": each.bytes,
+            "size": each.size,
+            "seconds": round(now_s - each.started_s, 1),
+        }
+        for each in counters.slowest
+    ]
     return {
-        "source": slowest.source,
-        "bytes": slowest.bytes,
-        "size": slowest.size,
-        "seconds": round(counters.clock() - slowest.started_s, 1),
+        "rate": round(counters.rate),
+        "left_s": None if left_s is None else round(left_s, 1),
+        "transferred_bytes": counters.received,
+        "checked_bytes": counters.checked,
+        "failed": counters.failed,
+        "retries": counters.retries,
+        "slowest": slowest[0] if slowest else None,
+        "slowest_files": slowest,
     }
 
 

@@ -12,7 +12,7 @@ _ENDED_BY = {130: "stopped", 143: "stopped", 8: "deadline passed"}
 
 def progress_line(counters: Counters) -> str:
     """Files, bytes, rate and time left, in one line."""
-    parts = [_files(counters), _bytes(counters), _rate(counters.rate)]
+    parts = [_files(counters), _bytes(counters), _speed(counters)]
     if counters.left_s is not None:
         parts.append(f"{units.duration(counters.left_s)} left")
     if counters.retries:
@@ -44,27 +44,45 @@ def end_label(report: Report) -> str:
 
 
 def slowest_text(counters: Counters) -> str:
-    """The slowest large object, to be added to a progress line; empty if there is none."""
-    slowest = counters.slowest
-    if slowest is None:
-        return ""
-    age = units.duration(counters.clock() - slowest.started_s)
-    return f", slowest {slowest.source} {slowest.percent} % after {age}"
+    """The slowest large objects, to be added to a progress line; empty if there are none."""
+    now_s = counters.clock()
+    ages = (
+        f"{each.source} {each.percent} % after {units.duration(now_s - each.started_s)}"
+        for each in counters.slowest
+    )
+    return "".join(f"{', ' if at else ', slowest '}{text}" for at, text in enumerate(ages))
 
 
-def narrowing(counters: Counters, label: str) -> list[str]:
+def narrowing(counters: Counters) -> list[str]:
     """The line beside a bar, the longest first: each says less, for a terminal that is narrower."""
-    rate, left_s = _rate(counters.rate), counters.left_s
+    speed, left_s = _speed(counters), counters.left_s
     left = "" if left_s is None else f", {units.duration(left_s)} left"
     percent = f"{min(100 * counters.bytes_done // max(counters.bytes, 1), 100)} %"
     failed = f", {counters.failed} failed" if counters.failed else ""
+    label = "checking" if counters.is_checking else "downloading"
+    line = f"{label}: {_files(counters)}, {_bytes(counters)}, {speed}{left}"
+    names = (
+        f"{_printable(each.source.rpartition('/')[2])} {each.percent} %"
+        for each in counters.slowest
+    )
     return [
-        f"{label}: {_files(counters)}, {_bytes(counters)}, {rate}{left}",
-        f"{_bytes(counters)}, {rate}{left}{failed}",
-        f"{percent}, {rate}{left}{failed}",
-        f"{percent}, {rate}{failed}",
+        *([f"{line}; slowest: {named}"] if (named := ", ".join(names)) else ()),
+        line,
+        f"{_bytes(counters)}, {speed}{left}{failed}",
+        f"{percent}, {speed}{left}{failed}",
+        f"{percent}, {speed}{failed}",
         percent,
     ]
+
+
+def _printable(name: str) -> str:
+    """A name on one line of a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
+def _speed(counters: Counters) -> str:
+    """The rate; what was there is checked, which is no speed."""
+    return "checking" if counters.is_checking else _rate(counters.rate)
 
 
 def _files(counters: Counters) -> str:

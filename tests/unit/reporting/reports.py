@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kaiwo.errors import KaiwoError, NotFoundError
+from kaiwo.events import Progressed
 from kaiwo.objects import Checksum, Item, Report
 
 #: The fields of the contract, in their order.
@@ -22,6 +23,11 @@ COUNTS = [
     "failed",
 ]
 MD5 = Checksum("md5", "0" * 32)
+
+
+def came(count: int, source: str | None = None) -> Progressed:
+    """Bytes came from the store; a negative number must be read again."""
+    return Progressed(count, source, read=max(count, 0))
 
 
 def item(number: int = 0, error: KaiwoError | None = None, **fields: Any) -> Item:

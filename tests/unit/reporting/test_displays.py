@@ -37,6 +37,7 @@ from kaiwo.reporting.log_lines import MOST_REMEMBERED, MOST_RETRIES, RETRIES_S
 from kaiwo.reporting.progress_text import progress_line, slowest_text
 from tests.support.terminal import on_a_terminal
 from tests.support.waiting import wait_until
+from tests.unit.reporting.reports import came
 
 NAME = "[red]markup[/wrong] [bold].txt"
 SECRET = "hunter2"
@@ -57,11 +58,11 @@ RUN: tuple[Event, ...] = (
     Planned(3, 30, 2),
     Settled(item("unchanged", attempts=0)),
     Settled(item("unchanged", attempts=0)),
-    Progressed(10),
+    came(10),
     Settled(item()),
     Retried("s3://b/x", TransientError(f"503 ?sig={SECRET}"), 1, 0.5),
-    Progressed(-4),
-    Progressed(14),
+    came(-4),
+    came(14),
     Settled(item("unchanged", attempts=1)),
     Ticked(),
     Settled(item("failed", error=FAILED)),
@@ -108,14 +109,14 @@ def test_before_the_first_byte_nobody_knows_how_long_it_takes() -> None:
     counters.add(Planned(3, 30, 0))
     assert counters.left_s is None
     assert "left" not in progress_line(counters)
-    counters.add(Progressed(30))
+    counters.add(came(30))
     assert counters.left_s == 0
 
 
 def test_bytes_that_have_to_be_read_again_are_no_negative_rate() -> None:
     counters = Counters()
     counters.add(Planned(1, 10, 0))
-    counters.add(Progressed(-10))
+    counters.add(came(-10))
     assert counters.left_s is None
 
 
@@ -123,7 +124,7 @@ def test_a_line_has_files_bytes_rate_and_time_left() -> None:
     counters = Counters()
     for event in RUN[:8]:
         counters.add(event)
-    counters.add(Progressed(-5))
+    counters.add(came(-5))
     shown = progress_line(counters)
     assert shown.startswith("1 of 3 files, 15 B of 30 B, ")
     assert re.search(r"/s, \d+(\.\d)? s left, 1 retry$", shown)
@@ -134,11 +135,11 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     counters = Counters(lambda: now_s)
     counters.add(Planned(1, 1_000_000, 0))
     for _ in range(60):
-        counters.add(Progressed(1_000))
+        counters.add(came(1_000))
         now_s += 1
     assert counters.rate == pytest.approx(1_000)
     for _ in range(20):
-        counters.add(Progressed(50))
+        counters.add(came(50))
         now_s += 1
     assert counters.rate == pytest.approx(50, rel=0.1)
     assert counters.mean_rate == pytest.approx(61_000 / 80)
@@ -154,7 +155,7 @@ def test_what_an_earlier_run_left_is_no_rate() -> None:
     counters.add(Planned(1, 3_000, 0))
     now_s += RATE_OVER_S / 2
     counters.add(Progressed(2_000, kept=2_000))
-    counters.add(Progressed(100))
+    counters.add(came(100))
     assert (counters.bytes_done, counters.rate) == (2_100, 100 / (RATE_OVER_S / 2))
 
 
@@ -175,10 +176,10 @@ def test_files_that_are_there_are_no_files_to_fetch(log: pytest.LogCaptureFixtur
 def test_a_line_comes_every_ten_seconds(log: pytest.LogCaptureFixture) -> None:
     now_s = 100.0
     sink = LogSink(clock=lambda: now_s)
-    tell(sink, [Planned(1_000, 1_000, 0), *(Progressed(1) for _ in range(400))])
+    tell(sink, [Planned(1_000, 1_000, 0), *(came(1) for _ in range(400))])
     assert len(messages(log)) == 1
     now_s += LOG_EVERY_S
-    tell(sink, [Ticked(), Ticked(), Progressed(100)])
+    tell(sink, [Ticked(), Ticked(), came(100)])
     assert messages(log)[1:] == ["0 of 1000 files, 400 B of 1000 B, 40 B/s, 15 s left"]
     now_s += LOG_EVERY_S
     tell(sink, [Ticked()])
@@ -275,13 +276,13 @@ def test_the_slowest_is_the_large_object_that_has_been_on_its_way_longest(
     sink = LogSink(clock=lambda: now_s)
     tell(sink, [Planned(3, 3_000, 0), Started("s3://b/one", 1_000)])
     now_s += 8
-    tell(sink, [Started("s3://b/two", 1_000), Progressed(900, "s3://b/two")])
-    tell(sink, [Progressed(150, "s3://b/one"), Progressed(-30, "s3://b/one"), retry()])
+    tell(sink, [Started("s3://b/two", 1_000), came(900, "s3://b/two")])
+    tell(sink, [came(150, "s3://b/one"), came(-30, "s3://b/one"), retry()])
     now_s += 40
     tell(sink, [Ticked()])
     assert messages(log)[-1] == (
-        "0 of 3 files, 1020 B of 2.9 KiB, 26 B/s, 1 min 18 s left, 1 retry,"
-        " slowest s3://b/one 12 % after 48 s"
+        "0 of 3 files, 1020 B of 2.9 KiB, 26 B/s, 1 min 15 s left, 1 retry,"
+        " slowest s3://b/one 12 % after 48 s, s3://b/two 90 % after 40 s"
     )
     tell(sink, [Settled(Item("t", "s3://b/one", "/t/one", "downloaded", 1_000, 48.0, 1))])
     now_s += LOG_EVERY_S
@@ -300,21 +301,21 @@ def test_an_object_that_begins_anew_is_on_its_way_since_it_began_first() -> None
 
 def test_without_a_large_object_none_is_the_slowest() -> None:
     counters = Counters()
-    counters.add(Progressed(10))
-    counters.add(Progressed(10, "s3://b/unheard"))
-    assert (slowest_text(counters), counters.slowest) == ("", None)
+    counters.add(came(10))
+    counters.add(came(10, "s3://b/unheard"))
+    assert (slowest_text(counters), counters.slowest) == ("", [])
 
 
 def test_a_bounded_number_of_objects_is_followed() -> None:
     counters = Counters()
     for number in range(MOST_FOLLOWED + 10):
         counters.add(Started(f"s3://b/{number}", 1_000))
-        counters.add(Progressed(10, f"s3://b/{number}"))
+        counters.add(came(10, f"s3://b/{number}"))
     assert len(counters.in_progress) == MOST_FOLLOWED
     assert counters.bytes_done == 10 * (MOST_FOLLOWED + 10)
     for number in range(MOST_FOLLOWED + 10):
         counters.add(Settled(Item("t", f"s3://b/{number}", "/t", "failed", 1_000, 0.0, 1)))
-    assert counters.slowest is None
+    assert counters.slowest == []
 
 
 def test_what_was_there_already_makes_nothing_faster() -> None:
@@ -363,7 +364,7 @@ def test_every_line_of_json_is_a_document(capsys: pytest.CaptureFixture[str]) ->
 def test_a_tally_in_json_comes_at_most_every_second() -> None:
     stream = io.StringIO()
     start = time.monotonic()
-    tell(JsonSink(stream), [Planned(9, 9_999, 0), *[Progressed(1)] * 5_000])
+    tell(JsonSink(stream), [Planned(9, 9_999, 0), *[came(1)] * 5_000])
     tallies = [text for text in stream.getvalue().splitlines() if '"progress"' in text]
     assert 1 <= len(tallies) <= 2 + time.monotonic() - start
 
@@ -371,7 +372,7 @@ def test_a_tally_in_json_comes_at_most_every_second() -> None:
 def test_a_tally_in_json_names_the_slowest_object() -> None:
     stream = io.StringIO()
     begun = Started("s3://b/k", 1_000)
-    tell(JsonSink(stream), [Planned(9, 9_999, 0), begun, Progressed(10, "s3://b/k")])
+    tell(JsonSink(stream), [Planned(9, 9_999, 0), begun, came(10, "s3://b/k")])
     _, tally = map(json.loads, stream.getvalue().splitlines())
     assert (tally["event"], tally["retries"]) == ("progress", 0)
     assert {**tally["slowest"], "seconds": 0} == {
@@ -381,8 +382,19 @@ def test_a_tally_in_json_names_the_slowest_object() -> None:
         "seconds": 0,
     }
     stream = io.StringIO()
-    tell(JsonSink(stream), [Planned(9, 9_999, 0), Progressed(10)])
+    tell(JsonSink(stream), [Planned(9, 9_999, 0), came(10)])
     assert json.loads(stream.getvalue().splitlines()[1])["slowest"] is None
+
+
+def test_a_tally_in_json_has_the_numbers_of_every_display() -> None:
+    stream = io.StringIO()
+    sink = JsonSink(stream)
+    tell(sink, [Planned(9, 9_999, 0), Progressed(10, kept=4, read=6)])
+    last = json.loads(stream.getvalue().splitlines()[-1])
+    numbers = {name: last[name] for name in ("transferred_bytes", "checked_bytes", "failed")}
+    assert numbers == {"transferred_bytes": 6, "checked_bytes": 4, "failed": 0}
+    assert last["left_s"] >= 0
+    assert last["slowest_files"] == []
 
 
 def test_names_in_json_are_data_whatever_they_are() -> None:
@@ -406,7 +418,8 @@ def terminal(width: int = 120) -> tuple[Console, io.StringIO]:
 def test_a_bar_is_one_line_however_narrow_the_terminal_is(width: int) -> None:
     console, stream = terminal(width)
     bar = BarSink(console)
-    tell(bar, [Planned(120, 200 << 30, 0), Progressed(90 << 30), Ticked()])
+    started = Started(f"s3://b/{NAME}", 200 << 30)
+    tell(bar, [Planned(120, 200 << 30, 0), started, came(90 << 30), Ticked()])
     wait_until(lambda: re.search("45 %|90.0 GiB of 200.0 GiB", "".join(drawn(stream))))
     tell(bar, [ended()])
     assert all(len(line) < width for line in drawn(stream))
@@ -418,10 +431,10 @@ def test_a_bar_is_one_line_however_narrow_the_terminal_is(width: int) -> None:
 )
 def test_the_label_at_the_end_says_how_the_run_ended(code: int, label: str) -> None:
     console, stream = terminal()
-    tell(BarSink(console), [Planned(1, 10, 0), Progressed(10), ended(code)])
+    tell(BarSink(console), [Planned(1, 10, 0), came(10), ended(code)])
     assert drawn(stream)[-1].startswith(f"{label}, ")
     line = io.StringIO()
-    tell(LineSink(line), [Planned(1, 10, 0), Progressed(10), ended(code)])
+    tell(LineSink(line), [Planned(1, 10, 0), came(10), ended(code)])
     assert line.getvalue().rpartition("\r")[2].startswith(f"{label}, ")
 
 

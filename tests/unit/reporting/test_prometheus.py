@@ -15,11 +15,12 @@ import pytest
 
 from kaiwo import __version__
 from kaiwo.errors import ConfigError, KaiwoError, NotFoundError, TransientError
-from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Ticked
+from kaiwo.events import Ended, Event, Planned, Retried, Settled, Ticked
 from kaiwo.objects import Item, Report, Status
 from kaiwo.reporting.prometheus import EVERY_S, Metric, MetricsFile
 from tests.support.command import Kaiwo, Run
 from tests.support.stores import Store
+from tests.unit.reporting.reports import came
 
 Values = dict[str, float]
 #: https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details
@@ -66,11 +67,11 @@ GONE = NotFoundError("gone")
 RUN: tuple[Event, ...] = (
     Planned(4, 40, 1),
     Settled(item("unchanged", attempts=0)),
-    Progressed(10),
+    came(10),
     Settled(item()),
     Retried("s3://b/k", TransientError("503"), 1, 0.5),
-    Progressed(-4),
-    Progressed(14),
+    came(-4),
+    came(14),
     Settled(item("resumed")),
     Settled(item("failed", GONE)),
     Settled(item("failed", TransientError("503"))),
@@ -117,6 +118,7 @@ def test_at_the_end_all_of_the_run_is_there(watched: Watched) -> None:
         'kaiwo_files{status="unchanged"}': 1,
         'kaiwo_files{status="failed"}': 2,
         "kaiwo_bytes_done": 20,
+        "kaiwo_bytes_rate": 2,
         "kaiwo_transferred_bytes_total": 31,
         "kaiwo_retries_total": 1,
         'kaiwo_failures_total{kind="not found"}': 1,
@@ -133,18 +135,18 @@ def test_it_is_there_with_the_plan_and_then_every_ten_seconds(watched: Watched) 
     assert watched.values()["kaiwo_files_planned"] == 4
     assert "kaiwo_exit_code" not in watched.values()
     assert "kaiwo_last_progress_timestamp_seconds" not in watched.values()
-    watched.tell(Progressed(10))
+    watched.tell(came(10))
     assert watched.values()["kaiwo_bytes_done"] == 0
     watched.seconds += EVERY_S
     watched.tell(Ticked())
     assert watched.values()["kaiwo_bytes_done"] == 10
     assert watched.values()["kaiwo_last_progress_timestamp_seconds"] == 1_700_000_100
-    watched.tell(Progressed(10), Ticked(), Ended(Report(0, 1.0)))
+    watched.tell(came(10), Ticked(), Ended(Report(0, 1.0)))
     assert watched.values()["kaiwo_bytes_done"] == 10
 
 
 def test_counters_never_go_down(watched: Watched) -> None:
-    watched.tell(Planned(1, 100, 0), Progressed(90), Progressed(-90))
+    watched.tell(Planned(1, 100, 0), came(90), came(-90))
     watched.metrics.end(Report(5, 1.0, 50))
     assert watched.values()["kaiwo_transferred_bytes_total"] == 90
 
@@ -179,7 +181,7 @@ def test_a_reader_never_finds_half_of_it(watched: Watched) -> None:
     done.set()
     reader.join()
     assert len(seen) >= 200
-    assert set(seen) == {15}
+    assert set(seen) == {16}
 
 
 def test_its_mode_is_the_umasks_and_nothing_is_left_beside_it(watched: Watched) -> None:
