@@ -26,6 +26,7 @@ FROM_S, UNTIL_S = 5.0, 45.0 if LONG else 13.0
 #: What is shown came from workers and was drawn that long ago, at most.
 LATE_S = 0.35
 RATE_OVER_S = 10.0
+KINDS = ("bar", "log", "json")
 UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 TEXT = re.compile(r"([\d.]+) (\w+) of [\d.]+ \w+, ([\d.]+) (\w+)/s")
 
@@ -103,13 +104,16 @@ def wrong(shown: list[Shown], line: Line) -> Iterator[str]:
 def test_every_display_shows_what_the_server_has_sent(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    files = files_of(2, 200 * MB if LONG else 10 * MB)
+    files = files_of(2, (50 if LONG else 10) * MB)
     metrics: list[Shown] = []
     with contextlib.ExitStack() as stack:
+        lines = {kind: Line(rate=128_000, whole=(2 if LONG else 1) * MB) for kind in KINDS}
+        tasks = {
+            kind: stack.enter_context(behind("s3", files, line, request))
+            for kind, line in lines.items()
+        }
         displays = []
-        for kind in ("bar", "log", "json"):
-            line = Line(rate=128_000, whole=8 * MB if LONG else MB)
-            task = stack.enter_context(behind("s3", files, line, request))
+        for kind, task in tasks.items():
             home = tmp_path / kind
             home.mkdir()
             ours, theirs = pty.openpty() if kind == "bar" else os.pipe()
@@ -119,7 +123,7 @@ def test_every_display_shows_what_the_server_has_sent(
             os.close(theirs)
             stack.enter_context(run)
             stack.callback(run.kill)
-            displays.append(Display(kind, line, ours, home / "metrics"))
+            displays.append(Display(kind, lines[kind], ours, home / "metrics"))
         deadline_s = time.time() + UNTIL_S + 60
         while not all(
             (start := each.line.first_s) and time.time() > start + UNTIL_S for each in displays
