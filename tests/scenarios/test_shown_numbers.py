@@ -50,6 +50,7 @@ class Display:
     metrics: Path
     shown: list[Shown] = field(default_factory=list)
     pending: bytes = b""
+    written: list[Shown] = field(default_factory=list)
     written_ns: int = 0
 
     def read(self) -> None:
@@ -71,7 +72,7 @@ class Display:
             size, rate = (float(match[at]) * UNITS[match[at + 1]] for at in (1, 3))
             self.shown.append(Shown(now_s, size, rate))
 
-    def look(self, into: list[Shown]) -> None:
+    def look(self) -> None:
         """Take the metrics file, if it is another one now."""
         with contextlib.suppress(FileNotFoundError):
             with self.metrics.open() as file:
@@ -80,19 +81,20 @@ class Display:
                 self.written_ns = written_ns
                 found = dict(line.split() for line in text.splitlines() if line[:1] != "#")
                 counts = (float(found[f"kaiwo_{name}"]) for name in ("bytes_done", "bytes_rate"))
-                into.append(Shown(written_ns / 1e9, *counts))
+                self.written.append(Shown(written_ns / 1e9, *counts))
 
 
-def wrong(shown: list[Shown], line: Line) -> Iterator[str]:
+def wrong(display: Display) -> Iterator[str]:
     """What is not true, from ``FROM_S`` on."""
-    start_s = line.first_s
+    line, start_s = display.line, display.line.first_s
     assert start_s is not None
-    for each in shown:
+    planned_s = display.written[0].at_s
+    for each in (*display.shown, *display.written):
         at_s = each.at_s
         if at_s < start_s + FROM_S or at_s > start_s + UNTIL_S:
             continue
         least, most = line.sent_by(at_s - LATE_S), line.sent_by(at_s)
-        since_s = max(at_s - RATE_OVER_S, start_s)
+        since_s = max(at_s - RATE_OVER_S, planned_s)
         rate = (most - line.sent_by(since_s)) / (at_s - since_s)
         when = f"after {at_s - start_s:.1f} s"
         if not 0.95 * least <= each.size <= 1.05 * most:
@@ -105,7 +107,6 @@ def test_every_display_shows_what_the_server_has_sent(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     files = files_of(2, (50 if LONG else 10) * MB)
-    metrics: list[Shown] = []
     with contextlib.ExitStack() as stack:
         lines = {kind: Line(rate=128_000, whole=(2 if LONG else 1) * MB) for kind in KINDS}
         tasks = {
@@ -131,12 +132,11 @@ def test_every_display_shows_what_the_server_has_sent(
             assert time.time() < deadline_s
             for ours in select.select([each.ours for each in displays], [], [], 0.02)[0]:
                 next(each for each in displays if each.ours == ours).read()
-            displays[2].look(metrics)
-    for shown, display in (
-        *((each.shown, each) for each in displays),
-        (metrics, displays[2]),
-    ):
-        print(display.kind, len(shown))
-        assert not list(wrong(shown, display.line)), display.kind
+            for each in displays:
+                each.look()
+    for display in displays:
+        print(display.kind, len(display.shown), len(display.written))
+        assert not list(wrong(display)), display.kind
         start_s = display.line.first_s or 0
-        assert any(each.at_s >= start_s + FROM_S for each in shown), display.kind
+        for shown in (display.shown, display.written):
+            assert any(FROM_S <= each.at_s - start_s <= UNTIL_S for each in shown), display.kind
