@@ -21,7 +21,6 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from kaiwo.engine import bandwidth_share, request_budget
-from kaiwo.engine.batches import SMALL
 from kaiwo.engine.pace import Pace
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
@@ -44,8 +43,10 @@ AT_ONCE_S = 0.25
 REMEMBERED_S = 1.0
 #: No object below this size comes in ranges: its second request would cost more than its bytes.
 LEAST_UNIT = 128 << 10
-#: A body of at least this size has a rate.
-LEAST_BODY = 256 << 10
+#: A body has a rate if it is of this size, or if it took this long. While no rate is known, smaller
+#: objects come in batches, and those that may tell it in pieces.
+LEAST_BODY, LEAST_BODY_S = 256 << 10, 0.2
+LEAST_TOLD = 64 << 10
 #: A connection creeps below this part of the rate of the others.
 CREEPING = 1 / 20
 #: A service that has sent something in this time serves others.
@@ -130,7 +131,7 @@ class Lines:
         if remote.size > RANGE or remote.unsized or transfer.partial is not None:
             return True
         rate = self._connection_rate(self._lines[transfer.opener.service])
-        least = SMALL if rate is None else max(int(rate * REMEMBERED_S), LEAST_UNIT)
+        least = LEAST_BODY if rate is None else max(int(rate * REMEMBERED_S), LEAST_UNIT)
         return remote.size > least
 
     def _connection_rate(self, line: Line) -> float | None:
@@ -166,7 +167,7 @@ class Lines:
         if self._bandwidth is not None:
             piece = min(piece, bandwidth_share.piece_size(self._bandwidth.rate, self._total))
             at_once = min(at_once, piece)
-        is_quick = size < LEAST_BODY if rate is None else size <= rate * AT_ONCE_S
+        is_quick = size < LEAST_TOLD if rate is None else size <= rate * AT_ONCE_S
         if is_quick and size <= at_once:
             return Reading(channel=self._channel, bandwidth=self._bandwidth)
         least_rate = 0.0 if rate is None else rate * CREEPING
@@ -202,8 +203,9 @@ class Lines:
         succeeded = [each for each in outcomes if each.error is None and each.bytes]
         for each in succeeded:
             answer_s, rate = each.answer_s, None
-            if each.bytes >= LEAST_BODY:
-                rate = each.bytes / max(each.seconds - answer_s, 1e-6)
+            body_s = each.seconds - answer_s
+            if each.bytes >= LEAST_BODY or (answer_s and body_s >= LEAST_BODY_S):
+                rate = each.bytes / max(body_s, 1e-6)
             elif not answer_s:
                 answer_s = each.seconds  # its body took no time
             line.limit.note(time.monotonic(), first_byte_s=answer_s or None, connection_rate=rate)

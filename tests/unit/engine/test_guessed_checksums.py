@@ -31,7 +31,7 @@ from tests.support.faulty import (
 LENGTHS = {
     LARGE: (6 * MIB, 6 * MIB - 7, 5 * MIB + 7),
     3 * MIB: (MIB + 9, MIB - 7, MIB - 2),
-    450_000: (150_009, 149_993, 149_998),
+    240_000: (80_009, 79_993, 79_998),
 }
 
 

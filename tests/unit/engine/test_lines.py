@@ -129,9 +129,17 @@ def test_services_share_what_memory_allows() -> None:
     assert sum(Lines(["a", "b", "c", "d"], rules, new_channel()).limits.values()) <= 17
 
 
+def test_a_small_object_that_takes_long_tells_that_its_line_is_slow() -> None:
+    known, job = lines(8), Batch((of_size(100_000),))
+    assert known.begin(job, SERVICE).piece > 0
+    outcome = Outcome(job.transfers[0], bytes=100_000, seconds=1.1, answer_s=0.1)
+    known.end(job, [outcome], SERVICE, 100_000)
+    assert known.is_remembered(of_size(LEAST_UNIT + 1))
+
+
 def test_small_objects_are_read_at_once_until_their_line_is_known_to_be_slow() -> None:
     known, small = lines(8), Batch((of_size(100_000),))
-    assert known.begin(small, SERVICE).piece == 0
+    assert known.begin(replace(small, transfers=(of_size(10_000),)), SERVICE).piece == 0
     ended(known, a_range(), RANGE / 50_000)
     assert known.begin(small, SERVICE).piece > 0
     assert known.begin(replace(small, transfers=(of_size(10),)), SERVICE).piece == 0
