@@ -5,8 +5,8 @@
 
 The caller's thread owns all of it. Results come back through a queue that the futures' callbacks
 fill, and so do calls of other threads; nothing is polled, and a repeat waits in the heap, not in a
-worker. Feeds of one queue follow each other; several queues take turns. It works with any
-``concurrent.futures.Executor``, which is never shut down here.
+worker. Feeds of one queue follow each other; a queue whose job has no room holds back no other. It
+works with any ``concurrent.futures.Executor``, which is never shut down here.
 """
 
 from __future__ import annotations
@@ -196,14 +196,9 @@ class Dispatcher(Generic[JobT, ResultT]):
         heapq.heappush(self._repeats, (due_s, next(self._order), job))
 
     def _fed(self) -> JobT | None:
-        """The next job of the feeds; the queues take turns."""
+        """The next job of the feeds: of the first queue that has one with room."""
         for name in list(self._feeds):
-            job = self._fed_to(name)
-            if name in self._feeds:  # making a job may have abandoned all of them
-                feeds = self._feeds.pop(name)
-                if feeds or name in self._held:
-                    self._feeds[name] = feeds
-            if job is not None:
+            if (job := self._fed_to(name)) is not None:
                 return job
         return None
 

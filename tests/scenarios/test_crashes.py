@@ -26,12 +26,13 @@ from kaiwo.jobs import RANGE
 from kaiwo.tasks.base import Engine
 from tests.support import crashing
 from tests.support.command import clean_environment
-from tests.support.crashing import Death
+from tests.support.crashing import BEGINNING, Death
 from tests.support.faulty import MIB
 from tests.support.stores import Store
 from tests.support.trials import (
     EXPECTED,
     OBJECTS,
+    PLAIN,
     SIZE,
     STATE,
     Run,
@@ -160,7 +161,7 @@ def test_killed_while_it_takes_over_what_a_killed_run_left_the_next_one_goes_on(
     trials: Trials, steps: Steps
 ) -> None:
     chance = random.Random(SEED)
-    writes = [at for at, step in enumerate(steps["obstore"], 1) if step.startswith("pwrite")]
+    writes = [at for at, step in enumerate(steps["obstore"], 1) if step.startswith(BEGINNING)]
     first = Death(writes[2])
     # All that a later run does before its first write.
     early = [way for _, way in ways(steps["obstore"]) if way.step <= writes[0]]
@@ -221,8 +222,8 @@ class Harm:
 
     Attributes:
         what: in words.
-        writes: the first run dies after this many writes: when two ranges of a large object are
-            recorded, or when the large objects are in place.
+        writes: the first run dies after it has begun to write this many ranges and small objects:
+            when two ranges of a large object are recorded, or when the large ones are in place.
         do: it, to the folder.
         cost: at most this many bytes are requested again because of it.
         left: what stays behind. A temporary file that no journal names may belong to a running
@@ -250,6 +251,8 @@ def flip(root: Path, pattern: str, share: float) -> None:
     path.write_bytes(data)
 
 
+#: The ranges of both large objects, and between them all that the first service has besides.
+LATE = 5 + len(PLAIN) - 1
 PART, JOURNAL, MANIFEST = ".kaiwo-*.part", "journal-*.jsonl", "manifest.jsonl"
 HARMS = (
     Harm("a bit of a range", 2, lambda out: flip(out, PART, 0.2), RANGE),
@@ -259,10 +262,10 @@ HARMS = (
     Harm("the file gone", 2, lambda out: only(out, PART).unlink(), 2 * RANGE),
     Harm("the journal gone", 2, lambda out: only(out, JOURNAL).unlink(), 2 * RANGE, (PART,)),
     Harm("all state gone", 2, lambda out: shutil.rmtree(out / ".kaiwo"), 2 * RANGE, (PART,)),
-    Harm("a bit of the manifest", 6, lambda out: flip(out, MANIFEST, 0.9), 0),
-    Harm("the manifest gone", 6, lambda out: only(out, MANIFEST).unlink(), 0),
-    Harm("all state gone later", 6, lambda out: shutil.rmtree(out / ".kaiwo"), 0, (PART,)),
-    Harm("a bit of a target", 6, lambda out: flip(out, "two", 0.5), 2 * MIB),
+    Harm("a bit of the manifest", LATE, lambda out: flip(out, MANIFEST, 0.9), 0),
+    Harm("the manifest gone", LATE, lambda out: only(out, MANIFEST).unlink(), 0),
+    Harm("all state gone later", LATE, lambda out: shutil.rmtree(out / ".kaiwo"), 0, (PART,)),
+    Harm("a bit of a target", LATE, lambda out: flip(out, "two", 0.5), 2 * MIB),
 )
 
 
@@ -275,8 +278,8 @@ TRIES = 20
 def killed(runs: queue.SimpleQueue[Run], home: Path, harm: Harm) -> Iterator[tuple[Stage, Run]]:
     """A stage whose run was killed at the moment that a harm supposes."""
     # Counted by themselves: what the scheduler writes comes in between, sooner or later.
-    death = Death(harm.writes + 1, among="pwrite")
-    supposed = () if harm.writes < 6 else ("large", "parts/large")
+    death = Death(harm.writes + 1, among=BEGINNING)
+    supposed = () if harm.writes < LATE else ("large", "parts/large")
     for attempt in range(TRIES):
         with in_s3(home / f"{attempt}", "obstore", 1) as stage, lent(runs) as run:
             assert run(stage.order(death)) == -signal.SIGKILL
@@ -291,8 +294,8 @@ def test_what_is_spoilt_between_two_runs_is_fetched_again_and_no_more(
     runs: queue.SimpleQueue[Run], tmp_path: Path, harm: Harm
 ) -> None:
     with killed(runs, tmp_path, harm) as (stage, run):
-        parts = [start for key, start, _ in stage.written_down() if key == "large"]
-        assert parts == [start * RANGE for start in range(min(harm.writes, 3))]
+        parts = {start: None for key, start, _ in stage.written_down() if key == "large"}
+        assert [*parts] == [start * RANGE for start in range(min(harm.writes, 3))]
         harm.do(stage.root)
         left = {path for each in harm.left for path in stage.root.rglob(each)}
         names = {path.relative_to(stage.root).as_posix() for path in left}

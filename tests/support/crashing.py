@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kaiwo.jobs import RANGE
 from tests.support import fork_server
 
 #: What a run with S3 loads, by either engine.
@@ -53,6 +54,8 @@ _PATHS: dict[str, tuple[tuple[int, int | None], ...]] = {
     "os.truncate": ((0, None),),
     "os.utime": ((0, 3),),
 }
+#: The write of the first piece of a range, or of a small object.
+BEGINNING = "pwrite-range"
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -176,7 +179,8 @@ class Crash:
 
         def step(descriptor: int, data: Any, *offset: int) -> int:
             path = self._inside(descriptor)
-            if path is not None and self._is_the_one(name, path):
+            begins = name == "pwrite" and offset[0] % RANGE == 0
+            if path is not None and self._is_the_one(BEGINNING if begins else name, path):
                 if self.death.half:
                     function(descriptor, memoryview(data)[: len(data) // 2], *offset)
                 self.die()

@@ -24,7 +24,6 @@ from tests.support.bucket import keys
 from tests.support.faulty import (
     INSPECT,
     LARGE,
-    MIB,
     PATIENCE_S,
     STREAM,
     FaultyOpener,
