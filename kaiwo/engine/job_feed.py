@@ -21,7 +21,7 @@ from kaiwo.engine import batches, round_files, running_digests
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flights
 from kaiwo.engine.large_object import LargeObject
-from kaiwo.engine.lines import Lines
+from kaiwo.engine.lines import LOCAL, WAITING, Lines
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
@@ -40,10 +40,6 @@ from kaiwo.jobs import (
 from kaiwo.objects import ReadAs, is_identified
 from kaiwo.protocols import Sink
 from kaiwo.state.state import State
-
-#: Lanes of the dispatcher besides those of the services: jobs that ask no service, and ranges that
-#: have to wait.
-LOCAL, WAITING = "", "waiting"
 
 
 class JobFeed:

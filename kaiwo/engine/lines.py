@@ -24,8 +24,9 @@ from kaiwo.engine import bandwidth_share, request_budget
 from kaiwo.engine.pace import Pace
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
-from kaiwo.engine.rules import Rules
+from kaiwo.engine.rules import MOST_LOCAL, Rules
 from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError
+from kaiwo.files import process_limits
 from kaiwo.jobs import RANGE, Batch, Job, Outcome, Progress, Range, Transfer, Whole
 from kaiwo.workers.bandwidth import new_bandwidth
 from kaiwo.workers.progress import Channel
@@ -53,8 +54,12 @@ CREEPING = 1 / 20
 SERVES_S = 5.0
 #: How often the limits are considered.
 STEP_S = 0.02
-#: Above this part of one processor, the interpreter is the limit.
-BUSY = 0.9
+#: Above this part of the processors, more requests only take them from others: half of the work of
+#: a request is the kernel's and the server's.
+BUSY = 0.55
+#: Lanes of the dispatcher besides those of the services: jobs that ask no service, and ranges that
+#: have to wait.
+LOCAL, WAITING = "", "waiting"
 logger = logging.getLogger(__name__)
 JobT = TypeVar("JobT", bound=Job)
 
@@ -96,7 +101,7 @@ class Lines:
         channel: where workers report what arrives.
 
     Attributes:
-        limits: requests that may be in flight at each service; the dispatcher follows it.
+        limits: how many jobs of each lane may be under way; the dispatcher follows it.
     """
 
     def __init__(self, services: Iterable[str], rules: Rules, channel: Channel) -> None:
@@ -111,7 +116,7 @@ class Lines:
         self._most = rules.ceiling or MOST_TOGETHER
         if rules.workers is None:
             self._most = min(self._most, request_budget.most_requests(rules.memory))
-        self.limits: dict[str, int] = {}
+        self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}
         self._share()
         self._load = _Load()
         self._stepped_s = 0.0
@@ -145,12 +150,7 @@ class Lines:
     @property
     def _total(self) -> int:
         """Requests that may be in flight at all services."""
-        return max(sum(self.limits.values()), 1)
-
-    @property
-    def unremembered(self) -> int:
-        """How many bytes of a request need not be remembered."""
-        return UNSAVED // self._total
+        return max(sum(self.limits[each] for each in self._lines), 1)
 
     def _share(self) -> None:
         wanted = {each: line.limit.limit for each, line in self._lines.items()}
@@ -163,7 +163,7 @@ class Lines:
             line.in_flight += 1
         rate, size = self._connection_rate(line), _size(job)
         piece = min(request_budget.piece_size(self._memory, self._total), LONGEST_PIECE)
-        at_once = min(self.unremembered, self._at_once)
+        at_once = min(UNSAVED // self._total, self._at_once)
         if self._bandwidth is not None:
             piece = min(piece, bandwidth_share.piece_size(self._bandwidth.rate, self._total))
             at_once = min(at_once, piece)
@@ -172,6 +172,7 @@ class Lines:
             return Reading(channel=self._channel, bandwidth=self._bandwidth)
         least_rate = 0.0 if rate is None else rate * CREEPING
         reading = Reading(piece, least_rate, self._channel, self._bandwidth)
+        reading = replace(reading, unreported=max(UNSAVED // self._total // 2, piece))
         if self._bandwidth is None or not isinstance(job, Range):
             return reading
         most = bandwidth_share.request_size(self._bandwidth.rate, self._total)
@@ -257,6 +258,7 @@ class _Load:
 
     def __init__(self) -> None:
         self._at = time.monotonic(), time.process_time()
+        self._processors = process_limits.processors()
         self._is_busy = False
 
     def is_busy(self, now_s: float) -> bool:
@@ -264,7 +266,7 @@ class _Load:
         since_s, before_s = self._at
         if now_s - since_s >= 5 * STEP_S:
             worked_s = time.process_time()
-            self._is_busy = worked_s - before_s > BUSY * (now_s - since_s)
+            self._is_busy = worked_s - before_s > BUSY * self._processors * (now_s - since_s)
             self._at = now_s, worked_s
         return self._is_busy
 

@@ -10,7 +10,6 @@ Only this thread changes the state of flights, remembers what is in place, and e
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -20,12 +19,12 @@ from kaiwo.engine.counting import Counting
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights, continued
-from kaiwo.engine.job_feed import LOCAL, WAITING, JobFeed, service
+from kaiwo.engine.job_feed import JobFeed, service
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.lines import Lines
 from kaiwo.engine.marks import Marks
 from kaiwo.engine.recovery import Recovery
-from kaiwo.engine.rules import MOST_LOCAL, Rules
+from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
@@ -103,7 +102,7 @@ class Scheduler:
         self._counting = Counting(self._flights, self._settlement, sink)
         self._dispatcher: Dispatcher[Job, tuple[Outcome, ...]] = Dispatcher(
             executor,
-            ChainMap({LOCAL: MOST_LOCAL, WAITING: 0}, self._lines.limits),
+            self._lines.limits,
             run_job,
             begin=self._begin,
             idle=self._idle,
@@ -144,6 +143,7 @@ class Scheduler:
                 else:
                     left = DeadlineError("the deadline passed before it was in place")
         finally:
+            self._marks.note()
             self._settlement.give_up(transfers, left)
             self._digests.close()
             self._lines.end_run()
@@ -174,7 +174,7 @@ class Scheduler:
         self._lines.step()
         large = self._counting.take_progress(progress)
         if large is not None and progress.mark is not None:
-            self._marks.reach(progress, progress.mark, self._lines.unremembered)
+            self._marks.reach(progress, progress.mark)
             self._continue(large)
 
     def _handle(self, job: Job, outcomes: tuple[Outcome, ...]) -> None:
@@ -251,6 +251,7 @@ class Scheduler:
 
     def _idle(self) -> None:
         self._lines.step()
+        self._marks.note()
         self._sink.emit(Ticked())
 
     def _discard_batches(self) -> None:

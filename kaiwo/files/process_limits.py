@@ -1,4 +1,4 @@
-"""What the limits of this process allow: open files and address space (``ulimit -n``, ``-v``).
+"""What the limits of this process allow: open files, address space (``ulimit``), processors.
 
 A request needs a connection and a file, and for large objects a buffer and a thread's stack. A run
 that knows its limits never meets them: beyond them, more fails than the request that was too much,
@@ -34,6 +34,18 @@ def raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # the system allows less
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def processors(quota: str = "/sys/fs/cgroup/cpu.max") -> float:
+    """How many processors this process may use, by its affinity and its control group's quota."""
+    try:
+        allowed = float(len(os.sched_getaffinity(0)))
+    except AttributeError:
+        allowed = float(os.cpu_count() or 1)  # macOS
+    with contextlib.suppress(OSError, ValueError), open(quota, encoding="ascii") as file:
+        most, period = file.read().split()
+        allowed = min(allowed, int(most) / int(period))
+    return allowed
 
 
 def has_space_limit() -> bool:

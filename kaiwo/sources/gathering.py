@@ -27,7 +27,9 @@ from kaiwo.net.settings import GATHER_S
 Submit = Callable[[Coroutine[Any, Any, None]], "Future[None]"]
 
 
-def arriving(chunks: AsyncIterator[Any], most: int, submit: Submit) -> Generator[bytes, None, None]:
+def arriving(
+    chunks: AsyncIterator[Any], most: int, submit: Submit
+) -> Generator[memoryview, None, None]:
     """The pieces of a body; the body is closed when this iterator is.
 
     Args:
@@ -43,7 +45,7 @@ def arriving(chunks: AsyncIterator[Any], most: int, submit: Submit) -> Generator
     reading.add_done_callback(gathering.end)
     try:
         while piece := gathering.take():
-            yield piece
+            yield from piece
         reading.result()
     except CancelledError:
         raise UnfinishedError("the source was closed") from None
@@ -115,8 +117,8 @@ class _Gathering:
             self._is_over = True
             self._changed.notify()
 
-    def take(self) -> bytes:
-        """The next piece, as soon as there is one; empty at the end."""
+    def take(self) -> list[memoryview]:
+        """The chunks of the next piece, as soon as there is one; none at the end."""
         with self._changed:
             while not (self._is_due or self._is_over):
                 self._changed.wait()
@@ -126,7 +128,7 @@ class _Gathering:
             if was_full and self._loop is not None and not self._is_over:
                 with contextlib.suppress(RuntimeError):  # the event loop has ended
                     self._loop.call_soon_threadsafe(self._go_on)
-        return b"".join(taken)
+        return taken
 
     def _take_chunks(self) -> list[memoryview]:
         """Chunks of one piece; the last one is cut if it is too long."""

@@ -53,7 +53,7 @@ class Journal:
         self._state_root = root_of_state(posixpath.dirname(path))
         consequence = "if this run is killed, the next one cannot resume it"
         # What is written only when the run ends is of no use after a kill.
-        self._file = Appender(path, HEADER, consequence, replaces=False)
+        self._file = Appender(path, HEADER, consequence, replaces=False, is_shared=False)
         self._numbers: dict[str, int] = {}
         self._next = 0
         #: How many lines there are since the file was last written anew, and how many would stay.
@@ -88,20 +88,25 @@ class Journal:
         marks = transfer.partial.marks if transfer.partial is not None else {}
         self._append(begun, *(_part(number, start, mark) for start, mark in marks.items()))
 
-    def note_mark(self, transfer: Transfer, start: int, mark: Mark) -> None:
-        """A range is in the temporary file, as far as the mark says."""
-        number = self._numbers.get(transfer.temporary)
-        if number is None:
+    def note_marks(self, marks: Iterable[tuple[Transfer, int, Mark]]) -> None:
+        """Ranges are in the temporary files, as far as the marks say; see ``State``."""
+        parts = [
+            (number, start, mark)
+            for transfer, start, mark in marks
+            if (number := self._numbers.get(transfer.temporary)) is not None
+        ]
+        if not parts:
             return
-        self._append(_part(number, start, mark))
-        self._live.add((number, start))
-        self._lines += 1
+        self._append(*(_part(*each) for each in parts))
+        self._live.update((number, start) for number, start, _ in parts)
+        self._lines += len(parts)
         if self._lines > MOST_LINES + 2 * len(self._live):
             self._lines = 0
             self._fold()
 
     def _fold(self) -> None:
         """Write the file again with the last line of each range only."""
+        self._file.close()
         try:
             compact(self._path, HEADER, _key)
         except OSError as error:

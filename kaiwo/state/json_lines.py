@@ -124,6 +124,7 @@ class Appender:
         header: its first line.
         consequence: for the warning: what a later run will lack.
         replaces: a file that cannot be appended to is replaced.
+        is_shared: other runs write it, too, and may replace it.
 
     Attributes:
         has_failed: lines were lost.
@@ -136,6 +137,7 @@ class Appender:
         consequence: str,
         *,
         replaces: bool = True,
+        is_shared: bool = True,
     ) -> None:
         self.has_failed = False
         self._path = path
@@ -143,6 +145,7 @@ class Appender:
         self._header = header
         self._consequence = consequence
         self._replaces = replaces
+        self._is_shared = is_shared
         self._descriptor: int | None = None
         #: Lines for a file that cannot be appended to.
         self._kept: list[bytes] = []
@@ -232,7 +235,7 @@ class Appender:
         return (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)
 
     def _opened(self) -> int:
-        if self._descriptor is not None and self._is_replaced(self._descriptor):
+        if self._is_shared and self._descriptor is not None and self._is_replaced(self._descriptor):
             self._close()
         if self._descriptor is None:
             make_folder(os.path.dirname(self._path), self._root)

@@ -157,9 +157,17 @@ class State:
         """An object begins that a later run may resume."""
         self._journal(transfer.root).begin(transfer)
 
-    def note_mark(self, transfer: Transfer, start: int, mark: Mark) -> None:
-        """A range of it is in its temporary file, as far as the mark says."""
-        self._journal(transfer.root).note_mark(transfer, start, mark)
+    def note_marks(self, marks: Iterable[tuple[Transfer, int, Mark]]) -> None:
+        """Ranges of objects are in their temporary files, as far as the marks say.
+
+        Args:
+            marks: the object, the start of the range, and how far it is written.
+        """
+        by_root: dict[str, list[tuple[Transfer, int, Mark]]] = {}
+        for each in marks:
+            by_root.setdefault(each[0].root, []).append(each)
+        for root, own in by_root.items():
+            self._journal(root).note_marks(own)
 
     def end(self, transfer: Transfer) -> None:
         """It is published or given up."""

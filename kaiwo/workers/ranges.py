@@ -12,6 +12,7 @@ from kaiwo.errors import DiskError, IntegrityError, KaiwoError, PassingDiskError
 from kaiwo.files import temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import root_of
+from kaiwo.files.temporary_files import RangeFile
 from kaiwo.jobs import Crc, Mark, Outcome, Progress, Range, Transfer
 from kaiwo.net.stand_ins import MOST_DOCUMENT
 from kaiwo.objects import Checksum, as_read
@@ -31,13 +32,16 @@ class _Written:
 
     Args:
         job: the range.
+        file: that it is written into.
     """
 
-    def __init__(self, job: Range) -> None:
+    def __init__(self, job: Range, file: RangeFile) -> None:
         self._job = job
+        self._file = file
+        #: Bytes that are written and not reported.
+        self.unreported = 0
         self.end = job.reached or job.start
         self.crcs = job.crcs or (0,) * len(job.checks)
-        self._root = root_of(job.transfer)
         #: What has arrived since then, and its checksums.
         self._pending: list[Buffer] = []
         self._arrived = 0
@@ -50,22 +54,20 @@ class _Written:
         self._arrived += len(data)
         return self._arrived
 
-    def write(self) -> int:
-        """Write what waits; returns how many bytes.
+    def write(self) -> None:
+        """Write what waits.
 
         Raises:
             DiskError: the file system refused.
         """
-        count = self._arrived
-        temporary_files.write_range(
-            self._job.transfer.temporary, self._pending, self.end, self._root
-        )
-        self.skip(count, self._next_crcs)
-        return count
+        self._file.write(self._pending, self.end)
+        self.unreported += self._arrived
+        self.skip(self._arrived, self._next_crcs)
 
-    def progress(self, count: int = 0, kept: int = 0) -> Progress:
-        """What to report when these bytes were read, or found in the file."""
-        job = self._job
+    def progress(self, kept: int = 0) -> Progress:
+        """What to report: what was written since the last time, and what was found in the file."""
+        job, count = self._job, self.unreported
+        self.unreported = 0
         mark = Mark(self.end, Crc(job.checks[0], self.crcs[0]))
         return Progress(job.transfer, job.start, count, kept, mark)
 
@@ -90,12 +92,16 @@ def read_range(transfer: Transfer, *, job: Range, how: Reading) -> Outcome:
     not this run's to write, it is copied from there. A range that is read again to be compared
     counts if it agrees with an earlier read.
     """
-    written = _Written(job)
+    with RangeFile(transfer.temporary, root_of(transfer)) as file:
+        return _read_range(transfer, job, how, _Written(job, file))
+
+
+def _read_range(transfer: Transfer, job: Range, how: Reading, written: _Written) -> Outcome:
     kept = _take_over(job, written) if job.known is not None else 0
     if written.end == job.end:
         return Outcome(transfer, kept=kept, reached=job.end, crcs=written.crcs)
     if kept:
-        how.report(written.progress(kept=kept))
+        how.report(written.progress(kept))
     received, timer = 0, Timer()
     error: KaiwoError | None = None
     try:
@@ -103,11 +109,11 @@ def read_range(transfer: Transfer, *, job: Range, how: Reading) -> Outcome:
         for chunk in arriving(source, transfer, written.end, job.end, how):
             timer.came()
             received += len(chunk)
-            waiting = written.add(chunk)
-            if waiting >= how.piece or timer.is_due():
-                count = written.write()
-                if written.end < job.end:
-                    how.report(written.progress(count))
+            waiting, is_due = written.add(chunk), timer.is_due()
+            if waiting >= how.piece or is_due:
+                written.write()
+            if (written.unreported >= how.unreported or is_due) and written.end < job.end:
+                how.report(written.progress())
         written.write()
     except KaiwoError as failure:
         error = failure

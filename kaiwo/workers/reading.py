@@ -36,13 +36,14 @@ class Reading(Struct, frozen=True):
     """How the bytes of a job are read.
 
     Attributes:
-        piece: at most this many are in memory before they are written and reported; 0: all of the
-            request, which are not reported before the job ends.
+        piece: at most this many are in memory before they are written; 0: all of the request,
+            which are not reported before the job ends.
         least_rate: a connection that brings fewer bytes a second creeps; 0: not known.
         channel: where they are reported; None: nowhere.
         bandwidth: the limit of the run; None if there is none.
         request: no request asks for more bytes of a range while the limit is used up; 0: each asks
             for all of it.
+        unreported: about this many are written before they are reported.
     """
 
     piece: int = 0
@@ -50,6 +51,7 @@ class Reading(Struct, frozen=True):
     channel: Channel | None = None
     bandwidth: Bandwidth | None = None
     request: int = 0
+    unreported: int = 0
 
     def report(self, progress: Progress) -> None:
         """Say what has arrived."""

@@ -71,7 +71,7 @@ def killed(
         part = data[start : start + RANGE]
         temporary_files.write_range(each.temporary, [part], start)
         crc = Crc("crc64nvme", checksums.crc("crc64nvme", part))
-        memory.note_mark(each, start, Mark(start + len(part), crc))
+        memory.note_marks([(each, start, Mark(start + len(part), crc))])
     memory.close()
     return Path(each.temporary)
 

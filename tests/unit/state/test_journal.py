@@ -72,7 +72,7 @@ def test_what_is_in_place_or_given_up_is_ended(tmp_path: Path) -> None:
     assert memory.can_resume(each)
     memory.end(each)
     assert not memory.can_resume(each)
-    memory.note_mark(each, 0, Mark(RANGE, Crc("crc32c", 1)))
+    memory.note_marks([(each, 0, Mark(RANGE, Crc("crc32c", 1)))])
     memory.close()
     assert [line for line in lines(journal(tmp_path)) if "begin" not in line] == [
         {"kaiwo-journal": 1},
@@ -90,7 +90,7 @@ def test_a_range_that_grows_for_long_has_few_lines(
     Path(each.temporary).touch()
     for end in range(1, 1001):
         for start in (0, RANGE):
-            memory.note_mark(each, start, Mark(start + end, Crc("crc32c", end)))
+            memory.note_marks([(each, start, Mark(start + end, Crc("crc32c", end)))])
     found = lines(journal(tmp_path, DEAD))
     assert len(found) < 20
     partial = State(None, NOW).partial_download(each)
@@ -224,7 +224,7 @@ def test_a_line_that_was_written_in_part_is_no_promise(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (journal(tmp_path, NOW).stat().st_size + 10, hard))
     try:
-        state.note_mark(each, 0, Mark(RANGE, Crc("crc64nvme", 1)))
+        state.note_marks([(each, 0, Mark(RANGE, Crc("crc64nvme", 1)))])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not state.can_resume(each)
