@@ -119,14 +119,13 @@ def test_other_failures_are_charged() -> None:
 
 
 def test_a_given_number_of_workers_is_the_number_from_the_start() -> None:
-    assert lines(3).limits == {SERVICE: 3}
-    assert lines(200).limits == {SERVICE: 200}
-    assert lines(None).limits == {SERVICE: 8}
+    assert [lines(each).limits[SERVICE] for each in (3, 200, None)] == [3, 200, 8]
 
 
 def test_services_share_what_memory_allows() -> None:
     rules = Rules(None, RetryPolicy(), memory=128 << 20)
-    assert sum(Lines(["a", "b", "c", "d"], rules, new_channel()).limits.values()) <= 17
+    limits = Lines("abcd", rules, new_channel()).limits
+    assert sum(limits[each] for each in "abcd") <= 17
 
 
 def test_a_small_object_that_takes_long_tells_that_its_line_is_slow() -> None:
