@@ -18,7 +18,7 @@ from kaiwo.engine.flight import Flight, Flights, alone, is_outdated, updated
 from kaiwo.engine.job_feed import JobFeed, service
 from kaiwo.engine.lines import Lines
 from kaiwo.engine.remedies import Remedy, decide
-from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
+from kaiwo.engine.retry import FIRST_DELAY_S, LIMIT_DELAY_S, RetryPolicy, used_up
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
@@ -188,7 +188,8 @@ class Recovery:
         self._discard_stream(job)
         job = alone(job, flight)
         if (crowded := self._lines.refused(job, error, service(job))) is not None:
-            self._repeat(crowded, error, flight, self._policy.delay_s(error, 0, 0.0) or 0.0)
+            asked_s = error.retry_after_s if isinstance(error, TransientError) else None
+            self._repeat(crowded, error, flight, max(asked_s or 0.0, FIRST_DELAY_S))
             return
         asked = service(job)
         again = self._policy.again(job, error, has_answered=self._health.has_answered(asked))
@@ -286,7 +287,6 @@ class Recovery:
         self._feed_again(flight)
 
     def _feed_again(self, flight: Flight) -> None:
-        """All jobs of the object, after those that were fed before."""
         self._dispatcher.feed(self._feed.jobs([flight.transfer]), flight.transfer.opener.service)
 
     def _next_round(self, flight: Flight) -> None:

@@ -211,7 +211,7 @@ class Scheduler:
         large = flight.large
         match job:
             case CheckExisting():
-                self._dispatcher.feed(self._feed.jobs([flight.transfer]))
+                self._dispatcher.feed(self._feed.jobs([flight.transfer]), service(job))
             case Restat() if outcome.now is not None:
                 self._recovery.take_lookup(flight, outcome.now)
             case Range() if large is not None:

@@ -107,7 +107,8 @@ def _read_range(transfer: Transfer, job: Range, how: Reading, written: _Written)
     try:
         source = open_source(transfer.opener)
         for chunk in arriving(source, transfer, written.end, job.end, how):
-            timer.came()
+            if how.piece:  # at once, the last byte comes with the first
+                timer.came()
             received += len(chunk)
             waiting, is_due = written.add(chunk), timer.is_due()
             if waiting >= how.piece or is_due:

@@ -88,6 +88,16 @@ def test_each_piece_is_in_the_file_when_it_is_reported(tmp_path: Path) -> None:
     assert written(transfer) == DATA[START:END]
 
 
+@pytest.mark.parametrize(("how", "is_known"), [(IN_PIECES, True), (reading.AT_ONCE, False)])
+def test_only_pieces_tell_when_the_first_byte_came(
+    tmp_path: Path, how: Reading, is_known: bool
+) -> None:
+    transfer = began(FaultyStore({"big": DATA}), tmp_path)
+    (outcome,) = run(Range(transfer, START, END, ("crc32c",)), how)
+    assert (outcome.error, bool(outcome.answer_s)) == (None, is_known)
+    assert outcome.answer_s < outcome.seconds
+
+
 def test_what_came_before_a_cut_is_kept_and_not_read_again(tmp_path: Path) -> None:
     store = Cut(DATA, CUT)
     transfer = began(store, tmp_path)
