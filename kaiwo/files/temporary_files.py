@@ -15,7 +15,6 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Self
 
 from kaiwo import own_names
 from kaiwo.errors import DiskError, PassingDiskError, RandomWriteError
@@ -52,64 +51,36 @@ def create(path: str, root: Root | None = None) -> None:
         raise disk_error(error, path) from error
 
 
-class RangeFile:
-    """A temporary file that ``create`` has made, and that parts of a range are written into.
+def write_range(path: str, parts: Sequence[Buffer], offset: int, root: Root | None = None) -> None:
+    """Write parts of a range, one after the other, into a temporary file that ``create`` has made.
 
-    It is opened when the first of them comes. Use it in a block.
+    The file is closed each time: network file systems report then that they could not store it.
+
+    Raises:
+        RandomWriteError: the file system takes no ranges; a stream may succeed.
+        DiskError: the file system refused.
     """
 
-    def __init__(self, path: str, root: Root | None = None) -> None:
-        self._path = path
-        self._root = root
-        self._descriptor: int | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def write(self, parts: Sequence[Buffer], offset: int) -> None:
-        """Write parts, one after the other.
-
-        Raises:
-            RandomWriteError: the file system takes no ranges; a stream may succeed.
-            DiskError: the file system refused.
-        """
+    def attempt() -> None:
+        # The file is not made here: a late worker must not bring back one that was removed.
+        descriptor = _open(path, os.O_WRONLY, root)
         try:
-            repeat(lambda: self._write(parts, offset))
-        except OSError as error:
-            if error.errno in NO_RANDOM_WRITES:
-                folder, reason = os.path.dirname(self._path), error.strerror
-                raise RandomWriteError(
-                    f"cannot write ranges of files in {folder}: {reason}"
-                ) from error
-            raise disk_error(error, self._path, sum(map(len, parts))) from error
-
-    def _write(self, parts: Sequence[Buffer], offset: int) -> None:
-        if self._descriptor is None:
-            # The file is not made here: a late worker must not bring back one that was removed.
-            self._descriptor = _open(self._path, os.O_WRONLY, self._root)
-        try:
-            _require_own(os.fstat(self._descriptor))
-            with _WRITE_LOCKS[hash(self._path) % len(_WRITE_LOCKS)]:
+            _require_own(os.fstat(descriptor))
+            with _WRITE_LOCKS[hash(path) % len(_WRITE_LOCKS)]:
+                at = offset
                 for part in parts:
-                    _write_all(self._descriptor, part, offset)
-                    offset += len(part)
-        except OSError:
-            self._close()  # a stale handle stays stale
-            raise
-
-    def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
+                    _write_all(descriptor, part, at)
+                    at += len(part)
+        finally:
             os.close(descriptor)
 
-
-def write_range(path: str, parts: Sequence[Buffer], offset: int, root: Root | None = None) -> None:
-    """Write parts of a range into a temporary file; see ``RangeFile``."""
-    with RangeFile(path, root) as file:
-        file.write(parts, offset)
+    try:
+        repeat(attempt)
+    except OSError as error:
+        if error.errno in NO_RANDOM_WRITES:
+            folder, reason = os.path.dirname(path), error.strerror
+            raise RandomWriteError(f"cannot write ranges of files in {folder}: {reason}") from error
+        raise disk_error(error, path, sum(map(len, parts))) from error
 
 
 def write_stream(path: str, chunks: Iterable[Buffer], root: Root | None = None) -> int:

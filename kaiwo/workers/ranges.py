@@ -12,7 +12,6 @@ from kaiwo.errors import DiskError, IntegrityError, KaiwoError, PassingDiskError
 from kaiwo.files import temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import root_of
-from kaiwo.files.temporary_files import RangeFile
 from kaiwo.jobs import Crc, Mark, Outcome, Progress, Range, Transfer
 from kaiwo.net.stand_ins import MOST_DOCUMENT
 from kaiwo.objects import Checksum, as_read
@@ -32,12 +31,11 @@ class _Written:
 
     Args:
         job: the range.
-        file: that it is written into.
     """
 
-    def __init__(self, job: Range, file: RangeFile) -> None:
+    def __init__(self, job: Range) -> None:
         self._job = job
-        self._file = file
+        self._root = root_of(job.transfer)
         #: Bytes that are written and not reported.
         self.unreported = 0
         self.end = job.reached or job.start
@@ -60,7 +58,8 @@ class _Written:
         Raises:
             DiskError: the file system refused.
         """
-        self._file.write(self._pending, self.end)
+        path = self._job.transfer.temporary
+        temporary_files.write_range(path, self._pending, self.end, self._root)
         self.unreported += self._arrived
         self.skip(self._arrived, self._next_crcs)
 
@@ -92,11 +91,7 @@ def read_range(transfer: Transfer, *, job: Range, how: Reading) -> Outcome:
     not this run's to write, it is copied from there. A range that is read again to be compared
     counts if it agrees with an earlier read.
     """
-    with RangeFile(transfer.temporary, root_of(transfer)) as file:
-        return _read_range(transfer, job, how, _Written(job, file))
-
-
-def _read_range(transfer: Transfer, job: Range, how: Reading, written: _Written) -> Outcome:
+    written = _Written(job)
     kept = _take_over(job, written) if job.known is not None else 0
     if written.end == job.end:
         return Outcome(transfer, kept=kept, reached=job.end, crcs=written.crcs)

@@ -28,6 +28,7 @@ from kaiwo.errors import (
     KaiwoError,
     NoAnswerError,
     ServiceError,
+    StalledError,
     TransientError,
     UnreachableError,
 )
@@ -272,7 +273,7 @@ def test_silence_is_transient(sdk: Callable[[str], None]) -> None:
     if found is None:
         assert "timeout" in type(error).__name__.lower()
         return
-    assert type(told(error)) is TransientError
+    assert type(told(error)) is StalledError
     assert "in time" in found.message
 
 

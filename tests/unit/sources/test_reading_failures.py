@@ -20,6 +20,7 @@ from kaiwo.errors import (
     NotFoundError,
     RangeIgnoredError,
     ServiceError,
+    StalledError,
     TransientError,
     UnavailableError,
     UnreachableError,
@@ -98,7 +99,7 @@ def test_a_read_that_stalls_is_transient(
     type_: str, engine: Engine, way: str, treat: Callable[[socket.socket], None]
 ) -> None:
     found = failed(READINGS[way], type_, engine, treat)
-    assert type(found) is TransientError
+    assert type(found) is StalledError
     assert "in time" in found.message
 
 
