@@ -76,6 +76,7 @@ class Line:
         refusals: requests that were refused while others were served.
         successes: requests that succeeded.
         arrived_s: when something last arrived, by the monotonic clock.
+        rate: bytes a second of a connection, as it was known at the last step.
     """
 
     def __init__(self, limit: RequestLimit) -> None:
@@ -84,6 +85,7 @@ class Line:
         self.pace = Pace()
         self.refusals = self.successes = 0
         self.arrived_s = -math.inf
+        self.rate: float | None = None
 
     def arrived(self, size: int, requests: int = 0) -> None:
         """Bytes arrived, or requests ended."""
@@ -141,7 +143,7 @@ class Lines:
 
     def _connection_rate(self, line: Line) -> float | None:
         """Bytes a second of a connection, as far as is known: what the limit leaves at most."""
-        rate = line.limit.connection_rate
+        rate = line.rate
         if self._bandwidth is None:
             return rate
         share = self._bandwidth.rate / self._total
@@ -210,6 +212,8 @@ class Lines:
             elif not answer_s:
                 answer_s = each.seconds  # its body took no time
             line.limit.note(time.monotonic(), first_byte_s=answer_s or None, connection_rate=rate)
+        if line.rate is None:
+            line.rate = line.limit.connection_rate
         if arrived or succeeded:
             line.arrived(arrived, len(succeeded))
         if isinstance(job, Batch):
@@ -241,6 +245,7 @@ class Lines:
         self._stepped_s = now_s
         is_busy, is_held_back = self._load.is_busy(now_s), self._usage.is_full(now_s)
         for service, line in self._lines.items():
+            line.rate = line.limit.connection_rate
             change = line.limit.step(
                 now_s, line.in_flight, is_busy=is_busy, is_held_back=is_held_back
             )
@@ -259,7 +264,8 @@ class _Load:
     def __init__(self) -> None:
         self._at = time.monotonic(), time.process_time()
         self._processors = process_limits.processors()
-        self._is_busy = False
+        # Until it is known: where it is busy from the start, more requests would only slow it down.
+        self._is_busy = True
 
     def is_busy(self, now_s: float) -> bool:
         """Whether it was busy in the last tenths of a second."""
