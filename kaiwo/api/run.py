@@ -144,8 +144,7 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
     comparison = Comparison(settings.force, rules.verify, settings.fsync)
     wants = [want for _, wants in tasks for want in wants]
     state = State(settings.state_dir, secrets.token_hex(4), checked=rules.verify)
-    wanted = rules.workers or MOST
-    if rules.most_requests is not None and rules.most_requests < wanted:
+    if rules.most_requests is not None and rules.most_requests < (rules.workers or MOST):
         logger.info(
             "at most %s at once: the limits of this process (ulimit -n, ulimit -v) allow no more",
             units.count(rules.most_requests, "request"),

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from kaiwo.engine.pace import Pace
 from kaiwo.jobs import Transfer
 
-#: Objects below this size are small: their requests cost more than their bytes.
-SMALL = 1 << 20
 BATCH_BYTES = 1 << 20
 
 

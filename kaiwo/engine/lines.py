@@ -32,8 +32,6 @@ from kaiwo.workers.bandwidth import new_bandwidth
 from kaiwo.workers.progress import Channel
 from kaiwo.workers.reading import Reading
 
-#: At most this many requests at all services together.
-MOST_TOGETHER = 256
 #: What a request needs that is read at once, for each of its bytes (8 of 8 MiB: 204 MiB in all).
 COPIES = 1.5
 #: A piece is at most this large: larger ones save nothing.
@@ -115,9 +113,7 @@ class Lines:
         self._lines = {each: Line(RequestLimit(most, first)) for each in services}
         self._channel = channel
         self._memory = rules.memory
-        self._most = rules.ceiling or MOST_TOGETHER
-        if rules.workers is None:
-            self._most = min(self._most, request_budget.most_requests(rules.memory))
+        self._most = rules.requests
         self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}
         self._share()
         self._load = _Load()

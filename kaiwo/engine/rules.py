@@ -42,6 +42,12 @@ class Rules(Struct, frozen=True):
         return min(limits, default=None)
 
     @property
+    def requests(self) -> int:
+        """How many requests may be in flight at all services together."""
+        wanted = most_requests(self.memory) if self.workers is None else self.workers
+        return min(wanted, self.most_requests or wanted)
+
+    @property
     def threads(self) -> int:
         """How many jobs may be under way at most."""
-        return self.ceiling or most_requests(self.memory) + MOST_LOCAL
+        return self.ceiling or self.requests + MOST_LOCAL

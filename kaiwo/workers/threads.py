@@ -77,9 +77,6 @@ class WorkerThreads(Executor):
     Args:
         most: at most this many threads.
         name: of the threads begins with this.
-
-    Attributes:
-        is_over: calls that are under way should end.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -92,7 +89,6 @@ class WorkerThreads(Executor):
         self._pending = 0
         self._started = 0
         self._is_closed = False
-        self.is_over = False
         self._ended = threading.Event()
         self._process = os.getpid()
 
@@ -117,13 +113,17 @@ class WorkerThreads(Executor):
         with self._lock:
             self._is_closed = True
             if cancel_futures:
-                self.is_over = True
                 self._ended.set()
                 self._cancel_waiting()
             for _ in self._threads:
                 self._calls.put(None)
         if wait:
             self.join()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether calls that are under way should end."""
+        return self._ended.is_set()
 
     def wait_for_end(self, most_s: float) -> bool:
         """Wait until calls should end, or for this time; returns whether they should."""
