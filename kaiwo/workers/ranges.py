@@ -12,7 +12,7 @@ from kaiwo.errors import DiskError, IntegrityError, KaiwoError, PassingDiskError
 from kaiwo.files import temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import root_of
-from kaiwo.jobs import Crc, Mark, Outcome, Progress, Range, Transfer
+from kaiwo.jobs import RANGE, Crc, Mark, Outcome, Progress, Range, Transfer
 from kaiwo.net.stand_ins import MOST_DOCUMENT
 from kaiwo.objects import Checksum, as_read
 from kaiwo.protocols import Buffer
@@ -212,7 +212,7 @@ def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | Non
         raise IntegrityError(
             f"{transfer.source}: {size} bytes were written, but the temporary file has {there}"
         )
-    if transfer.object.unsized:
+    if transfer.object.unsized or size <= RANGE:  # so might any object have come in a batch
         start = temporary_files.read_range(path, 0, min(size, MOST_DOCUMENT), root)
         require_file(transfer, start)
     hashed = partial(hash_file, path=path, size=size, root=root)
