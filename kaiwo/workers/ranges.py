@@ -16,7 +16,7 @@ from kaiwo.jobs import RANGE, Crc, Mark, Outcome, Progress, Range, Transfer
 from kaiwo.net.stand_ins import MOST_DOCUMENT
 from kaiwo.objects import Checksum, as_read
 from kaiwo.protocols import Buffer
-from kaiwo.workers.reading import Reading, Timer, arriving, watched
+from kaiwo.workers.reading import Arrived, Reading, Timer, arriving, watched
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.stand_ins import require_file
 from kaiwo.workers.threads import require_open
@@ -169,32 +169,27 @@ def read_stream(transfer: Transfer, *, check: str | None, how: Reading) -> Outco
     source = open_source(transfer.opener)
     size = transfer.object.size
     running = checksums.hasher(check, size) if check else None
-    received = reported = 0
-    timer = Timer()
+    arrived = Arrived(transfer, how)
 
     def counted() -> Iterator[Buffer]:
-        nonlocal received, reported
         for chunk in watched(source.stream(as_read(transfer.object)), transfer, how):
-            timer.came()
-            received += len(chunk)
+            arrived.add(len(chunk))
             if running is not None:
                 running.update(chunk)
             yield chunk
-            if timer.is_due() or received - reported >= how.piece:
-                how.report(Progress(transfer, bytes=received - reported))
-                reported = received
+            arrived.report()
 
     require_open()
     try:
         temporary_files.write_stream(transfer.temporary, counted(), root_of(transfer))
     except Exception as error:
-        return Outcome(transfer, bytes=received, error=source.classify(error))
-    if received != size and not transfer.object.unsized:
-        short = f"the stream ended after {received} of {size} bytes"
+        return Outcome(transfer, bytes=arrived.bytes, error=source.classify(error))
+    if arrived.bytes != size and not transfer.object.unsized:
+        short = f"the stream ended after {arrived.bytes} of {size} bytes"
         cut = TransientError(f"reading {transfer.source}: {short}")
-        return Outcome(transfer, bytes=received, error=cut)
+        return Outcome(transfer, bytes=arrived.bytes, error=cut)
     found = Checksum(check, running.hexdigest()) if check and running is not None else None
-    return Outcome(transfer, bytes=received, answer_s=timer.answer_s, checksum=found)
+    return Outcome(transfer, bytes=arrived.bytes, answer_s=arrived.answer_s, checksum=found)
 
 
 def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | None) -> Outcome:

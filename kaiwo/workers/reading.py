@@ -101,6 +101,39 @@ class Timer:
         return True
 
 
+class Arrived:
+    """What has arrived of an object that comes in one request; it is reported on the way.
+
+    Args:
+        transfer: the object.
+        how: where it is reported.
+    """
+
+    def __init__(self, transfer: Transfer, how: Reading) -> None:
+        self.bytes = 0
+        self._transfer = transfer
+        self._how = how
+        self._timer = Timer()
+        self._reported = 0
+
+    @property
+    def answer_s(self) -> float:
+        """How long until the first byte came; 0 before that."""
+        return self._timer.answer_s
+
+    def add(self, size: int) -> None:
+        """Bytes came."""
+        self._timer.came()
+        self.bytes += size
+
+    def report(self) -> None:
+        """Report what came, if it is time or much."""
+        count = self.bytes - self._reported
+        if self._timer.is_due() or count >= self._how.piece:
+            self._how.report(Progress(self._transfer, bytes=count))
+            self._reported = self.bytes
+
+
 def arriving(
     source: Source, transfer: Transfer, start: int, end: int, how: Reading
 ) -> Iterator[Buffer]:

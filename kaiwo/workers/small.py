@@ -8,10 +8,10 @@ from kaiwo import checksums
 from kaiwo.errors import KaiwoError
 from kaiwo.files import temporary_files
 from kaiwo.files.folders import root_of
-from kaiwo.jobs import Batch, Outcome, Progress, Transfer
+from kaiwo.jobs import Batch, Outcome, Transfer
 from kaiwo.protocols import Buffer, Source
 from kaiwo.workers import attempt
-from kaiwo.workers.reading import Reading, Timer, arriving
+from kaiwo.workers.reading import Arrived, Reading, arriving
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.stand_ins import require_file
 from kaiwo.workers.verify import published, require_unchanged, verified
@@ -60,15 +60,13 @@ def _read(source: Source, transfer: Transfer, how: Reading) -> tuple[Buffer, flo
         data = attempt.read(source, transfer, 0, size)
         how.wait(size)
         return data, 0.0
-    buffer, timer = bytearray(), Timer()
-    reported = 0
+    buffer, arrived = bytearray(), Arrived(transfer, how)
     for chunk in arriving(source, transfer, 0, size, how):
-        timer.came()
+        arrived.add(len(chunk))
         buffer += chunk
-        if len(buffer) < size and timer.is_due():
-            how.report(Progress(transfer, bytes=len(buffer) - reported))
-            reported = len(buffer)
-    return buffer, timer.answer_s
+        if len(buffer) < size:  # else the outcome says so
+            arrived.report()
+    return buffer, arrived.answer_s
 
 
 def _put(fetched: Outcome, data: Buffer) -> Outcome:
