@@ -8,8 +8,7 @@ are few requests at first. More come as on any line, while the limit is not used
 
 from __future__ import annotations
 
-import time
-
+from kaiwo.engine.usage import Usage
 from kaiwo.workers.bandwidth import Bandwidth
 
 #: What the limit allows in this time: all requests together ask for it at once, and their pieces
@@ -50,24 +49,11 @@ def piece_size(rate: int, requests: int) -> int:
     return max(int(rate * PIECES_S / requests), LEAST_PIECE)
 
 
-class Usage:
-    """Whether the limit is used up: then more requests would bring nothing.
+def unused(bandwidth: Bandwidth) -> Usage:
+    """How much of the time the limit was not used up."""
+    return Usage(bandwidth.unused_s, LOOK_S)
 
-    Args:
-        bandwidth: the limit; None if there is none.
-    """
 
-    def __init__(self, bandwidth: Bandwidth | None) -> None:
-        self._bandwidth = bandwidth
-        self._at = time.monotonic(), 0.0
-        # Requests do not grow before anything is known.
-        self._is_full = bandwidth is not None
-
-    def is_full(self, now_s: float) -> bool:
-        """Whether it was used up lately."""
-        since_s, before_s = self._at
-        if self._bandwidth is not None and now_s - since_s >= LOOK_S:
-            unused_s = self._bandwidth.unused_s()
-            self._is_full = unused_s - before_s <= UNUSED * (now_s - since_s)
-            self._at = now_s, unused_s
-        return self._is_full
+def is_full(unused: Usage) -> bool:
+    """Whether it was used up lately. Requests do not grow before anything is known."""
+    return unused.lately is None or unused.lately <= UNUSED

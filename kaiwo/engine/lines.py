@@ -25,6 +25,7 @@ from kaiwo.engine.pace import Pace
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
 from kaiwo.engine.rules import MOST_LOCAL, Rules
+from kaiwo.engine.usage import Usage
 from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError
 from kaiwo.files import process_limits
 from kaiwo.jobs import RANGE, Batch, Job, Outcome, Progress, Range, Transfer, Whole
@@ -52,6 +53,8 @@ CREEPING = 1 / 20
 SERVES_S = 5.0
 #: How often the limits are considered.
 STEP_S = 0.02
+#: How long the processor's use is measured.
+LOAD_S = 0.1
 #: Above this part of the processors, more requests only take them from others: half of the work of
 #: a request is the kernel's and the server's.
 BUSY = 0.55
@@ -109,14 +112,15 @@ class Lines:
         self._bandwidth = None if rules.bandwidth is None else new_bandwidth(rules.bandwidth)
         if self._bandwidth is not None:
             first = min(first, bandwidth_share.first_requests(self._bandwidth.rate))
-        self._usage = bandwidth_share.Usage(self._bandwidth)
+        self._unused = None if self._bandwidth is None else bandwidth_share.unused(self._bandwidth)
         self._lines = {each: Line(RequestLimit(most, first)) for each in services}
         self._channel = channel
         self._memory = rules.memory
         self._most = rules.requests
         self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}
         self._share()
-        self._load = _Load()
+        self._worked = Usage(time.process_time, LOAD_S)
+        self._most_worked = BUSY * process_limits.processors()
         self._stepped_s = 0.0
 
     def end_run(self) -> None:
@@ -239,7 +243,13 @@ class Lines:
         if now_s - self._stepped_s < STEP_S:
             return
         self._stepped_s = now_s
-        is_busy, is_held_back = self._load.is_busy(now_s), self._usage.is_full(now_s)
+        self._worked.look(now_s)
+        # Until it is known: where it is busy from the start, more would only slow it down.
+        is_busy = self._worked.lately is None or self._worked.lately > self._most_worked
+        is_held_back = False
+        if self._unused is not None:
+            self._unused.look(now_s)
+            is_held_back = bandwidth_share.is_full(self._unused)
         for service, line in self._lines.items():
             line.rate = line.limit.connection_rate
             change = line.limit.step(
@@ -252,25 +262,6 @@ class Lines:
             self._share()
             text = "%s: %d requests at once instead of %d: %s"
             logger.debug(text, service, change.after, change.before, change.why)
-
-
-class _Load:
-    """Whether this process has used up its share of the processor lately."""
-
-    def __init__(self) -> None:
-        self._at = time.monotonic(), time.process_time()
-        self._processors = process_limits.processors()
-        # Until it is known: where it is busy from the start, more requests would only slow it down.
-        self._is_busy = True
-
-    def is_busy(self, now_s: float) -> bool:
-        """Whether it was busy in the last tenths of a second."""
-        since_s, before_s = self._at
-        if now_s - since_s >= 5 * STEP_S:
-            worked_s = time.process_time()
-            self._is_busy = worked_s - before_s > BUSY * self._processors * (now_s - since_s)
-            self._at = now_s, worked_s
-        return self._is_busy
 
 
 def _size(job: Job) -> int:
