@@ -269,6 +269,9 @@ class Finish(Struct, frozen=True):
 
 
 Job = CheckExisting | Batch | FetchChecksum | Restat | Range | Whole | HashPrefix | Finish
+#: Jobs that bring bytes of objects, and jobs that ask no service.
+BringingJob = Batch | Range | Whole
+LocalJob = CheckExisting | HashPrefix | Finish
 
 
 class Progress(Struct, frozen=True):

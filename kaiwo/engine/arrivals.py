@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from kaiwo.jobs import Batch, Job, Outcome, Progress, Range, Transfer, Whole
+from kaiwo.jobs import Batch, BringingJob, Job, Outcome, Progress, Range, Transfer
 
 #: Index and round of an object, and the start of a range.
 _Key = tuple[int, int, int]
@@ -41,7 +41,7 @@ class Arrivals:
         if isinstance(job, Batch):
             for transfer in job.transfers:
                 self._reported[_key(transfer)] = 0, 0
-        elif isinstance(job, Range | Whole):
+        elif isinstance(job, BringingJob):
             self._reported[_key(job.transfer, _start(job))] = 0, 0
 
     def add(self, progress: Progress) -> bool:
@@ -55,7 +55,7 @@ class Arrivals:
 
     def end(self, job: Job, outcome: Outcome) -> Unreported:
         """A job has ended with this outcome for one of its objects."""
-        if not isinstance(job, Batch | Range | Whole):
+        if not isinstance(job, BringingJob):
             return Unreported(outcome.bytes, outcome.kept, 0)
         read, kept = self._reported.pop(_key(outcome.transfer, _start(job)), (0, 0))
         # An attempt that is made again with other credentials reports again.

@@ -34,6 +34,7 @@ from kaiwo.jobs import (
     Finish,
     HashPrefix,
     Job,
+    LocalJob,
     Range,
     Transfer,
 )
@@ -176,7 +177,7 @@ class JobFeed:
 
     def lane(self, job: Job) -> str:
         """Its service, or another one of the dispatcher's lanes."""
-        if isinstance(job, CheckExisting | HashPrefix | Finish):
+        if isinstance(job, LocalJob):
             return LOCAL
         if isinstance(job, Range) and (
             (not job.tries.count and self._lags(job.transfer, job.start))

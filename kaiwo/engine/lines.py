@@ -28,7 +28,7 @@ from kaiwo.engine.rules import MOST_LOCAL, Rules
 from kaiwo.engine.usage import Usage
 from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError
 from kaiwo.files import process_limits
-from kaiwo.jobs import RANGE, Batch, Job, Outcome, Progress, Range, Transfer, Whole
+from kaiwo.jobs import RANGE, Batch, BringingJob, Job, Outcome, Progress, Range, Transfer
 from kaiwo.workers.bandwidth import new_bandwidth
 from kaiwo.workers.progress import Channel
 from kaiwo.workers.reading import Reading
@@ -149,41 +149,41 @@ class Lines:
         share = self._bandwidth.rate / self._total
         return share if rate is None else min(rate, share)
 
-    @property
-    def _total(self) -> int:
-        """Requests that may be in flight at all services."""
-        return max(sum(self.limits[each] for each in self._lines), 1)
-
     def _share(self) -> None:
+        """Divide what there is between the requests of all services."""
         wanted = {each: line.limit.limit for each, line in self._lines.items()}
         self.limits.update(request_budget.shares(wanted, self._most))
+        total = self._total = max(sum(self.limits[each] for each in self._lines), 1)
+        #: How much of a request is in memory before it is written, and is written before it is
+        #: reported; and how much may come at once, by what a kill may cost and memory allows.
+        self._piece = min(request_budget.piece_size(self._memory, total), LONGEST_PIECE)
+        self._at_once = min(UNSAVED, (self._memory - request_budget.BASE) / COPIES) / total
+        if self._bandwidth is not None:
+            most = bandwidth_share.piece_size(self._bandwidth.rate, total)
+            self._piece = min(self._piece, most)
+            self._at_once = min(self._at_once, self._piece)
+        self._unreported = max(UNSAVED // total // 2, self._piece)
 
     def begin(self, job: Job, service: str) -> Reading:
         """A request starts; returns how it is read."""
         line = self._lines[service]
-        if isinstance(job, Range | Batch | Whole):
+        if isinstance(job, BringingJob):
             line.in_flight += 1
         rate, size = self._connection_rate(line), _size(job)
-        piece = min(request_budget.piece_size(self._memory, self._total), LONGEST_PIECE)
-        at_once = min(UNSAVED // self._total, self._at_once)
-        if self._bandwidth is not None:
-            piece = min(piece, bandwidth_share.piece_size(self._bandwidth.rate, self._total))
-            at_once = min(at_once, piece)
         is_quick = size < LEAST_TOLD if rate is None else size <= rate * AT_ONCE_S
-        if is_quick and size <= at_once:
+        if is_quick and size <= self._at_once:
             return Reading(channel=self._channel, bandwidth=self._bandwidth)
-        least_rate = 0.0 if rate is None else rate * CREEPING
-        reading = Reading(piece, least_rate, self._channel, self._bandwidth)
-        reading = replace(reading, unreported=max(UNSAVED // self._total // 2, piece))
-        if self._bandwidth is None or not isinstance(job, Range):
-            return reading
-        most = bandwidth_share.request_size(self._bandwidth.rate, self._total)
-        return replace(reading, request=most)
-
-    @property
-    def _at_once(self) -> int:
-        """How many bytes a request may bring at once, by the memory that there is."""
-        return int((self._memory - request_budget.BASE) / self._total / COPIES)
+        request = 0
+        if self._bandwidth is not None and isinstance(job, Range):
+            request = bandwidth_share.request_size(self._bandwidth.rate, self._total)
+        return Reading(
+            self._piece,
+            0.0 if rate is None else rate * CREEPING,
+            self._channel,
+            self._bandwidth,
+            request,
+            self._unreported,
+        )
 
     def note(self, progress: Progress) -> None:
         """Bytes arrived."""
@@ -199,7 +199,7 @@ class Lines:
             service: that it asked.
             arrived: bytes that were not reported while it was under way.
         """
-        if not isinstance(job, Range | Batch | Whole):
+        if not isinstance(job, BringingJob):
             return
         line = self._lines[service]
         line.in_flight -= 1

@@ -34,9 +34,9 @@ from kaiwo.jobs import (
     Batch,
     CheckExisting,
     FetchChecksum,
-    Finish,
     HashPrefix,
     Job,
+    LocalJob,
     Outcome,
     Plan,
     Progress,
@@ -160,7 +160,7 @@ class Scheduler:
 
     def _begin(self, job: Job) -> tuple[object, ...]:
         """A job starts; what its worker is given besides."""
-        if isinstance(job, CheckExisting | HashPrefix | Finish):
+        if isinstance(job, LocalJob):
             return ()
         self._counting.begin(job)
         return (self._lines.begin(job, service(job)),)
@@ -277,5 +277,5 @@ def _planned(plan: Plan) -> Planned:
 
 def _was_answered(job: Job, outcome: Outcome) -> bool:
     """Whether the service did what it was asked for; some jobs make no request."""
-    local = isinstance(job, CheckExisting | HashPrefix | Finish) or outcome.kept > 0
+    local = isinstance(job, LocalJob) or outcome.kept > 0
     return outcome.error is None and not local
