@@ -1,6 +1,6 @@
 """Does what ``remedies`` decides; a limit of this process is fewer requests at once.
 
-When object after object fails at a service, the rest fail too.
+When object after object fails at a service, the rest of its objects fail too.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from kaiwo.engine import round_files, statements
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
-from kaiwo.engine.flight import Flight, Flights, alone, is_outdated, updated
-from kaiwo.engine.job_feed import JobFeed, service
+from kaiwo.engine.flight import Flight, alone, is_outdated, updated
+from kaiwo.engine.job_feed import service
 from kaiwo.engine.lines import Lines
 from kaiwo.engine.remedies import Remedy, decide
+from kaiwo.engine.restarts import Restarts
 from kaiwo.engine.retry import FIRST_DELAY_S, LIMIT_DELAY_S, RetryPolicy, used_up
-from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
 from kaiwo.errors import (
@@ -31,7 +31,7 @@ from kaiwo.errors import (
     UnansweredError,
     WrongBytesError,
 )
-from kaiwo.events import Progressed, Retried
+from kaiwo.events import Retried
 from kaiwo.jobs import (
     Batch,
     CheckExisting,
@@ -46,7 +46,6 @@ from kaiwo.jobs import (
 )
 from kaiwo.objects import RemoteObject, as_read
 from kaiwo.protocols import Sink
-from kaiwo.state.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -57,44 +56,35 @@ class Recovery:
     Args:
         transfers: all objects of the run.
         policy: which failures are retried, and when.
-        flights: the objects under way.
         health: what is known of the services.
         file_systems: what is known of the targets' file systems.
         lines: how many requests are in flight at each service.
-        feed: makes the jobs of an object that starts again.
+        restarts: starts an object again.
         dispatcher: runs jobs.
         settlement: where an object goes that has failed.
-        digests: running checksums.
-        state: has the journals.
-        sink: gets an event for each retry, and for bytes that have to be read again.
+        sink: gets an event for each retry.
     """
 
     def __init__(
         self,
         transfers: Sequence[Transfer],
         policy: RetryPolicy,
-        flights: Flights,
         health: ServiceHealth,
         file_systems: FileSystems,
         lines: Lines,
-        feed: JobFeed,
+        restarts: Restarts,
         dispatcher: Dispatcher[Job, tuple[Outcome, ...]],
         settlement: Settlement,
-        digests: RunningDigests,
-        state: State,
         sink: Sink,
     ) -> None:
         self._transfers = transfers
         self._policy = policy
-        self._flights = flights
         self._health = health
         self._file_systems = file_systems
         self._lines = lines
-        self._feed = feed
+        self._restarts = restarts
         self._dispatcher = dispatcher
         self._settlement = settlement
-        self._digests = digests
-        self._state = state
         self._sink = sink
 
     def recover(self, job: Job, error: KaiwoError, flight: Flight) -> None:
@@ -116,10 +106,11 @@ class Recovery:
                 self._look_up(job, flight, error)
             case Remedy.IN_ONE:
                 self._report_attempt(flight, error)
-                self._fetch_as(flight, statements.in_one_request(flight, self._health))
+                self._restarts.again_as(flight, statements.in_one_request(flight, self._health))
             case Remedy.READ_RANGES_AGAIN | Remedy.START_AGAIN as remedy:
                 self._note_wrong_bytes(flight, error)
-                self._read_again(flight, in_ranges=remedy is Remedy.READ_RANGES_AGAIN)
+                is_compared = remedy is Remedy.READ_RANGES_AGAIN
+                (self._restarts.compared if is_compared else self._restarts.again)(flight)
             case Remedy.ASK_PARTS:
                 self._ask_parts(job, flight)
             case Remedy.RETRY:
@@ -135,26 +126,19 @@ class Recovery:
             self._continue_as(flight, now, left)
             return
         try:
-            self._fetch_as(flight, statements.next_object(flight, now, self._health))
+            self._restarts.again_as(flight, statements.next_object(flight, now, self._health))
         except ChangedError as error:
             self._settlement.fail(flight, error)
-
-    def _fetch_as(self, flight: Flight, now: RemoteObject) -> None:
-        """Fetch the whole object as it is now; nothing that has arrived counts."""
-        self._next_round(flight)
-        flight.large = None
-        flight.wrong.clear()
-        flight.transfer = replace(flight.transfer, object=now)
-        self._feed_again(flight)
 
     def _continue_as(self, flight: Flight, now: RemoteObject, left: Sequence[Job]) -> None:
         """It is the same object by other words; what has arrived of it stays."""
         asked, is_unconditional = flight.transfer.opener.service, as_read(now).unconditional
         if is_unconditional and self._health.give_up_conditions(asked):
-            logger.warning("%s does not keep conditions: kaiwo compares its answers", asked)
+            text = "does not keep conditions: kaiwo compares what its answers state"
+            logger.warning("%s %s", asked, text)
         if now.checksum is None and not is_unconditional:
             # Only the date says that it is the same: what has arrived may be older.
-            self._fetch_as(flight, now)
+            self._restarts.again_as(flight, now)
             return
         flight.transfer = replace(flight.transfer, object=now)
         if flight.large is not None:
@@ -177,8 +161,8 @@ class Recovery:
             text = "its checksum is unknown: it was uploaded in parts of unknown lengths"
             logger.warning("%s: %s", flight.transfer.source, text)
         if flight.large is None:
-            self._reset_counts(flight)
-            self._feed_again(flight)
+            self._restarts.reset_counts(flight)
+            self._restarts.feed(flight)
             return
         flight.large.transfer = flight.transfer
         flight.large.check_again(outcome)
@@ -198,7 +182,7 @@ class Recovery:
             return
         if again is None:
             if isinstance(job, Restat):
-                self._next_round(flight)  # what has arrived may be of an object that is gone
+                self._restarts.forget(flight)  # what has arrived may be of an object that is gone
             self._settlement.fail(flight, used_up(error, job.tries))
             if isinstance(error, TransientError):
                 self._fail_service(job, error)
@@ -223,12 +207,14 @@ class Recovery:
             case Batch():
                 self._dispatcher.repeat(replace(job, verify=False, tries=Tries()), 0)
             case CheckExisting():
-                self._feed_again(flight)
+                self._restarts.feed(flight)
             case FetchChecksum(_, guess) if guess is not None:
                 self.take_parts(flight, Outcome(flight.transfer))
             case _ if flight.large is not None:
                 listed = flight.transfer.object.checksum
                 flight.large.take_answer(Outcome(flight.transfer, checksum=listed))
+            case _:
+                pass
 
     def _fail_service(self, job: Job, error: KaiwoError) -> None:
         """An object used up its attempts: if its service is down, the others fail too."""
@@ -248,7 +234,7 @@ class Recovery:
                 logger.info("%s: single streams to this file system from now on", error.message)
         elif self._health.give_up_ranges(asked):
             logger.warning("%s ignores ranges: single streams from now on", asked)
-        self._start_again(flight)
+        self._restarts.again(flight)
 
     def _look_up(self, job: Job, flight: Flight, error: KaiwoError) -> None:
         """The planned object may be gone: ask what it is now."""
@@ -272,29 +258,3 @@ class Recovery:
     ) -> None:
         flight.attempts += 1
         self._sink.emit(Retried(flight.transfer.source, error, attempt, delay_s))
-
-    def _read_again(self, flight: Flight, *, in_ranges: bool) -> None:
-        """Read the bytes again: its ranges, to be compared, or all of it."""
-        if not in_ranges or flight.large is None:
-            self._start_again(flight)
-            return
-        self._reset_counts(flight)
-        again = self._feed.while_current(flight.large.ranges_again())
-        self._dispatcher.feed(again, flight.transfer.opener.service)
-
-    def _start_again(self, flight: Flight) -> None:
-        self._next_round(flight)
-        self._feed_again(flight)
-
-    def _feed_again(self, flight: Flight) -> None:
-        self._dispatcher.feed(self._feed.jobs([flight.transfer]), flight.transfer.opener.service)
-
-    def _next_round(self, flight: Flight) -> None:
-        round_files.drop(flight.transfer, self._state)
-        self._digests.forget(flight.transfer)
-        self._reset_counts(flight)
-        flight.next_round()
-
-    def _reset_counts(self, flight: Flight) -> None:
-        received, kept = flight.reset_counts()
-        self._sink.emit(Progressed(-received, flight.transfer.source, -kept))

@@ -24,6 +24,7 @@ from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.lines import Lines
 from kaiwo.engine.marks import Marks
 from kaiwo.engine.recovery import Recovery
+from kaiwo.engine.restarts import Restarts
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
@@ -111,18 +112,16 @@ class Scheduler:
             starts_s=self._feed.starts_s,
             most=rules.ceiling,
         )
+        self._restarts = Restarts(self._feed, self._dispatcher, self._digests, state, sink)
         self._recovery = Recovery(
             plan.transfers,
             rules.policy,
-            self._flights,
             self._health,
             file_systems,
             self._lines,
-            self._feed,
+            self._restarts,
             self._dispatcher,
             self._settlement,
-            self._digests,
-            state,
             sink,
         )
 
@@ -211,7 +210,7 @@ class Scheduler:
         large = flight.large
         match job:
             case CheckExisting():
-                self._dispatcher.feed(self._feed.jobs([flight.transfer]), service(job))
+                self._restarts.feed(flight)
             case Restat() if outcome.now is not None:
                 self._recovery.take_lookup(flight, outcome.now)
             case Range() if large is not None:

@@ -38,10 +38,8 @@ def raise_file_limit() -> None:
 
 def processors(quota: str = "/sys/fs/cgroup/cpu.max") -> float:
     """How many processors this process may use, by its affinity and its control group's quota."""
-    try:
-        allowed = float(len(os.sched_getaffinity(0)))
-    except AttributeError:
-        allowed = float(os.cpu_count() or 1)  # macOS
+    affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
+    allowed = float(len(affinity(0)) if affinity else os.cpu_count() or 1)
     with contextlib.suppress(OSError, ValueError), open(quota, encoding="ascii") as file:
         most, period = file.read().split()
         allowed = min(allowed, int(most) / int(period))
