@@ -6,11 +6,14 @@ several threads, so everything that loads an SDK does it inside this block.
 
 A child that is forked in the meantime would have modules that never become complete, and would
 wait for ever at its next ``import``. So a fork waits until no other thread is in such a block,
-nor loads another module for kaiwo, as the frames of the threads show.
+nor loads another module for kaiwo, as the frames of the threads show. From that look to the fork
+it holds the lock that each import begins with, so that none begins in between.
 """
 
 from __future__ import annotations
 
+import _imp
+import concurrent.futures.thread
 import contextlib
 import logging
 import os
@@ -20,8 +23,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-#: A fork takes its lock. It does that after it has waited only if this module was loaded later.
-_LOADED_BEFORE = (logging,)
+#: A fork takes their locks. It does that after it has waited only if this module was loaded later.
+_LOADED_BEFORE = (logging, concurrent.futures.thread)
 #: A fork waits no longer: the thread that loads may itself wait for the one that forks.
 _LONGEST_WAIT_S = 10.0
 _BETWEEN_LOOKS_S = 0.002
@@ -42,17 +45,25 @@ class _Turn:
     def take(self) -> None:
         """For a fork: nothing is loaded until it is over."""
         self._is_of_fork = self.lock.acquire(timeout=_LONGEST_WAIT_S)
-        _wait_for_imports()
+        _hold_imports()
 
     def give_back(self) -> None:
         """The fork is over, in the parent."""
+        _imp.release_lock()
         if self._is_of_fork:
             self._is_of_fork = False
             self.lock.release()
 
+    def begin_child(self) -> None:
+        """The fork is over, in the child."""
+        _imp.release_lock()
+        self.renew()
+
 
 _turn = _Turn()
-os.register_at_fork(before=_turn.take, after_in_parent=_turn.give_back, after_in_child=_turn.renew)
+os.register_at_fork(
+    before=_turn.take, after_in_parent=_turn.give_back, after_in_child=_turn.begin_child
+)
 
 
 @contextlib.contextmanager
@@ -62,14 +73,32 @@ def loading() -> Iterator[None]:
         yield
 
 
-def _wait_for_imports() -> None:
-    """Wait until no other thread loads a module for kaiwo."""
-    end_s, own = time.monotonic() + _LONGEST_WAIT_S, threading.get_ident()
-    while time.monotonic() < end_s:
-        frames = sys._current_frames()  # noqa: SLF001 - there is no other way to look
-        if not any(_loads(frame) for thread, frame in frames.items() if thread != own):
+def _hold_imports() -> None:
+    """Wait until no other thread loads a module for kaiwo, and let no thread begin an import."""
+    end_s = time.monotonic() + _LONGEST_WAIT_S
+    while True:
+        _imp.acquire_lock()
+        if not _are_loading() or time.monotonic() >= end_s:
             return
+        _imp.release_lock()
         time.sleep(_BETWEEN_LOOKS_S)
+
+
+def _are_loading() -> bool:
+    """Whether other threads load a module for kaiwo, or went on while they were looked at."""
+    frames = _frames_of_others()
+    if any(_loads(frame) for frame in frames.values()):
+        return True
+    # A function that has returned in the meantime no longer says who called it.
+    now = _frames_of_others()
+    return any(now.get(thread) is not frame for thread, frame in frames.items())
+
+
+def _frames_of_others() -> dict[int, FrameType]:
+    """Where each other thread is."""
+    frames = sys._current_frames()  # noqa: SLF001 - there is no other way to look
+    frames.pop(threading.get_ident(), None)
+    return frames
 
 
 def _loads(innermost: FrameType) -> bool:

@@ -235,3 +235,41 @@ def test_a_child_that_is_forked_while_modules_are_loaded_fetches(
     done = run_program(FIRST_USE, tmp_path, url=url, fields=fields)
     assert (done.code, done.stdout) == (0, "[0, 0, 0, 0]\n"), done.stderr
     assert [tree(tmp_path / "out" / f"{number}") for number in range(5)] == [EXPECTED] * 5
+
+
+#: A thread begins to load a module when a fork has already looked whether one does.
+LOADING_AT_THE_LAST_MOMENT = """
+import time
+from pathlib import Path
+Path("slow.py").write_text("import __main__; __main__.inside.set(); __main__.may_end.wait(20)")
+sys.path.insert(0, "")
+begins, inside, may_end = threading.Event(), threading.Event(), threading.Event()
+
+def load():
+    begins.wait(20)
+    import slow
+
+def let_it_load():
+    begins.set()
+    while not inside.is_set():
+        if sys._current_frames()[thread.ident].f_code.co_name == "_get_module_lock":
+            break  # it waits for the fork
+        time.sleep(0.001)
+
+os.register_at_fork(before=let_it_load, after_in_child=may_end.set)
+from kaiwo import loading  # what is registered last is called first
+thread = threading.Thread(target=load)
+thread.start()
+child = os.fork()
+if not child:
+    import slow
+    os._exit(0)
+print(os.waitpid(child, 0)[1], begins.is_set())
+may_end.set()
+thread.join()
+"""
+
+
+def test_no_module_begins_to_be_loaded_while_a_process_forks(tmp_path: Path) -> None:
+    done = run_program(LOADING_AT_THE_LAST_MOMENT, tmp_path)
+    assert (done.code, done.stdout) == (0, "0 True\n"), done.stderr
