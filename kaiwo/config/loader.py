@@ -19,6 +19,7 @@ from kaiwo.config.settings import PREFIX, Settings, in_environment, layered
 from kaiwo.config.validation import described, suggestion
 from kaiwo.errors import ConfigError
 from kaiwo.files.placement import absolute
+from kaiwo.loading import loading
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import Bucket, FileItem, FolderItem
 from kaiwo.tasks.registry import task_class, task_types
@@ -91,8 +92,9 @@ def build(document: Document, options: Mapping[str, Any] | None = None) -> Confi
     values = dict(data)
     items = values.pop(ITEMS, None)
     faults: list[str] = []
-    settings = _settings(document, values, options or {}, faults)
-    tasks = _tasks(document, items, faults)
+    with loading():  # pydantic completes a model at its first use, and a fork must not divide that
+        settings = _settings(document, values, options or {}, faults)
+        tasks = _tasks(document, items, faults)
     if faults or settings is None:
         raise ConfigError("\n".join(faults))
     return Config(settings, tasks, document)
