@@ -17,6 +17,8 @@ from kaiwo.objects import Answer, Place, RemoteObject
 Buffer = bytes | bytearray | memoryview
 #: Bytes of a stream that are handed on at once, unless another size is asked for.
 PIECE = 1 << 20
+#: Takes bytes where they arrive; False: they and all that follow are handed to who waits for them.
+Take = Callable[[Buffer], bool]
 #: The objects of a listing, and what was answered about those that are doubtful.
 Listed = tuple[Iterable[RemoteObject], tuple[Answer, ...]]
 
@@ -81,6 +83,21 @@ class Source(Protocol):
             end: the byte after the last one; None: the whole object in a request without a range,
                 for servers that ignore ranges and objects of unknown size.
             piece: no piece has more bytes.
+        """
+        ...
+
+    def stream_into(
+        self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
+    ) -> Iterator[Buffer]:
+        """As ``stream``, without a change of thread for what is taken where it arrives.
+
+        Args:
+            remote: the object.
+            start: the first byte.
+            end: the byte after the last one.
+            piece: no piece has more bytes.
+            take: may be given bytes, in order, in the thread that reads them. What it does not
+                take is yielded.
         """
         ...
 

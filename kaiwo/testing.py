@@ -27,12 +27,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo import checksums
-from kaiwo.errors import (
-    ChangedError,
-    ContainerMissingError,
-    NotFoundError,
-    TransientError,
-)
+from kaiwo.errors import ChangedError, ContainerMissingError, NotFoundError, TransientError
 from kaiwo.objects import RemoteObject, same_bytes
 from kaiwo.protocols import Buffer, Opener, Source
 
@@ -182,6 +177,23 @@ class SourceSuite:
             pieces = [bytes(each) for each in source.stream(found, start, end, 70_000)]
             assert b"".join(pieces) == bytes(source.read(found, start, end))
             assert max(map(len, pieces)) <= 70_000
+
+    def test_what_is_taken_where_it_arrives_is_not_yielded(
+        self, bucket: TestBucket, source: Source
+    ) -> None:
+        """In order, until it is refused once; a source may offer nothing."""
+        data = random.Random(6).randbytes(300_000)
+        found = self.stored(bucket, source, data)
+        for most in (0, 1, 100):
+            taken: list[bytes] = []
+
+            def take(chunk: Buffer, taken: list[bytes] = taken, most: int = most) -> bool:
+                assert len(taken) <= most, "offered again"
+                taken.append(bytes(chunk) if len(taken) < most else b"")
+                return len(taken) <= most
+
+            yielded = [bytes(each) for each in source.stream_into(found, 1, 200_001, 9_000, take)]
+            assert b"".join(taken + yielded) == data[1:200_001]
 
     def test_a_stream_may_be_closed_early(self, bucket: TestBucket, source: Source) -> None:
         """Others are read meanwhile and afterwards."""

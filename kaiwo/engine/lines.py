@@ -37,6 +37,9 @@ from kaiwo.workers.reading import Reading
 COPIES = 1.5
 #: A piece is at most this large: larger ones save nothing.
 LONGEST_PIECE = 1 << 20
+#: So much of a request is written before it is reported: few reports cost little, and many show
+#: soon what a line brings.
+REPORTED = 1 << 20
 #: A request that takes less than this is read at once.
 AT_ONCE_S = 0.25
 #: An object that takes longer than this comes in ranges.
@@ -162,7 +165,7 @@ class Lines:
             most = bandwidth_share.piece_size(self._bandwidth.rate, total)
             self._piece = min(self._piece, most)
             self._at_once = min(self._at_once, self._piece)
-        self._unreported = max(UNSAVED // total // 2, self._piece)
+        self._unreported = max(min(UNSAVED // total, REPORTED), self._piece)
 
     def begin(self, job: Job, service: str) -> Reading:
         """A request starts; returns how it is read."""

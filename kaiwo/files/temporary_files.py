@@ -60,27 +60,48 @@ def write_range(path: str, parts: Sequence[Buffer], offset: int, root: Root | No
         RandomWriteError: the file system takes no ranges; a stream may succeed.
         DiskError: the file system refused.
     """
-
-    def attempt() -> None:
-        # The file is not made here: a late worker must not bring back one that was removed.
-        descriptor = _open(path, os.O_WRONLY, root)
-        try:
-            _require_own(os.fstat(descriptor))
-            with _WRITE_LOCKS[hash(path) % len(_WRITE_LOCKS)]:
-                at = offset
-                for part in parts:
-                    _write_all(descriptor, part, at)
-                    at += len(part)
-        finally:
-            os.close(descriptor)
-
     try:
-        repeat(attempt)
+        repeat(lambda: _write_parts(path, parts, offset, root))
     except OSError as error:
-        if error.errno in NO_RANDOM_WRITES:
-            folder, reason = os.path.dirname(path), error.strerror
-            raise RandomWriteError(f"cannot write ranges of files in {folder}: {reason}") from error
-        raise disk_error(error, path, sum(map(len, parts))) from error
+        raise _of_range(error, path, parts) from error
+
+
+def write_range_once(
+    path: str, parts: Sequence[Buffer], offset: int, root: Root | None = None
+) -> None:
+    """As ``write_range``, without waiting for what passes.
+
+    Raises:
+        PassingDiskError: the file system failed in a way that often passes.
+        RandomWriteError: the file system takes no ranges; a stream may succeed.
+        DiskError: the file system refused.
+    """
+    try:
+        _write_parts(path, parts, offset, root)
+    except OSError as error:
+        found = _of_range(error, path, parts)
+        raise PassingDiskError(found.message) if error.errno in PASSING else found from error
+
+
+def _write_parts(path: str, parts: Sequence[Buffer], offset: int, root: Root | None) -> None:
+    # The file is not made here: a late worker must not bring back one that was removed.
+    descriptor = _open(path, os.O_WRONLY, root)
+    try:
+        _require_own(os.fstat(descriptor))
+        with _WRITE_LOCKS[hash(path) % len(_WRITE_LOCKS)]:
+            at = offset
+            for part in parts:
+                _write_all(descriptor, part, at)
+                at += len(part)
+    finally:
+        os.close(descriptor)
+
+
+def _of_range(error: OSError, path: str, parts: Sequence[Buffer]) -> DiskError:
+    if error.errno in NO_RANDOM_WRITES:
+        folder, reason = os.path.dirname(path), error.strerror
+        return RandomWriteError(f"cannot write ranges of files in {folder}: {reason}")
+    return disk_error(error, path, sum(map(len, parts)))
 
 
 def write_stream(path: str, chunks: Iterable[Buffer], root: Root | None = None) -> int:

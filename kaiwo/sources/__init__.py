@@ -2,6 +2,7 @@
 
     base           what a provider inherits, with a whole provider as an example
     answers        what a provider checks in an answer
+    translation    errors of an SDK become kaiwo errors
     paging         listings page by page
     folder_markers empty objects that only mark a folder
     s3, gcs, azure object stores through the SDK of an fsspec filesystem

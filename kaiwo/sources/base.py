@@ -70,7 +70,6 @@ A whole provider, for a store with an SDK of three calls:
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import traceback
 from abc import ABC, abstractmethod
@@ -79,21 +78,18 @@ from datetime import timedelta
 from typing import TypeVar
 
 from kaiwo.errors import BugError, KaiwoError, TransientError
-from kaiwo.net.failures import chain, connection_error
+from kaiwo.net.failures import connection_error
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import PIECE, Buffer, Listed
+from kaiwo.protocols import PIECE, Buffer, Listed, Take
 from kaiwo.sources.paging import Page, PagedListing
+from kaiwo.sources.pieces import Taken
+from kaiwo.sources.translation import Translation
 
-logger = logging.getLogger(__name__)
 #: obstore asks for credentials again after this time, if an SDK renews them.
 CREDENTIALS_VALID_FOR = timedelta(minutes=1)
 
 
 T = TypeVar("T", bound=Buffer)
-
-
-class NotForObstoreError(Exception):
-    """Why the fsspec source must take over from obstore, in words for the log."""
 
 
 class StoreSource(ABC):
@@ -146,6 +142,17 @@ class StoreSource(ABC):
     ) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
 
+    def stream_into(
+        self,
+        remote: RemoteObject,
+        start: int,
+        end: int,
+        piece: int,
+        take: Take,  # noqa: ARG002 - what blocking calls read is in the right thread already
+    ) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        return self.stream(remote, start, end, piece)
+
     def close(self) -> None:  # noqa: B027 - most sources have nothing to give back
         """See ``protocols.Source``."""
 
@@ -185,7 +192,11 @@ class StoreSource(ABC):
         return f"{operation} {self.display_url(key)}{self._at}"
 
     def read_chunks(
-        self, next_chunk: Callable[[], T | bytes], remote: RemoteObject, length: int
+        self,
+        next_chunk: Callable[[], T | bytes],
+        remote: RemoteObject,
+        length: int,
+        taken: Taken | None = None,
     ) -> Iterator[T | bytes]:
         """Yield the chunks of a range, with the errors mapped.
 
@@ -193,15 +204,17 @@ class StoreSource(ABC):
             next_chunk: gives the next chunk; empty at the end.
             remote: what is read.
             length: of the range; it does not count if the object's size is unknown.
+            taken: what of it was taken where it arrived.
 
         Raises:
             TransientError: fewer or more bytes come.
         """
-        left = length
+        came = 0
         while True:
             with self.translating("reading", remote.key):
                 chunk = next_chunk()
-                left -= len(chunk)
+                came += len(chunk)
+                left = length - came - (taken.bytes if taken is not None else 0)
                 if not remote.unsized and (left < 0 or (left and not chunk)):
                     raise wrong_length(self.describe("reading", remote.key), length - left, length)
             if not chunk:
@@ -209,11 +222,15 @@ class StoreSource(ABC):
             yield chunk
 
     def read_pieces(
-        self, pieces: Generator[T, None, None], remote: RemoteObject, length: int
+        self,
+        pieces: Generator[T, None, None],
+        remote: RemoteObject,
+        length: int,
+        taken: Taken | None = None,
     ) -> Iterator[T | bytes]:
         """As ``read_chunks``, of pieces whose connection is closed with their generator."""
         with contextlib.closing(pieces):
-            yield from self.read_chunks(lambda: next(pieces, b""), remote, length)
+            yield from self.read_chunks(lambda: next(pieces, b""), remote, length, taken)
 
     def list_pages(
         self, prefix: str, pages: Callable[[str], Iterator[Page]]
@@ -237,36 +254,6 @@ class StoreSource(ABC):
     def _map(self, error: Exception, what: str) -> KaiwoError:
         found = self.map_error(error, what) or connection_error(error, what)
         return found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
-
-
-class Translation:
-    """See ``StoreSource.translating``; not a generator, because every small object passes it.
-
-    Args:
-        convert: gives the kaiwo error for an error, the operation and the key.
-        operation: see ``translating``.
-        key: see ``translating``.
-    """
-
-    __slots__ = ("_convert", "_key", "_operation")
-
-    def __init__(
-        self, convert: Callable[[Exception, str, str], KaiwoError], operation: str, key: str
-    ) -> None:
-        self._convert = convert
-        self._operation = operation
-        self._key = key
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, KaiwoError | NotForObstoreError):
-            found = self._convert(error, self._operation, self._key)
-            causes = " from ".join(type(each).__name__ for each in chain(error))
-            logger.debug("%s (%s)", found, causes)
-            # The SDK's text may quote a request, and a traceback shows the text of all causes.
-            raise found from None
 
 
 def wrong_length(what: str, came: int, length: int) -> TransientError:

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from kaiwo.errors import UnfinishedError
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import PIECE, Buffer
+from kaiwo.protocols import PIECE, Buffer, Take
 from kaiwo.sources.base import StoreSource, wrong_length
 from kaiwo.sources.gathering import arriving
+from kaiwo.sources.pieces import Taken
 
 T = TypeVar("T")
 
@@ -91,11 +92,21 @@ class AsyncSource(StoreSource):
         self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
     ) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
-        end = remote.size if end is None else end
+        return self._stream(remote, start, remote.size if end is None else end, piece, None)
+
+    def stream_into(
+        self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
+    ) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        return self._stream(remote, start, end, piece, Taken(take))
+
+    def _stream(
+        self, remote: RemoteObject, start: int, end: int, piece: int, taken: Taken | None
+    ) -> Iterator[Buffer]:
         with self.translating("reading", remote.key):
             chunks = self._chunks(remote, start, end)
-        pieces = arriving(chunks, piece, self._submit)
-        yield from self.read_pieces(pieces, remote, end - start)
+        pieces = arriving(chunks, piece, self._submit, taken)
+        yield from self.read_pieces(pieces, remote, end - start, taken)
 
 
 async def gather_body(chunks: AsyncIterator[bytes], size: int, named: str) -> memoryview:

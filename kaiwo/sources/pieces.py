@@ -1,9 +1,11 @@
-"""Pieces of a body: cut to a size, and asked for one ahead."""
+"""Pieces of a body: cut to a size, asked for one ahead, and taken where they arrive."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, TypeVar
+
+from kaiwo.protocols import Buffer, Take
 
 T = TypeVar("T")
 
@@ -26,3 +28,28 @@ def begun(pieces: Iterator[T]) -> Generator[T, None, None]:
             yield from pieces
 
     return all_of_them()
+
+
+class Taken:
+    """Offers bytes to who may take them where they arrive, until they are refused once.
+
+    Args:
+        take: see ``protocols.Take``.
+
+    Attributes:
+        bytes: that were taken.
+    """
+
+    def __init__(self, take: Take) -> None:
+        self.bytes = 0
+        self._take: Take | None = take
+
+    def offer(self, chunk: Buffer) -> bool:
+        """Whether these bytes were taken."""
+        if self._take is None:
+            return False
+        if not self._take(chunk):
+            self._take = None
+            return False
+        self.bytes += len(chunk)
+        return True

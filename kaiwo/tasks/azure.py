@@ -18,7 +18,7 @@ from kaiwo.loading import loading
 from kaiwo.net import certificates
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
-from kaiwo.sources.base import NotForObstoreError
+from kaiwo.sources.translation import NotForObstoreError
 from kaiwo.tasks.connection_strings import (
     SIGNATURE,
     address_of,

@@ -17,7 +17,7 @@ from kaiwo.errors import ConfigError
 from kaiwo.jobs import Want
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
-from kaiwo.sources.base import NotForObstoreError
+from kaiwo.sources.translation import NotForObstoreError
 from kaiwo.tasks.base import Context, Engine, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.items import Bucket, selected

@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from kaiwo.loading import loading
 from kaiwo.net.headers import header_token
-from kaiwo.sources.base import CREDENTIALS_VALID_FOR, NotForObstoreError
+from kaiwo.sources.base import CREDENTIALS_VALID_FOR
+from kaiwo.sources.translation import NotForObstoreError
 
 _SHARED_FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",

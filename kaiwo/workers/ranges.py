@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from kaiwo import checksums
@@ -16,7 +17,8 @@ from kaiwo.jobs import RANGE, Crc, Mark, Outcome, Progress, Range, Transfer
 from kaiwo.net.stand_ins import MOST_DOCUMENT
 from kaiwo.objects import Checksum, as_read
 from kaiwo.protocols import Buffer
-from kaiwo.workers.reading import Arrived, Reading, Timer, arriving, watched
+from kaiwo.workers.disk_waits import disk_waits
+from kaiwo.workers.reading import Arrived, Pace, Reading, Timer, arriving, watched
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.stand_ins import require_file
 from kaiwo.workers.threads import require_open
@@ -29,15 +31,29 @@ _STEP = 1 << 20
 class _Written:
     """How far a range is written, and the checksums of what is.
 
+    Bytes are taken in the thread that reads them, until that thread would wait for the disk, and
+    from then on in the thread of the job.
+
     Args:
         job: the range.
+        how: it is read.
+
+    Attributes:
+        received: bytes that came.
+        end: what comes before is in the file.
+        crcs: the checksums of that.
     """
 
-    def __init__(self, job: Range) -> None:
+    def __init__(self, job: Range, how: Reading) -> None:
         self._job = job
+        self._how = how
+        self._timer = Timer()
         self._root = root_of(job.transfer)
+        self._lock = threading.Lock()
+        self._is_for_thread = False
+        self.received = 0
         #: Bytes that are written and not reported.
-        self.unreported = 0
+        self._unreported = 0
         self.end = job.reached or job.start
         self.crcs = job.crcs or (0,) * len(job.checks)
         #: What has arrived since then, and its checksums.
@@ -45,12 +61,57 @@ class _Written:
         self._arrived = 0
         self._next_crcs = self.crcs
 
-    def add(self, data: Buffer) -> int:
-        """Take bytes that follow; returns how many wait to be written."""
+    @property
+    def answer_s(self) -> float:
+        """How long until the first byte came; 0 if that is not known."""
+        return self._timer.answer_s
+
+    def take_at_once(self, data: Buffer) -> bool:
+        """Take bytes that follow, in any thread; False if ``take`` must, in the job's thread.
+
+        Raises:
+            DiskError: the file system refused.
+        """
+        with self._lock:
+            if self._is_for_thread or disk_waits.are_long():
+                self._is_for_thread = True
+                return False
+            self._take(data, self._write_once)
+            return True
+
+    def take(self, data: Buffer) -> None:
+        """Take bytes that follow.
+
+        Raises:
+            DiskError: the file system refused.
+        """
+        self._take(data, self.write)
+
+    def to_thread(self) -> None:
+        """From now on, nothing is taken in another thread than the job's."""
+        with self._lock:
+            self._is_for_thread = True
+
+    def _take(self, data: Buffer, write: Callable[[], object]) -> None:
+        if self._how.piece:  # at once, the last byte comes with the first
+            self._timer.came()
+        self.received += len(data)
         self._next_crcs = crcs_after(self._job.checks, data, self._next_crcs)
         self._pending.append(data)
         self._arrived += len(data)
-        return self._arrived
+        is_due = self._timer.is_due()
+        if self._arrived >= self._how.piece or is_due:
+            write()
+        if (self._unreported >= self._how.unreported or is_due) and self.end < self._job.end:
+            self.report()
+
+    def _write_once(self) -> None:
+        """Write what waits; after an error that may pass, the job's thread tries again."""
+        try:
+            with disk_waits.measured():
+                self._write(repeats=False)
+        except PassingDiskError:
+            self._is_for_thread = True
 
     def write(self) -> None:
         """Write what waits.
@@ -58,17 +119,21 @@ class _Written:
         Raises:
             DiskError: the file system refused.
         """
+        self._write(repeats=True)
+
+    def _write(self, *, repeats: bool) -> None:
         path = self._job.transfer.temporary
-        temporary_files.write_range(path, self._pending, self.end, self._root)
-        self.unreported += self._arrived
+        write = temporary_files.write_range if repeats else temporary_files.write_range_once
+        write(path, self._pending, self.end, self._root)
+        self._unreported += self._arrived
         self.skip(self._arrived, self._next_crcs)
 
-    def progress(self, kept: int = 0) -> Progress:
-        """What to report: what was written since the last time, and what was found in the file."""
-        job, count = self._job, self.unreported
-        self.unreported = 0
+    def report(self, kept: int = 0) -> None:
+        """Report what was written since the last time, and what was found in the file."""
+        job, count = self._job, self._unreported
+        self._unreported = 0
         mark = Mark(self.end, Crc(job.checks[0], self.crcs[0]))
-        return Progress(job.transfer, job.start, count, kept, mark)
+        self._how.report(Progress(job.transfer, job.start, count, kept, mark))
 
     def skip(self, count: int, crcs: tuple[int, ...]) -> None:
         """These bytes are in the file."""
@@ -91,37 +156,31 @@ def read_range(transfer: Transfer, *, job: Range, how: Reading) -> Outcome:
     not this run's to write, it is copied from there. A range that is read again to be compared
     counts if it agrees with an earlier read.
     """
-    written = _Written(job)
+    written = _Written(job, how)
     kept = _take_over(job, written) if job.known is not None else 0
     if written.end == job.end:
         return Outcome(transfer, kept=kept, reached=job.end, crcs=written.crcs)
     if kept:
-        how.report(written.progress(kept))
-    received, timer = 0, Timer()
+        written.report(kept)
     error: KaiwoError | None = None
     try:
         source = open_source(transfer.opener)
-        for chunk in arriving(source, transfer, written.end, job.end, how):
-            if how.piece:  # at once, the last byte comes with the first
-                timer.came()
-            received += len(chunk)
-            waiting, is_due = written.add(chunk), timer.is_due()
-            if waiting >= how.piece or is_due:
-                written.write()
-            if (written.unreported >= how.unreported or is_due) and written.end < job.end:
-                how.report(written.progress())
+        start, end = written.end, job.end
+        for chunk in arriving(source, transfer, start, end, how, written.take_at_once):
+            written.take(chunk)
         written.write()
     except KaiwoError as failure:
         error = failure
+        written.to_thread()
         if not isinstance(failure, DiskError):
             with contextlib.suppress(DiskError):
                 written.write()
-        if isinstance(failure, TransientError) and received:
+        if isinstance(failure, TransientError) and written.received:
             failure.reached = written.end
     return Outcome(
         transfer,
-        bytes=received,
-        answer_s=timer.answer_s,
+        bytes=written.received,
+        answer_s=written.answer_s,
         kept=kept,
         reached=written.end,
         crcs=written.crcs,
@@ -172,7 +231,7 @@ def read_stream(transfer: Transfer, *, check: str | None, how: Reading) -> Outco
     arrived = Arrived(transfer, how)
 
     def counted() -> Iterator[Buffer]:
-        for chunk in watched(source.stream(as_read(transfer.object)), transfer, how):
+        for chunk in watched(source.stream(as_read(transfer.object)), Pace(transfer, how)):
             arrived.add(len(chunk))
             if running is not None:
                 running.update(chunk)

@@ -4,8 +4,9 @@ at once     the least work for each byte: for connections that are fast
 in pieces   written, checked and reported as they arrive: for slow connections, where much would
             be lost by a kill, and for many requests at once, where much would be in memory
 
-With a limit of bytes a second, what was read is handed on first; then the thread waits. A range is
-asked for in several requests then, because what was asked for fills buffers meanwhile.
+Pieces are taken where they arrive, without a change of thread for each. With a limit of bytes a
+second, the worker's thread takes them: what was read is handed on first; then the thread waits. A
+range is asked for in several requests then, because what was asked for fills buffers meanwhile.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from msgspec import Struct
 from kaiwo.errors import KaiwoError, TransientError
 from kaiwo.jobs import Progress, Transfer
 from kaiwo.objects import as_read
-from kaiwo.protocols import Buffer, Source
+from kaiwo.protocols import Buffer, Source, Take
 from kaiwo.workers import attempt
 from kaiwo.workers.bandwidth import Bandwidth
 from kaiwo.workers.progress import Channel
-from kaiwo.workers.threads import require_open
+from kaiwo.workers.threads import over, require_open
 
 #: What has arrived is written and reported at least this often.
 PIECE_S = 0.1
@@ -134,10 +135,58 @@ class Arrived:
             self._reported = self.bytes
 
 
+class Pace:
+    """Whether a connection creeps.
+
+    Args:
+        transfer: what it brings.
+        how: what is expected of it.
+    """
+
+    def __init__(self, transfer: Transfer, how: Reading) -> None:
+        self._transfer = transfer
+        self._how = how
+        self._since_s = time.monotonic()
+        self._count = 0
+
+    def came(self, count: int) -> None:
+        """Bytes came.
+
+        Raises:
+            TransientError: the connection creeps.
+        """
+        self._count += count
+        passed_s = time.monotonic() - self._since_s
+        if passed_s < CREEPS_S:
+            return
+        if self._count < self._how.least_rate * passed_s:
+            raise TransientError(
+                f"reading {self._transfer.source}: {self._count} bytes in {passed_s:.0f} s, far "
+                "fewer than by other connections"
+            )
+        self._since_s, self._count = time.monotonic(), 0
+
+    def wait(self, count: int) -> None:
+        """Wait as the limit wants it after bytes were read; that time does not count.
+
+        Raises:
+            UnfinishedError: the run ended meanwhile.
+        """
+        self._since_s += self._how.wait(count)
+
+
 def arriving(
-    source: Source, transfer: Transfer, start: int, end: int, how: Reading
+    source: Source, transfer: Transfer, start: int, end: int, how: Reading, take: Take
 ) -> Iterator[Buffer]:
-    """The bytes of that range as they arrive, all of them or an error.
+    """The bytes of that range that are not taken as they arrive; all of it comes, or an error.
+
+    Args:
+        source: is read.
+        transfer: the object.
+        start: the first byte.
+        end: the byte after the last one.
+        how: the bytes are read.
+        take: is given bytes where they arrive, see ``protocols.Take``.
 
     Raises:
         KaiwoError: the source failed; classified.
@@ -151,20 +200,33 @@ def arriving(
     at, most = start, how.request
     while at < end:
         stop, unused_s = min(at + (most or end), end), how.unused_s
-        yield from _of_a_request(source, transfer, at, stop, how)
+        yield from _of_a_request(source, transfer, at, stop, how, take)
         at = stop
         # Where nothing is held back, nothing fills buffers, and a server may be slow to answer.
         most = min(2 * most, LONGER * how.request) if how.unused_s > unused_s else how.request
 
 
 def _of_a_request(
-    source: Source, transfer: Transfer, start: int, end: int, how: Reading
+    source: Source, transfer: Transfer, start: int, end: int, how: Reading, take: Take
 ) -> Iterator[Buffer]:
     """See ``arriving``."""
-    left = end - start
-    chunks = source.stream(as_read(transfer.object), start, end, how.piece)
+    left, pace, is_over = end - start, Pace(transfer, how), over()
+
+    def taken(chunk: Buffer) -> bool:
+        nonlocal left
+        if is_over() or len(chunk) > left or not take(chunk):
+            return False
+        left -= len(chunk)
+        pace.came(len(chunk))
+        return True
+
+    remote = as_read(transfer.object)
     try:
-        for chunk in watched(chunks, transfer, how):
+        if how.bandwidth is None:
+            chunks = source.stream_into(remote, start, end, how.piece, taken)
+        else:
+            chunks = source.stream(remote, start, end, how.piece)
+        for chunk in watched(chunks, pace):
             left -= len(chunk)
             if left < 0:
                 break
@@ -178,26 +240,15 @@ def _of_a_request(
         raise TransientError(f"reading {transfer.source}: got {got} bytes instead of {end - start}")
 
 
-def watched(chunks: Iterator[Buffer], transfer: Transfer, how: Reading) -> Iterator[Buffer]:
+def watched(chunks: Iterator[Buffer], pace: Pace) -> Iterator[Buffer]:
     """The chunks, until the run is over or their connection creeps.
-
-    The time that the limit holds the connection back does not count.
 
     Raises:
         TransientError: the connection creeps.
         UnfinishedError: the run is over.
     """
-    since_s, count = time.monotonic(), 0
     for chunk in chunks:
         require_open()
-        count += len(chunk)
-        passed_s = time.monotonic() - since_s
-        if passed_s >= CREEPS_S:
-            if count < how.least_rate * passed_s:
-                raise TransientError(
-                    f"reading {transfer.source}: {count} bytes in {passed_s:.0f} s, far fewer than "
-                    "by other connections"
-                )
-            since_s, count = time.monotonic(), 0
+        pace.came(len(chunk))
         yield chunk
-        since_s += how.wait(len(chunk))
+        pace.wait(len(chunk))

@@ -61,11 +61,17 @@ def _read(source: Source, transfer: Transfer, how: Reading) -> tuple[Buffer, flo
         how.wait(size)
         return data, 0.0
     buffer, arrived = bytearray(), Arrived(transfer, how)
-    for chunk in arriving(source, transfer, 0, size, how):
+
+    def take(chunk: Buffer) -> bool:
+        nonlocal buffer
         arrived.add(len(chunk))
         buffer += chunk
         if len(buffer) < size:  # else the outcome says so
             arrived.report()
+        return True
+
+    for each in arriving(source, transfer, 0, size, how, take):
+        take(each)
     return buffer, arrived.answer_s
 
 

@@ -58,6 +58,12 @@ def require_open() -> None:
         raise UnfinishedError("the run is over")
 
 
+def over() -> Callable[[], bool]:
+    """Says, in any thread, whether the run that this thread works for is over."""
+    threads: WorkerThreads | None = getattr(_of_thread, "threads", None)
+    return (lambda: False) if threads is None else (lambda: threads.is_over)
+
+
 def pause(seconds: float) -> None:
     """Wait, but not longer than the run that this thread works for.
 

@@ -17,8 +17,8 @@ from kaiwo.errors import (
     UnreachableError,
 )
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import NotForObstoreError
 from kaiwo.sources.obstore.source import ObstoreSource
+from kaiwo.sources.translation import NotForObstoreError
 from kaiwo.tasks import s3_settings
 from kaiwo.tasks.base import Engine
 from tests import servers

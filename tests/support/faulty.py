@@ -43,6 +43,7 @@ from kaiwo.state.manifest import Manifest
 from kaiwo.state.records import Record
 from kaiwo.state.state import State
 from kaiwo.workers.source_cache import close_source
+from tests.support.offering import Offering
 
 T = TypeVar("T")
 EventT = TypeVar("EventT", bound=Event)
@@ -102,7 +103,7 @@ def waits(event: threading.Event) -> Step:
     return step
 
 
-class FaultyStore:
+class FaultyStore(Offering):
     """A bucket in memory, its source, and the counts of what was asked of it.
 
     Args:

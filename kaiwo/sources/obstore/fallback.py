@@ -19,7 +19,7 @@ from typing import TypeVar
 from kaiwo.errors import CredentialsError, KaiwoError, TransientError, UnfinishedError
 from kaiwo.net.patience import Patience
 from kaiwo.protocols import Source
-from kaiwo.sources.base import NotForObstoreError
+from kaiwo.sources.translation import NotForObstoreError
 from kaiwo.workers.shared_calls import SharedCalls
 
 #: A service that does not say how long to wait is asked for it at most once in this time.

@@ -26,11 +26,11 @@ import obstore
 from kaiwo.errors import KaiwoError, NotAcceptedError, NotFoundError, TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Listed
-from kaiwo.sources.base import NotForObstoreError
 from kaiwo.sources.obstore.fallback import Fallback, RetryAfterHiddenError
 from kaiwo.sources.obstore.listing import ListingAttempt
 from kaiwo.sources.paging import Page
 from kaiwo.sources.s3_head import parse_entry
+from kaiwo.sources.translation import NotForObstoreError
 from kaiwo.workers.doubts import Questions
 from kaiwo.workers.threads import WorkerThreads
 

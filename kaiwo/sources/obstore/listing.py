@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from kaiwo.objects import RemoteObject
-from kaiwo.sources.base import NotForObstoreError
 from kaiwo.sources.paging import Page
+from kaiwo.sources.translation import NotForObstoreError
 
 #: Objects that obstore hands over at once. A page that fails loses those that it has collected,
 #: so a chunk is small. In the last request, all keys between ``a`` and ``a/`` must be in one chunk.

@@ -12,10 +12,9 @@ body comes in 16 KiB, and each chunk costs a change of thread.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
@@ -25,7 +24,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import check_etag_or_date, check_identity, datetime_of, seconds_ns
 from kaiwo.sources.folder_markers import is_marker, left_out
-from kaiwo.sources.pieces import cut
+from kaiwo.sources.pieces import Taken, cut
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.event_loop import EventLoop
@@ -33,10 +32,41 @@ if TYPE_CHECKING:
 #: From this size on, a read is asynchronous; below, the request costs more than its bytes.
 LARGE = 1 << 20
 #: Bytes that a stream collects: at first, at least and at most.
-_FIRST, _LEAST, _MOST = 1 << 14, 1 << 12, 1 << 18
+_FIRST, _LEAST, _MOST = 1 << 14, 1 << 12, 1 << 19
 _COLLECT_S = 1 / 16
 #: The part of an object's identity that a request can be bound to.
 Pin = Literal["etag", "version"]
+
+
+class _Collecting:
+    """How much a stream collects, as the last streams came.
+
+    Attributes:
+        bytes: that are given at once.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = _FIRST
+
+    def measured(self, chunks: Iterator[Buffer]) -> Iterator[Buffer]:
+        """The same chunks; later streams collect as these come."""
+        start_s, came = time.monotonic(), 0
+        for chunk in chunks:
+            came += len(chunk)
+            self._note(came, start_s)
+            yield chunk
+
+    async def measured_async(self, chunks: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+        """See ``measured``."""
+        start_s, came = time.monotonic(), 0
+        async for chunk in chunks:
+            came += len(chunk)
+            self._note(came, start_s)
+            yield chunk
+
+    def _note(self, came: int, start_s: float) -> None:
+        collected = came / max(time.monotonic() - start_s, 1e-3) * _COLLECT_S
+        self.bytes = int(min(max(collected, _LEAST), _MOST))
 
 
 class PinnedReader:
@@ -54,7 +84,7 @@ class PinnedReader:
         self._loop: EventLoop | None = None
         self._has_no_thread = False
         self._is_closed = False
-        self._collected = _FIRST
+        self._collecting = _Collecting()
 
     def close(self) -> None:
         """Cancel the calls that are under way, and refuse all others."""
@@ -79,28 +109,34 @@ class PinnedReader:
         return loop.run(self._read_async(remote, options, named))
 
     def stream(
-        self, remote: RemoteObject, start: int, end: int, piece: int, named: str
+        self,
+        remote: RemoteObject,
+        start: int,
+        end: int,
+        piece: int,
+        named: str,
+        taken: Taken | None,
     ) -> Generator[Buffer, None, None]:
-        """The pieces of a range, whose answer has come and is the right one; see ``read``."""
+        """The pieces of a range, whose answer has come and is the right one; see ``read``.
+
+        Args:
+            remote: the object.
+            start: the first byte.
+            end: the byte after the last one.
+            piece: no piece has more bytes.
+            named: the object, for messages.
+            taken: is offered the bytes where they arrive.
+        """
         from kaiwo.sources.gathering import arriving  # noqa: PLC0415 - asyncio is slow to load
 
         options = self._options(remote, start, end)
         loop = self._open_loop()
         if loop is None:
-            chunks = self._get(remote, options, named).stream(self._collected)
-            return self._measured(cut(chunks, piece))
+            chunks = self._get(remote, options, named).stream(min(self._collecting.bytes, piece))
+            return cut(self._collecting.measured(chunks), piece)
         answer = loop.run(self._get_async(remote, options, named))
-        return self._measured(arriving(answer.stream(self._collected), piece, loop.submit))
-
-    def _measured(self, pieces: Generator[Buffer, None, None]) -> Generator[Buffer]:
-        """The same pieces; later streams collect as these come."""
-        start_s, came = time.monotonic(), 0
-        with contextlib.closing(pieces):
-            for piece in pieces:
-                came += len(piece)
-                collected = came / max(time.monotonic() - start_s, 1e-3) * _COLLECT_S
-                self._collected = int(min(max(collected, _LEAST), _MOST))
-                yield piece
+        chunks = self._collecting.measured_async(answer.stream(min(self._collecting.bytes, piece)))
+        return arriving(chunks, piece, loop.submit, taken)
 
     async def _read_async(self, remote: RemoteObject, options: Any, named: str) -> Buffer:
         answer = await self._get_async(remote, options, named)

@@ -33,8 +33,8 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import PIECE, Buffer, Listed, Source
-from kaiwo.sources.base import NotForObstoreError, StoreSource, Translation
+from kaiwo.protocols import PIECE, Buffer, Listed, Source, Take
+from kaiwo.sources.base import StoreSource
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.obstore.errors import (
     FallbackReason,
@@ -51,8 +51,9 @@ from kaiwo.sources.obstore.fallback import (
 from kaiwo.sources.obstore.lister import Lister
 from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
 from kaiwo.sources.obstore.second_look import is_unchanged
-from kaiwo.sources.pieces import begun
+from kaiwo.sources.pieces import Taken, begun
 from kaiwo.sources.s3_head import parse_entry
+from kaiwo.sources.translation import NotForObstoreError, Translation
 from kaiwo.workers.doubts import settled
 
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -183,16 +184,26 @@ class ObstoreSource(StoreSource):
         self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
     ) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
-        end = remote.size if end is None else end
+        return self._stream(remote, start, remote.size if end is None else end, piece, None)
+
+    def stream_into(
+        self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
+    ) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        return self._stream(remote, start, end, piece, Taken(take))
+
+    def _stream(
+        self, remote: RemoteObject, start: int, end: int, piece: int, taken: Taken | None
+    ) -> Iterator[Buffer]:
         named = self.display_url(remote.key)
         pieces = self._by_either(
             remote,
             start,
             end,
-            lambda: self._reader.stream(remote, start, end, piece, named),
+            lambda: self._reader.stream(remote, start, end, piece, named, taken),
             lambda: begun(self.fallback().stream(remote, start, end, piece)),
         )
-        yield from self.read_pieces(pieces, remote, end - start)
+        yield from self.read_pieces(pieces, remote, end - start, taken)
 
     def _by_either(
         self,

@@ -35,7 +35,7 @@ from kaiwo import environment, redact
 from kaiwo.errors import ConfigError
 from kaiwo.net import certificates, proxies
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.sources.base import NotForObstoreError
+from kaiwo.sources.translation import NotForObstoreError
 
 #: Every host, in obstore's form: a star stands for names alone.
 _ALL = "*,0.0.0.0/0,::/0"

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from kaiwo.errors import ChangedError, KaiwoError, TransientError
+from kaiwo.errors import ChangedError, DiskError, KaiwoError, TransientError
 from kaiwo.protocols import Buffer
 from kaiwo.tasks.base import Engine
 from tests.support.proxies import Answer
@@ -55,6 +55,12 @@ class Received:
             with self._grown:
                 self.data += piece
                 self._grown.notify()
+
+    def take(self, chunk: Buffer) -> bool:
+        with self._grown:
+            self.data += chunk
+            self._grown.notify()
+        return True
 
     def wait_for(self, sent: int) -> None:
         """Until what was sent has come, but for what obstore may hold back."""
@@ -180,3 +186,51 @@ def test_a_stream_ends_when_its_source_is_closed(place: Place) -> None:
         source.close()
         assert isinstance(reading.exception(5.0), KaiwoError)
         ended.set()
+
+
+def test_bytes_are_taken_where_they_arrive_and_what_is_left_is_handed_on(place: Place) -> None:
+    came, sent = Received(), 0
+
+    def in_steps(body: bytes) -> Parts:
+        nonlocal sent
+        for sent in range(0, len(body), STEP):
+            came.wait_for(sent)
+            yield body[sent : sent + STEP]
+
+    def take(chunk: Buffer) -> bool:
+        return len(came.data) < 4 * STEP and came.take(chunk)
+
+    with place.sending(in_steps) as source:
+        came.gather(source.stream_into(place.remote, START, END, PIECE, take))
+    assert bytes(came.data) == DATA[START:END]
+
+
+@pytest.mark.parametrize("length", [END - START - STEP, END - START + 4])
+def test_a_body_of_another_length_is_refused_though_it_is_taken(place: Place, length: int) -> None:
+    came = Received()
+
+    def other(_: str, __: str, answer: Answer) -> Answer:
+        return replace(answer, body=(answer.body + b"more")[:length])
+
+    with place.spoiled(other) as source, pytest.raises(TransientError):
+        came.gather(source.stream_into(place.remote, START, END, PIECE, came.take))
+
+
+def test_an_error_of_who_takes_the_bytes_ends_the_stream(place: Place) -> None:
+    gone = threading.Event()
+
+    def refuse(chunk: Buffer) -> bool:
+        raise DiskError("full")
+
+    def endless(body: bytes) -> Parts:
+        try:
+            for at in range(0, len(body) - 1, STEP):
+                yield body[at : at + STEP]
+                gone.wait(0.01)
+        finally:
+            gone.set()
+
+    with place.sending(endless) as source, contextlib.suppress(DiskError):
+        for each in source.stream_into(place.remote, START, END, PIECE, refuse):
+            refuse(each)
+    assert gone.wait(PATIENCE_S)

@@ -9,7 +9,7 @@ import pytest
 from kaiwo.errors import ConfigError
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
-from kaiwo.sources.base import NotForObstoreError
+from kaiwo.sources.translation import NotForObstoreError
 from kaiwo.tasks.base import Engine
 from kaiwo.tasks.fetch_request import FetchRequest, ObjectUrl
 from kaiwo.tasks.items import Bucket

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +14,18 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo import checksums
-from kaiwo.errors import BugError, TransientError
+from kaiwo.errors import BugError, DiskError, TransientError, UnfinishedError
 from kaiwo.files import temporary_files
 from kaiwo.jobs import Batch, Crc, Mark, PartialDownload, Progress, Range, Transfer
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import Buffer
+from kaiwo.protocols import Buffer, Take
+from kaiwo.sources.pieces import Taken
 from kaiwo.workers import reading
+from kaiwo.workers.disk_waits import disk_waits
 from kaiwo.workers.jobs import run
 from kaiwo.workers.progress import listen, new_channel
 from kaiwo.workers.reading import Reading
+from kaiwo.workers.threads import WorkerThreads
 from tests.support.faulty import FaultyOpener, FaultyStore, content, transfer_of
 
 DATA = content(1000)
@@ -86,6 +93,107 @@ def test_each_piece_is_in_the_file_when_it_is_reported(tmp_path: Path) -> None:
     # The last piece comes with the outcome.
     assert sum(each.bytes for each in seen) == (END - START) // 64 * 64
     assert written(transfer) == DATA[START:END]
+
+
+class ElsewhereRead(FaultyStore):
+    """Its bytes are offered in another thread than that of the job, each piece twice as late."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__({"big": data})
+        #: The threads that took a piece.
+        self.takers: list[int] = []
+
+    def stream_into(
+        self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
+    ) -> Iterator[Buffer]:
+        taken = Taken(take)
+        with ThreadPoolExecutor(1) as reader:
+            for each in self.stream(remote, start, end, piece):
+                if reader.submit(taken.offer, each).result():
+                    self.takers.append(reader.submit(threading.get_ident).result())
+                else:
+                    self.takers.append(threading.get_ident())
+                    yield each
+
+
+def test_pieces_are_written_in_the_thread_that_reads_them(tmp_path: Path) -> None:
+    store = ElsewhereRead(DATA)
+    transfer = began(store, tmp_path)
+    (outcome,) = run(Range(transfer, START, END, ("crc64nvme",)), IN_PIECES)
+    assert (outcome.error, outcome.bytes, outcome.reached) == (None, END - START, END)
+    assert outcome.crcs[0] == crc(DATA[START:END])
+    assert written(transfer) == DATA[START:END]
+    assert threading.get_ident() not in store.takers
+
+
+def test_a_write_that_fails_in_passing_is_repeated_in_the_thread_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ElsewhereRead(DATA)
+    failed: list[int] = []
+    transfer = began(store, tmp_path)
+    write = os.pwrite
+
+    def fail_once(descriptor: int, data: Buffer, offset: int) -> int:
+        if offset > START and not failed:
+            failed.append(threading.get_ident())
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return write(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", fail_once)
+    (outcome,) = run(Range(transfer, START, END, ("crc64nvme",)), IN_PIECES)
+    assert (outcome.error, outcome.reached) == (None, END)
+    assert outcome.crcs[0] == crc(DATA[START:END])
+    assert written(transfer) == DATA[START:END]
+    assert failed != [threading.get_ident()]
+    # The first piece was written, and the second taken; the thread of the job took the third.
+    assert [each == threading.get_ident() for each in store.takers[:3]] == [False, False, True]
+
+
+def test_a_disk_that_refuses_ends_the_range_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    transfer = began(ElsewhereRead(DATA), tmp_path)
+    monkeypatch.setattr(os, "pwrite", refuse)
+    (outcome,) = run(Range(transfer, START, END, ("crc64nvme",)), IN_PIECES)
+    assert isinstance(outcome.error, DiskError)
+    assert "free some space" in outcome.error.message
+    assert outcome.reached == START
+
+
+def test_while_the_disk_is_waited_for_long_the_threads_of_the_jobs_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_waits, "are_long", lambda: True)
+    store = ElsewhereRead(DATA)
+    transfer = began(store, tmp_path)
+    (outcome,) = run(Range(transfer, START, END, ("crc64nvme",)), IN_PIECES)
+    assert outcome.error is None
+    assert written(transfer) == DATA[START:END]
+    assert set(store.takers) == {threading.get_ident()}
+
+
+def test_nothing_is_written_once_the_run_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ElsewhereRead(DATA)
+    transfer = began(store, tmp_path)
+    with WorkerThreads(1, "test") as threads:
+        offer = temporary_files.write_range_once
+
+        def write_and_end(*args: Any) -> None:
+            offer(*args)
+            threads.shutdown(wait=False, cancel_futures=True)
+
+        monkeypatch.setattr(temporary_files, "write_range_once", write_and_end)
+        (outcome,) = threads.submit(
+            run, Range(transfer, START, END, ("crc64nvme",)), IN_PIECES
+        ).result()
+    assert isinstance(outcome.error, UnfinishedError)
+    assert written(transfer) == DATA[START : START + 64]
 
 
 @pytest.mark.parametrize(("how", "is_known"), [(IN_PIECES, True), (reading.AT_ONCE, False)])

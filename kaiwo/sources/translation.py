@@ -1,0 +1,45 @@
+"""Blocks whose errors become kaiwo errors, without an SDK's text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from kaiwo.errors import KaiwoError
+from kaiwo.net.failures import chain
+
+logger = logging.getLogger(__name__)
+
+
+class NotForObstoreError(Exception):
+    """Why the fsspec source must take over from obstore, in words for the log."""
+
+
+class Translation:
+    """See ``StoreSource.translating``; not a generator, because every small object passes it.
+
+    Args:
+        convert: gives the kaiwo error for an error, the operation and the key.
+        operation: see ``translating``.
+        key: see ``translating``.
+    """
+
+    __slots__ = ("_convert", "_key", "_operation")
+
+    def __init__(
+        self, convert: Callable[[Exception, str, str], KaiwoError], operation: str, key: str
+    ) -> None:
+        self._convert = convert
+        self._operation = operation
+        self._key = key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, KaiwoError | NotForObstoreError):
+            found = self._convert(error, self._operation, self._key)
+            causes = " from ".join(type(each).__name__ for each in chain(error))
+            logger.debug("%s (%s)", found, causes)
+            # The SDK's text may quote a request, and a traceback shows the text of all causes.
+            raise found from None
