@@ -42,6 +42,7 @@ class Dispatcher(Generic[JobT, ResultT]):
             the executor's workers are processes.
         begin: called when a job starts; returns what ``work`` is given besides the job.
         idle: called about every half second, for displays that follow the clock.
+        caught_up: called when no result waits to be handled, before one is waited for.
         wanted: asked before a job that had to wait starts; an unwanted one is dropped.
         most: how many jobs of all lanes may be submitted and unfinished, if that is limited.
         lane: of a job, where there are several, each with its own limit. A job that is fed and has
@@ -56,6 +57,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         work: Callable[Concatenate[JobT, ...], ResultT],
         begin: Callable[[JobT], tuple[object, ...]] = lambda _: (),
         idle: Callable[[], None] = lambda: None,
+        caught_up: Callable[[], None] = lambda: None,
         wanted: Callable[[JobT], bool] = lambda _: True,
         lane: Callable[[JobT], str] = lambda _: "",
         starts_s: Callable[[JobT], float] = lambda _: 0.0,
@@ -69,6 +71,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._work = work
         self._begin = begin
         self._idle = idle
+        self._caught_up = caught_up
         self._wanted = wanted
         self._starts_s = starts_s
         #: The feeds of each queue, and the job of each that waits for room.
@@ -240,6 +243,8 @@ class Dispatcher(Generic[JobT, ResultT]):
         if self._repeats and (due_in_s := self._repeats[0][0] - time.monotonic()) > 0:
             # A repeat that is due waits for a result, which makes room for it.
             timeout_s = min(timeout_s, max(due_in_s, 0.001))
+        if self._results.empty():
+            self._caught_up()
         try:
             return self._results.get(timeout=timeout_s)
         except queue.Empty:

@@ -52,6 +52,9 @@ from kaiwo.state.state import State
 from kaiwo.workers.jobs import run as run_job
 from kaiwo.workers.progress import listen, new_channel
 
+#: At most this number of small objects is in place, and not remembered yet.
+MOST_UNREMEMBERED = 64
+
 
 class Scheduler:
     """One run of a plan.
@@ -86,6 +89,8 @@ class Scheduler:
         services = {each.opener.service for each in plan.transfers}
         self._lines = Lines(services, rules, self._channel)
         self._marks = Marks(state)
+        #: Small objects that are in place, and are not remembered yet.
+        self._in_place: list[Outcome] = []
         self._settlement = Settlement(
             self._flights, state, self._digests, sink, self._after_failure
         )
@@ -107,6 +112,7 @@ class Scheduler:
             run_job,
             begin=self._begin,
             idle=self._idle,
+            caught_up=self._remember,
             wanted=self._feed.is_wanted,
             lane=self._feed.lane,
             starts_s=self._feed.starts_s,
@@ -143,6 +149,7 @@ class Scheduler:
                     left = DeadlineError("the deadline passed before it was in place")
         finally:
             self._marks.note()
+            self._remember()
             self._settlement.give_up(transfers, left)
             self._digests.close()
             self._lines.end_run()
@@ -178,9 +185,10 @@ class Scheduler:
 
     def _handle(self, job: Job, outcomes: tuple[Outcome, ...]) -> None:
         """Take the outcomes of a job: remember, count, continue."""
-        in_place = [each for each in outcomes if each.published or each.adopted]
-        if in_place:
-            self._state.remember(in_place)
+        self._in_place += [each for each in outcomes if each.published or each.adopted]
+        # The journal of a large object must not end before.
+        if not isinstance(job, Batch) or len(self._in_place) >= MOST_UNREMEMBERED:
+            self._remember()
         if any(_was_answered(job, each) for each in outcomes):
             self._health.answered(service(job))
         read, flights = self._counting.take(job, outcomes)
@@ -189,6 +197,12 @@ class Scheduler:
         for outcome, flight in zip(outcomes, flights, strict=True):
             if flight is not None and self._flights.is_current(outcome.transfer):
                 self._take_outcome(job, outcome, flight)
+
+    def _remember(self) -> None:
+        """Remember what is in place, of all results that had come: each write costs the same."""
+        if self._in_place:
+            in_place, self._in_place = self._in_place, []
+            self._state.remember(in_place)
 
     def _take_outcome(self, job: Job, outcome: Outcome, flight: Flight) -> None:
         """Take what became of one object of a job."""

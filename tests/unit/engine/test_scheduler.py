@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -16,6 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.engine.retry import RetryPolicy
+from kaiwo.engine.scheduler import MOST_UNREMEMBERED
 from kaiwo.errors import (
     BusyError,
     DeadlineError,
@@ -25,8 +26,8 @@ from kaiwo.errors import (
     TransientError,
     WrongBytesError,
 )
-from kaiwo.events import Planned, Progressed, Settled
-from kaiwo.jobs import RANGE, Batch, CheckExisting, Finish, Plan, Range, Whole
+from kaiwo.events import Event, Planned, Progressed, Settled
+from kaiwo.jobs import RANGE, Batch, CheckExisting, Finish, Outcome, Plan, Range, Whole
 from kaiwo.objects import Checksum, Item, RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.state.state import State
@@ -461,3 +462,36 @@ def test_the_first_job_of_each_kind_is_data(tmp_path: Path) -> None:
     kinds = {type(job) for job in executor.jobs}
     assert kinds == {Batch, Range, Whole, Finish}
     assert all(job == replace(job) for job in executor.jobs)
+
+
+def test_small_objects_that_come_together_are_remembered_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remembered: list[list[str]] = []
+    remember = State.remember
+
+    def note(state: State, outcomes: Iterable[Outcome]) -> None:
+        found = list(outcomes)
+        remembered.append([each.transfer.object.key for each in found])
+        remember(state, found)
+
+    monkeypatch.setattr(State, "remember", note)
+    store = FaultyStore({f"{n:03}": b"%d" % n for n in range(300)})
+    run = run_store(store, tmp_path, InlineExecutor(), workers=8)
+    assert run.report.ok
+    assert sorted(key for each in remembered for key in each) == sorted(store.objects)
+    assert len(remembered) < 30
+    # What is kept back is little, however long results keep coming.
+    assert max(map(len, remembered)) < 2 * MOST_UNREMEMBERED
+
+
+def test_what_is_in_place_is_remembered_though_the_run_is_interrupted(tmp_path: Path) -> None:
+    class Interrupted(RecordingSink):
+        def emit(self, event: Event) -> None:
+            if isinstance(event, Settled):
+                raise KeyboardInterrupt
+
+    plan = plan_of(FaultyOpener(FaultyStore({"a": b"1"})), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(plan, tmp_path, sink=Interrupted())
+    assert held_by(State().manifest(str(tmp_path)), plan.transfers[0]) is not None
