@@ -13,7 +13,6 @@ it holds the lock that each import begins with, so that none begins in between.
 from __future__ import annotations
 
 import _imp
-import concurrent.futures.thread
 import contextlib
 import logging
 import os
@@ -23,8 +22,10 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-#: A fork takes their locks. It does that after it has waited only if this module was loaded later.
-_LOADED_BEFORE = (logging, concurrent.futures.thread)
+#: A fork takes its lock. It does that after it has waited only if this module was loaded later.
+_LOADED_BEFORE = (logging,)
+#: A fork takes its lock, too. If this is loaded meanwhile, it gives back what it has not taken.
+_POOLS = "concurrent.futures.thread"
 #: A fork waits no longer: the thread that loads may itself wait for the one that forks.
 _LONGEST_WAIT_S = 10.0
 _BETWEEN_LOOKS_S = 0.002
@@ -44,8 +45,13 @@ class _Turn:
 
     def take(self) -> None:
         """For a fork: nothing is loaded until it is over."""
+        has_pools = _POOLS in sys.modules
         self._is_of_fork = self.lock.acquire(timeout=_LONGEST_WAIT_S)
         _hold_imports()
+        if not has_pools and (
+            lock := getattr(sys.modules.get(_POOLS), "_global_shutdown_lock", None)
+        ):
+            lock.acquire()
 
     def give_back(self) -> None:
         """The fork is over, in the parent."""

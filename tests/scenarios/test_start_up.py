@@ -80,7 +80,8 @@ OWN_VALIDATION = OWN_COMMAND | {
     "events", "loading",
     "files.names", "files.paths", "files.placement", "files.repeat", "jobs", "net.*", "objects",
     "own_names",
-    "protocols", "sources.base", "sources.paging", "tasks.base", "tasks.fetch_request",
+    "protocols", "sources.base", "sources.paging", "sources.translation", "tasks.base",
+    "tasks.fetch_request",
     "tasks.fields", "tasks.items", "tasks.object_store", "tasks.registry", "tasks.s3",
     "tasks.secrets", "units", "workers.globs",
 }  # fmt: skip
