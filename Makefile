@@ -32,7 +32,7 @@ demo: $(READY)  ## start four local servers, download from them, show what arriv
 
 # Test files run in parallel: most of the time, tests wait for servers and conditions.
 test: $(READY)  ## run the tests, against real local servers
-	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 coverage: $(READY)  ## run the tests, and say which branches they leave out
 	$(BIN)/coverage erase
@@ -50,7 +50,7 @@ test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.
 	$(PYTHON) -m venv .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 		--editable . --group test --group docs
-	CI=true .venv-lowest/bin/python -m pytest --numprocesses=3 --dist=loadfile
+	CI=true .venv-lowest/bin/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 # Not part of CI: it takes an hour, and wants a quiet machine. BENCH_FLAGS="--only small" is short.
 bench: $(READY)  ## compare kaiwo with its peers; writes docs/benchmark.*

@@ -26,6 +26,21 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: The files that take longest begin first: else one process has the last of them alone.
+LONGEST = (
+    "test_words", "test_sweep", "test_faults", "test_hostile_environment", "test_evictions",
+    "test_canaries", "test_crashes", "test_runs_that_are_over", "test_garbled",
+    "test_reading_failures", "test_stores", "test_slow_lines", "test_full_disk", "test_resume",
+    "test_any_order", "test_any_state_file", "test_two_at_once",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[Store]:
     """S3 by moto: all key shapes; does not look at signatures."""

@@ -57,7 +57,7 @@ SERVES_S = 5.0
 #: How often the limits are considered.
 STEP_S = 0.02
 #: How long the processor's use is measured.
-LOAD_S = 0.1
+LOAD_S = 0.05
 #: Above this part of the processors, more requests only take them from others: half of the work of
 #: a request is the kernel's and the server's.
 BUSY = 0.55
@@ -122,7 +122,8 @@ class Lines:
         self._most = rules.requests
         self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}
         self._share()
-        self._worked = Usage(time.process_time, LOAD_S)
+        #: How much of the processor this process uses, since bytes arrive.
+        self._worked: Usage | None = None
         self._most_worked = BUSY * process_limits.processors()
         self._stepped_s = 0.0
 
@@ -246,9 +247,7 @@ class Lines:
         if now_s - self._stepped_s < STEP_S:
             return
         self._stepped_s = now_s
-        self._worked.look(now_s)
-        # Until it is known: where it is busy from the start, more would only slow it down.
-        is_busy = self._worked.lately is None or self._worked.lately > self._most_worked
+        is_busy = self._is_busy(now_s)
         is_held_back = False
         if self._unused is not None:
             self._unused.look(now_s)
@@ -259,6 +258,18 @@ class Lines:
                 now_s, line.in_flight, is_busy=is_busy, is_held_back=is_held_back
             )
             self._take(service, change)
+
+    def _is_busy(self, now_s: float) -> bool:
+        """Whether this process uses the processor fully, so that more would only slow it down.
+
+        It counts as busy until that is known of a time in which bytes arrived.
+        """
+        if self._worked is None:
+            if any(each.arrived_s > -math.inf for each in self._lines.values()):
+                self._worked = Usage(time.process_time, LOAD_S)
+            return True
+        self._worked.look(now_s)
+        return self._worked.lately is None or self._worked.lately > self._most_worked
 
     def _take(self, service: str, change: Change | None) -> None:
         if change is not None:
