@@ -1,4 +1,4 @@
-"""Refuses a page of HTML that a web server sends in place of a file, such as a page to sign in.
+"""Tells a page of HTML that comes in place of a file, such as a page to sign in: it is refused.
 
 The answer says ``text/html``, and its body begins with ``<``: servers state the type of many files
 wrongly. Then the names of the file decide, of its address and of its target:

@@ -21,6 +21,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from kaiwo.checksums import COMBINABLE
 from kaiwo.files.folders import Root, resolved
 from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Crc, Mark, PartialDownload, Transfer
@@ -185,7 +186,7 @@ def _parsed(line: bytes) -> object:
 
 
 def _crc(fields: Mapping[object, object]) -> Crc | None:
-    for algorithm in ("crc64nvme", "crc32c"):
+    for algorithm in COMBINABLE:
         value = fields.get(algorithm)
         if isinstance(value, int):
             return Crc(algorithm, value)
