@@ -6,14 +6,14 @@ several threads, so everything that loads an SDK does it inside this block.
 
 A child that is forked in the meantime would have modules that never become complete, and would
 wait for ever at its next ``import``. So a fork waits until no other thread is in such a block,
-nor loads another module for kaiwo, as the frames of the threads show. From that look to the fork
-it holds the lock that each import begins with, so that none begins in between.
+nor loads another module for kaiwo, as the frames of the threads show. What other threads load all
+the same, for the program or since that look, the child loads anew.
 """
 
 from __future__ import annotations
 
-import _imp
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -32,44 +32,47 @@ _BETWEEN_LOOKS_S = 0.002
 _IMPORTS = "<frozen importlib._bootstrap>"
 
 
+class _Fork(threading.local):
+    """Whether the fork of this thread has the turn."""
+
+    has_turn = False
+
+
 class _Turn:
     """Whose turn it is; a forked child must not wait for a thread of its parent."""
 
     def __init__(self) -> None:
-        self._is_of_fork = False
-        self.renew()
+        self._begin()
 
-    def renew(self) -> None:
-        """Nobody's."""
+    def _begin(self) -> None:
         self.lock = threading.RLock()
+        self._fork = _Fork()
 
     def take(self) -> None:
         """For a fork: nothing is loaded until it is over."""
         has_pools = _POOLS in sys.modules
-        self._is_of_fork = self.lock.acquire(timeout=_LONGEST_WAIT_S)
-        _hold_imports()
-        if not has_pools and (
-            lock := getattr(sys.modules.get(_POOLS), "_global_shutdown_lock", None)
-        ):
+        # An interrupt ends the wait, and is lost: Python ignores exceptions here.
+        with contextlib.suppress(KeyboardInterrupt):
+            self._fork.has_turn = self.lock.acquire(timeout=_LONGEST_WAIT_S)
+            _wait_for_imports()
+        pools = None if has_pools else sys.modules.get(_POOLS)
+        if lock := getattr(pools, "_global_shutdown_lock", None):
             lock.acquire()
 
     def give_back(self) -> None:
         """The fork is over, in the parent."""
-        _imp.release_lock()
-        if self._is_of_fork:
-            self._is_of_fork = False
+        if self._fork.has_turn:
+            self._fork.has_turn = False
             self.lock.release()
 
-    def begin_child(self) -> None:
+    def renew(self) -> None:
         """The fork is over, in the child."""
-        _imp.release_lock()
-        self.renew()
+        self._begin()
+        _forget_what_others_load()
 
 
 _turn = _Turn()
-os.register_at_fork(
-    before=_turn.take, after_in_parent=_turn.give_back, after_in_child=_turn.begin_child
-)
+os.register_at_fork(before=_turn.take, after_in_parent=_turn.give_back, after_in_child=_turn.renew)
 
 
 @contextlib.contextmanager
@@ -79,14 +82,10 @@ def loading() -> Iterator[None]:
         yield
 
 
-def _hold_imports() -> None:
-    """Wait until no other thread loads a module for kaiwo, and let no thread begin an import."""
+def _wait_for_imports() -> None:
+    """Wait until no other thread loads a module for kaiwo."""
     end_s = time.monotonic() + _LONGEST_WAIT_S
-    while True:
-        _imp.acquire_lock()
-        if not _are_loading() or time.monotonic() >= end_s:
-            return
-        _imp.release_lock()
+    while _are_loading() and time.monotonic() < end_s:
         time.sleep(_BETWEEN_LOOKS_S)
 
 
@@ -118,3 +117,15 @@ def _loads(innermost: FrameType) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _forget_what_others_load() -> None:
+    """In a child: modules that no thread will complete are loaded anew by who imports them."""
+    locks = getattr(importlib._bootstrap, "_module_locks", {})  # noqa: SLF001
+    found = {name: reference() for name, reference in list(locks.items())}
+    own = {name for name, lock in found.items() if lock and lock.owner == threading.get_ident()}
+    for name in found.keys() - own:
+        locks.pop(name, None)
+        module_spec = getattr(sys.modules.get(name), "__spec__", None)
+        if getattr(module_spec, "_initializing", False):
+            del sys.modules[name]

@@ -254,6 +254,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         # Nothing is in flight, so nothing can arrive: the empty queue serves as an alarm clock
         # that, unlike a sleep, a signal's exception can end.
         # Repeats that are due, and may not start before another one ends, must not keep it busy.
+        self._caught_up()
         delay_s = min(max(due - time.monotonic(), 0.005), TICK_S)
         with contextlib.suppress(queue.Empty):
             self._results.get(timeout=delay_s)

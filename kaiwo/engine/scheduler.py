@@ -148,8 +148,8 @@ class Scheduler:
                 else:
                     left = DeadlineError("the deadline passed before it was in place")
         finally:
-            self._marks.note()
             self._remember()
+            self._marks.note()
             self._settlement.give_up(transfers, left)
             self._digests.close()
             self._lines.end_run()
@@ -201,8 +201,8 @@ class Scheduler:
     def _remember(self) -> None:
         """Remember what is in place, of all results that had come: each write costs the same."""
         if self._in_place:
-            in_place, self._in_place = self._in_place, []
-            self._state.remember(in_place)
+            self._state.remember(self._in_place)
+            self._in_place = []  # not before: an interrupt may come meanwhile
 
     def _take_outcome(self, job: Job, outcome: Outcome, flight: Flight) -> None:
         """Take what became of one object of a job."""

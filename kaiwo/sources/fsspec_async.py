@@ -26,7 +26,8 @@ class AsyncSource(StoreSource):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._lock = threading.Lock()
+        # A thread that holds it may collect garbage, which cancels a call.
+        self._lock = threading.RLock()
         #: Calls that a thread waits for; None once the source is closed.
         self._under_way: set[Future[Any]] | None = set()
 

@@ -231,12 +231,14 @@ def read_stream(transfer: Transfer, *, check: str | None, how: Reading) -> Outco
     arrived = Arrived(transfer, how)
 
     def counted() -> Iterator[Buffer]:
-        for chunk in watched(source.stream(as_read(transfer.object)), Pace(transfer, how)):
-            arrived.add(len(chunk))
-            if running is not None:
-                running.update(chunk)
-            yield chunk
-            arrived.report()
+        chunks = watched(source.stream(as_read(transfer.object)), Pace(transfer, how))
+        with contextlib.closing(chunks):
+            for chunk in chunks:
+                arrived.add(len(chunk))
+                if running is not None:
+                    running.update(chunk)
+                yield chunk
+                arrived.report()
 
     require_open()
     try:

@@ -11,8 +11,9 @@ range is asked for in several requests then, because what was asked for fills bu
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from msgspec import Struct
 
@@ -226,11 +227,12 @@ def _of_a_request(
             chunks = source.stream_into(remote, start, end, how.piece, taken)
         else:
             chunks = source.stream(remote, start, end, how.piece)
-        for chunk in watched(chunks, pace):
-            left -= len(chunk)
-            if left < 0:
-                break
-            yield chunk
+        with contextlib.closing(watched(chunks, pace)) as coming:
+            for chunk in coming:
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield chunk
     except KaiwoError:
         raise
     except Exception as error:
@@ -240,15 +242,21 @@ def _of_a_request(
         raise TransientError(f"reading {transfer.source}: got {got} bytes instead of {end - start}")
 
 
-def watched(chunks: Iterator[Buffer], pace: Pace) -> Iterator[Buffer]:
-    """The chunks, until the run is over or their connection creeps.
+def watched(chunks: Iterator[Buffer], pace: Pace) -> Generator[Buffer, None, None]:
+    """The chunks, until the run is over or their connection creeps; closes what gives them.
+
+    An error keeps the frames that raised it, and so the connection, for as long as it is kept.
 
     Raises:
         TransientError: the connection creeps.
         UnfinishedError: the run is over.
     """
-    for chunk in chunks:
-        require_open()
-        pace.came(len(chunk))
-        yield chunk
-        pace.wait(len(chunk))
+    try:
+        for chunk in chunks:
+            require_open()
+            pace.came(len(chunk))
+            yield chunk
+            pace.wait(len(chunk))
+    finally:
+        if isinstance(chunks, Generator):
+            chunks.close()

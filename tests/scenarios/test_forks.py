@@ -239,7 +239,6 @@ def test_a_child_that_is_forked_while_modules_are_loaded_fetches(
 
 #: A thread begins to load a module when a fork has already looked whether one does.
 LOADING_AT_THE_LAST_MOMENT = """
-import time
 from pathlib import Path
 Path("slow.py").write_text("import __main__; __main__.inside.set(); __main__.may_end.wait(20)")
 sys.path.insert(0, "")
@@ -251,10 +250,7 @@ def load():
 
 def let_it_load():
     begins.set()
-    while not inside.is_set():
-        if sys._current_frames()[thread.ident].f_code.co_name == "_get_module_lock":
-            break  # it waits for the fork
-        time.sleep(0.001)
+    inside.wait(20)
 
 os.register_at_fork(before=let_it_load, after_in_child=may_end.set)
 from kaiwo import loading  # what is registered last is called first
@@ -270,6 +266,81 @@ thread.join()
 """
 
 
-def test_no_module_begins_to_be_loaded_while_a_process_forks(tmp_path: Path) -> None:
+def test_what_another_thread_begins_to_load_is_loaded_anew_in_a_child(tmp_path: Path) -> None:
     done = run_program(LOADING_AT_THE_LAST_MOMENT, tmp_path)
     assert (done.code, done.stdout) == (0, "0 True\n"), done.stderr
+
+
+#: A thread configures logging, whose lock it holds while it loads handlers; plain Python can fork.
+CONFIGURING = """
+import logging.config
+import time
+import kaiwo
+from pathlib import Path
+HANDLERS = (
+    "import __main__; __main__.inside.set(); __main__.may_end.wait(20)",
+    "from logging import NullHandler as Handler",
+)
+Path("handlers.py").write_text(chr(10).join(HANDLERS))
+sys.path.insert(0, "")
+inside, may_end = threading.Event(), threading.Event()
+thread = threading.Thread(target=logging.config.dictConfig, args=({
+    "version": 1, "handlers": {"own": {"class": "handlers.Handler"}}, "root": {"handlers": ["own"]},
+},))
+thread.start()
+inside.wait(20)
+threading.Timer(0.2, may_end.set).start()
+child = os.fork()
+if not child:
+    logging.getLogger("child").warning("goes on")
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+thread.join()
+print(type(logging.getLogger().handlers[0]).__name__)
+"""
+
+
+def test_a_fork_waits_for_no_lock_that_waits_for_it(tmp_path: Path) -> None:
+    done = run_program(CONFIGURING, tmp_path)
+    assert (done.code, done.stdout) == (0, "0\nNullHandler\n"), done.stderr
+
+
+#: Two threads fork while a third one loads for longer than a fork waits.
+TWO_FORKS = """
+import kaiwo
+from kaiwo import loading
+loading._LONGEST_WAIT_S = 0.3
+inside, may_end, results = threading.Event(), threading.Event(), []
+
+def load():
+    with loading.loading():
+        inside.set()
+        may_end.wait(20)
+
+def fork():
+    child = os.fork()
+    if not child:
+        with loading.loading():
+            os._exit(0)
+    results.append(os.waitpid(child, 0)[1])
+
+loader = threading.Thread(target=load)
+loader.start()
+inside.wait(20)
+forks = [threading.Thread(target=fork) for _ in range(2)]
+forks[0].start()
+threading.Timer(0.15, forks[1].start).start()
+threading.Timer(0.4, may_end.set).start()
+loader.join()
+while len(results) < 2:
+    forks[0].join(0.01)
+after = threading.Thread(target=load)
+after.start()
+after.join(20)
+print(results, after.is_alive())
+"""
+
+
+def test_two_threads_may_fork_at_once(tmp_path: Path) -> None:
+    done = run_program(TWO_FORKS, tmp_path)
+    assert (done.code, done.stdout) == (0, "[0, 0] False\n"), done.stderr
