@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -280,6 +281,32 @@ def test_a_connection_that_creeps_is_given_up_and_what_it_brought_stays(
     assert "far fewer" in outcome.error.message
     (outcome,) = run(job, replace(IN_PIECES, least_rate=1e-3))
     assert outcome.error is None
+
+
+def test_an_error_that_is_kept_keeps_no_connection_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+
+    class Open(FaultyStore):
+        def stream(self, *limits: Any, **named: Any) -> Iterator[Buffer]:
+            try:
+                yield from super().stream(*limits, **named)
+            finally:
+                closed.append(True)
+
+    monkeypatch.setattr(reading, "CREEPS_S", 0.0)
+    monkeypatch.setattr(disk_waits, "are_long", lambda: True)
+    gc.disable()
+    try:
+        (outcome,) = run(
+            Range(began(Open({"big": DATA}), tmp_path), START, END, ("crc32c",)),
+            replace(IN_PIECES, least_rate=1e12),
+        )
+        assert isinstance(outcome.error, TransientError)
+        assert closed
+    finally:
+        gc.enable()
 
 
 def test_an_unforeseen_error_of_a_stream_is_classified(tmp_path: Path) -> None:
