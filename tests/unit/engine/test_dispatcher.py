@@ -267,25 +267,6 @@ def test_idle_is_called_while_a_repeat_is_waited_for() -> None:
     assert ticks[:1] == [0]
 
 
-def test_it_says_when_it_has_caught_up_before_it_waits_for_a_result_or_a_repeat() -> None:
-    executor, said = InlineExecutor(), []
-    handled: list[int] = []
-    dispatcher: Dispatcher[int, int] = Dispatcher(
-        executor, 4, same, caught_up=lambda: said.append(tuple(handled))
-    )
-
-    def handle(job: int, _: int) -> None:
-        handled.append(job)
-        if job == 1:
-            dispatcher.repeat(9, 0.05)
-
-    dispatcher.feed(range(4))
-    dispatcher.run(handle)
-    # The four come together, and are handled before anything is waited for.
-    assert said[0] == (0, 1, 2, 3)
-    assert handled == [0, 1, 2, 3, 9]
-
-
 def test_results_are_handled_in_the_thread_that_runs() -> None:
     threads: set[int] = set()
     with ThreadPoolExecutor(4) as pool:
