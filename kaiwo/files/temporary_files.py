@@ -79,8 +79,7 @@ def write_range_once(
     try:
         _write_parts(path, parts, offset, root)
     except OSError as error:
-        found = _of_range(error, path, parts)
-        raise PassingDiskError(found.message) if error.errno in PASSING else found from error
+        raise _maybe_passing(error, _of_range(error, path, parts)) from error
 
 
 def _write_parts(path: str, parts: Sequence[Buffer], offset: int, root: Root | None) -> None:
@@ -138,7 +137,10 @@ def write_stream(path: str, chunks: Iterable[Buffer], root: Root | None = None) 
 
 
 def _of_stream(error: OSError, path: str, size: int) -> DiskError:
-    found = disk_error(error, path, size)
+    return _maybe_passing(error, disk_error(error, path, size))
+
+
+def _maybe_passing(error: OSError, found: DiskError) -> DiskError:
     return PassingDiskError(found.message) if error.errno in PASSING else found
 
 

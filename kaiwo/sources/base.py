@@ -256,6 +256,28 @@ class StoreSource(ABC):
         return found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
 
 
+class OfferingSource(StoreSource):
+    """Base of sources that read on an event loop, and offer bytes there to who may take them."""
+
+    def stream(
+        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
+    ) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        return self._stream(remote, start, remote.size if end is None else end, piece, None)
+
+    def stream_into(
+        self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
+    ) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        return self._stream(remote, start, end, piece, Taken(take))
+
+    @abstractmethod
+    def _stream(
+        self, remote: RemoteObject, start: int, end: int, piece: int, taken: Taken | None
+    ) -> Iterator[Buffer]:
+        """The pieces of a range that are not taken; all of them where there is no ``taken``."""
+
+
 def wrong_length(what: str, came: int, length: int) -> TransientError:
     """The error for a body that is not as long as what was requested.
 

@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 from kaiwo.errors import UnfinishedError
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import PIECE, Buffer, Take
-from kaiwo.sources.base import StoreSource, wrong_length
+from kaiwo.protocols import Buffer
+from kaiwo.sources.base import OfferingSource, wrong_length
 from kaiwo.sources.gathering import arriving
 from kaiwo.sources.pieces import Taken
 
 T = TypeVar("T")
 
 
-class AsyncSource(StoreSource):
+class AsyncSource(OfferingSource):
     """Base of such a source; it keeps its filesystem in ``_filesystem``."""
 
     _filesystem: Any
@@ -88,18 +88,6 @@ class AsyncSource(StoreSource):
         with self.translating("reading", remote.key):
             chunks, named = self._chunks(remote, start, end), self.display_url(remote.key)
             return self._run(gather_body, chunks, end - start, named)
-
-    def stream(
-        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
-    ) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        return self._stream(remote, start, remote.size if end is None else end, piece, None)
-
-    def stream_into(
-        self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
-    ) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        return self._stream(remote, start, end, piece, Taken(take))
 
     def _stream(
         self, remote: RemoteObject, start: int, end: int, piece: int, taken: Taken | None

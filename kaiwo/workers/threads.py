@@ -53,15 +53,19 @@ def require_open() -> None:
     Raises:
         UnfinishedError: it is over.
     """
-    threads: WorkerThreads | None = getattr(_of_thread, "threads", None)
-    if threads is not None and threads.is_over:
+    if over()():
         raise UnfinishedError("the run is over")
 
 
 def over() -> Callable[[], bool]:
     """Says, in any thread, whether the run that this thread works for is over."""
-    threads: WorkerThreads | None = getattr(_of_thread, "threads", None)
+    threads = _own()
     return (lambda: False) if threads is None else (lambda: threads.is_over)
+
+
+def _own() -> WorkerThreads | None:
+    """The threads that this one belongs to."""
+    return getattr(_of_thread, "threads", None)
 
 
 def pause(seconds: float) -> None:
@@ -70,7 +74,7 @@ def pause(seconds: float) -> None:
     Raises:
         UnfinishedError: it is over.
     """
-    threads: WorkerThreads | None = getattr(_of_thread, "threads", None)
+    threads = _own()
     if threads is None:
         time.sleep(seconds)
     elif threads.wait_for_end(seconds):

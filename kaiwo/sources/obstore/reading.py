@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
@@ -48,25 +48,18 @@ class _Collecting:
     def __init__(self) -> None:
         self.bytes = _FIRST
 
-    def measured(self, chunks: Iterator[Buffer]) -> Iterator[Buffer]:
-        """The same chunks; later streams collect as these come."""
+    def measuring(self) -> Callable[[Buffer], Buffer]:
+        """Gives back the chunks of one stream, and measures: later streams collect as they come."""
         start_s, came = time.monotonic(), 0
-        for chunk in chunks:
-            came += len(chunk)
-            self._note(came, start_s)
-            yield chunk
 
-    async def measured_async(self, chunks: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
-        """See ``measured``."""
-        start_s, came = time.monotonic(), 0
-        async for chunk in chunks:
+        def measured(chunk: Buffer) -> Buffer:
+            nonlocal came
             came += len(chunk)
-            self._note(came, start_s)
-            yield chunk
+            collected = came / max(time.monotonic() - start_s, 1e-3) * _COLLECT_S
+            self.bytes = int(min(max(collected, _LEAST), _MOST))
+            return chunk
 
-    def _note(self, came: int, start_s: float) -> None:
-        collected = came / max(time.monotonic() - start_s, 1e-3) * _COLLECT_S
-        self.bytes = int(min(max(collected, _LEAST), _MOST))
+        return measured
 
 
 class PinnedReader:
@@ -132,11 +125,14 @@ class PinnedReader:
         options = self._options(remote, start, end)
         loop = self._open_loop()
         if loop is None:
-            chunks = self._get(remote, options, named).stream(min(self._collecting.bytes, piece))
-            return cut(self._collecting.measured(chunks), piece)
-        answer = loop.run(self._get_async(remote, options, named))
-        chunks = self._collecting.measured_async(answer.stream(min(self._collecting.bytes, piece)))
-        return arriving(chunks, piece, loop.submit, taken)
+            answer = self._get(remote, options, named)
+        else:
+            answer = loop.run(self._get_async(remote, options, named))
+        chunks = answer.stream(min(self._collecting.bytes, piece))
+        measured = self._collecting.measuring()
+        if loop is None:
+            return cut(map(measured, chunks), piece)
+        return arriving((measured(each) async for each in chunks), piece, loop.submit, taken)
 
     async def _read_async(self, remote: RemoteObject, options: Any, named: str) -> Buffer:
         answer = await self._get_async(remote, options, named)

@@ -33,8 +33,8 @@ from kaiwo.errors import (
     TransientError,
 )
 from kaiwo.objects import RemoteObject
-from kaiwo.protocols import PIECE, Buffer, Listed, Source, Take
-from kaiwo.sources.base import StoreSource
+from kaiwo.protocols import Buffer, Listed, Source
+from kaiwo.sources.base import OfferingSource
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.obstore.errors import (
     FallbackReason,
@@ -71,7 +71,7 @@ class Look(Protocol):
         """Give connections back."""
 
 
-class ObstoreSource(StoreSource):
+class ObstoreSource(OfferingSource):
     """The objects of one bucket.
 
     Args:
@@ -179,18 +179,6 @@ class ObstoreSource(StoreSource):
             lambda: self._reader.read(remote, start, end, named),
             lambda: self.fallback().read(remote, start, end),
         )
-
-    def stream(
-        self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
-    ) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        return self._stream(remote, start, remote.size if end is None else end, piece, None)
-
-    def stream_into(
-        self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
-    ) -> Iterator[Buffer]:
-        """See ``protocols.Source``."""
-        return self._stream(remote, start, end, piece, Taken(take))
 
     def _stream(
         self, remote: RemoteObject, start: int, end: int, piece: int, taken: Taken | None
