@@ -4,12 +4,14 @@ Results are kept where whole loads ran as often as they say. The rest is a try, 
 
     python -m tests.bench --only wan-25 --rounds 1
     python -m tests.bench --only large,small --tools kaiwo --before ../kaiwo-of-yesterday
+    python -m tests.bench --only wan-25 --tools kaiwo --pod 512Mi --strict
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import importlib
 import shutil
 import signal
@@ -19,7 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import machine, results, rounds, serve
+from kaiwo import units
+from tests.bench import machine, pod, results, rounds, serve
 from tests.bench.load import ROUNDS, Load, quick
 from tests.bench.loads import LOADS
 from tests.bench.tools import all_tools, kaiwo_of
@@ -43,7 +46,7 @@ def main() -> int:
         tools[_BEFORE] = kaiwo_of(asked.before, _BEFORE)
     rows = {}
     for load in loads:
-        room = asked.dir or _room(load)
+        room = asked.dir or (None if asked.pod else _room(load))
         with tempfile.TemporaryDirectory(prefix="kaiwo-bench-", dir=room) as folder:
             chosen = [tools[name] for name in load.tools if not asked.tools or name in asked.tools]
             chosen += [tools[_BEFORE]] if asked.before and "kaiwo" in load.tools else []
@@ -51,8 +54,11 @@ def main() -> int:
             if lacking := serve.missing(load):
                 done = {tool.name: rounds.Result(f"needs {lacking}") for tool in chosen}
             else:
-                with serve.served(load, Path(folder, load.name)) as place:
-                    done = rounds.run(load, chosen, times, place)
+                with (
+                    serve.served(load, Path(folder, load.name)) as place,
+                    pod.limited(asked.pod) if asked.pod else contextlib.nullcontext() as group,
+                ):
+                    done = rounds.run(load, chosen, times, dataclasses.replace(place, pod=group))
             rows[load.name] = results.row(load, times, done)
             shown = results.table(load.name, rows[load.name]) + results.goals(rows[load.name])
             print("\n".join([*shown, ""]), flush=True)
@@ -67,7 +73,7 @@ def main() -> int:
 def _is_try(asked: argparse.Namespace, load: Load) -> bool:
     """Whether what comes out is no result to keep."""
     few = asked.rounds is not None and asked.rounds < (load.rounds or ROUNDS)
-    return bool(asked.quick or asked.tools or asked.before or few)
+    return bool(asked.quick or asked.tools or asked.before or asked.pod or few)
 
 
 def _draw(rows: Mapping[str, results.Row], path: Path) -> None:
@@ -103,6 +109,7 @@ def _arguments() -> argparse.Namespace:
         "--rounds", type=int, help=f"how often each tool runs; else {ROUNDS}, or as the load says"
     )
     parser.add_argument("--before", type=Path, help="another checkout of kaiwo, to run in turn")
+    parser.add_argument("--pod", type=_bytes, help="run tools in a control group of that memory")
     parser.add_argument("--quick", action="store_true", help="little work, one round: does it run?")
     parser.add_argument("--strict", action="store_true", help="fail when a goal is missed")
     parser.add_argument("--dir", type=Path, help="for files served and fetched")
@@ -118,6 +125,12 @@ def _arguments() -> argparse.Namespace:
         if word not in known:
             parser.error(f"--tools {word}: no such tool; there are {', '.join(known)}")
     return asked
+
+
+def _bytes(text: str) -> int:
+    if (found := units.rate(text)) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size, such as 512Mi")
+    return found
 
 
 def _list(text: str) -> list[str]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 _DEADLINE_S = 900.0
 
@@ -23,7 +24,11 @@ class ToolFailed(Exception):  # noqa: N818 - reads as what happened
 
 
 def run(
-    commands: Sequence[Sequence[str]], env: Mapping[str, str], output: str, errors: str
+    commands: Sequence[Sequence[str]],
+    env: Mapping[str, str],
+    output: str,
+    errors: str,
+    pod: Path | None = None,
 ) -> dict[str, float]:
     """Run the commands in a small separate process.
 
@@ -32,6 +37,7 @@ def run(
         env: their whole environment.
         output: the file for what they print.
         errors: the file for their stderr.
+        pod: the file that takes the ids of a control group's processes, if they belong into one.
 
     Returns:
         wall_s, cpu_s (user and system, of all processes) and peak_mib (of the largest process).
@@ -39,7 +45,7 @@ def run(
     Raises:
         ToolFailed: a command ended with another code than 0, or not within the time.
     """
-    order = json.dumps([commands, output, errors])
+    order = json.dumps([commands, output, errors, str(pod or os.devnull)])
     # isolated, and without site-packages: as small as Python is
     command = [sys.executable, "-I", "-S", __file__, order]
     process = subprocess.Popen(
@@ -67,8 +73,10 @@ def _last_words(errors: str) -> str:
     return next((line for line in reversed(lines) if line.strip()), "(nothing on stderr)")
 
 
-def _measure(commands: Sequence[Sequence[str]], output: str, errors: str) -> int:
+def _measure(commands: Sequence[Sequence[str]], output: str, errors: str, group: str) -> int:
     """Run them, print what they took; returns the first code that is not 0."""
+    with open(group, "w", encoding="ascii") as file:
+        file.write(str(os.getpid()))  # the commands inherit it
     cpu_s = peak_kib = 0.0
     with open(output, "wb") as out, open(errors, "wb") as err:
         started = time.perf_counter()

@@ -40,11 +40,19 @@ class WrongBytes(Exception):  # noqa: N818 - reads as what happened
 
 @dataclass(frozen=True)
 class Place:
-    """Where everything is: the served files, the server, and a folder for the tools."""
+    """Where everything is: the served files, the server, and a folder for the tools.
+
+    Attributes:
+        shelf: the served files.
+        endpoint: the server.
+        work: a folder for the tools.
+        pod: the file that takes the ids of a control group's processes, if tools run in one.
+    """
 
     shelf: Shelf
     endpoint: Endpoint
     work: Path
+    pod: Path | None = None
 
 
 def run(load: Load, tools: Sequence[Tool], rounds: int, place: Place) -> dict[str, Result]:
@@ -97,7 +105,7 @@ def _one(load: Load, tool: Tool, place: Place) -> dict[str, float]:
     if load.action is Action.AGAIN:
         return _second(tool, order, place)
     shutil.rmtree(order.target, ignore_errors=True)
-    figures = _run(tool, order)
+    figures = _run(tool, order, place.pod)
     if load.action is Action.LIST:
         _check_names(load, place)
     elif tool.name != "imports":
@@ -109,16 +117,16 @@ def _one(load: Load, tool: Tool, place: Place) -> dict[str, float]:
 def _second(tool: Tool, order: Order, place: Place) -> dict[str, float]:
     """One run with everything in place, by a first run of the same tool."""
     if not order.target.exists():
-        _run(tool, order)
+        _run(tool, order, place.pod)
     before = _stamps(order.target)
-    figures = _run(tool, order)
+    figures = _run(tool, order, place.pod)
     _check(order, place)
     if _stamps(order.target) != before:
         raise WrongBytes("fetched again")
     return figures
 
 
-def _run(tool: Tool, order: Order) -> dict[str, float]:
+def _run(tool: Tool, order: Order, pod: Path | None) -> dict[str, float]:
     """Run the tool's commands; trouble of the server is a failure too."""
     assert tool.program is not None
     for bucket in order.buckets:
@@ -128,7 +136,8 @@ def _run(tool: Tool, order: Order) -> dict[str, float]:
     commands, env = tool.commands(tool.program, order), environment(tool, order)
     before = len(order.endpoint.troubles())
     try:
-        return meter.run(commands, env, str(order.work / "stdout"), str(order.work / "stderr"))
+        files = (str(order.work / "stdout"), str(order.work / "stderr"))
+        return meter.run(commands, env, *files, pod)
     finally:
         if troubles := order.endpoint.troubles()[before:]:
             raise meter.ToolFailed(f"the server: {troubles[0]}")
