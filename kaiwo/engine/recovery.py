@@ -239,7 +239,8 @@ class Recovery:
     def _look_up(self, job: Job, flight: Flight, error: KaiwoError) -> None:
         """The planned object may be gone: ask what it is now."""
         flight.lookups += 1
-        flight.left = [job]
+        if flight.left is None:  # else a look failed, for which others wait
+            flight.left = [job]
         self._discard_stream(job)
         self._report_attempt(flight, error)
         self._dispatcher.repeat(Restat(flight.transfer), 0)

@@ -228,6 +228,19 @@ def test_a_look_that_fails_in_passing_is_repeated(tmp_path: Path, size: int) -> 
     assert run.item("a").attempts == 4
 
 
+@pytest.mark.parametrize("size", [4, LARGE])
+def test_a_look_that_finds_it_replaced_forgets_no_job_that_waits_for_it(
+    tmp_path: Path, size: int
+) -> None:
+    data = content(size)
+    store = FaultyStore({"a": data}, "md5")
+    store.script(("a", 0), fails(ChangedError("412")))
+    store.script(("a", STAT), fails(ChangedError("416")))
+    run = run_store(store, tmp_path)
+    assert (run.report.exit_code, files(tmp_path)) == (0, {"a": data})
+    assert store.stats == ["a", "a"]
+
+
 @pytest.mark.parametrize("kind", [CredentialsError, ServiceError, NotFoundError])
 def test_a_look_that_fails_for_good_is_the_failure_of_the_object(
     tmp_path: Path, kind: type[KaiwoError]
