@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from kaiwo.net.statuses import GARBLED, RefusedError
 from kaiwo.sources.hub.endpoint import Endpoint
-from kaiwo.sources.hub.listing import next_page_query
+from kaiwo.sources.hub.listing import is_file, next_page_query
 from kaiwo.sources.hub.repository import Repository
 
 T = TypeVar("T")
@@ -107,5 +107,5 @@ class Api:
 
 def _file(entries: Any, key: str) -> dict[str, Any] | None:
     """The entry of a file, or None."""
-    found = (each for each in entries if each["type"] == "file" and each["path"] == key)
+    found = (each for each in entries if each["path"] == key and is_file(each))
     return next(found, None)

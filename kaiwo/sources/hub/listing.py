@@ -20,6 +20,8 @@ from kaiwo.net.links import next_addresses
 _MOST_IDLE_PAGES = 8
 #: Of 1,000 entries each at the Hub, which advises against 100,000 files.
 _MOST_PAGES = 10_000
+#: Of the entries of a tree; the unknown ones are those of git that are neither, such as submodules.
+_KINDS = {"file", "directory", "unknown"}
 
 
 class PageCount:
@@ -66,6 +68,18 @@ def next_page_query(links: Iterable[str]) -> str:
             raise ValueError("no query")
         return query
     return ""
+
+
+def is_file(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of a tree is a file.
+
+    Raises:
+        ValueError: it is of a kind that is not known, and may be a file.
+    """
+    kind = entry["type"].lower()
+    if kind not in _KINDS:
+        raise ValueError(kind)
+    return bool(kind == "file")
 
 
 def named_files(information: Mapping[str, Any]) -> tuple[str, ...]:

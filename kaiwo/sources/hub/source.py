@@ -50,7 +50,7 @@ from kaiwo.sources.hub.api import Api
 from kaiwo.sources.hub.blobs import check_commit, maybe_pointer, of_entry, of_headers, require_name
 from kaiwo.sources.hub.endpoint import Endpoint
 from kaiwo.sources.hub.errors import map_refusal
-from kaiwo.sources.hub.listing import PageCount, missing_file, named_files
+from kaiwo.sources.hub.listing import PageCount, is_file, missing_file, named_files
 from kaiwo.sources.hub.reading import FileReader
 from kaiwo.sources.hub.repository import Repository
 from kaiwo.sources.hub.xet import Xet, xet_error
@@ -164,7 +164,7 @@ class HubSource(StoreSource):
         while query:
             with self.translating("listing", prefix):
                 entries, query = self._api.page(commit, prefix.rstrip("/"), query)
-                files = [entry for entry in entries if entry["type"] == "file"]
+                files = [entry for entry in entries if is_file(entry)]
                 count.add((entry["path"] for entry in entries), self.describe("listing", prefix))
             if files and not has_access:
                 # One refusal now, not one for each file. A model card may be free.

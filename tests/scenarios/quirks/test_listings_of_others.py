@@ -162,6 +162,30 @@ def test_a_link_of_the_hub_without_a_query_is_refused(hub_in_pages: Store) -> No
         keys(hub_in_pages, "owner/repo", "fsspec", header("Link", change))
 
 
+def kind_of_one(kind: str) -> Quirk:
+    """The first entry of each page of a tree is of that kind."""
+
+    def quirk(answer: Answer) -> Answer:
+        entries = json.loads(answer.body)
+        return replace(
+            answer, body=json.dumps([entries[0] | {"type": kind}, *entries[1:]]).encode()
+        )
+
+    return quirk
+
+
+def test_a_file_of_the_hub_may_be_called_so_in_capitals(hub_in_pages: Store) -> None:
+    found = keys(hub_in_pages, "owner/repo", "fsspec", kind_of_one("File"))
+    assert sorted(found) == sorted(FILES)
+
+
+def test_an_entry_of_the_hub_of_a_kind_that_is_not_known_is_not_left_out(
+    hub_in_pages: Store,
+) -> None:
+    with pytest.raises(TransientError, match="not a valid Hub response"):
+        keys(hub_in_pages, "owner/repo", "fsspec", kind_of_one("blob"))
+
+
 SIZE = re.compile(rb"<(Size|Content-Length)>1</\1>|\"size\": \"1\"")
 
 
