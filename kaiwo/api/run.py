@@ -15,7 +15,7 @@ from kaiwo import environment, redact, units
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.request_budget import memory_budget
-from kaiwo.engine.request_limit import FIRST, MOST
+from kaiwo.engine.request_limit import MOST
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.scheduler import Scheduler
@@ -165,12 +165,12 @@ def _listed(tools: _Tools, sink: Sink) -> Listing:
     listing = gather(
         tools.wants,
         tools.executor,
-        rules.workers or FIRST,
+        rules.workers,
         rules.policy,
         tools.health,
         sink,
         rules.until_s,
-        rules.most_requests,
+        rules.requests,
         (lambda _: ()) if tools.comparison.force else tools.state.answers,
     )
     if listing.failed and rules.fail_fast:

@@ -7,7 +7,7 @@ item of the report.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 
 from msgspec import Struct
@@ -26,6 +26,7 @@ from kaiwo.errors import (
 from kaiwo.events import Retried, Ticked
 from kaiwo.jobs import ListJob, Want
 from kaiwo.objects import Answer, Folder, Item, Named, RemoteObject
+from kaiwo.planning.listing_limits import ListingLimits
 from kaiwo.protocols import Sink
 from kaiwo.workers import list_objects
 from kaiwo.workers.list_objects import Found
@@ -58,7 +59,7 @@ class Listing(Struct, frozen=True):
 def gather(
     wants: Sequence[Want],
     executor: Executor,
-    window: int,
+    workers: int | None,
     policy: RetryPolicy,
     health: ServiceHealth,
     sink: Sink,
@@ -68,18 +69,21 @@ def gather(
 ) -> Listing:
     """List all wants at once; failures that may pass are retried.
 
+    See ``listing_limits`` for how many that is.
+
     Args:
         wants: of all tasks.
         executor: where the listings run.
-        window: how many run at once.
+        workers: how many run at once at each service; None: as many as the service bears.
         policy: which failures are retried, and when.
         health: learns which services have answered.
         sink: gets an event for each retry.
         until_s: the run's deadline, by the monotonic clock.
-        most: how many may run at once, as the limits of this process allow.
+        most: how many may run at once at all services together.
         known: answers that earlier runs got about objects of a want.
     """
     results: dict[int, Found] = {}
+    limits = ListingLimits((want.opener.service for want in wants), workers)
 
     def handle(job: ListJob, found: Found) -> None:
         if isinstance(found.error, LimitError) and dispatcher.narrow():
@@ -88,8 +92,10 @@ def gather(
         service = job.want.opener.service
         if found.error is None:
             health.answered(service)
+            limits.succeeded(service)
             results[job.number] = found
             return
+        limits.failed(service, found.error, has_answered=health.has_answered(service))
         health.failed(service, found.error)
         again = policy.again(job, found.error, has_answered=health.has_answered(service))
         if again is None:
@@ -99,13 +105,29 @@ def gather(
         dispatcher.repeat(*again)
 
     dispatcher: Dispatcher[ListJob, Found] = Dispatcher(
-        executor, window, list_objects.run, idle=lambda: sink.emit(Ticked()), most=most
+        executor,
+        limits.limits,
+        list_objects.run,
+        idle=lambda: sink.emit(Ticked()),
+        lane=lambda job: job.want.opener.service,
+        most=most,
     )
-    dispatcher.feed(ListJob(number, want, known(want)) for number, want in enumerate(wants))
+    for service in limits.limits:
+        # One queue for each, so that no service waits for another.
+        dispatcher.feed(_jobs(wants, service, known), service)
     dispatcher.run(handle, until_s)
     late = Found(error=DeadlineError("the deadline passed before it was listed"))
     results = {number: results.get(number, late) for number in range(len(wants))}
     return _judged(wants, results)
+
+
+def _jobs(
+    wants: Sequence[Want], service: str, known: Callable[[Want], tuple[Answer, ...]]
+) -> Iterator[ListJob]:
+    """The jobs that ask one service, lazily."""
+    for number, want in enumerate(wants):
+        if want.opener.service == service:
+            yield ListJob(number, want, known(want))
 
 
 def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
