@@ -95,19 +95,27 @@ def gather(
             limits.succeeded(service)
             results[job.number] = found
             return
-        limits.failed(service, found.error, has_answered=health.has_answered(service))
+        others = sum(each.want.opener.service == service for each in dispatcher.in_flight())
         health.failed(service, found.error)
-        again = policy.again(job, found.error, has_answered=health.has_answered(service))
+        has_answered = health.has_answered(service)
+        again = limits.refused(job, found.error, has_answered=has_answered, others=others)
+        if again is None:
+            again = policy.again(job, found.error, has_answered=has_answered)
         if again is None:
             results[job.number] = replace(found, error=used_up(found.error, job.tries))
             return
         sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1]))
         dispatcher.repeat(*again)
 
+    def begin(job: ListJob) -> tuple[()]:
+        limits.start(job)
+        return ()
+
     dispatcher: Dispatcher[ListJob, Found] = Dispatcher(
         executor,
         limits.limits,
         list_objects.run,
+        begin,
         idle=lambda: sink.emit(Ticked()),
         lane=lambda job: job.want.opener.service,
         most=most,
