@@ -16,7 +16,9 @@ counts beside the etag, because all empty objects may have one etag.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -26,8 +28,9 @@ from kaiwo.errors import DiskError, KaiwoError, NotFoundError, PlaceholderError,
 from kaiwo.objects import Answer, RemoteObject, same_bytes
 from kaiwo.workers.threads import WorkerThreads
 
-#: Objects that are looked up at once.
-_LOOKED_UP_AT_ONCE = 8
+#: Objects of a source that are looked up at once. Most listings leave no doubt; where all files of
+#: a folder are empty, eight at once took longer than the listing.
+LOOKED_UP_AT_ONCE = 32
 #: At most this many placeholders are named in a log line.
 _MOST_NAMED = 5
 #: Looks an object up by its key. Raises NotFoundError; PlaceholderError if it only marks a folder.
@@ -36,10 +39,16 @@ logger = logging.getLogger(__name__)
 
 
 class Questions:
-    """The questions of one source; keeps the answers of a listing of which a question failed."""
+    """The questions of one source; keeps the answers of a listing of which a question failed.
+
+    After a failure, half as many are asked at once: some services serve few requests at a time.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[RemoteObject, Answer] = {}
+        self._lock = threading.Lock()
+        self._limit = LOOKED_UP_AT_ONCE
+        self._under_way = 0
 
     def ask(
         self,
@@ -65,13 +74,27 @@ class Questions:
         ask = partial(self._ask, found, look_up, look_up_folder)
         left = [remote for remote in doubtful if remote not in self._kept]
         try:
-            with WorkerThreads(min(_LOOKED_UP_AT_ONCE, len(left)), "kaiwo-doubts") as pool:
+            with self._room(len(left)) as most, WorkerThreads(most, "kaiwo-doubts") as pool:
                 for _ in pool.map(ask, left):
                     pass
         except TransientError as error:
+            with self._lock:
+                self._limit = max(self._limit // 2, 1)
             reached = len(found) + len(self._kept)
             raise type(error)(error.message, error.retry_after_s, reached) from None
         return tuple(self._kept.pop(remote) for remote in doubtful)
+
+    @contextlib.contextmanager
+    def _room(self, wanted: int) -> Iterator[int]:
+        """How many a listing may ask at once; several listings share the limit."""
+        with self._lock:
+            most = max(min(wanted, self._limit - self._under_way), 1)
+            self._under_way += most
+        try:
+            yield most
+        finally:
+            with self._lock:
+                self._under_way -= most
 
     def _ask(
         self,

@@ -7,7 +7,7 @@ import threading
 from tests.support.proxies import Answer, refused
 
 #: A client that never has the wanted number at once is answered after this time.
-_PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class AtOnce:
@@ -35,7 +35,7 @@ class AtOnce:
             self._held += 1
             self.most = max(self.most, self._held)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self.most >= self._wanted, _PATIENCE_S)
+            self._changed.wait_for(lambda: self.most >= self._wanted, PATIENCE_S)
             self._held -= 1
         return answer
 
@@ -65,6 +65,6 @@ class Serves:
                 self._changed.notify_all()
                 return refused(503, "SlowDown")
             self._served += 1
-            self._changed.wait_for(lambda: self.refused >= self._refusals, _PATIENCE_S)
+            self._changed.wait_for(lambda: self.refused >= self._refusals, PATIENCE_S)
             self._served -= 1
         return answer

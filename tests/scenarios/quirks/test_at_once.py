@@ -14,14 +14,18 @@ from kaiwo.config.loader import build
 from kaiwo.engine.request_limit import FIRST
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
+from kaiwo.errors import BusyError
 from kaiwo.jobs import Want
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.planning.gather import Listing, gather
 from kaiwo.tasks.base import Context, Engine
+from kaiwo.workers.doubts import LOOKED_UP_AT_ONCE
 from kaiwo.workers.source_cache import close_source
-from tests.support.faulty import PATIENCE_S, RecordingSink
-from tests.support.proxies import Answer, spoiling
-from tests.support.quirks_at_once import AtOnce, Serves
+from tests.support import quirks_objects as quirks
+from tests.support.engines import opened
+from tests.support.faulty import RecordingSink
+from tests.support.proxies import Answer, Spoil, spoiling
+from tests.support.quirks_at_once import PATIENCE_S, AtOnce, Serves
 from tests.support.stores import Store
 
 NUMBERS = range(40)
@@ -38,7 +42,9 @@ def bucket(s3: Store) -> str:
 def wanted(*tasks: dict[str, object], engine: Engine) -> Iterator[list[Want]]:
     """What these tasks want; their sources are closed afterwards."""
     config = build(Document("test", {"download_items": list(tasks)}), {})
-    context = Context("/nowhere", NetworkSettings(stall_timeout_s=60), engine, lambda _: "test")
+    context = Context(
+        "/nowhere", NetworkSettings(stall_timeout_s=2 * PATIENCE_S), engine, lambda _: "test"
+    )
     wants = [want for task in config.tasks for want in task.wants(context)]
     try:
         yield wants
@@ -115,8 +121,42 @@ def test_a_service_that_serves_two_at_once_is_listed(
     serves = Serves(2, refusals=FIRST - 2)
     with (
         spoiling(s3, serves) as by_way,
-        wanted(by_way.task(bucket, items), engine=engine) as wants,
+        wanted(by_way.task(bucket, items[:20]), engine=engine) as wants,
     ):
         listing = gathered(wants)
-    assert not listing.failed
-    assert len(listing.found) == len(items)
+    assert (len(listing.found), listing.failed) == (20, ())
+
+
+def heads(spoil: Spoil) -> Spoil:
+    """This behaviour in the answers to look-ups, of a service that lists everything as empty."""
+
+    def both(method: str, path: str, answer: Answer) -> Answer:
+        return (spoil if method == "HEAD" else quirks.listed_empty)(method, path, answer)
+
+    return both
+
+
+def test_doubtful_objects_are_looked_up_at_once(s3: Store, bucket: str, engine: Engine) -> None:
+    at_once = AtOnce(wanted=LOOKED_UP_AT_ONCE)
+    with spoiling(s3, heads(at_once)) as by_way, opened(by_way, bucket, engine) as source:
+        found = list(source.list(""))
+    assert at_once.most == LOOKED_UP_AT_ONCE
+    assert [remote.size for remote in found] == [1] * len(NUMBERS)
+
+
+def test_a_service_that_looks_two_up_at_once_is_asked_fewer(
+    s3: Store, bucket: str, engine: Engine
+) -> None:
+    serves = Serves(2, refusals=LOOKED_UP_AT_ONCE - 2)
+    failures = 0
+    with spoiling(s3, heads(serves)) as by_way, opened(by_way, bucket, engine) as source:
+        while True:
+            try:
+                found = list(source.list(""))
+            except BusyError:
+                failures += 1
+            else:
+                break
+    assert [remote.size for remote in found] == [1] * len(NUMBERS)
+    # From 32 at once to two.
+    assert failures <= 4
