@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from kaiwo.errors import (
 from kaiwo.jobs import ListJob
 from kaiwo.planning.listing_limits import SLOWLY, ListingLimits
 from tests.support.faulty import FaultyStore
-from tests.support.planning import want
+from tests.support.planning import listed, want
 
 
 @pytest.fixture
@@ -127,3 +128,14 @@ def test_a_listing_that_alone_is_refused_while_others_succeed_is_charged(
     assert limits.refused(refused, BusyError("x"), has_answered=True, others=1) is None
     refuse(limits, job)
     refuse(limits, refused)
+
+
+def test_a_service_that_refuses_everything_is_given_up(tmp_path: Path) -> None:
+    store = FaultyStore({"a": b"x"})
+    store.list_faults = [BusyError("busy") for _ in range(1000)]
+    wants = [want(store, tmp_path) for _ in range(6)]
+    with ThreadPoolExecutor(8) as pool:
+        listing, _ = listed(wants, pool, retries=2)
+    assert [type(error) for _, error in listing.failed] == [BusyError] * len(wants)
+    # Each was tried three times, and some besides while others were under way.
+    assert len(wants) * 3 <= 1000 - len(store.list_faults) <= len(wants) * 6
