@@ -3,8 +3,8 @@
 .kaiwo/                              the state of a root; its content: ``state/folder.py``
 .kaiwo-<run>-<index>[.<round>].part  the bytes of an object, beside its target or blob
 .kaiwo-<run>-<index>[.<round>].link  a link, until it gets the name of its target
-.kaiwo-<name>.part                   a reference of the Hugging Face cache, until it is whole
-.kaiwo-<token>.part                  a probe: which names does this folder treat as equal?
+.kaiwo-<token>.part                  a reference of the Hugging Face cache, until it is whole; or a
+                                     probe: which names does this folder treat as equal?
 <name>.<pid>.part                    a report or metrics, until they are whole
 """
 

@@ -17,6 +17,7 @@ import contextlib
 import os
 import posixpath
 import re
+import secrets
 
 from msgspec import Struct
 
@@ -101,12 +102,11 @@ def write_ref(storage: str, revision: str, commit: str) -> None:
     with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
         if file.read() == commit:
             return
-    # Always the same temporary name: what a killed run left of it is replaced.
-    folder, name = posixpath.split(path)
+    # Other runs may write the same name now. And the library takes all that is in refs for names.
+    part = posixpath.join(storage, own_names.part_name(secrets.token_hex(8)))
     try:
         root = resolved(storage)
-        open_folder(folder, root, make=True)
-        part = posixpath.join(folder, own_names.part_name(name))
+        open_folder(posixpath.dirname(path), root, make=True)
         documents.replace(path, (commit,), part, root=root)
     except OSError as error:
         raise disk_error(error, path) from error
