@@ -1,22 +1,30 @@
-"""Which names a file system treats as equal: they differ in case, or in the encoding of letters.
+"""Which names a file system treats as equal: in case, in the encoding of letters, at their ends.
 
 Most file systems of a cluster keep every name apart. Those of USB sticks, shares and desktops do
-not: there the second of ``Model.bin`` and ``model.bin`` would replace the first. Only a test file
-in the folder itself can tell, since this is a property of the folder. It is made in the nearest
-folder that exists, and only if a plan holds such names.
+not: there the second of ``Model.bin`` and ``model.bin`` would replace the first, and so would the
+second of ``a`` and ``a.``. Some give a long name a second, short one: ``LONGNA~1.TXT``. Only a test
+file in the folder itself can tell, since this is a property of the folder. It is made in the
+nearest folder that exists, and only if a plan holds such names.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
+from kaiwo.files.repeat import repeat
 from kaiwo.own_names import is_own, part_name
+
+#: Dots and spaces at the end of a name.
+_END = re.compile(r"[. ]+(?=/|$)")
+#: A name that a file system may give to a file of a longer one.
+_SHORT = re.compile(r"(?=[^.]{3,8}(\.|$))[^.~]+~[0-9]+(\.[^.]{1,3})?")
 
 
 class Folding(Struct, frozen=True):
@@ -25,20 +33,37 @@ class Folding(Struct, frozen=True):
     Attributes:
         case: upper and lower case.
         form: the encoding of a letter: as one character, or as a letter and an accent.
+        ends: dots and spaces at the end.
+        short: it does not ignore them, but a long name has a short one, too.
     """
 
     case: bool = False
     form: bool = False
+    ends: bool = False
+    short: bool = False
 
     def are_equal(self, one: str, other: str) -> bool:
         """Whether two names are equal here; ``folded`` makes them equal."""
-        if not self.case and _composed(one) != _composed(other):
+        first, second = _without_end(one), _without_end(other)
+        if not self.ends and one[len(first) :] != other[len(second) :]:
             return False
-        return self.form or one.casefold() == other.casefold()
+        if not self.case and _composed(first) != _composed(second):
+            return False
+        return self.form or first.casefold() == second.casefold()
+
+    def fault_of(self, name: str) -> str | None:
+        """Why this name may stand for something else here; None if it may not."""
+        if self.ends and not _without_end(name):
+            return f"{name!r} is no name to this file system: it ignores dots and spaces at the end"
+        if self.short and _SHORT.fullmatch(name):
+            return f"{name} may be another file here: this file system gives long names short ones"
+        return None
 
 
 def folded(name: str) -> str:
     """The same text for all names that some file system treats as equal; each ``/`` stays."""
+    if name[-1:] in (".", " ") or "./" in name or " /" in name:
+        name = _without_end(name)
     if name.isascii():
         return name.lower()
     # ext4 ignores invisible characters, too.
@@ -62,8 +87,21 @@ def possible_own_names(path: str, root: str) -> Iterator[tuple[str, str, str]]:
         folder = f"{folder}/{name}"
 
 
+def doubtful_names(path: str, root: str) -> Iterator[tuple[str, str]]:
+    """Segments below the root that ``Folding.fault_of`` may refuse, with the folders above them."""
+    folder = root.rstrip("/")
+    for name in path[len(folder) + 1 :].split("/"):
+        if not _without_end(name) or ("~" in name and _SHORT.fullmatch(name)):
+            yield folder or "/", name
+        folder = f"{folder}/{name}"
+
+
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
+
+
+def _without_end(name: str) -> str:
+    return _END.sub("", name)
 
 
 def probe(folder: str) -> Folding:
@@ -73,20 +111,28 @@ def probe(folder: str) -> Folding:
     """
     token = secrets.token_hex(8)
     plain, accented = part_name(token), part_name(f"{token}-\u00e9")
-    return Folding(
-        case=_are_one_file(folder, plain, plain.upper()),
-        form=_are_one_file(folder, accented, unicodedata.normalize("NFD", accented)),
-    )
+    short = [f"{plain.lstrip('.')[:6].upper()}~{number}.PAR" for number in range(1, 10)]
+    with _made(folder, plain) as has_name:
+        case = has_name(plain.upper())
+        ends = has_name(f"{plain}.") or has_name(f"{plain} ")
+        has_short = any(map(has_name, short))
+    with _made(folder, accented) as has_name:
+        form = has_name(unicodedata.normalize("NFD", accented))
+    return Folding(case, form, ends, has_short)
 
 
-def _are_one_file(folder: str, name: str, other: str) -> bool:
+@contextlib.contextmanager
+def _made(folder: str, name: str) -> Iterator[Callable[[str], bool]]:
+    """Make a file for a moment; says whether there is one with another name, too."""
     path = os.path.join(folder, name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(repeat(lambda: os.open(path, flags, 0o600)))
     except OSError:
-        return False
+        yield lambda _: False
+        return
     try:
-        return os.path.lexists(os.path.join(folder, other))
+        yield lambda other: os.path.lexists(os.path.join(folder, other))
     finally:
         with contextlib.suppress(OSError):
             os.unlink(path)

@@ -23,8 +23,14 @@ from kaiwo.files.names import fault_of_place, is_plain
 from kaiwo.files.paths import collisions, is_within, real_path
 from kaiwo.jobs import Transfer, Want
 from kaiwo.objects import RemoteObject, same_bytes
-from kaiwo.planning.case_folding import FoldingProbe, folded, possible_own_names
+from kaiwo.planning.case_folding import (
+    FoldingProbe,
+    doubtful_names,
+    folded,
+    possible_own_names,
+)
 from kaiwo.planning.existing import statuses
+from kaiwo.planning.long_names import LongNames
 
 #: At most this many offenders are named one by one.
 MOST_OFFENDERS = 100
@@ -69,6 +75,7 @@ class TargetCheck:
     def __init__(self, run: str, probe: FoldingProbe | None = None) -> None:
         self.offenders = Offenders()
         self._run = run
+        self._long_names = LongNames()
         self._probe = probe or FoldingProbe()
         self._owners: dict[str, tuple[Want, Transfer]] = {}
         self._real_folders: dict[str, str] = {}
@@ -134,14 +141,20 @@ class TargetCheck:
         """What is wrong with the path of a transfer by itself."""
         places = (transfer.target,) if transfer.blob is None else (transfer.target, transfer.blob)
         for path in places:
-            if is_plain(path, transfer.root):
-                continue
-            if fault := fault_of_place(path, transfer.root):
+            is_checked = is_plain(path, transfer.root)
+            if not is_checked and (fault := fault_of_place(path, transfer.root)):
                 return fault
+            if (name := self._long_names.too_long(path)) is not None:
+                return f"the name {name} is too long for this file system"
+            if is_checked:
+                continue
             # Where a folder ignores no differences, other spellings of kaiwo's names are harmless.
             for folder, name, own in possible_own_names(path, transfer.root):
                 if self._probe.folding_of(folder).are_equal(name, own):
                     return f"{own} is a name of kaiwo's own, and {name} is the same there"
+            for folder, name in doubtful_names(path, transfer.root):
+                if fault := self._probe.folding_of(folder).fault_of(name):
+                    return fault
         return None
 
     def _check_collisions(self) -> None:

@@ -18,6 +18,7 @@ from itertools import islice
 
 from kaiwo.files.repeat import repeat
 from kaiwo.planning.case_folding import folded
+from kaiwo.planning.long_names import SHORT_NAME
 from kaiwo.workers.threads import WorkerThreads
 
 #: The status of a file, or why there is none to be had.
@@ -35,8 +36,6 @@ _THREADS = 16
 #: A folder may hold far more than the targets: its listing ends after this many others, and this
 #: many for each target.
 _MOST_OTHERS, _MOST_OTHERS_EACH = 1000, 4
-#: Some file systems take names only up to such a length, and say so when they are asked.
-_LONG_NAME = 120
 
 
 def statuses(targets: Iterable[str]) -> dict[str, Answer]:
@@ -146,7 +145,7 @@ def _questions(folder: str, names: list[str]) -> list[_Question]:
                 wanted = {
                     spelling: name
                     for spelling, name in wanted.items()
-                    if len(name) > _LONG_NAME or folded(name) in alike
+                    if len(name) > SHORT_NAME or folded(name) in alike
                 }
     except FileNotFoundError:
         return []

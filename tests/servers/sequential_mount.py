@@ -211,7 +211,7 @@ def _packed(found: os.stat_result) -> bytes:
     )
 
 
-def main() -> None:
+def serve(kind: type[SequentialMount]) -> None:
     """Mount, serve until standard input ends, unmount."""
     backing, mount, *refusals = sys.argv[1:]
     libc = ctypes.CDLL(None, use_errno=True)
@@ -219,7 +219,7 @@ def main() -> None:
     options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
     if libc.mount(b"kaiwo-test", os.fsencode(mount), b"fuse", 0, options.encode()):
         sys.exit(f"cannot mount: {os.strerror(ctypes.get_errno())}")
-    served = SequentialMount(backing, set(refusals))
+    served = kind(backing, set(refusals))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         print(json.dumps({"folder": mount}), flush=True)
@@ -235,4 +235,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(SequentialMount)

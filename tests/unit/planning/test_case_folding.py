@@ -8,42 +8,80 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.planning.case_folding import Folding, FoldingProbe, folded, possible_own_names, probe
+from kaiwo.planning.case_folding import (
+    Folding,
+    FoldingProbe,
+    doubtful_names,
+    folded,
+    possible_own_names,
+    probe,
+)
 
 NOTHING, CASE, FORM = Folding(), Folding(case=True), Folding(form=True)
-BOTH = Folding(case=True, form=True)
+BOTH, ENDS = Folding(case=True, form=True), Folding(ends=True)
+ALL = Folding(case=True, form=True, ends=True)
 
 
 @pytest.mark.parametrize(
     ("one", "other", "where"),
     [
-        ("Model.bin", "model.BIN", (CASE, BOTH)),
-        ("\u00c4", "\u00e4", (CASE, BOTH)),
-        ("stra\u00dfe", "STRASSE", (CASE, BOTH)),
-        ("\u212aelvin", "kelvin", (CASE, BOTH)),
-        ("caf\u00e9", "cafe\u0301", (FORM, BOTH)),
-        ("CAF\u00c9", "cafe\u0301", (BOTH,)),
-        (".kai\u200bwo", ".kaiwo", (BOTH,)),
-        ("a\u0323\u0301", "a\u0301\u0323", (FORM, BOTH)),
+        ("Model.bin", "model.BIN", (CASE, BOTH, ALL)),
+        ("\u00c4", "\u00e4", (CASE, BOTH, ALL)),
+        ("stra\u00dfe", "STRASSE", (CASE, BOTH, ALL)),
+        ("\u212aelvin", "kelvin", (CASE, BOTH, ALL)),
+        ("caf\u00e9", "cafe\u0301", (FORM, BOTH, ALL)),
+        ("CAF\u00c9", "cafe\u0301", (BOTH, ALL)),
+        (".kai\u200bwo", ".kaiwo", (BOTH, ALL)),
+        ("a\u0323\u0301", "a\u0301\u0323", (FORM, BOTH, ALL)),
+        ("a", "a.", (ENDS, ALL)),
+        ("a ", "a. .", (ENDS, ALL)),
+        ("A. ", "a", (ALL,)),
+        ("\u00e9.", "e\u0301", (ALL,)),
     ],
 )
 def test_names_are_one_where_what_differs_is_folded(
     one: str, other: str, where: Sequence[Folding]
 ) -> None:
     assert folded(one) == folded(other)
-    for folding in (NOTHING, CASE, FORM, BOTH):
+    kinds = (CASE, FORM, BOTH, ENDS, ALL)
+    for folding in (NOTHING, *kinds):
         assert folding.are_equal(one, other) is folding.are_equal(other, one)
-    assert tuple(each for each in (CASE, FORM, BOTH) if each.are_equal(one, other)) == where
+    assert tuple(each for each in kinds if each.are_equal(one, other)) == where
     assert not NOTHING.are_equal(one, other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("a", "b"), ("a", "a "), ("e", "\u00e9"), ("o", "0")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("a", "b"), ("a", " a"), ("a", ".a"), ("e", "\u00e9"), ("o", "0")]
+)
 def test_other_names_are_different_everywhere(one: str, other: str) -> None:
     assert folded(one) != folded(other)
 
 
 def test_a_slash_stays_where_it_is() -> None:
     assert folded("/A/\u00c4/b").split("/") == ["", "a", "\u00e4", "b"]
+    assert folded("/A./.../b. ").split("/") == ["", "a", "", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "folding"),
+    [
+        ("...", ENDS),
+        (". .", ENDS),
+        ("LONGNA~1.TXT", Folding(short=True)),
+        ("kaiwo~12", Folding(short=True)),
+    ],
+)
+def test_a_name_that_may_stand_for_something_else_is_no_name(name: str, folding: Folding) -> None:
+    assert list(doubtful_names(f"/r/a/{name}/b", "/r")) == [("/r/a", name)]
+    assert list(doubtful_names(f"/{name}", "/")) == [("/", name)]
+    assert folding.fault_of(name)
+    assert NOTHING.fault_of(name) is None
+
+
+@pytest.mark.parametrize("name", ["a.", "a~b", "longername~1", "a~1.html", "~1", "..a"])
+def test_any_other_name_is_one(name: str) -> None:
+    assert list(doubtful_names(f"/r/{name}", "/r")) == []
+    assert Folding(ends=True, short=True).fault_of(name) is None
 
 
 def test_probing_a_folder_leaves_nothing_there(tmp_path: Path) -> None:
@@ -92,6 +130,8 @@ def test_paths_meet_where_the_folder_of_their_first_difference_folds(tmp_path: P
         ("a/.\u212aaiwo/b", [("/r/a", ".\u212aaiwo", ".kaiwo")]),
         ("a/.kai\u200bwo/b", [("/r/a", ".kai\u200bwo", ".kaiwo")]),
         ("x/.Kaiwo-1.PART", [("/r/x", ".Kaiwo-1.PART", ".kaiwo-1.part")]),
+        (".kaiwo./x", [("/r", ".kaiwo.", ".kaiwo")]),
+        ("x/.Kaiwo-1.part .", [("/r/x", ".Kaiwo-1.part .", ".kaiwo-1.part")]),
         (".kaiwo.txt", []),
         (".KAIWO.txt", []),
         ("KAIWO/a", []),

@@ -244,6 +244,8 @@ FOLDED = (
     ("deep/Model.bin", "deep/model.bin"),
     ("caf\u00e9", "cafe\u0301"),
     ("Sub/x", "sub/X"),
+    ("a", "a."),
+    ("a./x", "a/x "),
 )
 
 
@@ -260,7 +262,8 @@ def checked_where(folding: Folding, names: Sequence[str], root: Path) -> TargetC
 def test_names_that_fold_into_one_are_refused_with_both_owners(
     tmp_path: Path, names: tuple[str, str]
 ) -> None:
-    (fault,) = checked_where(Folding(case=True, form=True), names, tmp_path).offenders
+    everything = Folding(case=True, form=True, ends=True)
+    (fault,) = checked_where(everything, names, tmp_path).offenders
     for name in names:
         assert str(tmp_path / name) in fault
         assert f"faulty://bucket/{name}" in fault
@@ -291,6 +294,14 @@ def test_kaiwos_own_names_are_refused_however_they_are_written(tmp_path: Path, n
     (fault,) = checked_where(Folding(case=True), (name,), tmp_path).offenders
     assert name in fault
     assert "kaiwo's own" in fault
+    assert len(checked_where(Folding(), (name,), tmp_path).offenders) == 0
+
+
+@pytest.mark.parametrize("name", ["...", "a/. /b", "LONGNA~1.TXT", "kaiwo~1/manifest.jsonl"])
+def test_names_that_may_stand_for_something_else_are_refused(tmp_path: Path, name: str) -> None:
+    (fault,) = checked_where(Folding(ends=True, short=True), (name,), tmp_path).offenders
+    assert name in fault
+    assert "this file system" in fault
     assert len(checked_where(Folding(), (name,), tmp_path).offenders) == 0
 
 
