@@ -1,23 +1,37 @@
 """Modes of files: what others may write, they may write only after it was published.
 
 A published file has the mode that any new file gets: by the umask, or by the default access list of
-its folder. A temporary file has the same without the right to write for others.
+its folder. A temporary file has the same without the right to write for others. Where the file system
+lets nobody change modes (shares, mounts for one user), it stays so: the file is in place.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import stat
 
 from kaiwo.files.folders import Root, in_folder, open_folder
 from kaiwo.files.kept_folders import Key, kept
+from kaiwo.files.repeat import repeat
 
 #: Of a file that is published, less the umask.
 _USUAL = 0o666
 #: Of a temporary file where the usual mode would let others write.
 PRIVATE = 0o644
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+#: How file systems say that they do not change modes; or that the owner is another one, to them.
+_NO_MODES = {
+    errno.EACCES,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+}
+logger = logging.getLogger(__name__)
 
 
 def of_temporary(path: str, root: Root | None) -> int:
@@ -66,11 +80,21 @@ def publish_mode(path: str, root: Root, temporary: os.stat_result) -> None:
     own = stat.S_IMODE(temporary.st_mode)
     if not usual & ~own & OTHERS_WRITE:
         return
+    try:
+        repeat(lambda: _allow(path, root, temporary, own | usual & OTHERS_WRITE))
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
+        logger.debug("others may not write %s: its mode stays: %s", path, error.strerror)
+
+
+def _allow(path: str, root: Root, temporary: os.stat_result, mode: int) -> None:
+    """Change the mode of a file, if it is the one that was published; raises OSError."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = in_folder(path, root, lambda folder, name: os.open(name, flags, dir_fd=folder))
     try:
         if os.path.samestat(os.fstat(descriptor), temporary):
-            os.fchmod(descriptor, own | usual & OTHERS_WRITE)
+            os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
 

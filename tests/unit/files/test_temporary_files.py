@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import stat
@@ -119,6 +120,33 @@ def test_modes_follow_the_umask_whatever_the_folders_bits(
         publish(each.temporary, each)
         assert mode(each.target) == 0o666 & ~mask
     assert mode(folder) == bits
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EIO])
+@pytest.mark.parametrize("mask", [0o002, 0o022])
+def test_where_nobody_may_change_modes_files_arrive_with_those_of_their_temporary_files(
+    tmp_path: Path,
+    umask: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    mask: int,
+    number: int,
+) -> None:
+    """As on a share, or for root where the server takes it for nobody; EIO passes."""
+    left = [number] if number == errno.EIO else [number] * 9
+    real = os.fchmod
+
+    def refusing(descriptor: int, mode: int) -> None:
+        if left:
+            raise OSError(left.pop(), "refused")
+        real(descriptor, mode)
+
+    monkeypatch.setattr(os, "fchmod", refusing)
+    umask(mask)
+    for each, write in enumerate((_by_range, _by_stream, _at_once)):
+        one = transfer(tmp_path / str(each))
+        write(one)
+        publish(one.temporary, one)
+        assert mode(one.target) == (0o666 & ~mask if number == errno.EIO else 0o644)
 
 
 def _by_range(each: Transfer) -> None:
