@@ -29,7 +29,7 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from kaiwo import environment
@@ -195,12 +195,28 @@ def _written(data: bytes) -> str:
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(data)
     except OSError as error:
-        raise ConfigError(
-            f"cannot write a file with the trusted certificates ({error.strerror}); give all of "
-            "them in one file as ca_bundle"
-        ) from None
+        return _in_memory(data, error)
     atexit.register(_remove, path, os.getpid())
     return path
+
+
+def _in_memory(data: bytes, refusal: OSError) -> str:
+    """The same where no folder can be written: a file without a name, which stays open.
+
+    Raises:
+        ConfigError: this system has none.
+    """
+    make: Callable[[str], int] | None = getattr(os, "memfd_create", None)
+    if make is not None:
+        with contextlib.suppress(OSError):
+            path = f"/proc/self/fd/{make('kaiwo-certificates')}"
+            with open(path, "wb") as opened:
+                opened.write(data)
+            return path
+    raise ConfigError(
+        f"cannot write a file with the trusted certificates ({refusal.strerror}); give all of "
+        "them in one file as ca_bundle"
+    )
 
 
 def _remove(path: str, owner: int) -> None:

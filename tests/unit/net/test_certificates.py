@@ -194,3 +194,19 @@ def test_a_client_certificate_that_cannot_be_used_is_a_fault_of_the_configuratio
     ):
         with pytest.raises(ConfigError, match=words):
             certificates.context(None, *given)
+
+
+def test_where_no_folder_can_be_written_the_file_is_in_memory(
+    folder: Path, environment: pytest.MonkeyPatch, authorities: list[Certified]
+) -> None:
+    """As in a container with a read-only root."""
+    environment.setattr("tempfile.tempdir", "/proc/self")
+    certificates._written.cache_clear()
+    path = certificates.file(str(folder))
+    environment.undo()
+    certificates._written.cache_clear()
+    assert path is not None
+    assert path.startswith("/proc/self/fd/")
+    both = trusted(ssl.create_default_context(cafile=path))
+    assert both == {der(each) for each in authorities[:2]}
+    os.close(int(path.rpartition("/")[2]))
