@@ -81,13 +81,26 @@ def require_writable(storage: str) -> None:
     Raises:
         DiskError: it cannot be written.
     """
-    folder = storage
-    while not os.path.lexists(folder):
-        folder = posixpath.dirname(folder)
-    if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+    folder = _nearest_to(storage)
+    if not _may_write(folder):
         raise DiskError(
             f"cannot write below {folder}; set HF_HOME or cache_dir to a writable folder"
         )
+
+
+def is_writable(folder: str) -> bool:
+    """Whether files can be made in a folder, or in the nearest one above it that exists."""
+    return _may_write(_nearest_to(os.path.abspath(folder)))
+
+
+def _nearest_to(path: str) -> str:
+    while not os.path.lexists(path):
+        path = posixpath.dirname(path)
+    return path
+
+
+def _may_write(folder: str) -> bool:
+    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
 
 
 def write_ref(storage: str, revision: str, commit: str) -> None:

@@ -10,6 +10,7 @@ from kaiwo.errors import ConfigError
 from kaiwo.files import memory_limit
 from kaiwo.jobs import RANGE
 from kaiwo.loading import loading
+from kaiwo.tasks import hub_cache
 
 if TYPE_CHECKING:
     from kaiwo.tasks.hub import HfTask
@@ -35,7 +36,8 @@ def _switch(task: HfTask) -> str | None:
 def choose(task: HfTask) -> int | None:
     """Load hf_xet if it is wanted; returns the size above which files come through it, or None.
 
-    What was asked for explicitly is confirmed, or refused, in the log.
+    What was asked for explicitly is confirmed, or refused, in the log. hf_xet always makes a folder
+    in the cache: where that is not possible, files come by HTTP, unless ``xet`` was asked for.
 
     Raises:
         ConfigError: hf_xet is missing, and no other transport is allowed.
@@ -53,7 +55,12 @@ def choose(task: HfTask) -> int | None:
             logger.info("%s: plain HTTP, because of %s; %s is ignored", repository, why, switch)
         allowed = task.transport == "auto" and not disabled and xet.is_installed()
         allowed = allowed and not _has_other_trust(task)
+        allowed = allowed and hub_cache.is_writable(constants.HF_XET_CACHE)
         return int(constants.MAX_HTTP_DOWNLOAD_SIZE) if allowed else None
+    if not needed and not hub_cache.is_writable(constants.HF_XET_CACHE):
+        text = "%s: plain HTTP: hf_xet cannot write in %s; set HF_XET_CACHE (%s)"
+        logger.info(text, repository, constants.HF_XET_CACHE, switch)
+        return None
     if xet.load(high_performance=switch is not None) is None:
         if needed:
             raise ConfigError("transport: xet needs hf_xet, which cannot be loaded; install it")

@@ -280,3 +280,16 @@ def test_a_folder_that_hf_xet_cannot_make_is_a_failure_of_the_disk(
     assert done.code == 6, done.stderr
     assert "set HF_HOME" in done.stderr
     assert "attempt" not in done.stderr
+
+
+def test_where_it_cannot_make_its_folder_auto_is_http(
+    run: Callable[..., Run], hub: Hub, tmp_path: Path
+) -> None:
+    """As in a container with a read-only root: HTTP needs no folder."""
+    (tmp_path / "file").write_text("")
+    env = {"HF_XET_CACHE": str(tmp_path / "file" / "x"), SWITCHES[0]: "1"}
+    done = run(env=env)
+    assert done.code == 0, done.stderr
+    assert "plain HTTP: hf_xet cannot write in" in done.stderr
+    assert by_xet(hub) == 0
+    assert tree(tmp_path / "out") == FILES
