@@ -3,7 +3,8 @@
 Each object gets its target. It is an offender if
 
     its name is not allowed            see ``files/names.py``
-    it has the target of another       or one that the file system treats as the same
+    it has the target of another       or one that the file system treats as the same, or by another
+                                       mount of its folder
     it is a file where another one     needs a folder
     a link leads out of the root       so that it would be written elsewhere
 
@@ -31,6 +32,7 @@ from kaiwo.planning.case_folding import (
 )
 from kaiwo.planning.existing import statuses
 from kaiwo.planning.long_names import LongNames
+from kaiwo.planning.mounts import twins
 
 #: At most this many offenders are named one by one.
 MOST_OFFENDERS = 100
@@ -102,6 +104,7 @@ class TargetCheck:
                 also = f"both {self._owner(path)} and {_owner(want, transfer)} have this target"
                 self.offenders.add(f"{transfer.target}: {also}")
         self._check_collisions()
+        self._check_mounts()
         there = statuses(transfer.target for _, transfer in self._owners.values())
         for path, (_, transfer) in self._owners.items():
             self._check_root(path, transfer)
@@ -173,6 +176,24 @@ class TargetCheck:
                     f"({self._owner(above)}) are one name to this file system"
                 )
 
+    def _check_mounts(self) -> None:
+        """No two files may be one since their folders are."""
+        folders = {path[: path.rfind("/")] or "/": None for path in self._owners}
+        if not (same := twins(folders)):
+            return
+        first: dict[str, str] = {}
+        for path in self._owners:
+            cut = path.rfind("/")
+            folder = path[:cut] or "/"
+            before = first.setdefault(f"{same.get(folder, folder)}{path[cut:]}", path)
+            if before != path and not _are_same_bytes(
+                self._owners[before][1], self._owners[path][1]
+            ):
+                self.offenders.add(
+                    f"{self._target(path)} ({self._owner(path)}) and {self._target(before)} "
+                    f"({self._owner(before)}) are one file: the same folder is mounted at both"
+                )
+
     def _check_root(self, path: str, transfer: Transfer) -> None:
         """No link may lead out of the root."""
         root = transfer.root
@@ -222,7 +243,10 @@ def _in_config(want: Want) -> str:
 
 def _are_same(one: Transfer, other: Transfer) -> bool:
     """Whether both bring the same bytes of the same object to the same name."""
-    first, second = (
-        (each.opener.origin, each.source, each.target, each.blob) for each in (one, other)
-    )
+    are_there = (one.target, one.blob) == (other.target, other.blob)
+    return are_there and _are_same_bytes(one, other)
+
+
+def _are_same_bytes(one: Transfer, other: Transfer) -> bool:
+    first, second = ((each.opener.origin, each.source) for each in (one, other))
     return first == second and same_bytes(one.object, other.object) is True

@@ -1,15 +1,17 @@
-"""File systems with rules for names: no file gets another one's bytes, with exit code 0."""
+"""File systems with rules for names, and mounts: no file gets another one's bytes with exit 0."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests import servers
-from tests.support.command import Kaiwo, tree
+from tests.support.command import Kaiwo, downloading, tree
 from tests.support.stores import Store
 
 ALL = [{"folder": "", "target_path": "."}]
@@ -97,3 +99,28 @@ def test_a_quota_that_is_used_up_leaves_no_part_of_a_file(
     assert done.code == 6, done.stderr
     assert "the quota is used up" in done.stderr
     assert {name for name in tree(backing) if not name.startswith(".kaiwo")} <= {"small"}
+
+
+def test_files_that_are_one_since_a_folder_is_mounted_twice_are_refused(
+    s3: Store, tmp_path: Path
+) -> None:
+    """As two mounts of one claim in a pod."""
+    bucket = s3.new_bucket({"x/f": b"one", "y/f": b"two", "y/g": b"3"})
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    script = f'mount --bind {one} {two} && exec "$@"'
+    inside = ("unshare", "-m" if os.geteuid() == 0 else "-rm", "sh", "-c", script, "sh")
+    for keys, code in ((("x/f", "y/f"), 2), (("x/f", "x/f"), 0), (("x/f", "y/g"), 0)):
+        places = (one / Path(keys[0]).name, two / Path(keys[1]).name)
+        items = [
+            {"file": key, "target_path": str(place)}
+            for key, place in zip(keys, places, strict=True)
+        ]
+        text = yaml.safe_dump({"download_items": [s3.task(bucket, items)]})
+        done = downloading(text, tmp_path, inside=inside)
+        if "mount:" in done.stderr or "unshare:" in done.stderr:
+            pytest.skip(done.stderr)
+        assert done.code == code, done.stderr
+        assert ("the same folder is mounted at both" in done.stderr) == (code == 2)
+    assert tree(one) == {"f": b"one", "g": b"3"}
