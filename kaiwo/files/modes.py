@@ -1,8 +1,8 @@
 """Modes of files: what others may write, they may write only after it was published.
 
 A published file has the mode that any new file gets: by the umask, or by the default access list of
-its folder. A temporary file has the same without the right to write for others. Where the file system
-lets nobody change modes (shares, mounts for one user), it stays so: the file is in place.
+its folder. A temporary file has the same without the right to write for others. Where the file
+system lets nobody change modes (shares, mounts for one user), it stays so: the file is in place.
 """
 
 from __future__ import annotations

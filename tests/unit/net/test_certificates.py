@@ -197,16 +197,16 @@ def test_a_client_certificate_that_cannot_be_used_is_a_fault_of_the_configuratio
 
 
 def test_where_no_folder_can_be_written_the_file_is_in_memory(
-    folder: Path, environment: pytest.MonkeyPatch, authorities: list[Certified]
+    tmp_path: Path, environment: pytest.MonkeyPatch
 ) -> None:
     """As in a container with a read-only root."""
+    new = [authority(), authority()]  # for others, there is a file already
+    both = tmp_path / "both"
+    both.mkdir()
+    for number, each in enumerate(new):
+        bundle(both, f"{number}.pem", each)
     environment.setattr("tempfile.tempdir", "/proc/self")
-    certificates._written.cache_clear()
-    path = certificates.file(str(folder))
-    environment.undo()
-    certificates._written.cache_clear()
+    path = certificates.file(str(both))
     assert path is not None
     assert path.startswith("/proc/self/fd/")
-    both = trusted(ssl.create_default_context(cafile=path))
-    assert both == {der(each) for each in authorities[:2]}
-    os.close(int(path.rpartition("/")[2]))
+    assert trusted(ssl.create_default_context(cafile=path)) == {der(each) for each in new}
