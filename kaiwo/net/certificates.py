@@ -29,6 +29,7 @@ import contextlib
 import functools
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ _LARGEST = 16 << 20
 def context(
     ca_bundle: str | None, client_certificate: str | None = None, client_key: str | None = None
 ) -> ssl.SSLContext:
-    """TLS of a client that verifies the server.
+    """TLS of a client that verifies the server. Others may share it: do not change it.
 
     Args:
         ca_bundle: the task's file or folder, or the provider's; None for the environment's.
@@ -68,6 +69,22 @@ def context(
     Raises:
         ConfigError: a file cannot be used.
     """
+    paths = _paths(ca_bundle)
+    if paths or client_certificate is not None:
+        return separate_context(ca_bundle, client_certificate, client_key)
+    return _of_system()
+
+
+@functools.cache
+def _of_system() -> ssl.SSLContext:
+    """TLS that trusts the system's certificates: to read them takes 50 ms each time."""
+    return separate_context(None)
+
+
+def separate_context(
+    ca_bundle: str | None, client_certificate: str | None = None, client_key: str | None = None
+) -> ssl.SSLContext:
+    """The same, which the caller may change."""
     import ssl  # noqa: PLC0415 - obstore's TLS is another
 
     paths = _paths(ca_bundle)
@@ -173,16 +190,26 @@ def _contents(path: str) -> Iterator[bytes]:
             with open(path, "rb") as opened:
                 yield opened.read(_LARGEST)
             return
-        names = {os.path.realpath(os.path.join(path, name)) for name in os.listdir(path)}
+        names = _files(path)
     except OSError as error:
         named = environment.missing_file(environment.TRUST, path)
         raise ConfigError(named or f"cannot read {path}: {error.strerror}") from None
-    for name in sorted(names):
+    for name in names:
         # Keys beside the certificates may be somebody else's to read.
+        with contextlib.suppress(OSError), open(name, "rb") as opened:
+            yield opened.read(_LARGEST)
+
+
+def _files(folder: str) -> list[str]:
+    """The files of a folder, each once: systems have two links to each certificate."""
+    found: dict[tuple[int, int], str] = {}
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
         with contextlib.suppress(OSError):
-            if os.path.isfile(name):
-                with open(name, "rb") as opened:
-                    yield opened.read(_LARGEST)
+            status = os.stat(path)
+            if stat.S_ISREG(status.st_mode):
+                found.setdefault((status.st_dev, status.st_ino), path)
+    return list(found.values())
 
 
 @functools.lru_cache(maxsize=16)

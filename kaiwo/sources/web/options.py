@@ -190,11 +190,12 @@ def _trust(given: Any, ca_bundle: str | None, client: ClientFiles) -> ssl.SSLCon
         return given
     if not isinstance(given, bool):
         raise ConfigError("options: ssl must be true or false")
-    trust = certificates.context(ca_bundle, *client)
-    if given is False:
-        logger.warning("options: ssl: false: the certificates of servers are not verified")
-        trust.check_hostname = False
-        trust.verify_mode = ssl.CERT_NONE
+    if given:
+        return certificates.context(ca_bundle, *client)
+    logger.warning("options: ssl: false: the certificates of servers are not verified")
+    trust = certificates.separate_context(ca_bundle, *client)
+    trust.check_hostname = False
+    trust.verify_mode = ssl.CERT_NONE
     return trust
 
 
