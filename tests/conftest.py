@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,13 +16,23 @@ from tests.support import stores
 from tests.support.command import Kaiwo, Run, downloading
 from tests.support.stores import Store
 
+#: Variables that name certificates.
+TRUST = {
+    *("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
+    *("SSL_CERT_DIR", "SSL_CERT_FILE"),
+}
 
-def pytest_configure() -> None:
-    """Have SIGINT reach what the tests start.
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have SIGINT reach what the tests start, and have them trust what a plain machine trusts.
 
     A shell starts its background jobs with SIGINT ignored, and children inherit that: a test that
-    interrupts one would wait in vain.
+    interrupts one would wait in vain. A folder of certificates in the environment of whoever runs
+    the tests would be read for each source that they open; tests about trust set the variables.
     """
+    if "online" not in config.option.markexpr.replace("not online", ""):
+        for name in os.environ.keys() & TRUST:
+            del os.environ[name]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
