@@ -38,6 +38,7 @@ def upload_s3(
         aws_access_key_id=settings["access_key_id"],
         aws_secret_access_key=settings["secret_key"],
         region_name=settings["region"],
+        verify=False,  # http: the system's certificates would be read for nothing
         config=Config(
             s3={"addressing_style": "path"},
             max_pool_connections=_THREADS,
