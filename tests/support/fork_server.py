@@ -25,6 +25,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tests.support import warm
+
 #: What runs load, by either engine. Not the modules that ``python -m`` runs.
 LIBRARIES = (
     "adlfs",
@@ -102,6 +104,7 @@ def serve(loaded: Sequence[str], carry_out: Callable[[dict[str, Any]], None]) ->
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     for name in loaded:
         importlib.import_module(name)
+    warm.up()
     assert NEVER_LOADED not in sys.modules, "its variables are those of one run"
     threads = len(os.listdir("/proc/self/task"))
     assert threads == 1, "a fork would lose them"
