@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -60,10 +60,7 @@ from kaiwo.sources.web.headers import (
 )
 from kaiwo.sources.web.look_up import fetch_headers
 from kaiwo.sources.web.options import WebOptions
-from kaiwo.workers.threads import WorkerThreads
 
-#: Files of a folder that are looked up at once.
-AT_ONCE = 32
 #: An ETag of at least this length differs between the files of a server, with any query.
 LONG_ETAG = 12
 
@@ -116,51 +113,13 @@ class WebSource(StoreSource):
 
     def _pages(self, prefix: str, last: str) -> Iterator[Page]:
         """The files that pages of links lead to, some at a time; the token is the last key."""
+        from kaiwo.sources.web.listing import WebListing  # noqa: PLC0415 - with folders only
+
         with self.translating("listing", prefix):
-            links = self._find_links(prefix)
-        left = [link for link in links if link > last]
-        for first in range(0, len(left), AT_ONCE):
-            some = left[first : first + AT_ONCE]
-            yield self._look_up_all(some), some[-1]
-
-    def _look_up_all(self, keys: Sequence[str]) -> Sequence[RemoteObject]:
-        """The files of these keys; for a key that is a folder, all files below it."""
-        with WorkerThreads(min(AT_ONCE, len(keys)), "kaiwo-look-up") as threads:
-            found = [threads.submit(self.stat, key) for key in keys]
-        files: list[RemoteObject] = []
-        for key, each in zip(keys, found, strict=True):
-            try:
-                files.append(each.result())
-            except FolderError:
-                files += self._look_up_all(self._find_links(f"{key}/"))
-        return files
-
-    def _find_links(self, prefix: str) -> Sequence[str]:
-        """The keys of all files below a folder, sorted, by the pages of it and its folders."""
-        from kaiwo.sources.web.folders import find_keys  # noqa: PLC0415 - with folders only
-
-        get = partial(self._client.request, "GET")
-        found, left_out = find_keys(get, self._path, self.display_url, prefix)
-        if left_out:
-            self._leave_out(prefix, left_out)
-        return found
-
-    def _leave_out(self, prefix: str, count: int) -> None:
-        """Some links have queries that name no file, or lead to no page of links.
-
-        Raises:
-            ServiceError: the item does not allow that.
-        """
-        text = (
-            f"{count} links of its pages may be files, but their queries give them no names, or "
-            "no page of links is at such a folder"
-        )
-        if not self._allow_partial:
-            raise ServiceError(
-                f"listing {self.display_url(prefix)}: {text}; name the files that you want, or "
-                "give allow_partial: true to go without them"
+            listing = WebListing(
+                self._client, self._path, self.display_url, self.stat, self._allow_partial
             )
-        self._client.warn_once(f"is not complete: {text}; they are left out (allow_partial)")
+            yield from listing.pages(prefix, last)
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""

@@ -1,0 +1,92 @@
+"""The files of a folder: those that its pages of links lead to, each looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from kaiwo.errors import ServiceError
+from kaiwo.objects import RemoteObject
+from kaiwo.sources.paging import Page
+from kaiwo.sources.web.client import WebClient
+from kaiwo.sources.web.errors import FolderError
+from kaiwo.sources.web.folders import find_keys
+from kaiwo.workers.threads import WorkerThreads
+
+#: Files of a folder that are looked up at once.
+AT_ONCE = 32
+
+
+class WebListing:
+    """Lists folders of one source.
+
+    Args:
+        client: sends the requests.
+        address_of: the address of a key.
+        describe: the same for messages.
+        stat: looks a file up.
+        allow_partial: a folder may have links that cannot be followed.
+    """
+
+    def __init__(
+        self,
+        client: WebClient,
+        address_of: Callable[[str], str],
+        describe: Callable[[str], str],
+        stat: Callable[[str], RemoteObject],
+        allow_partial: bool,
+    ) -> None:
+        self._client = client
+        self._address_of = address_of
+        self._describe = describe
+        self._stat = stat
+        self._allow_partial = allow_partial
+
+    def pages(self, prefix: str, last: str) -> Iterator[Page]:
+        """The files below a folder, some at a time; the token is the last key.
+
+        Args:
+            prefix: the key of the folder.
+            last: the key after which to continue; empty for all.
+        """
+        left = [link for link in self._find_links(prefix) if link > last]
+        for first in range(0, len(left), AT_ONCE):
+            some = left[first : first + AT_ONCE]
+            yield self._look_up_all(some), some[-1]
+
+    def _look_up_all(self, keys: Sequence[str]) -> Sequence[RemoteObject]:
+        """The files of these keys; for a key that is a folder, all files below it."""
+        with WorkerThreads(min(AT_ONCE, len(keys)), "kaiwo-look-up") as threads:
+            found = [threads.submit(self._stat, key) for key in keys]
+        files: list[RemoteObject] = []
+        for key, each in zip(keys, found, strict=True):
+            try:
+                files.append(each.result())
+            except FolderError:
+                files += self._look_up_all(self._find_links(f"{key}/"))
+        return files
+
+    def _find_links(self, prefix: str) -> Sequence[str]:
+        """The keys of all files below a folder, sorted, by the pages of it and its folders."""
+        get = partial(self._client.request, "GET")
+        found, left_out = find_keys(get, self._address_of, self._describe, prefix)
+        if left_out:
+            self._leave_out(prefix, left_out)
+        return found
+
+    def _leave_out(self, prefix: str, count: int) -> None:
+        """Some links have queries that name no file, or lead to no page of links.
+
+        Raises:
+            ServiceError: the item does not allow that.
+        """
+        text = (
+            f"{count} links of its pages may be files, but their queries give them no names, or "
+            "no page of links is at such a folder"
+        )
+        if not self._allow_partial:
+            raise ServiceError(
+                f"listing {self._describe(prefix)}: {text}; name the files that you want, or "
+                "give allow_partial: true to go without them"
+            )
+        self._client.warn_once(f"is not complete: {text}; they are left out (allow_partial)")
