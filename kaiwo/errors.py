@@ -11,6 +11,7 @@
     │   └── PlaceholderError       4     no       a folder's placeholder, which is no failure
     ├── ServiceError               5     no       the service or the network, for good
     │   ├── NotAcceptedError       5     no       the service does not know such a request
+    │   ├── OtherLengthError       5     no       a whole body is not as long as planned
     │   └── TransientError         5     yes      reset, short body, stall, 429, 5xx
     │       ├── BusyError          5     yes      429 or 503: the service is busy
     │       │   └── UnavailableError  5  yes      503 without a code: or it is not up yet
@@ -130,6 +131,10 @@ class ServiceError(KaiwoError):
 
 class NotAcceptedError(ServiceError):
     """The service does not accept such a request: it may lack what the request asks for."""
+
+
+class OtherLengthError(ServiceError):
+    """A body came whole, and its length is not the planned one."""
 
 
 class TransientError(ServiceError):

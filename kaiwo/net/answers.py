@@ -14,9 +14,10 @@ from msgspec import Struct
 from urllib3.exceptions import HTTPError, IncompleteRead
 from urllib3.util import wait_for_read
 
-from kaiwo.errors import ServiceError, TransientError
+from kaiwo.errors import OtherLengthError, ServiceError, TransientError
 from kaiwo.net import encodings, redirects
-from kaiwo.net.encodings import EncodingError
+from kaiwo.net.encodings import EncodingError, TooLongError
+from kaiwo.net.headers import media_type
 from kaiwo.net.settings import GATHER_S
 
 #: No answer of an API is longer.
@@ -57,7 +58,7 @@ class Answer(Struct, frozen=True):
     @property
     def content_type(self) -> str:
         """The media type in lower case, without its parameters."""
-        return (self.header("Content-Type") or "").partition(";")[0].strip().lower()
+        return media_type(self.header("Content-Type"))
 
     @property
     def length_left(self) -> int | None:
@@ -82,7 +83,8 @@ class Answer(Struct, frozen=True):
 
         Raises:
             TransientError: more than ``size`` bytes come.
-            ServiceError: the body is encoded, and is not ``size`` bytes without that.
+            OtherLengthError: the body is encoded, and is not ``size`` bytes without that.
+            ServiceError: kaiwo cannot decode it.
         """
         data = self._raw.read(size, decode_content=False) or b""
         more = b"" if self._raw.length_remaining == 0 else self._raw.read(1, decode_content=False)
@@ -107,8 +109,8 @@ class Answer(Struct, frozen=True):
             decodes: of an object of unknown size, an encoded body is decoded.
 
         Raises:
-            ServiceError: the body is encoded, and is not ``planned`` bytes without that, or kaiwo
-                cannot decode it.
+            OtherLengthError: the body is encoded, and is not ``planned`` bytes without that.
+            ServiceError: kaiwo cannot decode it.
             urllib3.exceptions.HTTPError: the body is cut; what came before was handed on.
         """
         is_plain = self.header("Content-Length") == str(planned)
@@ -190,14 +192,16 @@ class Answer(Struct, frozen=True):
             for piece in encodings.decoded(pieces(), found, left):
                 left -= len(piece)
                 yield piece
+        except TooLongError:
+            raise _unreadable(found, OtherLengthError) from None
         except EncodingError:
             raise _unreadable(found) from None
         if size is not None and left:
-            raise _unreadable(found)
+            raise _unreadable(found, OtherLengthError)
 
 
-def _unreadable(found: list[str]) -> ServiceError:
-    return ServiceError(
+def _unreadable(found: list[str], kind: type[ServiceError] = ServiceError) -> ServiceError:
+    return kind(
         f"the response is {', '.join(found)}-encoded although identity was requested; "
         "is a proxy compressing it?"
     )

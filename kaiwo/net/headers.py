@@ -1,4 +1,4 @@
-"""Makes headers of what a user gives."""
+"""Makes headers of what a user gives, and reads what they state."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def header_token(token: str, name: str) -> str:
     if not (token.isascii() and token.isprintable()):
         raise ConfigError(f"{name} contains a line break or a character that no token has")
     return token
+
+
+def media_type(content_type: str | None) -> str:
+    """The media type that a header states, in lower case and without its parameters."""
+    return (content_type or "").partition(";")[0].strip().lower()
 
 
 def basic_authorization(address: str) -> str | None:

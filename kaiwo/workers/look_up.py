@@ -25,7 +25,7 @@ def restat(transfer: Transfer) -> Outcome:
     """Ask what the object is now that a read found another one."""
     source = open_source(transfer.opener)
     now = attempt.ask(source, source.stat, transfer)
-    if _is_same(now, transfer.object):
+    if now.unsized == transfer.object.unsized and _is_same(now, transfer.object):
         now = _with_other_words(source, transfer, now)
     return Outcome(transfer, now=now)
 

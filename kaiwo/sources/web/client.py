@@ -10,6 +10,7 @@ from kaiwo.net.answers import Answer
 from kaiwo.net.client import Client
 from kaiwo.net.proxies import Proxy, proxy_for
 from kaiwo.net.statuses import RefusedError
+from kaiwo.sources.web.headers import WHOLE
 from kaiwo.sources.web.keyring import WebKeyring
 from kaiwo.sources.web.options import WebOptions
 
@@ -48,14 +49,14 @@ class WebClient:
         """The answer at the end of all redirects; see ``Client.request``.
 
         Raises:
-            RefusedError: the status is neither 200 nor 206, nor an accepted one.
+            RefusedError: the status is no success with a body, and no accepted one.
         """
         if self._query:
             address = f"{address}{'&' if '?' in address else '?'}{self._query}"
         with self._client.request(
             method, address, headers, check=self._keyring.keep_cookies, accepts=accepts
         ) as answer:
-            if answer.status not in (200, 206, *accepts):
+            if answer.status not in (*WHOLE, 206, *accepts):
                 raise RefusedError(answer.status, "", dict(answer.headers), address)
             yield answer
 

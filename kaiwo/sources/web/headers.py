@@ -7,10 +7,15 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
+from urllib3 import HTTPHeaderDict
+
 from kaiwo import checksums
 from kaiwo.errors import WrongRangeError
+from kaiwo.net import encodings
 from kaiwo.objects import Checksum
 
+#: Statuses of a whole file; 203 is one that a proxy may have changed.
+WHOLE = frozenset({200, 203})
 #: What is to be said of a server whose answers do not show where they end, see ``has_end``.
 NO_END = (
     "states no length, and ends its answers by closing the connection: only a checksum could show "
@@ -48,13 +53,18 @@ def stated_size(headers: Mapping[str, str]) -> int | None:
     return int(length) if length.isdecimal() else None
 
 
+def is_encoded(headers: HTTPHeaderDict) -> bool:
+    """Whether the body is encoded on its way."""
+    return bool(encodings.stated(headers.getlist("Content-Encoding")))
+
+
 def has_end(status: int, headers: Mapping[str, str], named: str) -> bool:
     """Whether an answer of unknown length shows where it ends, other than by being closed.
 
     Raises:
         WrongRangeError: it is a part of the file.
     """
-    if status != 200:  # noqa: PLR2004 - HTTP's whole answer
+    if status not in WHOLE:
         raise WrongRangeError(f"{named}: the answer is a part of the file")
     return "Content-Length" in headers or "Transfer-Encoding" in headers
 
@@ -75,15 +85,25 @@ def query_digest(key: str) -> str | None:
     return hashlib.sha256("&".join(left).encode()).hexdigest()[:16] if left else None
 
 
-def stated_checksum(headers: Mapping[str, str]) -> Checksum | None:
-    """The best checksum of the whole file that these headers state."""
-    entries = [f"md5={headers.get('Content-MD5', '')}"]
+def stated_checksum(headers: HTTPHeaderDict, *, decodes: bool) -> Checksum | None:
+    """The best checksum of the whole file that these headers state.
+
+    Args:
+        headers: of an answer.
+        decodes: the file is the decoded body; most headers are of the encoded one.
+    """
     # Of servers that keep artifacts: Artifactory, Nexus.
-    entries += [
+    entries = [
         f"{name}={headers.get(f'X-Checksum-{name}', '')}" for name in ("md5", "sha1", "sha256")
     ]
-    for name in ("X-Goog-Hash", "Digest", "Repr-Digest"):
-        entries += headers.get(name, "").split(",")
+    if not (decodes and is_encoded(headers)):
+        entries.append(f"md5={headers.get('Content-MD5', '')}")
+        for name in ("Digest", "Repr-Digest"):
+            entries += headers.get(name, "").split(",")
+        # GCS decodes what it keeps encoded, and states the checksum of what it keeps.
+        kept_as = encodings.stated(headers.getlist("X-Goog-Stored-Content-Encoding"))
+        if is_encoded(headers) or not kept_as:
+            entries += headers.get("X-Goog-Hash", "").split(",")
     stated: dict[str, str | None] = {}
     for entry in entries:
         name, _, value = entry.strip().partition("=")

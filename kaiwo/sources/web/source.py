@@ -24,27 +24,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from urllib.parse import urlsplit
 
 from kaiwo import redact
-from kaiwo.errors import ChangedError, KaiwoError, ServiceError, StandInError
+from kaiwo.errors import KaiwoError, ServiceError, StandInError
 from kaiwo.net.answers import Answer
 from kaiwo.net.client import CONNECTION_ERRORS
 from kaiwo.net.failures import wire_error
+from kaiwo.net.headers import media_type
 from kaiwo.net.pages import PAGE_TYPES, is_encoded_file, is_page, may_be_page
 from kaiwo.net.redirects import RedirectError
 from kaiwo.net.statuses import RefusedError
-from kaiwo.objects import RemoteObject
+from kaiwo.objects import RemoteObject, is_identified
 from kaiwo.protocols import PIECE, Buffer
-from kaiwo.sources.answers import (
-    check_answer,
-    check_etag_or_date,
-    check_length,
-    http_date_ns,
-    strong_etag,
-)
+from kaiwo.sources.answers import check_etag_or_date, http_date_ns, strong_etag
 from kaiwo.sources.base import StoreSource, wrong_length
 from kaiwo.sources.paging import Page
 from kaiwo.sources.pieces import cut
@@ -58,6 +53,7 @@ from kaiwo.sources.web.headers import (
     stated_checksum,
     stated_size,
 )
+from kaiwo.sources.web.lengths import Lengths, states_length
 from kaiwo.sources.web.look_up import fetch_headers
 from kaiwo.sources.web.options import WebOptions
 
@@ -88,8 +84,7 @@ class WebSource(StoreSource):
         super().__init__(url)
         self._root = root.rstrip("/")
         self._target_name = target_name
-        #: Files that have another size in a GET than in a HEAD.
-        self._contradicted: set[str] = set()
+        self._lengths = Lengths()
         self._allow_partial = allow_partial
         self._client = WebClient(root, url, options)
         if options.without_effect:
@@ -123,17 +118,30 @@ class WebSource(StoreSource):
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
+        return self._stat(key, believes_head=self._lengths.believes_head(key))
+
+    def stat_by_reading(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``: by a GET, whose word about the length outranks a HEAD's."""
+        found = self._stat(key, believes_head=False)
+        if not is_identified(found):
+            return self.stat(key)  # an error with status 200 states nothing either
+        self._lengths.disbelieve(key)
+        return found
+
+    def _stat(self, key: str, *, believes_head: bool) -> RemoteObject:
         with self.translating("looking up", key):
             send = partial(self._request_file, key)
-            headers = fetch_headers(send, believes_head=key not in self._contradicted)
+            headers = fetch_headers(send, believes_head=believes_head)
         size = stated_size(headers)
+        kind = media_type(headers.get("Content-Type"))
+        decodes = size is None and not is_encoded_file(self._names(key), kind)
         etag = strong_etag(headers.get("ETag"))
         return RemoteObject(
             key,
             size or 0,
             etag,
             None,
-            stated_checksum(headers),
+            stated_checksum(headers, decodes=decodes),
             modified_ns=http_date_ns(headers.get("Last-Modified")),
             variant=None if etag and len(etag) >= LONG_ETAG else query_digest(key),
             unsized=size is None,
@@ -160,6 +168,8 @@ class WebSource(StoreSource):
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
         with self._reading(remote, start, end) as (answer, first):
+            if not states_length(answer):
+                return b"".join(self._whole(remote, answer, first, PIECE))
             data = answer.take(max(end - start - len(first), 0))
             if len(first) > end - start:
                 what = self.describe("reading", remote.key)
@@ -172,12 +182,23 @@ class WebSource(StoreSource):
         """See ``protocols.Source``."""
         end = remote.size if end is None else end
         with self._reading(remote, start, end) as (answer, first):
-            # A length that nobody states is that of an answer which is encoded on the way.
-            planned = None if remote.unsized else end - start - len(first)
-            decodes = not self._is_encoded_file(remote.key, answer)
-            coming = answer.chunks(piece, planned, decodes=decodes)
-            pieces = cut(itertools.chain([first], coming), piece)
+            pieces = (
+                cut(itertools.chain([first], answer.chunks(piece, end - start - len(first))), piece)
+                if states_length(answer)
+                else self._whole(remote, answer, first, piece)
+            )
             yield from self.read_pieces(pieces, remote, end - start)
+
+    def _whole(
+        self, remote: RemoteObject, answer: Answer, first: bytes, piece: int
+    ) -> Generator[memoryview, None, None]:
+        """The pieces of a whole file from an answer that does not state their number."""
+        planned = None if remote.unsized else remote.size - len(first)
+        decodes = not self._is_encoded_file(remote.key, answer)
+        coming = itertools.chain([first], answer.chunks(piece, planned, decodes=decodes))
+        yield from self._lengths.watched(
+            cut(coming, piece), answer, remote, self.describe("reading", remote.key)
+        )
 
     @contextlib.contextmanager
     def _reading(
@@ -227,24 +248,13 @@ class WebSource(StoreSource):
     def _check(self, answer: Answer, remote: RemoteObject, start: int, end: int) -> None:
         """Refuse an answer of another file or another range, before its body is read."""
         named, headers = self.display_url(remote.key), answer.headers
-        content_range = headers.get("Content-Range")
         modified_ns = http_date_ns(headers.get("Last-Modified"))
         if remote.unsized:
             if not has_end(answer.status, headers, named):
                 self._client.warn_once(NO_END)
             check_etag_or_date(headers.get("ETag"), modified_ns, remote, named)
             return
-        try:
-            check_answer(answer.status, content_range, start, end, remote.size, named)
-            check_length(answer.plain_length, content_range, remote, named)
-        except ChangedError:
-            # An error with status 200 states nothing that identifies the file. Without an ETag and
-            # a date in the HEAD, a GET has stated the size.
-            etag = strong_etag(headers.get("ETag"))
-            is_dated = modified_ns is not None and remote.modified_ns in (None, modified_ns)
-            if etag == remote.etag and (etag is not None or is_dated):
-                self._contradicted.add(remote.key)
-            raise
+        self._lengths.check(answer, remote, start, end, named)
         check_etag_or_date(headers.get("ETag"), modified_ns, remote, named)
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
