@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import kaiwo
-from kaiwo.errors import CredentialsError, ServiceError
+from kaiwo.errors import CredentialsError, NotFoundError, ServiceError
 from tests.servers import web
 from tests.servers.web import Page, Site
 from tests.support.command import tree
@@ -178,3 +178,142 @@ def test_a_page_that_asks_for_a_password_is_no_empty_folder(
 def test_an_empty_folder_is_no_failure(site: Site, tmp_path: Path) -> None:
     site.pages |= {"/d/": page(*NAMES, "more/"), "/d/more/": page("../", "/")}
     assert fetch(site, tmp_path) == ALL
+
+
+# --- further pages by their names and words ---------------------------------------------------
+
+
+def anchors(*links: tuple[str, str], end: str = "") -> Page:
+    body = "".join(f'<a href="{link}">{words}</a>' for link, words in links) + end
+    return Page(body.encode(), HTML)
+
+
+def shown(*names: str) -> list[tuple[str, str]]:
+    return [(name, name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("page2.html", "x"),
+        ("page2.html", "2"),
+        ("page2", "Next page"),
+        ("index2.html", "x"),
+        ("index-2.html", "Next &raquo;"),
+        ("2.html", "[2]"),
+        ("other.html", "next"),
+        ("other.html", "<b>Older</b> files"),
+        ("other.html", "\u2192"),
+        ("/list/d-2.html", "Next 3 files"),
+        ("index.html?page=2", "x"),
+        ("index.php?start=3", "x"),
+        ("?start=3", "x"),
+        ("?go=3", "Next"),
+    ],
+)
+def test_a_further_page_is_told_by_name_or_words_and_what_it_shows(
+    site: Site, tmp_path: Path, more: str, words: str
+) -> None:
+    site.pages["/d/"] = anchors(*shown(*NAMES[:3]), (more, words))
+    path = more if more.startswith("/") else f"/d/{more}"
+    site.pages[path] = anchors(("/d/", "1"), *((f"/d/{name}", name) for name in NAMES[3:]))
+    assert fetch(site, tmp_path) == ALL
+
+
+@pytest.mark.parametrize("first", ["page1.html", "index.html"])
+def test_all_pages_of_a_row_are_read(site: Site, tmp_path: Path, first: str) -> None:
+    row = [(first, "1"), ("page2.html", "2"), ("page3.html", "3")]
+    for number, name in enumerate([first, "page2.html", "page3.html"]):
+        files = NAMES[2 * number : 2 * number + 2]
+        site.pages[f"/d/{name}"] = anchors(*shown(*files), *row)
+    site.pages["/d/"] = site.pages[f"/d/{first}"]
+    assert fetch(site, tmp_path) == ALL
+
+
+@pytest.mark.parametrize("end", ['<link rel="next" href="page2.html">', ""])
+@pytest.mark.parametrize("words", ["page2.html", "x", "2"])
+def test_a_file_that_has_the_name_of_a_page_is_a_file(
+    site: Site, tmp_path: Path, words: str, end: str
+) -> None:
+    document = b'<a href="0.bin">x</a> <a href="./">up</a> <a href="page1.html">x</a>'
+    site.pages["/d/page2.html"] = Page(document, HTML)
+    site.pages["/d/"] = anchors(*shown(*NAMES), ("page2.html", words), end=end)
+    assert fetch(site, tmp_path) == {**ALL, "page2.html": document}
+
+
+def test_a_file_that_leads_to_files_which_its_folder_does_not_show_is_both(
+    site: Site, tmp_path: Path
+) -> None:
+    document = b'<a href="5.bin">x</a> <a href="missing.bin">x</a>'
+    site.pages["/d/page2.html"] = Page(document, HTML)
+    site.pages["/d/"] = anchors(*shown(*NAMES[:5], "page2.html"))
+    assert fetch(site, tmp_path) == {**ALL, "page2.html": document}
+
+
+def test_many_files_with_the_names_of_pages_are_not_read_twice(site: Site, tmp_path: Path) -> None:
+    names = [f"page{number}.html" for number in range(1, 21)]
+    for name in names:
+        site.pages[f"/d/{name}"] = Page(f"<p>{name}</p>".encode(), {**HTML, "ETag": f'"{name}"'})
+    site.pages["/d/"] = anchors(*shown(*names))
+    assert fetch(site, tmp_path).keys() == set(names)
+    gets = [path for method, path, _ in site.asked if method == "GET" and "page" in path]
+    assert len(gets) <= len(names) + 3
+
+
+def test_a_page_that_fails_is_not_taken_for_a_file(site: Site, tmp_path: Path) -> None:
+    site.pages["/d/"] = anchors(*shown(*NAMES[:3]), ("page2.html", "Next"))
+    site.pages["/d/page2.html"] = anchors(*shown(*NAMES[3:]))
+    site.pages["/d/page2.html"].fails = 1
+    assert fetch(site, tmp_path) == ALL
+
+
+@pytest.mark.parametrize(
+    ("form", "is_followed"),
+    [
+        (
+            '<form><input type=hidden name=page value=2><input type=submit value="Next"></form>',
+            True,
+        ),
+        ('<form method=post><input type=submit name=n value="Next page"></form>', False),
+    ],
+)
+def test_a_button_may_lead_on(site: Site, tmp_path: Path, form: str, *, is_followed: bool) -> None:
+    site.pages["/d/"] = anchors(*shown(*NAMES[:3]), end=form)
+    site.pages["/d/?page=2"] = anchors(*shown(*NAMES[3:]))
+    if is_followed:
+        assert fetch(site, tmp_path) == ALL
+        return
+    with pytest.raises(ServiceError, match="1 links of its pages"):
+        fetch(site, tmp_path)
+
+
+# --- names that look like something else ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["a:b.bin", "./a:b.bin", "a%3Ab.bin", "a%3ab.bin", "/d/a:b.bin", " a:b.bin ", "a:\n b.bin"],
+)
+@pytest.mark.parametrize("words", ["x", "a:b.bin"])
+def test_a_name_with_a_colon_is_a_name(site: Site, tmp_path: Path, link: str, words: str) -> None:
+    name = "a: b.bin" if " b" in link else "a:b.bin"
+    site.pages["/d/"] = anchors(*shown(*NAMES), (link, words))
+    for path in ("a:b.bin", "a%3Ab.bin", "a%3ab.bin", "a:%20b.bin"):
+        site.pages[f"/d/{path}"] = Page(b"bytes", {"ETag": '"1"'})
+    assert fetch(site, tmp_path) == {**ALL, name: b"bytes"}
+
+
+def test_what_looks_like_another_scheme_is_a_file_if_it_is_there(
+    site: Site, tmp_path: Path
+) -> None:
+    others = ["mailto:x@y", "javascript:void(0)", "data:,x", "s3://b/k", "zotero:open", "TEL:1"]
+    site.pages["/d/"] = anchors(
+        *shown(*NAMES, "data:2020.bin", "c:/sub/x.bin"), *((other, "x") for other in others)
+    )
+    for name in ("data:2020.bin", "c:/sub/x.bin"):
+        site.pages[f"/d/{name}"] = Page(b"bytes", {"ETag": '"1"'})
+    assert fetch(site, tmp_path) == {**ALL, "data:2020.bin": b"bytes", "c:/sub/x.bin": b"bytes"}
+    # A name that a listing shows must be there.
+    del site.pages["/d/data:2020.bin"]
+    with pytest.raises(NotFoundError, match="data:2020"):
+        fetch(site, tmp_path / "2")

@@ -1,12 +1,16 @@
-"""A page of links, as web servers show a folder: the files below it, and where it continues.
+"""What the pages of one folder lead to: the files below it, and where it continues.
 
     link below the page, no query       a file, or a folder if it ends in ``/``
     the same with a query               the file of that name, if no other link has the name
     rel=next, or a query such as page=2, cursor=...    a further page of the folder
     page/2 below the page               the same
+    page2.html, or words such as Next   the page itself decides, see ``folders``
     link to another part of the listed folder          a file there: a page may show all of them
     the page itself in another order or form           nothing new (?C=N;O=D, ?sort=..., ?json)
-    any other query                                    left out: kaiwo cannot tell what it is
+    any other query, and no address     left out: kaiwo cannot tell what it is
+    a:b.bin                             a file: no web address has a scheme like that; what has the
+                                        scheme of something else (mailto:) is none, unless the page
+                                        shows it as a name
 
 What is left out is counted, since it may be files. Paths are compared without regard to how they
 are escaped.
@@ -15,75 +19,35 @@ are escaped.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from html.parser import HTMLParser
-from urllib.parse import parse_qsl, quote, unquote_to_bytes
+from collections import Counter, defaultdict
+from typing import NamedTuple
+from urllib.parse import parse_qsl
 
 import yarl
 
-from kaiwo.net.pages import is_file_name
-from kaiwo.net.redirects import Origin
-from kaiwo.net.web_urls import plain_name
+from kaiwo.net.pages import is_file_name, may_be_page
+from kaiwo.sources.web import further
+from kaiwo.sources.web.anchors import Anchor, Links
+from kaiwo.sources.web.link_addresses import as_relative, below, canonical, origin_of
 
-#: Parameters that lead to a further page.
-_FURTHER = re.compile(
-    r"page|pg|paged|page[_-]?(?:no|num|number|index|token)|offset|start|from|skip|after|cursor|next|"
-    r"(?:key[_-]?|next[_-]?)?marker|(?:next[_-]?)?continuation(?:[_-]?token)?|start[_-]?after|b_start",
-    re.IGNORECASE,
-)
-#: The same, if their value is a number.
-_FURTHER_BY_NUMBER = re.compile(r"p|pn|i|s", re.IGNORECASE)
-#: The path of a further page, below the folder.
-_FURTHER_PATH = re.compile(r"(?:pages?|p)/\d+/?", re.IGNORECASE)
-#: Parameters that show the same page in another order, layout or part.
-_VIEW = re.compile(
-    r"[cofvp]|sort(?:[_-]?by|[_-]?order)?|order(?:[_-]?by)?|desc|asc|reverse|layout|view|theme|lang|"
-    r"hl|locale|limit|size|page[_-]?size|per[_-]?page|q|search|filter|hidden",
-    re.IGNORECASE,
-)
-#: Parameters and values that show it in another format, or as an archive.
-_FORM = re.compile(r"download|archive|format|type|output|dir|direction|raw", re.IGNORECASE)
-_FORMS = re.compile(
-    r"|zip|tar|tgz|tar\.gz|json|xml|csv|te?xt|plain|html?|rss|atom|asc|desc|true|1", re.IGNORECASE
-)
+#: Names that differ in their numbers only are tried that often.
+_MOST_MISSES = 3
 
 
-class Links(HTMLParser):
-    """The links of a page.
+class Guess(NamedTuple):
+    """A link that may lead to a further page.
 
     Attributes:
-        links: addresses, as the page states them.
-        further: addresses of the next page, as the page states them.
-        base: what they are relative to, if the page says so.
-        is_closed: the page has its end.
-        asks_for_password: the page has a field for one.
+        address: where it leads.
+        name: of the file that it may be instead, relative to the folder; None if it is none.
+        is_shown_as_file: the page shows the name, as it does for files.
+        is_stated: the page says that it is the next one.
     """
 
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.further: list[str] = []
-        self.base = ""
-        self.is_closed = False
-        self.asks_for_password = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """See ``HTMLParser``."""
-        found = dict(attrs)
-        address, relations = found.get("href"), (found.get("rel") or "").lower().split()
-        if tag in ("a", "link") and address and "next" in relations:
-            self.further.append(address)
-        if tag == "a" and address:
-            self.links.append(address)
-        elif tag == "base" and address:
-            self.base = address
-        elif tag == "input" and (found.get("type") or "").lower() == "password":
-            self.asks_for_password = True
-
-    def handle_endtag(self, tag: str) -> None:
-        """See ``HTMLParser``."""
-        self.is_closed = self.is_closed or tag in ("body", "html")
+    address: yarl.URL
+    name: str | None
+    is_shown_as_file: bool
+    is_stated: bool = False
 
 
 class FolderLinks:
@@ -96,13 +60,15 @@ class FolderLinks:
     Attributes:
         folder: its address, with a slash at its end.
         further: addresses of pages that are not read yet, in their order.
+        guesses: links that may lead to such pages.
+        doubtful: keys of links that may lead to nothing.
         asks_for_password: a page of it does.
     """
 
     def __init__(self, folder: yarl.URL, root: yarl.URL | None = None) -> None:
         self.folder = folder if folder.raw_path.endswith("/") else folder / ""
         self._root = root or self.folder
-        self._own_paths = {_canonical(folder.raw_path), _canonical(self.folder.raw_path)}
+        self._own_paths = {canonical(folder.raw_path), canonical(self.folder.raw_path)}
         self.asks_for_password = False
         self._beside: set[str] = set()
         self.further: list[yarl.URL] = []
@@ -110,6 +76,11 @@ class FolderLinks:
         self._plain: set[str] = set()
         self._queries: defaultdict[str, set[str]] = defaultdict(set)
         self._left_out: set[str] = set()
+        self.guesses: list[Guess] = []
+        self.doubtful: set[str] = set()
+        #: Names of further pages, which are no files.
+        self._pages: set[str] = set()
+        self._misses: Counter[str] = Counter()
 
     def __len__(self) -> int:
         queries = sum(map(len, self._queries.values()))
@@ -123,25 +94,51 @@ class FolderLinks:
             links: its links.
         """
         self.asks_for_password = self.asks_for_password or links.asks_for_password
+        pages = set()
         for address in links.further:
             if (link := self._join(page, links.base, address)) is not None:
-                self._follow(link)
-        pages = {self._join(page, links.base, address) for address in links.further}
-        for address in links.links:
-            link = self._join(page, links.base, address)
+                pages.add(link)
+                self._follow_stated(link, links)
+        for anchor in links.links:
+            link = self._join(page, links.base, anchor.address, anchor.words)
             if link is None:
                 continue
-            # Without a query and a slash, the next page may be a file too: a chapter of a book.
             if link not in pages or not (link.raw_query_string or link.path.endswith("/")):
-                self._add(link)
+                self._add(link, anchor)
+        for button in links.forms:
+            if further.leads_on(button.words):
+                link = self._join(page, links.base, button.address) if button.address else None
+                if link is None:
+                    self._left_out.add(f"{page}#{button.words}")
+                else:
+                    self._follow(link)
 
-    def _join(self, page: yarl.URL, base: str, address: str) -> yarl.URL | None:
+    def _join(self, page: yarl.URL, base: str, address: str, words: str = "") -> yarl.URL | None:
         """The address of a link of the folder's server, without its fragment; else None."""
-        try:
-            link = page.join(yarl.URL(base)).join(yarl.URL(address)).with_fragment(None)
-        except ValueError:
+        relative = as_relative(address, words)
+        if relative is None:
             return None
-        return link if origin_of(link).has_server_of(origin_of(self.folder)) else None
+        try:
+            link = page.join(yarl.URL(base)).join(yarl.URL(relative)).with_fragment(None)
+            is_here = origin_of(link).has_server_of(origin_of(self.folder))
+        except ValueError:
+            if not address.startswith("//") and "://" not in address:
+                self._left_out.add(address)
+            return None
+        if is_here and address not in (relative, words):
+            self.doubtful.add(below(self.folder, link) or "")
+        return link if is_here else None
+
+    def _follow_stated(self, link: yarl.URL, links: Links) -> None:
+        """Follow what a page says is the next one; it may be a file, too: a chapter of a book."""
+        name = None if link.raw_query_string else below(self.folder, link)
+        if not name or name.endswith("/"):
+            self._follow(link)
+        elif (key := _page_key(link)) not in self._seen_pages:
+            self._seen_pages.add(key)
+            words = (each.words for each in links.links if each.address in links.further)
+            is_shown = any(further.is_named(each, name) for each in words)
+            self.guesses.append(Guess(link, name, is_shown, is_stated=True))
 
     def _follow(self, link: yarl.URL) -> None:
         key = _page_key(link)
@@ -149,25 +146,96 @@ class FolderLinks:
             self._seen_pages.add(key)
             self.further.append(link)
 
-    def _add(self, link: yarl.URL) -> None:
+    def _add(self, link: yarl.URL, anchor: Anchor) -> None:
         query = link.raw_query_string
-        if _canonical(link.raw_path) in self._own_paths:
-            if query and _leads_further(query):
+        if canonical(link.raw_path) in self._own_paths:
+            if query and (further.leads_further(query) or _says_so(query, anchor.words)):
                 self._follow(link)
-            elif query and not _is_view(query):
+            elif query and not further.is_view(query):
                 self._left_out.add(str(link))
             return
-        name = _below(self.folder, link)
+        name = below(self.folder, link)
+        self._guess(link, name, anchor)
         if name is None:
-            beside = None if query else _below(self._root, link)
+            beside = None if query else below(self._root, link)
             if beside and origin_of(link).has_server_of(origin_of(self._root)):
                 self._beside.add(beside)
-        elif not query and _FURTHER_PATH.fullmatch(name):
+        elif not query and further.FURTHER_PATH.fullmatch(name):
             self._follow(link)
-        elif not query or (name.endswith("/") and _is_view(query)):
+        elif not query or (name.endswith("/") and further.is_view(query)):
             self._plain.add(name)
         else:
             self._queries[name].add(query)
+
+    def _guess(self, link: yarl.URL, name: str | None, anchor: Anchor) -> None:
+        """Note a link that may lead to a further page, by its query, its name or its words."""
+        query, own_name = link.raw_query_string, link.path.rpartition("/")[2]
+        if not own_name or not may_be_page([own_name]) or (name and "/" in name):
+            return
+        is_shown = further.is_named(anchor.words, own_name)
+        says_so = not is_shown and further.leads_on(anchor.words)
+        if name is not None and not says_so:
+            is_number = not is_shown and further.is_number(anchor.words)
+            says_so = is_number or (
+                further.leads_further(query) if query else further.has_name_of_page(own_name)
+            )
+        if says_so and (key := _page_key(link)) not in self._seen_pages:
+            self._seen_pages.add(key)
+            file = f"{name}?{query}" if query else name
+            self.guesses.append(Guess(link, None if name is None else file, is_shown))
+
+    def next_guess(self) -> Guess:
+        """The next link to try: one that the page says is next, else the smallest number."""
+        guess = min(self.guesses, key=lambda each: (not each.is_stated, _number(each.address)))
+        self.guesses.remove(guess)
+        return guess
+
+    def take_guess(self, guess: Guess, read: tuple[yarl.URL, Links] | None) -> None:
+        """Decide what a link leads to: a further page of the folder, whose links count, or a file.
+
+        It is a page if it leads to files that no page before has shown. With a name, it stays a
+        file if the pages show it as one, or if it leads to other pages of HTML only.
+
+        Args:
+            guess: the link.
+            read: the page that it leads to; None: none.
+        """
+        new = self._new_files(guess, *read) if read is not None else set()
+        if not new:
+            self._miss(guess)
+            return
+        if read is not None:
+            self.add(*read)
+        if guess.is_shown_as_file or all(may_be_page([each]) for each in new):
+            self.doubtful |= new
+        elif guess.name is not None:
+            self._pages.add(guess.name)
+
+    def _new_files(self, guess: Guess, page: yarl.URL, links: Links) -> set[str]:
+        trial = FolderLinks(self.folder, self._root)
+        trial.add(page, links)
+        mine, theirs = self._files(), trial._files()
+        if theirs and theirs == mine and not guess.is_shown_as_file and guess.name is not None:
+            self._pages.add(guess.name)  # a page that was read under another name
+        return theirs - mine - {guess.name}
+
+    def _miss(self, guess: Guess) -> None:
+        """A folder of many files whose names are like those of pages is not read whole."""
+        if guess.name in self._pages:
+            return
+        kind = _kind(guess.address)
+        self._misses[kind] += 1
+        if self._misses[kind] >= _MOST_MISSES:
+            self.guesses = [each for each in self.guesses if _kind(each.address) != kind]
+
+    def _files(self) -> set[str]:
+        """What is shown, without the names that may be those of pages."""
+        guesses = {guess.name for guess in self.guesses} | self._pages
+        return {
+            name
+            for name in (*self._plain, *self._queries, *self._beside)
+            if name not in guesses and not further.has_name_of_page(name)
+        }
 
     def beside(self) -> set[str]:
         """The keys of links to other parts of the listed folder, relative to that folder."""
@@ -176,23 +244,24 @@ class FolderLinks:
     def is_at(self, address: str) -> bool:
         """Whether the folder's page has the name that this address ends in."""
         paths = (yarl.URL(address, encoded=True).raw_path, self.folder.raw_path)
-        one, other = (_canonical(path.rstrip("/")).rpartition("/")[2] for path in paths)
+        one, other = (canonical(path.rstrip("/")).rpartition("/")[2] for path in paths)
         return one == other
 
     def names(self) -> set[str]:
         """The keys below the folder, relative to it; a query is a part of them."""
-        return self._plain | {
+        plain = self._plain - self._pages
+        return plain | {
             # A slash would look like a folder.
             f"{name}?{query.replace('/', '%2F')}"
             for name, queries in self._queries.items()
             for query in queries
-            if self._names_a_file(name)
+            if self._names_a_file(name) and f"{name}?{query}" not in self._pages
         }
 
     def left_out(self) -> int:
         """How many links may lead to files that have no key."""
         unnamed = (
-            len(queries)
+            sum(f"{name}?{query}" not in self._pages for query in queries)
             for name, queries in self._queries.items()
             if name not in self._plain and not self._names_a_file(name)
         )
@@ -204,51 +273,23 @@ class FolderLinks:
         return is_alone and not name.endswith("/") and is_file_name(name)
 
 
-def _below(folder: yarl.URL, link: yarl.URL) -> str | None:
-    """The name of a link, relative to a folder; None if it is not below the folder."""
-    if not _canonical(link.raw_path).startswith(_canonical(folder.raw_path)):
-        return None
-    return plain_name(link.raw_path.split("/", folder.raw_path.count("/"))[-1])
+def _says_so(query: str, words: str) -> bool:
+    """Whether the words for the page itself, with that query, say that more of it comes."""
+    return further.leads_on(words) or (further.is_number(words) and not further.is_view(query))
 
 
-def _canonical(path: str) -> str:
-    """A path in one of its spellings: ``/~u`` and ``/%7eu`` are one."""
-    return "/".join(quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
+def _number(address: yarl.URL) -> tuple[int, str]:
+    """What orders pages: the last number of an address."""
+    text = f"{address.raw_name}?{address.raw_query_string}"
+    return int((re.findall(r"\d{1,9}", text) or ["0"])[-1]), text
+
+
+def _kind(address: yarl.URL) -> str:
+    """What the addresses of pages have in common: all but numbers."""
+    return re.sub(r"\d+", "", f"{address.raw_path}?{address.raw_query_string}")
 
 
 def _page_key(page: yarl.URL) -> tuple[str, tuple[tuple[str, str], ...]]:
     """What tells two pages of a folder apart: not their order."""
     pairs = parse_qsl(page.raw_query_string.replace(";", "&"), keep_blank_values=True)
-    return page.raw_path, tuple(sorted(pair for pair in pairs if not _is_of_view(*pair)))
-
-
-def _leads_further(query: str) -> bool:
-    return any(_is_of_page(*pair) for pair in _pairs(query))
-
-
-def _is_view(query: str) -> bool:
-    return all(_is_of_view(*pair) for pair in _pairs(query))
-
-
-def _pairs(query: str) -> list[tuple[str, str]]:
-    return parse_qsl(query.replace(";", "&"), keep_blank_values=True)
-
-
-def _is_of_page(name: str, value: str) -> bool:
-    is_number = _FURTHER_BY_NUMBER.fullmatch(name) is not None and value.isdecimal()
-    return bool(value) and (is_number or _FURTHER.fullmatch(name) is not None)
-
-
-def _is_of_view(name: str, value: str) -> bool:
-    if _is_of_page(name, value):
-        return False
-    if not value and _FORMS.fullmatch(name):
-        return True  # such as ?json
-    is_form = _FORM.fullmatch(name) is not None and _FORMS.fullmatch(value) is not None
-    return is_form or _VIEW.fullmatch(name) is not None
-
-
-def origin_of(address: yarl.URL) -> Origin:
-    """The origin of an address, as yarl reads it."""
-    is_default = address.port in (80, 443) and address.is_default_port()
-    return Origin(address.scheme, address.host, None if is_default else address.port)
+    return page.raw_path, tuple(sorted(pair for pair in pairs if not further.is_of_view(*pair)))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
-from kaiwo.errors import ServiceError
+from kaiwo.errors import NotFoundError, ServiceError
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.paging import Page
 from kaiwo.sources.web.client import WebClient
 from kaiwo.sources.web.errors import FolderError
-from kaiwo.sources.web.folders import find_keys
+from kaiwo.sources.web.folders import Found, find_keys
 from kaiwo.workers.threads import WorkerThreads
 
 #: Files of a folder that are looked up at once.
@@ -49,29 +49,36 @@ class WebListing:
             prefix: the key of the folder.
             last: the key after which to continue; empty for all.
         """
-        left = [link for link in self._find_links(prefix) if link > last]
+        found = self._find(prefix)
+        left = [key for key in found.keys if key > last]
         for first in range(0, len(left), AT_ONCE):
             some = left[first : first + AT_ONCE]
-            yield self._look_up_all(some), some[-1]
+            yield self._look_up_all(some, found.doubtful), some[-1]
 
-    def _look_up_all(self, keys: Sequence[str]) -> Sequence[RemoteObject]:
+    def _look_up_all(
+        self, keys: Sequence[str], doubtful: Collection[str]
+    ) -> Sequence[RemoteObject]:
         """The files of these keys; for a key that is a folder, all files below it."""
         with WorkerThreads(min(AT_ONCE, len(keys)), "kaiwo-look-up") as threads:
-            found = [threads.submit(self._stat, key) for key in keys]
+            looked_up = [threads.submit(self._stat, key) for key in keys]
         files: list[RemoteObject] = []
-        for key, each in zip(keys, found, strict=True):
+        for key, each in zip(keys, looked_up, strict=True):
             try:
                 files.append(each.result())
             except FolderError:
-                files += self._look_up_all(self._find_links(f"{key}/"))
+                found = self._find(f"{key}/")
+                files += self._look_up_all(found.keys, found.doubtful)
+            except NotFoundError:
+                if key not in doubtful:
+                    raise
         return files
 
-    def _find_links(self, prefix: str) -> Sequence[str]:
-        """The keys of all files below a folder, sorted, by the pages of it and its folders."""
+    def _find(self, prefix: str) -> Found:
+        """All files below a folder, by the pages of it and its folders."""
         get = partial(self._client.request, "GET")
-        found, left_out = find_keys(get, self._address_of, self._describe, prefix)
-        if left_out:
-            self._leave_out(prefix, left_out)
+        found = find_keys(get, self._address_of, self._describe, prefix)
+        if found.left_out:
+            self._leave_out(prefix, found.left_out)
         return found
 
     def _leave_out(self, prefix: str, count: int) -> None:
