@@ -72,8 +72,9 @@ class Answer(Struct, frozen=True):
 
     @property
     def plain_length(self) -> str | None:
-        """The length of the body that is stated, unless the body is encoded."""
-        return None if self.encodings else self.header("Content-Length")
+        """The length of the body that is stated, unless the body is encoded or comes in chunks."""
+        is_open = self.encodings or "Transfer-Encoding" in self.headers
+        return None if is_open else self.header("Content-Length")
 
     def take(self, size: int) -> bytes:
         """The body of at most ``size`` bytes; a short body comes back short.

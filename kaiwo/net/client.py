@@ -105,7 +105,7 @@ class Client:
             RedirectError: redirects lead nowhere, or must not be followed.
             BusyError: the host asked for a pause that is not over.
             UnfinishedError: the client is closed, or was closed meanwhile.
-            ServiceError: the address is not http or https.
+            ServiceError: the address is not http or https, or the body has an unknown coding.
             ConfigError: the proxy cannot be used.
             OSError: see ``CONNECTION_ERRORS``.
         """
@@ -121,6 +121,7 @@ class Client:
                 if is_refusal and answer.status not in accepts:
                     raise _refusal(answer)
                 if target is None or not follows(target):
+                    _require_known_coding(answer)
                     yield answer
                     return
                 if (answer.length_left or _SCRAP + 1) <= _SCRAP:
@@ -185,6 +186,15 @@ def _require_web(address: str) -> Origin:
     if origin.scheme not in ("http", "https") or not origin.host:
         raise ServiceError("an address is neither http:// nor https://; check the endpoint")
     return origin
+
+
+def _require_known_coding(answer: Answer) -> None:
+    """Refuse a body that is encoded for the transfer alone; who asks for none gets none."""
+    words = (answer.header("Transfer-Encoding") or "").lower().split(",")
+    if {word.strip() for word in words} - {"", "chunked", "identity"}:
+        raise ServiceError(
+            "the response has a transfer coding that was not requested; is a proxy compressing it?"
+        )
 
 
 def _refusal(answer: Answer) -> RefusedError:

@@ -10,7 +10,7 @@ from kaiwo.errors import ChangedError, RangeIgnoredError, ServiceError, WrongRan
 from kaiwo.objects import RemoteObject
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
 def check_answer(
@@ -61,7 +61,8 @@ def check_length(
     Raises:
         ChangedError: it has another size.
     """
-    if content_range is None and length and length.isdecimal() and int(length) != planned.size:
+    is_stated = content_range is None and length is not None and length.isdecimal()
+    if is_stated and (length or "").lstrip("0") != (str(planned.size) if planned.size else ""):
         listed = f"{planned.size} bytes were listed"
         raise ChangedError(f"{named}: {listed}, the object has {length} now")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from kaiwo.errors import ServiceError, TransientError
 from kaiwo.jobs import RANGE
 from tests.servers import web
 from tests.servers.web import Page, Site
+from tests.support import broken_servers
 from tests.support.command import tree
 from tests.support.faulty import content
 from tests.support.quirks_lengths import Closing, Encoding
@@ -216,3 +218,69 @@ def test_no_content_is_no_file(site: Site, tmp_path: Path, status: int) -> None:
         with pytest.raises(ServiceError, match=f"{status}: the server's answer is not the file"):
             fetched(site, tmp_path, "b.csv")
     assert tree(tmp_path) == {"a.csv": TEXT}
+
+
+# --- what is no length ------------------------------------------------------------------------
+
+CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(TEXT), TEXT)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ([("Transfer-Encoding", "chunked"), ("Content-Length", "100")], CHUNKS),
+        ([("Transfer-Encoding", "identity")], TEXT),
+        ([("Content-Length", "9" * 5000)], TEXT),
+        ([("Content-Length", "-1")], TEXT),
+        ([("Content-Length", f"{len(TEXT)}, {len(TEXT)}")], TEXT),
+    ],
+)
+def test_what_is_no_length_is_taken_for_none(
+    tmp_path: Path, headers: list[tuple[str, str]], body: bytes
+) -> None:
+    with broken_servers.server(answering(headers, body)) as at:
+        assert kaiwo.fetch(f"{at}/a.csv", tmp_path / "a.csv").read_bytes() == TEXT
+
+
+def test_an_answer_whose_end_nothing_shows_is_said_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for headers in ([("Transfer-Encoding", "identity")], [("Content-Length", "-1")]):
+        caplog.clear()
+        with broken_servers.server(answering(headers, TEXT[:50])) as at:
+            kaiwo.fetch(f"{at}/a.csv", tmp_path / "a.csv")
+        assert "only a checksum could show" in caplog.text
+
+
+def test_a_coding_for_the_transfer_is_not_published(tmp_path: Path) -> None:
+    packed = gzip.compress(TEXT)
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed)
+    headers = [("Transfer-Encoding", "gzip, chunked")]
+    with (
+        broken_servers.server(answering(headers, body)) as at,
+        pytest.raises(ServiceError, match="transfer coding that was not requested"),
+    ):
+        kaiwo.fetch(f"{at}/a.csv", tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("head", [b"", b"no HTTP\r\n\r\n"], ids=["closes", "garbage"])
+def test_a_server_that_does_not_know_head_is_asked_by_get(tmp_path: Path, head: bytes) -> None:
+    with broken_servers.server(answering([("ETag", '"1"')], TEXT, head)) as at:
+        assert kaiwo.fetch(f"{at}/a.csv", tmp_path / "a.csv").read_bytes() == TEXT
+
+
+def answering(
+    headers: list[tuple[str, str]], body: bytes, head: bytes | None = None
+) -> Callable[[socket.socket], None]:
+    """Answers one request with these headers, and closes the connection."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers).encode()
+    start = b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + lines + b"\r\n"
+
+    def treat(connection: socket.socket) -> None:
+        asked = connection.recv(65_536)
+        if asked.startswith(b"HEAD"):
+            connection.sendall(start if head is None else head)
+        else:
+            connection.sendall(start + body)
+
+    return treat

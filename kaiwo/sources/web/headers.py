@@ -38,7 +38,9 @@ _SIGNING_BESIDE = re.compile(
     r"md5|hash|policy|verify|s[iprstv]|s[ir]p|srt|spr|sk(?:oid|tid|[tesv])"
 )
 #: Of an answer with a part of the file, or with none of it; ``*`` is an unknown size.
-_WHOLE_SIZE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_WHOLE_SIZE = re.compile(r"bytes (?:\d+-\d+|\*)/(\d{1,18})")
+#: No file is larger than such a number; some servers state the length twice.
+_LENGTH = re.compile(r"(\d{1,18})(?:\s*,\s*\1)*", re.ASCII)
 #: The checksums that headers state.
 _ALGORITHMS = {"md5", "sha1", "sha256", "crc32c"}
 
@@ -49,8 +51,13 @@ def stated_size(headers: Mapping[str, str]) -> int | None:
     if content_range is not None:
         stated = _WHOLE_SIZE.fullmatch(content_range)
         return int(stated[1]) if stated else None
-    length = headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() else None
+    length = _LENGTH.fullmatch(headers.get("Content-Length", "").strip())
+    return int(length[1]) if length else None
+
+
+def is_in_chunks(headers: Mapping[str, str]) -> bool:
+    """Whether the last chunk ends the body; a length that is stated besides does not count."""
+    return headers.get("Transfer-Encoding", "").lower().endswith("chunked")
 
 
 def is_encoded(headers: HTTPHeaderDict) -> bool:
@@ -66,7 +73,7 @@ def has_end(status: int, headers: Mapping[str, str], named: str) -> bool:
     """
     if status not in WHOLE:
         raise WrongRangeError(f"{named}: the answer is a part of the file")
-    return "Content-Length" in headers or "Transfer-Encoding" in headers
+    return is_in_chunks(headers) or stated_size(headers) is not None
 
 
 def query_digest(key: str) -> str | None:

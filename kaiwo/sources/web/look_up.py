@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 from urllib3 import HTTPHeaderDict
+from urllib3.exceptions import ProtocolError
 
 from kaiwo.net.answers import Answer
 from kaiwo.net.statuses import RefusedError
 from kaiwo.sources.answers import strong_etag
-from kaiwo.sources.web.headers import WHOLE, is_encoded, stated_size
+from kaiwo.sources.web.headers import WHOLE, is_encoded, is_in_chunks, stated_size
 
 #: Statuses of a HEAD that a GET would get too. Other refusals may concern the HEAD only: an
 #: address that is signed for GET, a server that knows no HEAD.
@@ -45,6 +46,8 @@ def fetch_headers(send: Send, *, believes_head: bool) -> HTTPHeaderDict:
         except RefusedError as refused:
             if refused.status in _HEAD_COUNTS:
                 raise
+        except ProtocolError:
+            stated.clear()  # some servers close the connection after a HEAD that they do not know
     size = stated_size(stated)
     is_identified = strong_etag(stated.get("ETag")) or "Last-Modified" in stated
     if size and is_identified and not is_encoded(stated):
@@ -72,7 +75,8 @@ def _start_of_get(send: Send, headers: Mapping[str, str]) -> HTTPHeaderDict:
     with send("GET", headers) as answer:
         found, status = answer.headers.copy(), answer.status
     is_whole = status in WHOLE
-    size = stated_size(found) if is_whole or "Content-Range" in found else None
+    is_stated = "Content-Range" in found or (is_whole and not is_in_chunks(found))
+    size = stated_size(found) if is_stated else None
     if not is_whole:
         found.discard("Content-MD5")  # of the part
     for name in ("Content-Length", "Content-Range"):
