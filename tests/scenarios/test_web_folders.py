@@ -230,6 +230,15 @@ def test_all_pages_of_a_row_are_read(site: Site, tmp_path: Path, first: str) -> 
     assert fetch(site, tmp_path) == ALL
 
 
+def test_the_first_page_is_no_file_if_only_later_ones_name_it(site: Site, tmp_path: Path) -> None:
+    rows = {"page1.html": NAMES[:2], "page2.html": NAMES[2:4], "page3.html": NAMES[4:]}
+    for name, files in rows.items():
+        others = [(other, other[4]) for other in rows if other != name]
+        site.pages[f"/d/{name}"] = anchors(*shown(*files), *others)
+    site.pages["/d/"] = site.pages["/d/page1.html"]
+    assert fetch(site, tmp_path) == ALL
+
+
 @pytest.mark.parametrize("end", ['<link rel="next" href="page2.html">', ""])
 @pytest.mark.parametrize("words", ["page2.html", "x", "2"])
 def test_a_file_that_has_the_name_of_a_page_is_a_file(
@@ -317,3 +326,28 @@ def test_what_looks_like_another_scheme_is_a_file_if_it_is_there(
     del site.pages["/d/data:2020.bin"]
     with pytest.raises(NotFoundError, match="data:2020"):
         fetch(site, tmp_path / "2")
+
+
+# --- how servers show folders -----------------------------------------------------------------
+
+
+def test_a_server_may_state_links_in_another_case(site: Site, tmp_path: Path) -> None:
+    """So do servers on Windows."""
+    site.pages["/d/"] = anchors(*((f"/D/{name}", name) for name in NAMES))
+    assert fetch(site, tmp_path) == ALL
+
+
+def test_a_folder_may_be_shown_without_a_slash(site: Site, tmp_path: Path) -> None:
+    site.pages["/d/"] = anchors(*shown(*NAMES), ("/d/sub", "sub/"), ("doc", "doc"))
+    site.pages["/d/sub"] = anchors(("/d", ".."), ("/d/sub/x.bin", "x.bin"))
+    site.pages["/d/sub/"] = Page(redirect="/d/sub")
+    site.pages["/d/sub/x.bin"] = Page(b"bytes", {"ETag": '"1"'})
+    site.pages["/d/doc"] = Page(b'<p><a href="/d/0.bin">x</a>', HTML)
+    document = {"doc": b'<p><a href="/d/0.bin">x</a>'}
+    assert fetch(site, tmp_path) == {**ALL, **document, "sub/x.bin": b"bytes"}
+
+
+def test_a_page_without_a_byte_is_no_empty_folder(site: Site, tmp_path: Path) -> None:
+    site.pages |= {"/d/": page(*NAMES, "more/"), "/d/more/": Page(b"", HTML)}
+    with pytest.raises(ServiceError, match="1 links of its pages"):
+        fetch(site, tmp_path)

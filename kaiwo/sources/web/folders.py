@@ -22,6 +22,7 @@ from kaiwo.net.links import next_addresses
 from kaiwo.net.pages import PAGE_TYPES
 from kaiwo.net.statuses import RefusedError
 from kaiwo.sources.web.anchors import Links
+from kaiwo.sources.web.headers import is_in_chunks
 from kaiwo.sources.web.links import FolderLinks
 
 #: Folders below each other; deeper is a server that answers every address with links.
@@ -160,9 +161,12 @@ def _read_page(get: Get, address: str, what: str) -> tuple[yarl.URL, Links] | No
     with get(address) as answer:
         if answer.content_type not in PAGE_TYPES:
             return None
-        links = Links(_text(answer))
+        text = _text(answer)
+        if not text.strip():
+            return None  # a program that failed, most often
+        links = Links(text)
         named = answer.headers
-        is_sized = "Content-Length" in named or "Transfer-Encoding" in named
+        is_sized = "Content-Length" in named or is_in_chunks(named)
         page = yarl.URL(answer.address, encoded=True)
     if not (is_sized or links.is_closed):
         raise TransientError(f"{what}: the page of links is cut")

@@ -55,9 +55,11 @@ _NUMBER = re.compile(r"(?:page )?\d+", re.IGNORECASE)
 _AROUND = " \t\xa0|[](){}<>\u2039\u203a«»←→⟨⟩⇒▶⏵.…·:"
 
 
-def leads_further(query: str) -> bool:
-    """Whether a query asks for a further page."""
-    return any(is_of_page(*pair) for pair in _pairs(query))
+def leads_further(query: str, words: str = "") -> bool:
+    """Whether a query asks for a further page, by itself or by the words for its link."""
+    if any(is_of_page(*pair) for pair in _pairs(query)):
+        return True
+    return leads_on(words) or (is_number(words) and not is_view(query))
 
 
 def is_view(query: str) -> bool:

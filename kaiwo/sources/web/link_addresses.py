@@ -48,8 +48,12 @@ def below(folder: yarl.URL, link: yarl.URL) -> str | None:
 
 
 def canonical(path: str) -> str:
-    """A path in one of its spellings: ``/~u`` and ``/%7eu`` are one."""
-    return "/".join(quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
+    """A path in one of its spellings: ``/~u``, ``/%7eu`` and ``/~U`` are one.
+
+    Servers on Windows state links in another case than was asked for.
+    """
+    segments = (quote(unquote_to_bytes(segment), safe="") for segment in path.split("/"))
+    return "/".join(segments).lower()
 
 
 def origin_of(address: yarl.URL) -> Origin:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -80,6 +81,8 @@ class FolderLinks:
         self.doubtful: set[str] = set()
         #: Names of further pages, which are no files.
         self._pages: set[str] = set()
+        #: Names that each page shows.
+        self._shown: list[set[str]] = []
         self._misses: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -94,6 +97,7 @@ class FolderLinks:
             links: its links.
         """
         self.asks_for_password = self.asks_for_password or links.asks_for_password
+        self._shown.append(set())
         pages = set()
         for address in links.further:
             if (link := self._join(page, links.base, address)) is not None:
@@ -149,7 +153,7 @@ class FolderLinks:
     def _add(self, link: yarl.URL, anchor: Anchor) -> None:
         query = link.raw_query_string
         if canonical(link.raw_path) in self._own_paths:
-            if query and (further.leads_further(query) or _says_so(query, anchor.words)):
+            if query and further.leads_further(query, anchor.words):
                 self._follow(link)
             elif query and not further.is_view(query):
                 self._left_out.add(str(link))
@@ -160,12 +164,15 @@ class FolderLinks:
             beside = None if query else below(self._root, link)
             if beside and origin_of(link).has_server_of(origin_of(self._root)):
                 self._beside.add(beside)
+                self._shown[-1].add(beside)
         elif not query and further.FURTHER_PATH.fullmatch(name):
             self._follow(link)
-        elif not query or (name.endswith("/") and further.is_view(query)):
-            self._plain.add(name)
         else:
-            self._queries[name].add(query)
+            self._shown[-1].add(name)
+            if not query or (name.endswith("/") and further.is_view(query)):
+                self._plain.add(name)
+            else:
+                self._queries[name].add(query)
 
     def _guess(self, link: yarl.URL, name: str | None, anchor: Anchor) -> None:
         """Note a link that may lead to a further page, by its query, its name or its words."""
@@ -214,10 +221,11 @@ class FolderLinks:
     def _new_files(self, guess: Guess, page: yarl.URL, links: Links) -> set[str]:
         trial = FolderLinks(self.folder, self._root)
         trial.add(page, links)
-        mine, theirs = self._files(), trial._files()
-        if theirs and theirs == mine and not guess.is_shown_as_file and guess.name is not None:
-            self._pages.add(guess.name)  # a page that was read under another name
-        return theirs - mine - {guess.name}
+        theirs = trial._files()
+        is_file = guess.is_shown_as_file or guess.name is None or not theirs
+        if not is_file and any(theirs == self._without_pages(shown) for shown in self._shown):
+            self._pages.add(guess.name or "")  # a page that was read under another name
+        return theirs - self._files() - {guess.name}
 
     def _miss(self, guess: Guess) -> None:
         """A folder of many files whose names are like those of pages is not read whole."""
@@ -230,12 +238,11 @@ class FolderLinks:
 
     def _files(self) -> set[str]:
         """What is shown, without the names that may be those of pages."""
-        guesses = {guess.name for guess in self.guesses} | self._pages
-        return {
-            name
-            for name in (*self._plain, *self._queries, *self._beside)
-            if name not in guesses and not further.has_name_of_page(name)
-        }
+        return self._without_pages((*self._plain, *self._queries, *self._beside))
+
+    def _without_pages(self, names: Iterable[str]) -> set[str]:
+        pages = {guess.name for guess in self.guesses} | self._pages
+        return {name for name in names if name not in pages and not further.has_name_of_page(name)}
 
     def beside(self) -> set[str]:
         """The keys of links to other parts of the listed folder, relative to that folder."""
@@ -271,11 +278,6 @@ class FolderLinks:
         """Whether all links of that name lead to one file, and it has the name."""
         is_alone = name not in self._plain and len(self._queries[name]) == 1
         return is_alone and not name.endswith("/") and is_file_name(name)
-
-
-def _says_so(query: str, words: str) -> bool:
-    """Whether the words for the page itself, with that query, say that more of it comes."""
-    return further.leads_on(words) or (further.is_number(words) and not further.is_view(query))
 
 
 def _number(address: yarl.URL) -> tuple[int, str]:

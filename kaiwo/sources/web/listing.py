@@ -10,7 +10,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.sources.paging import Page
 from kaiwo.sources.web.client import WebClient
 from kaiwo.sources.web.errors import FolderError
-from kaiwo.sources.web.folders import Found, find_keys
+from kaiwo.sources.web.folders import Found, find_keys, read_folder
 from kaiwo.workers.threads import WorkerThreads
 
 #: Files of a folder that are looked up at once.
@@ -24,7 +24,7 @@ class WebListing:
         client: sends the requests.
         address_of: the address of a key.
         describe: the same for messages.
-        stat: looks a file up.
+        stat: looks a file up, and says whether it may be a folder.
         allow_partial: a folder may have links that cannot be followed.
     """
 
@@ -33,7 +33,7 @@ class WebListing:
         client: WebClient,
         address_of: Callable[[str], str],
         describe: Callable[[str], str],
-        stat: Callable[[str], RemoteObject],
+        stat: Callable[[str], tuple[RemoteObject, bool]],
         allow_partial: bool,
     ) -> None:
         self._client = client
@@ -60,7 +60,7 @@ class WebListing:
     ) -> Sequence[RemoteObject]:
         """The files of these keys; for a key that is a folder, all files below it."""
         with WorkerThreads(min(AT_ONCE, len(keys)), "kaiwo-look-up") as threads:
-            looked_up = [threads.submit(self._stat, key) for key in keys]
+            looked_up = [threads.submit(self._look_up, key) for key in keys]
         files: list[RemoteObject] = []
         for key, each in zip(keys, looked_up, strict=True):
             try:
@@ -72,6 +72,20 @@ class WebListing:
                 if key not in doubtful:
                     raise
         return files
+
+    def _look_up(self, key: str) -> RemoteObject:
+        """The file of a key.
+
+        Raises:
+            FolderError: its page leads to files below it, though its address has no slash.
+        """
+        remote, may_be_folder = self._stat(key)
+        if may_be_folder:
+            what = f"listing {self._describe(key)}"
+            page = read_folder(partial(self._client.request, "GET"), self._address_of(key), what)
+            if page is not None and page.names():
+                raise FolderError(f"{self._describe(key)}: a folder, not a file")
+        return remote
 
     def _find(self, prefix: str) -> Found:
         """All files below a folder, by the pages of it and its folders."""

@@ -85,6 +85,8 @@ class WebSource(StoreSource):
         self._root = root.rstrip("/")
         self._target_name = target_name
         self._lengths = Lengths()
+        #: Pages whose names have no extension: some servers show a folder so, too.
+        self._bare_pages: set[str] = set()
         self._allow_partial = allow_partial
         self._client = WebClient(root, url, options)
         if options.without_effect:
@@ -112,13 +114,17 @@ class WebSource(StoreSource):
 
         with self.translating("listing", prefix):
             listing = WebListing(
-                self._client, self._path, self.display_url, self.stat, self._allow_partial
+                self._client, self._path, self.display_url, self._stat_listed, self._allow_partial
             )
             yield from listing.pages(prefix, last)
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         return self._stat(key, believes_head=self._lengths.believes_head(key))
+
+    def _stat_listed(self, key: str) -> tuple[RemoteObject, bool]:
+        """A file of a folder, and whether it may be a folder itself."""
+        return self.stat(key), key in self._bare_pages
 
     def stat_by_reading(self, key: str) -> RemoteObject:
         """See ``protocols.Source``: by a GET, whose word about the length outranks a HEAD's."""
@@ -160,9 +166,11 @@ class WebSource(StoreSource):
             yield answer
 
     def _refuse_folder(self, key: str, answer: Answer) -> None:
-        is_folder = urlsplit(answer.address).path.endswith("/")
-        is_folder = is_folder and answer.content_type in PAGE_TYPES
-        if is_folder and not urlsplit(key).path.endswith("/"):
+        is_page, name = answer.content_type in PAGE_TYPES, urlsplit(key).path.rpartition("/")[2]
+        if is_page and name and "." not in name:
+            self._bare_pages.add(key)
+        is_folder = is_page and urlsplit(answer.address).path.endswith("/")
+        if is_folder and name:
             raise FolderError(f"{self.display_url(key)}: a folder, not a file; end it with '/'")
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
