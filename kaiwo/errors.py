@@ -34,6 +34,8 @@
 
 Every message says what failed, where, why, and what to do. Errors travel from worker processes, so
 all their arguments are positional and survive pickling.
+
+Longer than 300 lines: the tree and all that stands in it are in one place.
 """
 
 from __future__ import annotations
