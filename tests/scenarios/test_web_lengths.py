@@ -125,7 +125,7 @@ def test_all_members_of_gzip_are_decoded(site: Site, tmp_path: Path) -> None:
     assert fetched(site, tmp_path) == TEXT + content(70_000)
 
 
-@pytest.mark.parametrize("more", [b"garbage", gzip.compress(TEXT)[:-5]])
+@pytest.mark.parametrize("more", [b"garbage", gzip.compress(TEXT)[:-5]], ids=["garbage", "cut"])
 def test_what_follows_gzip_and_is_none_is_refused(site: Site, tmp_path: Path, more: bytes) -> None:
     site.pages["/a.csv"] = unsized(gzip.compress(TEXT) + more)
     with pytest.raises(ServiceError, match="gzip-encoded although identity was requested"):
