@@ -25,10 +25,12 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Retried, Ticked
 from kaiwo.jobs import ListJob, Want
+from kaiwo.net.web_urls import is_web
 from kaiwo.objects import Answer, Folder, Item, Named, RemoteObject
 from kaiwo.planning.listing_limits import ListingLimits
 from kaiwo.protocols import Sink
 from kaiwo.workers import list_objects
+from kaiwo.workers.globs import not_meant
 from kaiwo.workers.list_objects import Found
 
 logger = logging.getLogger(__name__)
@@ -151,7 +153,9 @@ def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
             logger.warning("%s: %s", want.where, error.message)
             error = None
         elif error is None and not result.objects and not want.allow_empty:
-            error = NotFoundError(f"{described(want)}: nothing matches")
+            error = NotFoundError(f"{described(want)}: nothing matches{_glob_hint(want)}")
+        elif error is not None and absent:
+            error = type(error)(f"{error.message}{_glob_hint(want)}", *error.args[1:])
         if error is None:
             found.append((want, result.objects))
         else:
@@ -159,6 +163,21 @@ def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
             failed.append((want, type(error)(message, *error.args[1:])))
     answers = [(want, results[number].answers) for number, want in enumerate(wants)]
     return Listing(tuple(found), tuple(failed), tuple(answers))
+
+
+def _glob_hint(want: Want) -> str:
+    """For people who meant a glob where a name is taken as it is; empty where it contains none."""
+    match want.selection:
+        case Named((name, *_)):
+            # The query of a web address is a part of the key.
+            path = name.partition("?")[0] if is_web(want.opener.url("")) else name
+            found = not_meant(path, is_glob=False)
+        case Folder(prefix, globs):
+            named = [not_meant(prefix, is_glob=False), *(not_meant(g, is_glob=True) for g in globs)]
+            found = next(filter(None, named), None)
+        case _:
+            found = None
+    return f"; {found[0]}: {found[1]}" if found else ""
 
 
 def described(want: Want) -> str:

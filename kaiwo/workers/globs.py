@@ -2,6 +2,9 @@
 
 A glob is matched against the key relative to the folder, by fsspec's own translation. ``fs.glob``
 itself reads magic in the prefix, returns directories, and differs from backend to backend.
+
+fsspec's globs have no braces: ``{01,02}.csv`` selects the file of exactly that name. Who writes one
+usually means something else, and so does a ``*`` in the name of a file; ``not_meant`` says so.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Callable
 
 from kaiwo.objects import Folder
 
+_BRACES = re.compile(r"\{[^{}]*,[^{}]*\}")
 EVERYTHING = ("**/*", "**")
 
 
@@ -40,6 +44,30 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
     from fsspec.utils import glob_translate  # noqa: PLC0415
 
     return re.compile(glob_translate(glob))
+
+
+def glob_start(name: str) -> int | None:
+    """Where ``*``, ``?`` or ``[`` first makes a name a glob; None if nothing does."""
+    found = re.search(r"[*?\[]", name)
+    return found.start() if found else None
+
+
+def not_meant(name: str, *, is_glob: bool) -> tuple[str, str] | None:
+    """What in a name or glob is probably meant to select several files, and does not.
+
+    Args:
+        name: as it was written; nothing of it but a sign is repeated.
+        is_glob: whether it is a glob, or the name of one file or folder.
+
+    Returns:
+        What is wrong, and what to do; None if nothing is.
+    """
+    start = None if is_glob else glob_start(name)
+    if start is not None:
+        return f"{name[start]!r} is a part of the name here, and no glob", "write it in 'glob'"
+    if _BRACES.search(name):
+        return "globs have no braces: '{' is a part of the name", "write each name by itself"
+    return None
 
 
 def name_pattern(glob: str) -> re.Pattern[str]:

@@ -103,6 +103,33 @@ def test_nothing_matched_is_not_found(tmp_path: Path, selection: Folder | Named)
     assert (item.status, item.task, plan.transfers) == ("failed", "task", ())
 
 
+@pytest.mark.parametrize(
+    ("selection", "says"),
+    [
+        (
+            Named(("data/0*.csv",)),
+            "'*' is a part of the name here, and no glob: write it in 'glob'",
+        ),
+        (Folder("data*/", ("**/*",)), "'*' is a part of the name here, and no glob"),
+        (Folder("", ("{01,02}.csv",)), "globs have no braces"),
+    ],
+)
+def test_a_glob_that_selects_nothing_is_explained(
+    tmp_path: Path, selection: Folder | Named, says: str
+) -> None:
+    (item,) = planned([want(FaultyStore({"a": b"1"}), tmp_path, selection)]).missed
+    assert item.error is not None
+    assert says in item.error.message
+
+
+@pytest.mark.parametrize("key", ["data/0*.csv", "a?b", "data[1]", "{a,b}"])
+def test_a_key_with_the_sign_of_a_glob_is_found_by_its_name(tmp_path: Path, key: str) -> None:
+    placement = At(str(tmp_path / "t"), str(tmp_path))
+    store = FaultyStore({key: b"1", "data/01.csv": b"2"})
+    plan = planned([want(store, tmp_path, Named((key,)), placement=placement)])
+    assert [each.object.key for each in plan.transfers] == [key]
+
+
 @pytest.mark.parametrize("selection", [Folder("", ("*.no",)), Named(("no",))])
 def test_nothing_matched_is_fine_where_it_is_allowed(
     tmp_path: Path, selection: Folder | Named
