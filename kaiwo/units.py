@@ -1,10 +1,11 @@
 """Sizes, counts and durations as people read them, the same in every message and display.
 
-And a rate as people write it, see ``rate``.
+And rates and durations as people write them, see ``rate`` and ``seconds``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 #: What is moved is shown in TiB at most; the room on a file system may be more.
@@ -12,6 +13,14 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _LARGEST_MOVED = 4
 #: A number, its unit, and what people write after it; ``b`` is not there, it stands for bits.
 _RATE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([kmgt]?)(i?)B?(?:/s)?", re.ASCII)
+#: Days, hours, minutes and seconds, the largest first, with their seconds.
+_SCALES = {
+    "d(?:ays?)?": 86400.0,
+    "h(?:ours?)?": 3600.0,
+    "m(?:in(?:utes?)?)?": 60.0,
+    "s(?:ec(?:onds?)?)?": 1.0,
+}
+_DURATION = re.compile(" ?".join(rf"(?:(\d+(?:\.\d*)?) ?{unit})?" for unit in _SCALES), re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -44,6 +53,18 @@ def rate(text: str) -> int | None:
     if found is None or (found[3] and not found[2]):
         return None
     return int(float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2]])
+
+
+def seconds(text: str) -> float | None:
+    """Seconds that a text states: ``90``, ``90s``, ``15 min``, ``1h30m``; None for no duration."""
+    plain = text.strip().lower()
+    with contextlib.suppress(ValueError):
+        return float(plain)
+    found = _DURATION.fullmatch(plain)
+    if found is None or not any(found.groups()):
+        return None
+    parts = zip(found.groups(), _SCALES.values(), strict=True)
+    return sum(float(number) * scale for number, scale in parts if number)
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

@@ -102,3 +102,29 @@ def test_a_rate_is_read_as_people_write_it(text: str, rate: int) -> None:
 )
 def test_what_is_no_rate_in_bytes_is_none(text: str) -> None:
     assert units.rate(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("2.5", 2.5),
+        ("90s", 90),
+        ("90 sec", 90),
+        ("15m", 900),
+        ("15 min", 900),
+        ("1h", 3600),
+        ("1h30m", 5400),
+        ("1h 30m 5s", 5405),
+        ("0.5H", 1800),
+        ("1d", 86_400),
+        ("1 day 2 hours", 93_600),
+    ],
+)
+def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> None:
+    assert units.seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "h", "1x", "m1", "30m1h", "1..5s", "1h30", "-1h"])
+def test_what_is_no_duration_states_none(text: str) -> None:
+    assert units.seconds(text) is None
