@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from kaiwo import environment
 from kaiwo.api.download import plain
 from kaiwo.api.run import carry_out, wanted
-from kaiwo.config import fetch_url
+from kaiwo.config import fetch_url, variables
 from kaiwo.config.document import Document
 from kaiwo.config.loader import ITEMS, build
 from kaiwo.errors import ConfigError, ContainerMissingError, NotFoundError
@@ -61,7 +61,10 @@ def fetch(
         KaiwoError: the download failed; the error says why.
     """
     url = fetch_url.parse(url_spec)
+    if target is not None:
+        fetch_url.require_target(os.fspath(target))
     fields = {name: plain(value) for name, value in fields.items()}
+    variables.warn_of_misspelled()
     sink = sink or notebook_sink()
     with environment.cleaned(proxies.canonical):
         return _fetched_in_either_way(url, target, sink, fields)

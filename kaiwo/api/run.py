@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo import environment, redact, units
+from kaiwo.config import variables
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.request_budget import memory_budget
@@ -47,6 +48,7 @@ Wanted = tuple[Task, tuple[Want, ...]]
 @environment.cleaned(proxies.canonical)
 def run(config: Config, sink: Sink) -> Report:
     """Carry out a validated configuration; see ``download``."""
+    variables.warn_of_misspelled()
     config.check_secrets()
     return carry_out(config, wanted(config), sink)
 
@@ -82,6 +84,7 @@ def decide(config: Config, sink: Sink) -> Plan:
     Raises:
         KaiwoError: nothing would be downloaded: the configuration is wrong, or names are unsafe.
     """
+    variables.warn_of_misspelled()
     config.check_secrets()
     tasks = wanted(config)
     with _tools(config, tasks) as tools:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kaiwo._version import __version__
+from kaiwo.cli.durations import duration
 from kaiwo.cli.logs import LEVELS
 from kaiwo.cli.process import guarded, run_and_leave
 from kaiwo.errors import EXIT_CODES
@@ -117,17 +118,27 @@ def download(
     ] = None,
     startup_wait: Annotated[
         float | None,
-        typer.Option(help="Seconds to retry a service that is not up yet [default: 30].", min=0),
+        typer.Option(
+            help="How long to retry a service that is not up yet [default: 30s].",
+            parser=duration(0),
+            metavar="DURATION",
+        ),
     ] = None,
     stall_timeout: Annotated[
         float | None,
         typer.Option(
-            help="Seconds without a byte before a request fails [default: 30].", min=0.001
+            help="How long a request may bring no byte before it fails [default: 30s].",
+            parser=duration(0.001),
+            metavar="DURATION",
         ),
     ] = None,
     deadline: Annotated[
         float | None,
-        typer.Option(help="Hard time limit of the run in seconds [default: none].", min=0.001),
+        typer.Option(
+            help="Hard time limit of the run: 3600, 90s, 1h30m [default: none].",
+            parser=duration(0.001),
+            metavar="DURATION",
+        ),
     ] = None,
     state_dir: Annotated[
         str | None,
@@ -160,16 +171,18 @@ def download(
     raise typer.Exit(guarded(run))
 
 
-def validate(config_file: ConfigFile) -> None:
-    """Check CONFIG_FILE alone: use no network, open no secret file."""
+def validate(
+    config_files: Annotated[
+        list[str], typer.Argument(help="YAML files; - is stdin.", metavar="CONFIG_FILE...")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, on stdout.")] = False,
+) -> None:
+    """Check each CONFIG_FILE alone: use no network, open no secret file."""
 
     def run() -> int:
-        from kaiwo import units  # noqa: PLC0415
-        from kaiwo.config import loader  # noqa: PLC0415
+        from kaiwo.cli import faults  # noqa: PLC0415
 
-        loaded = loader.load(config_file)
-        print(f"{config_file}: valid, {units.count(len(loaded.tasks), 'task')}")
-        return 0
+        return faults.validate(config_files, as_json=as_json)
 
     raise typer.Exit(guarded(run))
 

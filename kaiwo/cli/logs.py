@@ -93,6 +93,11 @@ def log_to_stderr(level: str, log_format: str) -> None:
         _log_warnings_and_threads(handler)
 
 
+def is_json() -> bool:
+    """Whether log lines are JSON now, as option, environment or file say."""
+    return any(isinstance(handler.formatter, Json) for handler in logger.handlers)
+
+
 def log_if_silent() -> None:
     """Set up the log for an error that came before anything else did."""
     if not logger.handlers:

@@ -13,13 +13,16 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from kaiwo import redact
 from kaiwo.cli import signals
 from kaiwo.cli.logs import early_format, log_if_silent, logger
 from kaiwo.errors import ConfigError, Interrupted, KaiwoError, exit_code_of
 from kaiwo.files import process_limits
+
+if TYPE_CHECKING:
+    from kaiwo.config.diagnostics import InvalidConfigError
 
 #: Names of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -43,7 +46,12 @@ def guarded(command: Callable[[], int]) -> int:
         return 128 + signal.SIGPIPE
     except KaiwoError as error:
         log_if_silent()
-        logger.error("%s", redact.text(error.message))
+        if getattr(error, "diagnostics", ()):
+            from kaiwo.cli import faults  # noqa: PLC0415 - what raised it has loaded the rest
+
+            faults.show(cast("InvalidConfigError", error))
+        else:
+            logger.error("%s", redact.text(error.message))
         if logger.isEnabledFor(logging.DEBUG) and not isinstance(error, ConfigError):
             trace = redact.text(traceback.format_exc())
             logger.debug("traceback of this error", extra={"trace": trace})

@@ -2,9 +2,13 @@
 
     loader        load, build, Config: a file, or what it holds, as a validated configuration
     settings      Settings: options over environment over file over default
-    document      Document: YAML as data, with the line of every key
+    document      Document: YAML as data, with the place of every key
+    diagnostics   Diagnostic: one fault, with its place, and what to do
+    rendering     diagnostics as text with lines of the file, or as JSON
+    variables     variables of the environment that look like settings, but are none
     schema        the JSON Schema of the file
     fetch_url     parse: the URLs of ``kaiwo.fetch``
 
-``validation`` is the package's own business.
+The other modules are the package's own business: ``syntax`` (what is no YAML), ``excerpts`` (lines
+without secrets), ``validation`` (pydantic's errors), ``suggestions`` and ``targets``.
 """

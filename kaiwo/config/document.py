@@ -1,38 +1,33 @@
-"""A YAML file as plain data, with the line of every key and value.
+"""A YAML file as plain data, with the place of every key and value.
 
 PyYAML's parser makes the nodes. This module turns them into data, because PyYAML's constructor
-forgets the lines, lets the last of two equal keys win, and recurses endlessly on aliases. The
-parser's messages quote the text, which may be a secret: the quotes are removed.
+forgets the places, lets the last of two equal keys win, and recurses endlessly on aliases.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
 from msgspec import Struct
 
-from kaiwo.errors import ConfigError
+from kaiwo.config import syntax
+from kaiwo.config.diagnostics import (
+    Diagnostic,
+    InvalidConfigError,
+    Place,
+    invalid,
+    plain,
+    step_text,
+)
+from kaiwo.config.excerpts import Excerpts, Loader
 
 #: No sensible file has more nodes; aliases of aliases grow without bound.
 MOST_NODES = 1_000_000
 DEEPEST = 100
-#: The parser's messages, in plain words.
-_PLAINLY = {
-    "found character that cannot start any token": "a tab, or a character that must be in quotes",
-    "but found another document": "a second document begins ('---'); put each into a separate file",
-    "found unexpected end of stream": "a quote is not closed",
-}
-_QUOTED = re.compile(r"'([^']*)'")
 _MERGE = "tag:yaml.org,2002:merge"
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-
-try:
-    from yaml import CSafeLoader as _Loader
-except ImportError:  # a PyYAML without libyaml
-    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 
 class Document(Struct, frozen=True):
@@ -41,41 +36,72 @@ class Document(Struct, frozen=True):
     Attributes:
         name: the file's name, for errors.
         data: the file's content.
+        faults: what is wrong with it although it is valid YAML, such as duplicate keys.
     """
 
     name: str
     data: Any
+    faults: tuple[Diagnostic, ...] = ()
     _node: yaml.Node | None = None
+    _excerpts: Excerpts | None = None
 
     def __repr__(self) -> str:
         return f"Document({self.name!r})"  # it holds secrets
 
     def where(self, location: Sequence[str | int]) -> str:
         """``file:line: field`` of a location, or of the nearest thing around it."""
+        field, node = self._find(location)
+        line = "" if node is None else f":{node.start_mark.line + 1}"
+        return f"{plain(self.name)}{line}: {field}".removesuffix(": ")
+
+    def place(self, location: Sequence[str | int]) -> Place:
+        """The place of a location, or of the nearest thing around it."""
+        field, node = self._find(location)
+        if node is None or self._excerpts is None:
+            return Place(self.name, field=field)
+        return _place(self.name, self._excerpts, node, field)
+
+    def _find(self, location: Sequence[str | int]) -> tuple[str, yaml.Node | None]:
+        """The field's path, and the node of its key, or of the value where it has none."""
         if self._node is None:
-            named = (step for step in location if isinstance(step, int) or " " not in step)
-            return f"{self.name}: {_joined(named)}"
+            return _joined(step for step in location if not _is_tag(step)), None
         path: list[str | int] = []
         node: yaml.Node | None = self._node
-        line = self._node.start_mark.line + 1
+        nearest = self._node
         for step in location:
             found = _step(node, step)
             if found is None:
                 # A union's tag, or a field that is not there: the latter still has a name.
-                if isinstance(step, str) and " " not in step:
+                if isinstance(step, str) and not _is_tag(step):
                     path.append(step)
                     break
                 continue
             key, node = found
-            line = (key or node).start_mark.line + 1
+            nearest = key or node
             path.append(step)
-        return f"{self.name}:{line}: {_joined(path)}".removesuffix(": ")
+        return _joined(path), nearest
+
+
+def _is_tag(step: str | int) -> bool:
+    """Whether a step is the tag of a union, which is not in the file."""
+    return step in ("folder item", "file item")
+
+
+def _place(name: str, excerpts: Excerpts, node: yaml.Node, field: str = "") -> Place:
+    """The place of a node; a collection is marked at its beginning."""
+    while isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
+        first = node.value[0]
+        node = first[0] if isinstance(first, tuple) else first
+    start, end = node.start_mark, node.end_mark
+    is_word = isinstance(node, yaml.ScalarNode) and start.line == end.line
+    width = max(end.column - start.column, 1) if is_word else 1
+    line, column = start.line + 1, start.column + 1
+    return Place(name, line, column, field, excerpts.excerpt(line, column, width))
 
 
 def _joined(path: Iterable[str | int]) -> str:
     """The steps as ``download_items[0].buckets``."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return text.removeprefix(".")
+    return "".join(map(step_text, path)).removeprefix(".")
 
 
 def _step(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:
@@ -106,43 +132,46 @@ def parse(text: str, name: str) -> Document:
     """Read a YAML text.
 
     Raises:
-        ConfigError: it is not valid YAML, has several documents, or repeats a key.
+        InvalidConfigError: it is not valid YAML, or so deep or long that it is not read.
     """
     try:
         _check_depth(text, name)
-        loader = _Loader(text)
+        loader = Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
-                raise ConfigError(f"{name}:1: the file is empty")
-            data = _Builder(loader, name).build(node, ())
+                raise invalid([Diagnostic(Place(name, 1, 1), "the file is empty")])
+            builder = _Builder(loader, name, Excerpts(text))
+            data = builder.build(node, ())
         finally:
             loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f"{mark.line + 1}" if mark else "1"
-        reason = error.problem or "it does not parse"
-        problem = _PLAINLY.get(reason) or _QUOTED.sub(_shown, reason)
-        raise ConfigError(f"{name}:{line}: not valid YAML: {problem}") from None
-    except yaml.YAMLError:
-        raise ConfigError(f"{name}:1: not valid YAML: it contains forbidden characters") from None
-    return Document(name, data, node)
+    except yaml.YAMLError as error:
+        raise _not_yaml(text, name, error) from None
+    return Document(name, data, tuple(builder.faults), node, builder.excerpts)
 
 
-def _shown(quoted: re.Match[str]) -> str:
-    """Hide a quote that may be of the file (an alias, a tag); a single character is shown."""
-    return quoted[0] if len(quoted[1]) == 1 else "…"
+def _not_yaml(text: str, name: str, error: yaml.YAMLError) -> InvalidConfigError:
+    excerpts = Excerpts(text, parses=False)
+    return invalid(
+        Diagnostic(
+            Place(name, at.line, at.column, "", excerpts.excerpt(at.line, at.column, 1)),
+            f"not valid YAML: {at.problem}",
+            at.hint,
+        )
+        for at in syntax.faults_of(text, error)
+    )
 
 
 def _check_depth(text: str, name: str) -> None:
     """Refuse deep nesting, on which the parser in C would run out of stack."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
-                line = event.start_mark.line + 1 if event.start_mark else 1
-                raise ConfigError(f"{name}:{line}: nested too deeply")
+                mark: Any = event.start_mark
+                place = Place(name, mark.line + 1, mark.column + 1)
+                raise invalid([Diagnostic(place, "nested too deeply")])
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -150,20 +179,23 @@ def _check_depth(text: str, name: str) -> None:
 class _Builder:
     """Makes the data of nodes."""
 
-    def __init__(self, loader: Any, name: str) -> None:
+    def __init__(self, loader: Any, name: str, excerpts: Excerpts) -> None:
+        self.faults: list[Diagnostic] = []
+        self.excerpts = excerpts
         self._loader = loader
         self._name = name
         self._count = 0
+        self._noted: set[int] = set()
         # By id, for merged mappings: many may merge one, and others merge these in turn.
         self._built: dict[int, Any] = {}
 
     def build(self, node: yaml.Node, above: tuple[int, ...]) -> Any:
         self._count += 1
         if self._count > MOST_NODES or id(node) in above:
-            raise self._error(node, "too many aliases")
+            raise invalid([*self.faults, self._fault(node, "too many aliases")])
         above = (*above, id(node))
         if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
-            raise self._error(node, "unknown tag")
+            self._note(node, "unknown tag", "remove it")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, above)
         if isinstance(node, yaml.SequenceNode):
@@ -171,7 +203,8 @@ class _Builder:
         try:
             return self._loader.construct_object(node)
         except (ValueError, LookupError, AttributeError, yaml.YAMLError):
-            raise self._error(node, "invalid value for its type") from None
+            self._note(node, "invalid value for its type", "put it in quotes, or correct it")
+            return node.value
 
     def _mapping(self, node: yaml.MappingNode, above: tuple[int, ...]) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
@@ -179,24 +212,34 @@ class _Builder:
         merged: list[yaml.Node] = []
         for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise self._error(key, "a key must be a plain word")
+                self._note(key, "a key must be a plain word")
+                continue
             if key.tag == _MERGE:
                 merged += _merged(child)
                 continue
+            built = self.build(child, above)
             if key.value in lines:
                 first = lines[key.value]
-                raise self._error(key, f"duplicate key {key.value!r}, first on line {first}")
+                problem = f"duplicate key {key.value!r}, first on line {first}"
+                self._note(key, problem, "remove one of them")
+                continue
             lines[key.value] = key.start_mark.line + 1
-            mapping[key.value] = self.build(child, above)
+            mapping[key.value] = built
         for other in merged:
             # A merge never replaces a key: the mapping's own keys win, then the first merge.
             if id(other) not in self._built:
                 self._built[id(other)] = self.build(other, above)
             below = self._built[id(other)]
-            if not isinstance(below, dict):
-                raise self._error(other, "only mappings can be merged")
-            mapping = below | mapping
+            if isinstance(below, dict):
+                mapping = below | mapping
+            else:
+                self._note(other, "only mappings can be merged")
         return mapping
 
-    def _error(self, node: yaml.Node, problem: str) -> ConfigError:
-        return ConfigError(f"{self._name}:{node.start_mark.line + 1}: {problem}")
+    def _note(self, node: yaml.Node, problem: str, hint: str | None = None) -> None:
+        if id(node) not in self._noted:  # aliases bring a node several times
+            self._noted.add(id(node))
+            self.faults.append(self._fault(node, problem, hint))
+
+    def _fault(self, node: yaml.Node, problem: str, hint: str | None = None) -> Diagnostic:
+        return Diagnostic(_place(self._name, self.excerpts, node), problem, hint)

@@ -18,9 +18,9 @@ from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.net.web_urls import fault_of_address, is_web, plain_name
 from kaiwo.tasks.fetch_request import HubUrl, ObjectUrl, WebUrl, split_bucket
+from kaiwo.tasks.fields import require_local
 from kaiwo.tasks.registry import SCHEMES
-
-_GLOB = re.compile(r"[*?\[]")
+from kaiwo.workers.globs import glob_start
 
 
 def parse(url: str) -> ObjectUrl:
@@ -46,14 +46,26 @@ def parse(url: str) -> ObjectUrl:
     return ObjectUrl(type_, container, path, glob)
 
 
+def require_target(target: str) -> None:
+    """Return if the target is a path.
+
+    Raises:
+        ConfigError: it is a URL.
+    """
+    try:
+        require_local(target)
+    except ConfigError as error:
+        hint = "quote a URL with a glob, which the shell may expand to several"
+        raise ConfigError(f"the target: {error.message}; {hint}") from None
+
+
 def split_glob(path: str) -> tuple[str, str | None]:
     """The folder before the first segment with a wildcard, and the rest."""
-    segments = path.split("/")
-    for position, segment in enumerate(segments):
-        if _GLOB.search(segment):
-            folder = "".join(f"{name}/" for name in segments[:position])
-            return folder, "/".join(segments[position:])
-    return path, None
+    start = glob_start(path)
+    if start is None:
+        return path, None
+    end = path.rfind("/", 0, start) + 1
+    return path[:end], path[end:]
 
 
 def _parse_other(url: str, scheme: str, rest: str) -> WebUrl:

@@ -1,27 +1,29 @@
 """The file, the environment and the options, as one frozen configuration.
 
-Errors name file, line and field, suggest the nearest known key, and never show a value: a value
+Errors name file, line, column and field, suggest what was meant, and never show a value: a value
 may be a secret, above all when its key is misspelled. All faults are reported at once.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 from pydantic import ValidationError
 
+from kaiwo.config import targets
+from kaiwo.config.diagnostics import Diagnostic, InvalidConfigError, Place, invalid
 from kaiwo.config.document import Document, parse
 from kaiwo.config.settings import PREFIX, Settings, in_environment, layered
-from kaiwo.config.validation import described, suggestion
+from kaiwo.config.suggestions import TYPES, Level, nearest, unknown_key
+from kaiwo.config.validation import MISSING, check, findings, levels_of
 from kaiwo.errors import ConfigError
 from kaiwo.files.placement import absolute
 from kaiwo.loading import loading
 from kaiwo.tasks.base import Task
-from kaiwo.tasks.items import Bucket, FileItem, FolderItem
 from kaiwo.tasks.registry import task_class, task_types
 
 ITEMS = "download_items"
@@ -49,6 +51,22 @@ class Config(Struct, frozen=True):
         """File, line and field of a location in the task of that number."""
         return self.document.where((ITEMS, number, *location))
 
+    def check_targets(self) -> None:
+        """Check that no two files that are named have the same target; nothing is asked.
+
+        Raises:
+            ConfigError: some have; the error names all of them.
+        """
+        if faults := list(targets.conflicts(self._place, self.tasks, self.download_root)):
+            raise invalid(faults)
+
+    def warnings(self) -> list[Diagnostic]:
+        """What is allowed and probably not meant."""
+        return list(targets.globs_not_meant(self._place, self.tasks))
+
+    def _place(self, number: int, location: Sequence[str | int]) -> Place:
+        return self.document.place((ITEMS, number, *location))
+
     def check_secrets(self) -> None:
         """Check that every secret file can be read, before anything else happens.
 
@@ -56,12 +74,12 @@ class Config(Struct, frozen=True):
             ConfigError: some cannot be read; the error names all of them.
         """
         faults = [
-            f"{self.where(number, (name,))}: {fault}"
+            Diagnostic(self._place(number, (name,)), fault)
             for number, task in enumerate(self.tasks)
             for name, fault in task.check()
         ]
         if faults:
-            raise ConfigError("\n".join(faults))
+            raise invalid(faults)
 
 
 def load(path: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Config:
@@ -75,117 +93,180 @@ def load(path: str | os.PathLike[str], options: Mapping[str, Any] | None = None)
         ConfigError: the file, the environment or an option is wrong; it names every fault.
     """
     name = os.fspath(path)
+    return build(parse(_read(name), name), options)
+
+
+def _read(name: str) -> str:
+    """The text of a file.
+
+    Raises:
+        ConfigError: it cannot be read. What is no path but YAML is not quoted.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{name}: cannot read the configuration: {error.strerror}") from error
+        content = Path(name).read_bytes()
+    except (OSError, ValueError) as error:
+        if any(each in name for each in ("\n", ": ", "{")):
+            raise ConfigError(
+                "this is no path of a file but looks like YAML: give a path, or a mapping with "
+                "what the file would hold"
+            ) from None
+        fault = (error.strerror if isinstance(error, OSError) else None) or "it is no path"
+        raise _unreadable(name, fault) from None
+    return decoded(content, name)
+
+
+def decoded(content: bytes, name: str) -> str:
+    """The text of a file with this content.
+
+    Raises:
+        InvalidConfigError: it is no text.
+    """
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"{name}: cannot read the configuration: it is not UTF-8") from None
-    return build(parse(text, name), options)
+        raise _unreadable(name, "it is not UTF-8") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _unreadable(name: str, fault: str) -> InvalidConfigError:
+    return invalid([Diagnostic(Place(name), f"cannot read the configuration: {fault}")])
 
 
 def build(document: Document, options: Mapping[str, Any] | None = None) -> Config:
     """Validate a document that has been read already; see ``load``."""
+    faults = list(document.faults)
     data = document.data
     if not isinstance(data, dict):
-        raise ConfigError(f"{document.where(())}: the file must be a mapping: keys and values")
-    values = dict(data)
-    items = values.pop(ITEMS, None)
-    faults: list[str] = []
+        problem = "the file must be a mapping: keys and values"
+        raise invalid([*faults, Diagnostic(document.place(()), problem)])
     with loading():  # pydantic completes a model at its first use, and a fork must not divide that
-        settings = _settings(document, values, options or {}, faults)
-        tasks = _tasks(document, items, faults)
+        builder = _Builder(document, faults)
+        settings, tasks = builder.build(dict(data), options or {})
     if faults or settings is None:
-        raise ConfigError("\n".join(faults))
+        raise invalid(faults)
     return Config(settings, tasks, document)
 
 
-def _settings(
-    document: Document, values: dict[str, Any], options: Mapping[str, Any], faults: list[str]
-) -> Settings | None:
-    given = {name: value for name, value in options.items() if value is not None}
-    known = (ITEMS, *Settings.model_fields)
-    for key in [key for key in values if key not in known]:
-        # Checked here, and not by the layers, which know nothing of lines.
-        del values[key]
-        guess = suggestion(key, known)
-        hint = f"; did you mean {guess}?" if guess else ""
-        faults.append(f"{document.where((key,))}: unknown key {key!r}{hint}")
+class _Builder:
+    """Makes settings and tasks of a document, and notes what is wrong."""
 
-    environment = in_environment()
+    def __init__(self, document: Document, faults: list[Diagnostic]) -> None:
+        self._document = document
+        self._faults = faults
+        # The key of the tasks, also where it is misspelled.
+        self._items_key = ITEMS
+        self._top = Level("the top level of the file", frozenset((ITEMS, *Settings.model_fields)))
 
-    def where(location: tuple[str | int, ...]) -> str:
-        name = str(location[0]) if location else ""
-        if name in given:
-            return f"option --{name.replace('_', '-')}"
-        if name in environment:
-            return f"environment {PREFIX}{name.upper()}"
-        return document.where(location)
+    def build(
+        self, values: dict[str, Any], options: Mapping[str, Any]
+    ) -> tuple[Settings | None, tuple[Task, ...]]:
+        """The settings, and the tasks that are right."""
+        for key in [key for key in values if key not in self._top.keys]:
+            # Checked here, and not by the layers, which know nothing of lines.
+            value = values.pop(key)
+            guess, hint = self._meant(key, values)
+            self._note((key,), f"unknown key {key!r}", hint)
+            if guess == ITEMS and ITEMS not in values:
+                self._items_key, values[ITEMS] = key, value
+        items = values.pop(ITEMS, None)
+        settings = self._settings(values, options)
+        return settings, self._tasks(items)
 
-    try:
-        return layered(values, given)
-    except ValidationError as error:
-        faults += described(error, where, lambda _: known)
-    return None
+    def _meant(self, key: str, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """What was meant by an unknown key at the top."""
+        if ITEMS not in values and nearest(key, [ITEMS]):
+            return ITEMS, f"did you mean '{ITEMS}'?"
+        found: tuple[str | None, str | None] = (None, None)
+        for class_ in (classes := _classes(values.get(ITEMS))):
+            found = unknown_key(key, self._top.keys, [self._top, *levels_of(class_)], 0)
+            if found[0] is None and found[1]:
+                return found
+        return found if classes else unknown_key(key, self._top.keys, [self._top], 0)
 
+    def _settings(self, values: dict[str, Any], options: Mapping[str, Any]) -> Settings | None:
+        given = {name: value for name, value in options.items() if value is not None}
+        environment = in_environment()
 
-def _tasks(document: Document, items: object, faults: list[str]) -> tuple[Task, ...]:
-    if not isinstance(items, list) or not items:
-        faults.append(f"{document.where((ITEMS,))}: must be a list with at least one task")
-        return ()
-    tasks = []
-    for number, item in enumerate(items):
-        found = _task(document, number, item, faults)
-        if found is not None:
-            tasks.append(found)
-    return tuple(tasks)
+        def place(location: Sequence[str | int]) -> Place:
+            name = str(location[0]) if location else ""
+            if name in given:
+                return Place(f"option --{name.replace('_', '-')}")
+            if name in environment:
+                return Place(f"environment {PREFIX}{name.upper()}")
+            return self._document.place(location)
 
-
-def _task(document: Document, number: int, item: object, faults: list[str]) -> Task | None:
-    location = (ITEMS, number)
-    if not isinstance(item, dict):
-        faults.append(f"{document.where(location)}: a task must be a mapping: keys and values")
+        try:
+            return layered(values, given)
+        except ValidationError as error:
+            self._faults += [
+                Diagnostic(place(found.location), found.problem, found.hint)
+                for found in findings(error, values)
+            ]
         return None
-    type_ = item.get("type")
-    if type_ is None:
-        hint = suggestion("type", item)
-        hint = f" (did you mean 'type' where you wrote {hint}?)" if hint else ""
-        types = _known_types(sorted(task_types()))
-        faults.append(f"{document.where(location)}: 'type' is missing{hint}; {types}")
-        return None
-    try:
-        class_ = task_class(type_) if isinstance(type_, str) else None
-    except ConfigError as error:
-        faults.append(f"{document.where((*location, 'type'))}: {error.message}")
-        return None
-    if class_ is None:
+
+    def _tasks(self, items: object) -> tuple[Task, ...]:
+        if not isinstance(items, list) or not items:
+            self._note((self._items_key,), "must be a list with at least one task")
+            return ()
+        numbered = enumerate(items)
+        found = (self._task((self._items_key, number), item) for number, item in numbered)
+        return tuple(task for task in found if task is not None)
+
+    def _task(self, location: tuple[str | int, ...], given: object) -> Task | None:
+        if not isinstance(given, dict):
+            self._note(location, "a task must be a mapping: keys and values")
+            return None
+        class_, item = self._class(location, given)
+        if class_ is None:
+            return None
+        task, found = check(class_, item, self._top)
+        is_guess = item is not given
+        for each in found:
+            if is_guess and each.problem == MISSING and len(each.location) == 1:
+                continue  # the type is only a guess
+            self._note((*location, *each.location), each.problem, each.hint)
+        return task
+
+    def _class(
+        self, location: tuple[str | int, ...], item: dict[str, Any]
+    ) -> tuple[type[Task] | None, dict[str, Any]]:
+        """The class of a task, or the one that was probably meant, and its data for that."""
         known = sorted(task_types())
-        hint = suggestion(str(type_), known)
-        guess = f"did you mean {hint}? " if hint else ""
-        where = document.where((*location, "type"))
-        faults.append(f"{where}: unknown task type; {guess}{_known_types(known)}")
-        return None
-    try:
-        return class_.model_validate(item)
-    except ValidationError as error:
-        faults += described(
-            error,
-            lambda inner: document.where((*location, *inner)),
-            lambda inner: _fields_at(class_, inner),
-        )
-        return None
+        types = f"known types are {', '.join(known)}"
+        type_ = item.get("type")
+        if type_ is None:
+            wrong = nearest("type", map(str, item), {})
+            meant = f"did you mean 'type' where you wrote '{wrong}'? " if wrong else ""
+            self._note(location, "'type' is missing", f"{meant}{types}")
+            if wrong is None:
+                return None, item
+            item = {**item, "type": item[wrong]}
+            type_ = item.pop(wrong)
+        guess: str | None = None
+        try:
+            if isinstance(type_, str) and (class_ := task_class(type_)):
+                return class_, item
+            guess = nearest(str(type_), known, TYPES)
+            meant = f"did you mean '{guess}'? " if guess else ""
+            self._note((*location, "type"), "unknown task type", f"{meant}{types}")
+            return (task_class(guess) if guess else None), {**item, "type": guess}
+        except ConfigError as error:
+            self._note((*location, "type"), error.message)
+            return None, item
+
+    def _note(self, location: Sequence[str | int], problem: str, hint: str | None = None) -> None:
+        self._faults.append(Diagnostic(self._document.place(location), problem, hint))
 
 
-def _known_types(names: Iterable[str]) -> str:
-    return f"known types are {', '.join(names)}"
-
-
-def _fields_at(model: Any, location: Sequence[str | int]) -> Iterable[str]:
-    """The keys of the model at a location in a task: an item, a bucket, or the task itself."""
-    if "folder item" in location:
-        return FolderItem.model_fields
-    if "file item" in location:
-        return FileItem.model_fields
-    if any(isinstance(step, int) for step in location):
-        return Bucket.model_fields
-    return tuple(model.model_fields)
+def _classes(items: object) -> list[type[Task]]:
+    """The classes of the tasks of a file, as far as they are known."""
+    entries = items if isinstance(items, list) else []
+    named = [entry.get("type") for entry in entries if isinstance(entry, dict)]
+    found = []
+    for type_ in sorted({each for each in named if isinstance(each, str)}):
+        try:
+            class_ = task_class(type_) or task_class(nearest(type_, task_types(), TYPES) or "")
+        except ConfigError:
+            continue  # said where the task is
+        found += [class_] if class_ else []
+    return found

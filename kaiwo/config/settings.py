@@ -10,11 +10,12 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import units
 from kaiwo.tasks.base import Engine
+from kaiwo.tasks.fields import LocalPath
 
 PREFIX = "KAIWO_"
 
@@ -22,7 +23,24 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["text", "json"]
 Progress = Literal["auto", "bar", "log", "json", "none"]
 Verify = Literal["size", "checksum"]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+WRONG_DURATION = "must be seconds, or a duration such as 90s, 15m or 1h30m"
+
+
+def _seconds(value: object) -> object:
+    """A duration in seconds; a text that states none is refused here, in plain words."""
+    if not isinstance(value, str):
+        return value
+    seconds = units.seconds(value)
+    if seconds is None:
+        raise PydanticCustomError("duration", WRONG_DURATION)
+    return seconds
+
+
+Seconds = Annotated[
+    float,
+    Field(ge=0, allow_inf_nan=False),
+    BeforeValidator(_seconds, json_schema_input_type=float | str),
+]
 WRONG_RATE = (
     "must be bytes a second, such as 200M or 1.5Gi (k M G T count by 1000, Ki Mi Gi Ti by 1024; "
     "bits, such as Mbit, are not accepted)"
@@ -43,7 +61,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    download_root: Annotated[str, Field(min_length=1)] | None = Field(
+    download_root: LocalPath | None = Field(
         None, description="Relative targets are below this folder. Default: the working directory."
     )
     max_workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(
@@ -61,10 +79,10 @@ class Settings(BaseModel):
         "text", description="Log lines as text, or as ``json``: one object a line, for collectors."
     )
     progress: Progress = Field("auto", description="How progress is shown.")
-    report: Annotated[str, Field(min_length=1)] | None = Field(
+    report: LocalPath | None = Field(
         None, description="Write the JSON report to this file; ``-`` is stdout."
     )
-    metrics_file: Annotated[str, Field(min_length=1)] | None = Field(
+    metrics_file: LocalPath | None = Field(
         None,
         description="Write Prometheus metrics to this file, every 10 s and at the end.",
     )
@@ -82,20 +100,23 @@ class Settings(BaseModel):
     )
     startup_wait: Seconds = Field(
         30.0,
-        description="Keep retrying a service that is not up yet for at least this long (seconds).",
+        description="Keep retrying a service that is not up yet for at least this long: seconds, "
+        "or a duration such as ``2m``.",
     )
     stall_timeout: Annotated[Seconds, Field(gt=0)] = Field(
-        30.0, description="A request fails when no byte arrives for this long (seconds)."
+        30.0,
+        description="A request fails when no byte arrives for this long: seconds, or a duration "
+        "such as ``1m30s``.",
     )
     deadline: Annotated[Seconds, Field(gt=0)] | None = Field(
         None,
-        description="Hard time limit of the whole run (seconds); what is missing then fails with "
-        "exit code 8.",
+        description="Hard time limit of the whole run: seconds, or a duration such as ``1h30m``; "
+        "what is missing then fails with exit code 8.",
     )
     fsync: bool = Field(False, description="Sync each file to disk before it gets its name.")
     fail_fast: bool = Field(False, description="End the run at the first object that fails.")
     force: bool = Field(False, description="Fetch objects again that are in place already.")
-    state_dir: Annotated[str, Field(min_length=1)] | None = Field(
+    state_dir: LocalPath | None = Field(
         None, description="Keep kaiwo's state here, instead of in ``.kaiwo/`` in the target roots."
     )
 

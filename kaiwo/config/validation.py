@@ -1,21 +1,35 @@
-"""Pydantic's errors as lines for people: where the fault is, what it is, and what was meant.
+"""Pydantic's errors as findings for people: where the fault is, what it is, and what was meant.
+
+All faults are found at once. A misspelled key would hide what is below it, and any fault of a field
+hides which fields exclude each other. So misspelled keys get their right name, in a copy, and the
+copy is validated again; and contradictions are looked for among the fields without a fault.
 
 A value is never shown: it may be a secret, above all when its key is misspelled.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from msgspec import Struct
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from kaiwo.config.suggestions import Level, nearest, unknown_key
+from kaiwo.tasks.base import CONTRADICTION, Task
+from kaiwo.tasks.items import ITEM_KINDS, NO_KIND, Bucket, FileItem, FolderItem
+from kaiwo.tasks.object_store import BucketTask
 
 Location = tuple[str | int, ...]
+#: Pydantic's errors, as it describes them.
+Faults = Sequence[Mapping[str, Any]]
 
+MISSING = "is required"
 #: Sentences for pydantic's types of errors; braces are filled from its context.
 _REASONS = {
-    "missing": "is required",
+    "missing": MISSING,
     "string_type": "must be a string: put it in quotes",
     "secret_str": "must be a string: put it in quotes",
     "string_too_short": "is empty",
@@ -37,44 +51,223 @@ _REASONS = {
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be one of {expected}",
 }
+_STRINGS = ("string_type", "secret_str")
+#: Steps of pydantic's locations that are not in the file: the tags of a union.
+_TAGS = ("folder item", "file item")
+#: Each round finds what the misspelled keys of the round before have hidden.
+_MOST_ROUNDS = 6
 
 
-def described(
-    error: ValidationError,
-    where: Callable[[Location], str],
-    fields: Callable[[Location], Iterable[str]],
-) -> list[str]:
-    """One line for each fault.
+class Finding(Struct, frozen=True):
+    """One fault: where it is in what was validated, what is wrong, what to do."""
+
+    location: Location
+    problem: str
+    hint: str | None = None
+
+
+def check(
+    class_: type[Task], data: Mapping[str, Any], top: Level
+) -> tuple[Task | None, Sequence[Finding]]:
+    """Validate one entry of ``download_items``.
+
+    Args:
+        class_: of the task.
+        data: as it is in the file.
+        top: the level above the task.
+
+    Returns:
+        The task, or everything that is wrong.
+    """
+    try:
+        return class_.model_validate(data), ()
+    except ValidationError as error:
+        repaired = _Repaired(class_, data, top)
+        failed: ValidationError | None = error
+        for _ in range(_MOST_ROUNDS):
+            if failed is None or not repaired.rename_keys(_errors(failed)):
+                break
+            failed = _failure(class_, repaired.data)
+        if failed is not None:
+            repaired.describe(_errors(failed))
+        return None, repaired.findings
+
+
+def findings(error: ValidationError, data: Any = None) -> Iterator[Finding]:
+    """What is wrong with values.
 
     Args:
         error: pydantic's; its inputs are not used.
-        where: gives file, line and field of a location.
-        fields: gives the keys that are known at a location.
+        data: what was validated; only the types of its values are used.
     """
-    lines = []
-    faults = error.errors(include_input=False, include_url=False, include_context=True)
+    return _findings(_errors(error), data)
+
+
+def _findings(faults: Faults, data: Any) -> Iterator[Finding]:
     for fault in faults:
         location = fault["loc"]
         inside = (other["loc"][: len(location)] == location for other in faults if other != fault)
         if fault["type"] == "too_short" and any(inside):
             continue  # pydantic counts only the entries without a fault
-        lines.append(f"{where(location)}: {_reason(fault, fields)}")
-    return lines
+        yield Finding(_untagged(location), _reason(fault, data))
 
 
-def _reason(fault: Mapping[str, Any], fields: Callable[[Location], Iterable[str]]) -> str:
-    location, context = fault["loc"], fault.get("ctx", {})
-    if fault["type"] == "extra_forbidden":
-        key = str(location[-1])
-        guess = suggestion(key, fields(location[:-1]))
-        return f"unknown key {key!r}" + (f"; did you mean {guess}?" if guess else "")
+def levels_of(class_: type[Task]) -> list[Level]:
+    """The levels of a task, from the task itself down to its items."""
+    levels = [Level("the task", frozenset(class_.model_fields))]
+    if issubclass(class_, BucketTask):
+        name = f"an entry of '{class_.holder}'"
+        levels.append(Level(name, frozenset(Bucket.model_fields)))
+    if len(levels) > 1 or "items" in class_.model_fields:
+        keys = frozenset((*FolderItem.model_fields, *FileItem.model_fields))
+        levels.append(Level("an entry of 'items'", keys))
+    return levels
+
+
+def _failure(class_: type[Task], data: Any) -> ValidationError | None:
+    try:
+        class_.model_validate(data)
+    except ValidationError as error:
+        return error
+    return None
+
+
+def _errors(error: ValidationError) -> Faults:
+    return error.errors(include_input=False, include_url=False, include_context=True)
+
+
+def _reason(fault: Mapping[str, Any], data: Any) -> str:
+    context = fault.get("ctx", {})
     if fault["type"] == "too_short":
         return "needs at least one entry" if context["field_type"] == "Tuple" else "is empty"
+    if fault["type"] in _STRINGS:
+        value = _at(data, fault["loc"])
+        if isinstance(value, list | dict):
+            return f"must be a string, not a {'list' if isinstance(value, list) else 'mapping'}"
     reason = _REASONS.get(fault["type"])
     return str(fault["msg"]) if reason is None else reason.format(**context)
 
 
-def suggestion(key: str, known: Iterable[str]) -> str | None:
-    """The known key nearest to this one, in quotes; None if none is near."""
-    close = difflib.get_close_matches(key.lower(), list(known), n=1, cutoff=0.6)
-    return f"'{close[0]}'" if close else None
+class _Repaired:
+    """A copy of a task's data, in which misspelled keys get their right name."""
+
+    def __init__(self, class_: type[Task], data: Mapping[str, Any], top: Level) -> None:
+        self.data = _copied(data)
+        self.findings: list[Finding] = []
+        self._class = class_
+        self._levels = [top, *levels_of(class_)]
+        # The right name of a key, with its location, and the key that the file has.
+        self._renamed: dict[Location, str] = {}
+
+    def rename_keys(self, faults: Iterable[Mapping[str, Any]]) -> bool:
+        """Note unknown keys and take them out; a misspelled one comes back by its right name.
+
+        Returns:
+            Whether there were any: what they have hidden can be seen now.
+        """
+        noted = len(self.findings)
+        for fault in faults:
+            location: Location = fault["loc"]
+            if fault["type"] == "extra_forbidden":
+                at, key = location[:-1], str(location[-1])
+                self._rename(at, key, self._fields_at(at))
+            elif fault["type"] == NO_KIND:
+                self._rename_kind(location)
+        return len(self.findings) > noted
+
+    def describe(self, faults: Faults) -> None:
+        """Note what is wrong with values, and the fields that contradict each other."""
+        values = [fault for fault in faults if fault["type"] != CONTRADICTION]
+        for found in _findings(values, self.data):
+            if found.location not in self._renamed:
+                self._note(found.location, found.problem)
+        noted = {found.location for found in self.findings}
+        for field, problem in _unvalidated(self._class, self.data).contradictions():
+            if self._original((field,)) not in noted:  # one finding for each key
+                self._note((field,), problem)
+
+    def _rename_kind(self, location: Location) -> None:
+        """Look for the misspelled 'folder' or 'file' of an item that has neither."""
+        holder = _item(_at(self.data, location))
+        known = {*FolderItem.model_fields, *FileItem.model_fields}
+        if any(kind in holder for kind in ITEM_KINDS):
+            return
+        for key in [key for key in holder if key not in known]:
+            if nearest(str(key), ITEM_KINDS):
+                self._rename(location, str(key), ITEM_KINDS)
+                return
+
+    def _rename(self, location: Location, key: str, known: Iterable[str]) -> None:
+        holder = _item(_at(self.data, location))
+        value = holder.pop(key, None)
+        location = _untagged(location)
+        depth = 1 + sum(isinstance(step, int) for step in location)
+        guess, hint = unknown_key(key, known, self._levels, depth)
+        self._note((*location, key), f"unknown key {key!r}", hint)
+        if guess is not None and guess not in holder:
+            holder[guess] = value
+            self._renamed[(*location, guess)] = key
+
+    def _note(self, location: Location, problem: str, hint: str | None = None) -> None:
+        found = Finding(self._original(location), problem, hint)
+        if found not in self.findings:
+            self.findings.append(found)
+
+    def _original(self, location: Location) -> Location:
+        """A location with the keys that the file has."""
+        ends = range(1, len(location) + 1)
+        return tuple(self._renamed.get(location[:end], location[end - 1]) for end in ends)
+
+    def _fields_at(self, location: Location) -> Iterable[str]:
+        """The keys that are known at a location: of an item, a bucket, or the task."""
+        if _TAGS[0] in location:
+            return FolderItem.model_fields
+        if _TAGS[1] in location:
+            return FileItem.model_fields
+        if any(isinstance(step, int) for step in location):
+            return Bucket.model_fields
+        return self._class.model_fields
+
+
+def _unvalidated(class_: type[Task], data: Mapping[str, Any]) -> Task:
+    """A task of these fields; those that are wrong are as they were written."""
+    required = {name for name, field in class_.model_fields.items() if field.is_required()}
+    values = dict(data)
+    for name in data.keys() & (class_.model_fields.keys() - required):
+        kind: TypeAdapter[Any] = TypeAdapter(class_.model_fields[name].annotation or Any)
+        with contextlib.suppress(AttributeError, ValidationError, PydanticUserError):
+            values[name] = kind.validate_python(data[name])
+    return class_.model_construct(**values)
+
+
+def _untagged(location: Location) -> Location:
+    return tuple(step for step in location if step not in _TAGS)
+
+
+def _copied(value: Any) -> Any:
+    """The data, with dicts and lists that can be changed."""
+    if isinstance(value, Mapping):
+        return {str(key): _copied(inner) for key, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _at(data: Any, location: Location) -> Any:
+    """What is at a location of pydantic's; None where there is nothing."""
+    for step in _untagged(location):
+        if isinstance(data, dict):
+            data = (data if step in data else _item(data)).get(str(step))
+        else:
+            is_there = isinstance(data, list) and isinstance(step, int) and step < len(data)
+            data = data[step] if is_there else None
+    return data
+
+
+def _item(value: Any) -> dict[str, Any]:
+    """The keys of a mapping; of an item in the nested form, those of the inner one."""
+    if not isinstance(value, dict):
+        return {}
+    if len(value) == 1:
+        ((key, inner),) = value.items()
+        if key in ITEM_KINDS and isinstance(inner, dict):
+            return inner
+    return value

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
@@ -76,22 +75,25 @@ class AzureTask(BucketTask):
         min_length=1, description="Containers, with their items."
     )
 
-    @model_validator(mode="after")
-    def _one_kind_of_credentials(self) -> Self:
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """See ``Task``."""
+        yield from super().contradictions()
         ways = [name for name in self.credentials if self.given(name)]
         if len(ways) > 1:
-            raise PydanticCustomError("ways", f"{ways[0]} and {ways[1]} exclude each other")
-        if self.given("connection_string"):
-            for name in ("account_name", "endpoint_url"):
-                if self.given(name):
-                    raise PydanticCustomError("ways", f"{name} is part of the connection_string")
+            yield self.as_given(ways[1]), f"{ways[0]} and {ways[1]} exclude each other"
+        elif self.given("connection_string"):
+            if self.given("account_name"):
+                name = self.as_given("account_name")
+                yield name, "account_name is part of the connection_string"
+            if self.endpoint_url is not None:
+                yield "endpoint_url", "endpoint_url is part of the connection_string"
+        elif self.given("account_key") and not self.given("account_name"):
+            yield self.as_given("account_key"), "account_key needs account_name"
         elif (ways or self.anonymous) and not (self.given("account_name") or self.endpoint_url):
-            raise PydanticCustomError("account", "account_name or endpoint_url is missing")
-        if self.given("account_key") and not self.given("account_name"):
-            raise PydanticCustomError("account", "account_key needs account_name")
+            name = self.as_given(ways[0]) if ways else "anonymous"
+            yield name, "account_name or endpoint_url is missing"
         if self.given("client_secret") and not (self.tenant_id and self.client_id):
-            raise PydanticCustomError("ways", "client_secret needs tenant_id and client_id")
-        return self
+            yield self.as_given("client_secret"), "client_secret needs tenant_id and client_id"
 
     @property
     def origin(self) -> str:

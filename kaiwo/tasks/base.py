@@ -31,6 +31,8 @@ from kaiwo.tasks.secrets import SecretFields
 
 #: What reads the bytes of object stores; ``auto`` takes obstore where it supports the task.
 Engine = Literal["auto", "fsspec", "obstore"]
+#: Pydantic's type of the error of fields that exclude or need each other.
+CONTRADICTION = "contradiction"
 #: A place in the file: keys and indices, from a task downwards.
 Location = tuple[str | int, ...]
 
@@ -110,10 +112,18 @@ class Task(SecretFields):
         None, description="PEM file of its key. Default: the certificate's file holds it."
     )
 
-    @model_validator(mode="after")
-    def _key_of_a_certificate(self) -> Self:
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Fields that exclude or need each other: one of them, and what is wrong with it.
+
+        Fields that are required may be missing: all else that is wrong is reported with these.
+        """
         if self.client_key is not None and self.client_certificate is None:
-            raise PydanticCustomError("key", "client_key needs client_certificate")
+            yield "client_key", "client_key needs client_certificate"
+
+    @model_validator(mode="after")
+    def _without_contradictions(self) -> Self:
+        for _, fault in self.contradictions():
+            raise PydanticCustomError(CONTRADICTION, "{fault}", {"fault": fault})
         return self
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -150,6 +160,18 @@ class Task(SecretFields):
     @abstractmethod
     def wants(self, context: Context) -> Iterator[Want]:
         """What the task asks for, each with its opener."""
+
+    def named_targets(self, download_root: str) -> Iterator[tuple[Location, str, str]]:  # noqa: ARG002
+        """Files that are named one by one: where in the task, from which source, to which path.
+
+        Neither the network nor a secret file is used. What cannot be placed is left out, and what
+        may be missing at its source.
+        """
+        return iter(())
+
+    def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
+        """Globs that select nothing: where in the task, what is wrong, what to do."""
+        return iter(())
 
     def require_writable(self, transfers: Sequence[Transfer]) -> None:
         """Refuse targets that cannot be written, where there is something to fetch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -20,6 +21,9 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.files.names import fault_of
+
+#: A scheme and ``://``; a path may have ``:`` in it.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class Model(BaseModel):
@@ -61,6 +65,26 @@ def _endpoint(address: str) -> str:
         raise PydanticCustomError("endpoint", "{fault}", {"fault": error.message}) from None
 
 
+def require_local(path: str) -> str:
+    """A path of this machine; kaiwo only downloads.
+
+    Raises:
+        ConfigError: it is a URL.
+    """
+    if match := _URL.match(path):
+        raise ConfigError(
+            f"this is a URL ({match[0]}), but must be a path: kaiwo only downloads, to local files"
+        )
+    return path
+
+
+def _local(path: str) -> str:
+    try:
+        return require_local(path)
+    except ConfigError as error:
+        raise PydanticCustomError("local", "{fault}", {"fault": error.message}) from None
+
+
 def _inside(target_path: str) -> str:
     """Refuse a target that climbs, or that no file can have."""
     segments = [name for name in target_path.split("/") if name not in ("", ".")]
@@ -76,4 +100,6 @@ Secret = Annotated[SecretStr, Field(min_length=1)]
 #: An address may hold user info or a signature, which are used and never shown.
 Address = Annotated[Text, PlainSerializer(redact.text, return_type=str)]
 Endpoint = Annotated[Address, AfterValidator(_endpoint)]
-TargetPath = Annotated[Text, AfterValidator(_inside)]
+#: A path of this machine, and no URL.
+LocalPath = Annotated[Text, AfterValidator(_local)]
+TargetPath = Annotated[LocalPath, AfterValidator(_inside)]

@@ -8,10 +8,10 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from msgspec.structs import replace
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
@@ -25,9 +25,10 @@ from kaiwo.protocols import Placement, Source
 from kaiwo.tasks import hub_cache, hub_xet
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest, HubUrl
-from kaiwo.tasks.fields import Endpoint, Secret, TargetPath, Text, require_endpoint
+from kaiwo.tasks.fields import Endpoint, LocalPath, Secret, TargetPath, Text, require_endpoint
 from kaiwo.tasks.hub_cache import InHubCache
 from kaiwo.tasks.secrets import SecretFile
+from kaiwo.workers.globs import not_meant
 
 logger = logging.getLogger(__name__)
 _REPO_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
@@ -60,7 +61,7 @@ class HfTask(Task):
     target_path: TargetPath | None = Field(
         None, description="Folder for plain files, instead of the Hugging Face cache."
     )
-    cache_dir: Text | None = Field(
+    cache_dir: LocalPath | None = Field(
         None,
         description="The Hugging Face cache. Default: ``HF_HOME``, else the library's default.",
     )
@@ -83,19 +84,26 @@ class HfTask(Task):
     )
     allow_empty: bool = Field(False, description="It is no error if nothing matches.")
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if not _REPO_ID.fullmatch(self.repo_id) or ".." in self.repo_id:
+    @field_validator("repo_id")
+    @classmethod
+    def _owner_and_name(cls, value: str) -> str:
+        if not _REPO_ID.fullmatch(value) or ".." in value:
             raise PydanticCustomError(
                 "repo",
                 "repo_id must have the form owner/repo; use repo_type for datasets and spaces, and "
                 "endpoint_url for another host",
             )
-        if self.files and (self.allow_patterns or self.ignore_patterns):
-            raise PydanticCustomError("files", "files and patterns exclude each other")
+        return value
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """See ``Task``."""
+        yield from super().contradictions()
+        for name in ("allow_patterns", "ignore_patterns"):
+            if self.files and getattr(self, name):
+                yield name, "files and patterns exclude each other"
+                break
         if self.target_path is not None and self.cache_dir is not None:
-            raise PydanticCustomError("target", "target_path and cache_dir exclude each other")
-        return self
+            yield "cache_dir", "target_path and cache_dir exclude each other"
 
     @property
     def origin(self) -> str:
@@ -155,6 +163,22 @@ class HfTask(Task):
         for location, selection in selections:
             where = context.where(location)
             yield Want(self.label, where, opener, selection, placement, self.allow_empty)
+
+    def named_targets(self, download_root: str) -> Iterator[tuple[Location, str, str]]:
+        """See ``Task``."""
+        if self.target_path is None or self.allow_empty:
+            return
+        with contextlib.suppress(ConfigError):
+            folder, _ = resolve(self.target_path, download_root, is_file=False)
+            for index, name in enumerate(self.files):
+                source = f"{self.endpoint_url} {self.url(self.repo_id, name)}"
+                yield ("files", index), source, posixpath.normpath(posixpath.join(folder, name))
+
+    def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
+        """See ``Task``."""
+        for index, name in enumerate(self.files):
+            if (found := not_meant(name, is_glob=False)) is not None:
+                yield ("files", index), found[0], "for patterns, use 'allow_patterns'"
 
     def _say_withheld(self) -> None:
         """Log that the endpoint does not get the token of the environment or of a login."""

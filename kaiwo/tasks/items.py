@@ -7,8 +7,7 @@ An item has a flat and a nested form, which mean the same:
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -25,11 +24,12 @@ from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.files.names import fault_of
 from kaiwo.files.placement import At, Under, resolve
+from kaiwo.net.web_urls import is_web
 from kaiwo.objects import Folder, Named
 from kaiwo.protocols import Placement
 from kaiwo.tasks.fetch_request import is_access_point
 from kaiwo.tasks.fields import Address, Model, TargetPath, Text
-from kaiwo.workers.globs import glob_pattern
+from kaiwo.workers.globs import glob_pattern, not_meant
 
 
 def _require_glob(glob: str) -> str:
@@ -90,7 +90,9 @@ class FileItem(_Item):
         return value
 
 
-_KINDS = ("folder", "file")
+ITEM_KINDS = ("folder", "file")
+#: Pydantic's type of the error of an item that is neither a folder nor a file, or both.
+NO_KIND = "item"
 
 
 def _item_kind(value: Any) -> str | None:
@@ -105,37 +107,49 @@ def _item_kind(value: Any) -> str | None:
 
 def _flat(value: Any) -> Any:
     """An item of the nested form, in the flat form."""
-    if not isinstance(value, Mapping):
-        return value
-    if len(value) == 1:
+    if isinstance(value, Mapping) and len(value) == 1:
         ((key, inner),) = value.items()
-        if key in _KINDS and isinstance(inner, Mapping):
+        if key in ITEM_KINDS and isinstance(inner, Mapping):
             if key not in inner:
-                _refuse_misspelled(inner)
                 text = f"the mapping under '{key}' needs the key '{key}' too"
-                raise PydanticCustomError("item", text)
+                raise PydanticCustomError(NO_KIND, text)
             return inner
-    if not any(kind in value for kind in _KINDS):
-        _refuse_misspelled(value)
     return value
-
-
-def _refuse_misspelled(value: Mapping[Any, Any]) -> None:
-    for kind in _KINDS:
-        for key in difflib.get_close_matches(kind, map(str, value), n=1):
-            text = "unknown key {key}; did you mean {kind}?"
-            raise PydanticCustomError("item", text, {"key": repr(key), "kind": repr(kind)})
 
 
 Item = Annotated[
     Annotated[FolderItem, Tag("folder item")] | Annotated[FileItem, Tag("file item")],
     Discriminator(
         _item_kind,
-        custom_error_type="item",
+        custom_error_type=NO_KIND,
         custom_error_message="an item needs either 'folder' or 'file', and a 'target_path'",
     ),
     BeforeValidator(_flat),
 ]
+
+
+def named_target(item: FolderItem | FileItem, download_root: str) -> str | None:
+    """The path of an item that names one file which must be there; None for others."""
+    if isinstance(item, FolderItem) or item.allow_empty:
+        return None
+    try:
+        _, placement = selected(item, download_root)
+    except ConfigError:
+        return None
+    return placement.path if isinstance(placement, At) else None
+
+
+def globs_not_meant(item: FolderItem | FileItem) -> Iterator[tuple[str, str, str]]:
+    """See ``Task.globs_not_meant``: field, fault, what to do."""
+    if isinstance(item, FolderItem):
+        names = [("folder", item.folder), ("glob", item.glob)]
+    else:
+        names = [("file", item.file)]
+    for field, name in names:
+        # What follows in a URL is a query.
+        path = name.partition("?")[0] if is_web(name) else name
+        if (found := not_meant(path, is_glob=field == "glob")) is not None:
+            yield field, *found
 
 
 class Bucket(Model):

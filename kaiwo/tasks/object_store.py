@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from kaiwo.errors import ConfigError
 from kaiwo.jobs import Want
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
 from kaiwo.sources.translation import NotForObstoreError
-from kaiwo.tasks.base import Context, Engine, Task, TaskOpener
+from kaiwo.tasks.base import Context, Engine, Location, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest
-from kaiwo.tasks.items import Bucket, selected
+from kaiwo.tasks.items import (
+    Bucket,
+    FileItem,
+    FolderItem,
+    globs_not_meant,
+    named_target,
+    selected,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -82,14 +88,12 @@ class BucketTask(Task):
         """
         return None
 
-    @model_validator(mode="after")
-    def _anonymous_alone(self) -> Self:
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """See ``Task``."""
+        yield from super().contradictions()
         given = [name for name in self.credentials if self.given(name)]
         if self.anonymous and given:
-            raise PydanticCustomError(
-                "anonymous", f"anonymous: true and {given[0]} exclude each other"
-            )
-        return self
+            yield "anonymous", f"anonymous: true and {given[0]} exclude each other"
 
     def wants(self, context: Context) -> Iterator[Want]:
         """See ``Task``."""
@@ -105,6 +109,26 @@ class BucketTask(Task):
                 where = context.where((self.holder, number, "items", index))
                 selection, placement = selected(item, context.download_root)
                 yield Want(self.label, where, opener, selection, placement, item.allow_empty)
+
+    def _items(self) -> Iterator[tuple[Location, Bucket, FolderItem | FileItem]]:
+        held: tuple[Bucket, ...] = getattr(self, self.holder)
+        for number, bucket in enumerate(held):
+            for index, item in enumerate(bucket.items):
+                yield (self.holder, number, "items", index), bucket, item
+
+    def named_targets(self, download_root: str) -> Iterator[tuple[Location, str, str]]:
+        """See ``Task``."""
+        for location, bucket, item in self._items():
+            target = named_target(item, download_root)
+            if target is not None and isinstance(item, FileItem):
+                source = self.url(bucket.name, item.file)
+                yield (*location, "target_path"), source, target
+
+    def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
+        """See ``Task``."""
+        for location, _, item in self._items():
+            for field, fault, hint in globs_not_meant(item):
+                yield (*location, field), fault, hint
 
     @classmethod
     def fetch_fields(cls, request: FetchRequest) -> dict[str, Any]:

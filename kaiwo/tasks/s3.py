@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from kaiwo import redact
 from kaiwo.loading import loading
@@ -48,15 +48,17 @@ class S3Task(BucketTask):
     requester_pays: bool = Field(False, description="Pay for the requests (requester pays).")
     buckets: tuple[Bucket, ...] = Field(min_length=1, description="Buckets, with their items.")
 
-    @model_validator(mode="after")
-    def _whole_key(self) -> Self:
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """See ``Task``."""
+        yield from super().contradictions()
         if self.given("access_key_id") != self.given("secret_key"):
-            raise PydanticCustomError("key", "access_key_id and secret_key belong together")
-        if self.given("session_token") and not self.given("access_key_id"):
-            raise PydanticCustomError("key", "session_token needs access_key_id and secret_key")
+            given = "access_key_id" if self.given("access_key_id") else "secret_key"
+            yield self.as_given(given), "access_key_id and secret_key belong together"
+        elif self.given("session_token") and not self.given("access_key_id"):
+            name = self.as_given("session_token")
+            yield name, "session_token needs access_key_id and secret_key"
         if self.profile is not None and self.given("access_key_id"):
-            raise PydanticCustomError("key", "profile and access_key_id exclude each other")
-        return self
+            yield "profile", "profile and access_key_id exclude each other"
 
     @property
     def origin(self) -> str:

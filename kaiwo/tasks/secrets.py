@@ -56,6 +56,10 @@ class SecretFields(Model):
         """Whether a field is given, directly or as a file."""
         return getattr(self, name) is not None or getattr(self, f"{name}_file", None) is not None
 
+    def as_given(self, name: str) -> str:
+        """The field that gives a secret: the secret itself, or its file."""
+        return name if getattr(self, name) is not None else f"{name}_file"
+
     def unreadable_secrets(self) -> Iterator[tuple[str, str]]:
         """The fields whose secret file cannot be read, and why."""
         for name, path in self._secret_files():

@@ -23,9 +23,16 @@ from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.web_urls import fault_of_address, is_web, service_of, web_name
 from kaiwo.objects import Folder, Place, RemoteObject
 from kaiwo.protocols import Placement, Source
-from kaiwo.tasks.base import Context, Task, TaskOpener
+from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest
-from kaiwo.tasks.items import FileItem, FolderItem, Item, selected
+from kaiwo.tasks.items import (
+    FileItem,
+    FolderItem,
+    Item,
+    globs_not_meant,
+    named_target,
+    selected,
+)
 from kaiwo.tasks.registry import SCHEMES
 from kaiwo.tasks.secrets import SecretFile
 
@@ -76,6 +83,14 @@ def _split(address: str) -> tuple[str, str]:
     return base, f"{name}{mark}{query}"
 
 
+def _with_file_name(item: FileItem) -> FileItem:
+    """The item with the path of a file as its target, also where that is a folder."""
+    if not item.target_path.endswith("/"):
+        return item
+    own_name = posixpath.basename(web_name(item.file).rstrip("/"))
+    return item.model_copy(update={"target_path": item.target_path + own_name})
+
+
 class WithoutQuery(Struct, frozen=True):
     """Files of a page of links: a query is a part of the key, and not of the file's name.
 
@@ -123,11 +138,7 @@ class UrlTask(Task):
                 relative = item.model_copy(update={"folder": ""})
             else:
                 base, name = _split(address)
-                relative = item.model_copy(update={"file": name})
-                if item.target_path.endswith("/"):
-                    own_name = posixpath.basename(web_name(address).rstrip("/"))
-                    path = item.target_path + own_name
-                    relative = relative.model_copy(update={"target_path": path})
+                relative = _with_file_name(item).model_copy(update={"file": name})
             opener = TaskOpener(
                 bare, f"{base}/", context.network, self.origin, host=service_of(address)
             )
@@ -139,6 +150,20 @@ class UrlTask(Task):
                 placement = WithoutQuery(placement)
             where = context.where(("items", index))
             yield Want(self.label, where, opener, selection, placement, item.allow_empty)
+
+    def named_targets(self, download_root: str) -> Iterator[tuple[Location, str, str]]:
+        """See ``Task``."""
+        for index, item in enumerate(self.items):
+            if isinstance(item, FileItem):
+                target = named_target(_with_file_name(item), download_root)
+                if target is not None:
+                    yield ("items", index, "target_path"), item.file, target
+
+    def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
+        """See ``Task``."""
+        for index, item in enumerate(self.items):
+            for field, fault, hint in globs_not_meant(item):
+                yield ("items", index, field), fault, hint
 
     @classmethod
     def fetch_fields(cls, request: FetchRequest) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_the_pod_starts_the_command_that_there_is(tmp_path: Path) -> None:
         check=False,
     )
     # The arguments are understood: what is refused is the empty list.
-    assert (done.returncode, "config.yaml:1: download_items" in done.stderr) == (2, True)
+    assert (done.returncode, "config.yaml:1:1: download_items" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("page", PAGES)

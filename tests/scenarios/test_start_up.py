@@ -72,11 +72,13 @@ DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 
 #: Files of kaiwo that the bare command loads; a star stands for the files of a package.
 OWN_COMMAND = {
-    "__main__", "_version", "cli.app", "cli.bootstrap", "cli.logs", "cli.process", "cli.signals",
-    "errors", "files.process_limits", "loading", "redact",
+    "__main__", "_version", "cli.app", "cli.bootstrap", "cli.durations", "cli.logs", "cli.process",
+    "cli.signals", "errors", "files.process_limits", "loading", "redact",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
-    "config.document", "config.loader", "config.settings", "config.validation", "environment",
+    "cli.faults", "config.diagnostics", "config.document", "config.excerpts", "config.loader",
+    "config.rendering", "config.settings", "config.suggestions", "config.syntax",
+    "config.targets", "config.validation", "config.variables", "environment",
     "events", "loading",
     "files.names", "files.paths", "files.placement", "files.repeat", "jobs", "net.*", "objects",
     "own_names",

@@ -122,7 +122,7 @@ def outcome(text: str) -> str | None:
 def check_refusal(message: str | None) -> None:
     if message is not None:
         for line in message.split("\n"):
-            assert re.match(r"c\.yaml:[1-9]\d*: ", line), message
+            assert re.match(r"c\.yaml:[1-9]\d*:[1-9]\d*: ", line), message
 
 
 @example("&a [*a]")
@@ -156,7 +156,7 @@ def test_a_fault_is_told_with_its_own_line(number: int, fault: str, told: str) -
     lines = [*GOOD_LINES]
     lines.insert(number, f"{KEY_LINES[number]}{fault}\n")
     message = outcome("".join(lines)) or ""
-    assert message.startswith(f"c.yaml:{number + 1}: ")
+    assert message.startswith(f"c.yaml:{number + 1}:{len(KEY_LINES[number]) + 1}: ")
     assert told in message
     assert "\n" not in message
 

@@ -36,9 +36,12 @@ download_items:
 
 def refusal(text: str) -> str:
     """The message of a text that may not be."""
-    with pytest.raises(ConfigError) as caught:
-        parse(text, "f.yaml")
-    return caught.value.message
+    try:
+        faults = parse(text, "f.yaml").faults
+    except ConfigError as error:
+        return error.message
+    assert faults
+    return "\n".join(map(str, faults))
 
 
 # --- positions --------------------------------------------------------------------------------
@@ -192,7 +195,7 @@ def test_only_mappings_can_be_merged() -> None:
 )
 def test_a_duplicate_key_is_named_with_both_lines(text: str, line: int, first: int) -> None:
     message = refusal(text)
-    assert message.startswith(f"f.yaml:{line}: ")
+    assert message.startswith(f"f.yaml:{line}:")
     assert "duplicate key" in message
     assert f"line {first}" in message
 
@@ -214,8 +217,8 @@ def test_equal_keys_of_different_mappings_are_no_duplicates() -> None:
         ("a:\n\t- b\n", 2, "a tab"),
         ("a: 1\nb: *nowhere\n", 2, "undefined alias"),
         ("a: 1\nb: !e!x y\n", 2, "tag"),
-        ("a: 1\nb: [1, 2\n", 3, "']'"),
-        ('a: 1\nb: "x\n', 3, "a quote"),
+        ("a: 1\nb: [1, 2\n", 2, "'['"),
+        ('a: 1\nb: "x\n', 2, "a quote"),
         ("a: 1\n? [x]\n: 2\n", 2, "key"),
         ("a: 1\nb: 2024-13-45\n", 2, ""),
         ("a: &x 1\nb: {c: [*x}\n", 2, ""),
@@ -223,7 +226,7 @@ def test_equal_keys_of_different_mappings_are_no_duplicates() -> None:
 )
 def test_a_broken_text_is_refused_with_line_and_reason(text: str, line: int, reason: str) -> None:
     message = refusal(text)
-    assert message.startswith(f"f.yaml:{line}: ")
+    assert message.startswith(f"f.yaml:{line}:")
     assert reason in message
 
 
@@ -236,7 +239,7 @@ def test_control_characters_are_refused(character: str) -> None:
     "value", ["!other x", "!!python/object/apply:os.system [true]", "!other [1]", "!other {b: 1}"]
 )
 def test_an_unknown_tag_is_refused_on_any_kind_of_value(value: str) -> None:
-    assert refusal(f"a: 1\nb: {value}\n").startswith("f.yaml:2: ")
+    assert refusal(f"a: 1\nb: {value}\n").startswith("f.yaml:2:4: ")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +251,7 @@ def test_an_unknown_tag_is_refused_on_any_kind_of_value(value: str) -> None:
 )
 def test_a_value_that_is_not_of_its_stated_type_is_refused(value: str) -> None:
     message = refusal(f"a: 1\nb: {value}\n")
-    assert message.startswith("f.yaml:2: ")
+    assert message.startswith("f.yaml:2:4: ")
     assert CANARY not in message
 
 
@@ -266,7 +269,7 @@ def test_a_file_that_is_not_utf_8_is_refused_as_such(tmp_path: Path, content: by
 
 @pytest.mark.parametrize("text", ["&a [*a]", "a: &a {b: {c: *a}}", "&a [[*a], [*a]]"])
 def test_an_alias_of_what_it_stands_in_is_refused(text: str) -> None:
-    assert refusal(text).startswith("f.yaml:1: ")
+    assert refusal(text).startswith("f.yaml:1:")
 
 
 def test_aliases_that_multiply_are_refused_before_they_fill_the_memory() -> None:

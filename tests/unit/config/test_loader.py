@@ -82,13 +82,13 @@ def test_the_documents_example_is_read_field_by_field() -> None:
 
 @pytest.mark.parametrize("text", ["[]", "x", "1", "~", "- type: hf"])
 def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
-    assert refusal(text).startswith("c.yaml:1: ")
+    assert refusal(text).startswith("c.yaml:1:")
 
 
 @pytest.mark.parametrize("items", ["", "[]", "{}", "x", "{type: hf}"])
 def test_there_has_to_be_a_list_of_tasks(items: str) -> None:
     message = refusal(f"download_root: /x\ndownload_items: {items}\n")
-    assert message.startswith("c.yaml:2: download_items: ")
+    assert message.startswith("c.yaml:2:1: download_items: ")
 
 
 def test_a_file_without_tasks_says_what_is_missing() -> None:
@@ -97,7 +97,7 @@ def test_a_file_without_tasks_says_what_is_missing() -> None:
 
 @pytest.mark.parametrize("task", ["x", "[]", "~", "1"])
 def test_a_task_has_to_be_a_mapping(task: str) -> None:
-    assert refusal(f"download_items:\n- {task}\n").startswith("c.yaml:2: download_items[0]: ")
+    assert refusal(f"download_items:\n- {task}\n").startswith("c.yaml:2:3: download_items[0]: ")
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_a_task_has_to_be_a_mapping(task: str) -> None:
 )
 def test_an_unknown_type_gets_a_suggestion_and_all_that_are_known(given: str, right: str) -> None:
     (message,) = refusal(f"download_items:\n- name: x\n  type: {given}\n").splitlines()
-    assert message.startswith("c.yaml:3: download_items[0].type: unknown task type")
+    assert message.startswith("c.yaml:3:3: download_items[0].type: unknown task type")
     assert f"did you mean '{right}'?" in message
     assert all(type_ in message for type_ in LEAST)
 
 
 @pytest.mark.parametrize("given", ["3", "[s3]", "{s3: x}", "true"])
 def test_a_type_that_is_no_text_is_unknown(given: str) -> None:
-    assert "c.yaml:2: download_items[0].type: " in refusal(f"download_items:\n- type: {given}\n")
+    assert "c.yaml:2:3: download_items[0].type: " in refusal(f"download_items:\n- type: {given}\n")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

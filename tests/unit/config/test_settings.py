@@ -128,4 +128,20 @@ def test_without_a_download_root_it_is_the_working_directory(
 def test_a_wrong_setting_is_told_by_its_line_and_key(name: str, value: object) -> None:
     text = yaml.safe_dump({name: value}) + "download_items: [{type: hf, repo_id: o/r}]\n"
     (message,) = refusal(text.replace("'.inf'", ".inf")).splitlines()
-    assert message.startswith(f"c.yaml:1: {name}: ")
+    assert message.startswith(f"c.yaml:1:1: {name}: ")
+
+
+@pytest.mark.parametrize("name", ["deadline", "startup_wait", "stall_timeout"])
+def test_a_duration_is_seconds_or_has_units(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for value, seconds in (("90", 90), (90, 90), ("90s", 90), ("1h", 3600), ("1h30m", 5400)):
+        assert getattr(of(LEAST["hf"], **{name: value}).settings, name) == seconds
+        monkeypatch.setenv(f"KAIWO_{name.upper()}", str(value))
+        assert getattr(of(LEAST["hf"]).settings, name) == seconds
+        monkeypatch.delenv(f"KAIWO_{name.upper()}")
+    for wrong in ("soon", "1h30", "1x", ""):
+        message = refusal(f"{name}: '{wrong}'\ndownload_items: [{{type: hf, repo_id: o/r}}]")
+        assert message.startswith(f"c.yaml:1:1: {name}: must be seconds, or a duration such as 90s")
+    for wrong in ("-1h", "nan", "inf"):
+        assert f"c.yaml:1:1: {name}: " in refusal(
+            f"{name}: '{wrong}'\ndownload_items: [{{type: hf, repo_id: o/r}}]"
+        )

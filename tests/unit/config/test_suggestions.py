@@ -35,46 +35,46 @@ download_items:
 
 
 @pytest.mark.parametrize(
-    ("place", "wrong", "line", "path", "right"),
+    ("place", "wrong", "at", "path", "right"),
     [
-        ("top", "download_rot", 18, "download_rot", "download_root"),
-        ("top", "max-workers", 18, "max-workers", "max_workers"),
-        ("top", "Retries", 18, "Retries", "retries"),
-        ("task", "secret_kye", 3, "download_items[0].secret_kye", "secret_key"),
-        ("task", "endpoint", 3, "download_items[0].endpoint", "endpoint_url"),
-        ("task", "secretkey_file", 3, "download_items[0].secretkey_file", "secret_key_file"),
-        ("task", "bucket", 3, "download_items[0].bucket", "buckets"),
-        ("bucket", "item", 6, "download_items[0].buckets[0].item", "items"),
+        ("top", "download_rot", "18:1", "download_rot", "download_root"),
+        ("top", "max-workers", "18:1", "max-workers", "max_workers"),
+        ("top", "Retries", "18:1", "Retries", "retries"),
+        ("task", "secret_kye", "3:5", "download_items[0].secret_kye", "secret_key"),
+        ("task", "endpoint", "3:5", "download_items[0].endpoint", "endpoint_url"),
+        ("task", "secretkey_file", "3:5", "download_items[0].secretkey_file", "secret_key_file"),
+        ("task", "bucket", "3:5", "download_items[0].bucket", "buckets"),
+        ("bucket", "item", "6:9", "download_items[0].buckets[0].item", "items"),
         (
             "folder",
             "golb",
-            10,
+            "10:13",
             "download_items[0].buckets[0].items[0].golb",
             "glob",
         ),
         (
             "file",
             "allowempty",
-            13,
+            "13:13",
             "download_items[0].buckets[0].items[1].allowempty",
             "allow_empty",
         ),
         (
             "nested",
             "targetpath",
-            17,
+            "17:15",
             "download_items[0].buckets[0].items[2].targetpath",
             "target_path",
         ),
     ],
 )
 def test_a_misspelled_key_gets_its_line_its_path_and_the_right_spelling(
-    place: str, wrong: str, line: int, path: str, right: str
+    place: str, wrong: str, at: str, path: str, right: str
 ) -> None:
     blanks = dict.fromkeys(("task", "bucket", "folder", "file", "nested", "top"), "# nothing")
     message = refusal(MISSPELLED.format(**blanks | {place: f"{wrong}: {CANARY}"}))
     assert message.splitlines() == [
-        f"c.yaml:{line}: {path}: unknown key '{wrong}'; did you mean '{right}'?"
+        f"c.yaml:{at}: {path}: unknown key '{wrong}'; did you mean '{right}'?"
     ]
 
 
@@ -115,13 +115,13 @@ def test_a_misspelled_folder_or_file_gets_the_right_spelling(
 
 def test_a_misspelled_type_key_gets_a_hint() -> None:
     message = refusal("download_items:\n- name: x\n  typ: s3\n")
-    assert message.startswith("c.yaml:2: download_items[0]: 'type' is missing")
+    assert message.startswith("c.yaml:2:3: download_items[0]: 'type' is missing")
     assert "typ" in message
 
 
 def test_a_key_that_resembles_nothing_gets_no_suggestion() -> None:
     message = refusal("download_items:\n- type: hf\n  repo_id: o/r\n  zzzzz: x\n")
-    assert message == "c.yaml:4: download_items[0].zzzzz: unknown key 'zzzzz'"
+    assert message == "c.yaml:4:3: download_items[0].zzzzz: unknown key 'zzzzz'"
 
 
 def test_all_faults_of_a_file_are_told_at_once() -> None:
@@ -136,5 +136,5 @@ def test_all_faults_of_a_file_are_told_at_once() -> None:
         """
     )
     assert sorted(line.split(": ")[0] for line in message.splitlines()) == [
-        f"c.yaml:{line}" for line in (1, 2, 4, 5, 5, 6)
+        f"c.yaml:{at}" for at in ("1:1", "2:1", "4:6", "5:16", "6:16")
     ]
