@@ -13,6 +13,8 @@ from msgspec import Struct
 
 #: Of names that are spelled differently: the share of equal letters from which one is suggested.
 _ALIKE = 0.6
+#: The same, for names of other levels.
+_VERY_ALIKE = 0.8
 #: Two letters of three, or one of two: a slip in a short name changes much of it.
 _ALIKE_SHORT, _SHORT = 0.5, 3
 #: Names of other tools and services, and the task type.
@@ -90,15 +92,23 @@ def unknown_key(
         levels: of the file, from its top.
         depth: the level where it stands.
     """
-    places = [at for at, level in enumerate(levels) if key in level.keys]
-    if places:
-        there = min(places, key=lambda at: abs(at - depth))
-        name = levels[there].name
-        if there == depth:
-            return None, f"only some entries have it: here are {', '.join(known)}"
-        return None, f"move it {'up, to' if there < depth else 'down, into'} {name}"
-    guess = nearest(key, known)
-    return guess, guess and f"did you mean '{guess}'?"
+    by_distance = sorted(range(len(levels)), key=lambda at: abs(at - depth))
+    for there in by_distance:
+        if key in levels[there].keys:
+            if there == depth:
+                return None, f"only some entries have it: here are {', '.join(known)}"
+            return None, _moved(levels[there], there, depth)
+    if (guess := nearest(key, known)) is not None:
+        return guess, f"did you mean '{guess}'?"
+    for there in by_distance:
+        other = nearest(key, levels[there].keys, share=_VERY_ALIKE)
+        if other is not None and there != depth:
+            return None, f"did you mean '{other}'? {_moved(levels[there], there, depth)}"
+    return None, None
+
+
+def _moved(level: Level, there: int, depth: int) -> str:
+    return f"move it {'up, to' if there < depth else 'down, into'} {level.name}"
 
 
 def nearest(

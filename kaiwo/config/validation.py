@@ -90,7 +90,8 @@ def check(
             failed = _failure(class_, repaired.data)
         if failed is not None:
             repaired.describe(_errors(failed))
-        return None, repaired.findings
+        # A task is never left out in silence.
+        return None, repaired.findings or tuple(findings(error))
 
 
 def findings(error: ValidationError, data: Any = None) -> Iterator[Finding]:

@@ -38,6 +38,7 @@ download_items:
     buckets:
       - name: b
         endpoint_url: https://h
+        prefix: data
         items:
           - file: k
             target_path: t
@@ -150,8 +151,13 @@ FILES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
             ("4:5", "download_items[0].max_workers", "move it up, to the top level of the file"),
             ("5:5", "download_items[0].target_path", "move it down, into an entry of 'items'"),
             ("8:9", "download_items[0].buckets[0].endpoint_url", "move it up, to the task"),
-            ("12:13", "download_items[0].buckets[0].items[0].region", "move it up, to the task"),
-            ("13:13", "download_items[0].buckets[0].items[0].glob", "only some entries have it"),
+            (
+                "9:9",
+                "download_items[0].buckets[0].prefix",
+                "did you mean 'folder'? move it down, into an entry of 'items'",
+            ),
+            ("13:13", "download_items[0].buckets[0].items[0].region", "move it up, to the task"),
+            ("14:13", "download_items[0].buckets[0].items[0].glob", "only some entries have it"),
         ],
     ),
     "tabs": (
