@@ -19,7 +19,7 @@ from kaiwo.config.diagnostics import Diagnostic, InvalidConfigError, Place, inva
 from kaiwo.config.document import Document, parse
 from kaiwo.config.settings import PREFIX, Settings, in_environment, layered
 from kaiwo.config.suggestions import TYPES, Level, nearest, unknown_key
-from kaiwo.config.validation import MISSING, check, findings, levels_of
+from kaiwo.config.validation import MISSING, Finding, check, findings, levels_of
 from kaiwo.errors import ConfigError
 from kaiwo.files.placement import absolute
 from kaiwo.loading import loading
@@ -199,7 +199,7 @@ class _Builder:
             return layered(values, given)
         except ValidationError as error:
             self._faults += [
-                Diagnostic(place(found.location), found.problem, found.hint)
+                Diagnostic(place(found.location), *_of_option(found))
                 for found in findings(error, values)
             ]
         return None
@@ -256,6 +256,15 @@ class _Builder:
 
     def _note(self, location: Sequence[str | int], problem: str, hint: str | None = None) -> None:
         self._faults.append(Diagnostic(self._document.place(location), problem, hint))
+
+
+def _of_option(found: Finding) -> tuple[str, str | None]:
+    """What is wrong with a setting; an unknown one can only be an option of a program."""
+    name = str(found.location[0]) if found.location else ""
+    if not name or name in Settings.model_fields:
+        return found.problem, found.hint
+    guess = nearest(name, Settings.model_fields)
+    return f"unknown option {name!r}", guess and f"did you mean '{guess}'?"
 
 
 def _classes(items: object) -> list[type[Task]]:
