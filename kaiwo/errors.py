@@ -65,12 +65,13 @@ class KaiwoError(Exception):
     """Base of all errors that kaiwo raises on purpose."""
 
     exit_code: ClassVar[int] = 1
+    #: In reports and metrics: one word of snake_case.
     kind: ClassVar[str] = "error"
 
     @property
     def message(self) -> str:
         """What failed, where, why and what to do, without secrets."""
-        return str(self.args[0]) if self.args else self.kind
+        return str(self.args[0]) if self.args else self.kind.replace("_", " ")
 
     def __str__(self) -> str:
         return self.message
@@ -92,7 +93,7 @@ class ConfigError(KaiwoError):
 class UnsafeNameError(ConfigError):
     """Keys that would leave the target root, or targets that conflict."""
 
-    kind = "unsafe name"
+    kind = "unsafe_name"
 
 
 class CredentialsError(KaiwoError):
@@ -113,7 +114,7 @@ class NotFoundError(KaiwoError):
     """The object is missing, or nothing matched."""
 
     exit_code = 4
-    kind = "not found"
+    kind = "not_found"
 
 
 class ContainerMissingError(NotFoundError):
@@ -148,8 +149,6 @@ class TransientError(ServiceError):
         reached: how far a job of several requests had come. A failure further on is that of
             another request, whose retries are counted separately.
     """
-
-    kind = "service"
 
     def __init__(self, message: str, retry_after_s: float | None = None, reached: int = 0) -> None:
         super().__init__(message, retry_after_s, reached)

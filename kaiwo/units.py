@@ -6,6 +6,7 @@ And a rate as people write it, see ``rate``.
 from __future__ import annotations
 
 import re
+import time
 
 #: What is moved is shown in TiB at most; the room on a file system may be more.
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -55,6 +56,12 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
         plural: names several, where an added ``s`` is wrong.
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def timestamp(seconds: float) -> str:
+    """A time in seconds since 1970 as RFC 3339 has it: ``2026-01-31T12:00:00.123Z``."""
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03}Z"
 
 
 def duration(seconds: float) -> str:

@@ -219,7 +219,7 @@ def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
 
     However the run ends, the sink gets an ``Ended`` with the report so far.
     """
-    start_s = time.monotonic()
+    start_s, started_at_s = time.monotonic(), time.time()
     tasks = tuple(tasks)
     scheduler: Scheduler | None = None
     with _tools(config, tasks) as tools:
@@ -233,14 +233,16 @@ def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
                 )
                 report = scheduler.run()
                 _settle(tasks, closed, listing, report)
-            report = replace(report, seconds=time.monotonic() - start_s)
+            seconds = time.monotonic() - start_s
+            report = replace(report, seconds=seconds, started_at_s=started_at_s)
             # Inside ``try``: a signal that arrives now still ends in a report.
             sink.emit(Ended(report))
         except BaseException as error:
             cause = cause_of(error)
             so_far = scheduler.report(cause) if scheduler else Report(exit_code_of(cause), 0.0)
             seconds = time.monotonic() - start_s
-            sink.emit(Ended(replace(so_far, seconds=seconds, error=cause)))
+            ended = replace(so_far, seconds=seconds, started_at_s=started_at_s, error=cause)
+            sink.emit(Ended(ended))
             raise
     return report
 

@@ -1,7 +1,8 @@
 """The result of a run as JSON, for programs; and a plan in the same form.
 
 {
-  "version": 1, "ok": true, "exit_code": 0, … the counts …
+  "version": 1, "kaiwo_version": …, "started_at": "2026-01-31T12:00:00.123Z", "ended_at": …,
+  "ok": true, "exit_code": 0, … the counts …
   "error": {"kind": …, "message": …},        only if an error or a signal ended the run
   "items": [
     {"task": …, "source": …, "target": …, "status": "downloaded", … , "error": null},
@@ -19,7 +20,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from kaiwo import redact
+from kaiwo import redact, units
+from kaiwo._version import __version__
 from kaiwo.errors import DiskError, KaiwoError, first_exit_code
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
@@ -34,6 +36,9 @@ def summary(report: Report) -> dict[str, Any]:
     counts = Counter(item.status for item in report.items)
     return {
         "version": VERSION,
+        "kaiwo_version": __version__,
+        "started_at": units.timestamp(report.started_at_s),
+        "ended_at": units.timestamp(report.ended_at_s),
         "ok": report.ok,
         "exit_code": report.exit_code,
         "seconds": round(report.seconds, 3),

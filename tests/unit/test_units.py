@@ -102,3 +102,15 @@ def test_a_rate_is_read_as_people_write_it(text: str, rate: int) -> None:
 )
 def test_what_is_no_rate_in_bytes_is_none(text: str) -> None:
     assert units.rate(text) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_774_958_400.9999, "2026-03-31T12:00:00.999Z"),
+        (1_774_958_401, "2026-03-31T12:00:01.000Z"),
+    ],
+)
+def test_a_time_is_shown_as_rfc_3339_has_it(seconds: float, shown: str) -> None:
+    assert units.timestamp(seconds) == shown
