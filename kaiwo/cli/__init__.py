@@ -1,6 +1,6 @@
 """A process around a command: options, signals, log lines, exit code.
 
-    app          the commands and their options
+    app          the commands
     process      run_and_leave, guarded: a command as a process, errors as exit codes
     bootstrap    begin: the first thing that a process does
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from kaiwo._version import __version__
-from kaiwo.cli.logs import LEVELS
+from kaiwo.cli import options
 from kaiwo.cli.process import guarded, run_and_leave
 from kaiwo.errors import EXIT_CODES
 
@@ -28,139 +27,44 @@ app = typer.Typer(
     **LOOK,
 )
 
-ConfigFile = Annotated[str, typer.Argument(help="The YAML file.", metavar="CONFIG_FILE")]
-
-
-def _choice(*values: str) -> Callable[[str | None], str | None]:
-    """Accept one of these values, in upper or lower case."""
-
-    def check(value: str | None) -> str | None:
-        if value is None:
-            return None
-        for known in values:
-            if value.lower() == known.lower():
-                return known
-        raise typer.BadParameter(f"must be one of {', '.join(values)}")
-
-    return check
-
-
-LogLevel = Annotated[
-    str | None,
-    typer.Option(help="DEBUG, INFO, WARNING or ERROR [default: INFO].", callback=_choice(*LEVELS)),
-]
-LogFormat = Annotated[
-    str | None,
-    typer.Option(
-        help="Log lines as text, or as json: one object a line [default: text].",
-        callback=_choice("text", "json"),
-    ),
-]
-DownloadRoot = Annotated[
-    str | None,
-    typer.Option(
-        help="Folder for relative targets [default: the file's, else the working directory]."
-    ),
-]
-
 
 def download(
-    config_file: ConfigFile,
-    max_workers: Annotated[
-        int | None,
-        typer.Option(
-            help="At most this many requests at once, shared by all tasks [default: begins with 8 "
-            "and follows the line].",
-            min=1,
-            max=1024,
-        ),
-    ] = None,
-    max_bandwidth: Annotated[
-        str | None,
-        typer.Option(
-            help="At most this many bytes a second: 200M, 1.5Gi [default: no limit].",
-            metavar="RATE",
-        ),
-    ] = None,
-    log_level: LogLevel = None,
-    log_format: LogFormat = None,
-    download_root: DownloadRoot = None,
-    progress: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, bar, log, json or none [default: auto].",
-            callback=_choice("auto", "bar", "log", "json", "none"),
-        ),
-    ] = None,
-    report: Annotated[
-        str | None, typer.Option(help="Write a JSON report to this file; - is stdout.")
-    ] = None,
-    metrics_file: Annotated[
-        str | None, typer.Option(help="Write Prometheus metrics to this file, every 10 s.")
-    ] = None,
-    verify: Annotated[
-        str | None,
-        typer.Option(
-            help="Verify checksum, if the store states one, or size only [default: checksum].",
-            callback=_choice("size", "checksum"),
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            help="What reads bytes: auto, fsspec or obstore [default: auto].",
-            callback=_choice("auto", "fsspec", "obstore"),
-        ),
-    ] = None,
-    retries: Annotated[
-        int | None, typer.Option(help="Retries of a failed request [default: 5].", min=0)
-    ] = None,
-    startup_wait: Annotated[
-        float | None,
-        typer.Option(help="Seconds to retry a service that is not up yet [default: 30].", min=0),
-    ] = None,
-    stall_timeout: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds without a byte before a request fails [default: 30].", min=0.001
-        ),
-    ] = None,
-    deadline: Annotated[
-        float | None,
-        typer.Option(help="Hard time limit of the run in seconds [default: none].", min=0.001),
-    ] = None,
-    state_dir: Annotated[
-        str | None,
-        typer.Option(help="Keep kaiwo's state in this folder [default: .kaiwo in the roots]."),
-    ] = None,
-    fail_fast: Annotated[
-        bool | None, typer.Option("--fail-fast", help="End at the first object that fails.")
-    ] = None,
-    fsync: Annotated[
-        bool | None, typer.Option("--fsync", help="Sync each file to disk before its rename.")
-    ] = None,
-    force: Annotated[
-        bool | None, typer.Option("--force", help="Fetch objects again that are in place.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing else.")
-    ] = False,
+    config_file: options.ConfigFile,
+    max_workers: options.MaxWorkers = None,
+    max_bandwidth: options.MaxBandwidth = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+    download_root: options.DownloadRoot = None,
+    progress: options.Progress = None,
+    report: options.ReportFile = None,
+    metrics_file: options.MetricsFile = None,
+    verify: options.Verify = None,
+    engine: options.Engine = None,
+    retries: options.Retries = None,
+    startup_wait: options.StartupWait = None,
+    stall_timeout: options.StallTimeout = None,
+    deadline: options.Deadline = None,
+    state_dir: options.StateDir = None,
+    fail_fast: options.FailFast = None,
+    fsync: options.Fsync = None,
+    force: options.Force = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Download everything that CONFIG_FILE asks for."""
     given = locals()
-    options = {name: given[name] for name in given if name not in ("config_file", "dry_run")}
+    chosen = {name: given[name] for name in given if name not in ("config_file", "dry_run")}
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415 - --help needs none of it
 
         if dry_run:
-            return commands.plan(config_file, options, as_json=False)
-        return commands.download(config_file, options)
+            return commands.plan(config_file, chosen, as_json=False)
+        return commands.download(config_file, chosen)
 
     raise typer.Exit(guarded(run))
 
 
-def validate(config_file: ConfigFile) -> None:
+def validate(config_file: options.ConfigFile) -> None:
     """Check CONFIG_FILE alone: use no network, open no secret file."""
 
     def run() -> int:
@@ -175,19 +79,19 @@ def validate(config_file: ConfigFile) -> None:
 
 
 def plan(
-    config_file: ConfigFile,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    download_root: DownloadRoot = None,
-    log_level: LogLevel = None,
-    log_format: LogFormat = None,
+    config_file: options.ConfigFile,
+    as_json: options.AsJson = False,
+    download_root: options.DownloadRoot = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
 ) -> None:
     """Print everything that `download` would do; read no byte of any object."""
-    options = {"download_root": download_root, "log_level": log_level, "log_format": log_format}
+    chosen = {"download_root": download_root, "log_level": log_level, "log_format": log_format}
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415
 
-        return commands.plan(config_file, options, as_json=as_json)
+        return commands.plan(config_file, chosen, as_json=as_json)
 
     raise typer.Exit(guarded(run))
 
@@ -205,27 +109,55 @@ def schema() -> None:
 
 
 def fetch(
-    url: Annotated[
-        str, typer.Argument(help="s3://, gs://, az://, hf:// or https:// URL.", metavar="URL")
+    urls: Annotated[
+        list[str],
+        typer.Argument(
+            help="s3://, gs://, az://, hf:// or https:// URL, and its file or folder; several URLs "
+            "with -t [default of TARGET: the URL's own name].",
+            metavar="URL [TARGET]",
+        ),
     ],
-    target: Annotated[
-        str | None, typer.Argument(help="File or folder [default: the URL's own name].")
+    option: options.Fields = None,
+    into: Annotated[
+        str | None,
+        typer.Option("-t", help="Put each URL's file or folder into this folder.", metavar="DIR"),
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("-o", help="A field of the task type, as FIELD=VALUE; may be repeated."),
-    ] = None,
-    log_level: LogLevel = None,
-    log_format: LogFormat = None,
+    max_workers: options.MaxWorkers = None,
+    max_bandwidth: options.MaxBandwidth = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+    download_root: options.DownloadRoot = None,
+    progress: options.Progress = None,
+    report: options.ReportFile = None,
+    metrics_file: options.MetricsFile = None,
+    verify: options.Verify = None,
+    engine: options.Engine = None,
+    retries: options.Retries = None,
+    startup_wait: options.StartupWait = None,
+    stall_timeout: options.StallTimeout = None,
+    deadline: options.Deadline = None,
+    state_dir: options.StateDir = None,
+    fail_fast: options.FailFast = None,
+    fsync: options.Fsync = None,
+    force: options.Force = None,
+    dry_run: options.DryRun = False,
 ) -> None:
-    """Download one URL, without a configuration file, and print its path."""
+    """Download URLs, without a configuration file, and print their paths."""
+    given = locals()
+    others = ("urls", "option", "into", "dry_run")
+    chosen = {name: given[name] for name in given if name not in others}
     fields = dict(_field(text) for text in option or ())
-    options = {"log_level": log_level, "log_format": log_format}
+    target = None
+    if into is None and len(urls) > 1:
+        urls, (target, *more) = urls[:1], urls[1:]
+        if more or "://" in target:
+            text = "is one path; several URLs need -t DIR, the folder for all of them"
+            raise typer.BadParameter(text, param_hint="TARGET")
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415
 
-        return commands.fetch(url, target, fields, options)
+        return commands.fetch(urls, target, into, fields, chosen, dry_run=dry_run)
 
     raise typer.Exit(guarded(run))
 
