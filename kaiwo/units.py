@@ -1,4 +1,4 @@
-"""Sizes, counts and durations as people read them, the same in every message and display.
+"""Sizes, counts, durations and names as people read them, the same in every message and display.
 
 And a rate as people write it, see ``rate``.
 """
@@ -74,3 +74,17 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def printable(name: str) -> str:
+    """A name that harms no terminal: what does not print is written as its number.
+
+    Escapes would move the cursor, line breaks would look like other lines, and half a character
+    cannot be written at all.
+    """
+    if name.isprintable():
+        return name
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in name
+    )

@@ -84,6 +84,19 @@ def _require_place(tasks: Iterable[Wanted], closed: Plan) -> None:
     free_space.require(closed.transfers)
 
 
+def list_all(order: Order, sink: Sink) -> Listing:
+    """What the order asks for, as it is listed.
+
+    Raises:
+        KaiwoError: something cannot be listed, or is not there.
+    """
+    with _tools(order) as tools:
+        listing = _listed(tools, order.asked, sink)
+    if listing.failed:
+        raise listing.failed[0][1]
+    return listing
+
+
 class _Tools(Struct, frozen=True):
     """What a run works with."""
 

@@ -162,6 +162,34 @@ def fetch(
     raise typer.Exit(guarded(run))
 
 
+def ls(
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="s3://, gs://, az://, hf:// or https:// URL of a file or folder; may have a glob.",
+            metavar="URL",
+        ),
+    ],
+    option: options.Fields = None,
+    as_json: options.AsJson = False,
+    engine: options.Engine = None,
+    startup_wait: options.StartupWait = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+) -> None:
+    """List what is at a URL: size, checksum if one is stated, and key; the totals last."""
+    given = locals()
+    chosen = {name: given[name] for name in ("engine", "startup_wait", "log_level", "log_format")}
+    fields = dict(_field(text) for text in option or ())
+
+    def run() -> int:
+        from kaiwo.cli import listing  # noqa: PLC0415
+
+        return listing.ls(url, fields, chosen, as_json=as_json)
+
+    raise typer.Exit(guarded(run))
+
+
 def _field(text: str) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not separator or not name:
@@ -205,6 +233,7 @@ def _root(
 
 app.command()(download)
 app.command()(fetch)
+app.command()(ls)
 app.command()(plan)
 app.command()(schema)
 app.command()(validate)

@@ -114,3 +114,17 @@ def test_what_is_no_rate_in_bytes_is_none(text: str) -> None:
 )
 def test_a_time_is_shown_as_rfc_3339_has_it(seconds: float, shown: str) -> None:
     assert units.timestamp(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("data/[red]ñ 日本 🚀.csv", "data/[red]ñ 日本 🚀.csv"),
+        ("a\x1b[31m", "a\\x1b[31m"),
+        ("two\nlines\r\t", "two\\nlines\\r\\t"),
+        ("\u202eright", "\\u202eright"),
+        ("no utf-8 \udcff", "no utf-8 \\udcff"),
+    ],
+)
+def test_a_name_is_shown_so_that_it_harms_no_terminal(name: str, shown: str) -> None:
+    assert units.printable(name) == shown
