@@ -91,9 +91,18 @@ class ConfigError(KaiwoError):
 
 
 class UnsafeNameError(ConfigError):
-    """Keys that would leave the target root, or targets that conflict."""
+    """Keys that would leave the target root, or targets that conflict.
+
+    Args:
+        message: which of them, and what to do.
+        offenders: each fault by itself.
+    """
 
     kind = "unsafe_name"
+
+    def __init__(self, message: str = "unsafe name", offenders: tuple[str, ...] = ()) -> None:
+        super().__init__(message, offenders)
+        self.offenders = offenders
 
 
 class CredentialsError(KaiwoError):

@@ -21,7 +21,7 @@ from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.scheduler import Scheduler
 from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
-from kaiwo.errors import cause_of, exit_code_of
+from kaiwo.errors import DiskError, UnsafeNameError, cause_of, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.files import memory_limit, process_limits
 from kaiwo.files.kept_folders import kept_open
@@ -29,6 +29,7 @@ from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
 from kaiwo.objects import Report
 from kaiwo.planning import free_space, plan
+from kaiwo.planning.decision import Decision
 from kaiwo.planning.gather import Listing, gather
 from kaiwo.planning.plan import Comparison, Draft
 from kaiwo.protocols import Sink
@@ -55,18 +56,28 @@ def run(config: Config, sink: Sink) -> Report:
     return carry_out(order_of(config), sink).report
 
 
-def decide(order: Order, sink: Sink) -> Plan:
+def decide(order: Order, sink: Sink) -> Decision:
     """What ``carry_out`` would do, decided and checked; no byte of any object is read.
 
+    Names and places that may not be are an error of the decision.
+
     Raises:
-        KaiwoError: nothing would be downloaded: the configuration is wrong, or names are unsafe.
+        KaiwoError: with ``fail_fast``, that of the first listing that failed.
     """
+    labels = tuple(dict.fromkeys(task.label for task, _ in order.tasks))
     with _tools(order) as tools:
         listing = _listed(tools, order.asked, sink)
-        drafted = plan.draft(listing, tools.state, tools.comparison)
+        try:
+            drafted = plan.draft(listing, tools.state, tools.comparison)
+        except UnsafeNameError as error:
+            return Decision(labels, Plan(missed=listing.missed), error=error)
         closed = plan.close(drafted, tools.state, tools.comparison)
-        _require_place(order.tasks, closed)
-        return closed
+        rooms, shortage = free_space.rooms(closed.transfers)
+        try:
+            _require_writable(order.tasks, closed)
+        except DiskError as error:
+            shortage = error
+        return Decision(labels, closed, rooms, shortage)
 
 
 def _require_place(tasks: Iterable[Wanted], closed: Plan) -> None:
@@ -75,13 +86,17 @@ def _require_place(tasks: Iterable[Wanted], closed: Plan) -> None:
     Raises:
         DiskError: it cannot be written there, or there is not enough space.
     """
+    _require_writable(tasks, closed)
+    free_space.require(closed.transfers)
+
+
+def _require_writable(tasks: Iterable[Wanted], closed: Plan) -> None:
     to_fetch = [each for each in closed.transfers if not each.present]
     for task, wants in tasks:
         if type(task).require_writable is Task.require_writable:
             continue
         openers = {want.opener for want in wants}
         task.require_writable([each for each in to_fetch if each.opener in openers])
-    free_space.require(closed.transfers)
 
 
 def list_all(order: Order, sink: Sink) -> Listing:

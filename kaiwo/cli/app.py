@@ -81,17 +81,26 @@ def validate(config_file: options.ConfigFile) -> None:
 def plan(
     config_file: options.ConfigFile,
     as_json: options.AsJson = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="List what is unchanged, too, instead of counting it.")
+    ] = False,
     download_root: options.DownloadRoot = None,
+    state_dir: options.StateDir = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
 ) -> None:
     """Print everything that `download` would do; read no byte of any object."""
-    chosen = {"download_root": download_root, "log_level": log_level, "log_format": log_format}
+    chosen = {
+        "download_root": download_root,
+        "state_dir": state_dir,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415
 
-        return commands.plan(config_file, chosen, as_json=as_json)
+        return commands.plan(config_file, chosen, as_json=as_json, all_=all_)
 
     raise typer.Exit(guarded(run))
 

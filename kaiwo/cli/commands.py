@@ -6,17 +6,17 @@ signal, they name everything that was settled before.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaiwo import environment, units
+from kaiwo import environment, redact, units
 from kaiwo.api import run
 from kaiwo.api.download import PreparedT, run_and_deliver
 from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_urls
 from kaiwo.api.orders import Order, order_of
+from kaiwo.cli import results
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.config import loader
 from kaiwo.config.settings import Settings, before_file
@@ -24,7 +24,7 @@ from kaiwo.errors import UnfinishedError
 from kaiwo.net import proxies
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
-from kaiwo.reporting import displays, json_report
+from kaiwo.reporting import displays
 from kaiwo.reporting.log_lines import failure
 from kaiwo.reporting.outputs import Outputs
 
@@ -54,27 +54,29 @@ def _delivered(
     return run_and_deliver(prepare, carry_out, display, early=early, summarise=_summarise)
 
 
-def plan(config_file: str, options: Options, *, as_json: bool) -> int:
+def plan(config_file: str, options: Options, *, as_json: bool, all_: bool = False) -> int:
     """Print what ``download`` would do."""
     _log_early(options)
     loaded = loader.load(config_file, options)
     log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
     with environment.cleaned(proxies.canonical):
-        return _planned(order_of(loaded), as_json=as_json)
+        return _planned(order_of(loaded), as_json=as_json, all_=all_)
 
 
-def _planned(order: Order, *, as_json: bool) -> int:
+def _planned(order: Order, *, as_json: bool = False, all_: bool = False) -> int:
+    """Print a plan; errors go to the log, as a download would tell them."""
+    from kaiwo.reporting import plan_json, plan_text  # noqa: PLC0415 - a run needs none of it
+
     decided = run.decide(order, displays.QuietSink())
-    document = json_report.plan_as_json(decided)
     if as_json:
-        print(json.dumps(document, indent=2))
+        results.show(plan_json.lines(decided))
     else:
-        for item in document["items"]:
-            action = item.get("action", "failed")
-            print(f"{action:<9}  {item['bytes']:>15,}  {item['source']} -> {item['target']}")
-    for item in decided.missed:
+        results.show(plan_text.lines(decided, results.width(), all_=all_))
+    for item in decided.plan.missed:
         logger.error("%s", failure(item))
-    return json_report.plan_exit_code(decided)
+    if decided.error is not None:
+        logger.error("%s", redact.text(decided.error.message))
+    return decided.exit_code
 
 
 def fetch(
@@ -114,11 +116,10 @@ def fetch(
     with environment.cleaned(proxies.canonical):
         if dry_run:
             _log_early(options)
-            return _planned(prepare().order, as_json=False)
+            return _planned(prepare().order)
         done = _delivered(prepare, carry_out, options)
     if order is None or order.settings.report != "-":
-        for path in paths:
-            print(path)
+        results.show_paths(paths)
     return done.exit_code
 
 

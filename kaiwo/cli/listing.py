@@ -8,6 +8,7 @@ from typing import Any
 from kaiwo import environment
 from kaiwo.api import run
 from kaiwo.api.fetch_order import Goal, order_of_urls
+from kaiwo.cli import results
 from kaiwo.cli.logs import early_format, early_level, log_to_stderr
 from kaiwo.net import proxies
 from kaiwo.reporting import object_list
@@ -29,6 +30,5 @@ def ls(url: str, fields: Mapping[str, Any], options: Mapping[str, Any], *, as_js
         asked = order_of_urls([url], Goal(folder="/"), fields, {**options, "force": True})
         log_to_stderr(asked.settings.log_level, asked.settings.log_format)
         listing = run.list_all(asked.order, QuietSink())
-    for line in object_list.as_json(listing) if as_json else object_list.lines(listing):
-        print(line)
+    results.show(object_list.as_json(listing) if as_json else object_list.lines(listing))
     return 0
