@@ -105,6 +105,33 @@ def plan(
     raise typer.Exit(guarded(run))
 
 
+def clean(
+    config_file: options.ConfigFile,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also what a later run could resume.")
+    ] = False,
+    download_root: options.DownloadRoot = None,
+    state_dir: options.StateDir = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+) -> None:
+    """List what runs that are over left behind; remove it with --yes."""
+    chosen = {
+        "download_root": download_root,
+        "state_dir": state_dir,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+
+    def run() -> int:
+        from kaiwo.cli import cleaning  # noqa: PLC0415
+
+        return cleaning.clean(config_file, chosen, yes=yes, partial=partial)
+
+    raise typer.Exit(guarded(run))
+
+
 def schema() -> None:
     """Print the JSON Schema of the file, for editors."""
 
@@ -240,6 +267,7 @@ def _root(
     """Put models and data where a program needs them."""
 
 
+app.command()(clean)
 app.command()(download)
 app.command()(fetch)
 app.command()(ls)

@@ -136,7 +136,9 @@ def test_the_bare_command_loads_typer_alone(tmp_path: Path, option: str) -> None
     assert modules & {"asyncio", "concurrent.futures", "http.client", "socket", "ssl"} == set()
 
 
-@pytest.mark.parametrize("command", ["download", "fetch", "ls", "plan", "schema", "validate"])
+@pytest.mark.parametrize(
+    "command", ["clean", "download", "fetch", "ls", "plan", "schema", "validate"]
+)
 def test_the_help_of_a_command_loads_what_typer_does_alone(tmp_path: Path, command: str) -> None:
     modules = loaded(tmp_path, command, "--help")
     assert packages(modules) - COMMAND - TYPERS == set()
