@@ -132,6 +132,17 @@ def clean(
     raise typer.Exit(guarded(run))
 
 
+def doctor(as_json: options.AsJson = False) -> None:
+    """Print versions, engines, certificates, proxies, limits and identities; no secret."""
+
+    def run() -> int:
+        from kaiwo.cli import doctor  # noqa: PLC0415
+
+        return doctor.doctor(as_json=as_json)
+
+    raise typer.Exit(guarded(run))
+
+
 def schema() -> None:
     """Print the JSON Schema of the file, for editors."""
 
@@ -268,6 +279,7 @@ def _root(
 
 
 app.command()(clean)
+app.command()(doctor)
 app.command()(download)
 app.command()(fetch)
 app.command()(ls)

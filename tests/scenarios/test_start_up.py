@@ -137,7 +137,7 @@ def test_the_bare_command_loads_typer_alone(tmp_path: Path, option: str) -> None
 
 
 @pytest.mark.parametrize(
-    "command", ["clean", "download", "fetch", "ls", "plan", "schema", "validate"]
+    "command", ["clean", "doctor", "download", "fetch", "ls", "plan", "schema", "validate"]
 )
 def test_the_help_of_a_command_loads_what_typer_does_alone(tmp_path: Path, command: str) -> None:
     modules = loaded(tmp_path, command, "--help")
