@@ -9,12 +9,12 @@ import typer
 
 from kaiwo._version import __version__
 from kaiwo.cli import options
+from kaiwo.cli.plain_help import PlainCommand
 from kaiwo.cli.process import guarded, run_and_leave
 from kaiwo.errors import EXIT_CODES
 
 #: Shared by ``kaiwo`` and ``python -m kaiwo.downloader``.
 LOOK: dict[str, Any] = {
-    "add_completion": False,
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
@@ -32,6 +32,8 @@ def download(
     config_file: options.ConfigFile,
     max_workers: options.MaxWorkers = None,
     max_bandwidth: options.MaxBandwidth = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
     download_root: options.DownloadRoot = None,
@@ -52,7 +54,9 @@ def download(
 ) -> None:
     """Download everything that CONFIG_FILE asks for."""
     given = locals()
-    chosen = {name: given[name] for name in given if name not in ("config_file", "dry_run")}
+    others = ("config_file", "dry_run", "verbose", "quiet")
+    chosen = {name: given[name] for name in given if name not in others}
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415 - --help needs none of it
@@ -86,16 +90,19 @@ def plan(
     ] = False,
     download_root: options.DownloadRoot = None,
     state_dir: options.StateDir = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
 ) -> None:
-    """Print everything that `download` would do; read no byte of any object."""
+    """Print what `download` would do, and do nothing."""
     chosen = {
         "download_root": download_root,
         "state_dir": state_dir,
         "log_level": log_level,
         "log_format": log_format,
     }
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415
@@ -113,6 +120,8 @@ def clean(
     ] = False,
     download_root: options.DownloadRoot = None,
     state_dir: options.StateDir = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
 ) -> None:
@@ -123,6 +132,7 @@ def clean(
         "log_level": log_level,
         "log_format": log_format,
     }
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
 
     def run() -> int:
         from kaiwo.cli import cleaning  # noqa: PLC0415
@@ -133,7 +143,7 @@ def clean(
 
 
 def doctor(as_json: options.AsJson = False) -> None:
-    """Print versions, engines, certificates, proxies, limits and identities; no secret."""
+    """Print what a question about a failure needs; no secret."""
 
     def run() -> int:
         from kaiwo.cli import doctor  # noqa: PLC0415
@@ -171,6 +181,8 @@ def fetch(
     ] = None,
     max_workers: options.MaxWorkers = None,
     max_bandwidth: options.MaxBandwidth = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
     download_root: options.DownloadRoot = None,
@@ -189,11 +201,12 @@ def fetch(
     force: options.Force = None,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Download URLs, without a configuration file, and print their paths."""
+    """Download URLs, without a file, and print their paths."""
     given = locals()
-    others = ("urls", "option", "into", "dry_run")
+    others = ("urls", "option", "into", "dry_run", "verbose", "quiet")
     chosen = {name: given[name] for name in given if name not in others}
-    fields = dict(_field(text) for text in option or ())
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    fields = dict(options.field(text) for text in option or ())
     target = None
     if into is None and len(urls) > 1:
         urls, (target, *more) = urls[:1], urls[1:]
@@ -221,13 +234,16 @@ def ls(
     as_json: options.AsJson = False,
     engine: options.Engine = None,
     startup_wait: options.StartupWait = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
 ) -> None:
-    """List what is at a URL: size, checksum if one is stated, and key; the totals last."""
+    """List what is at a URL, and the totals."""
     given = locals()
     chosen = {name: given[name] for name in ("engine", "startup_wait", "log_level", "log_format")}
-    fields = dict(_field(text) for text in option or ())
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    fields = dict(options.field(text) for text in option or ())
 
     def run() -> int:
         from kaiwo.cli import listing  # noqa: PLC0415
@@ -235,32 +251,6 @@ def ls(
         return listing.ls(url, fields, chosen, as_json=as_json)
 
     raise typer.Exit(guarded(run))
-
-
-def _field(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise typer.BadParameter("has the form FIELD=VALUE", param_hint="-o")
-    if value[:1] + value[-1:] in ("[]", "{}"):
-        return name, _parsed(name, value)
-    return name, {"true": True, "false": False}.get(value, value)
-
-
-def _parsed(name: str, value: str) -> Any:
-    """A list or a mapping in YAML; a string that only looks like one stays a string."""
-    import yaml  # noqa: PLC0415 - few need it
-
-    kind, word, form = (
-        (list, "list", '["one", "two"]')
-        if value[0] == "["
-        else (dict, "mapping", '{"name": "value"}')
-    )
-    try:
-        found = yaml.safe_load(value)
-    except yaml.YAMLError:
-        text = f"{name} is not a valid {word}; write {name}='{form}'"
-        raise typer.BadParameter(text, param_hint="-o") from None
-    return found if isinstance(found, kind) else value
 
 
 def _version(wanted: bool) -> None:
@@ -272,20 +262,23 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", callback=_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Put models and data where a program needs them."""
 
 
-app.command()(clean)
-app.command()(doctor)
-app.command()(download)
-app.command()(fetch)
-app.command()(ls)
-app.command()(plan)
-app.command()(schema)
-app.command()(validate)
+app.command(cls=PlainCommand)(clean)
+app.command(cls=PlainCommand)(doctor)
+app.command(cls=PlainCommand)(download)
+app.command(cls=PlainCommand)(fetch)
+app.command(cls=PlainCommand)(ls)
+app.command(cls=PlainCommand)(plan)
+app.command(cls=PlainCommand)(schema)
+app.command(cls=PlainCommand)(validate)
 
 
 def main() -> None:

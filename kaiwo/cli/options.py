@@ -5,16 +5,16 @@ Values are checked by ``config.settings`` once more, with those of the environme
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from kaiwo.cli.logs import LEVELS
 
 
-def _choice(*values: str) -> Callable[[str | None], str | None]:
-    """Accept one of these values, in upper or lower case."""
+def _among(*values: str) -> dict[str, Any]:
+    """Accept one of these values, in upper or lower case; show and complete them."""
 
     def check(value: str | None) -> str | None:
         if value is None:
@@ -24,15 +24,18 @@ def _choice(*values: str) -> Callable[[str | None], str | None]:
                 return known
         raise typer.BadParameter(f"must be one of {', '.join(values)}")
 
-    return check
+    def complete(incomplete: str) -> list[str]:
+        return [each for each in values if each.startswith(incomplete)]
+
+    return {"callback": check, "autocompletion": complete, "metavar": "|".join(values)}
 
 
 ConfigFile = Annotated[str, typer.Argument(help="The YAML file.", metavar="CONFIG_FILE")]
 MaxWorkers = Annotated[
     int | None,
     typer.Option(
-        help="At most N requests at once, shared by all tasks [default: begins with 8 and follows "
-        "the line; env: KAIWO_MAX_WORKERS].",
+        help="At most N requests at once (1 to 1024), shared by all tasks [default: begins with 8 "
+        "and follows the line; env: KAIWO_MAX_WORKERS].",
         metavar="N",
         min=1,
         max=1024,
@@ -50,8 +53,7 @@ LogLevel = Annotated[
     str | None,
     typer.Option(
         help="The least severe messages that are shown [default: INFO; env: KAIWO_LOG_LEVEL].",
-        metavar="DEBUG|INFO|WARNING|ERROR",
-        callback=_choice(*LEVELS),
+        **_among(*LEVELS),
     ),
 ]
 LogFormat = Annotated[
@@ -59,8 +61,7 @@ LogFormat = Annotated[
     typer.Option(
         help="Log lines as text, or as json: one object a line [default: text; "
         "env: KAIWO_LOG_FORMAT].",
-        metavar="text|json",
-        callback=_choice("text", "json"),
+        **_among("text", "json"),
     ),
 ]
 DownloadRoot = Annotated[
@@ -76,8 +77,7 @@ Progress = Annotated[
     typer.Option(
         help="How progress is shown; auto is a bar on a terminal, else log [default: auto; "
         "env: KAIWO_PROGRESS].",
-        metavar="auto|bar|log|json|none",
-        callback=_choice("auto", "bar", "log", "json", "none"),
+        **_among("auto", "bar", "log", "json", "none"),
     ),
 ]
 ReportFile = Annotated[
@@ -100,16 +100,14 @@ Verify = Annotated[
     typer.Option(
         help="Verify checksum, if the store states one, or size only [default: checksum; "
         "env: KAIWO_VERIFY].",
-        metavar="size|checksum",
-        callback=_choice("size", "checksum"),
+        **_among("size", "checksum"),
     ),
 ]
 Engine = Annotated[
     str | None,
     typer.Option(
         help="What reads bytes of object stores [default: auto; env: KAIWO_ENGINE].",
-        metavar="auto|fsspec|obstore",
-        callback=_choice("auto", "fsspec", "obstore"),
+        **_among("auto", "fsspec", "obstore"),
     ),
 ]
 Retries = Annotated[
@@ -176,3 +174,48 @@ Fields = Annotated[
         metavar="FIELD=VALUE",
     ),
 ]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Show details, as --log-level DEBUG does.")
+]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Show warnings and errors alone, and no progress.")
+]
+
+
+def said(chosen: Mapping[str, Any], *, verbose: bool, quiet: bool) -> dict[str, Any]:
+    """The options, with what -v and -q stand for where nothing else was given."""
+    if verbose and quiet:
+        raise typer.BadParameter("and -v exclude each other", param_hint="-q")
+    found = dict(chosen)
+    if (verbose or quiet) and found.get("log_level") is None:
+        found["log_level"] = "DEBUG" if verbose else "WARNING"
+    if quiet and "progress" in found and found["progress"] is None:
+        found["progress"] = "none"
+    return found
+
+
+def field(text: str) -> tuple[str, Any]:
+    """Name and value of a FIELD=VALUE."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise typer.BadParameter("has the form FIELD=VALUE", param_hint="-o")
+    if value[:1] + value[-1:] in ("[]", "{}"):
+        return name, _parsed(name, value)
+    return name, {"true": True, "false": False}.get(value, value)
+
+
+def _parsed(name: str, value: str) -> Any:
+    """A list or a mapping in YAML; a string that only looks like one stays a string."""
+    import yaml  # noqa: PLC0415 - few need it
+
+    kind, word, form = (
+        (list, "list", '["one", "two"]')
+        if value[0] == "["
+        else (dict, "mapping", '{"name": "value"}')
+    )
+    try:
+        found = yaml.safe_load(value)
+    except yaml.YAMLError:
+        text = f"{name} is not a valid {word}; write {name}='{form}'"
+        raise typer.BadParameter(text, param_hint="-o") from None
+    return found if isinstance(found, kind) else value
