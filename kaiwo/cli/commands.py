@@ -16,7 +16,6 @@ from kaiwo.api import run
 from kaiwo.api.download import PreparedT, run_and_deliver
 from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_urls
 from kaiwo.api.orders import Order, order_of
-from kaiwo.cli import results
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.config import loader
 from kaiwo.config.settings import Settings, before_file
@@ -65,7 +64,8 @@ def plan(config_file: str, options: Options, *, as_json: bool, all_: bool = Fals
 
 def _planned(order: Order, *, as_json: bool = False, all_: bool = False) -> int:
     """Print a plan; errors go to the log, as a download would tell them."""
-    from kaiwo.reporting import plan_json, plan_text  # noqa: PLC0415 - a run needs none of it
+    from kaiwo.cli import results  # noqa: PLC0415 - a run needs none of these
+    from kaiwo.reporting import plan_json, plan_text  # noqa: PLC0415
 
     decided = run.decide(order, displays.QuietSink())
     if as_json:
@@ -98,6 +98,8 @@ def fetch(
         options: of the run.
         dry_run: print the plan only.
     """
+    from kaiwo.cli import results  # noqa: PLC0415 - only these commands print any
+
     root = before_file("download_root", options) or "."
     goal = Goal(target, root) if into is None else Goal(None, os.path.join(root, into), True)
     order: FetchOrder | None = None

@@ -111,7 +111,8 @@ def gather(
         if again is None:
             take(job, replace(found, error=used_up(found.error, job.tries)))
             return
-        sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1]))
+        waits_s = policy.waits_s(found.error, has_answered=has_answered)
+        sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1], waits_s))
         dispatcher.repeat(*again)
 
     def begin(job: ListJob) -> tuple[()]:

@@ -95,3 +95,12 @@ def test_it_says_more_and_less_when_asked(s3: Store, tmp_path: Path) -> None:
     # What is given by its own option counts.
     named = run([*command, str(tmp_path / "named"), "-q", "--log-level", "INFO"], tmp_path)
     assert " INFO " in named.stderr
+
+
+def test_a_mistyped_host_is_said_at_once_and_how_long_it_is_waited_for(tmp_path: Path) -> None:
+    url, target = "https://no-such-host.invalid/x", str(tmp_path / "x")
+    done = run(["-m", "kaiwo", "fetch", url, target, "--startup-wait", "2"], tmp_path)
+    first, *_ = done.stderr.splitlines()
+    assert done.returncode == 5
+    assert "the host name is unknown" in first
+    assert first.endswith("; kaiwo keeps trying for 2 s (--startup-wait)")
