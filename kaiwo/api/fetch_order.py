@@ -179,7 +179,9 @@ def _asked(
     config.check_secrets()
     ((task, (want,)),) = wanted(config)
     opener = want.opener
-    shared = (opener.url(""), opener.origin, opener.service, str(getattr(opener, "container", "")))
     # Errors name the URL: there is no file with lines.
-    want = replace(task.fetch_want(want, request), where="")
-    return Asked(request, task, replace(want, opener=openers.setdefault(shared, opener)))
+    named = replace(task.fetch_want(want, request), where="")
+    if opener.service != opener.origin:
+        return Asked(request, task, named)  # of the web: it knows the name of its only file
+    shared = (opener.url(""), opener.origin, str(getattr(opener, "container", "")))
+    return Asked(request, task, replace(named, opener=openers.setdefault(shared, opener)))

@@ -101,7 +101,11 @@ def fetch(
     from kaiwo.cli import results  # noqa: PLC0415 - only these commands print any
 
     root = before_file("download_root", options) or "."
-    goal = Goal(target, root) if into is None else Goal(None, os.path.join(root, into), True)
+    goal = (
+        Goal(target, root)
+        if into is None
+        else Goal(None, os.path.join(root, os.path.expanduser(into)), True)
+    )
     order: FetchOrder | None = None
     paths: list[Path] = []
 

@@ -42,7 +42,8 @@ class EventLog:
             self._log_rest()
         match event:
             case Settled(item) if item.error is None:
-                logger.debug("%s: %s -> %s", item.status, item.source, item.target)
+                source, target = map(units.printable, (item.source, item.target))
+                logger.debug("%s: %s -> %s", item.status, source, target)
             case Planned(files, _, unchanged) if files or unchanged:
                 logger.info("%s", _planned(event))
             case Retried(_, error, attempt, delay_s, waits_s):
@@ -96,7 +97,11 @@ class EventLog:
 
 
 def failure(item: Item) -> str:
-    """Reason, URL, task and target of an object that failed."""
+    """Reason, URL, task and target of an object that failed, in one line."""
+    return units.printable(_failure(item))
+
+
+def _failure(item: Item) -> str:
     message = redact.text(item.error.message) if item.error else ""
     if not item.target:
         return message  # its task could not be planned; the message names what was wanted

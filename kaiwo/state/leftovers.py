@@ -27,7 +27,7 @@ from msgspec import Struct
 from kaiwo.files.folders import resolved
 from kaiwo.files.paths import is_within
 from kaiwo.files.temporary_files import discard
-from kaiwo.own_names import is_temporary_of
+from kaiwo.own_names import STATE_FOLDER, is_temporary_of
 from kaiwo.state.claim_files import ForeignClaim, read_claim, remove_folder
 from kaiwo.state.claims import FORGOTTEN_NS, USUAL, Timing
 from kaiwo.state.earlier_runs import EarlierRun, earlier_runs
@@ -119,8 +119,10 @@ def remove(found: Leftovers, state_dir: str | None = None, *, partial: bool = Fa
         discard(path, root_of_state(folder))
     if found.gone:
         Manifest(found.root, state_dir).forget(found.gone)
-    for each in (folder, posixpath.dirname(folder)):
-        remove_folder(each)
+    remove_folder(folder)
+    above = posixpath.dirname(folder)
+    if posixpath.basename(above) == STATE_FOLDER:
+        remove_folder(above)
 
 
 def _resumable(earlier: EarlierRun) -> Iterator[str]:

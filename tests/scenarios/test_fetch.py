@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import kaiwo
+from kaiwo.api.fetch_order import Goal, order_of_urls
 from tests.servers import web
 from tests.support.command import clean_environment, tree
 from tests.support.proxies import Counting, counting
@@ -402,6 +403,18 @@ def test_several_urls_go_into_one_folder_in_one_run(s3: Store, tmp_path: Path) -
     document = json.loads(report.read_text())
     assert (document["ok"], document["downloaded"]) == (True, 5)
     assert json.loads(run([*command, "--report", "-"], tmp_path).stdout)["unchanged"] == 5
+
+
+def test_urls_of_one_bucket_share_its_connections_and_those_of_the_web_do_not() -> None:
+    def openers(*urls: str) -> set[object]:
+        found = order_of_urls(urls, Goal(), {}, {})
+        return {want.opener for _, wants in found.order.tasks for want in wants}
+
+    assert len(openers("s3://a/x", "s3://a/y/", "s3://b/x")) == 2
+    # A repository may have a name of one word, too.
+    assert len(openers("hf://o/r/x", "hf://o/r@v1/x", "hf://datasets/o/r/x")) == 5
+    # Each knows the name of its file, by which a page in its place is found out.
+    assert len(openers("https://h/a.bin?x", "https://h/b.bin?x")) == 2
 
 
 def test_of_several_urls_one_that_fails_does_not_stop_the_others(s3: Store, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 OWN_COMMAND = {
     "__main__", "_version", "cli.app", "cli.bootstrap", "cli.logs", "cli.options",
     "cli.plain_help", "cli.process", "cli.signals",
-    "errors", "files.process_limits", "loading", "redact",
+    "errors", "files.process_limits", "loading", "redact", "units",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
     "config.document", "config.loader", "config.settings", "config.validation", "environment",
