@@ -35,7 +35,7 @@ MaxWorkers = Annotated[
     int | None,
     typer.Option(
         help="At most N requests at once (1 to 1024), shared by all tasks [default: begins with 8 "
-        "and follows the line; env: KAIWO_MAX_WORKERS].",
+        "and follows the line] [env: KAIWO_MAX_WORKERS].",
         metavar="N",
         min=1,
         max=1024,
@@ -44,39 +44,39 @@ MaxWorkers = Annotated[
 MaxBandwidth = Annotated[
     str | None,
     typer.Option(
-        help="At most this many bytes a second: 200M, 1.5Gi [default: no limit; "
-        "env: KAIWO_MAX_BANDWIDTH].",
+        help="At most this many bytes a second: 200M, 1.5Gi [default: no limit] "
+        "[env: KAIWO_MAX_BANDWIDTH].",
         metavar="RATE",
     ),
 ]
 LogLevel = Annotated[
     str | None,
     typer.Option(
-        help="The least severe messages that are shown [default: INFO; env: KAIWO_LOG_LEVEL].",
+        help="The least severe messages that are shown [default: INFO] [env: KAIWO_LOG_LEVEL].",
         **_among(*LEVELS),
     ),
 ]
 LogFormat = Annotated[
     str | None,
     typer.Option(
-        help="Log lines as text, or as json: one object a line [default: text; "
-        "env: KAIWO_LOG_FORMAT].",
+        help="Log lines as text, or as json: one object a line [default: text] "
+        "[env: KAIWO_LOG_FORMAT].",
         **_among("text", "json"),
     ),
 ]
 DownloadRoot = Annotated[
     str | None,
     typer.Option(
-        help="Folder for relative targets [default: the file's, else the working directory; "
-        "env: KAIWO_DOWNLOAD_ROOT].",
+        help="Folder for relative targets [default: the file's, else the working directory] "
+        "[env: KAIWO_DOWNLOAD_ROOT].",
         metavar="DIR",
     ),
 ]
 Progress = Annotated[
     str | None,
     typer.Option(
-        help="How progress is shown; auto is a bar on a terminal, else log [default: auto; "
-        "env: KAIWO_PROGRESS].",
+        help="How progress is shown; auto is a bar on a terminal, else log [default: auto] "
+        "[env: KAIWO_PROGRESS].",
         **_among("auto", "bar", "log", "json", "none"),
     ),
 ]
@@ -98,29 +98,29 @@ MetricsFile = Annotated[
 Verify = Annotated[
     str | None,
     typer.Option(
-        help="Verify checksum, if the store states one, or size only [default: checksum; "
-        "env: KAIWO_VERIFY].",
+        help="Verify checksum, if the store states one, or size only [default: checksum] "
+        "[env: KAIWO_VERIFY].",
         **_among("size", "checksum"),
     ),
 ]
 Engine = Annotated[
     str | None,
     typer.Option(
-        help="What reads bytes of object stores [default: auto; env: KAIWO_ENGINE].",
+        help="What reads bytes of object stores [default: auto] [env: KAIWO_ENGINE].",
         **_among("auto", "fsspec", "obstore"),
     ),
 ]
 Retries = Annotated[
     int | None,
     typer.Option(
-        help="Retries of a failed request [default: 5; env: KAIWO_RETRIES].", metavar="N", min=0
+        help="Retries of a failed request [default: 5] [env: KAIWO_RETRIES].", metavar="N", min=0
     ),
 ]
 StartupWait = Annotated[
     float | None,
     typer.Option(
-        help="How long to retry a service that is not up yet [default: 30; "
-        "env: KAIWO_STARTUP_WAIT].",
+        help="How long to retry a service that is not up yet [default: 30] "
+        "[env: KAIWO_STARTUP_WAIT].",
         metavar="SECONDS",
         min=0,
     ),
@@ -128,8 +128,8 @@ StartupWait = Annotated[
 StallTimeout = Annotated[
     float | None,
     typer.Option(
-        help="How long no byte may arrive before a request fails [default: 30; "
-        "env: KAIWO_STALL_TIMEOUT].",
+        help="How long no byte may arrive before a request fails [default: 30] "
+        "[env: KAIWO_STALL_TIMEOUT].",
         metavar="SECONDS",
         min=0.001,
     ),
@@ -137,7 +137,7 @@ StallTimeout = Annotated[
 Deadline = Annotated[
     float | None,
     typer.Option(
-        help="Hard time limit of the run [default: none; env: KAIWO_DEADLINE].",
+        help="Hard time limit of the run [default: none] [env: KAIWO_DEADLINE].",
         metavar="SECONDS",
         min=0.001,
     ),
@@ -145,8 +145,8 @@ Deadline = Annotated[
 StateDir = Annotated[
     str | None,
     typer.Option(
-        help="Keep kaiwo's state in this folder [default: .kaiwo in the roots; "
-        "env: KAIWO_STATE_DIR].",
+        help="Keep kaiwo's state in this folder [default: .kaiwo in the roots] "
+        "[env: KAIWO_STATE_DIR].",
         metavar="DIR",
     ),
 ]

@@ -38,7 +38,7 @@ def test_help_names_choices_defaults_and_variables(tmp_path: Path, command: str)
         assert f"KAIWO_{name.upper()}" in text
         if isinstance(field.default, str | float) and not isinstance(field.default, bool):
             shown = field.default if isinstance(field.default, str) else f"{field.default:g}"
-            assert f"[default: {shown};" in text, name
+            assert f"[default: {shown}] [env: KAIWO_{name.upper()}]" in text, name
     for choices in ("auto|bar|log|json|none", "size|checksum", "DEBUG|INFO|WARNING|ERROR"):
         assert choices in text
 

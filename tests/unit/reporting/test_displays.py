@@ -209,27 +209,6 @@ def test_failures_and_repeats_are_lines_without_secrets(
     assert SECRET not in log.text
 
 
-def test_a_failure_is_one_line_whatever_the_names_are(log: pytest.LogCaptureFixture) -> None:
-    odd = "two\nlines \x1b[31m\u202e"
-    failed = Item("t", f"s3://b/{odd}", f"/t/{odd}", "failed", 1, error=NotFoundError("gone"))
-    tell(QuietSink(), [Settled(failed)])
-    (line,) = messages(log)
-    assert line.isprintable()
-    assert r"s3://b/two\nlines \x1b[31m\u202e: gone" in line
-
-
-def test_a_service_that_is_not_up_is_said_with_how_long_it_is_waited_for(
-    log: pytest.LogCaptureFixture,
-) -> None:
-    error = UnreachableError("listing s3://b/: connection refused")
-    tell(QuietSink(), [Retried("c.yaml:3", error, 1, 0.2, 30.0)])
-    (line,) = messages(log)
-    assert line == (
-        "listing s3://b/: connection refused; attempt 2 in 0.2 s; kaiwo keeps trying for 30 s "
-        "(--startup-wait)"
-    )
-
-
 def test_no_progress_is_no_line_but_for_what_goes_wrong(log: pytest.LogCaptureFixture) -> None:
     tell(QuietSink(), [event for event in RUN if not isinstance(event, Retried)])
     assert [text[:7] for text in messages(log)] == ["failed:"]
