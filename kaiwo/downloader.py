@@ -14,10 +14,11 @@ def main() -> None:
     import typer  # noqa: PLC0415
 
     from kaiwo.cli.app import LOOK, download  # noqa: PLC0415
+    from kaiwo.cli.plain_help import PlainCommand  # noqa: PLC0415
     from kaiwo.cli.process import run_and_leave  # noqa: PLC0415
 
-    app = typer.Typer(**LOOK)
-    app.command()(download)
+    app = typer.Typer(add_completion=False, **LOOK)
+    app.command(cls=PlainCommand)(download)
     run_and_leave(partial(app, prog_name="python -m kaiwo.downloader"))
 
 

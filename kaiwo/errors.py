@@ -65,12 +65,13 @@ class KaiwoError(Exception):
     """Base of all errors that kaiwo raises on purpose."""
 
     exit_code: ClassVar[int] = 1
+    #: In reports and metrics: one word of snake_case.
     kind: ClassVar[str] = "error"
 
     @property
     def message(self) -> str:
         """What failed, where, why and what to do, without secrets."""
-        return str(self.args[0]) if self.args else self.kind
+        return str(self.args[0]) if self.args else self.kind.replace("_", " ")
 
     def __str__(self) -> str:
         return self.message
@@ -90,9 +91,18 @@ class ConfigError(KaiwoError):
 
 
 class UnsafeNameError(ConfigError):
-    """Keys that would leave the target root, or targets that conflict."""
+    """Keys that would leave the target root, or targets that conflict.
 
-    kind = "unsafe name"
+    Args:
+        message: which of them, and what to do.
+        offenders: each fault by itself.
+    """
+
+    kind = "unsafe_name"
+
+    def __init__(self, message: str = "unsafe name", offenders: tuple[str, ...] = ()) -> None:
+        super().__init__(message, offenders)
+        self.offenders = offenders
 
 
 class CredentialsError(KaiwoError):
@@ -113,7 +123,7 @@ class NotFoundError(KaiwoError):
     """The object is missing, or nothing matched."""
 
     exit_code = 4
-    kind = "not found"
+    kind = "not_found"
 
 
 class ContainerMissingError(NotFoundError):
@@ -148,8 +158,6 @@ class TransientError(ServiceError):
         reached: how far a job of several requests had come. A failure further on is that of
             another request, whose retries are counted separately.
     """
-
-    kind = "service"
 
     def __init__(self, message: str, retry_after_s: float | None = None, reached: int = 0) -> None:
         super().__init__(message, retry_after_s, reached)

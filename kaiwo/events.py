@@ -72,12 +72,14 @@ class Retried(Struct, frozen=True):
         error: why the request failed.
         attempt: how many attempts were made so far.
         delay_s: how long the run waits before the next one.
+        waits_s: how long it keeps trying a service that is not up; 0 if it has answered.
     """
 
     what: str
     error: KaiwoError
     attempt: int
     delay_s: float
+    waits_s: float = 0.0
 
 
 class Ticked(Struct, frozen=True):

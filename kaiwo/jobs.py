@@ -33,6 +33,8 @@ class Want(Struct, frozen=True):
         selection: which objects.
         placement: where each of them goes.
         allow_empty: nothing matched is no error.
+        otherwise: what is asked for where there is no such object; the error of the first is told
+            if there is none of them.
     """
 
     task: str
@@ -41,6 +43,7 @@ class Want(Struct, frozen=True):
     selection: Folder | Named
     placement: Placement
     allow_empty: bool = False
+    otherwise: Want | None = None
 
 
 class Crc(Struct, frozen=True):

@@ -212,6 +212,7 @@ class Report(Struct, frozen=True):
         transferred_bytes: object bytes read, repeats included.
         items: one for each object.
         error: what ended the run, if anything did.
+        started_at_s: when it began, in seconds since 1970.
     """
 
     exit_code: int
@@ -219,6 +220,7 @@ class Report(Struct, frozen=True):
     transferred_bytes: int = 0
     items: Sequence[Item] = ()
     error: KaiwoError | None = None
+    started_at_s: float = 0.0
 
     def __repr__(self) -> str:
         files = len(self.items)
@@ -228,6 +230,11 @@ class Report(Struct, frozen=True):
     def ok(self) -> bool:
         """Every object is in place."""
         return self.exit_code == 0
+
+    @property
+    def ended_at_s(self) -> float:
+        """When it ended: that fits its duration, also if the clock was set meanwhile."""
+        return self.started_at_s + self.seconds
 
     def count(self, status: Status) -> int:
         """How many objects ended in that state."""

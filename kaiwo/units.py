@@ -1,4 +1,4 @@
-"""Sizes, counts and durations as people read them, the same in every message and display.
+"""Sizes, counts, durations and names as people read them, the same in every message and display.
 
 And rates and durations as people write them, see ``rate`` and ``seconds``.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 
 #: What is moved is shown in TiB at most; the room on a file system may be more.
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -78,6 +79,12 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def timestamp(seconds: float) -> str:
+    """A time in seconds since 1970 as RFC 3339 has it: ``2026-01-31T12:00:00.123Z``."""
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03}Z"
+
+
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours: ``0.4 s``, ``1 min 01 s``, ``25 h 01 min``."""
     if seconds < 9.95:  # noqa: PLR2004 - above this, tenths of a second say nothing
@@ -88,3 +95,17 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def printable(name: str) -> str:
+    """A name that harms no terminal: what does not print is written as its number.
+
+    Escapes would move the cursor, line breaks would look like other lines, and half a character
+    cannot be written at all.
+    """
+    if name.isprintable():
+        return name
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in name
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from kaiwo.api.run import run
 from kaiwo.config.document import Document
@@ -48,11 +48,24 @@ def download(
             return build(Document("config", dict(config)), options)
         return load(config, options)
 
-    return run_and_deliver(loaded, lambda _: sink or QuietSink())
+    return run_and_deliver(loaded, run, lambda _: sink or QuietSink())
+
+
+class Prepared(Protocol):
+    """What can be carried out: a configuration, or an order for URLs."""
+
+    @property
+    def settings(self) -> Settings:
+        """Options of the run."""
+        ...
+
+
+PreparedT = TypeVar("PreparedT", bound=Prepared)
 
 
 def run_and_deliver(
-    load_config: Callable[[], Config],
+    prepare: Callable[[], PreparedT],
+    carry_out: Callable[[PreparedT, Sink], Report],
     sink_for: Callable[[Settings], Sink],
     *,
     early: Outputs | None = None,
@@ -64,7 +77,8 @@ def run_and_deliver(
     report then has everything that was settled before the error.
 
     Args:
-        load_config: gives the configuration.
+        prepare: loads what is to be carried out.
+        carry_out: carries it out.
         sink_for: gives the display for the settings.
         early: where an error goes that comes before the run; None to raise it only.
         summarise: is called with the report before it is written.
@@ -74,13 +88,14 @@ def run_and_deliver(
     """
     outputs = early
     try:
-        config = load_config()
-        of_config = Outputs(config.settings.report, config.settings.metrics_file)
-        outputs = of_config if early is not None else None
-        sink = sink_for(config.settings)
-        of_config.require_folder()
-        outputs = of_config
-        done = run(config, Sinks(outputs, sink))
+        prepared = prepare()
+        settings = prepared.settings
+        of_run = Outputs(settings.report, settings.metrics_file)
+        outputs = of_run if early is not None else None
+        sink = sink_for(settings)
+        of_run.require_folder()
+        outputs = of_run
+        done = carry_out(prepared, Sinks(outputs, sink))
     except BaseException as error:
         if outputs is not None:
             done = outputs.report(error)

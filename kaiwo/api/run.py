@@ -1,4 +1,4 @@
-"""A run, from validated tasks to a report: list, claim, plan, execute, settle."""
+"""A run, from an order to a report: list, claim, plan, execute, settle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo import environment, redact, units
-from kaiwo.config import variables
+from kaiwo.api.orders import Order, Wanted, order_of
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.request_budget import memory_budget
@@ -21,78 +21,63 @@ from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
 from kaiwo.engine.scheduler import Scheduler
 from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
-from kaiwo.errors import ConfigError, cause_of, exit_code_of
+from kaiwo.errors import DiskError, UnsafeNameError, cause_of, exit_code_of
 from kaiwo.events import Ended, Ticked
 from kaiwo.files import memory_limit, process_limits
 from kaiwo.files.kept_folders import kept_open
 from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
-from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Report
 from kaiwo.planning import free_space, plan
+from kaiwo.planning.decision import Decision
 from kaiwo.planning.gather import Listing, gather
 from kaiwo.planning.plan import Comparison, Draft
 from kaiwo.protocols import Sink
 from kaiwo.state.claims import Claim, is_alone, is_claiming, targets_of
 from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
-from kaiwo.tasks.base import Context, Task
+from kaiwo.tasks.base import Task
 from kaiwo.workers.source_cache import close_source
 from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads
 
 logger = logging.getLogger(__name__)
-#: A task, and what it wants.
-Wanted = tuple[Task, tuple[Want, ...]]
+
+
+class Done(Struct, frozen=True):
+    """What a run did, and what its listings had found."""
+
+    report: Report
+    listing: Listing
 
 
 @environment.cleaned(proxies.canonical)
 def run(config: Config, sink: Sink) -> Report:
     """Carry out a validated configuration; see ``download``."""
-    variables.warn_of_misspelled()
-    config.check_secrets()
-    return carry_out(config, wanted(config), sink)
+    return carry_out(order_of(config), sink).report
 
 
-def wanted(config: Config) -> tuple[Wanted, ...]:
-    """What each task of a configuration wants.
+def decide(order: Order, sink: Sink) -> Decision:
+    """What ``carry_out`` would do, decided and checked; no byte of any object is read.
+
+    Names and places that may not be are an error of the decision.
 
     Raises:
-        ConfigError: an item cannot be placed.
+        KaiwoError: with ``fail_fast``, that of the first listing that failed.
     """
-    network = NetworkSettings(
-        config.settings.stall_timeout, connections=max(MOST, config.settings.max_workers or 0)
-    )
-    result = []
-    for number, task in enumerate(config.tasks):
-        named = f" ({task.name})" if task.name else ""
-
-        def where(location: Sequence[str | int], number: int = number, named: str = named) -> str:
-            return config.where(number, location) + named
-
-        context = Context(config.download_root, network, config.settings.engine, where)
+    labels = tuple(dict.fromkeys(task.label for task, _ in order.tasks))
+    with _tools(order) as tools:
+        listing = _listed(tools, order.asked, sink)
         try:
-            result.append((task, tuple(task.wants(context))))
-        except ConfigError as error:
-            raise ConfigError(f"{where(())}: {error.message}") from error
-    return tuple(result)
-
-
-@environment.cleaned(proxies.canonical)
-def decide(config: Config, sink: Sink) -> Plan:
-    """What ``run`` would do, decided and checked; no byte of any object is read.
-
-    Raises:
-        KaiwoError: nothing would be downloaded: the configuration is wrong, or names are unsafe.
-    """
-    variables.warn_of_misspelled()
-    config.check_secrets()
-    tasks = wanted(config)
-    with _tools(config, tasks) as tools:
-        listing = _listed(tools, sink)
-        drafted = plan.draft(listing, tools.state, tools.comparison)
+            drafted = plan.draft(listing, tools.state, tools.comparison)
+        except UnsafeNameError as error:
+            return Decision(labels, Plan(missed=listing.missed), error=error)
         closed = plan.close(drafted, tools.state, tools.comparison)
-        _require_place(tasks, closed)
-        return closed
+        rooms, shortage = free_space.rooms(closed.transfers)
+        try:
+            _require_writable(order.tasks, closed)
+        except DiskError as error:
+            shortage = error
+        return Decision(labels, closed, rooms, shortage)
 
 
 def _require_place(tasks: Iterable[Wanted], closed: Plan) -> None:
@@ -101,13 +86,30 @@ def _require_place(tasks: Iterable[Wanted], closed: Plan) -> None:
     Raises:
         DiskError: it cannot be written there, or there is not enough space.
     """
+    _require_writable(tasks, closed)
+    free_space.require(closed.transfers)
+
+
+def _require_writable(tasks: Iterable[Wanted], closed: Plan) -> None:
     to_fetch = [each for each in closed.transfers if not each.present]
     for task, wants in tasks:
         if type(task).require_writable is Task.require_writable:
             continue
         openers = {want.opener for want in wants}
         task.require_writable([each for each in to_fetch if each.opener in openers])
-    free_space.require(closed.transfers)
+
+
+def list_all(order: Order, sink: Sink) -> Listing:
+    """What the order asks for, as it is listed.
+
+    Raises:
+        KaiwoError: something cannot be listed, or is not there.
+    """
+    with _tools(order) as tools:
+        listing = _listed(tools, order.asked, sink)
+    if listing.failed:
+        raise listing.failed[0][1]
+    return listing
 
 
 class _Tools(Struct, frozen=True):
@@ -131,9 +133,9 @@ class _Tools(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
+def _tools(order: Order) -> Iterator[_Tools]:
     """An executor and the state; afterwards everything that was opened is closed."""
-    settings = config.settings
+    settings = order.settings
     rules = Rules(
         settings.max_workers,
         RetryPolicy(settings.retries, settings.startup_wait),
@@ -145,7 +147,7 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
         settings.max_bandwidth,
     )
     comparison = Comparison(settings.force, rules.verify, settings.fsync)
-    wants = [want for _, wants in tasks for want in wants]
+    wants = [want for _, wants in order.tasks for want in wants]
     state = State(settings.state_dir, secrets.token_hex(4), checked=rules.verify)
     if rules.most_requests is not None and rules.most_requests < (rules.workers or MOST):
         logger.info(
@@ -163,10 +165,10 @@ def _tools(config: Config, tasks: Iterable[Wanted]) -> Iterator[_Tools]:
             state.close()
 
 
-def _listed(tools: _Tools, sink: Sink) -> Listing:
+def _listed(tools: _Tools, asked: Sequence[Want], sink: Sink) -> Listing:
     rules = tools.rules
     listing = gather(
-        tools.wants,
+        asked,
         tools.executor,
         rules.workers,
         rules.policy,
@@ -217,35 +219,36 @@ def _claimed(tools: _Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink)
         state.close(ended=until_s is None or time.monotonic() < until_s)
 
 
-def carry_out(config: Config, tasks: Iterable[Wanted], sink: Sink) -> Report:
+def carry_out(order: Order, sink: Sink) -> Done:
     """List, claim, close the plan, execute it, settle the tasks.
 
     However the run ends, the sink gets an ``Ended`` with the report so far.
     """
-    start_s = time.monotonic()
-    tasks = tuple(tasks)
+    start_s, started_at_s = time.monotonic(), time.time()
     scheduler: Scheduler | None = None
-    with _tools(config, tasks) as tools:
+    with _tools(order) as tools:
         try:
-            listing = _listed(tools, sink)
+            listing = _listed(tools, order.asked, sink)
             drafted = plan.draft(listing, tools.state, tools.comparison)
-            with _claimed(tools, tasks, drafted, sink) as closed:
+            with _claimed(tools, order.tasks, drafted, sink) as closed:
                 _remember_answers(listing, closed, tools.state)
                 scheduler = Scheduler(
                     closed, tools.executor, tools.rules, tools.state, sink, tools.health
                 )
                 report = scheduler.run()
-                _settle(tasks, closed, listing, report)
-            report = replace(report, seconds=time.monotonic() - start_s)
+                _settle(order.tasks, closed, listing, report)
+            seconds = time.monotonic() - start_s
+            report = replace(report, seconds=seconds, started_at_s=started_at_s)
             # Inside ``try``: a signal that arrives now still ends in a report.
             sink.emit(Ended(report))
         except BaseException as error:
             cause = cause_of(error)
             so_far = scheduler.report(cause) if scheduler else Report(exit_code_of(cause), 0.0)
             seconds = time.monotonic() - start_s
-            sink.emit(Ended(replace(so_far, seconds=seconds, error=cause)))
+            ended = replace(so_far, seconds=seconds, started_at_s=started_at_s, error=cause)
+            sink.emit(Ended(ended))
             raise
-    return report
+    return Done(report, listing)
 
 
 def _remember_answers(listing: Listing, closed: Plan, state: State) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from kaiwo._version import __version__
-from kaiwo.cli.durations import duration
-from kaiwo.cli.logs import LEVELS
+from kaiwo.cli import options
+from kaiwo.cli.plain_help import PlainCommand
 from kaiwo.cli.process import guarded, run_and_leave
 from kaiwo.errors import EXIT_CODES
 
 #: Shared by ``kaiwo`` and ``python -m kaiwo.downloader``.
 LOOK: dict[str, Any] = {
-    "add_completion": False,
     "pretty_exceptions_enable": False,
     "rich_markup_mode": None,
     "context_settings": {"help_option_names": ["-h", "--help"]},
@@ -29,153 +27,50 @@ app = typer.Typer(
     **LOOK,
 )
 
-ConfigFile = Annotated[str, typer.Argument(help="The YAML file.", metavar="CONFIG_FILE")]
-
-
-def _choice(*values: str) -> Callable[[str | None], str | None]:
-    """Accept one of these values, in upper or lower case."""
-
-    def check(value: str | None) -> str | None:
-        if value is None:
-            return None
-        for known in values:
-            if value.lower() == known.lower():
-                return known
-        raise typer.BadParameter(f"must be one of {', '.join(values)}")
-
-    return check
-
-
-LogLevel = Annotated[
-    str | None,
-    typer.Option(help="DEBUG, INFO, WARNING or ERROR [default: INFO].", callback=_choice(*LEVELS)),
-]
-LogFormat = Annotated[
-    str | None,
-    typer.Option(
-        help="Log lines as text, or as json: one object a line [default: text].",
-        callback=_choice("text", "json"),
-    ),
-]
-DownloadRoot = Annotated[
-    str | None,
-    typer.Option(
-        help="Folder for relative targets [default: the file's, else the working directory]."
-    ),
-]
-
 
 def download(
-    config_file: ConfigFile,
-    max_workers: Annotated[
-        int | None,
-        typer.Option(
-            help="At most this many requests at once, shared by all tasks [default: begins with 8 "
-            "and follows the line].",
-            min=1,
-            max=1024,
-        ),
-    ] = None,
-    max_bandwidth: Annotated[
-        str | None,
-        typer.Option(
-            help="At most this many bytes a second: 200M, 1.5Gi [default: no limit].",
-            metavar="RATE",
-        ),
-    ] = None,
-    log_level: LogLevel = None,
-    log_format: LogFormat = None,
-    download_root: DownloadRoot = None,
-    progress: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, bar, log, json or none [default: auto].",
-            callback=_choice("auto", "bar", "log", "json", "none"),
-        ),
-    ] = None,
-    report: Annotated[
-        str | None, typer.Option(help="Write a JSON report to this file; - is stdout.")
-    ] = None,
-    metrics_file: Annotated[
-        str | None, typer.Option(help="Write Prometheus metrics to this file, every 10 s.")
-    ] = None,
-    verify: Annotated[
-        str | None,
-        typer.Option(
-            help="Verify checksum, if the store states one, or size only [default: checksum].",
-            callback=_choice("size", "checksum"),
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            help="What reads bytes: auto, fsspec or obstore [default: auto].",
-            callback=_choice("auto", "fsspec", "obstore"),
-        ),
-    ] = None,
-    retries: Annotated[
-        int | None, typer.Option(help="Retries of a failed request [default: 5].", min=0)
-    ] = None,
-    startup_wait: Annotated[
-        float | None,
-        typer.Option(
-            help="How long to retry a service that is not up yet [default: 30s].",
-            parser=duration(0),
-            metavar="DURATION",
-        ),
-    ] = None,
-    stall_timeout: Annotated[
-        float | None,
-        typer.Option(
-            help="How long a request may bring no byte before it fails [default: 30s].",
-            parser=duration(0.001),
-            metavar="DURATION",
-        ),
-    ] = None,
-    deadline: Annotated[
-        float | None,
-        typer.Option(
-            help="Hard time limit of the run: 3600, 90s, 1h30m [default: none].",
-            parser=duration(0.001),
-            metavar="DURATION",
-        ),
-    ] = None,
-    state_dir: Annotated[
-        str | None,
-        typer.Option(help="Keep kaiwo's state in this folder [default: .kaiwo in the roots]."),
-    ] = None,
-    fail_fast: Annotated[
-        bool | None, typer.Option("--fail-fast", help="End at the first object that fails.")
-    ] = None,
-    fsync: Annotated[
-        bool | None, typer.Option("--fsync", help="Sync each file to disk before its rename.")
-    ] = None,
-    force: Annotated[
-        bool | None, typer.Option("--force", help="Fetch objects again that are in place.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing else.")
-    ] = False,
+    config_file: options.ConfigFile,
+    max_workers: options.MaxWorkers = None,
+    max_bandwidth: options.MaxBandwidth = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+    download_root: options.DownloadRoot = None,
+    progress: options.Progress = None,
+    report: options.ReportFile = None,
+    metrics_file: options.MetricsFile = None,
+    verify: options.Verify = None,
+    engine: options.Engine = None,
+    retries: options.Retries = None,
+    startup_wait: options.StartupWait = None,
+    stall_timeout: options.StallTimeout = None,
+    deadline: options.Deadline = None,
+    state_dir: options.StateDir = None,
+    fail_fast: options.FailFast = None,
+    fsync: options.Fsync = None,
+    force: options.Force = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Download everything that CONFIG_FILE asks for."""
     given = locals()
-    options = {name: given[name] for name in given if name not in ("config_file", "dry_run")}
+    others = ("config_file", "dry_run", "verbose", "quiet")
+    chosen = {name: given[name] for name in given if name not in others}
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415 - --help needs none of it
 
         if dry_run:
-            return commands.plan(config_file, options, as_json=False)
-        return commands.download(config_file, options)
+            return commands.plan(config_file, chosen, as_json=False)
+        return commands.download(config_file, chosen)
 
     raise typer.Exit(guarded(run))
 
 
 def validate(
-    config_files: Annotated[
-        list[str], typer.Argument(help="YAML files; - is stdin.", metavar="CONFIG_FILE...")
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, on stdout.")] = False,
+    config_files: options.ConfigFiles,
+    as_json: options.AsJson = False,
 ) -> None:
     """Check each CONFIG_FILE alone: use no network, open no secret file."""
 
@@ -188,19 +83,72 @@ def validate(
 
 
 def plan(
-    config_file: ConfigFile,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    download_root: DownloadRoot = None,
-    log_level: LogLevel = None,
-    log_format: LogFormat = None,
+    config_file: options.ConfigFile,
+    as_json: options.AsJson = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="List what is unchanged, too, instead of counting it.")
+    ] = False,
+    download_root: options.DownloadRoot = None,
+    state_dir: options.StateDir = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
 ) -> None:
-    """Print everything that `download` would do; read no byte of any object."""
-    options = {"download_root": download_root, "log_level": log_level, "log_format": log_format}
+    """Print what `download` would do, and do nothing."""
+    chosen = {
+        "download_root": download_root,
+        "state_dir": state_dir,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415
 
-        return commands.plan(config_file, options, as_json=as_json)
+        return commands.plan(config_file, chosen, as_json=as_json, all_=all_)
+
+    raise typer.Exit(guarded(run))
+
+
+def clean(
+    config_file: options.ConfigFile,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also what a later run could resume.")
+    ] = False,
+    download_root: options.DownloadRoot = None,
+    state_dir: options.StateDir = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+) -> None:
+    """List what runs that are over left behind; remove it with --yes."""
+    chosen = {
+        "download_root": download_root,
+        "state_dir": state_dir,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+
+    def run() -> int:
+        from kaiwo.cli import cleaning  # noqa: PLC0415
+
+        return cleaning.clean(config_file, chosen, yes=yes, partial=partial)
+
+    raise typer.Exit(guarded(run))
+
+
+def doctor(as_json: options.AsJson = False) -> None:
+    """Print what a question about a failure needs; no secret."""
+
+    def run() -> int:
+        from kaiwo.cli import doctor  # noqa: PLC0415
+
+        return doctor.doctor(as_json=as_json)
 
     raise typer.Exit(guarded(run))
 
@@ -218,55 +166,91 @@ def schema() -> None:
 
 
 def fetch(
-    url: Annotated[
-        str, typer.Argument(help="s3://, gs://, az://, hf:// or https:// URL.", metavar="URL")
+    urls: Annotated[
+        list[str],
+        typer.Argument(
+            help="s3://, gs://, az://, hf:// or https:// URL, and its file or folder; several URLs "
+            "with -t [default of TARGET: the URL's own name].",
+            metavar="URL [TARGET]",
+        ),
     ],
-    target: Annotated[
-        str | None, typer.Argument(help="File or folder [default: the URL's own name].")
+    option: options.Fields = None,
+    into: Annotated[
+        str | None,
+        typer.Option("-t", help="Put each URL's file or folder into this folder.", metavar="DIR"),
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("-o", help="A field of the task type, as FIELD=VALUE; may be repeated."),
-    ] = None,
-    log_level: LogLevel = None,
-    log_format: LogFormat = None,
+    max_workers: options.MaxWorkers = None,
+    max_bandwidth: options.MaxBandwidth = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+    download_root: options.DownloadRoot = None,
+    progress: options.Progress = None,
+    report: options.ReportFile = None,
+    metrics_file: options.MetricsFile = None,
+    verify: options.Verify = None,
+    engine: options.Engine = None,
+    retries: options.Retries = None,
+    startup_wait: options.StartupWait = None,
+    stall_timeout: options.StallTimeout = None,
+    deadline: options.Deadline = None,
+    state_dir: options.StateDir = None,
+    fail_fast: options.FailFast = None,
+    fsync: options.Fsync = None,
+    force: options.Force = None,
+    dry_run: options.DryRun = False,
 ) -> None:
-    """Download one URL, without a configuration file, and print its path."""
-    fields = dict(_field(text) for text in option or ())
-    options = {"log_level": log_level, "log_format": log_format}
+    """Download URLs, without a file, and print their paths."""
+    given = locals()
+    others = ("urls", "option", "into", "dry_run", "verbose", "quiet")
+    chosen = {name: given[name] for name in given if name not in others}
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    fields = dict(options.field(text) for text in option or ())
+    target = None
+    if into is None and len(urls) > 1:
+        urls, (target, *more) = urls[:1], urls[1:]
+        if more:
+            text = "is one path; several URLs need -t DIR, the folder for all of them"
+            raise typer.BadParameter(text, param_hint="TARGET")
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415
 
-        return commands.fetch(url, target, fields, options)
+        return commands.fetch(urls, target, into, fields, chosen, dry_run=dry_run)
 
     raise typer.Exit(guarded(run))
 
 
-def _field(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise typer.BadParameter("has the form FIELD=VALUE", param_hint="-o")
-    if value[:1] + value[-1:] in ("[]", "{}"):
-        return name, _parsed(name, value)
-    return name, {"true": True, "false": False}.get(value, value)
+def ls(
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="s3://, gs://, az://, hf:// or https:// URL of a file or folder; may have a glob.",
+            metavar="URL",
+        ),
+    ],
+    option: options.Fields = None,
+    as_json: options.AsJson = False,
+    engine: options.Engine = None,
+    startup_wait: options.StartupWait = None,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
+) -> None:
+    """List what is at a URL, and the totals."""
+    given = locals()
+    chosen = {name: given[name] for name in ("engine", "startup_wait", "log_level", "log_format")}
+    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    fields = dict(options.field(text) for text in option or ())
 
+    def run() -> int:
+        from kaiwo.cli import listing  # noqa: PLC0415
 
-def _parsed(name: str, value: str) -> Any:
-    """A list or a mapping in YAML; a string that only looks like one stays a string."""
-    import yaml  # noqa: PLC0415 - few need it
+        return listing.ls(url, fields, chosen, as_json=as_json)
 
-    kind, word, form = (
-        (list, "list", '["one", "two"]')
-        if value[0] == "["
-        else (dict, "mapping", '{"name": "value"}')
-    )
-    try:
-        found = yaml.safe_load(value)
-    except yaml.YAMLError:
-        text = f"{name} is not a valid {word}; write {name}='{form}'"
-        raise typer.BadParameter(text, param_hint="-o") from None
-    return found if isinstance(found, kind) else value
+    raise typer.Exit(guarded(run))
 
 
 def _version(wanted: bool) -> None:
@@ -278,17 +262,23 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", callback=_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Put models and data where a program needs them."""
 
 
-app.command()(download)
-app.command()(fetch)
-app.command()(plan)
-app.command()(schema)
-app.command()(validate)
+app.command(cls=PlainCommand)(clean)
+app.command(cls=PlainCommand)(doctor)
+app.command(cls=PlainCommand)(download)
+app.command(cls=PlainCommand)(fetch)
+app.command(cls=PlainCommand)(ls)
+app.command(cls=PlainCommand)(plan)
+app.command(cls=PlainCommand)(schema)
+app.command(cls=PlainCommand)(validate)
 
 
 def main() -> None:

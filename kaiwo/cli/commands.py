@@ -1,26 +1,29 @@
 """What the commands do, once their options are parsed: results on stdout, and an exit code.
 
-However a run ends, ``download`` delivers report, termination message and metrics, and ``fetch`` the
-termination message. After an error or a signal, they name everything that was settled before.
+However a run ends, report, termination message and metrics are delivered. After an error or a
+signal, they name everything that was settled before.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from kaiwo import units
+from kaiwo import environment, redact, units
 from kaiwo.api import run
-from kaiwo.api.download import run_and_deliver
-from kaiwo.api.fetch import fetch as fetch_url
+from kaiwo.api.download import PreparedT, run_and_deliver
+from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_urls
+from kaiwo.api.orders import Order, order_of
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.config import loader
 from kaiwo.config.settings import Settings, before_file
 from kaiwo.errors import UnfinishedError
+from kaiwo.net import proxies
 from kaiwo.objects import Report
 from kaiwo.protocols import Sink
-from kaiwo.reporting import displays, json_report
+from kaiwo.reporting import displays
 from kaiwo.reporting.log_lines import failure
 from kaiwo.reporting.outputs import Outputs
 
@@ -29,6 +32,16 @@ Options = Mapping[str, Any]
 
 def download(config_file: str, options: Options) -> int:
     """Carry out a file, and report how the run ended."""
+    done = _delivered(lambda: loader.load(config_file, options), run.run, options)
+    return done.exit_code
+
+
+def _delivered(
+    prepare: Callable[[], PreparedT],
+    carry_out: Callable[[PreparedT, Sink], Report],
+    options: Options,
+) -> Report:
+    """Load and run; show, log and deliver as the options, and then the settings, say."""
     _log_early(options)
 
     def display(settings: Settings) -> Sink:
@@ -37,44 +50,83 @@ def download(config_file: str, options: Options) -> int:
         return displays.sink_for(settings.progress, console, lines_only=lines_only)
 
     early = Outputs(before_file("report", options), before_file("metrics_file", options))
-    done = run_and_deliver(
-        lambda: loader.load(config_file, options), display, early=early, summarise=_summarise
-    )
-    return done.exit_code
+    return run_and_deliver(prepare, carry_out, display, early=early, summarise=_summarise)
 
 
-def plan(config_file: str, options: Options, *, as_json: bool) -> int:
+def plan(config_file: str, options: Options, *, as_json: bool, all_: bool = False) -> int:
     """Print what ``download`` would do."""
     _log_early(options)
     loaded = loader.load(config_file, options)
     log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
-    decided = run.decide(loaded, displays.QuietSink())
-    document = json_report.plan_as_json(decided)
+    with environment.cleaned(proxies.canonical):
+        return _planned(order_of(loaded), as_json=as_json, all_=all_)
+
+
+def _planned(order: Order, *, as_json: bool = False, all_: bool = False) -> int:
+    """Print a plan; errors go to the log, as a download would tell them."""
+    from kaiwo.cli import results  # noqa: PLC0415 - a run needs none of these
+    from kaiwo.reporting import plan_json, plan_text  # noqa: PLC0415
+
+    decided = run.decide(order, displays.QuietSink())
     if as_json:
-        print(json.dumps(document, indent=2))
+        results.show(plan_json.lines(decided))
     else:
-        for item in document["items"]:
-            action = item.get("action", "failed")
-            print(f"{action:<9}  {item['bytes']:>15,}  {item['source']} -> {item['target']}")
-    for item in decided.missed:
+        results.show(plan_text.lines(decided, results.width(), all_=all_))
+    for item in decided.plan.missed:
         logger.error("%s", failure(item))
-    return json_report.plan_exit_code(decided)
+    if decided.error is not None:
+        logger.error("%s", redact.text(decided.error.message))
+    return decided.exit_code
 
 
-def fetch(url: str, target: str | None, fields: Options, options: Options) -> int:
-    """Fetch a URL, and print where it is."""
-    _log_early(options)
-    lines_only = early_format(options["log_format"]) == "json"
-    outputs = Outputs()
-    sink = displays.Sinks(outputs, displays.sink_for("auto", console, lines_only=lines_only))
-    try:
-        place = fetch_url(url, target, sink=sink, **fields)
-    except BaseException as error:  # a signal's, and a panic of Rust's
-        outputs.write(outputs.report(error))
-        raise
-    outputs.write(outputs.report())
-    print(place)
-    return 0
+def fetch(
+    urls: Sequence[str],
+    target: str | None,
+    into: str | None,
+    fields: Options,
+    options: Options,
+    *,
+    dry_run: bool = False,
+) -> int:
+    """Fetch URLs, and print where those are that are in place.
+
+    Args:
+        urls: what to fetch.
+        target: of the only URL.
+        into: the folder for all of them.
+        fields: of the task type.
+        options: of the run.
+        dry_run: print the plan only.
+    """
+    from kaiwo.cli import results  # noqa: PLC0415 - only these commands print any
+
+    root = before_file("download_root", options) or "."
+    goal = (
+        Goal(target, root)
+        if into is None
+        else Goal(None, os.path.join(root, os.path.expanduser(into)), True)
+    )
+    order: FetchOrder | None = None
+    paths: list[Path] = []
+
+    def prepare() -> FetchOrder:
+        nonlocal order
+        order = order_of_urls(urls, goal, fields, options)
+        return order
+
+    def carry_out(prepared: FetchOrder, sink: Sink) -> Report:
+        done = run.carry_out(prepared.order, sink)
+        paths.extend(each for each in prepared.outcomes(done) if isinstance(each, Path))
+        return done.report
+
+    with environment.cleaned(proxies.canonical):
+        if dry_run:
+            _log_early(options)
+            return _planned(prepare().order)
+        done = _delivered(prepare, carry_out, options)
+    if order is None or order.settings.report != "-":
+        results.show_paths(paths)
+    return done.exit_code
 
 
 def _log_early(options: Options) -> None:

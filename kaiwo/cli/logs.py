@@ -17,15 +17,13 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING
 
-from kaiwo import redact
+from kaiwo import redact, units
 from kaiwo.cli import bootstrap
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-#: Control characters could move a terminal's cursor, so their number is shown. Lines and tabs stay.
-_CONTROL = {number: f"\\x{number:02x}" for number in (*range(32), 127) if chr(number) not in "\n\t"}
 logger = logging.getLogger("kaiwo")
 
 
@@ -36,7 +34,9 @@ class Text(logging.Formatter):
         """See ``logging.Formatter``."""
         text = super().format(record)
         trace = getattr(record, "trace", None)
-        return (f"{text}\n{trace}" if trace else text).translate(_CONTROL)
+        text = f"{text}\n{trace}" if trace else text
+        # Lines and tabs stay.
+        return "".join(each if each in "\n\t" else units.printable(each) for each in text)
 
 
 class Json(logging.Formatter):

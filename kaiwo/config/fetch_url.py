@@ -55,7 +55,7 @@ def require_target(target: str) -> None:
     try:
         require_local(target)
     except ConfigError as error:
-        hint = "quote a URL with a glob, which the shell may expand to several"
+        hint = "several URLs need -t DIR, the folder for all of them; quote a URL with a glob"
         raise ConfigError(f"the target: {error.message}; {hint}") from None
 
 

@@ -65,6 +65,11 @@ class RetryPolicy(Struct, frozen=True):
             return None
         return replace(job, tries=replace(tries, count=tries.count + 1)), delay_s
 
+    def waits_s(self, error: KaiwoError, *, has_answered: bool) -> float:
+        """How long such a failure is repeated at least; 0 if only the number of repeats counts."""
+        is_not_up = _is_not_up(error, has_answered=has_answered)
+        return self.startup_wait_s if is_not_up else 0.0
+
     def delay_s(
         self, error: KaiwoError, attempt: int, failing_for_s: float, *, has_answered: bool = True
     ) -> float | None:
@@ -78,8 +83,7 @@ class RetryPolicy(Struct, frozen=True):
         """
         if not isinstance(error, TransientError | PassingDiskError):
             return None
-        kinds = UnreachableError if has_answered else NoAnswerError | UnavailableError
-        is_not_up = isinstance(error, kinds)
+        is_not_up = _is_not_up(error, has_answered=has_answered)
         waits_for_start = is_not_up and failing_for_s < self.startup_wait_s
         if attempt >= self.retries and not waits_for_start:
             return None
@@ -94,6 +98,11 @@ class RetryPolicy(Struct, frozen=True):
             delay_s = min(delay_s, max(self.startup_wait_s - failing_for_s, 0.01))
         asked_s = error.retry_after_s if isinstance(error, TransientError) else None
         return max(delay_s, asked_s or 0.0)
+
+
+def _is_not_up(error: KaiwoError, *, has_answered: bool) -> bool:
+    """See ``RetryPolicy.startup_wait_s``."""
+    return isinstance(error, UnreachableError if has_answered else NoAnswerError | UnavailableError)
 
 
 def used_up(error: KaiwoError, tries: Tries) -> KaiwoError:

@@ -8,6 +8,7 @@
     connecting  connects to the first address of a host that answers
     proxies     the proxies that the environment names, for all clients and SDKs
     certificates  which certificates are trusted, and which one the client shows
+    unreachable  names the proxy where that cannot be reached
     failures    maps the connection failures of every SDK to kaiwo errors
     statuses    maps HTTP statuses to kaiwo errors; reads Retry-After
     codes       what the services' error codes say

@@ -143,6 +143,19 @@ def pem(ca_bundle: str | None) -> bytes | None:
     return _merged(paths) if paths else None
 
 
+def named(ca_bundle: str | None) -> str | None:
+    """The files and folders that are trusted, as a path list; None for what TLS brings along.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    paths = _paths(ca_bundle)
+    if paths:
+        _merged(paths)
+        return os.pathsep.join(paths)
+    return _system_file()
+
+
 def _paths(ca_bundle: str | None) -> tuple[str, ...]:
     """Files and folders that are trusted; empty for the system's."""
     for path in (ca_bundle, *map(os.environ.get, _OF_ANY_SDK)):

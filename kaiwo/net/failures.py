@@ -25,9 +25,9 @@ from kaiwo.errors import (
     ServiceError,
     StalledError,
     TransientError,
-    UnreachableError,
 )
 from kaiwo.net.statuses import proxy_error
+from kaiwo.net.unreachable import unreachable
 
 if TYPE_CHECKING:
     import socket
@@ -170,17 +170,17 @@ def _not_trusted(reason: object, what: str, code: int = 0) -> CertificateError:
 
 
 def _unknown_host(cause: socket.gaierror, what: str) -> KaiwoError:
-    return UnreachableError(f"{what}: the host name is unknown ({cause.strerror})")
+    return unreachable(what, f"the host name is unknown ({cause.strerror})")
 
 
 def _refused(_: ConnectionRefusedError, what: str) -> KaiwoError:
-    return UnreachableError(f"{what}: connection refused (is the service up?)")
+    return unreachable(what, "connection refused", " (is the service up?)")
 
 
 def _no_connection(cause: Exception, what: str) -> KaiwoError | None:
     """A connection that cannot be made in time, as most clients say it in their own ways."""
     if any(_CONNECTING.match(kind.__name__) for kind in type(cause).__mro__):
-        return UnreachableError(f"{what}: no connection in time")
+        return unreachable(what, "no connection in time")
     return None
 
 
@@ -248,8 +248,10 @@ def _socket(cause: OSError, what: str) -> KaiwoError | None:
     """No route to host, network is down; an error with a file name is about the disk."""
     if cause.errno is None or cause.filename is not None:
         return None
-    kind = UnreachableError if cause.errno in _NOT_REACHED else TransientError
-    return kind(f"{what}: {os.strerror(cause.errno)}")
+    reason = os.strerror(cause.errno)
+    if cause.errno in _NOT_REACHED:
+        return unreachable(what, reason)
+    return TransientError(f"{what}: {reason}")
 
 
 @cache

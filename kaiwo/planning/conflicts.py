@@ -18,6 +18,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
+from kaiwo import units
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.folders import Root, resolved
 from kaiwo.files.names import fault_of_place, is_plain
@@ -49,7 +50,7 @@ class Offenders:
         """Note a fault."""
         self._count += 1
         if len(self._first) < MOST_OFFENDERS:
-            self._first.append(fault)
+            self._first.append(units.printable(fault))
 
     def __len__(self) -> int:
         return self._count

@@ -85,6 +85,20 @@ class _Volume(Struct):
         return lacks_bytes or (self.free_inodes is not None and self.inodes > self.free_inodes)
 
     @property
+    def room(self) -> Room:
+        """The same for a plan that is shown."""
+        is_memory = self.device == _MEMORY
+        return Room(
+            self.folder if is_memory else _mount_of(self.folder, self.device),
+            self.size,
+            self.free,
+            self.inodes,
+            self.free_inodes,
+            not self.is_short,
+            is_memory,
+        )
+
+    @property
     def shortage(self) -> str:
         """What is needed and what is free, for people."""
         needed, free = units.exact_size(self.size), units.exact_size(self.free or 0)
@@ -154,6 +168,28 @@ class _Volumes(Struct):
         return self.by_device[_MEMORY]
 
 
+class Room(Struct, frozen=True):
+    """What a file system has, and what a plan needs of it.
+
+    Attributes:
+        folder: its topmost folder.
+        bytes_needed: once the plan is carried out.
+        bytes_free: None if unknown.
+        inodes_needed: files, links and folders.
+        inodes_free: None if unknown.
+        is_enough: it has what is needed, as far as that is known.
+        is_memory: it is the memory that this pod may use.
+    """
+
+    folder: str
+    bytes_needed: int
+    bytes_free: int | None
+    inodes_needed: int
+    inodes_free: int | None
+    is_enough: bool
+    is_memory: bool
+
+
 def require(transfers: Sequence[Transfer]) -> None:
     """Return if there is room for everything that will be written, as far as that is known.
 
@@ -163,6 +199,29 @@ def require(transfers: Sequence[Transfer]) -> None:
     Raises:
         DiskError: file systems have too little room; all of them are named.
     """
+    _require(_needs(transfers))
+
+
+def rooms(transfers: Sequence[Transfer]) -> tuple[tuple[Room, ...], DiskError | None]:
+    """What there is on each file system, and the error of ``require``, if it is not enough."""
+    volumes = _needs(transfers)
+    found = tuple(
+        each.room for each in volumes.by_device.values() if each and (each.size or each.inodes)
+    )
+    try:
+        _require(volumes)
+    except DiskError as error:
+        return found, error
+    return found, None
+
+
+def _require(volumes: _Volumes) -> None:
+    if short := volumes.short():
+        raise DiskError("\n".join(each.shortage for each in short))
+
+
+def _needs(transfers: Sequence[Transfer]) -> _Volumes:
+    """The file systems, with what these transfers need of them."""
     volumes = _Volumes()
     needed = [each for each in transfers if not each.present]
     blobs: set[str] = set()
@@ -178,8 +237,7 @@ def require(transfers: Sequence[Transfer]) -> None:
                 volume.add_needed(0, 1)
     if volumes.short():
         _count_replaced(needed, volumes)
-    if short := volumes.short():
-        raise DiskError("\n".join(each.shortage for each in short))
+    return volumes
 
 
 def _left_behind(transfer: Transfer) -> int:

@@ -7,7 +7,7 @@ item of the report.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 
 from msgspec import Struct
@@ -40,7 +40,7 @@ class Listing(Struct, frozen=True):
     """What the listings of all wants found, in the order of the wants.
 
     Attributes:
-        found: objects.
+        found: objects. A want is as it was asked for, so perhaps what was meant otherwise.
         failed: wants that were not listed.
         answers: what stores answered about doubtful objects.
     """
@@ -84,8 +84,15 @@ def gather(
         most: how many may run at once at all services together.
         known: answers that earlier runs got about objects of a want.
     """
+    asked = _Asked(wants)
     results: dict[int, Found] = {}
     limits = ListingLimits((want.opener.service for want in wants), workers)
+
+    def take(job: ListJob, found: Found) -> None:
+        if (other := asked.instead(job, found)) is None:
+            results[job.number] = found
+        else:
+            dispatcher.repeat(ListJob(job.number, other, known(other)), 0.0)
 
     def handle(job: ListJob, found: Found) -> None:
         if isinstance(found.error, LimitError) and dispatcher.narrow():
@@ -95,7 +102,7 @@ def gather(
         if found.error is None:
             health.answered(service)
             limits.succeeded(service)
-            results[job.number] = found
+            take(job, found)
             return
         others = sum(each.want.opener.service == service for each in dispatcher.in_flight())
         health.failed(service, found.error)
@@ -104,9 +111,10 @@ def gather(
         if again is None:
             again = policy.again(job, found.error, has_answered=has_answered)
         if again is None:
-            results[job.number] = replace(found, error=used_up(found.error, job.tries))
+            take(job, replace(found, error=used_up(found.error, job.tries)))
             return
-        sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1]))
+        waits_s = policy.waits_s(found.error, has_answered=has_answered)
+        sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1], waits_s))
         dispatcher.repeat(*again)
 
     def begin(job: ListJob) -> tuple[()]:
@@ -128,7 +136,7 @@ def gather(
     dispatcher.run(handle, until_s)
     late = Found(error=DeadlineError("the deadline passed before it was listed"))
     results = {number: results.get(number, late) for number in range(len(wants))}
-    return _judged(wants, results)
+    return _judged(asked, results)
 
 
 def _jobs(
@@ -140,11 +148,38 @@ def _jobs(
             yield ListJob(number, want, known(want))
 
 
-def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
+class _Asked:
+    """What was last asked for, where a want says what is meant if there is no such object."""
+
+    def __init__(self, wants: Sequence[Want]) -> None:
+        self.wants = list(wants)
+        #: Of the wants that were not there, the error that tells most.
+        self.missing: dict[int, KaiwoError] = {}
+
+    def instead(self, job: ListJob, found: Found) -> Want | None:
+        """What to ask for now, if anything."""
+        error = found.error or NotFoundError(f"{described(job.want)}: nothing matches")
+        if found.objects or not isinstance(error, NotFoundError):
+            return None
+        no_container = isinstance(error, ContainerMissingError)
+        if not no_container:
+            error = type(error)(f"{error.message}{_glob_hint(job.want)}", *error.args[1:])
+        first = self.missing.setdefault(job.number, error)
+        if isinstance(first, ContainerMissingError) and not no_container:
+            self.missing[job.number] = error
+        other = job.want.otherwise
+        while other is not None and no_container and other.opener == job.want.opener:
+            other = other.otherwise
+        if other is not None:
+            self.wants[job.number] = other
+        return other
+
+
+def _judged(asked: _Asked, results: Mapping[int, Found]) -> Listing:
     """Divide the wants into found and failed; nothing found is a failure unless it is allowed."""
     found: list[tuple[Want, tuple[RemoteObject, ...]]] = []
     failed: list[tuple[Want, KaiwoError]] = []
-    for number, want in enumerate(wants):
+    for number, want in enumerate(asked.wants):
         result = results[number]
         error = result.error
         absent = isinstance(error, NotFoundError) and not isinstance(error, ContainerMissingError)
@@ -152,16 +187,16 @@ def _judged(wants: Sequence[Want], results: dict[int, Found]) -> Listing:
             # ``allow_empty`` does not allow a bucket that is missing: it is probably misspelled.
             logger.warning("%s: %s", want.where, error.message)
             error = None
-        elif error is None and not result.objects and not want.allow_empty:
-            error = NotFoundError(f"{described(want)}: nothing matches{_glob_hint(want)}")
-        elif error is not None and absent:
-            error = type(error)(f"{error.message}{_glob_hint(want)}", *error.args[1:])
+        elif isinstance(error, NotFoundError) or (
+            error is None and not result.objects and not want.allow_empty
+        ):
+            error = asked.missing[number]
         if error is None:
             found.append((want, result.objects))
         else:
             message = f"{want.where}: {error.message}" if want.where else error.message
             failed.append((want, type(error)(message, *error.args[1:])))
-    answers = [(want, results[number].answers) for number, want in enumerate(wants)]
+    answers = [(want, results[number].answers) for number, want in enumerate(asked.wants)]
     return Listing(tuple(found), tuple(failed), tuple(answers))
 
 

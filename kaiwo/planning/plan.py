@@ -77,9 +77,11 @@ def draft(listing: Listing, state: State, how: Comparison) -> Draft:
     check = TargetCheck(state.run)
     found = list(check.transfers(listing.found))
     if check.offenders:
+        offenders = tuple(check.offenders)
         raise UnsafeNameError(
             "nothing was downloaded: these targets are invalid or conflict; exclude the objects "
-            "with a glob, or give them other targets:\n  " + "\n  ".join(check.offenders)
+            "with a glob, or give them other targets:\n  " + "\n  ".join(offenders),
+            offenders,
         )
     unchanged, missing = _compared(found, state, how)
     return Draft(tuple(unchanged), tuple(missing), listing.missed)

@@ -1,7 +1,8 @@
-"""The result of a run as JSON, for programs; and a plan in the same form.
+"""The result of a run as JSON, for programs.
 
 {
-  "version": 1, "ok": true, "exit_code": 0, … the counts …
+  "version": 1, "kaiwo_version": …, "started_at": "2026-01-31T12:00:00.123Z", "ended_at": …,
+  "ok": true, "exit_code": 0, … the counts …
   "error": {"kind": …, "message": …},        only if an error or a signal ended the run
   "items": [
     {"task": …, "source": …, "target": …, "status": "downloaded", … , "error": null},
@@ -19,11 +20,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from kaiwo import redact
-from kaiwo.errors import DiskError, KaiwoError, first_exit_code
+from kaiwo import redact, units
+from kaiwo._version import __version__
+from kaiwo.errors import DiskError, KaiwoError
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.jobs import Plan, Transfer
 from kaiwo.objects import Checksum, Item, Report
 
 VERSION = 1
@@ -34,6 +35,9 @@ def summary(report: Report) -> dict[str, Any]:
     counts = Counter(item.status for item in report.items)
     return {
         "version": VERSION,
+        "kaiwo_version": __version__,
+        "started_at": units.timestamp(report.started_at_s),
+        "ended_at": units.timestamp(report.ended_at_s),
         "ok": report.ok,
         "exit_code": report.exit_code,
         "seconds": round(report.seconds, 3),
@@ -55,28 +59,6 @@ def as_json(report: Report) -> dict[str, Any]:
 def error_as_json(error: KaiwoError) -> dict[str, str]:
     """Kind and message of an error, without secrets."""
     return {"kind": error.kind, "message": redact.text(error.message)}
-
-
-def plan_as_json(plan: Plan) -> dict[str, Any]:
-    """A plan: what would be fetched, what is in place, what cannot be planned."""
-    items = [
-        *(_planned(each, "check" if each.present else "download") for each in plan.transfers),
-        *(_planned(each, "unchanged") for each in plan.unchanged),
-        *(_item(item) for item in plan.missed),
-    ]
-    return {
-        "version": VERSION,
-        "ok": not plan.missed,
-        "exit_code": plan_exit_code(plan),
-        "files": len(plan.transfers) + len(plan.unchanged),
-        "bytes": sum(each.object.size for each in (*plan.transfers, *plan.unchanged)),
-        "items": items,
-    }
-
-
-def plan_exit_code(plan: Plan) -> int:
-    """The exit code that a run of this plan would have, as far as the plan shows it."""
-    return first_exit_code(item.error.exit_code for item in plan.missed if item.error is not None)
 
 
 def require_folder(path: str | None) -> None:
@@ -135,26 +117,13 @@ def _item(item: Item) -> dict[str, Any]:
         "seconds": round(item.seconds, 3),
         "attempts": item.attempts,
         "etag": item.etag,
-        "checksum": _checksum(item.checksum, verified=item.verified),
+        "checksum": checksum_as_json(item.checksum, verified=item.verified),
         "error": error_as_json(item.error) if item.error is not None else None,
     }
 
 
-def _planned(transfer: Transfer, action: str) -> dict[str, Any]:
-    return {
-        "task": transfer.task,
-        "source": transfer.source,
-        "target": transfer.target,
-        "action": action,
-        "bytes": None
-        if transfer.object.unsized and action != "unchanged"
-        else transfer.object.size,
-        "etag": transfer.object.etag,
-        "checksum": _checksum(transfer.object.checksum, verified=False),
-    }
-
-
-def _checksum(checksum: Checksum | None, *, verified: bool) -> dict[str, Any] | None:
+def checksum_as_json(checksum: Checksum | None, *, verified: bool) -> dict[str, Any] | None:
+    """Algorithm and value, and whether the bytes were found to have it."""
     if checksum is None:
         return None
     return {"algorithm": checksum.algorithm, "value": checksum.value, "verified": verified}

@@ -42,11 +42,12 @@ class EventLog:
             self._log_rest()
         match event:
             case Settled(item) if item.error is None:
-                logger.debug("%s: %s -> %s", item.status, item.source, item.target)
+                source, target = map(units.printable, (item.source, item.target))
+                logger.debug("%s: %s -> %s", item.status, source, target)
             case Planned(files, _, unchanged) if files or unchanged:
                 logger.info("%s", _planned(event))
-            case Retried(_, error, attempt, delay_s):
-                self._retried(error, attempt, delay_s)
+            case Retried(_, error, attempt, delay_s, waits_s):
+                self._retried(error, attempt, delay_s, waits_s)
             case Settled(item) if isinstance(item.error, UnfinishedError):
                 self._unfinished += 1
                 self._unfinished_error = item.error
@@ -62,7 +63,7 @@ class EventLog:
         missing = units.count(self._unfinished, "file")
         logger.log(level, "%s not in place: %s", missing, error.message)
 
-    def _retried(self, error: KaiwoError, attempt: int, delay_s: float) -> None:
+    def _retried(self, error: KaiwoError, attempt: int, delay_s: float, waits_s: float) -> None:
         message = redact.text(error.message)
         now_s = self._clock()
         if isinstance(error, NoAnswerError):
@@ -78,7 +79,8 @@ class EventLog:
         if self._logged > MOST_RETRIES:
             self._not_logged += 1
             level = logging.DEBUG
-        logger.log(level, "%s; attempt %d in %.1f s", message, attempt + 1, delay_s)
+        lasting = f"; kaiwo keeps trying for {waits_s:g} s (--startup-wait)" if waits_s else ""
+        logger.log(level, "%s; attempt %d in %.1f s%s", message, attempt + 1, delay_s, lasting)
 
     def _log_rest(self) -> None:
         """Log how many retries had no line of their own."""
@@ -95,7 +97,11 @@ class EventLog:
 
 
 def failure(item: Item) -> str:
-    """Reason, URL, task and target of an object that failed."""
+    """Reason, URL, task and target of an object that failed, in one line."""
+    return units.printable(_failure(item))
+
+
+def _failure(item: Item) -> str:
     message = redact.text(item.error.message) if item.error else ""
     if not item.target:
         return message  # its task could not be planned; the message names what was wanted

@@ -32,7 +32,7 @@ class Outputs:
     """
 
     def __init__(self, report_file: str | None = None, metrics_file: str | None = None) -> None:
-        self._start_s = time.monotonic()
+        self._start_s, self._started_at_s = time.monotonic(), time.time()
         self._report_file = report_file
         self._ended: Report | None = None
         self._metrics: MetricsFile | None = None
@@ -59,7 +59,8 @@ class Outputs:
             error: what ended the program; the report then has this error and its exit code. Before
                 the first run, the report has nothing else.
         """
-        ended = self._ended or Report(0, time.monotonic() - self._start_s)
+        seconds = time.monotonic() - self._start_s
+        ended = self._ended or Report(0, seconds, started_at_s=self._started_at_s)
         if error is None:
             return ended
         cause = cause_of(error)

@@ -4,6 +4,7 @@
     state         the manifests and journals of a run's roots
     manifest      what is in place
     records       a line of the manifest
+    leftovers     what runs that are over left behind, and its removal
     claims        which run may write which targets
 
 The other modules are for these only.

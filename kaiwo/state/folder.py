@@ -88,6 +88,20 @@ def claim_paths(folder: str) -> list[str]:
     return [posixpath.join(folder, name) for name in _names_in(folder) if name.endswith(_CLAIM)]
 
 
+def part_paths(root: str, state_dir: str | None = None) -> list[str]:
+    """Temporary files of the state of a root: only a run that is at work there needs them."""
+    folder, ending = _folder_and_ending(root, state_dir)
+    claims = claims_folder(root, state_dir)
+    return [
+        *(
+            posixpath.join(folder, name)
+            for name in _names_in(folder)
+            if f"{ending}{_LINES}." in name and name.endswith(".part")
+        ),
+        *(posixpath.join(claims, name) for name in _names_in(claims) if not name.endswith(_CLAIM)),
+    ]
+
+
 def run_of_claim(path: str) -> str:
     """The token of the run that posted a claim."""
     return posixpath.basename(path).partition("-")[0]

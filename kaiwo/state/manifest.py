@@ -29,6 +29,7 @@ from collections.abc import Hashable, Iterable
 import msgspec
 from msgspec.structs import replace
 
+from kaiwo.files.disk_errors import disk_error
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Answer, is_identified
 from kaiwo.protocols import Opener
@@ -206,6 +207,45 @@ class Manifest:
             compact(self._path, _HEADER, self._key_of)
         except OSError as error:
             logger.debug("%s keeps its old lines: %s", self._path, error.strerror)
+
+    def gone(self) -> tuple[tuple[str, ...], bool]:
+        """The targets, as absolute paths, of files that are not there any more.
+
+        None are named, and the second value is true, where no file of this manifest is still as it
+        was published: the root may be empty, or another file system than before.
+        """
+        gone: list[str] = []
+        is_same = False
+        for record in self._records.values():
+            target = posixpath.normpath(posixpath.join(self._root, record.target))
+            try:
+                status = os.stat(target)
+            except (FileNotFoundError, NotADirectoryError):
+                if not os.path.lexists(target):
+                    gone.append(target)
+            except OSError:
+                continue  # nobody knows
+            else:
+                as_published = (status.st_size, status.st_mtime_ns)
+                is_same = is_same or as_published == (record.size, record.mtime_ns)
+        return (tuple(gone), False) if is_same else ((), bool(gone))
+
+    def forget(self, targets: Iterable[str]) -> None:
+        """Remove the lines of these targets; no other run may be at work in the root."""
+        names = {self._relative(each) for each in targets}
+        if self._reader.is_foreign:
+            return
+
+        def key_of(line: bytes) -> Hashable | None:
+            record = parsed(line, self._decoder)
+            is_named = record is not None and record.target in names
+            return None if is_named else self._key_of(line)
+
+        self._file.close()
+        try:
+            compact(self._path, _HEADER, key_of)
+        except OSError as error:
+            logger.warning("%s", disk_error(error, self._path).message)
 
     def _has_many_old_lines(self) -> bool:
         return self._lines > _FEW + (len(self._records) + len(self._answers)) * 3 // 2

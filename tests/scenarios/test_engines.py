@@ -144,7 +144,7 @@ def test_both_engines_tell_what_is_missing_alike(
     assert done.code == 4, done.stderr
     kinds = {item["task"]: item["error"] and item["error"]["kind"] for item in done.report["items"]}
     missing = ("bucket", "file of bucket", "key", "folder as key", "folder")
-    assert kinds == dict.fromkeys(missing, "not found") | {"there": None}
+    assert kinds == dict.fromkeys(missing, "not_found") | {"there": None}
     assert tree(tmp_path / "out") == {"6/k": b"data"}
 
 

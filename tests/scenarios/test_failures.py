@@ -7,11 +7,13 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kaiwo import __version__
 from tests.support.command import Kaiwo, tree
 from tests.support.proxies import Answer, flipped, refused, spoiling
 from tests.support.stores import Store
@@ -19,6 +21,9 @@ from tests.support.stores import Store
 Json = dict[str, Any]
 SUMMARY = {
     "version": int,
+    "kaiwo_version": str,
+    "started_at": str,
+    "ended_at": str,
     "ok": bool,
     "exit_code": int,
     "seconds": float,
@@ -81,7 +86,12 @@ def test_the_report_has_exactly_the_promised_fields(
     task = s3.task(bucket, [{"folder": "a", "target_path": "x"}], name="my task")
     report = kaiwo({"download_items": [task]}).report
     assert types(report) == {**SUMMARY, "items": list}
-    counts = {name: report[name] for name in SUMMARY if name != "seconds"}
+    assert report["kaiwo_version"] == __version__
+    started, ended = (datetime.fromisoformat(report[name]) for name in ("started_at", "ended_at"))
+    # Each has milliseconds.
+    assert (ended - started).total_seconds() == pytest.approx(report["seconds"], abs=0.002)
+    assert abs((datetime.now(UTC) - ended).total_seconds()) < 60
+    counts = {name: report[name] for name in SUMMARY if SUMMARY[name] in (int, bool)}
     assert counts == {
         "version": 1,
         "ok": True,
@@ -188,7 +198,7 @@ def test_the_rest_is_finished_and_the_first_kind_of_failure_is_the_exit_code(
     assert set(failed) == set(kinds)
     names = {
         "denied": "credentials",
-        "missing": "not found",
+        "missing": "not_found",
         "full": "disk",
         "wrong": "integrity",
         "broken": "service",

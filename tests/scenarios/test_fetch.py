@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import kaiwo
+from kaiwo.api.fetch_order import Goal, order_of_urls
 from tests.servers import web
 from tests.support.command import clean_environment, tree
 from tests.support.proxies import Counting, counting
@@ -381,8 +382,84 @@ def test_in_a_pod_the_command_says_how_it_ended(s3: Store, tmp_path: Path) -> No
     message = said("none")
     assert (message["ok"], message["exit_code"]) == (False, 4)
     (failure,) = message["failures"]
-    assert failure["kind"] == "not found"
+    assert failure["kind"] == "not_found"
     assert "none" in failure["message"]
+
+
+def as_words(fields: dict[str, Any]) -> list[str]:
+    return [word for name, value in fields.items() for word in ("-o", f"{name}={value}")]
+
+
+def test_several_urls_go_into_one_folder_in_one_run(s3: Store, tmp_path: Path) -> None:
+    url, words = filled(s3, "", OBJECTS), as_words(given(s3))
+    urls = [f"{url}top.txt", f"{url}data", f"{url}data2/*.csv"]
+    command = ["-m", "kaiwo", "fetch", *urls, "-t", str(tmp_path / "x"), *words]
+    report = tmp_path / "report.json"
+    done = run([*command, "--report", str(report)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = ["top.txt", "data", "data2"]
+    assert done.stdout.splitlines() == [str(tmp_path / "x" / name) for name in names]
+    assert set(tree(tmp_path / "x")) >= {"top.txt", "data/a.csv", "data/deep/b.csv", "data2/d.csv"}
+    document = json.loads(report.read_text())
+    assert (document["ok"], document["downloaded"]) == (True, 5)
+    assert json.loads(run([*command, "--report", "-"], tmp_path).stdout)["unchanged"] == 5
+
+
+def test_urls_of_one_bucket_share_its_connections_and_those_of_the_web_do_not() -> None:
+    def openers(*urls: str) -> set[object]:
+        found = order_of_urls(urls, Goal(), {}, {})
+        return {want.opener for _, wants in found.order.tasks for want in wants}
+
+    assert len(openers("s3://a/x", "s3://a/y/", "s3://b/x")) == 2
+    # A repository may have a name of one word, too.
+    assert len(openers("hf://o/r/x", "hf://o/r@v1/x", "hf://datasets/o/r/x")) == 5
+    # Each knows the name of its file, by which a page in its place is found out.
+    assert len(openers("https://h/a.bin?x", "https://h/b.bin?x")) == 2
+
+
+def test_of_several_urls_one_that_fails_does_not_stop_the_others(s3: Store, tmp_path: Path) -> None:
+    url, words = filled(s3, "", OBJECTS), as_words(given(s3))
+    urls = [f"{url}none", f"{url}top.txt", "s3://no-such-bucket-here/x"]
+    done = run(["-m", "kaiwo", "fetch", *urls, "-t", str(tmp_path / "x"), *words], tmp_path)
+    assert (done.returncode, done.stdout) == (4, f"{tmp_path / 'x' / 'top.txt'}\n"), done.stderr
+    assert [line.count("failed: ") for line in done.stderr.splitlines() if "failed:" in line] == [
+        1,
+        1,
+    ]
+    assert f"{url}none" in done.stderr
+    assert "no-such-bucket-here" in done.stderr
+
+
+def test_a_fetch_has_the_options_of_a_download(s3: Store, tmp_path: Path) -> None:
+    url, words = filled(s3, "", OBJECTS), as_words(given(s3))
+    command = ["-m", "kaiwo", "fetch", f"{url}data", "x", *words]
+    root = ["--download-root", str(tmp_path / "root")]
+    planned = run([*command, *root, "--dry-run"], tmp_path)
+    assert (planned.returncode, (tmp_path / "root").exists()) == (0, False), planned.stderr
+    state, metrics = tmp_path / "state", tmp_path / "kaiwo.prom"
+    more = ["--state-dir", str(state), "--metrics-file", str(metrics), "--max-workers", "2"]
+    done = run([*command, *root, *more, "--log-format", "json"], tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'root' / 'x'}\n"), done.stderr
+    assert tree(tmp_path / "root/x").keys() == {"a.csv", "deep/b.csv", "c.txt"}
+    assert not list((tmp_path / "root").rglob(".kaiwo"))
+    assert state.exists()
+    assert 'kaiwo_files{status="downloaded"} 3' in metrics.read_text()
+    assert all(json.loads(line) for line in done.stderr.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["s3://a/x", "s3://b/"], "-t DIR"),
+        (["s3://a/x", "s3://a/y", "s3://a/z"], "-t DIR"),
+        (["s3://a/x", "gs://b/y", "-t", "d"], "one scheme at a time"),
+    ],
+)
+def test_what_several_urls_cannot_be_is_said(tmp_path: Path, words: list[str], says: str) -> None:
+    done = run(["-m", "kaiwo", "fetch", *words], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in " ".join(done.stderr.split())
+    assert list((tmp_path / "cwd").iterdir()) == []
 
 
 def test_a_folders_name_is_fetched_without_a_word_of_failure(s3: Store, tmp_path: Path) -> None:

@@ -254,9 +254,10 @@ def test_names_in_a_line_cannot_control_a_terminal(
     logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.log_to_stderr("INFO", "text")
-    logger.info("%s", ODD.replace("\udcff", ""))
+    logger.info("%s", ODD.replace("\udcff", "\x9b2J \u202e"))
     shown = capsys.readouterr().err
-    assert r"\x1b[31m \x07" in shown
+    assert r"\x1b[31m \x07 \x9b2J \u202e" in shown
+    assert "\x9b" not in shown
     assert "\x1b" not in shown
     assert "[red]x[/wrong] %s" in shown
 

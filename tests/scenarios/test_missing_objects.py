@@ -39,7 +39,7 @@ def test_whatever_is_missing_in_a_store_is_named_and_the_rest_is_fetched(
     assert (done.code, done.stdout) == (4, "")
     assert tree(tmp_path / "out") == {"k": b"data"}
     failed = [item for item in done.report["items"] if item["status"] == "failed"]
-    assert {item["error"]["kind"] for item in failed} == {"not found"}
+    assert {item["error"]["kind"] for item in failed} == {"not_found"}
     scheme = {"s3": "s3", "gcs": "gs", "azure-blob": "az"}[store.type]
     assert [item["source"].removeprefix(f"{scheme}://{bucket}/") for item in failed[:4]] == [
         "data/none",
@@ -93,7 +93,7 @@ def test_whatever_is_missing_on_the_hub_is_named(
     done = failing({"download_items": tasks})
     assert (done.code, done.stdout) == (4, ""), done.stderr
     found = [item["error"] for item in done.report["items"] if item["status"] == "failed"]
-    assert [error["kind"] for error in found] == ["not found"] * len(missing)
+    assert [error["kind"] for error in found] == ["not_found"] * len(missing)
     for error, (_, _, word) in zip(found, missing, strict=True):
         assert word in error["message"]
 

@@ -72,8 +72,9 @@ DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 
 #: Files of kaiwo that the bare command loads; a star stands for the files of a package.
 OWN_COMMAND = {
-    "__main__", "_version", "cli.app", "cli.bootstrap", "cli.durations", "cli.logs", "cli.process",
-    "cli.signals", "errors", "files.process_limits", "loading", "redact",
+    "__main__", "_version", "cli.app", "cli.bootstrap", "cli.durations", "cli.logs", "cli.options",
+    "cli.plain_help", "cli.process", "cli.signals",
+    "errors", "files.process_limits", "loading", "redact", "units",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
     "cli.faults", "config.diagnostics", "config.document", "config.excerpts", "config.loader",
@@ -137,7 +138,9 @@ def test_the_bare_command_loads_typer_alone(tmp_path: Path, option: str) -> None
     assert modules & {"asyncio", "concurrent.futures", "http.client", "socket", "ssl"} == set()
 
 
-@pytest.mark.parametrize("command", ["download", "fetch", "plan", "schema", "validate"])
+@pytest.mark.parametrize(
+    "command", ["clean", "doctor", "download", "fetch", "ls", "plan", "schema", "validate"]
+)
 def test_the_help_of_a_command_loads_what_typer_does_alone(tmp_path: Path, command: str) -> None:
     modules = loaded(tmp_path, command, "--help")
     assert packages(modules) - COMMAND - TYPERS == set()

@@ -13,13 +13,15 @@ from pathlib import Path
 from tests.servers import ROOT
 
 
-def on_a_terminal(command: Sequence[str], folder: Path) -> str:
-    """What the command shows on a terminal of 200 columns."""
+def on_a_terminal(
+    command: Sequence[str], folder: Path, *, columns: int = 200, term: str = "xterm"
+) -> str:
+    """What the command shows on a terminal of that kind, with that many columns."""
     ours, theirs = pty.openpty()
     environment = {
         "PATH": os.environ["PATH"],
-        "TERM": "xterm",
-        "COLUMNS": "200",
+        "TERM": term,
+        "COLUMNS": str(columns),
         "HOME": str(folder),
     }
     environment["PYTHONPATH"] = str(ROOT)

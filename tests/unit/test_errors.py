@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -121,6 +122,8 @@ def test_only_what_passes_is_retried() -> None:
 
 def test_every_kind_has_a_name_for_reports() -> None:
     assert all(kind.kind != "error" for kind in KINDS if kind is not KaiwoError)
+    # Programs compare it, and Prometheus has it as a label.
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", kind.kind) for kind in KINDS)
 
 
 def test_several_kinds_in_one_run_the_first_of_3_4_6_7_8_5_counts() -> None:

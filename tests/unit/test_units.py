@@ -128,3 +128,29 @@ def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> Non
 @pytest.mark.parametrize("text", ["", "soon", "h", "1x", "m1", "30m1h", "1..5s", "1h30", "-1h"])
 def test_what_is_no_duration_states_none(text: str) -> None:
     assert units.seconds(text) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_774_958_400.9999, "2026-03-31T12:00:00.999Z"),
+        (1_774_958_401, "2026-03-31T12:00:01.000Z"),
+    ],
+)
+def test_a_time_is_shown_as_rfc_3339_has_it(seconds: float, shown: str) -> None:
+    assert units.timestamp(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("data/[red]ñ 日本 🚀.csv", "data/[red]ñ 日本 🚀.csv"),
+        ("a\x1b[31m", "a\\x1b[31m"),
+        ("two\nlines\r\t", "two\\nlines\\r\\t"),
+        ("\u202eright", "\\u202eright"),
+        ("no utf-8 \udcff", "no utf-8 \\udcff"),
+    ],
+)
+def test_a_name_is_shown_so_that_it_harms_no_terminal(name: str, shown: str) -> None:
+    assert units.printable(name) == shown

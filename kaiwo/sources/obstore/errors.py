@@ -33,12 +33,12 @@ from kaiwo.errors import (
     NotFoundError,
     StalledError,
     TransientError,
-    UnreachableError,
     WrongRangeError,
 )
 from kaiwo.net.codes import code_in
 from kaiwo.net.failures import too_many_files
 from kaiwo.net.statuses import proxy_error, status_error
+from kaiwo.net.unreachable import unreachable
 
 #: Of a long description, this is read at its start, and at its end.
 _START, _END = 1 << 16, 1 << 12
@@ -172,10 +172,10 @@ def _map_connection(text: str, what: str) -> KaiwoError:
     kinds = _KIND.findall(text)
     if "Connect" in kinds:
         if '"dns error"' in text:
-            return UnreachableError(f"{what}: the host name is unknown")
+            return unreachable(what, "the host name is unknown")
         if "ConnectionRefused" in kinds:
-            return UnreachableError(f"{what}: connection refused (is the service up?)")
-        return UnreachableError(f"{what}: no connection{_reason(text)}")
+            return unreachable(what, "connection refused", " (is the service up?)")
+        return unreachable(what, f"no connection{_reason(text)}")
     if "Timeout" in kinds:
         return StalledError(f"{what}: no answer in time")
     kind = NoAnswerError if _NO_ANSWER.search(text) else TransientError

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import kaiwo
+from kaiwo.api.orders import order_of
 from kaiwo.api.run import decide
 from kaiwo.config.document import Document
 from kaiwo.config.loader import build
@@ -116,8 +117,8 @@ def test_a_plan_remembers_nothing(tmp_path: Path, s3: Store) -> None:
     bucket = doubtful_bucket(s3)
     task = s3.task(bucket, [{"folder": "d", "target_path": "."}])
     document = {"download_root": str(tmp_path / "out"), "download_items": [task]}
-    closed = decide(build(Document("test", document), {}), RecordingSink())
-    assert len(closed.transfers) >= len(FILES)
+    decision = decide(order_of(build(Document("test", document), {})), RecordingSink())
+    assert len(decision.plan.transfers) >= len(FILES)
     assert not (tmp_path / "out").exists()
 
 

@@ -11,6 +11,9 @@ from kaiwo.objects import Checksum, Item, Report
 #: The fields of the contract, in their order.
 COUNTS = [
     "version",
+    "kaiwo_version",
+    "started_at",
+    "ended_at",
     "ok",
     "exit_code",
     "seconds",
@@ -47,4 +50,5 @@ def mixed() -> Report:
             item(2, status="resumed"),
             item(3, NotFoundError("gone; see https://user:hunter2@host/?sig=hunter2"), bytes=5),
         ),
+        started_at_s=1_774_958_400.5,
     )

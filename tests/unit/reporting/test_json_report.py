@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.errors import (
-    ConfigError,
-    DiskError,
-    NotFoundError,
-)
+from kaiwo._version import __version__
+from kaiwo.errors import ConfigError, DiskError, NotFoundError
 from kaiwo.objects import Report
 from kaiwo.reporting import json_report
 from tests.unit.reporting.reports import COUNTS, MD5, item, mixed
@@ -37,6 +34,9 @@ def test_the_fields_are_those_of_the_contract_and_no_others() -> None:
     assert [list(each) for each in document["items"]] == [ITEM] * 4
     assert {name: document[name] for name in COUNTS} == {
         "version": 1,
+        "kaiwo_version": __version__,
+        "started_at": "2026-03-31T12:00:00.500Z",
+        "ended_at": "2026-03-31T12:00:12.845Z",
         "ok": False,
         "exit_code": 4,
         "seconds": 12.346,
@@ -66,7 +66,7 @@ def test_an_item_says_what_became_of_it() -> None:
     }
     assert (second["status"], second["checksum"]["verified"]) == ("unchanged", False)
     assert (third["status"], third["checksum"], third["etag"]) == ("resumed", None, None)
-    assert (fourth["status"], fourth["error"]["kind"]) == ("failed", "not found")
+    assert (fourth["status"], fourth["error"]["kind"]) == ("failed", "not_found")
 
 
 def test_no_secret_of_an_error_is_in_it() -> None:

@@ -121,7 +121,7 @@ def test_at_the_end_all_of_the_run_is_there(watched: Watched) -> None:
         "kaiwo_bytes_rate": 2,
         "kaiwo_transferred_bytes_total": 31,
         "kaiwo_retries_total": 1,
-        'kaiwo_failures_total{kind="not found"}': 1,
+        'kaiwo_failures_total{kind="not_found"}': 1,
         'kaiwo_failures_total{kind="service"}': 1,
         "kaiwo_last_progress_timestamp_seconds": 1_700_000_100,
         "kaiwo_exit_code": 4,
@@ -231,7 +231,7 @@ def test_the_command_writes_it(kaiwo: Kaiwo, s3: Store, tmp_path: Path) -> None:
 def test_the_command_tells_of_failures(kaiwo: Kaiwo, s3: Store, tmp_path: Path) -> None:
     done, values = ran(kaiwo, s3, ["a", "none"], tmp_path / "kaiwo.prom")
     assert (done.code, values["kaiwo_exit_code"]) == (4, 4)
-    assert values['kaiwo_failures_total{kind="not found"}'] == 1
+    assert values['kaiwo_failures_total{kind="not_found"}'] == 1
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])

@@ -55,7 +55,7 @@ def test_what_ended_the_run_comes_first() -> None:
     failed = Report(2, 0, 0, (item(1, NotFoundError("later")),), ConfigError("the first"))
     first, second = json.loads(termination_message.text(failed))["failures"]
     assert (first["kind"], first["message"]) == ("config", "the first")
-    assert (second["kind"], second["message"]) == ("not found", "later")
+    assert (second["kind"], second["message"]) == ("not_found", "later")
 
 
 def test_it_goes_where_the_pod_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,191 @@
+"""URLs without a file, as one order.
+
+Each URL becomes a configuration with one task, whose type says how: the fields, the want, and where
+the file is afterwards. What a URL does not say is tried in turn: an object, then a folder of that
+name; on the Hub, then a repository whose name has one word. Wants of one container share one
+opener, so that it is connected to once.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kaiwo.api.orders import Order, Wanted, wanted
+from kaiwo.api.run import Done
+from kaiwo.config import fetch_url, variables
+from kaiwo.config.document import Document
+from kaiwo.config.loader import ITEMS, Config, build
+from kaiwo.config.settings import Settings
+from kaiwo.errors import ConfigError, KaiwoError
+from kaiwo.files.placement import absolute
+from kaiwo.jobs import Want
+from kaiwo.protocols import Opener
+from kaiwo.tasks.base import Task
+from kaiwo.tasks.fetch_request import FetchRequest, ObjectUrl
+from kaiwo.tasks.items import file_name
+from kaiwo.tasks.registry import task_class
+
+
+class Goal(Struct, frozen=True):
+    """Where URLs go.
+
+    Attributes:
+        target: path of the file or folder; None: its own name in the folder below.
+        folder: of relative targets and own names.
+        is_given: the folder was named for this: a task that has a cache does not use that.
+    """
+
+    target: str | None = None
+    folder: str = "."
+    is_given: bool = False
+
+
+class Asked(Struct, frozen=True):
+    """One reading of a URL, its task and its want."""
+
+    request: FetchRequest
+    task: Task
+    want: Want
+
+
+class FetchOrder(Struct, frozen=True):
+    """The order, and the readings of each URL, the likeliest first."""
+
+    order: Order
+    readings: tuple[tuple[Asked, ...], ...]
+
+    @property
+    def settings(self) -> Settings:
+        """Options of the run."""
+        return self.order.settings
+
+    def outcomes(self, done: Done) -> Iterator[Path | KaiwoError]:
+        """For each URL the path of its file or folder, or why it is not in place."""
+        found = {id(want): objects for want, objects in done.listing.found}
+        failed = [error for _, error in done.listing.failed]
+        items = {item.target: item for item in done.report.items if item.target}
+        for readings in self.readings:
+            asked = next((each for each in readings if id(each.want) in found), None)
+            if asked is None:
+                yield failed.pop(0)
+                continue
+            placement = asked.want.placement
+            places = (placement.place(remote).target for remote in found[id(asked.want)])
+            own = [items[target] for target in places if target in items]
+            error = next((item.error for item in own if item.error is not None), None)
+            yield error or Path(asked.task.fetched_path(asked.request, own))
+
+
+def order_of_urls(
+    urls: Sequence[str], goal: Goal, fields: Mapping[str, Any], options: Mapping[str, Any]
+) -> FetchOrder:
+    """An order for what the URLs ask for.
+
+    Args:
+        urls: at least one; all of one task type.
+        goal: where they go.
+        fields: of the task type.
+        options: of the run.
+
+    Raises:
+        ConfigError: a URL, a field or an option is wrong, or a secret file cannot be read.
+    """
+    parsed = [fetch_url.parse(url) for url in urls]
+    for place in (goal.folder, goal.target):
+        if place is not None:
+            fetch_url.require_target(place)
+    variables.warn_of_misspelled()
+    if len({url.type for url in parsed}) > 1:
+        raise ConfigError(
+            "fetch: the URLs have several schemes; fetch those of one scheme at a time, because -o "
+            "sets fields of one task type"
+        )
+    openers: dict[tuple[str, ...], Opener] = {}
+    readings = []
+    for url in parsed:
+        requests = _requests(url, goal)
+        made = [_asked(request, fields, options, openers) for request in requests]
+        readings.append(_chained(made))
+    tasks: list[Wanted] = [(each.task, (each.want,)) for all_ in readings for each in all_]
+    settings = _config(next(iter(_requests(parsed[0], goal))), fields, options).settings
+    order = Order(settings, tuple(tasks), tuple(all_[0].want for all_ in readings))
+    return FetchOrder(order, tuple(readings))
+
+
+def _chained(readings: Iterable[Asked]) -> tuple[Asked, ...]:
+    """The readings of one URL; each want says which comes next."""
+    chained: list[Asked] = []
+    for each in reversed([*readings]):
+        following = chained[0].want if chained else None
+        chained.insert(0, replace(each, want=replace(each.want, otherwise=following)))
+    return tuple(chained)
+
+
+def _requests(url: ObjectUrl, goal: Goal) -> Iterator[FetchRequest]:
+    """What a URL may ask for, the likeliest first."""
+    type_ = _task_type(url)
+    place = None if goal.target is None else _below(goal.folder, goal.target)
+    if place is None and (goal.is_given or not type_.has_cache):
+        place = os.path.normpath(posixpath.join(absolute(goal.folder), url.own_name))
+    if url.is_folder:
+        yield FetchRequest(url, place, is_file=False)
+    else:
+        file_place = place
+        into = goal.target is not None and goal.target.endswith("/")
+        if place is not None and (into or os.path.isdir(place)):
+            # As cp does it: a file goes into a folder.
+            file_place = posixpath.join(place, file_name(url.own_name))
+        yield FetchRequest(url, file_place, is_file=True)
+        if (folder := url.as_folder()) is not None:
+            yield FetchRequest(folder, place, is_file=False)
+    if (other := url.other_reading()) is not None:
+        yield from _requests(other, goal)
+
+
+def _below(folder: str, target: str) -> str:
+    return absolute(target if target.startswith("~") else posixpath.join(folder, target))
+
+
+def _task_type(url: ObjectUrl) -> type[Task]:
+    type_ = task_class(url.type)
+    if type_ is None:
+        raise ConfigError(f"unknown task type {url.type!r}")
+    return type_
+
+
+def _config(request: FetchRequest, fields: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
+    """A configuration with one task, which asks for the request's file or folder."""
+    of_request = _task_type(request.url).fetch_fields(request)
+    if taken := sorted(fields.keys() & {*of_request, "type"}):
+        raise ConfigError(f"fetch: {taken[0]} follows from the URL and the target; leave it out")
+    entry = {"type": request.url.type, **fields, **of_request}
+    # The target is its own root: the folder .kaiwo/ is in it, or beside a file.
+    root = request.target or absolute(".")
+    if request.target is not None and request.is_file:
+        root = posixpath.dirname(request.target)
+    return build(Document("fetch", {ITEMS: [entry]}), {**options, "download_root": root})
+
+
+def _asked(
+    request: FetchRequest,
+    fields: Mapping[str, Any],
+    options: Mapping[str, Any],
+    openers: dict[tuple[str, ...], Opener],
+) -> Asked:
+    config = _config(request, fields, options)
+    config.check_secrets()
+    ((task, (want,)),) = wanted(config)
+    opener = want.opener
+    # Errors name the URL: there is no file with lines.
+    named = replace(task.fetch_want(want, request), where="")
+    if opener.service != opener.origin:
+        return Asked(request, task, named)  # of the web: it knows the name of its only file
+    shared = (opener.url(""), opener.origin, str(getattr(opener, "container", "")))
+    return Asked(request, task, replace(named, opener=openers.setdefault(shared, opener)))

@@ -1,0 +1,128 @@
+"""Whose rights each provider's own chain would use, from variables and files alone.
+
+No network, no secret: names of variables and paths of files only. What comes after these in a chain
+asks another service (a metadata address, an identity endpoint, another program).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+
+from msgspec import Struct
+
+
+class Identity(Struct, frozen=True):
+    """What a chain finds first.
+
+    Attributes:
+        found: where, in a few words.
+        sources: the variables and files that say so.
+        problem: why that would fail, if it is known; empty if not.
+    """
+
+    found: str
+    sources: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def identities() -> Mapping[str, Identity]:
+    """For each provider, what its chain finds first."""
+    return {name: next(find()) for name, find in _CHAINS.items()}
+
+
+def _s3() -> Iterator[Identity]:
+    key, secret = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+    profile = tuple(name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if _is_set(name))
+    given = tuple(name for name in (key, secret, "AWS_SESSION_TOKEN") if _is_set(name))
+    if not profile and (_is_set(key) or _is_set(secret)):
+        missing = next((name for name in (key, secret) if not _is_set(name)), "")
+        yield Identity("keys", given, f"{missing} is missing" if missing else "")
+    if _is_set("AWS_ROLE_ARN") and _is_set(token := "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        yield Identity("web identity", ("AWS_ROLE_ARN", token), _fault_of_file(token))
+    files = {
+        "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+        "AWS_CONFIG_FILE": "~/.aws/config",
+    }
+    paths = (os.path.expanduser(os.environ.get(name) or usual) for name, usual in files.items())
+    there = tuple(path for path in paths if os.path.exists(path))
+    if profile or there:
+        problem = "" if there else f"{profile[0]} is set, and there is no file with profiles"
+        yield Identity("shared files", (*profile, *there), problem)
+    for name in ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+        if _is_set(name):
+            yield Identity("credentials of the container", (name,))
+    yield Identity("nothing here: the instance's metadata would be asked")
+
+
+def _gcs() -> Iterator[Identity]:
+    name = "GOOGLE_APPLICATION_CREDENTIALS"
+    if _is_set(name):
+        yield Identity(_kind_of_key(os.environ[name]), (name,), _fault_of_file(name))
+    folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
+    path = os.path.join(folder, "application_default_credentials.json")
+    if os.path.exists(path):
+        yield Identity(_kind_of_key(path), (path,))
+    yield Identity("nothing here: the metadata server would be asked")
+
+
+def _kind_of_key(path: str) -> str:
+    """Of whom Google's file is: its type, and the account where it names one."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        kind, account = str(content.get("type", "")), str(content.get("client_email", ""))
+    except (OSError, ValueError, AttributeError):
+        return "a file"
+    known = {"service_account", "authorized_user", "external_account"}
+    kind = kind if kind in known else "a file"
+    return f"{kind} {account}".rstrip().replace("_", " ", 1) if "@" in account else kind
+
+
+def _azure() -> Iterator[Identity]:
+    who = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID")
+    proofs = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH")
+    proof = next((name for name in proofs if _is_set(name)), None)
+    if proof is not None:
+        missing = next((name for name in who if not _is_set(name)), "")
+        problem = f"{missing} is missing" if missing else ""
+        if not problem and proof == proofs[1]:
+            problem = _fault_of_file(proof)
+        yield Identity("service principal", (*filter(_is_set, who), proof), problem)
+    if _is_set(token := "AZURE_FEDERATED_TOKEN_FILE"):
+        yield Identity("workload identity", (token,), _fault_of_file(token))
+    yield Identity("nothing here: a managed identity, then the Azure CLI would be asked")
+
+
+def _hf() -> Iterator[Identity]:
+    from huggingface_hub import constants  # noqa: PLC0415 - doctor only
+
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        yield Identity("none: it is switched off", ("HF_HUB_DISABLE_IMPLICIT_TOKEN",))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if _is_set(name):
+            yield Identity("a token", (name,))
+    if os.path.exists(constants.HF_TOKEN_PATH):
+        yield Identity("a login", (constants.HF_TOKEN_PATH,))
+    yield Identity("none: public repositories only")
+
+
+_CHAINS: Mapping[str, Callable[[], Iterator[Identity]]] = {
+    "s3": _s3,
+    "gcs": _gcs,
+    "azure-blob": _azure,
+    "hf": _hf,
+}
+
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name))
+
+
+def _fault_of_file(name: str) -> str:
+    """Why the file that a variable names cannot be used; empty if it can be read."""
+    path = os.path.expanduser(os.environ[name])
+    if not os.path.exists(path):
+        return f"{path} does not exist"
+    return "" if os.access(path, os.R_OK) else f"{path} cannot be read"

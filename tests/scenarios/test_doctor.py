@@ -1,0 +1,96 @@
+"""``kaiwo doctor``: what a support thread asks first, without network and without secrets."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import kaiwo
+from tests.scenarios.test_fetch import run
+
+SECRET = "hunter2-0123456789abcdef"
+
+
+def examined(home: Path, **variables: str) -> dict[str, Any]:
+    done = run(["-m", "kaiwo", "doctor", "--json"], home, **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert SECRET not in done.stdout
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_it_says_what_is_installed_and_what_is_allowed(tmp_path: Path) -> None:
+    found = examined(tmp_path)
+    assert found["kaiwo_version"] == kaiwo.__version__
+    assert found["packages"]["obstore"]
+    assert found["engines"]["fsspec"] == ["s3", "gcs", "azure-blob"]
+    assert found["limits"]["processors"] >= 1
+    assert set(found["identity"]) == {"s3", "gcs", "azure-blob", "hf"}
+    assert all(each["found"].startswith(("n",)) for each in found["identity"].values())
+    assert found["problems"] == []
+
+
+def test_it_names_where_an_identity_comes_from_and_shows_no_secret(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        proxy = f"127.0.0.1:{listening.getsockname()[1]}"
+        key = tmp_path / "key.json"
+        account = {"type": "service_account", "client_email": "me@project.example"}
+        key.write_text(json.dumps(account | {"private_key": SECRET}))
+        variables = {
+            "AWS_ACCESS_KEY_ID": SECRET,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "GOOGLE_APPLICATION_CREDENTIALS": str(key),
+            "AZURE_CLIENT_ID": "client",
+            "AZURE_CLIENT_SECRET": SECRET,
+            "HF_TOKEN": SECRET,
+            "HTTPS_PROXY": f"http://me:{SECRET}@{proxy}",
+            "KAIWO_RETRIES": "2",
+        }
+        found = examined(tmp_path, **variables)
+        text = run(["-m", "kaiwo", "doctor"], tmp_path, **variables)
+        try:
+            listening.accept()
+        except BlockingIOError:
+            pass  # nobody has asked
+        else:
+            raise AssertionError("it uses the network")
+    assert found["identity"] == {
+        "s3": {
+            "found": "keys",
+            "sources": ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+            "problem": "",
+        },
+        "gcs": {
+            "found": "service account me@project.example",
+            "sources": ["GOOGLE_APPLICATION_CREDENTIALS"],
+            "problem": "",
+        },
+        "azure-blob": {
+            "found": "service principal",
+            "sources": ["AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"],
+            "problem": "AZURE_TENANT_ID is missing",
+        },
+        "hf": {"found": "a token", "sources": ["HF_TOKEN"], "problem": ""},
+    }
+    assert found["proxies"]["https"] == f"http://{proxy}"
+    assert found["settings"] == {"variables": ["KAIWO_RETRIES"]}
+    assert found["problems"] == ["azure-blob: AZURE_TENANT_ID is missing"]
+    assert text.stdout.splitlines()[-1] == "problem: azure-blob: AZURE_TENANT_ID is missing"
+    assert SECRET not in text.stdout
+
+
+def test_what_the_environment_names_and_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    found = examined(
+        tmp_path,
+        REQUESTS_CA_BUNDLE="/nowhere/ca.pem",
+        GOOGLE_APPLICATION_CREDENTIALS="/nowhere/key.json",
+        ALL_PROXY="socks5://127.0.0.1:1",
+    )
+    assert [each.split()[0] for each in found["problems"]] == [
+        "REQUESTS_CA_BUNDLE",
+        "ALL_PROXY",
+        "gcs:",
+    ]
