@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
+from pydantic import ValidationError
 
 from kaiwo.api.orders import Order, Wanted, wanted
 from kaiwo.api.run import Done
@@ -121,13 +122,10 @@ def order_of_requests(
         ConfigError: see ``order_of_urls``.
     """
     openers: dict[ObjectUrl, Opener] = {}
-    readings = []
-    for requests in urls:
-        made = [_asked(request, fields, options, openers) for request in requests]
-        readings.append(_chained(made))
+    configs = _Configs(fields, options, urls[0][0])
+    readings = [_chained(_asked(each, configs, openers) for each in requests) for requests in urls]
     tasks: list[Wanted] = [(each.task, (each.want,)) for all_ in readings for each in all_]
-    settings = _config(urls[0][0], fields, options).settings
-    order = Order(settings, tuple(tasks), tuple(all_[0].want for all_ in readings))
+    order = Order(configs.first.settings, tuple(tasks), tuple(all_[0].want for all_ in readings))
     return FetchOrder(order, tuple(readings))
 
 
@@ -188,24 +186,57 @@ def _task_type(url: ObjectUrl) -> type[Task]:
     return type_
 
 
-def _config(request: FetchRequest, fields: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
-    """A configuration with one task, which asks for the request's file or folder."""
-    of_request = _task_type(request.url).fetch_fields(request)
-    if taken := sorted(fields.keys() & {*of_request, "type"}):
-        raise ConfigError(f"fetch: {taken[0]} follows from the URL and the target; leave it out")
-    entry = {"type": request.url.type, **fields, **of_request}
-    root = request.root or absolute(".")
-    return build(Document("fetch", {ITEMS: [entry]}), {**options, "download_root": root})
+class _Configs:
+    """The configurations of requests, each with one task, which asks for a file or folder.
+
+    Only the first is checked with all layers of settings and with its secret files: fields and
+    options are the same for all.
+
+    Args:
+        fields: of the task type.
+        options: of the run.
+        request: the first.
+    """
+
+    def __init__(
+        self, fields: Mapping[str, Any], options: Mapping[str, Any], request: FetchRequest
+    ) -> None:
+        self._fields = fields
+        self._options = options
+        self.first = self._built(request)
+        self.first.check_secrets()
+
+    def of(self, request: FetchRequest) -> Config:
+        """The configuration of a request.
+
+        Raises:
+            ConfigError: what it asks for, or its target, is wrong.
+        """
+        try:
+            task = _task_type(request.url).model_validate(self._entry(request))
+        except ValidationError:
+            return self._built(request)  # has the words for what is wrong
+        settings = self.first.settings.model_copy(update={"download_root": _root(request)})
+        return Config(settings, (task,), self.first.document)
+
+    def _built(self, request: FetchRequest) -> Config:
+        document = Document("fetch", {ITEMS: [self._entry(request)]})
+        return build(document, {**self._options, "download_root": _root(request)})
+
+    def _entry(self, request: FetchRequest) -> dict[str, Any]:
+        of_request = _task_type(request.url).fetch_fields(request)
+        if taken := sorted(self._fields.keys() & {*of_request, "type"}):
+            text = f"fetch: {taken[0]} follows from the URL and the target; leave it out"
+            raise ConfigError(text)
+        return {"type": request.url.type, **self._fields, **of_request}
 
 
-def _asked(
-    request: FetchRequest,
-    fields: Mapping[str, Any],
-    options: Mapping[str, Any],
-    openers: dict[ObjectUrl, Opener],
-) -> Asked:
-    config = _config(request, fields, options)
-    config.check_secrets()
+def _root(request: FetchRequest) -> str:
+    return request.root or absolute(".")
+
+
+def _asked(request: FetchRequest, configs: _Configs, openers: dict[ObjectUrl, Opener]) -> Asked:
+    config = configs.of(request)
     ((task, (want,)),) = wanted(config)
     opener = want.opener
     shared = request.url.store
