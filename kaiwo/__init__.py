@@ -17,6 +17,7 @@ from kaiwo._version import __version__
 if TYPE_CHECKING:
     from kaiwo.api.download import download
     from kaiwo.api.fetch import fetch
+    from kaiwo.api.report import Report
     from kaiwo.errors import (
         BugError,
         CertificateError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         ConfigError,
         ContainerMissingError,
         CredentialsError,
+        DeadlineError,
         DiskError,
         IntegrityError,
         KaiwoError,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
         UnreachableError,
         UnsafeNameError,
     )
-    from kaiwo.objects import Checksum, Item, Report
+    from kaiwo.objects import Checksum, Item
 
 __all__ = [
     "BugError",
@@ -44,6 +46,7 @@ __all__ = [
     "ConfigError",
     "ContainerMissingError",
     "CredentialsError",
+    "DeadlineError",
     "DiskError",
     "IntegrityError",
     "Item",
@@ -66,8 +69,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
-    home = "errors" if name.endswith("Error") else f"api.{name}"
-    if name in ("Checksum", "Item", "Report"):
+    home = "errors" if name.endswith("Error") else f"api.{name.lower()}"
+    if name in ("Checksum", "Item"):
         home = "objects"
     return getattr(import_module(f"kaiwo.{home}"), name)
 

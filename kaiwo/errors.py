@@ -40,7 +40,10 @@ Longer than 300 lines: the tree and all that stands in it are in one place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from signal import SIGINT
+from traceback import walk_tb
+from types import TracebackType
 from typing import ClassVar
 
 #: What a process's exit code says.
@@ -75,6 +78,28 @@ class KaiwoError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows in place of a traceback; plain Python shows its own.
+
+        The message says what to do, and the frames of kaiwo say nothing to its user. So of the
+        calls, only those in the user's own modules are shown.
+        """
+        text = f"{type(self).__name__}: {self.message}"
+        return [
+            *_calls_outside(self.__traceback__),
+            "".join(char if char.isprintable() or char == "\n" else "?" for char in text),
+        ]
+
+
+def _calls_outside(traceback: TracebackType | None) -> Iterator[str]:
+    """The calls on the way to kaiwo, without those of IPython and without the cell itself."""
+    for frame, line in walk_tb(traceback):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == "kaiwo":
+            return
+        if package != "IPython" and frame.f_code.co_name != "<module>":
+            yield f"in {frame.f_code.co_name}, {frame.f_code.co_filename}:{line}"
 
 
 class BugError(KaiwoError):
@@ -297,6 +322,8 @@ def cause_of(error: BaseException) -> KaiwoError:
     """The kaiwo error that ended a run: of a signal, of kaiwo, or of anything else a bug."""
     if isinstance(error, Interrupted):
         return error.error
+    if isinstance(error, KeyboardInterrupt):  # in a program that calls kaiwo
+        return StoppedError("stopped by SIGINT", SIGINT)
     if isinstance(error, KaiwoError):
         return error
     return BugError(f"this is a bug in kaiwo; please report it: {type(error).__name__}")

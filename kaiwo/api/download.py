@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from kaiwo import objects
+from kaiwo.api.report import Report
 from kaiwo.api.run import run
 from kaiwo.config.document import Document
 from kaiwo.config.loader import Config, build, load
 from kaiwo.config.settings import Settings
-from kaiwo.objects import Report
 from kaiwo.protocols import Sink
-from kaiwo.reporting.displays import QuietSink, Sinks
+from kaiwo.reporting.displays import Sinks, program_sink
 from kaiwo.reporting.outputs import Outputs
 
 
@@ -24,31 +25,56 @@ def plain(value: Any) -> Any:
 def download(
     config: str | os.PathLike[str] | Mapping[str, Any],
     *,
+    progress: str = "auto",
     sink: Sink | None = None,
     **options: Any,
 ) -> Report:
     """Plan, transfer, verify and publish everything that a configuration asks for.
 
-    When it returns and ``report.ok``, every object is in place and verified. Objects that failed
-    are in ``report.items``, with their errors; all other objects are in place.
+    It is the same as the command ``kaiwo download``. When it returns and ``report.ok``, every
+    object is in place and verified. Objects that failed do not stop the others: the report names
+    them. It works from several threads and in a running event loop, which waits for it.
 
     Args:
         config: path of a YAML file, or a mapping with the content of such a file.
-        sink: gets the events of the run; by default, problems are logged.
-        options: the command's options, such as ``max_workers=4``.
+        progress: ``auto`` shows a bar in a notebook and on a terminal, unless the environment or
+            the file say otherwise; ``bar``, ``log`` (a log line every 10 s), ``json`` (JSON lines
+            on stderr) or ``none``.
+        sink: gets the events of the run, instead of a display.
+        options: the command's options, with ``_`` for ``-``: ``max_workers=4``,
+            ``max_bandwidth="200M"`` (bytes a second), ``deadline=600`` (seconds), ``force=True``,
+            ``report="report.json"``.
+
+    Returns:
+        The report: ``ok``, ``items`` (one for each object), ``failed`` (those that failed), and
+        ``raise_for_failures()``, ``to_dict()``. Sizes are bytes, durations seconds.
 
     Raises:
-        KaiwoError: nothing was downloaded, because the configuration is wrong or names are unsafe;
-            or the report cannot be written.
+        ConfigError: the configuration or an option is wrong, or names are unsafe; nothing was
+            downloaded.
+        DiskError: there is no room or no permission, and nothing was downloaded; or the report
+            cannot be written.
+        KaiwoError: something else ended the run. All errors of kaiwo are of this class.
+
+    Example:
+        >>> report = kaiwo.download("config.yaml", max_workers=16)
+        >>> report.raise_for_failures()
+        >>> [(item.target, item.status, item.bytes) for item in report.items]
+        [('/work/models/a.bin', 'downloaded', 3)]
     """
     options = {name: plain(value) for name, value in options.items()}
+    if progress != "auto":
+        options["progress"] = progress
 
     def loaded() -> Config:
         if isinstance(config, Mapping):
             return build(Document("config", dict(config)), options)
         return load(config, options)
 
-    return run_and_deliver(loaded, run, lambda _: sink or QuietSink())
+    def display(settings: Settings) -> Sink:
+        return sink or program_sink(settings.progress)
+
+    return Report.of(run_and_deliver(loaded, run, display))
 
 
 class Prepared(Protocol):
@@ -65,12 +91,12 @@ PreparedT = TypeVar("PreparedT", bound=Prepared)
 
 def run_and_deliver(
     prepare: Callable[[], PreparedT],
-    carry_out: Callable[[PreparedT, Sink], Report],
+    carry_out: Callable[[PreparedT, Sink], objects.Report],
     sink_for: Callable[[Settings], Sink],
     *,
     early: Outputs | None = None,
-    summarise: Callable[[Report], None] | None = None,
-) -> Report:
+    summarise: Callable[[objects.Report], None] | None = None,
+) -> objects.Report:
     """Load, run, and write the report, however the run ends.
 
     Every error is written and raised again, a panic in Rust and a signal's exception included. The

@@ -1,54 +1,104 @@
-"""``kaiwo.fetch``: one URL, without a configuration file."""
+"""``kaiwo.fetch``: URLs, without a configuration file."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from kaiwo import environment
 from kaiwo.api.download import plain
-from kaiwo.api.fetch_order import Goal, order_of_urls
+from kaiwo.api.fetch_order import Goal, order_of_urls, paths_of
 from kaiwo.api.run import carry_out
-from kaiwo.errors import KaiwoError
 from kaiwo.net import proxies
 from kaiwo.protocols import Sink
-from kaiwo.reporting.displays import notebook_sink
+from kaiwo.reporting.displays import program_sink
 
 
+@overload
 def fetch(
     url_spec: str,
     target: str | os.PathLike[str] | None = None,
     *,
+    progress: str = "auto",
     sink: Sink | None = None,
     **fields: Any,
-) -> Path:
-    """Download one URL, and return where it is.
+) -> Path: ...
 
-    ``s3://bucket/key``, ``gs://bucket/key``, ``az://container/key``,
-    ``hf://[datasets/]owner/repo[@revision][/path]``, or a file of another fsspec protocol. A glob
-    or a ``/`` at the end makes it a folder; otherwise kaiwo asks for the object first, then for a
-    folder of that name. A second call transfers nothing.
+
+@overload
+def fetch(
+    url_spec: list[str] | tuple[str, ...],
+    target: str | os.PathLike[str] | None = None,
+    *,
+    progress: str = "auto",
+    sink: Sink | None = None,
+    **fields: Any,
+) -> list[Path]: ...
+
+
+def fetch(
+    url_spec: str | Iterable[str],
+    target: str | os.PathLike[str] | None = None,
+    *,
+    progress: str = "auto",
+    sink: Sink | None = None,
+    **fields: Any,
+) -> Path | list[Path]:
+    """Download URLs, and return where their files are.
+
+    When it returns, every file is in place, complete and checked against the checksum that its
+    store states. A second call transfers nothing that is unchanged. It works from several threads
+    and in a running event loop, which waits for it.
+
+        s3://bucket/key                         one object; else the folder of that name
+        gs://bucket/folder/                     a folder, with all that is below it
+        az://container/folder/**/*.csv          what matches a glob, below its folder
+        hf://[datasets/|spaces/]owner/repo[@revision][/path]
+        https://host/path                       and any other protocol of fsspec
 
     Args:
-        url_spec: what to fetch.
-        target: path of the file or folder. Default: its own name in the working directory (for
-            ``hf://``: the Hugging Face cache).
-        sink: gets the events of the run; by default a progress bar, where a person can see it.
-        fields: fields of the task type, such as ``endpoint_url`` or ``secret_key_file``.
+        url_spec: a URL, or a list of URLs. All URLs of a list are fetched in one run.
+        target: path of the file or folder; one that ends in ``/``, or is a folder, is where to put
+            a file. Of a list: the folder for all, each under its own name. Default: the own name
+            in the working directory (of ``hf://``: the Hugging Face cache).
+        progress: ``auto`` shows a bar in a notebook and on a terminal; ``bar``, ``log`` (a log line
+            every 10 s), ``json`` (JSON lines on stderr) or ``none``.
+        sink: gets the events of the run, instead of a display.
+        fields: fields of the task type, as in a file: ``endpoint_url``, ``region``,
+            ``access_key_id``, ``secret_key_file``, ``token``, ``anonymous=True`` and others. The
+            environment sets options of the run: ``KAIWO_MAX_WORKERS=16``.
 
     Returns:
-        The file; the folder for a folder, a glob or a snapshot.
+        The absolute path of the file; of the folder for a folder, a glob or a snapshot. For a list
+        of URLs, the list of their paths, in its order.
 
     Raises:
-        KaiwoError: the download failed; the error says why.
+        ConfigError: no URL, an unknown field, or two URLs with one target; nothing was downloaded.
+        NotFoundError: there is no such object or folder, or nothing matches.
+        CredentialsError: access is refused.
+        ServiceError: the service or the network still fails after the retries.
+        DiskError: no room, or no permission to write.
+        IntegrityError: the bytes are not those that the store states.
+        KaiwoError: the base of all of them. Files that were complete before an error stay.
+
+    Example:
+        >>> kaiwo.fetch("s3://my-bucket/models/a.bin", "models/", region="us-east-1")
+        PosixPath('/work/models/a.bin')
+        >>> kaiwo.fetch(["s3://my-bucket/models/", "s3://my-bucket/top.txt"], "both")
+        [PosixPath('/work/both/models'), PosixPath('/work/both/top.txt')]
     """
+    several = isinstance(url_spec, Iterable) and not isinstance(url_spec, str)
+    urls = list(url_spec) if several else [str(url_spec)]
     fields = {name: plain(value) for name, value in fields.items()}
+    sink = sink or program_sink(progress)
+    if not urls:
+        return []
+    place = None if target is None else os.fspath(target)
+    goal = Goal(None, place, True) if several and place is not None else Goal(place)
     with environment.cleaned(proxies.canonical):
-        goal = Goal(None if target is None else os.fspath(target))
-        asked = order_of_urls([url_spec], goal, fields, {"fail_fast": True})
-        done = carry_out(asked.order, sink or notebook_sink())
-    (outcome,) = asked.outcomes(done)
-    if isinstance(outcome, KaiwoError):
-        raise outcome
-    return outcome
+        asked = order_of_urls(urls, goal, fields, {"fail_fast": True})
+        done = carry_out(asked.order, sink)
+    paths = paths_of(asked.outcomes(done))
+    return paths if several else paths[0]

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
+from pydantic import ValidationError
 
 from kaiwo.api.orders import Order, Wanted, wanted
 from kaiwo.api.run import Done
@@ -23,7 +24,7 @@ from kaiwo.config import fetch_url, variables
 from kaiwo.config.document import Document
 from kaiwo.config.loader import ITEMS, Config, build
 from kaiwo.config.settings import Settings
-from kaiwo.errors import ConfigError, KaiwoError
+from kaiwo.errors import ConfigError, KaiwoError, UnfinishedError
 from kaiwo.files.placement import absolute
 from kaiwo.jobs import Want
 from kaiwo.protocols import Opener
@@ -39,7 +40,8 @@ class Goal(Struct, frozen=True):
     Attributes:
         target: path of the file or folder; None: its own name in the folder below.
         folder: of relative targets and own names.
-        is_given: the folder was named for this: a task that has a cache does not use that.
+        is_given: the folder was named for this, and has the state of all that comes there: a task
+            that has a cache does not use that.
     """
 
     target: str | None = None
@@ -104,19 +106,44 @@ def order_of_urls(
     variables.warn_of_misspelled()
     if len({url.type for url in parsed}) > 1:
         raise ConfigError(
-            "fetch: the URLs have several schemes; fetch those of one scheme at a time, because -o "
-            "sets fields of one task type"
+            "fetch: the URLs have several schemes; fetch those of one scheme at a time, because "
+            "the fields (-o) are those of one task type"
         )
-    openers: dict[tuple[str, ...], Opener] = {}
-    readings = []
-    for url in parsed:
-        requests = _requests(url, goal)
-        made = [_asked(request, fields, options, openers) for request in requests]
-        readings.append(_chained(made))
+    return order_of_requests([[*_requests(url, goal)] for url in parsed], fields, options)
+
+
+def order_of_requests(
+    urls: Sequence[Sequence[FetchRequest]], fields: Mapping[str, Any], options: Mapping[str, Any]
+) -> FetchOrder:
+    """An order for requests.
+
+    Args:
+        urls: at least one; what each may ask for, the likeliest first.
+        fields: of the task type.
+        options: of the run.
+
+    Raises:
+        ConfigError: see ``order_of_urls``.
+    """
+    openers: dict[ObjectUrl, Opener] = {}
+    configs = _Configs(fields, options, urls[0][0])
+    readings = [_chained(_asked(each, configs, openers) for each in requests) for requests in urls]
     tasks: list[Wanted] = [(each.task, (each.want,)) for all_ in readings for each in all_]
-    settings = _config(next(iter(_requests(parsed[0], goal))), fields, options).settings
-    order = Order(settings, tuple(tasks), tuple(all_[0].want for all_ in readings))
+    order = Order(configs.first.settings, tuple(tasks), tuple(all_[0].want for all_ in readings))
     return FetchOrder(order, tuple(readings))
+
+
+def paths_of(outcomes: Iterable[Path | KaiwoError]) -> list[Path]:
+    """The paths of all URLs.
+
+    Raises:
+        KaiwoError: some failed. The error is that of the first, rather than of one that was only
+            not finished.
+    """
+    found = list(outcomes)
+    if errors := [each for each in found if isinstance(each, KaiwoError)]:
+        raise min(errors, key=lambda each: isinstance(each, UnfinishedError))
+    return [each for each in found if isinstance(each, Path)]
 
 
 def _chained(readings: Iterable[Asked]) -> tuple[Asked, ...]:
@@ -132,19 +159,22 @@ def _requests(url: ObjectUrl, goal: Goal) -> Iterator[FetchRequest]:
     """What a URL may ask for, the likeliest first."""
     type_ = _task_type(url)
     place = None if goal.target is None else _below(goal.folder, goal.target)
-    if place is None and (goal.is_given or not type_.has_cache):
+    within = absolute(goal.folder) if goal.is_given else None
+    if within is not None and place is None:
+        place = posixpath.join(within, file_name(url.own_name))
+    elif place is None and not type_.has_cache:
         place = os.path.normpath(posixpath.join(absolute(goal.folder), url.own_name))
     if url.is_folder:
-        yield FetchRequest(url, place, is_file=False)
+        yield FetchRequest(url, place, is_file=False, within=within)
     else:
         file_place = place
         into = goal.target is not None and goal.target.endswith("/")
         if place is not None and (into or os.path.isdir(place)):
             # As cp does it: a file goes into a folder.
             file_place = posixpath.join(place, file_name(url.own_name))
-        yield FetchRequest(url, file_place, is_file=True)
+        yield FetchRequest(url, file_place, is_file=True, within=within)
         if (folder := url.as_folder()) is not None:
-            yield FetchRequest(folder, place, is_file=False)
+            yield FetchRequest(folder, place, is_file=False, within=within)
     if (other := url.other_reading()) is not None:
         yield from _requests(other, goal)
 
@@ -160,32 +190,60 @@ def _task_type(url: ObjectUrl) -> type[Task]:
     return type_
 
 
-def _config(request: FetchRequest, fields: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
-    """A configuration with one task, which asks for the request's file or folder."""
-    of_request = _task_type(request.url).fetch_fields(request)
-    if taken := sorted(fields.keys() & {*of_request, "type"}):
-        raise ConfigError(f"fetch: {taken[0]} follows from the URL and the target; leave it out")
-    entry = {"type": request.url.type, **fields, **of_request}
-    # The target is its own root: the folder .kaiwo/ is in it, or beside a file.
-    root = request.target or absolute(".")
-    if request.target is not None and request.is_file:
-        root = posixpath.dirname(request.target)
-    return build(Document("fetch", {ITEMS: [entry]}), {**options, "download_root": root})
+class _Configs:
+    """The configurations of requests, each with one task, which asks for a file or folder.
+
+    Only the first is checked with all layers of settings and with its secret files: fields and
+    options are the same for all.
+
+    Args:
+        fields: of the task type.
+        options: of the run.
+        request: the first.
+    """
+
+    def __init__(
+        self, fields: Mapping[str, Any], options: Mapping[str, Any], request: FetchRequest
+    ) -> None:
+        self._fields = fields
+        self._options = options
+        self.first = self._built(request)
+        self.first.check_secrets()
+
+    def of(self, request: FetchRequest) -> Config:
+        """The configuration of a request.
+
+        Raises:
+            ConfigError: what it asks for, or its target, is wrong.
+        """
+        try:
+            task = _task_type(request.url).model_validate(self._entry(request))
+        except ValidationError:
+            return self._built(request)  # has the words for what is wrong
+        settings = self.first.settings.model_copy(update={"download_root": _root(request)})
+        return Config(settings, (task,), self.first.document)
+
+    def _built(self, request: FetchRequest) -> Config:
+        document = Document("fetch", {ITEMS: [self._entry(request)]})
+        return build(document, {**self._options, "download_root": _root(request)})
+
+    def _entry(self, request: FetchRequest) -> dict[str, Any]:
+        of_request = _task_type(request.url).fetch_fields(request)
+        if taken := sorted(self._fields.keys() & {*of_request, "type"}):
+            text = f"fetch: {taken[0]} follows from the URL and the target; leave it out"
+            raise ConfigError(text)
+        return {"type": request.url.type, **self._fields, **of_request}
 
 
-def _asked(
-    request: FetchRequest,
-    fields: Mapping[str, Any],
-    options: Mapping[str, Any],
-    openers: dict[tuple[str, ...], Opener],
-) -> Asked:
-    config = _config(request, fields, options)
-    config.check_secrets()
+def _root(request: FetchRequest) -> str:
+    return request.root or absolute(".")
+
+
+def _asked(request: FetchRequest, configs: _Configs, openers: dict[ObjectUrl, Opener]) -> Asked:
+    config = configs.of(request)
     ((task, (want,)),) = wanted(config)
     opener = want.opener
+    shared = request.url.store
     # Errors name the URL: there is no file with lines.
-    named = replace(task.fetch_want(want, request), where="")
-    if opener.service != opener.origin:
-        return Asked(request, task, named)  # of the web: it knows the name of its only file
-    shared = (opener.url(""), opener.origin, str(getattr(opener, "container", "")))
-    return Asked(request, task, replace(named, opener=openers.setdefault(shared, opener)))
+    want = replace(task.fetch_want(want, request), where="")
+    return Asked(request, task, replace(want, opener=openers.setdefault(shared, opener)))

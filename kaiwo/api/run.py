@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -40,6 +40,8 @@ from kaiwo.tasks.base import Task
 from kaiwo.workers.source_cache import close_source
 from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads
 
+#: Removes what is not needed, to make room for what a plan will fetch; may refuse it.
+MakeRoom = Callable[[Plan], None]
 logger = logging.getLogger(__name__)
 
 
@@ -184,7 +186,9 @@ def _listed(tools: _Tools, asked: Sequence[Want], sink: Sink) -> Listing:
 
 
 @contextlib.contextmanager
-def _claimed(tools: _Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink) -> Iterator[Plan]:
+def _claimed(
+    tools: _Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink, make_room: MakeRoom
+) -> Iterator[Plan]:
     """The closed plan, once no other run is at its targets; until the end, none will be.
 
     What another run put in place meanwhile need not be fetched; what it left unfinished is resumed
@@ -207,6 +211,7 @@ def _claimed(tools: _Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink)
         transfers = (*closed.transfers, *closed.unchanged)
         claim.tidy(claims_folder(root, state_dir) for root in {each.root for each in transfers})
         state.sweep(transfers, is_dead)
+        make_room(closed)
         _require_place(tasks, closed)
         try:
             yield closed
@@ -219,10 +224,15 @@ def _claimed(tools: _Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink)
         state.close(ended=until_s is None or time.monotonic() < until_s)
 
 
-def carry_out(order: Order, sink: Sink) -> Done:
+def carry_out(order: Order, sink: Sink, make_room: MakeRoom = lambda _: None) -> Done:
     """List, claim, close the plan, execute it, settle the tasks.
 
     However the run ends, the sink gets an ``Ended`` with the report so far.
+
+    Args:
+        order: what to do.
+        sink: gets the events.
+        make_room: is called with the plan before it is checked that there is room for it.
     """
     start_s, started_at_s = time.monotonic(), time.time()
     scheduler: Scheduler | None = None
@@ -230,7 +240,7 @@ def carry_out(order: Order, sink: Sink) -> Done:
         try:
             listing = _listed(tools, order.asked, sink)
             drafted = plan.draft(listing, tools.state, tools.comparison)
-            with _claimed(tools, order.tasks, drafted, sink) as closed:
+            with _claimed(tools, order.tasks, drafted, sink, make_room) as closed:
                 _remember_answers(listing, closed, tools.state)
                 scheduler = Scheduler(
                     closed, tools.executor, tools.rules, tools.state, sink, tools.health

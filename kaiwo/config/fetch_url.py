@@ -13,6 +13,7 @@ the web a query begins there, and such a URL names one file.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError
@@ -22,9 +23,16 @@ from kaiwo.tasks.fields import require_local
 from kaiwo.tasks.registry import SCHEMES
 from kaiwo.workers.globs import glob_start
 
+#: Divides a path into a folder and a glob, or gives it as a key.
+_Split = Callable[[str], tuple[str, str | None]]
 
-def parse(url: str) -> ObjectUrl:
+
+def parse(url: str, *, globs: bool = True) -> ObjectUrl:
     """Split a URL into task type, container and path.
+
+    Args:
+        url: the URL.
+        globs: it may have a glob; otherwise all characters are those of a key.
 
     Raises:
         ConfigError: it is no URL, or the container is missing.
@@ -35,14 +43,15 @@ def parse(url: str) -> ObjectUrl:
         raise ConfigError(f"{given} is not a URL: give s3://, gs://, az://, hf:// or https://")
     scheme = scheme.lower()
     type_ = SCHEMES.get(scheme)
+    split = split_glob if globs else _no_glob
     if type_ is None:
-        return _parse_other(url, scheme, rest)
+        return _parse_other(url, scheme, rest, split)
     if type_ == "hf":
-        return _parse_hub(rest)
+        return _parse_hub(rest, split)
     container, path = split_bucket(rest)
     if not container or "@" in container:
         raise ConfigError(f"{scheme}:// needs a bucket or container name, and no user info")
-    path, glob = split_glob(path)
+    path, glob = split(path)
     return ObjectUrl(type_, container, path, glob)
 
 
@@ -68,7 +77,11 @@ def split_glob(path: str) -> tuple[str, str | None]:
     return path[:end], path[end:]
 
 
-def _parse_other(url: str, scheme: str, rest: str) -> WebUrl:
+def _no_glob(path: str) -> tuple[str, None]:
+    return path, None
+
+
+def _parse_other(url: str, scheme: str, rest: str, split: _Split) -> WebUrl:
     from fsspec.registry import known_implementations  # noqa: PLC0415 - for these only
 
     if scheme not in known_implementations:
@@ -77,13 +90,13 @@ def _parse_other(url: str, scheme: str, rest: str) -> WebUrl:
     if fault := fault_of_address(url):
         raise ConfigError(f"{scheme}:// is followed by {fault}")
     host, slash, path = rest.partition("/")
-    folder, glob = (path, None) if "?" in path else split_glob(path)
+    folder, glob = (path, None) if "?" in path else split(path)
     if glob and is_web(url):
         glob = plain_name(glob)
     return WebUrl("url", host.rpartition("@")[2], f"{scheme}://{host}{slash}{folder}", glob)
 
 
-def _parse_hub(rest: str) -> HubUrl:
+def _parse_hub(rest: str, split: _Split) -> HubUrl:
     repo_type = "model"
     for kind in ("dataset", "space", "model"):
         if rest.startswith(f"{kind}s/"):
@@ -99,6 +112,6 @@ def _parse_hub(rest: str) -> HubUrl:
     if match is None or rest.partition("/")[2].partition("/")[0].endswith("@"):
         raise ConfigError("hf:// needs owner/repo[@revision][/path]")
     revision = match["revision"]
-    path, glob = split_glob(match["path"] or "")
+    path, glob = split(match["path"] or "")
     name = revision.replace("%2F", "/") if revision else None
     return HubUrl("hf", match["repo"], path, glob, repo_type, name)

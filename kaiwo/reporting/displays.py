@@ -5,7 +5,7 @@
     json    programs: a JSON object a line on stderr
     none    failures and retries only
 
-A notebook has no place for a bar; it gets one line that is overwritten. Sinks never raise and never
+A program that calls kaiwo gets a bar in a notebook, too: ``notebook``. Sinks never raise and never
 wait. Names of objects are data: they are never read as rich markup.
 """
 
@@ -21,15 +21,19 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
 from kaiwo import redact, units
+from kaiwo.errors import ConfigError
 from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.protocols import Sink
 from kaiwo.reporting.counters import Counters
 from kaiwo.reporting.log_lines import EventLog
-from kaiwo.reporting.progress_text import end_line, progress_line, slowest_text
+from kaiwo.reporting.notebook import NotebookSink, is_notebook
+from kaiwo.reporting.progress_text import progress_line, slowest_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: Values of ``progress``.
+PROGRESS = ("auto", "bar", "log", "json", "none")
 LOG_EVERY_S = 10.0
 logger = logging.getLogger(__name__)
 
@@ -138,27 +142,6 @@ def _more(counters: Counters) -> dict[str, object]:
     }
 
 
-class LineSink:
-    """One line that is overwritten again and again, where no bar can be drawn (a notebook)."""
-
-    def __init__(self, stream: IO[str] | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._counters = Counters()
-        self._next_s = 0.0
-
-    def emit(self, event: Event) -> None:
-        """See ``protocols.Sink``."""
-        self._counters.add(event)
-        now_s = self._counters.clock()
-        if not self._counters.files:
-            return
-        if isinstance(event, Ended):
-            _write(self._stream, f"\r{end_line(self._counters, event.report):<78}\n")
-        elif now_s >= self._next_s:
-            self._next_s = now_s + 0.2
-            _write(self._stream, f"\r{progress_line(self._counters):<78}")
-
-
 class QuietSink:
     """Log lines for failures and retries, nothing else."""
 
@@ -180,18 +163,29 @@ def _write(stream: IO[str] | None, text: str) -> None:
         stream.flush()
 
 
-def notebook_sink() -> Sink:
-    """The sink for a program that calls kaiwo.
+def program_sink(kind: str) -> Sink:
+    """The sink of a ``progress`` value for a program that calls kaiwo.
 
-    A line in a notebook, a bar on a terminal, else log lines for failures and retries only.
+    Args:
+        kind: see ``sink_for``; ``auto`` is a bar in a notebook or on a terminal, else log lines for
+            failures and retries only.
+
+    Raises:
+        ConfigError: there is no such value.
     """
-    if "IPython" in sys.modules and hasattr(sys.stderr, "parent_header"):
-        return LineSink()
-    if _can_draw():
-        from rich.console import Console  # noqa: PLC0415 - only a bar needs rich
+    if kind not in PROGRESS:
+        raise ConfigError(f"progress must be one of {', '.join(PROGRESS)}")
+    if kind in ("auto", "bar") and is_notebook():
+        return NotebookSink()
+    if kind == "auto":
+        kind = "bar" if _can_draw() else "none"
+    return sink_for(kind, _console)
 
-        return _bar(Console(stderr=True))
-    return QuietSink()
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415 - only a bar needs rich
+
+    return Console(stderr=True)
 
 
 def _can_draw() -> bool:

@@ -22,6 +22,8 @@ def progress_line(counters: Counters) -> str:
 
 def end_line(counters: Counters, report: Report) -> str:
     """What a run ended with, in one line: the rate is that of the whole run."""
+    if not counters.files:
+        return ", ".join([end_label(report), *_in_place(report)])
     parts = [end_label(report), _files(counters), _bytes(counters)]
     if counters.received > 0:
         parts.append(f"{_rate(counters.mean_rate)} in {units.duration(counters.seconds)}")
@@ -30,8 +32,14 @@ def end_line(counters: Counters, report: Report) -> str:
 
 def end_narrowing(counters: Counters, report: Report) -> list[str]:
     """The same for the last line, see ``narrowing``."""
-    label = end_label(report)
-    return [end_line(counters, report), f"{label}, {_bytes(counters)}", label]
+    label, line = end_label(report), end_line(counters, report)
+    return [line, f"{label}, {_bytes(counters)}", label] if counters.files else [line, label]
+
+
+def _in_place(report: Report) -> list[str]:
+    """What there was to say of a run that had nothing to fetch."""
+    unchanged = report.count("unchanged")
+    return [f"{units.count(unchanged, 'file')} in place already"] if unchanged else []
 
 
 def end_label(report: Report) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import Any
 
@@ -58,6 +59,11 @@ class ObjectUrl(Struct, frozen=True):
         """The file's or folder's own name; the bucket's for a whole bucket."""
         return self.path.rstrip("/").rpartition("/")[2] or self.container.rpartition("/")[2]
 
+    @property
+    def store(self) -> ObjectUrl:
+        """What two URLs have in common that one source reads."""
+        return replace(self, path="", glob=None)
+
     def as_folder(self) -> ObjectUrl | None:
         """The folder of that name, which is meant where there is no such object."""
         return replace(self, path=f"{self.path}/")
@@ -103,6 +109,11 @@ class WebUrl(ObjectUrl, frozen=True):
         """See ``ObjectUrl``; without query and percent-encoding."""
         return web_name(self.path).rstrip("/").rpartition("/")[2] or self.container
 
+    @property
+    def store(self) -> ObjectUrl:
+        """See ``ObjectUrl``; a source of the web is for the file of one address."""
+        return self
+
     def as_folder(self) -> ObjectUrl | None:
         """See ``ObjectUrl``."""
         return None if "?" in self.path else super().as_folder()
@@ -115,11 +126,20 @@ class FetchRequest(Struct, frozen=True):
         url: what to fetch.
         target: absolute path of the file or folder; None where the task finds the place.
         is_file: ask for one object, not for a folder.
+        within: absolute path of a folder that the target is in, if several requests share it.
     """
 
     url: ObjectUrl
     target: str | None
     is_file: bool
+    within: str | None = None
+
+    @property
+    def root(self) -> str | None:
+        """The folder that has the state of the target: the shared one, else it or its folder."""
+        if self.within is not None or self.target is None or not self.is_file:
+            return self.within or self.target
+        return posixpath.dirname(self.target)
 
     def item(self) -> dict[str, Any]:
         """The file item or folder item that asks for it."""

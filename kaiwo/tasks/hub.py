@@ -243,11 +243,11 @@ class HfTask(Task):
             want = replace(want, selection=Named((url.path,)))
         elif url.path or url.glob:
             want = replace(want, selection=Folder(url.path, (url.glob or "**/*",)))
-        if target is None:
+        if target is None or request.root is None:
             return want
         if request.is_file:
-            return replace(want, placement=At(target, posixpath.dirname(target)))
-        return replace(want, placement=Under(target, target, url.path))
+            return replace(want, placement=At(target, request.root))
+        return replace(want, placement=Under(target, request.root, url.path))
 
     def fetched_path(self, request: FetchRequest, items: Sequence[Item]) -> str:
         """See ``Task``; in the cache, the file's link or the folder in the snapshot.

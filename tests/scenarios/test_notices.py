@@ -85,7 +85,7 @@ def test_a_file_is_put_into_a_folder_that_is_there(s3: Store, tmp_path: Path) ->
 @pytest.mark.parametrize("url", [None, 3, "", "a/b", "s3:/b/x"])
 def test_what_is_no_url_is_quoted(url: object) -> None:
     with pytest.raises(ConfigError, match="is not a URL"):
-        kaiwo.fetch(url)  # type: ignore[arg-type]
+        kaiwo.fetch(url)  # type: ignore[call-overload]
 
 
 def test_a_home_folder_is_meant_by_a_tilde(

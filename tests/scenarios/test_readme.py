@@ -104,13 +104,26 @@ def test_the_commands_do_what_they_say(s3: Store, tmp_path: Path) -> None:
 
 def test_the_python_does_what_it_says(s3: Store, tmp_path: Path) -> None:
     bucket = s3.new_bucket({"data/a.csv": b"a", "data/b/c.csv": b"c", "data/d.txt": b"d"})
-    (code,) = blocks("README.md", "python")
-    code = code.replace("my-bucket", bucket).replace(PLACE, s3.settings["endpoint_url"])
-    printed = succeeding(
-        [sys.executable, "-c", f"{code}\nprint(path, again)"], tmp_path, credentials(s3)
+    task = s3.task(bucket, [{"file": "data/d.txt", "target_path": "d.txt"}])
+    text = yaml.safe_dump({"download_items": [task]})
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    own, of_fsspec = (
+        code.replace("my-bucket", bucket).replace(PLACE, s3.settings["endpoint_url"])
+        for code in blocks("README.md", "python")
     )
-    assert printed.split() == [str(tmp_path / "data")] * 2
+
+    def printed(code: str) -> list[str]:
+        return succeeding([sys.executable, "-c", code], tmp_path, credentials(s3)).split()
+
+    paths = printed(f"{own}\nprint(path, one, two, report.count('downloaded'))")
+    assert paths == [str(tmp_path / name) for name in ("data", "both/a.csv", "both/b")] + ["1"]
     assert tree(tmp_path / "data") == {"a.csv": b"a", "b/c.csv": b"c"}
+    assert tree(tmp_path / "both") == {"a.csv": b"a", "b/c.csv": b"c"}
+    # An environment that was installed before knows no entry point that is new.
+    found = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    found += "from tests.support.fsspec_plugin import register; register()\n"
+    assert printed(f"{found}{of_fsspec}\nprint(header)") == ["a"]
+    assert (tmp_path / ".cache/kaiwo").is_dir()
 
 
 def test_every_promise_is_shown_by_a_test_that_exists() -> None:

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import itertools
 import pickle
+import pkgutil
 import re
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import pytest
 
+import kaiwo
 from kaiwo import errors
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.errors import (
     EXIT_CODE_ORDER,
     BugError,
     KaiwoError,
+    NotFoundError,
     PassingDiskError,
     StoppedError,
     TransientError,
+    cause_of,
     exit_code_of,
     first_exit_code,
 )
@@ -60,6 +66,80 @@ def test_every_error_survives_pickling(kind: type[KaiwoError], protocol: int) ->
     assert again.message == str(again) == MESSAGE
     assert vars(again) == vars(error)
     assert (again.exit_code, again.kind) == (error.exit_code, error.kind)
+
+
+def others() -> Iterator[BaseException]:
+    """One of each exception of kaiwo outside the tree."""
+    for module in pkgutil.walk_packages(kaiwo.__path__, "kaiwo."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    arguments: dict[str, tuple[object, ...]] = {
+        "Interrupted": (StoppedError(MESSAGE, 15),),
+        "RefusalHiddenError": (TransientError(MESSAGE), "AccessDenied"),
+        "RefusedError": (503, "SlowDown", {"Retry-After": "1"}, "http://localhost"),
+        "RetryAfterHiddenError": (TransientError(MESSAGE, 2.5),),
+    }
+    found, bases = set[type[BaseException]](), [BaseException]
+    while bases:
+        kinds_below = bases.pop().__subclasses__()
+        bases += kinds_below
+        found |= {each for each in kinds_below if each.__module__.startswith("kaiwo.")}
+    for kind in found - set(KINDS):
+        yield kind(*arguments.get(kind.__name__, (MESSAGE,)))
+
+
+def test_every_other_exception_survives_pickling_and_copying() -> None:
+    made_of = list(others())
+    assert len(made_of) > 5
+    for error in made_of:
+        for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+            assert type(again) is type(error)
+            assert str(again) == str(error)
+            assert vars(again).keys() == vars(error).keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_notes_survive_pickling(kind: type[KaiwoError]) -> None:
+    error = made(kind)
+    error.add_note("while training")
+    assert pickle.loads(pickle.dumps(error)).__notes__ == ["while training"]
+
+
+def caught(code: str, name: str = "__main__", file: str = "/tmp/cell.py") -> KaiwoError:
+    """What a program of the user raises by calling kaiwo."""
+    names = {"__name__": name, "kaiwo": kaiwo}
+    with pytest.raises(KaiwoError) as raised:
+        exec(compile(code, file, "exec"), names)
+    error = raised.value
+    # A kernel's traceback begins at the cell; here it begins at the test.
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next
+    while error.__traceback__ is not None and error.__traceback__.tb_frame.f_globals is not names:
+        error.__traceback__ = error.__traceback__.tb_next
+    return error
+
+
+def test_in_a_notebook_an_error_is_one_line_and_the_calls_of_the_user() -> None:
+    (line,) = caught("kaiwo.fetch('nonsense')")._render_traceback_()
+    assert line.startswith("ConfigError: 'nonsense' is not a URL: give s3://")
+    lines = caught("def load():\n    kaiwo.fetch('x')\nload()")._render_traceback_()
+    assert lines[0] == "in load, /tmp/cell.py:2"
+    assert len(lines) == 2
+
+
+def test_plain_python_keeps_its_whole_traceback() -> None:
+    error = caught("kaiwo.fetch('nonsense')")
+    text = "".join(traceback.format_exception(error))
+    assert "/tmp/cell.py" in text
+    assert "fetch_url.py" in text
+
+
+def test_control_characters_of_an_error_do_not_reach_a_notebook() -> None:
+    assert NotFoundError("a\x1b[31m\rb\nc")._render_traceback_() == ["NotFoundError: a?[31m?b\nc"]
+
+
+def test_an_interrupt_in_a_program_is_no_bug() -> None:
+    assert exit_code_of(cause_of(KeyboardInterrupt())) == 130
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -36,8 +36,11 @@ class RetryAfterHiddenError(NotForObstoreError):
     """
 
     def __init__(self, error: TransientError) -> None:
-        super().__init__(error.message)
+        super().__init__(error)
         self.error = error
+
+    def __str__(self) -> str:
+        return self.error.message
 
 
 class RefusalHiddenError(NotForObstoreError):
@@ -49,9 +52,12 @@ class RefusalHiddenError(NotForObstoreError):
     """
 
     def __init__(self, error: KaiwoError, code: str) -> None:
-        super().__init__("the service refuses the request")
+        super().__init__(error, code)
         self.error = error
         self.code = code
+
+    def __str__(self) -> str:
+        return "the service refuses the request"
 
 
 class Fallback:

@@ -17,7 +17,7 @@ from typing import IO, Any
 import pytest
 from rich.console import Console
 
-from kaiwo.errors import NotFoundError, TransientError, UnreachableError
+from kaiwo.errors import ConfigError, NotFoundError, TransientError, UnreachableError
 from kaiwo.events import Ended, Event, Planned, Progressed, Retried, Settled, Started, Ticked
 from kaiwo.objects import Item, Report, Status
 from kaiwo.protocols import Sink
@@ -26,11 +26,10 @@ from kaiwo.reporting.counters import MOST_FOLLOWED, RATE_OVER_S, Counters
 from kaiwo.reporting.displays import (
     LOG_EVERY_S,
     JsonSink,
-    LineSink,
     LogSink,
     QuietSink,
     Sinks,
-    notebook_sink,
+    program_sink,
     sink_for,
 )
 from kaiwo.reporting.log_lines import MOST_REMEMBERED, MOST_RETRIES, RETRIES_S
@@ -433,9 +432,6 @@ def test_the_label_at_the_end_says_how_the_run_ended(code: int, label: str) -> N
     console, stream = terminal()
     tell(BarSink(console), [Planned(1, 10, 0), came(10), ended(code)])
     assert drawn(stream)[-1].startswith(f"{label}, ")
-    line = io.StringIO()
-    tell(LineSink(line), [Planned(1, 10, 0), came(10), ended(code)])
-    assert line.getvalue().rpartition("\r")[2].startswith(f"{label}, ")
 
 
 def test_where_the_cursor_cannot_move_a_bar_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,6 +444,15 @@ def drawn(stream: io.StringIO) -> list[str]:
     """The lines that were drawn, without what moves the cursor."""
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
     return [line for line in re.split(r"[\r\n]", plain) if line.strip()]
+
+
+def test_a_run_with_nothing_to_fetch_says_what_is_in_place() -> None:
+    console, stream = terminal()
+    there = item("unchanged", attempts=0)
+    tell(
+        BarSink(console), [Planned(0, 0, 2), Settled(there), Settled(there), ended(0, there, there)]
+    )
+    assert drawn(stream)[-1].rstrip() == "done, 2 files in place already"
 
 
 def test_a_bar_ends_with_all_counts() -> None:
@@ -465,7 +470,7 @@ def test_a_bar_begins_with_the_listing() -> None:
     assert "listing" in stream.getvalue() or "done" in stream.getvalue()
 
 
-@pytest.mark.parametrize("make", [LogSink, JsonSink, LineSink, QuietSink])
+@pytest.mark.parametrize("make", [LogSink, JsonSink, QuietSink])
 def test_a_sink_says_nothing_on_stdout(
     make: type[Sink], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -487,20 +492,7 @@ def test_names_are_shown_as_they_are_on_a_terminal(tmp_path: Path) -> None:
     assert "Traceback" not in plain
 
 
-# --- a line in a notebook, and which sink there is -----------------------------------------------
-
-
-def test_a_line_is_written_over_and_ends_with_the_run() -> None:
-    stream = io.StringIO()
-    tell(LineSink(stream))
-    assert stream.getvalue().startswith("\r")
-    assert stream.getvalue().endswith("\n")
-    assert stream.getvalue().count("\n") == 1
-    assert (
-        stream.getvalue()
-        .rpartition("\r")[2]
-        .startswith("1 failed, 3 of 3 files (1 failed), 30 B of 30 B, ")
-    )
+# --- which sink there is ------------------------------------------------------------------------
 
 
 def closed_pipe() -> IO[str]:
@@ -509,14 +501,11 @@ def closed_pipe() -> IO[str]:
     return os.fdopen(writer, "w")
 
 
-@pytest.mark.parametrize("make", [JsonSink, LineSink])
-def test_a_reader_that_went_away_is_no_failure_of_the_run(
-    make: type[JsonSink | LineSink],
-) -> None:
+def test_a_reader_that_went_away_is_no_failure_of_the_run() -> None:
     # As in ``kaiwo download … --progress json 2>&1 | head``: sinks never raise.
     stream = closed_pipe()
     try:
-        tell(make(stream))
+        tell(JsonSink(stream))
     finally:
         with contextlib.suppress(BrokenPipeError):
             stream.close()
@@ -570,14 +559,30 @@ def closed() -> IO[str]:
 @pytest.mark.parametrize("stderr", [None, closed(), Plain()], ids=["none", "closed", "plain"])
 def test_a_program_may_have_no_stderr(monkeypatch: pytest.MonkeyPatch, stderr: object) -> None:
     monkeypatch.setattr(sys, "stderr", stderr)
-    assert isinstance(notebook_sink(), QuietSink)
+    assert isinstance(program_sink("auto"), QuietSink)
     assert isinstance(sink_for("auto", Console), LogSink)
 
 
 @pytest.mark.parametrize("stderr", [None, closed()], ids=["none", "closed"])
-@pytest.mark.parametrize("kind", [JsonSink, LineSink])
-def test_lines_for_nobody_are_not_written(
-    monkeypatch: pytest.MonkeyPatch, stderr: object, kind: type[JsonSink | LineSink]
-) -> None:
+def test_lines_for_nobody_are_not_written(monkeypatch: pytest.MonkeyPatch, stderr: object) -> None:
     monkeypatch.setattr(sys, "stderr", stderr)
-    kind().emit(Planned(1, 10, 0))
+    JsonSink().emit(Planned(1, 10, 0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("auto", QuietSink), ("none", QuietSink), ("log", LogSink), ("json", JsonSink)],
+)
+def test_a_program_says_how_progress_is_shown(kind: str, expected: type[Sink]) -> None:
+    assert type(program_sink(kind)) is expected
+
+
+def test_a_program_on_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(program_sink("auto"), BarSink)
+
+
+def test_another_way_to_show_progress_is_refused() -> None:
+    with pytest.raises(ConfigError, match="must be one of auto, bar, log, json, none"):
+        program_sink("tqdm")

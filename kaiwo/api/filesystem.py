@@ -1,0 +1,282 @@
+"""``kaiwo::`` before a URL of fsspec: a file is fetched whole, verified, and opened from a cache.
+
+    fsspec.open("kaiwo::s3://bucket/key", s3={"endpoint_url": "http://localhost:9000"})
+    pandas.read_csv("kaiwo::gs://bucket/table.csv", storage_options={"token": "anon"})
+
+fsspec finds the class by the entry point ``kaiwo`` in the group ``fsspec.specs``. Listings and
+sizes are those of the filesystem behind it; only the bytes of files come through kaiwo. At each
+open, kaiwo asks the store what the object is: one that was replaced is fetched again, another costs
+no byte.
+
+Only whole files are read. Of a large file of which a program needs a part (the footer of a Parquet
+file), the filesystem without ``kaiwo::`` reads less.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fsspec.implementations.cached import WholeFileCacheFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from kaiwo import environment, units
+from kaiwo.api.cache_folder import CacheFolder
+from kaiwo.api.fetch_order import order_of_requests, paths_of
+from kaiwo.api.fsspec_options import fields_of
+from kaiwo.api.run import carry_out
+from kaiwo.config import fetch_url
+from kaiwo.errors import ConfigError, CredentialsError, NotFoundError
+from kaiwo.files.placement import absolute
+from kaiwo.net import proxies
+from kaiwo.reporting.displays import program_sink
+from kaiwo.tasks.fetch_request import FetchRequest
+
+#: Another process may remove a file of the cache before it is opened.
+_ATTEMPTS = 5
+DEFAULT_LIMIT = "50Gi"
+
+
+class KaiwoFileSystem(WholeFileCacheFileSystem):  # type: ignore[misc]
+    """Reads whole files, fetched and verified by kaiwo; see the module's docstring.
+
+    Args:
+        target_protocol: of the filesystem behind it; fsspec takes it from the URL.
+        target_options: its options, named as in s3fs, gcsfs, adlfs and others.
+        cache_storage: the cache folder. Default: ``kaiwo`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+        cache_limit: how much the folder may hold: bytes, or ``50Gi``. What was opened longest ago
+            is removed first; a larger file is refused.
+        progress: ``none``, or what ``kaiwo.fetch`` takes.
+        fo: the path that fsspec takes from a chain of URLs; not needed.
+        options: more options of the filesystem behind it.
+
+    Raises:
+        ConfigError: an option is wrong, or kaiwo cannot read as it says.
+    """
+
+    protocol = "kaiwo"
+    local_file = True
+
+    def __init__(
+        self,
+        target_protocol: str | None = None,
+        target_options: dict[str, Any] | None = None,
+        cache_storage: str | os.PathLike[str] | None = None,
+        cache_limit: int | str = DEFAULT_LIMIT,
+        progress: str = "none",
+        fo: str | None = None,  # noqa: ARG002 - fsspec gives it
+        **options: Any,
+    ) -> None:
+        if target_protocol is None:
+            raise ConfigError("kaiwo:: needs a URL behind it: kaiwo::s3://bucket/key")
+        own = {each: options.pop(each) for each in ("skip_instance_cache",) if each in options}
+        target_options = {**(target_options or {}), **options}
+        folder = absolute(os.fspath(cache_storage or default_folder()))
+        super().__init__(
+            target_protocol=target_protocol,
+            target_options=target_options,
+            cache_storage=folder,
+            expiry_time=0,
+            **own,
+        )
+        # fsspec's own configuration may have added some.
+        given = {**self.fs.storage_options, **target_options}
+        fields = fields_of(target_protocol, given)
+        self.files = _Files(CacheFolder(folder, _limit(cache_limit)), fields, progress, self._url)
+
+    def __getattribute__(self, item: str) -> Any:
+        # The base hands everything that it does not know to the filesystem behind it.
+        if item in _OWN:
+            return object.__getattribute__(self, item)
+        return super().__getattribute__(item)
+
+    def _url(self, path: str) -> str:
+        """The URL of a path of the filesystem behind it."""
+        host = self.kwargs.get("host")
+        if host is None:
+            return str(self.fs.unstrip_protocol(path))
+        # Filesystems of one host leave it out of their paths.
+        port = f":{self.kwargs['port']}" if self.kwargs.get("port") else ""
+        return f"{self.target_protocol}://{host}{port}/{path.lstrip('/')}"
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> BinaryIO:
+        if mode != "rb":
+            raise io.UnsupportedOperation("kaiwo:: reads only: write without kaiwo::")
+        return self.files.open([self._strip_protocol(path)])[0]
+
+    def open_many(self, open_files: Any, **_: Any) -> list[Any]:
+        """Open several files, all fetched in one run."""
+        if "r" not in open_files.mode:
+            raise io.UnsupportedOperation("kaiwo:: reads only: write without kaiwo::")
+        files = self.files.open([self._strip_protocol(each.path) for each in open_files])
+        if "b" in open_files.mode and not any(each.compression for each in open_files):
+            return files
+        for file in files:
+            file.close()
+        # fsspec decompresses and decodes, and closes all that it opens for that.
+        return [each.__enter__() for each in open_files]
+
+    def _check_file(self, path: str) -> str:
+        """The path of the file in the cache, where it is now."""
+        with self.files.open([self._strip_protocol(path)])[0] as file:
+            return str(file.name)
+
+    def cat_ranges(
+        self,
+        paths: list[str],
+        starts: Any,
+        ends: Any,
+        max_gap: int | None = None,
+        on_error: str = "return",
+        **_: Any,
+    ) -> Any:
+        """Ranges of files; each file is fetched once."""
+        local = {path: self._check_file(path) for path in dict.fromkeys(paths)}
+        return LocalFileSystem().cat_ranges(
+            [local[path] for path in paths], starts, ends, max_gap=max_gap, on_error=on_error
+        )
+
+    def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
+        """Copy a file out of the cache."""
+        if self.fs.isdir(rpath):
+            os.makedirs(lpath, exist_ok=True)
+            return
+        with self._open(rpath) as source, open(lpath, "wb") as copy:
+            shutil.copyfileobj(source, copy)
+
+    def info(self, path: str, **options: Any) -> Any:
+        """What the filesystem behind it says."""
+        return self.fs.info(path, **options)
+
+    def exists(self, path: str, **options: Any) -> bool:
+        """What the filesystem behind it says."""
+        return bool(self.fs.exists(path, **options))
+
+    def isfile(self, path: str) -> bool:
+        """What the filesystem behind it says."""
+        return bool(self.fs.isfile(path))
+
+    def isdir(self, path: str) -> bool:
+        """What the filesystem behind it says."""
+        return bool(self.fs.isdir(path))
+
+    async def _cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, **_: Any
+    ) -> Any:
+        return await asyncio.to_thread(self.cat_file, path, start, end)
+
+    async def _cat_ranges(self, *args: Any, **options: Any) -> Any:
+        return await asyncio.to_thread(self.cat_ranges, *args, **options)
+
+    async def _get_file(self, rpath: str, lpath: str, **_: Any) -> None:
+        await asyncio.to_thread(self.get_file, rpath, lpath)
+
+
+_OWN = {"_get_file", "_url", "get_file"}
+
+
+class _Files:
+    """The files behind a filesystem, each fetched where it is not in the cache as it is now.
+
+    Args:
+        cache: where they are.
+        fields: of the tasks that fetch them.
+        progress: see ``kaiwo.fetch``.
+        url_of: the URL of a path.
+    """
+
+    def __init__(
+        self,
+        cache: CacheFolder,
+        fields: dict[str, Any],
+        progress: str,
+        url_of: Callable[[str], str],
+    ) -> None:
+        self._cache = cache
+        self._fields = fields
+        self._progress = progress
+        self._url_of = url_of
+
+    def open(self, paths: Sequence[str]) -> list[BinaryIO]:
+        """Open files as they are in their store now.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            PermissionError: access is refused.
+            KaiwoError: it cannot be fetched for another reason.
+        """
+        urls = [self._url_of(path) for path in paths]
+        for attempt in range(_ATTEMPTS):
+            files: list[BinaryIO] = []
+            try:
+                places, is_new = self._fetched(urls)
+                for path, place in zip(paths, places, strict=True):
+                    files.append(_opened(self._cache, str(place), path))
+            except _RemovedError:
+                for file in files:
+                    file.close()
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+            else:
+                if is_new:  # other processes may have fetched some at the same time
+                    self._cache.trim({str(file.name) for file in files})
+                return files
+        raise AssertionError("not reached")
+
+    def _fetched(self, urls: Sequence[str]) -> tuple[list[Path], bool]:
+        """The paths of the files, and whether any was fetched."""
+        try:
+            with environment.cleaned(proxies.canonical):
+                requests = [self._readings(url) for url in urls]
+                asked = order_of_requests(requests, self._fields, {"fail_fast": True})
+                sink = program_sink(self._progress)
+                done = carry_out(asked.order, sink, self._cache.make_room)
+            return paths_of(asked.outcomes(done)), done.report.transferred_bytes > 0
+        # Programs that read through fsspec know the errors of Python.
+        except NotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, error.message) from error
+        except CredentialsError as error:
+            raise PermissionError(errno.EACCES, error.message) from error
+
+    def _readings(self, url: str) -> list[FetchRequest]:
+        """What a URL may mean; here, no folder."""
+        parsed = fetch_url.parse(url, globs=False)
+        if parsed.is_folder:
+            raise IsADirectoryError(errno.EISDIR, "kaiwo:: opens files", url)
+        endpoint, account = self._fields.get("endpoint_url"), self._fields.get("account_name")
+        place = self._cache.place((str(endpoint), str(account), url))
+        urls = [parsed, parsed.other_reading()]
+        return [FetchRequest(each, place, is_file=True) for each in urls if each is not None]
+
+
+class _RemovedError(FileNotFoundError):
+    """A file of the cache is gone."""
+
+
+def _opened(cache: CacheFolder, place: str, path: str) -> BinaryIO:
+    try:
+        file = cache.open(place)
+    except FileNotFoundError as error:
+        raise _RemovedError(*error.args, place) from error
+    file.original = path  # type: ignore[attr-defined] # fsspec tells the compression by it
+    return file
+
+
+def _limit(limit: int | str) -> int:
+    """The size in bytes."""
+    found = units.rate(str(limit))
+    if not found:
+        raise ConfigError("cache_limit must be bytes, such as 50Gi or 200M")
+    return found
+
+
+def default_folder() -> str:
+    """The cache folder, by the XDG Base Directory Specification."""
+    base = os.environ.get("XDG_CACHE_HOME") or ""
+    return os.path.join(base if os.path.isabs(base) else "~/.cache", "kaiwo")
