@@ -1,8 +1,8 @@
 # The image of kaiwo, for init containers and Jobs:
 #
 #     docker build -t kaiwo-downloader .
-#     docker run -v "$PWD/config.yaml:/config/config.yaml:ro" -v "$PWD/data:/workload" \
-#         kaiwo-downloader /config/config.yaml --log-level=INFO
+#     docker run -v "$PWD/kaiwo.yaml:/config/kaiwo.yaml:ro" -v "$PWD/data:/workload" \
+#         kaiwo-downloader /config/kaiwo.yaml --log-level=INFO
 #
 # It runs as any user and group, without a passwd entry, with a read-only root file system and
 # without a writable HOME; what has to be writable is the download root and, for `hf` tasks without

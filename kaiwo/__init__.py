@@ -2,7 +2,7 @@
 
     import kaiwo
     path = kaiwo.fetch("s3://bucket/models/a.bin", endpoint_url="http://localhost:9000")
-    report = kaiwo.download("config.yaml")
+    report = kaiwo.download("kaiwo.yaml")
 
 Importing kaiwo loads no SDK; the names below are loaded at their first use.
 """

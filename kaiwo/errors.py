@@ -254,18 +254,22 @@ class IntegrityError(KaiwoError):
 
 
 class WrongBytesError(IntegrityError):
-    """The bytes do not have the checksum that the store states.
+    """The bytes do not have the checksum that the store states, or that their item asks for.
 
     Args:
         message: what differs.
         found: the checksum that they have.
         guessed: the checksum that they should have was made of an etag and a guess.
+        certain: they are the bytes of the store: to read them again brings the same.
     """
 
-    def __init__(self, message: str, found: str = "", guessed: bool = False) -> None:
-        super().__init__(message, found, guessed)
+    def __init__(
+        self, message: str, found: str = "", guessed: bool = False, certain: bool = False
+    ) -> None:
+        super().__init__(message, found, guessed, certain)
         self.found = found
         self.guessed = guessed
+        self.certain = certain
 
 
 class ChangedError(IntegrityError):

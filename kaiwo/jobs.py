@@ -45,6 +45,11 @@ class Want(Struct, frozen=True):
     allow_empty: bool = False
     otherwise: Want | None = None
 
+    @property
+    def required(self) -> Checksum | None:
+        """See ``Transfer``."""
+        return self.selection.checksum if isinstance(self.selection, Named) else None
+
 
 class Crc(Struct, frozen=True):
     """The combinable checksum of a range.
@@ -108,6 +113,7 @@ class Transfer(Struct, frozen=True):
             arrives late of an earlier round disturbs nothing.
         symlinks: where there is a blob, the target may be a symbolic link to it.
         real_root: the root without links, as it was when the plan was made; empty: not resolved.
+        required: the checksum that its item asks for, even if its store states another.
     """
 
     index: int
@@ -125,6 +131,12 @@ class Transfer(Struct, frozen=True):
     round: int = 0
     symlinks: bool = True
     real_root: str = ""
+    required: Checksum | None = None
+
+    @property
+    def expected(self) -> Checksum | None:
+        """What its bytes should have, as far as is known."""
+        return self.required or self.object.checksum
 
     @property
     def temporary(self) -> str:

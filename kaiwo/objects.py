@@ -170,9 +170,15 @@ class Folder(Struct, frozen=True):
 
 
 class Named(Struct, frozen=True):
-    """Objects that are named by their whole keys."""
+    """Objects that are named by their whole keys.
+
+    Attributes:
+        keys: their names.
+        checksum: what the bytes of the only one must have, even if its store states another.
+    """
 
     keys: tuple[str, ...]
+    checksum: Checksum | None = None
 
     def __repr__(self) -> str:
         return f"Named({len(self.keys)} keys)"  # see RemoteObject

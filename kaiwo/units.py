@@ -21,7 +21,9 @@ _SCALES = {
     "m(?:in(?:utes?)?)?": 60.0,
     "s(?:ec(?:onds?)?)?": 1.0,
 }
-_DURATION = re.compile(" ?".join(rf"(?:(\d+(?:\.\d*)?) ?{unit})?" for unit in _SCALES), re.ASCII)
+#: Of lower case; what is empty matches, and states none.
+DURATION = " ?".join(rf"(?:([0-9]+(?:\.[0-9]*)?) ?{unit})?" for unit in _SCALES)
+_DURATION = re.compile(DURATION)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 

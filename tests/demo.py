@@ -1,8 +1,8 @@
 """``make demo``: the example configuration against four local servers, from upload to tree.
 
 It starts the servers, uploads sample data, writes the secrets into files as a pod would have them,
-runs the command on ``tests/demo.yaml`` with progress shown, checks every byte, prints the tree and
-stops the servers.
+runs the command on ``tests/demo.kaiwo.yaml`` with progress shown, checks every byte, prints the
+tree and stops the servers.
 """
 
 from __future__ import annotations
@@ -93,15 +93,15 @@ def write_config(running: dict[str, Store]) -> str:
         for field in fields:
             secret = running[name].settings[field]
             (WORK / "secrets" / field).write_text(f"{secret}\n", encoding="utf-8")
-    template = string.Template((HERE / "demo.yaml").read_text(encoding="utf-8"))
-    text = template.substitute(
+    template = string.Template((HERE / "demo.kaiwo.yaml").read_text(encoding="utf-8"))
+    text = template.safe_substitute(
         work=WORK.name,
         s3=running["s3"].settings["endpoint_url"],
         gcs=running["gcs"].settings["endpoint_url"],
         service_account=running["gcs"].settings["service_account_file"],
         hub=running["hf"].settings["endpoint_url"],
     )
-    path = WORK / "config.yaml"
+    path = WORK / "kaiwo.yaml"
     path.write_text(text, encoding="utf-8")
     return str(path.relative_to(WORK.parent))
 

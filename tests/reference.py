@@ -1,11 +1,12 @@
-"""The tables of README.md and of docs/architecture.md, made from the code.
+"""The tables of README.md and of docs/architecture.md, and the JSON Schema, made from the code.
 
-``python -m tests.reference`` writes them. Each is between two comments that name it.
+``python -m tests.reference`` writes them. Each table is between two comments that name it.
 ``tests/scenarios/test_docs.py`` holds them equal.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from kaiwo.config.schema import schema
 from kaiwo.config.settings import Settings
 from kaiwo.errors import EXIT_CODES
 from kaiwo.tasks.base import Task
@@ -150,6 +152,15 @@ def filled(page: str) -> str:
     return text
 
 
+SCHEMA = "docs/kaiwo.schema.json"
+
+
+def schema_text() -> str:
+    """The JSON Schema with kaiwo's own task types, as ``kaiwo schema`` prints it."""
+    return json.dumps(schema(BUILT_IN), indent=2) + "\n"
+
+
 if __name__ == "__main__":
+    (ROOT / SCHEMA).write_text(schema_text(), encoding="utf-8")
     for page in PAGES:
         (ROOT / page).write_text(filled(page), encoding="utf-8")

@@ -57,7 +57,7 @@ def download(
         KaiwoError: something else ended the run. All errors of kaiwo are of this class.
 
     Example:
-        >>> report = kaiwo.download("config.yaml", max_workers=16)
+        >>> report = kaiwo.download("kaiwo.yaml", max_workers=16)
         >>> report.raise_for_failures()
         >>> [(item.target, item.status, item.bytes) for item in report.items]
         [('/work/models/a.bin', 'downloaded', 3)]
@@ -68,7 +68,7 @@ def download(
 
     def loaded() -> Config:
         if isinstance(config, Mapping):
-            return build(Document("config", dict(config)), options)
+            return build(Document("config", dict(config)), options, os.environ)
         return load(config, options)
 
     def display(settings: Settings) -> Sink:

@@ -67,8 +67,9 @@ def fetch(
             every 10 s), ``json`` (JSON lines on stderr) or ``none``.
         sink: gets the events of the run, instead of a display.
         fields: fields of the task type, as in a file: ``endpoint_url``, ``region``,
-            ``access_key_id``, ``secret_key_file``, ``token``, ``anonymous=True`` and others. The
-            environment sets options of the run: ``KAIWO_MAX_WORKERS=16``.
+            ``access_key_id``, ``secret_key_file``, ``token``, ``anonymous=True`` and others; and
+            of an item: ``exclude``, ``checksum``. The environment sets options of the run:
+            ``KAIWO_MAX_WORKERS=16``.
 
     Returns:
         The absolute path of the file; of the folder for a folder, a glob or a snapshot. For a list

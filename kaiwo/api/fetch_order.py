@@ -30,7 +30,7 @@ from kaiwo.jobs import Want
 from kaiwo.protocols import Opener
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.fetch_request import FetchRequest, ObjectUrl
-from kaiwo.tasks.items import file_name
+from kaiwo.tasks.items import as_asked, divided, file_name
 from kaiwo.tasks.registry import task_class
 
 
@@ -93,7 +93,7 @@ def order_of_urls(
     Args:
         urls: at least one; all of one task type.
         goal: where they go.
-        fields: of the task type.
+        fields: of the task type, and of an item.
         options: of the run.
 
     Raises:
@@ -109,7 +109,11 @@ def order_of_urls(
             "fetch: the URLs have several schemes; fetch those of one scheme at a time, because "
             "the fields (-o) are those of one task type"
         )
-    return order_of_requests([[*_requests(url, goal)] for url in parsed], fields, options)
+    fields, of_item = divided(fields, _task_type(parsed[0]).model_fields)
+    if "checksum" in of_item and len(parsed) > 1:
+        raise ConfigError("fetch: checksum is for one file: give one URL with it")
+    requests = [[*_requests(url, goal, of_item)] for url in parsed]
+    return order_of_requests(requests, fields, options)
 
 
 def order_of_requests(
@@ -155,9 +159,11 @@ def _chained(readings: Iterable[Asked]) -> tuple[Asked, ...]:
     return tuple(chained)
 
 
-def _requests(url: ObjectUrl, goal: Goal) -> Iterator[FetchRequest]:
+def _requests(url: ObjectUrl, goal: Goal, of_item: Mapping[str, Any]) -> Iterator[FetchRequest]:
     """What a URL may ask for, the likeliest first."""
     type_ = _task_type(url)
+    named = url
+    url = as_asked(url, of_item)
     place = None if goal.target is None else _below(goal.folder, goal.target)
     within = absolute(goal.folder) if goal.is_given else None
     if within is not None and place is None:
@@ -165,18 +171,19 @@ def _requests(url: ObjectUrl, goal: Goal) -> Iterator[FetchRequest]:
     elif place is None and not type_.has_cache:
         place = os.path.normpath(posixpath.join(absolute(goal.folder), url.own_name))
     if url.is_folder:
-        yield FetchRequest(url, place, is_file=False, within=within)
+        yield FetchRequest(url, place, False, within, of_item)
     else:
         file_place = place
         into = goal.target is not None and goal.target.endswith("/")
         if place is not None and (into or os.path.isdir(place)):
             # As cp does it: a file goes into a folder.
             file_place = posixpath.join(place, file_name(url.own_name))
-        yield FetchRequest(url, file_place, is_file=True, within=within)
-        if (folder := url.as_folder()) is not None:
-            yield FetchRequest(folder, place, is_file=False, within=within)
-    if (other := url.other_reading()) is not None:
-        yield from _requests(other, goal)
+        yield FetchRequest(url, file_place, True, within, of_item)
+        folder = None if "checksum" in of_item else url.as_folder()
+        if folder is not None:
+            yield FetchRequest(folder, place, False, within, of_item)
+    if (other := named.other_reading()) is not None:
+        yield from _requests(other, goal, of_item)
 
 
 def _below(folder: str, target: str) -> str:
@@ -221,7 +228,7 @@ class _Configs:
         except ValidationError:
             return self._built(request)  # has the words for what is wrong
         settings = self.first.settings.model_copy(update={"download_root": _root(request)})
-        return Config(settings, (task,), self.first.document)
+        return Config(settings, (task,), self.first.document, self.first.numbers)
 
     def _built(self, request: FetchRequest) -> Config:
         document = Document("fetch", {ITEMS: [self._entry(request)]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -15,6 +16,9 @@ from kaiwo.jobs import Want
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.tasks.base import Context, Task
 
+logger = logging.getLogger(__name__)
+#: A run logs at most this many warnings about its configuration.
+MOST_WARNINGS = 10
 #: A task, and what it wants.
 Wanted = tuple[Task, tuple[Want, ...]]
 
@@ -41,9 +45,18 @@ def order_of(config: Config) -> Order:
         ConfigError: a secret file cannot be read, or an item cannot be placed.
     """
     variables.warn_of_misspelled()
+    _log_warnings(config)
     config.check_secrets()
     tasks = wanted(config)
     return Order(config.settings, tasks, tuple(want for _, wants in tasks for want in wants))
+
+
+def _log_warnings(config: Config) -> None:
+    """Say what in a configuration is probably not meant as it is written."""
+    for warning in config.of_variables[:MOST_WARNINGS]:
+        logger.warning("%s", warning)
+    if more := len(config.of_variables[MOST_WARNINGS:]):
+        logger.warning("and %d more like these: kaiwo validate shows all", more)
 
 
 def wanted(config: Config) -> tuple[Wanted, ...]:

@@ -38,7 +38,8 @@ def validate(paths: Sequence[str], *, as_json: bool) -> int:
             found.append(Diagnostic(Place(name), error.message))
         else:
             found += config.warnings()
-            valid.append(f"{name}: valid, {units.count(len(config.tasks), 'task')}")
+            tasks = len(config.document.data[loader.ITEMS])
+            valid.append(f"{name}: valid, {units.count(tasks, 'task')}")
     found = list(dict.fromkeys(found))  # an error of the environment comes with each file
     has_errors = any(each.severity == "error" for each in found)
     if as_json:
@@ -67,8 +68,9 @@ def show(error: InvalidConfigError) -> None:
 
 def _load(path: str, name: str) -> loader.Config:
     if path != STDIN:
-        return loader.load(path)
-    return loader.build(parse(loader.decoded(sys.stdin.buffer.read(), name), name))
+        return loader.load(path, elsewhere=True)
+    document = parse(loader.decoded(sys.stdin.buffer.read(), name), name)
+    return loader.build(document, None, os.environ, elsewhere=True)
 
 
 def _rendered(found: Sequence[Diagnostic]) -> str:

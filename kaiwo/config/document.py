@@ -28,6 +28,14 @@ MOST_NODES = 1_000_000
 DEEPEST = 100
 _MERGE = "tag:yaml.org,2002:merge"
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+FOLDER_ITEM, FILE_ITEM = "folder item", "file item"
+#: Steps of pydantic's locations that are not in the file: the tags of unions.
+_TAGS = (FOLDER_ITEM, FILE_ITEM, "one glob", "several globs")
+
+
+def without_tags(location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """A location of pydantic's, as a location in the file."""
+    return tuple(step for step in location if step not in _TAGS)
 
 
 class Document(Struct, frozen=True):
@@ -64,15 +72,15 @@ class Document(Struct, frozen=True):
     def _find(self, location: Sequence[str | int]) -> tuple[str, yaml.Node | None]:
         """The field's path, and the node of its key, or of the value where it has none."""
         if self._node is None:
-            return _joined(step for step in location if not _is_tag(step)), None
+            return _joined(without_tags(location)), None
         path: list[str | int] = []
         node: yaml.Node | None = self._node
         nearest = self._node
-        for step in location:
+        for step in without_tags(location):
             found = _step(node, step)
             if found is None:
-                # A union's tag, or a field that is not there: the latter still has a name.
-                if isinstance(step, str) and not _is_tag(step):
+                # A field that is not there still has a name.
+                if isinstance(step, str):
                     path.append(step)
                     break
                 continue
@@ -80,11 +88,6 @@ class Document(Struct, frozen=True):
             nearest = key or node
             path.append(step)
         return _joined(path), nearest
-
-
-def _is_tag(step: str | int) -> bool:
-    """Whether a step is the tag of a union, which is not in the file."""
-    return step in ("folder item", "file item")
 
 
 def _place(name: str, excerpts: Excerpts, node: yaml.Node, field: str = "") -> Place:

@@ -29,10 +29,10 @@ SHOWN_VALUES = frozenset(
     {
         "type", "name", "region", "profile", "anonymous", "addressing_style", "requester_pays",
         "repo_id", "repo_type", "revision", "transport", "high_performance", "allow_empty",
-        "allow_partial", "folder", "file", "target_path", "glob", "download_root", "max_workers",
-        "max_bandwidth", "log_level", "log_format", "progress", "report", "metrics_file", "verify",
-        "retries", "engine", "startup_wait", "stall_timeout", "deadline", "fsync", "fail_fast",
-        "force", "state_dir",
+        "allow_partial", "folder", "file", "target_path", "glob", "exclude", "checksum",
+        "download_root", "max_workers", "max_bandwidth", "log_level", "log_format", "progress",
+        "report", "metrics_file", "verify", "retries", "engine", "startup_wait", "stall_timeout",
+        "deadline", "fsync", "fail_fast", "force", "state_dir",
     }
 )  # fmt: skip
 #: Keys that hold other keys; those of the lists also where they are misspelled.
@@ -42,7 +42,7 @@ _HOLDERS = frozenset((*_LISTS_OF_KEYS, "folder", "file"))
 _KEYS = SHOWN_VALUES | _HOLDERS | {
     "endpoint_url", "access_key_id", "secret_key", "session_token", "token", "files",
     "allow_patterns", "ignore_patterns", "cache_dir", "account_name", "account_key", "sas_token",
-    "connection_string", "client_id", "client_secret", "tenant_id", "options", "exclude",
+    "connection_string", "client_id", "client_secret", "tenant_id", "options",
 }  # fmt: skip
 _KEY = re.compile(r"^[ \t]*(?P<shown>(?:- +)*(?P<key>[a-z_]+))(?=[ :]|$)", re.MULTILINE)
 #: Signs of YAML, which may be where a text does not parse.

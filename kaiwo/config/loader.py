@@ -7,9 +7,9 @@ may be a secret, above all when its key is misspelled. All faults are reported a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 from pydantic import ValidationError
@@ -17,9 +17,10 @@ from pydantic import ValidationError
 from kaiwo.config import targets
 from kaiwo.config.diagnostics import Diagnostic, InvalidConfigError, Place, invalid
 from kaiwo.config.document import Document, parse
+from kaiwo.config.expansion import OWN_KEYS, Note, expand
 from kaiwo.config.settings import PREFIX, Settings, in_environment, layered
 from kaiwo.config.suggestions import TYPES, Level, nearest, unknown_key
-from kaiwo.config.validation import MISSING, Finding, check, findings, levels_of
+from kaiwo.config.validation import MISSING, Finding, Location, check, findings, levels_of
 from kaiwo.errors import ConfigError
 from kaiwo.files.placement import absolute
 from kaiwo.loading import loading
@@ -36,11 +37,15 @@ class Config(Struct, frozen=True):
         settings: options of the run.
         tasks: what is to be downloaded.
         document: the file, for the positions in errors.
+        numbers: of the tasks in the file: without its variables, a task may be left out.
+        of_variables: warnings: what in its texts is probably not meant as it is written.
     """
 
     settings: Settings
     tasks: tuple[Task, ...]
     document: Document
+    numbers: tuple[int, ...]
+    of_variables: tuple[Diagnostic, ...] = ()
 
     @property
     def download_root(self) -> str:
@@ -49,7 +54,7 @@ class Config(Struct, frozen=True):
 
     def where(self, number: int, location: Sequence[str | int]) -> str:
         """File, line and field of a location in the task of that number."""
-        return self.document.where((ITEMS, number, *location))
+        return self.document.where((ITEMS, self.numbers[number], *location))
 
     def check_targets(self) -> None:
         """Check that no two files that are named have the same target; nothing is asked.
@@ -62,10 +67,10 @@ class Config(Struct, frozen=True):
 
     def warnings(self) -> list[Diagnostic]:
         """What is allowed and probably not meant."""
-        return list(targets.globs_not_meant(self._place, self.tasks))
+        return [*self.of_variables, *targets.globs_not_meant(self._place, self.tasks)]
 
     def _place(self, number: int, location: Sequence[str | int]) -> Place:
-        return self.document.place((ITEMS, number, *location))
+        return self.document.place((ITEMS, self.numbers[number], *location))
 
     def check_secrets(self) -> None:
         """Check that every secret file can be read, before anything else happens.
@@ -82,18 +87,24 @@ class Config(Struct, frozen=True):
             raise invalid(faults)
 
 
-def load(path: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Config:
+def load(
+    path: str | os.PathLike[str],
+    options: Mapping[str, Any] | None = None,
+    *,
+    elsewhere: bool = False,
+) -> Config:
     """Read and validate a file; opens no secret file and no connection.
 
     Args:
         path: of the YAML file.
         options: of the command, by the names of the settings.
+        elsewhere: it will be used in another environment, so that variables may be unknown here.
 
     Raises:
         ConfigError: the file, the environment or an option is wrong; it names every fault.
     """
     name = os.fspath(path)
-    return build(parse(_read(name), name), options)
+    return build(parse(_read(name), name), options, os.environ, elsewhere=elsewhere)
 
 
 def _read(name: str) -> str:
@@ -132,45 +143,90 @@ def _unreadable(name: str, fault: str) -> InvalidConfigError:
     return invalid([Diagnostic(Place(name), f"cannot read the configuration: {fault}")])
 
 
-def build(document: Document, options: Mapping[str, Any] | None = None) -> Config:
-    """Validate a document that has been read already; see ``load``."""
+def build(
+    document: Document,
+    options: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    elsewhere: bool = False,
+) -> Config:
+    """Validate a document that has been read already; see ``load``.
+
+    Args:
+        document: what was read.
+        options: of the command.
+        environment: the variables that its texts may name; None: they name none.
+        elsewhere: see ``load``.
+    """
     faults = list(document.faults)
     data = document.data
     if not isinstance(data, dict):
         problem = "the file must be a mapping: keys and values"
         raise invalid([*faults, Diagnostic(document.place(()), problem)])
     with loading():  # pydantic completes a model at its first use, and a fork must not divide that
-        builder = _Builder(document, faults)
+        builder = _Builder(document, faults, environment, elsewhere=elsewhere)
         settings, tasks = builder.build(dict(data), options or {})
-    if faults or settings is None:
+    if faults:
         raise invalid(faults)
-    return Config(settings, tasks, document)
+    # Settings are None where variables that they need are unknown here.
+    warnings = tuple(builder.warnings)
+    return Config(settings or Settings(), tuple(tasks.values()), document, tuple(tasks), warnings)
 
 
 class _Builder:
     """Makes settings and tasks of a document, and notes what is wrong."""
 
-    def __init__(self, document: Document, faults: list[Diagnostic]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        faults: list[Diagnostic],
+        environment: Mapping[str, str] | None,
+        *,
+        elsewhere: bool,
+    ) -> None:
+        self.warnings: list[Diagnostic] = []
         self._document = document
         self._faults = faults
+        self._environment = environment
+        self._elsewhere = elsewhere
+        # Where values are not known, so that nothing is said of them.
+        self._unknown: set[Location] = set()
         # The key of the tasks, also where it is misspelled.
         self._items_key = ITEMS
         self._top = Level("the top level of the file", frozenset((ITEMS, *Settings.model_fields)))
 
     def build(
         self, values: dict[str, Any], options: Mapping[str, Any]
-    ) -> tuple[Settings | None, tuple[Task, ...]]:
-        """The settings, and the tasks that are right."""
+    ) -> tuple[Settings | None, dict[int, Task]]:
+        """The settings, and the tasks that are right, by their numbers."""
         for key in [key for key in values if key not in self._top.keys]:
             # Checked here, and not by the layers, which know nothing of lines.
             value = values.pop(key)
-            guess, hint = self._meant(key, values)
+            if str(key).startswith(OWN_KEYS):
+                continue
+            guess, hint = self._meant(str(key), values)
             self._note((key,), f"unknown key {key!r}", hint)
             if guess == ITEMS and ITEMS not in values:
                 self._items_key, values[ITEMS] = key, value
         items = values.pop(ITEMS, None)
+        if self._environment is not None:
+            values, items = self._expanded(values, items, self._environment)
         settings = self._settings(values, options)
         return settings, self._tasks(items)
+
+    def _expanded(
+        self, values: dict[str, Any], items: object, environment: Mapping[str, str]
+    ) -> tuple[dict[str, Any], object]:
+        """Settings and tasks with their variables expanded; notes what is wrong with these."""
+        expanded = expand({**values, self._items_key: items}, self._items_key, environment)
+        unknown_is: Literal["error", "warning"] = "warning" if self._elsewhere else "error"
+        self._note_all(expanded.faults, "error")
+        self._note_all(expanded.unknown, unknown_is)
+        self._note_all(expanded.hints, "warning")
+        self._unknown = {each.location for each in (*expanded.unknown, *expanded.faults)}
+        found = dict(expanded.data)
+        items = found.pop(self._items_key)
+        return found, items
 
     def _meant(self, key: str, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
         """What was meant by an unknown key at the top."""
@@ -201,16 +257,16 @@ class _Builder:
             self._faults += [
                 Diagnostic(place(found.location), *_of_option(found))
                 for found in findings(error, values)
+                if found.location not in self._unknown
             ]
         return None
 
-    def _tasks(self, items: object) -> tuple[Task, ...]:
+    def _tasks(self, items: object) -> dict[int, Task]:
         if not isinstance(items, list) or not items:
             self._note((self._items_key,), "must be a list with at least one task")
-            return ()
-        numbered = enumerate(items)
-        found = (self._task((self._items_key, number), item) for number, item in numbered)
-        return tuple(task for task in found if task is not None)
+            return {}
+        found = {n: self._task((self._items_key, n), item) for n, item in enumerate(items)}
+        return {number: task for number, task in found.items() if task is not None}
 
     def _task(self, location: tuple[str | int, ...], given: object) -> Task | None:
         if not isinstance(given, dict):
@@ -224,7 +280,8 @@ class _Builder:
         for each in found:
             if is_guess and each.problem == MISSING and len(each.location) == 1:
                 continue  # the type is only a guess
-            self._note((*location, *each.location), each.problem, each.hint)
+            if (at := (*location, *each.location)) not in self._unknown:
+                self._note(at, each.problem, each.hint)
         return task
 
     def _class(
@@ -246,6 +303,8 @@ class _Builder:
         try:
             if isinstance(type_, str) and (class_ := task_class(type_)):
                 return class_, item
+            if (*location, "type") in self._unknown:
+                return None, item
             guess = nearest(str(type_), known, TYPES)
             meant = f"did you mean '{guess}'? " if guess else ""
             self._note((*location, "type"), "unknown task type", f"{meant}{types}")
@@ -256,6 +315,13 @@ class _Builder:
 
     def _note(self, location: Sequence[str | int], problem: str, hint: str | None = None) -> None:
         self._faults.append(Diagnostic(self._document.place(location), problem, hint))
+
+    def _note_all(self, notes: Iterable[Note], severity: Literal["error", "warning"]) -> None:
+        to = self._faults if severity == "error" else self.warnings
+        to += [
+            Diagnostic(self._document.place(each.location), each.problem, each.hint, severity)
+            for each in notes
+        ]
 
 
 def _of_option(found: Finding) -> tuple[str, str | None]:

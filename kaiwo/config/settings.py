@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import units
 from kaiwo.tasks.base import Engine
-from kaiwo.tasks.fields import LocalPath
+from kaiwo.tasks.fields import LocalPath, any_case
 
 PREFIX = "KAIWO_"
 
@@ -36,11 +36,26 @@ def _seconds(value: object) -> object:
     return seconds
 
 
+#: The same for a schema, which does not compute.
+DURATION_PATTERN = (
+    rf"^\s*(?=[0-9.])(?:[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?|{any_case(units.DURATION)})\s*$|\$\{{"
+)
+
+
+def _duration_schema(**least: float) -> WithJsonSchema:
+    """A number of seconds, not less than that, or a text that is a duration."""
+    text = {"type": "string", "pattern": DURATION_PATTERN}
+    number = {"type": "number", **least}
+    return WithJsonSchema({"anyOf": [number, text], "examples": ["90s", "15m", "1h30m"]})
+
+
 Seconds = Annotated[
     float,
     Field(ge=0, allow_inf_nan=False),
-    BeforeValidator(_seconds, json_schema_input_type=float | str),
+    BeforeValidator(_seconds),
+    _duration_schema(minimum=0),
 ]
+SomeSeconds = Annotated[Seconds, Field(gt=0), _duration_schema(exclusiveMinimum=0)]
 WRONG_RATE = (
     "must be bytes a second, such as 200M or 1.5Gi (k M G T count by 1000, Ki Mi Gi Ti by 1024; "
     "bits, such as Mbit, are not accepted)"
@@ -48,11 +63,21 @@ WRONG_RATE = (
 LOW_RATE = (
     "must be at least 1k: a number without a unit is bytes a second; leave it out for no limit"
 )
+#: The same for a schema, which does not compute.
+RATE_PATTERN = r"^\s*(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?(?:[kKmMgGtT][iI]?)?B?(?:/[sS])?\s*$|\$\{"
 #: Less is a mistake: tools differ in the unit of a plain number.
 LEAST_RATE = 1000
 Rate = Annotated[
     int,
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": LEAST_RATE}, {"type": "string"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": LEAST_RATE},
+                {"type": "string", "pattern": RATE_PATTERN},
+            ],
+            "examples": ["200M", "1.5Gi"],
+        }
+    ),
 ]
 
 
@@ -103,12 +128,12 @@ class Settings(BaseModel):
         description="Keep retrying a service that is not up yet for at least this long: seconds, "
         "or a duration such as ``2m``.",
     )
-    stall_timeout: Annotated[Seconds, Field(gt=0)] = Field(
+    stall_timeout: SomeSeconds = Field(
         30.0,
         description="A request fails when no byte arrives for this long: seconds, or a duration "
         "such as ``1m30s``.",
     )
-    deadline: Annotated[Seconds, Field(gt=0)] | None = Field(
+    deadline: SomeSeconds | None = Field(
         None,
         description="Hard time limit of the whole run: seconds, or a duration such as ``1h30m``; "
         "what is missing then fails with exit code 8.",

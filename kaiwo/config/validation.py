@@ -17,6 +17,7 @@ from msgspec import Struct
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from kaiwo.config.document import FILE_ITEM, FOLDER_ITEM, without_tags
 from kaiwo.config.suggestions import Level, nearest, unknown_key
 from kaiwo.tasks.base import CONTRADICTION, Task
 from kaiwo.tasks.items import ITEM_KINDS, NO_KIND, Bucket, FileItem, FolderItem
@@ -52,8 +53,6 @@ _REASONS = {
     "literal_error": "must be one of {expected}",
 }
 _STRINGS = ("string_type", "secret_str")
-#: Steps of pydantic's locations that are not in the file: the tags of a union.
-_TAGS = ("folder item", "file item")
 #: Each round finds what the misspelled keys of the round before have hidden.
 _MOST_ROUNDS = 6
 
@@ -110,7 +109,7 @@ def _findings(faults: Faults, data: Any) -> Iterator[Finding]:
         inside = (other["loc"][: len(location)] == location for other in faults if other != fault)
         if fault["type"] == "too_short" and any(inside):
             continue  # pydantic counts only the entries without a fault
-        yield Finding(_untagged(location), _reason(fault, data))
+        yield Finding(without_tags(location), _reason(fault, data))
 
 
 def levels_of(class_: type[Task]) -> list[Level]:
@@ -201,7 +200,7 @@ class _Repaired:
     def _rename(self, location: Location, key: str, known: Iterable[str]) -> None:
         holder = _item(_at(self.data, location))
         value = holder.pop(key, None)
-        location = _untagged(location)
+        location = without_tags(location)
         depth = 1 + sum(isinstance(step, int) for step in location)
         guess, hint = unknown_key(key, known, self._levels, depth)
         self._note((*location, key), f"unknown key {key!r}", hint)
@@ -221,9 +220,9 @@ class _Repaired:
 
     def _fields_at(self, location: Location) -> Iterable[str]:
         """The keys that are known at a location: of an item, a bucket, or the task."""
-        if _TAGS[0] in location:
+        if FOLDER_ITEM in location:
             return FolderItem.model_fields
-        if _TAGS[1] in location:
+        if FILE_ITEM in location:
             return FileItem.model_fields
         if any(isinstance(step, int) for step in location):
             return Bucket.model_fields
@@ -241,10 +240,6 @@ def _unvalidated(class_: type[Task], data: Mapping[str, Any]) -> Task:
     return class_.model_construct(**values)
 
 
-def _untagged(location: Location) -> Location:
-    return tuple(step for step in location if step not in _TAGS)
-
-
 def _copied(value: Any) -> Any:
     """The data, with dicts and lists that can be changed."""
     if isinstance(value, Mapping):
@@ -254,7 +249,7 @@ def _copied(value: Any) -> Any:
 
 def _at(data: Any, location: Location) -> Any:
     """What is at a location of pydantic's; None where there is nothing."""
-    for step in _untagged(location):
+    for step in without_tags(location):
         if isinstance(data, dict):
             data = (data if step in data else _item(data)).get(str(step))
         else:

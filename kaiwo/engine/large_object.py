@@ -81,7 +81,7 @@ class LargeObject:
         self._received = ReceivedRanges(transfer.object.size, RANGE)
         self._streamed = False
         #: What its checksum should be, as far as is known, and whether that is being asked.
-        self._stated = answer.checksum if answer else transfer.object.checksum
+        self._stated = answer.checksum if answer else transfer.expected
         self._asking = False
         #: Combinable checksums that the next ranges are to take.
         self._checks: tuple[str, ...] = (JOURNALED,)
@@ -100,7 +100,9 @@ class LargeObject:
 
         To be called before any range is handed out.
         """
-        if not self._verify:
+        if self.transfer.required is not None:
+            self._stated = self.transfer.required
+        elif not self._verify:
             self._stated = None
         elif self.answer is None and self.transfer.object.checksum_on_request:
             self._asking = True

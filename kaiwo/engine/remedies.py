@@ -12,6 +12,8 @@
                             comes out once more, the whole object is fetched again, once; if that
                             checksum was guessed from the etag of an upload in parts, the lengths of
                             the parts are asked for; without them it proves nothing
+    the item's checksum     the same, until the same bytes came twice, or they are those that the
+    differs                 store states
     anything else           the retry policy decides: the request alone is retried after a delay, or
                             the object has failed
 
@@ -96,6 +98,8 @@ def _of_another(job: Job, error: KaiwoError, flight: Flight) -> Remedy:
 
 def _of_wrong_bytes(error: WrongBytesError, flight: Flight, retries: int) -> Remedy:
     seen_before = error.found in flight.wrong
+    if error.certain or (seen_before and flight.transfer.required is not None):
+        return Remedy.GIVE_UP
     if seen_before and error.guessed:
         return Remedy.ASK_PARTS
     in_ranges = flight.large is not None and not flight.large.streams

@@ -185,7 +185,7 @@ class Scheduler:
 
     def _handle(self, job: Job, outcomes: tuple[Outcome, ...]) -> None:
         """Take the outcomes of a job: remember, count, continue."""
-        self._in_place += [each for each in outcomes if each.published or each.adopted]
+        self._in_place += [each for each in outcomes if _is_of_object(each)]
         # The journal of a large object must not end before.
         if not isinstance(job, Batch) or len(self._in_place) >= MOST_UNREMEMBERED:
             self._remember()
@@ -272,6 +272,11 @@ class Scheduler:
         for job in self._dispatcher.in_flight():
             for transfer in job.transfers if isinstance(job, Batch) else ():
                 round_files.discard(transfer)
+
+
+def _is_of_object(outcome: Outcome) -> bool:
+    """Whether its object is in place now; what has the item's checksum may be another one's."""
+    return outcome.published or (outcome.adopted and outcome.transfer.required is None)
 
 
 def by_service(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:

@@ -81,7 +81,7 @@ class Settlement:
             logger.info("%s", error.message)
             self._state.remember_placeholder(flight.transfer)
             return
-        checksum = flight.transfer.object.checksum
+        checksum = flight.transfer.expected
         self._add(_item(flight.transfer, "failed", flight=flight, checksum=checksum, error=error))
         self._after_failure()
 

@@ -99,9 +99,10 @@ class TargetCheck:
                 self.offenders.add(f"{transfer.target!r}: {fault} ({owner})")
                 continue
             path = real_path(transfer.target, self._real_folders)
-            if path not in self._owners:
+            first = self._owners.get(path)
+            if first is None or _adds_checksum(first[1], transfer):
                 self._owners[path] = want, transfer
-            elif not _are_same(self._owners[path][1], transfer):
+            elif not _are_same(first[1], transfer):
                 also = f"both {self._owner(path)} and {_owner(want, transfer)} have this target"
                 self.offenders.add(f"{transfer.target}: {also}")
         self._check_collisions()
@@ -127,11 +128,14 @@ class TargetCheck:
                 places = (place.target, place.root, place.blob)
                 if place.root not in self._roots:
                     self._roots[place.root] = resolved(place.root)
-                real_root = self._roots[place.root].real
-                yield (
-                    want,
-                    Transfer(*fields, *places, symlinks=place.symlinks, real_root=real_root),
+                transfer = Transfer(
+                    *fields,
+                    *places,
+                    symlinks=place.symlinks,
+                    real_root=self._roots[place.root].real,
+                    required=want.required,
                 )
+                yield want, transfer
                 index += 1
 
     def _owner(self, path: str) -> str:
@@ -229,8 +233,8 @@ class TargetCheck:
             self.offenders.add(f"{target}: a folder is where the file should go ({owner})")
         remote = transfer.object
         is_sized = remote.unsized or answer.st_size == remote.size
-        has_size = stat.S_ISREG(answer.st_mode) and is_sized
-        return answer if has_size else None
+        is_likely = is_sized or transfer.required is not None
+        return answer if stat.S_ISREG(answer.st_mode) and is_likely else None
 
 
 def _owner(want: Want, transfer: Transfer) -> str:
@@ -242,6 +246,11 @@ def _in_config(want: Want) -> str:
     return f" ({want.where})" if want.where else ""
 
 
+def _adds_checksum(one: Transfer, other: Transfer) -> bool:
+    """Whether the other is the same, and its item asks for a checksum besides."""
+    return one.required is None and other.required is not None and _are_same(one, other)
+
+
 def _are_same(one: Transfer, other: Transfer) -> bool:
     """Whether both bring the same bytes of the same object to the same name."""
     are_there = (one.target, one.blob) == (other.target, other.blob)
@@ -249,5 +258,7 @@ def _are_same(one: Transfer, other: Transfer) -> bool:
 
 
 def _are_same_bytes(one: Transfer, other: Transfer) -> bool:
+    if one.required and other.required and one.required != other.required:
+        return False
     first, second = ((each.opener.origin, each.source) for each in (one, other))
     return first == second and same_bytes(one.object, other.object) is True

@@ -223,7 +223,7 @@ def _require(volumes: _Volumes) -> None:
 def _needs(transfers: Sequence[Transfer]) -> _Volumes:
     """The file systems, with what these transfers need of them."""
     volumes = _Volumes()
-    needed = [each for each in transfers if not each.present]
+    needed = [each for each in transfers if not each.present or _is_of_other_size(each)]
     blobs: set[str] = set()
     for transfer in needed:
         volume = volumes.volume_of(transfer.blob or transfer.target)
@@ -238,6 +238,16 @@ def _needs(transfers: Sequence[Transfer]) -> _Volumes:
     if volumes.short():
         _count_replaced(needed, volumes)
     return volumes
+
+
+def _is_of_other_size(transfer: Transfer) -> bool:
+    """Whether the file at the target will be replaced, unless it has the item's checksum."""
+    if transfer.required is None:
+        return False
+    try:
+        return os.stat(transfer.target).st_size != transfer.object.size
+    except OSError:
+        return False
 
 
 def _left_behind(transfer: Transfer) -> int:

@@ -218,7 +218,8 @@ def _glob_hint(want: Want) -> str:
 def described(want: Want) -> str:
     """The want as a URL, for people."""
     match want.selection:
-        case Folder(prefix, globs):
-            return want.opener.url(prefix) + (" or ".join(globs) if globs else "**/*")
+        case Folder(prefix, globs, exclude):
+            found = want.opener.url(prefix) + (" or ".join(globs) if globs else "**/*")
+            return f"{found} without {' and '.join(exclude)}" if exclude else found
         case Named(keys):
             return want.opener.url(", ".join(keys))

@@ -114,7 +114,7 @@ def close(drafted: Draft, state: State, how: Comparison, *, recheck: bool = Fals
 
 def _warn_of_sizes_alone(transfers: Iterable[Transfer]) -> None:
     """Say of which services nothing but the sizes of some objects is known."""
-    unknown = (each for each in transfers if not is_identified(each.object))
+    unknown = (each for each in transfers if not (each.required or is_identified(each.object)))
     services = Counter(each.opener.service for each in unknown if not each.object.unsized)
     for service, count in services.items():
         logger.warning(
@@ -145,7 +145,7 @@ def _compared(
     missing: list[tuple[Transfer, os.stat_result | None]] = []
     for transfer, there in found:
         record = None
-        if there is not None and not how.force:
+        if there is not None and not how.force and transfer.required is None:
             record = state.manifest(transfer.root).find(transfer, there)
         if record is None or not _is_same(record, transfer, how):
             missing.append((transfer, there))
@@ -181,7 +181,8 @@ def _of_size(answer: Answer | None, transfer: Transfer) -> os.stat_result | None
     if not isinstance(answer, os.stat_result) or not stat.S_ISREG(answer.st_mode):
         return None
     remote = transfer.object
-    return answer if remote.unsized or answer.st_size == remote.size else None
+    is_any = remote.unsized or transfer.required is not None
+    return answer if is_any or answer.st_size == remote.size else None
 
 
 def _to_fetch(
@@ -189,7 +190,7 @@ def _to_fetch(
 ) -> Transfer:
     """The transfer with what is known of its target."""
     present = not how.force and (there is not None or _has_blob(transfer))
-    present = present and not transfer.object.unsized
+    present = present and not (transfer.object.unsized and transfer.required is None)
     partial = state.partial_download(transfer, published=present)
     if not (how.durable or present or partial):
         return transfer

@@ -90,6 +90,6 @@ def _item(planned: Planned) -> dict[str, Any]:
         "bytes": planned.bytes,
         "bytes_to_fetch": planned.bytes_to_fetch,
         "etag": remote and remote.etag,
-        "checksum": checksum_as_json(remote.checksum, verified=False) if remote else None,
+        "checksum": checksum_as_json(transfer.expected, verified=False) if transfer else None,
         "error": None if error is None else error_as_json(error),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -127,12 +128,14 @@ class FetchRequest(Struct, frozen=True):
         target: absolute path of the file or folder; None where the task finds the place.
         is_file: ask for one object, not for a folder.
         within: absolute path of a folder that the target is in, if several requests share it.
+        of_item: further fields of the item, such as ``exclude``.
     """
 
     url: ObjectUrl
     target: str | None
     is_file: bool
     within: str | None = None
+    of_item: Mapping[str, Any] = {}
 
     @property
     def root(self) -> str | None:
@@ -144,5 +147,7 @@ class FetchRequest(Struct, frozen=True):
     def item(self) -> dict[str, Any]:
         """The file item or folder item that asks for it."""
         path, glob = self.url.path, self.url.glob
-        item = {"file": path} if self.is_file else {"folder": path, "glob": glob or "**/*"}
-        return {**item, "target_path": self.target}
+        item = {"file": path} if self.is_file else {"folder": path}
+        if glob is not None:
+            item["glob"] = glob
+        return {**item, **self.of_item, "target_path": self.target}

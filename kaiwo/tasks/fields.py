@@ -11,16 +11,20 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
     SecretStr,
     StringConstraints,
+    Tag,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.files.names import fault_of
+from kaiwo.workers.globs import glob_pattern
 
 #: A scheme and ``://``; a path may have ``:`` in it.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -95,11 +99,121 @@ def _inside(target_path: str) -> str:
     return target_path
 
 
+#: For a schema: ``${`` that begins no variable. See ``config/expansion.py``.
+BROKEN_VARIABLE = r"(?<!\$)\$\{(?![A-Za-z_][A-Za-z0-9_]*(?::-[^{}]*)?\})"
+
+
+def matching(pattern: str, *examples: str) -> WithJsonSchema:
+    """The schema of a string that matches a pattern, or names variables (``${NAME}``)."""
+    text: dict[str, Any] = {
+        "type": "string",
+        "pattern": rf"^(?:{pattern}|[\s\S]*\$\{{[\s\S]*)$",
+        "not": {"pattern": BROKEN_VARIABLE},
+    }
+    return WithJsonSchema(text | ({"examples": list(examples)} if examples else {}))
+
+
+def any_case(word: str) -> str:
+    """A pattern for a word in upper and lower case: JSON Schema's have no flags."""
+    letters = (f"[{each.upper()}{each.lower()}]" if each.isalpha() else each for each in word)
+    return "".join(letters)
+
+
 Text = Annotated[str, StringConstraints(min_length=1)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 #: An address may hold user info or a signature, which are used and never shown.
 Address = Annotated[Text, PlainSerializer(redact.text, return_type=str)]
-Endpoint = Annotated[Address, AfterValidator(_endpoint)]
+Endpoint = Annotated[
+    Address,
+    AfterValidator(_endpoint),
+    matching(r"https?://[^/?#]+[^?#]*", "https://s3.amazonaws.com", "http://localhost:9000"),
+]
 #: A path of this machine, and no URL.
-LocalPath = Annotated[Text, AfterValidator(_local)]
-TargetPath = Annotated[LocalPath, AfterValidator(_inside)]
+LocalPath = Annotated[Text, AfterValidator(_local), matching(rf"(?!{_URL.pattern})[\s\S]+")]
+TargetPath = Annotated[
+    LocalPath,
+    AfterValidator(_inside),
+    matching(
+        rf"(?!{_URL.pattern})(?!(?:.*/)?\.\.(?:/|$))[^\x00-\x1f\x7f]+",
+        "models/",
+        "data/table.csv",
+        "/models",
+    ),
+]
+
+
+def _require_glob(glob: str) -> str:
+    try:
+        glob_pattern(glob)
+    except ValueError as error:
+        raise PydanticCustomError("glob", "'**' must be a whole path segment") from error
+    if glob.endswith("/"):
+        # Only folders would match, and an exclude that excludes nothing is not seen by anybody.
+        raise PydanticCustomError("glob", "ends in '/': only files match; write '/**' for a folder")
+    return glob
+
+
+def _number(value: Any) -> str:
+    """One glob or several; a tag with a space is no step of a location in the file."""
+    return "several globs" if isinstance(value, list | tuple) else "one glob"
+
+
+_Glob = Annotated[
+    Text,
+    AfterValidator(_require_glob),
+    matching(r"(?!.*[^/]\*\*)(?!.*\*\*[^/]).*[^/]", "*.csv", "**/*.csv", "tmp/**"),
+]
+_OneGlob = Annotated[_Glob, Tag("one glob")]
+#: One glob, or a list of them.
+Globs = Annotated[
+    _OneGlob | Annotated[tuple[_Glob, ...], Field(min_length=1), Tag("several globs")],
+    Discriminator(_number),
+]
+#: The same; the list may be empty, which is what a template without values leaves.
+Exclude = Annotated[
+    _OneGlob | Annotated[tuple[_Glob, ...], Tag("several globs")], Discriminator(_number)
+]
+
+
+#: Algorithms of an item's checksum, and their hexadecimal digits.
+ALGORITHMS = {"sha256": 64, "md5": 32, "crc32c": 8, "crc64nvme": 16}
+
+
+def _normal_checksum(text: str) -> str:
+    """The algorithm and the hexadecimal digits of a checksum, with ``:`` between them."""
+    from kaiwo import checksums  # noqa: PLC0415 - few files have one
+
+    algorithm, _, value = text.partition(":")
+    algorithm, value = algorithm.strip().lower(), value.strip()
+    digits = ALGORITHMS.get(algorithm)
+    if digits is None:
+        *some, last = (f"{name}:…" for name in ALGORITHMS)
+        raise PydanticCustomError("checksum", f"must be {', '.join(some)} or {last}")
+    # A part of the digits may be base64, too.
+    is_part = re.fullmatch("[0-9A-Fa-f]+", value) is not None and len(value) != digits
+    found = None if is_part else checksums.stated(algorithm, value)
+    if found is None:
+        encoded = -(-digits // 6) * 4
+        raise PydanticCustomError(
+            "checksum",
+            f"a {algorithm} has {digits} hexadecimal digits, or {encoded} characters of base64",
+        )
+    return f"{found.algorithm}:{found.value}"
+
+
+def _spelled(algorithm: str, digits: int) -> str:
+    """The pattern of a checksum: as few equal signs at the end as base64 has."""
+    letters, length = -(-digits * 4 // 6), -(-digits // 6) * 4
+    padding = f"(?:{'=' * (length - letters)})?"
+    encoded = rf"(?![0-9A-Fa-f]+\s*$)[A-Za-z0-9+/_-]{{{letters}}}{padding}"
+    return rf"\s*{any_case(algorithm)}\s*:\s*(?:[0-9A-Fa-f]{{{digits}}}|{encoded})\s*"
+
+
+ItemChecksum = Annotated[
+    Text,
+    AfterValidator(_normal_checksum),
+    matching(
+        "(?:" + "|".join(_spelled(*each) for each in ALGORITHMS.items()) + ")",
+        "md5:d41d8cd98f00b204e9800998ecf8427e",
+    ),
+]

@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec.structs import replace
 from pydantic import Field, field_validator
@@ -25,8 +25,17 @@ from kaiwo.protocols import Placement, Source
 from kaiwo.tasks import hub_cache, hub_xet
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest, HubUrl
-from kaiwo.tasks.fields import Endpoint, LocalPath, Secret, TargetPath, Text, require_endpoint
+from kaiwo.tasks.fields import (
+    Endpoint,
+    LocalPath,
+    Secret,
+    TargetPath,
+    Text,
+    matching,
+    require_endpoint,
+)
 from kaiwo.tasks.hub_cache import InHubCache
+from kaiwo.tasks.items import request_selection
 from kaiwo.tasks.secrets import SecretFile
 from kaiwo.workers.globs import not_meant
 
@@ -40,7 +49,9 @@ class HfTask(Task):
     has_cache = True
 
     type: Literal["hf"] = Field("hf", description="The task type.")
-    repo_id: Text = Field(description="``owner/repo``.")
+    repo_id: Annotated[
+        Text, matching(r"(?!.*\.\.)[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)?", "openai-community/gpt2")
+    ] = Field(description="``owner/repo``.")
     repo_type: Literal["model", "dataset", "space"] = Field(
         "model", description="Kind of the repository."
     )
@@ -239,10 +250,13 @@ class HfTask(Task):
     def fetch_want(self, want: Want, request: FetchRequest) -> Want:
         """See ``Task``: the file or the folder of the repository, at the target itself."""
         url, target = request.url, request.target
-        if request.is_file:
-            want = replace(want, selection=Named((url.path,)))
-        elif url.path or url.glob:
-            want = replace(want, selection=Folder(url.path, (url.glob or "**/*",)))
+        if url.path or url.glob or request.of_item:
+            if self.allow_patterns or self.ignore_patterns:
+                raise ConfigError(
+                    "fetch: allow_patterns and ignore_patterns are for a whole repository; give a "
+                    "glob in the URL and exclude"
+                )
+            want = replace(want, selection=request_selection(request))
         if target is None or request.root is None:
             return want
         if request.is_file:

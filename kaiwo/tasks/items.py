@@ -3,11 +3,14 @@
 An item has a flat and a nested form, which mean the same:
 
     {folder: data, target_path: local}      {folder: {folder: data, target_path: local}}
+
+``glob`` and ``exclude`` are one glob or a list: a file is wanted if any of ``glob`` matches it, and
+none of ``exclude`` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -16,6 +19,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     Tag,
+    ValidationError,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -25,19 +29,25 @@ from kaiwo.errors import ConfigError
 from kaiwo.files.names import fault_of
 from kaiwo.files.placement import At, Under, resolve
 from kaiwo.net.web_urls import is_web
-from kaiwo.objects import Folder, Named
+from kaiwo.objects import Checksum, Folder, Named
 from kaiwo.protocols import Placement
-from kaiwo.tasks.fetch_request import is_access_point
-from kaiwo.tasks.fields import Address, Model, TargetPath, Text
-from kaiwo.workers.globs import glob_pattern, not_meant
+from kaiwo.tasks.base import Location
+from kaiwo.tasks.fetch_request import FetchRequest, ObjectUrl, is_access_point
+from kaiwo.tasks.fields import (
+    Address,
+    Exclude,
+    Globs,
+    ItemChecksum,
+    Model,
+    TargetPath,
+    Text,
+    matching,
+)
+from kaiwo.workers.globs import not_meant
 
 
-def _require_glob(glob: str) -> str:
-    try:
-        glob_pattern(glob)
-    except ValueError as error:
-        raise PydanticCustomError("glob", "'**' must be a whole path segment") from error
-    return glob
+def _listed(globs: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (globs,) if isinstance(globs, str) else globs
 
 
 class _Item(Model):
@@ -53,8 +63,15 @@ class FolderItem(_Item):
     folder: Annotated[str, PlainSerializer(redact.text, return_type=str)] = Field(
         description="The folder; empty, ``.`` or ``/`` is the whole bucket."
     )
-    glob: Text = Field(
-        "**/*", description="An fsspec glob, matched against the key relative to the folder."
+    glob: Globs = Field(
+        "**/*",
+        description="An fsspec glob, or a list of them, matched against the key relative to the "
+        "folder; a file is wanted if one of them matches.",
+    )
+    exclude: Exclude = Field(
+        (),
+        description="A glob, or a list of them, by the same rules: what one of them matches is "
+        "left out. ``tmp/**`` is a folder with all that is in it.",
     )
 
     allow_partial: bool = Field(
@@ -63,11 +80,6 @@ class FolderItem(_Item):
             "Of the web: it is no error if a page of links has links that cannot be followed."
         ),
     )
-
-    @field_validator("glob")
-    @classmethod
-    def _translatable(cls, value: str) -> str:
-        return _require_glob(value)
 
     @property
     def prefix(self) -> str:
@@ -79,7 +91,15 @@ class FolderItem(_Item):
 class FileItem(_Item):
     """One object."""
 
-    file: Address = Field(description="The object's key.")
+    file: Annotated[Address, matching(r"[\s\S]*[^/]|[\s\S]*://[\s\S]*\?[\s\S]*")] = Field(
+        description="The object's key."
+    )
+    checksum: ItemChecksum | None = Field(
+        None,
+        description="What its bytes must have, even if the store states another one: "
+        "``sha256:…``, ``md5:…``, ``crc32c:…`` or ``crc64nvme:…``, in hexadecimal digits or "
+        "base64. Each run hashes the file that is there.",
+    )
 
     @field_validator("file")
     @classmethod
@@ -139,23 +159,32 @@ def named_target(item: FolderItem | FileItem, download_root: str) -> str | None:
     return placement.path if isinstance(placement, At) else None
 
 
-def globs_not_meant(item: FolderItem | FileItem) -> Iterator[tuple[str, str, str]]:
-    """See ``Task.globs_not_meant``: field, fault, what to do."""
-    if isinstance(item, FolderItem):
-        names = [("folder", item.folder), ("glob", item.glob)]
+def globs_not_meant(item: FolderItem | FileItem) -> Iterator[tuple[Location, str, str]]:
+    """See ``Task.globs_not_meant``: where in the item, fault, what to do."""
+    if isinstance(item, FileItem):
+        names: list[tuple[Location, str]] = [(("file",), item.file)]
     else:
-        names = [("file", item.file)]
-    for field, name in names:
+        globs = (*_located("glob", item.glob), *_located("exclude", item.exclude))
+        names = [(("folder",), item.folder), *globs]
+    for location, name in names:
         # What follows in a URL is a query.
         path = name.partition("?")[0] if is_web(name) else name
-        if (found := not_meant(path, is_glob=field == "glob")) is not None:
-            yield field, *found
+        if (found := not_meant(path, is_glob=location[0] in ("glob", "exclude"))) is not None:
+            yield location, *found
+
+
+def _located(field: str, globs: str | tuple[str, ...]) -> Iterator[tuple[Location, str]]:
+    """Each glob of a field, and where in the item it is."""
+    if isinstance(globs, str):
+        yield (field,), globs
+    else:
+        yield from (((field, number), glob) for number, glob in enumerate(globs))
 
 
 class Bucket(Model):
     """A bucket or container, and the items wanted from it."""
 
-    name: Text = Field(description="The bucket's name.")
+    name: Annotated[Text, matching("[^/]+|arn:.+")] = Field(description="The bucket's name.")
     items: tuple[Item, ...] = Field(min_length=1, description="Folders and files.")
 
     @field_validator("name")
@@ -173,12 +202,68 @@ def selected(item: FolderItem | FileItem, download_root: str) -> tuple[Folder | 
     """
     if isinstance(item, FolderItem):
         folder, root = resolve(item.target_path, download_root, is_file=False)
-        return Folder(item.prefix, (item.glob,)), Under(folder, root, item.prefix)
+        selection = Folder(item.prefix, _listed(item.glob), _listed(item.exclude))
+        return selection, Under(folder, root, item.prefix)
     target = item.target_path
     if target.endswith("/"):
         target += file_name(item.file)
     path, root = resolve(target, download_root, is_file=True)
-    return Named((item.file,)), At(path, root)
+    checksum = None if item.checksum is None else Checksum(*item.checksum.split(":"))
+    return Named((item.file,), checksum), At(path, root)
+
+
+def request_selection(request: FetchRequest) -> Folder | Named:
+    """What a request selects, where the task has no items.
+
+    Raises:
+        ConfigError: a field of the item is wrong.
+    """
+    kind = FileItem if request.is_file else FolderItem
+    try:
+        item = kind.model_validate({**request.item(), "target_path": "."})
+    except ValidationError as error:
+        (first, *_) = error.errors(include_input=False, include_url=False)
+        raise ConfigError(f"fetch: {first['loc'][0]}: {first['msg']}") from None
+    return selected(item, "/")[0]
+
+
+def divided(
+    fields: Mapping[str, Any], of_task: Iterable[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a task, and those of its item, from what ``kaiwo.fetch`` is given.
+
+    Args:
+        fields: what is given.
+        of_task: the names of the task's fields, which come first.
+    """
+    of_items = FolderItem.model_fields.keys() | FileItem.model_fields.keys()
+    names = (fields.keys() & of_items) - {*of_task, *ITEM_KINDS, "target_path"}
+    rest = {name: value for name, value in fields.items() if name not in names}
+    return rest, {name: fields[name] for name in fields if name in names}
+
+
+def as_asked(url: ObjectUrl, of_item: Mapping[str, Any]) -> ObjectUrl:
+    """The URL as the item's fields have it: fields that only folders have make it a folder.
+
+    Raises:
+        ConfigError: the fields and the URL exclude each other.
+    """
+    if "glob" in of_item and url.glob is not None:
+        raise ConfigError("fetch: glob follows from the URL; leave it out")
+    own = [FolderItem.model_fields.keys(), FileItem.model_fields.keys()]
+    of_folder = sorted(of_item.keys() & (own[0] - own[1]))
+    of_file = sorted(of_item.keys() & (own[1] - own[0]))
+    if of_folder and of_file:
+        text = f"{of_folder[0]} is for a folder, and {of_file[0]} for one file"
+        raise ConfigError(f"fetch: {text}: give one of them")
+    if of_file and url.is_folder:
+        raise ConfigError(f"fetch: {of_file[0]} is for one file, and the URL names a folder")
+    if not of_folder or url.is_folder:
+        return url
+    folder = url.as_folder()
+    if folder is None:
+        raise ConfigError(f"fetch: {of_folder[0]} is for a folder, and the URL names one file")
+    return folder
 
 
 def file_name(key: str) -> str:

@@ -127,8 +127,8 @@ class BucketTask(Task):
     def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
         """See ``Task``."""
         for location, _, item in self._items():
-            for field, fault, hint in globs_not_meant(item):
-                yield (*location, field), fault, hint
+            for inner, fault, hint in globs_not_meant(item):
+                yield (*location, *inner), fault, hint
 
     @classmethod
     def fetch_fields(cls, request: FetchRequest) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import AfterValidator, SecretStr, ValidationInfo
+from pydantic import AfterValidator, Secret, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from kaiwo.errors import ConfigError
@@ -37,6 +37,12 @@ SecretFile = Annotated[Text, AfterValidator(_without_sibling)]
 
 class SecretFields(Model):
     """A model whose secrets may be in files."""
+
+    @classmethod
+    def secret_names(cls) -> frozenset[str]:
+        """The fields that hold secrets themselves."""
+        fields = cls.model_fields.items()
+        return frozenset(name for name, field in fields if _is_secret(field.annotation))
 
     def secret(self, name: str) -> str | None:
         """The value of a field that is given directly or, as ``<name>_file``, in a file.
@@ -84,6 +90,14 @@ class SecretFields(Model):
         for name in type(self).model_fields:
             if name.endswith("_file") and (path := getattr(self, name)) is not None:
                 yield name, path
+
+
+def _is_secret(annotation: Any) -> bool:
+    """Whether a value of that type, or of one in it, is a secret."""
+    kind = get_origin(annotation) or annotation
+    if isinstance(kind, type) and issubclass(kind, SecretStr | Secret):
+        return True
+    return any(_is_secret(each) for each in get_args(annotation))
 
 
 def read_secret(path: str) -> str:

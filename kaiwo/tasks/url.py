@@ -91,6 +91,11 @@ def _with_file_name(item: FileItem) -> FileItem:
     return item.model_copy(update={"target_path": item.target_path + own_name})
 
 
+def _with_queries(globs: tuple[str, ...]) -> tuple[str, ...]:
+    """The globs, and each with any query after it."""
+    return (*globs, *(f"{glob}{_ANY_QUERY}" for glob in globs if not glob.endswith("**")))
+
+
 class WithoutQuery(Struct, frozen=True):
     """Files of a page of links: a query is a part of the key, and not of the file's name.
 
@@ -144,9 +149,11 @@ class UrlTask(Task):
             )
             selection, placement = selected(relative, context.download_root)
             if is_web(address) and isinstance(selection, Folder):
-                globs = selection.globs
-                queried = (f"{glob}{_ANY_QUERY}" for glob in globs if not glob.endswith("**"))
-                selection = replace(selection, globs=(*globs, *queried))
+                selection = replace(
+                    selection,
+                    globs=_with_queries(selection.globs),
+                    exclude=_with_queries(selection.exclude),
+                )
                 placement = WithoutQuery(placement)
             where = context.where(("items", index))
             yield Want(self.label, where, opener, selection, placement, item.allow_empty)
@@ -162,8 +169,8 @@ class UrlTask(Task):
     def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
         """See ``Task``."""
         for index, item in enumerate(self.items):
-            for field, fault, hint in globs_not_meant(item):
-                yield ("items", index, field), fault, hint
+            for inner, fault, hint in globs_not_meant(item):
+                yield ("items", index, *inner), fault, hint
 
     @classmethod
     def fetch_fields(cls, request: FetchRequest) -> dict[str, Any]:

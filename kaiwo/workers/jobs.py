@@ -33,7 +33,7 @@ from kaiwo.jobs import (
     Transfer,
     Whole,
 )
-from kaiwo.workers import look_up, ranges, verify
+from kaiwo.workers import item_checksums, look_up, ranges, verify
 from kaiwo.workers.attempt import timed
 from kaiwo.workers.reading import AT_ONCE, Reading
 from kaiwo.workers.small import run_batch
@@ -59,8 +59,9 @@ def _step(job: Job, how: Reading) -> Callable[[Transfer], Outcome]:
             return partial(ranges.read_stream, check=check, how=how)
         case Finish(_, stated, found):
             return partial(ranges.finish, stated=stated, found=found)
-        case CheckExisting():
-            return verify.check_existing
+        case CheckExisting(transfer):
+            is_of_item = transfer.required is not None
+            return item_checksums.check_existing if is_of_item else verify.check_existing
         case FetchChecksum(_, guess):
             return partial(verify.fetch_checksum, refuted=guess)
         case Restat():

@@ -18,6 +18,7 @@ from kaiwo.net.stand_ins import MOST_DOCUMENT
 from kaiwo.objects import Checksum, as_read
 from kaiwo.protocols import Buffer
 from kaiwo.workers.disk_waits import disk_waits
+from kaiwo.workers.item_checksums import require_item_checksum
 from kaiwo.workers.reading import Arrived, Pace, Reading, Timer, arriving, watched
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.stand_ins import require_file
@@ -268,13 +269,15 @@ def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | Non
         raise IntegrityError(
             f"{transfer.source}: {size} bytes were written, but the temporary file has {there}"
         )
-    if transfer.object.unsized or size <= RANGE:  # so might any object have come in a batch
+    hashed = partial(hash_file, path=path, size=size, root=root)
+    if stated is not None and (found is None or found.algorithm != stated.algorithm):
+        found = hashed(stated.algorithm)
+    is_proven = found is not None and found == transfer.required
+    if not is_proven and (transfer.object.unsized or size <= RANGE):  # it might come in a batch
         start = temporary_files.read_range(path, 0, min(size, MOST_DOCUMENT), root)
         require_file(transfer, start)
-    hashed = partial(hash_file, path=path, size=size, root=root)
-    if stated is not None:
-        if found is None or found.algorithm != stated.algorithm:
-            found = hashed(stated.algorithm)
+    require_item_checksum(transfer, found, hashed)
+    if stated is not None and transfer.required is None:
         if transfer.object.may_be_pointer:
             found = checksums.proven(stated, found, hashed)
         require_same(transfer, found, stated)

@@ -9,8 +9,10 @@ from kaiwo.errors import KaiwoError
 from kaiwo.files import temporary_files
 from kaiwo.files.folders import root_of
 from kaiwo.jobs import Batch, Outcome, Transfer
+from kaiwo.objects import Checksum
 from kaiwo.protocols import Buffer, Source
 from kaiwo.workers import attempt
+from kaiwo.workers.item_checksums import require_item_checksum
 from kaiwo.workers.reading import Arrived, Reading, arriving
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.stand_ins import require_file
@@ -36,11 +38,19 @@ def _fetched(transfer: Transfer, how: Reading, *, verify: bool) -> tuple[Outcome
         nonlocal data
         source, size = open_source(transfer.opener), transfer.object.size
         data, answer_s = _read(source, transfer, how)
-        checksum = None
+        checksum: Checksum | None = None
+
+        def compute(algorithm: str) -> Checksum | None:
+            return checksums.of_bytes(algorithm, data)
+
         try:
-            require_file(transfer, data)
-            if verify:
-                checksum = verified(source, transfer, lambda name: checksums.of_bytes(name, data))
+            if transfer.required is not None:
+                checksum = compute(transfer.required.algorithm)
+            if checksum is None or checksum != transfer.required:
+                require_file(transfer, data)
+            require_item_checksum(transfer, checksum, compute)
+            if verify and transfer.required is None:
+                checksum = verified(source, transfer, compute)
             if transfer.object.unpinned:
                 require_unchanged(source, transfer)
         except KaiwoError as error:

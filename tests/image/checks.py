@@ -202,8 +202,8 @@ class Checks:
         (secrets / "service_account").write_bytes(account)
         for path in secrets.iterdir():
             path.chmod(0o444)
-        template = string.Template((ROOT / "tests" / "demo.yaml").read_text(encoding="utf-8"))
-        text = template.substitute(
+        template = string.Template((ROOT / "tests" / "demo.kaiwo.yaml").read_text(encoding="utf-8"))
+        text = template.safe_substitute(
             work="/pod",
             s3=running["s3"].settings["endpoint_url"],
             gcs=running["gcs"].settings["endpoint_url"],

@@ -35,6 +35,11 @@ def test_the_tables_are_those_of_the_code(page: str) -> None:
         pytest.fail(f"the tables of {page} are not those of the code: make reference")
 
 
+def test_the_schema_is_that_of_the_code() -> None:
+    if reference.schema_text() != text_of(reference.SCHEMA):
+        pytest.fail(f"{reference.SCHEMA} is not what the code makes: make reference")
+
+
 def test_the_page_of_the_architecture_is_read_in_one_sitting() -> None:
     assert len(text_of("docs/architecture.md").splitlines()) <= 150
 

@@ -44,9 +44,9 @@ def credentials(s3: Store) -> dict[str, str]:
 
 def test_every_file_is_valid() -> None:
     files = [text for text in blocks("README.md", "yaml") if "download_items" in text]
-    assert len(files) == 2
+    assert len(files) == 3
     for text in files:
-        assert loader.build(document.parse(text, "README.md")).tasks
+        assert loader.build(document.parse(text, "README.md"), None, {}).tasks
 
 
 def test_the_pod_starts_the_command_that_there_is(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_the_pod_starts_the_command_that_there_is(tmp_path: Path) -> None:
     (container,) = yaml.safe_load(text)["initContainers"]
     mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert {"/config", "/models", "/secrets"} == mounts
-    (tmp_path / "config.yaml").write_text("download_items: []\n", encoding="utf-8")
+    (tmp_path / "kaiwo.yaml").write_text("download_items: []\n", encoding="utf-8")
     args = [each.replace("/config/", f"{tmp_path}/") for each in container["args"]]
     done = subprocess.run(
         [sys.executable, "-m", "kaiwo.downloader", *args],
@@ -64,7 +64,7 @@ def test_the_pod_starts_the_command_that_there_is(tmp_path: Path) -> None:
         check=False,
     )
     # The arguments are understood: what is refused is the empty list.
-    assert (done.returncode, "config.yaml:1:1: download_items" in done.stderr) == (2, True)
+    assert (done.returncode, "kaiwo.yaml:1:1: download_items" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -81,7 +81,7 @@ def test_the_commands_do_what_they_say(s3: Store, tmp_path: Path) -> None:
     bucket = s3.new_bucket({"models/weights.bin": b"weights"})
     task = s3.task(bucket, [{"folder": "models", "target_path": "out"}])
     text = yaml.safe_dump({"download_items": [task]})
-    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "kaiwo.yaml").write_text(text, encoding="utf-8")
     ran = []
     for words in commands("README.md"):
         if words[0] in ("make", "pip"):
@@ -92,8 +92,8 @@ def test_the_commands_do_what_they_say(s3: Store, tmp_path: Path) -> None:
         succeeding(real, tmp_path, credentials(s3))
     assert ran == [
         "kaiwo --version",
-        "kaiwo validate config.yaml",
-        "kaiwo plan config.yaml",
+        "kaiwo validate kaiwo.yaml",
+        "kaiwo plan kaiwo.yaml",
         "python -m kaiwo.downloader",
         f"kaiwo fetch s3://{bucket}/models/weights.bin",
     ]
@@ -106,7 +106,7 @@ def test_the_python_does_what_it_says(s3: Store, tmp_path: Path) -> None:
     bucket = s3.new_bucket({"data/a.csv": b"a", "data/b/c.csv": b"c", "data/d.txt": b"d"})
     task = s3.task(bucket, [{"file": "data/d.txt", "target_path": "d.txt"}])
     text = yaml.safe_dump({"download_items": [task]})
-    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "kaiwo.yaml").write_text(text, encoding="utf-8")
     own, of_fsspec = (
         code.replace("my-bucket", bucket).replace(PLACE, s3.settings["endpoint_url"])
         for code in blocks("README.md", "python")

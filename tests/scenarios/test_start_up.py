@@ -77,10 +77,10 @@ OWN_COMMAND = {
     "errors", "files.process_limits", "loading", "redact", "units",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
-    "cli.faults", "config.diagnostics", "config.document", "config.excerpts", "config.loader",
-    "config.rendering", "config.settings", "config.suggestions", "config.syntax",
-    "config.targets", "config.validation", "config.variables", "environment",
-    "events", "loading",
+    "cli.faults", "config.diagnostics", "config.document", "config.excerpts",
+    "config.expansion", "config.loader", "config.rendering", "config.settings",
+    "config.suggestions", "config.syntax", "config.targets", "config.validation",
+    "config.variables", "environment", "events", "loading",
     "files.names", "files.paths", "files.placement", "files.repeat", "jobs", "net.*", "objects",
     "own_names",
     "protocols", "sources.base", "sources.paging", "sources.translation", "tasks.base",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from textwrap import dedent
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
+from jsonschema.exceptions import best_match
 
 from kaiwo.config.document import parse
 from kaiwo.config.loader import Config, build
+from kaiwo.config.schema import schema
 from kaiwo.errors import ConfigError
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import FileItem, FolderItem
 from kaiwo.tasks.object_store import BucketTask
+from kaiwo.tasks.registry import BUILT_IN
 
 CANARY = "CANARYxyzzy"
 
@@ -35,9 +40,25 @@ LEAST: dict[str, dict[str, Any]] = {
 }
 
 
+@functools.cache
+def validator() -> jsonschema.Draft202012Validator:
+    """Checks a file by its schema."""
+    return jsonschema.Draft202012Validator(schema(BUILT_IN))
+
+
+def faults(data: Any) -> list[tuple[str, str]]:
+    """What the schema has against the data of a file: where, and what."""
+    found = (best_match([each]) for each in validator().iter_errors(data))
+    return sorted(("/".join(map(str, each.absolute_path)), each.message) for each in found)
+
+
 def read(text: str, **options: Any) -> Config:
-    """The configuration that a YAML text stands for."""
-    return build(parse(dedent(text), "c.yaml"), options)
+    """The configuration that a YAML text stands for; the schema accepts it, too."""
+    document = parse(dedent(text), "c.yaml")
+    config = build(document, options)
+    if all(task.type in BUILT_IN for task in config.tasks):
+        assert faults(document.data) == []
+    return config
 
 
 def of(*tasks: Mapping[str, Any], **settings: Any) -> Config:
@@ -54,7 +75,7 @@ def task_of(type_: str, **fields: Any) -> Task:
 def refusal(text: str, **options: Any) -> str:
     """Why a YAML text is refused: a line for each fault."""
     with pytest.raises(ConfigError) as caught:
-        read(text, **options)
+        build(parse(dedent(text), "c.yaml"), options)
     return caught.value.message
 
 

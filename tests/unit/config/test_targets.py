@@ -75,6 +75,9 @@ def test_what_may_be_right_is_left_to_the_run(tasks: tuple[dict[str, Any], ...])
         (s3(file("data/0*.csv", "t")), "file"),
         (s3({"folder": "data/*", "target_path": "t"}), "folder"),
         (s3({"folder": "d", "glob": "{01,02}.csv", "target_path": "t"}), "glob"),
+        (s3({"folder": "d", "glob": ["*.csv", "{01,02}.csv"], "target_path": "t"}), "glob[1]"),
+        (s3({"folder": "d", "exclude": "{01,02}.csv", "target_path": "t"}), "exclude"),
+        (s3({"folder": {"folder": "d", "exclude": ["{a,b}"], "target_path": "t"}}), "exclude[0]"),
         ({"type": "hf", "repo_id": "o/r", "files": ["*.json"]}, "files[0]"),
         ({"type": "url", "items": [file("https://h/*.csv?x=1", "t")]}, "file"),
     ],
@@ -89,6 +92,7 @@ def test_a_glob_in_a_name_is_a_warning(task: dict[str, Any], field: str) -> None
     "task",
     [
         s3(file("data/01.csv", "t"), {"folder": "d", "glob": "**/*.csv", "target_path": "u"}),
+        s3({"folder": "d", "glob": ["*", "**"], "exclude": ["[ab]?.*"], "target_path": "t"}),
         {"type": "url", "items": [file("https://h/k?x=[1]*", "t")]},
         {"type": "hf", "repo_id": "o/r", "allow_patterns": ["*.json"]},
     ],

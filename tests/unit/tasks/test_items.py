@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from kaiwo.tasks.items import FolderItem
+from kaiwo.objects import Folder
+from kaiwo.tasks.items import FolderItem, selected
 from tests.support.configs import (
     items_of,
     read,
@@ -48,6 +49,17 @@ def test_a_folder_without_glob_means_everything_below_it() -> None:
     assert item.glob == "**/*"
 
 
+@pytest.mark.parametrize("exclude", ["*.log", ["*.log", "tmp/**"], []])
+@pytest.mark.parametrize("glob", ["*", ["*.csv", "**/*.txt"]])
+def test_a_glob_is_one_or_several(glob: str | list[str], exclude: str | list[str]) -> None:
+    item = {"folder": "f", "target_path": "t", "glob": glob, "exclude": exclude}
+    (found,) = items_of(task_of("s3", buckets=[{"name": "b", "items": [item]}]))
+    selection, _ = selected(found, "/root")
+    assert isinstance(selection, Folder)
+    wanted = [(each,) if isinstance(each, str) else tuple(each) for each in (glob, exclude)]
+    assert [selection.globs, selection.exclude] == wanted
+
+
 @pytest.mark.parametrize("folder", ["", ".", "/", "./"])
 def test_the_whole_bucket_has_several_names(folder: str) -> None:
     item = FolderItem(folder=folder, target_path="t")
@@ -79,7 +91,16 @@ def test_a_folder_never_means_every_key_that_begins_with_these_letters() -> None
         ({"folder": "f", "target_path": "t", "glob": ""}, "glob", "is empty"),
         ({"folder": "f", "target_path": "t", "glob": "a**"}, "glob", "**"),
         ({"folder": "f", "target_path": "t", "glob": "x/**b/*"}, "glob", "**"),
-        ({"folder": "f", "target_path": "t", "glob": ["*"]}, "glob", ""),
+        ({"folder": "f", "target_path": "t", "glob": []}, "glob", "at least one entry"),
+        ({"folder": "f", "target_path": "t", "glob": 3}, "glob", "must be a string"),
+        ({"folder": "f", "target_path": "t", "glob": ["*", ""]}, "glob[1]", "is empty"),
+        ({"folder": "f", "target_path": "t", "glob": ["*", "a**"]}, "glob[1]", "**"),
+        ({"folder": "f", "target_path": "t", "glob": "a/"}, "glob", "write '/**' for a folder"),
+        ({"folder": "f", "target_path": "t", "exclude": ""}, "exclude", "is empty"),
+        ({"folder": "f", "target_path": "t", "exclude": None}, "exclude", "must be a string"),
+        ({"folder": "f", "target_path": "t", "exclude": ["tmp/"]}, "exclude[0]", "'/**'"),
+        ({"folder": "f", "target_path": "t", "exclude": ["*", 3]}, "exclude[1]", "a string"),
+        ({"file": "f", "target_path": "t", "exclude": "*"}, "exclude", "unknown key"),
         (
             {"folder": "f", "target_path": "t", "allow_empty": "maybe"},
             "allow_empty",
