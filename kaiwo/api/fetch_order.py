@@ -22,8 +22,8 @@ from kaiwo.api.orders import Order, Wanted, wanted
 from kaiwo.api.run import Done
 from kaiwo.config import fetch_url, variables
 from kaiwo.config.document import Document
-from kaiwo.config.loader import ITEMS, Config, build
-from kaiwo.config.settings import Settings
+from kaiwo.config.loader import Config, build
+from kaiwo.config.settings import ITEMS, Settings
 from kaiwo.errors import ConfigError, KaiwoError, UnfinishedError
 from kaiwo.files.placement import absolute
 from kaiwo.jobs import Want

@@ -17,6 +17,7 @@ from kaiwo.cli.logs import is_json, log_if_silent, logger
 from kaiwo.config import loader, rendering, variables
 from kaiwo.config.diagnostics import Diagnostic, InvalidConfigError, Place
 from kaiwo.config.document import parse
+from kaiwo.config.settings import ITEMS
 from kaiwo.errors import ConfigError
 
 STDIN = "-"
@@ -38,7 +39,7 @@ def validate(paths: Sequence[str], *, as_json: bool) -> int:
             found.append(Diagnostic(Place(name), error.message))
         else:
             found += config.warnings()
-            tasks = len(config.document.data[loader.ITEMS])
+            tasks = len(config.document.data[ITEMS])
             valid.append(f"{name}: valid, {units.count(tasks, 'task')}")
     found = list(dict.fromkeys(found))  # an error of the environment comes with each file
     has_errors = any(each.severity == "error" for each in found)

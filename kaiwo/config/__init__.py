@@ -10,6 +10,6 @@
     fetch_url     parse: the URLs of ``kaiwo.fetch``
 
 The other modules are the package's own business: ``syntax`` (what is no YAML), ``excerpts`` (lines
-without secrets), ``expansion`` (``${NAME}`` in texts), ``validation`` (pydantic's errors),
-``suggestions`` and ``targets``.
+without secrets), ``expansion`` (``${NAME}`` in texts), ``building`` (settings and tasks),
+``validation`` (pydantic's errors), ``suggestions`` and ``targets``.
 """

@@ -13,8 +13,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from kaiwo.config.expansion import OWN_KEYS
-from kaiwo.config.loader import ITEMS
-from kaiwo.config.settings import Settings
+from kaiwo.config.settings import ITEMS, Settings
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.fields import BROKEN_VARIABLE, any_case
 from kaiwo.tasks.registry import task_class, task_types

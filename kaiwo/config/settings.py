@@ -18,6 +18,8 @@ from kaiwo.tasks.base import Engine
 from kaiwo.tasks.fields import LocalPath, any_case
 
 PREFIX = "KAIWO_"
+#: The key of the tasks, beside the settings.
+ITEMS = "download_items"
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["text", "json"]
