@@ -87,6 +87,7 @@ class Builder:
     def _settings(self, values: dict[str, Any], options: Mapping[str, Any]) -> Settings | None:
         given = {name: value for name, value in options.items() if value is not None}
         environment = in_environment()
+        stronger = {*given, *environment}
 
         def place(location: Sequence[str | int]) -> Place:
             name = str(location[0]) if location else ""
@@ -102,7 +103,7 @@ class Builder:
             self._faults += [
                 Diagnostic(place(found.location), *_of_option(found))
                 for found in findings(error, values)
-                if found.location not in self._unknown
+                if found.location not in self._unknown or found.location[0] in stronger
             ]
         return None
 

@@ -105,6 +105,14 @@ def test_an_unknown_variable_is_a_fault_of_a_run_and_a_warning_elsewhere() -> No
     ]
 
 
+def test_a_layer_above_an_unknown_variable_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "max_workers: ${NONE}\n" + item_with()
+    assert len(built(text, elsewhere=True).warnings()) == 1
+    monkeypatch.setenv("KAIWO_MAX_WORKERS", "many")
+    lines = refused(text, elsewhere=True)
+    assert lines == ["environment KAIWO_MAX_WORKERS: must be a whole number"]
+
+
 def test_a_task_that_is_left_out_elsewhere_moves_no_other() -> None:
     text = """\
         download_items:
