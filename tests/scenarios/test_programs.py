@@ -183,7 +183,7 @@ def test_the_examples_of_the_help_do_what_they_say(
 ) -> None:
     bucket = s3.new_bucket({"models/a.bin": b"123", "top.txt": b"4"})
     task = s3.task(bucket, [{"file": "models/a.bin", "target_path": "models/a.bin"}])
-    Path("config.yaml").write_text(json.dumps({"download_items": [task]}), encoding="utf-8")
+    Path("kaiwo.yaml").write_text(json.dumps({"download_items": [task]}), encoding="utf-8")
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.settings["endpoint_url"])
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3.settings["access_key_id"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.settings["secret_key"])
