@@ -31,19 +31,22 @@ class PagedListing:
             what: the URL of the prefix, for messages.
 
         Raises:
-            TransientError: a page failed (``reached`` is the number of objects before it), or a
-                page leads back to an earlier one.
+            TransientError: a page failed (``reached`` is the number of objects before it), has an
+                object without a name, or leads back to an earlier page.
         """
         found, token = self._partial.pop(prefix, ([], ""))
         seen = set()
         following = pages(token)
         while True:
             try:
-                page, token = next(following, ((), ""))
+                page, after = next(following, ((), ""))
+                if not all(each.key for each in page):
+                    raise TransientError(f"listing {what}: an object has no name")
             except TransientError as error:
                 self._partial[prefix] = found, token
                 raise type(error)(error.message, error.retry_after_s, len(found)) from None
             found += page
+            token = after
             if not token:
                 return found
             if token in seen:

@@ -57,6 +57,19 @@ def test_what_passes_costs_the_page_that_it_hit() -> None:
     assert keys(paged, Listing()) == "abcde", "something was left of the listing before"
 
 
+def test_an_object_without_a_name_is_a_fault_of_its_page() -> None:
+    def pages(token: str) -> Iterator[Page]:
+        if not token:
+            yield [RemoteObject("a", 1)], "2"
+        yield [RemoteObject("", 1)], ""
+
+    paged = PagedListing()
+    for _ in range(2):
+        with pytest.raises(TransientError, match="has no name") as caught:
+            paged.list_all("", pages, "s3://bucket/")
+        assert caught.value.reached == 1
+
+
 def test_what_is_for_good_is_no_reason_to_go_on() -> None:
     paged, listing = PagedListing(), Listing(p3=[ServiceError("refused")])
     with pytest.raises(ServiceError):
