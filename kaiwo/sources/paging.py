@@ -40,8 +40,7 @@ class PagedListing:
         while True:
             try:
                 page, after = next(following, ((), ""))
-                if not all(each.key for each in page):
-                    raise TransientError(f"listing {what}: an object has no name")
+                _require_names(page, what)
             except TransientError as error:
                 self._partial[prefix] = found, token
                 raise type(error)(error.message, error.retry_after_s, len(found)) from None
@@ -52,3 +51,8 @@ class PagedListing:
             if token in seen:
                 raise TransientError(f"listing {what}: a page leads back to one before it")
             seen.add(token)
+
+
+def _require_names(page: Sequence[RemoteObject], what: str) -> None:
+    if not all(each.key for each in page):
+        raise TransientError(f"listing {what}: an object has no name")

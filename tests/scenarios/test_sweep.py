@@ -134,7 +134,7 @@ def _web(folder: Path, stack: ExitStack) -> Swept:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(SMALL[name])
     pages = stack.enter_context(web.rclone(folder))
-    found, address = stack.enter_context(relay(site.at, "xml", second=pages))
+    found, address = stack.enter_context(relay(site.at, "xml", second=pages, is_only_witness=True))
 
     def tasks(is_large: bool) -> list[dict[str, Any]]:
         names = ["a.bin", "b.bin", "folder/empty", *(["large"] if is_large else [])]

@@ -39,13 +39,22 @@ class Relay:
         words: the content type of its errors: xml or json.
         asking: path and query to ask for instead of those that were asked for.
         second: the address of a server to which the first one redirects.
+        is_only_witness: nothing but its answers to GET says how long a file is for certain, so
+            that these do not all state the same wrong length.
     """
 
     def __init__(
-        self, upstream: str, words: str, asking: Callable[[str], str], second: str
+        self,
+        upstream: str,
+        words: str,
+        asking: Callable[[str], str],
+        second: str,
+        *,
+        is_only_witness: bool,
     ) -> None:
         self._upstream, self._words, self._asking = upstream, words, asking
         self._second = second
+        self._is_only_witness = is_only_witness
         self._honest: dict[tuple[object, ...], Sent] = {}
         self._values = Values()
         self._lock = threading.Lock()
@@ -75,7 +84,9 @@ class Relay:
                 if change.place == "order":
                     sent = self._instead(sent, target, OTHERS[change.pick % len(OTHERS)])
                 else:
-                    sent = changed(sent, change, self._values)
+                    spoilt = changed(sent, change, self._values)
+                    is_unseen = self._is_only_witness and change.nth is None and _ends_early(spoilt)
+                    sent = sent if is_unseen else spoilt
             self.spoilt += sent != honest
             self.log.append(f"{method} {target} {headers.get('Range', '')} -> {sent.status}")
         return sent
@@ -127,15 +138,25 @@ class Relay:
         return self._honest[key]
 
 
+def _ends_early(sent: Sent) -> bool:
+    """Whether it states fewer bytes than there are."""
+    stated = [value for name, value in sent.headers if name.lower() == "content-length"]
+    return all(each.isdecimal() for each in stated) and min(
+        map(int, stated), default=len(sent.body)
+    ) < len(sent.body)
+
+
 @contextlib.contextmanager
 def relay(
     address: str,
     words: str,
     asking: Callable[[str], str] = lambda target: target,
     second: str = "",
+    *,
+    is_only_witness: bool = False,
 ) -> Iterator[tuple[Relay, str]]:
     """A relay before the server at an address; and the relay's address."""
-    found = Relay(address, words, asking, second)
+    found = Relay(address, words, asking, second, is_only_witness=is_only_witness)
 
     class Handler(serving.Quiet, http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
