@@ -60,7 +60,7 @@ def download(
         >>> report = kaiwo.download("kaiwo.yaml", max_workers=16)
         >>> report.raise_for_failures()
         >>> [(item.target, item.status, item.bytes) for item in report.items]
-        [('/work/models/a.bin', 'downloaded', 3)]
+        [('/data/models/a.bin', 'downloaded', 3)]
     """
     options = {name: plain(value) for name, value in options.items()}
     if progress != "auto":

@@ -86,9 +86,9 @@ def fetch(
 
     Example:
         >>> kaiwo.fetch("s3://my-bucket/models/a.bin", "models/", region="us-east-1")
-        PosixPath('/work/models/a.bin')
+        PosixPath('/data/models/a.bin')
         >>> kaiwo.fetch(["s3://my-bucket/models/", "s3://my-bucket/top.txt"], "both")
-        [PosixPath('/work/both/models'), PosixPath('/work/both/top.txt')]
+        [PosixPath('/data/both/models'), PosixPath('/data/both/top.txt')]
     """
     several = isinstance(url_spec, Iterable) and not isinstance(url_spec, str)
     urls = list(url_spec) if several else [str(url_spec)]

@@ -190,7 +190,7 @@ def test_the_examples_of_the_help_do_what_they_say(
     runner = doctest.DocTestRunner()
     for function in (kaiwo.download, kaiwo.fetch):
         text = str(function.__doc__).replace("my-bucket", bucket)
-        text = text.replace("/work/", f"{tmp_path}/cwd/")
+        text = text.replace("/data/", f"{tmp_path}/cwd/")
         names = {"kaiwo": kaiwo}
         runner.run(doctest.DocTestParser().get_doctest(text, names, function.__name__, None, 0))
     assert (runner.tries, runner.failures) == (5, 0)
