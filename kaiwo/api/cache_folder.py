@@ -1,7 +1,10 @@
 """A folder of whole files that keeps within a size: what was opened longest ago is removed first.
 
-    <folder>/<sha256 of the URL>    a file; its time of access says when it was opened last
-    <folder>/.kaiwo/                kaiwo's memory of these files, see ``kaiwo/state``
+    <folder>/kaiwo-<sha256 of the URL>    a file; its time of access says when it was opened last
+    <folder>/.kaiwo/                      kaiwo's memory of these files, see ``kaiwo/state``
+
+Files with other names are not kaiwo's: they do not count, and stay. (fsspec's own caches name
+theirs by a bare sha256.)
 
 A file is removed by its name only. Who has it open reads it to its end, and its room is free then.
 Several processes may use a folder; a file that one of them removes is fetched again by another.
@@ -22,8 +25,9 @@ from msgspec import Struct
 from kaiwo import units
 from kaiwo.errors import DiskError
 from kaiwo.jobs import Plan
+from kaiwo.own_names import is_temporary
 
-_NAME = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"kaiwo-[0-9a-f]{64}")
 
 
 class _Kept(Struct, frozen=True):
@@ -55,7 +59,7 @@ class CacheFolder:
     def place(self, identity: Sequence[str]) -> str:
         """The path of the file that has this identity, such as its URL."""
         digest = hashlib.sha256("\0".join(identity).encode("utf-8", "surrogateescape"))
-        return f"{self._path}/{digest.hexdigest()}"
+        return f"{self._path}/kaiwo-{digest.hexdigest()}"
 
     def open(self, path: str) -> BinaryIO:
         """Open a file, and note that it was opened now.
@@ -107,17 +111,19 @@ class CacheFolder:
         for each in sorted(files, key=lambda each: each.opened_ns):
             if size <= self._limit:
                 return
-            if each.path in keep or not _NAME.fullmatch(os.path.basename(each.path)):
+            if each.path in keep or is_temporary(os.path.basename(each.path)):
                 continue
             with contextlib.suppress(OSError):
                 os.remove(each.path)
                 size -= each.size
 
     def _files(self) -> list[_Kept]:
-        """The files of the folder, temporary ones included."""
+        """The files of kaiwo in the folder, temporary ones included."""
         found = []
         with contextlib.suppress(FileNotFoundError), os.scandir(self._path) as entries:
             for entry in entries:
+                if not (_NAME.fullmatch(entry.name) or is_temporary(entry.name)):
+                    continue
                 with contextlib.suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
                     if entry.is_file(follow_symlinks=False):

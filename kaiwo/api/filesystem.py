@@ -15,16 +15,16 @@ file), the filesystem without ``kaiwo::`` reads less.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import io
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from fsspec.implementations.cached import WholeFileCacheFileSystem
-from fsspec.implementations.local import LocalFileSystem
 
 from kaiwo import environment, units
 from kaiwo.api.cache_folder import CacheFolder
@@ -40,6 +40,11 @@ from kaiwo.tasks.fetch_request import FetchRequest
 
 #: Another process may remove a file of the cache before it is opened.
 _ATTEMPTS = 5
+#: Options of a call that only say how a filesystem reads, writes or shows it.
+_WITHOUT_MEANING = {
+    "autocommit", "batch_size", "block_size", "cache_options", "cache_type", "callback",
+    "compression", "fill_cache", "max_concurrency", "size",
+}  # fmt: skip
 DEFAULT_LIMIT = "50Gi"
 
 
@@ -105,7 +110,8 @@ class KaiwoFileSystem(WholeFileCacheFileSystem):  # type: ignore[misc]
         port = f":{self.kwargs['port']}" if self.kwargs.get("port") else ""
         return f"{self.target_protocol}://{host}{port}/{path.lstrip('/')}"
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> BinaryIO:
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> BinaryIO:
+        _require_no_meaning(options)
         if mode != "rb":
             raise io.UnsupportedOperation("kaiwo:: reads only: write without kaiwo::")
         return self.files.open([self._strip_protocol(path)])[0]
@@ -132,18 +138,29 @@ class KaiwoFileSystem(WholeFileCacheFileSystem):  # type: ignore[misc]
         paths: list[str],
         starts: Any,
         ends: Any,
-        max_gap: int | None = None,
-        on_error: str = "return",
-        **_: Any,
-    ) -> Any:
-        """Ranges of files; each file is fetched once."""
-        local = {path: self._check_file(path) for path in dict.fromkeys(paths)}
-        return LocalFileSystem().cat_ranges(
-            [local[path] for path in paths], starts, ends, max_gap=max_gap, on_error=on_error
-        )
+        max_gap: int | None = None,  # noqa: ARG002 - nothing is far away
+        on_error: str = "return",  # noqa: ARG002 - they are all there, or none
+        **options: Any,
+    ) -> list[bytes]:
+        """Ranges of files; all ranges of a file are of one state of it."""
+        _require_no_meaning(options)
+        names = [*dict.fromkeys(paths)]
+        with contextlib.ExitStack() as stack:
+            opened = self.files.open([self._strip_protocol(each) for each in names])
+            files = {
+                name: stack.enter_context(file) for name, file in zip(names, opened, strict=True)
+            }
+            count = len(paths)
+            starts = starts if isinstance(starts, list) else [starts] * count
+            ends = ends if isinstance(ends, list) else [ends] * count
+            return [
+                _range(files[path], *limits)
+                for path, *limits in zip(paths, starts, ends, strict=True)
+            ]
 
-    def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
+    def get_file(self, rpath: str, lpath: str, **options: Any) -> None:
         """Copy a file out of the cache."""
+        _require_no_meaning(options)
         if self.fs.isdir(rpath):
             os.makedirs(lpath, exist_ok=True)
             return
@@ -167,15 +184,35 @@ class KaiwoFileSystem(WholeFileCacheFileSystem):  # type: ignore[misc]
         return bool(self.fs.isdir(path))
 
     async def _cat_file(
-        self, path: str, start: int | None = None, end: int | None = None, **_: Any
+        self, path: str, start: int | None = None, end: int | None = None, **options: Any
     ) -> Any:
-        return await asyncio.to_thread(self.cat_file, path, start, end)
+        return await asyncio.to_thread(self.cat_file, path, start, end, **options)
 
     async def _cat_ranges(self, *args: Any, **options: Any) -> Any:
         return await asyncio.to_thread(self.cat_ranges, *args, **options)
 
-    async def _get_file(self, rpath: str, lpath: str, **_: Any) -> None:
-        await asyncio.to_thread(self.get_file, rpath, lpath)
+    async def _get_file(self, rpath: str, lpath: str, **options: Any) -> None:
+        await asyncio.to_thread(self.get_file, rpath, lpath, **options)
+
+
+def _require_no_meaning(options: Mapping[str, Any]) -> None:
+    """Return if the options of one call do not say what is read, as ``version_id`` does.
+
+    Raises:
+        ConfigError: they may say so.
+    """
+    for name, value in options.items():
+        if name not in _WITHOUT_MEANING and value is not None:
+            raise ConfigError(
+                f"kaiwo:: does not know the option {name} of a single file; open it without kaiwo::"
+            )
+
+
+def _range(file: BinaryIO, start: int | None, end: int | None) -> bytes:
+    """A part of a file, as a slice names it."""
+    first, after, _ = slice(start, end).indices(os.fstat(file.fileno()).st_size)
+    file.seek(first)
+    return file.read(max(after - first, 0))
 
 
 _OWN = {"_get_file", "_url", "get_file"}

@@ -17,7 +17,7 @@ from kaiwo.api.download import PreparedT, run_and_deliver
 from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_urls
 from kaiwo.api.orders import Order, order_of
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
-from kaiwo.config import loader
+from kaiwo.config import fetch_url, loader
 from kaiwo.config.settings import Settings, before_file
 from kaiwo.errors import UnfinishedError
 from kaiwo.net import proxies
@@ -101,6 +101,8 @@ def fetch(
     from kaiwo.cli import results  # noqa: PLC0415 - only these commands print any
 
     root = before_file("download_root", options) or "."
+    if into is not None:
+        fetch_url.require_target(into)
     goal = (
         Goal(target, root)
         if into is None

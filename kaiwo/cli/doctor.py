@@ -45,7 +45,7 @@ def doctor(*, as_json: bool) -> int:
     """Print the sections."""
     problems: list[str] = []
     with environment.cleaned():
-        sections = {name: make(problems) for name, make in _SECTIONS.items()}
+        sections = {name: _section(name, make, problems) for name, make in _SECTIONS.items()}
     problems = list(dict.fromkeys(problems))
     if as_json:
         document = {
@@ -58,6 +58,15 @@ def doctor(*, as_json: bool) -> int:
     else:
         results.show(_lines(sections, problems))
     return 0
+
+
+def _section(name: str, make: Callable[[list[str]], Section], problems: list[str]) -> Section:
+    """A section; where it cannot be made, that is what a support thread wants to know."""
+    try:
+        return make(problems)
+    except Exception as error:  # any: a library refuses its environment variables
+        problems.append(f"{name}: {type(error).__name__}")  # its text may have a secret
+        return {}
 
 
 def _lines(sections: Mapping[str, Section], problems: list[str]) -> Iterator[str]:

@@ -198,12 +198,17 @@ def said(chosen: Mapping[str, Any], *, verbose: bool, quiet: bool) -> dict[str, 
     return found
 
 
+#: Fields that take a glob or a list of them: ``[0-9]`` is a glob there.
+_GLOBS = ("glob", "exclude")
+
+
 def field(text: str) -> tuple[str, Any]:
     """Name and value of a FIELD=VALUE."""
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise typer.BadParameter("has the form FIELD=VALUE", param_hint="-o")
-    if value[:1] + value[-1:] in ("[]", "{}"):
+    is_glob = name in _GLOBS and not any(sign in value for sign in ",'\"")
+    if value[:1] + value[-1:] in ("[]", "{}") and not is_glob:
         return name, _parsed(name, value)
     return name, {"true": True, "false": False}.get(value, value)
 
@@ -219,7 +224,7 @@ def _parsed(name: str, value: str) -> Any:
     )
     try:
         found = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         text = f"{name} is not a valid {word}; write {name}='{form}'"
         raise typer.BadParameter(text, param_hint="-o") from None
     return found if isinstance(found, kind) else value

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import kaiwo
+from kaiwo.cli import options
 from kaiwo.config.settings import Settings
 from tests.scenarios.test_fetch import OBJECTS, as_words, filled, given, run
 from tests.support.stores import Store
@@ -104,3 +106,21 @@ def test_a_mistyped_host_is_said_at_once_and_how_long_it_is_waited_for(tmp_path:
     assert done.returncode == 5
     assert "the host name is unknown" in first
     assert first.endswith("; kaiwo keeps trying for 2 s (--startup-wait)")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("exclude=[0-9]", "[0-9]"),
+        ('exclude=["[0-9]"]', ["[0-9]"]),
+        ("glob=[a,b]", ["a", "b"]),
+        ("files=[config.json]", ["config.json"]),
+    ],
+)
+def test_a_glob_of_one_class_is_no_list(given: str, expected: object) -> None:
+    assert options.field(given)[1] == expected
+
+
+def test_a_list_that_yaml_cannot_read_is_refused() -> None:
+    with pytest.raises(typer.BadParameter, match="is not a valid list"):
+        options.field("files=[2024-13-45, a]")

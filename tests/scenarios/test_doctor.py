@@ -94,3 +94,9 @@ def test_what_the_environment_names_and_is_not_there_is_a_problem(tmp_path: Path
         "ALL_PROXY",
         "gcs:",
     ]
+
+
+def test_a_section_that_cannot_be_made_is_a_problem_and_no_failure(tmp_path: Path) -> None:
+    found = examined(tmp_path, HF_HUB_ETAG_TIMEOUT=SECRET)
+    assert "identity: ValueError" in found["problems"]
+    assert found["packages"]["obstore"]

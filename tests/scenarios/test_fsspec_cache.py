@@ -73,7 +73,7 @@ def read(url: str, how: dict[str, Any]) -> bytes:
 
 def kept(cache: Path) -> int:
     """The bytes of the files in the cache."""
-    return sum(path.stat().st_size for path in cache.iterdir() if path.is_file())
+    return sum(path.stat().st_size for path in cache.glob("kaiwo-*"))
 
 
 # --- what is read -----------------------------------------------------------------------------
@@ -174,6 +174,24 @@ def test_what_kaiwo_cannot_do_is_refused(wrong: dict[str, Any], says: str) -> No
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize("option", ["version_id", "revision", "generation"])
+def test_another_version_is_not_asked_for_in_vain(s3: Store, cache: Path, option: str) -> None:
+    files, path = fsspec.url_to_fs(f"{filled(s3, '', {'a': b'now'})}a", **given(s3, cache))
+    for read_it in (files.open, files.cat_file):
+        with pytest.raises(kaiwo.ConfigError, match=option):
+            read_it(path, **{option: "of-yesterday"})
+    with files.open(path, block_size=None, cache_type="none") as file:
+        assert file.read() == b"now"
+
+
+def test_ranges_are_those_of_slices_and_of_one_state(s3: Store, cache: Path) -> None:
+    files, path = fsspec.url_to_fs(f"{filled(s3, '', {'a': b'0123456789'})}a", **given(s3, cache))
+    starts, ends = [0, None, -3, 8, 5], [2, 3, None, 99, 5]
+    expected = [b"01", b"012", b"789", b"89", b""]
+    assert files.cat_ranges([path] * 5, starts, ends) == expected
+    assert files.cat_ranges([path, path], 1, 3) == [b"12", b"12"]
+
+
 def test_what_is_missing_or_refused_has_the_errors_of_python(
     s3_signed: Store, hub: Store, cache: Path
 ) -> None:
@@ -199,8 +217,9 @@ def test_the_folder_keeps_within_its_size_and_loses_what_was_opened_longest_ago(
     s3 = counted.stores[0]
     url = filled(s3, "", {name: name.encode() * 400 for name in "abcd"})
     how = given(s3, cache, cache_limit=1200)
-    (cache / "mine").parent.mkdir(exist_ok=True)
-    (cache / "mine").write_bytes(bytes(100))  # is counted, and stays
+    cache.mkdir(exist_ok=True)
+    mine = cache / ("0" * 64)  # as fsspec's own caches name their files
+    mine.write_bytes(bytes(5000))
     for name in "abacada":
         assert read(url + name, how) == name.encode() * 400
         assert kept(cache) <= 1200
@@ -208,7 +227,7 @@ def test_the_folder_keeps_within_its_size_and_loses_what_was_opened_longest_ago(
     for name in "ad":
         read(url + name, how)
     assert counted.counts().gets == 0
-    assert (cache / "mine").exists()
+    assert mine.exists()
 
 
 def test_what_is_larger_than_the_folder_may_be_is_refused_before_its_first_byte(

@@ -141,8 +141,9 @@ def test_a_run_warns_of_a_misspelled_variable(folder: Path) -> None:
     assert done.stderr.count("WARNING environment KAIWO_MAX_WORKER: unknown variable") == 1
 
 
-def test_fetch_refuses_a_url_as_its_target(folder: Path) -> None:
-    done = command(folder, "fetch", "s3://a/x", "s3://b/")
+@pytest.mark.parametrize("words", [("s3://a/x", "s3://b/"), ("-t", "s3://b/", "s3://a/x")])
+def test_fetch_refuses_a_url_as_its_target(folder: Path, words: tuple[str, ...]) -> None:
+    done = command(folder, "fetch", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "the target: this is a URL (s3://), but must be a path" in done.stderr
     assert not (folder / "s3:").exists()
