@@ -102,7 +102,9 @@ class Shown:
         """See rich's console protocol."""
         # The last column stays free: some terminals wrap a line that fills it.
         room = options.max_width - 1
-        line = next((each for each in self._lines if len(each) <= room), self._lines[-1])
+        fits = [each for each in self._lines if len(each) <= room] or self._lines[-1:]
+        beside = room if self._part is None else room - _SHORTEST - 1
+        line = next((each for each in fits if len(each) <= beside), fits[0])
         text = Text(line, no_wrap=True, overflow="ellipsis")
         width = min(room - len(line) - 1, _LONGEST)
         if self._part is None or width < _SHORTEST:

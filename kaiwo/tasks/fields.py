@@ -40,6 +40,10 @@ class Model(BaseModel):
             yield name, redact.text(value) if isinstance(value, str) else value
 
 
+#: What no URL has; the engines would fail on it, each in its own way.
+_NO_URL = re.compile(r"[^!-~]|[<>\"{}|\\^`]")
+
+
 def require_endpoint(address: str) -> str:
     """The address of a service, checked; for what a secret file or the environment holds.
 
@@ -48,6 +52,11 @@ def require_endpoint(address: str) -> str:
     """
     if not address.startswith(("http://", "https://")):
         raise ConfigError("an endpoint must begin with http:// or https://")
+    if _NO_URL.search(address):
+        raise ConfigError(
+            'an endpoint has ASCII characters only, no spaces, and none of <>"{}|\\^`; hosts of '
+            "other letters are written as xn--..., and other characters as %20"
+        )
     try:
         parts = urlsplit(address)
         usable = bool(parts.hostname) and parts.port != 0

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from kaiwo.errors import ConfigError
+from kaiwo.tasks.fields import require_endpoint
 from tests.support.configs import (
     LEAST,
     task_of,
@@ -58,3 +60,26 @@ def test_every_documented_field_is_accepted_and_kept(type_: str, fields: dict[st
         kept = getattr(task, name)
         kept = kept.get_secret_value() if hasattr(kept, "get_secret_value") else kept
         assert kept == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://min io:9000",
+        "http://mïnio:9000",
+        "http://h/a b",
+        "http://min<io>:9000",
+        "http://min{io}/",
+        "http://min\\io/",
+        "http://h\x00/",
+    ],
+)
+def test_an_address_that_no_engine_can_read_is_refused(address: str) -> None:
+    """The fast engine's library aborts on some of these."""
+    with pytest.raises(ConfigError, match="ASCII characters only"):
+        require_endpoint(address)
+
+
+def test_addresses_as_people_have_them_are_taken() -> None:
+    for address in ("http://[::1]:9000/a%20b", "https://xn--mnio-5pa.example/~x/(1)!$&'*+,;=@"):
+        assert require_endpoint(address) == address
