@@ -131,7 +131,7 @@ def order_of_requests(
     """
     openers: dict[ObjectUrl, Opener] = {}
     configs = _Configs(fields, options, urls[0][0])
-    readings = [_chained(_asked(each, configs, openers) for each in requests) for requests in urls]
+    readings = [_chained(_all_asked(each, configs, openers)) for each in urls]
     tasks: list[Wanted] = [(each.task, (each.want,)) for all_ in readings for each in all_]
     order = Order(configs.first.settings, tuple(tasks), tuple(all_[0].want for all_ in readings))
     return FetchOrder(order, tuple(readings))
@@ -244,6 +244,18 @@ class _Configs:
 
 def _root(request: FetchRequest) -> str:
     return request.root or absolute(".")
+
+
+def _all_asked(
+    requests: Iterable[FetchRequest], configs: _Configs, openers: dict[ObjectUrl, Opener]
+) -> Iterator[Asked]:
+    """The readings of one URL that the fields allow; they have to allow the likeliest."""
+    for number, request in enumerate(requests):
+        try:
+            yield _asked(request, configs, openers)
+        except ConfigError:
+            if not number:
+                raise
 
 
 def _asked(request: FetchRequest, configs: _Configs, openers: dict[ObjectUrl, Opener]) -> Asked:

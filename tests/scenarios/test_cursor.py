@@ -85,7 +85,7 @@ def test_nothing_is_drawn_before_the_fields_are_checked(
     s3: Store, tmp_path: Path, how: str
 ) -> None:
     shown = shown_by(s3, tmp_path, how)
-    assert "ended by ConfigError" in shown
+    assert "ended by InvalidConfigError" in shown
     assert "\x1b[" not in shown
 
 

@@ -170,3 +170,12 @@ def test_of_a_page_of_links_a_query_hides_nothing_from_an_exclude(tmp_path: Path
         assert set(tree(tmp_path / "x")) == {"a.csv"}
         with pytest.raises(NotFoundError, match=r"without \*.csv and \*.txt"):
             kaiwo.fetch(f"{site.at}/d/", tmp_path / "y", exclude=["*.csv", "*.txt"])
+
+
+def test_patterns_choose_files_of_a_whole_repository(hub: Store, tmp_path: Path) -> None:
+    """As ``hf download --include`` does; another reading of the URL, a file, takes none."""
+    hub.fill("select/patterns", OBJECTS)
+    fields = {**given(hub), "allow_patterns": ["*.csv"], "ignore_patterns": ["tmp/*"]}
+    kaiwo.fetch("hf://select/patterns", tmp_path / "x", **fields)
+    expected = {key for key in OBJECTS if key.endswith(".csv") and not key.startswith("tmp/")}
+    assert set(tree(tmp_path / "x")) == expected
