@@ -86,7 +86,7 @@ _KEY = re.compile(r"[^\W\d][\w.-]{0,38}")
 
 def key(name: str) -> str:
     """A key that a user wrote, if it is one word: with a colon missing, a secret is part of it."""
-    return name if _KEY.fullmatch(name) else HIDDEN
+    return name if _KEY.fullmatch(name) and text(name) == name else HIDDEN
 
 
 def text(message: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
+from kaiwo import redact
 from kaiwo.config import syntax
 from kaiwo.config.diagnostics import (
     Diagnostic,
@@ -235,7 +236,7 @@ class _Builder:
             built = self.build(child, above)
             if key.value in lines:
                 first = lines[key.value]
-                problem = f"duplicate key {key.value!r}, first on line {first}"
+                problem = f"duplicate key '{redact.key(key.value)}', first on line {first}"
                 self._note(key, problem, "remove one of them")
                 continue
             lines[key.value] = key.start_mark.line + 1

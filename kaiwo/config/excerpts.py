@@ -2,8 +2,8 @@
 
 A line is put together from the parser's tokens, so that it works on a text that does not parse.
 The structure, the keys that are one word, and the values of fields that never hold a secret stay.
-Everything else is ``***``: values of other keys, all that is below such a key, anchors, and what follows the place
-where the text does not parse any more. Comments are left out.
+Everything else is ``***``: values of other keys, all that is below such a key, anchors, and what
+follows the place where the text does not parse any more. Comments are left out.
 """
 
 from __future__ import annotations
