@@ -6,8 +6,8 @@
 
 Texts are expanded after YAML was parsed, so a value stays one text: it cannot add keys or items.
 Secrets are taken as they are written: ``_file`` names a file instead. So are the user info and the
-query of a URL, of which nothing is quoted either. Keys, and what is under a key
-that nobody knows, are left alone: a secret may be there by mistake.
+query of a URL, of which nothing is quoted either. Keys, and what is under a key that nobody knows,
+are left alone: a secret may be there by mistake.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OF_SHELL = re.compile(r"(?<![\w$])\$([A-Za-z_]\w*)", re.ASCII)
 #: The user info of a URL, or what comes before it; the slashes of a port are none of a password.
 _USER_INFO = re.compile(r"[^/?#]*@|[^/:@{]*:(?!\d{0,5}(?:[/?#]|$)|\$\{[^{}]*\}[/?#]).*@", re.DOTALL)
 #: Where the authority of a URL begins, also of one that lost a slash.
-_SLASHES = re.compile(r"(?<=\w):/{1,2}")
+_SLASHES = re.compile(r"(?<=[\w}]):/{1,2}")
 _WHOLLY = re.compile(r"\$(\{[A-Za-z_]\w*(:-[^{}]*)?\}|[A-Za-z_]\w*)", re.ASCII)
 _OF_URL = (
     "user info and query of a URL are taken as they are written, and variables are not expanded",
@@ -172,7 +172,7 @@ def _secret_parts(text: str) -> list[tuple[int, int]]:
         return []
     user_info = _USER_INFO.match(text, slashes.end())
     start = user_info.end() if user_info else slashes.end()
-    query = text.find("?", start)
+    query = text.find("?", start) if slashes[0] == "://" else -1
     parts = [(slashes.end(), start)]
     return parts if query < 0 else [*parts, (query, len(text))]
 

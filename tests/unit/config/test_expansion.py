@@ -264,7 +264,9 @@ def test_of_a_password_in_a_url_nothing_is_quoted_or_expanded(address: str) -> N
     assert address_of(config) == address
 
 
-@pytest.mark.parametrize("before", ["http:/u:", "http://u:", "http://u:a/b?$${", "http://u:a/$"])
+@pytest.mark.parametrize(
+    "before", ["http:/u:", "${NONE:-http}://u:", "http://u:", "http://u:a/b?$${", "http://u:a/$"]
+)
 def test_of_a_password_in_an_endpoint_nothing_is_quoted(before: str) -> None:
     address = f"{before}${CANARY.upper()}@h"
     task = {**LEAST["s3"], "endpoint_url": address, "region": "$HOME"}
