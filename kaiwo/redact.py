@@ -80,6 +80,15 @@ _PATTERNS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
+#: Longer words are no keys: a secret key of AWS has 40 letters.
+_KEY = re.compile(r"[^\W\d][\w.-]{0,38}")
+
+
+def key(name: str) -> str:
+    """A key that a user wrote, if it is one word: with a colon missing, a secret is part of it."""
+    return name if _KEY.fullmatch(name) and text(name) == name else HIDDEN
+
+
 def text(message: str) -> str:
     """The message without signatures, keys and tokens, and without user info in its URLs."""
     lowered = message.lower()

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from kaiwo import redact
 from kaiwo.config.diagnostics import Diagnostic, Place
 from kaiwo.config.document import Document
 from kaiwo.config.expansion import OWN_KEYS, Note, expand
@@ -50,7 +51,7 @@ class Builder:
             if str(key).startswith(OWN_KEYS):
                 continue
             guess, hint = self._meant(str(key), values)
-            self._note((key,), f"unknown key {key!r}", hint)
+            self._note((key,), f"unknown key '{redact.key(str(key))}'", hint)
             if guess == ITEMS and ITEMS not in values:
                 self._items_key, values[ITEMS] = key, value
         items = values.pop(ITEMS, None)
@@ -139,7 +140,7 @@ class Builder:
         type_ = item.get("type")
         if type_ is None:
             wrong = nearest("type", map(str, item), {})
-            meant = f"did you mean 'type' where you wrote '{wrong}'? " if wrong else ""
+            meant = f"did you mean 'type' where you wrote '{redact.key(wrong)}'? " if wrong else ""
             self._note(location, "'type' is missing", f"{meant}{types}")
             if wrong is None:
                 return None, item
@@ -176,7 +177,7 @@ def _of_option(found: Finding) -> tuple[str, str | None]:
     if not name or name in Settings.model_fields:
         return found.problem, found.hint
     guess = nearest(name, Settings.model_fields)
-    return f"unknown option {name!r}", guess and f"did you mean '{guess}'?"
+    return f"unknown option '{redact.key(name)}'", guess and f"did you mean '{guess}'?"
 
 
 def _classes(items: object) -> list[type[Task]]:

@@ -1,21 +1,20 @@
 """One fault of a configuration: where it is, what is wrong, and what to do.
 
-A diagnostic shows no value, because a value may be a secret, above all when its key is misspelled.
+A diagnostic shows no value, because a value may be a secret, above all when its key is misspelled;
+nor a key that is no word, because a value may be part of it.
 As text it is one line; ``kaiwo.config.rendering`` draws it with the line of the file, or as JSON.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
 
+from kaiwo import redact
 from kaiwo.config.excerpts import Excerpt
 from kaiwo.errors import ConfigError
-
-_WORD = re.compile(r"[\w.-]+")
 
 
 class Place(Struct, frozen=True):
@@ -63,7 +62,7 @@ class Diagnostic(Struct, frozen=True):
         return ": ".join(part for part in parts if part)
 
     def __str__(self) -> str:
-        return f"{self.headline}; {self.hint}" if self.hint else self.headline
+        return redact.text(f"{self.headline}; {self.hint}" if self.hint else self.headline)
 
 
 class InvalidConfigError(ConfigError):
@@ -91,5 +90,5 @@ def plain(text: str) -> str:
 
 
 def step_text(step: str | int) -> str:
-    """A step of a field's path: ``[0]``, ``.name``, ``['a b']``."""
-    return f".{step}" if isinstance(step, str) and _WORD.fullmatch(step) else f"[{step!r}]"
+    """A step of a field's path: ``[0]``, ``.name``, ``.***``."""
+    return f"[{step}]" if isinstance(step, int) else f".{redact.key(str(step))}"

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
+from kaiwo import redact
 from kaiwo.config import syntax
 from kaiwo.config.diagnostics import (
     Diagnostic,
@@ -92,7 +93,11 @@ class Document(Struct, frozen=True):
 
 def _place(name: str, excerpts: Excerpts, node: yaml.Node, field: str = "") -> Place:
     """The place of a node; a collection is marked at its beginning."""
+    seen = set()  # a collection may hold an alias of itself
     while isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
+        if id(node) in seen:
+            break
+        seen.add(id(node))
         first = node.value[0]
         node = first[0] if isinstance(first, tuple) else first
     start, end = node.start_mark, node.end_mark
@@ -107,17 +112,23 @@ def _joined(path: Iterable[str | int]) -> str:
     return "".join(map(step_text, path)).removeprefix(".")
 
 
-def _step(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:
-    """The nodes of key and value, one step into a node."""
+def _step(
+    node: yaml.Node | None, step: str | int, seen: set[int] | None = None
+) -> tuple[yaml.Node | None, yaml.Node] | None:
+    """The nodes of key and value, one step into a node; it looks once into what many merge."""
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
         return (None, node.value[step]) if 0 <= step < len(node.value) else None
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == step and key.tag != _MERGE:
                 return key, value
+        seen = set() if seen is None else seen
         for key, value in node.value:
             for other in _merged(value) if key.tag == _MERGE else ():
-                if (found := _step(other, step)) is not None:
+                if id(other) in seen:
+                    continue
+                seen.add(id(other))
+                if (found := _step(other, step, seen)) is not None:
                     return found
         if len(node.value) == 1 and node.value[0][0].value in ("folder", "file"):
             # An item of the nested form is one level deeper than one of the flat form.
@@ -196,6 +207,8 @@ class _Builder:
         self._count += 1
         if self._count > MOST_NODES or id(node) in above:
             raise invalid([*self.faults, self._fault(node, "too many aliases")])
+        if len(above) >= DEEPEST:  # by aliases: each is nested little where it is written
+            raise invalid([*self.faults, self._fault(node, "nested too deeply")])
         above = (*above, id(node))
         if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
             self._note(node, "unknown tag", "remove it")
@@ -223,7 +236,7 @@ class _Builder:
             built = self.build(child, above)
             if key.value in lines:
                 first = lines[key.value]
-                problem = f"duplicate key {key.value!r}, first on line {first}"
+                problem = f"duplicate key '{redact.key(key.value)}', first on line {first}"
                 self._note(key, problem, "remove one of them")
                 continue
             lines[key.value] = key.start_mark.line + 1

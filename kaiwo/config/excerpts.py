@@ -1,9 +1,9 @@
 """Lines of a YAML text as they may be shown: without secrets, and without what moves a cursor.
 
 A line is put together from the parser's tokens, so that it works on a text that does not parse.
-The structure, the keys, and the values of fields that never hold a secret stay. Everything else is
-``***``: values of other keys, all that is below such a key, anchors, and what follows the place
-where the text does not parse any more. Comments are left out.
+The structure, the keys that are one word, and the values of fields that never hold a secret stay.
+Everything else is ``***``: values of other keys, all that is below such a key, anchors, and what
+follows the place where the text does not parse any more. Comments are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import yaml
 from msgspec import Struct
 
 from kaiwo import redact
-from kaiwo.config.suggestions import nearest
+from kaiwo.config.suggestions import VERY_ALIKE, nearest
 
 #: PyYAML may be without libyaml.
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,6 +45,10 @@ _KEYS = SHOWN_VALUES | _HOLDERS | {
     "connection_string", "client_id", "client_secret", "tenant_id", "options",
 }  # fmt: skip
 _KEY = re.compile(r"^[ \t]*(?P<shown>(?:- +)*(?P<key>[a-z_]+))(?=[ :]|$)", re.MULTILINE)
+#: The key of a value that has none.
+_NO_KEY = ""
+#: Signs of an address, also of one that lost a slash: it may hold a password.
+_OF_ADDRESSES = re.compile(r":/|@")
 #: Signs of YAML, which may be where a text does not parse.
 _SIGNS = tuple("\"'[]{}:,-*&!|>%@`?#")
 #: A longer line is cut on both sides of its mark.
@@ -218,36 +222,74 @@ def _extent(text: str, token: Any) -> tuple[int, int]:
     return start, end
 
 
+class _Frame(Struct):
+    """An open collection.
+
+    Attributes:
+        is_open: what is in it may be shown.
+        around: the key of all its entries, if it is a list; None where no key is around it.
+        key: of the value that may come now.
+        through_list: a list is between the key and what comes now.
+    """
+
+    is_open: bool
+    around: str | None
+    key: str | None
+    through_list: bool = False
+
+
 class _Rule:
-    """Says of each token in turn whether it is shown."""
+    """Says of each token in turn whether it is shown.
+
+    A value belongs to a key only where key, colon and value follow each other: in a flow mapping,
+    ``a: b secret_key: x`` has two colons behind one key, and ``{a: b, x}`` an entry without one.
+    """
 
     def __init__(self) -> None:
-        # For each open collection: whether what is in it may be shown, and under which key it is.
-        self._open: list[tuple[bool, str | None]] = [(True, None)]
-        self._is_key = self._is_value = False
+        self._open = [_Frame(is_open=True, around=None, key=None)]
+        self._is_key = self._is_keyed = self._is_value = False
 
     def is_shown(self, token: Any) -> bool:
         """Take the next token."""
-        is_open, key = self._open[-1]
+        frame = self._open[-1]
+        is_key, is_keyed, is_value = self._is_key, self._is_keyed, self._is_value
+        self._is_key = self._is_keyed = self._is_value = False
         if isinstance(token, yaml.ScalarToken):
-            return self._shows_scalar(token)
-        if isinstance(token, _LISTS):
-            self._open.append((is_open, key))
+            if is_key:
+                frame.key, frame.through_list = token.value, False
+                self._is_keyed = True
+                return frame.is_open and redact.key(token.value) == token.value
+            return is_value and _is_harmless(frame, token)
+        if isinstance(token, yaml.KeyToken):
+            frame.key, self._is_key = _NO_KEY, True
+        elif isinstance(token, yaml.ValueToken):
+            frame.key = frame.key if is_keyed else _NO_KEY
+            self._is_value = is_keyed
+        elif isinstance(token, yaml.FlowEntryToken):
+            frame.key, self._is_value = frame.around, True
+        elif isinstance(token, yaml.BlockEntryToken):
+            # A list under a key may begin without a token of its own.
+            frame.through_list = self._is_value = True
+        elif isinstance(token, _LISTS):
+            self._open.append(_Frame(frame.is_open, frame.key, frame.key, through_list=True))
+            self._is_value = True
         elif isinstance(token, _MAPPINGS):
-            is_holder = key is None or key in _HOLDERS or nearest(key, _LISTS_OF_KEYS)
-            self._open.append((is_open and bool(is_holder), None))
+            self._open.append(_Frame(_holds_keys(frame), _NO_KEY, _NO_KEY))
         elif isinstance(token, _CLOSING) and len(self._open) > 1:
             self._open.pop()
-        self._is_key = isinstance(token, yaml.KeyToken)
-        self._is_value = isinstance(token, _BEFORE_VALUES)
         return isinstance(token, _STRUCTURE)
 
-    def _shows_scalar(self, token: Any) -> bool:
-        is_open, key = self._open[-1]
-        is_key, is_value = self._is_key, self._is_value
-        self._is_key = self._is_value = False
-        if is_key:
-            self._open[-1] = is_open, token.value
-            return is_open
-        is_plain = is_value and not is_long_quote(token) and "://" not in token.value
-        return is_open and is_plain and key in SHOWN_VALUES
+
+def _is_harmless(frame: _Frame, token: Any) -> bool:
+    """Whether a value is shown: no secret belongs under its key, and it is no address."""
+    is_plain = not is_long_quote(token) and not _OF_ADDRESSES.search(token.value)
+    return frame.is_open and is_plain and frame.key in SHOWN_VALUES
+
+
+def _holds_keys(frame: _Frame) -> bool:
+    """Whether the keys of a mapping that begins now may be shown."""
+    key = frame.key
+    if not frame.is_open or key is None or key in _HOLDERS:
+        return frame.is_open
+    # Not the mapping below a misspelled 'options', which is spelled like 'items'.
+    return frame.through_list and nearest(key, _LISTS_OF_KEYS, share=VERY_ALIKE) is not None

@@ -5,8 +5,9 @@
     $${                 a plain ${
 
 Texts are expanded after YAML was parsed, so a value stays one text: it cannot add keys or items.
-Secrets are taken as they are written: ``_file`` names a file instead. Keys, and what is under a key
-that nobody knows, are left alone: a secret may be there by mistake.
+Secrets are taken as they are written: ``_file`` names a file instead. So are the user info and the
+query of a URL, of which nothing is quoted either. Keys, and what is under a key that nobody knows,
+are left alone: a secret may be there by mistake.
 """
 
 from __future__ import annotations
@@ -27,7 +28,15 @@ Location = tuple[str | int, ...]
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^{}]*))?\}|\$\{")
 #: A variable of a shell, which is none here.
 _OF_SHELL = re.compile(r"(?<![\w$])\$([A-Za-z_]\w*)", re.ASCII)
+#: The user info of a URL, or what comes before it; the slashes of a port are none of a password.
+_USER_INFO = re.compile(r"[^/?#]*@|[^/:@{]*:(?!\d{0,5}(?:[/?#]|$)|\$\{[^{}]*\}[/?#]).*@", re.DOTALL)
+#: Where the authority of a URL begins, also of one that lost a slash.
+_SLASHES = re.compile(r"(?<=[\w}]):/{1,2}")
 _WHOLLY = re.compile(r"\$(\{[A-Za-z_]\w*(:-[^{}]*)?\}|[A-Za-z_]\w*)", re.ASCII)
+_OF_URL = (
+    "user info and query of a URL are taken as they are written, and variables are not expanded",
+    "write the values themselves, or use the fields for credentials",
+)
 
 
 class Note(Struct, frozen=True):
@@ -117,17 +126,24 @@ class _Walk:
         }
 
     def _text(self, text: str, location: Location) -> str:
+        secret = _secret_parts(text)
         for match in _OF_SHELL.finditer(text):
             name = match[1]
-            if name in self._environment or name.isupper():
+            if not _is_in(match, secret) and (name in self._environment or name.isupper()):
                 problem = f"'${name}' is taken as it is written"
                 hint = f"write ${{{name}}} for the variable"
                 self._expanded.hints.append(Note(location, problem, hint))
-        if any(match[0] == "${" for match in _REFERENCE.finditer(text)):
+        references = list(_REFERENCE.finditer(text))
+        if any(match["name"] and _is_in(match, secret) for match in references):
+            self._expanded.hints.append(Note(location, *_OF_URL))
+        if any(match[0] == "${" and not _is_in(match, secret) for match in references):
             hint = "write ${NAME} or ${NAME:-default}, or $${ for a plain ${"
             self._expanded.faults.append(Note(location, "'${' begins no variable here", hint))
             return text
-        return _REFERENCE.sub(lambda match: self._replaced(match, location), text)
+        return _REFERENCE.sub(
+            lambda match: match[0] if _is_in(match, secret) else self._replaced(match, location),
+            text,
+        )
 
     def _replaced(self, match: re.Match[str], location: Location) -> str:
         name, default = match["name"], match["default"]
@@ -148,6 +164,21 @@ class _Walk:
             hint = f"name a file with {other}" if other in fields else None
             problem = "a secret is taken as it is written, and variables are not expanded"
             self._expanded.hints.append(Note(location, problem, hint))
+
+
+def _secret_parts(text: str) -> list[tuple[int, int]]:
+    """Where user info and query are in a text, if it is a URL."""
+    if (slashes := _SLASHES.search(text)) is None:
+        return []
+    user_info = _USER_INFO.match(text, slashes.end())
+    start = user_info.end() if user_info else slashes.end()
+    query = text.find("?", start) if slashes[0] == "://" else -1
+    parts = [(slashes.end(), start)]
+    return parts if query < 0 else [*parts, (query, len(text))]
+
+
+def _is_in(match: re.Match[str], parts: list[tuple[int, int]]) -> bool:
+    return any(start <= match.start() < end for start, end in parts)
 
 
 def _step(location: Location, mapping: Mapping[str, Any], key: str) -> Location:

@@ -48,7 +48,7 @@ def as_json(diagnostics: Sequence[Diagnostic], files: int) -> dict[str, Any]:
                 "file": each.place.source,
                 "line": each.place.line,
                 "column": each.place.column,
-                "field": each.place.field or None,
+                "field": redact.text(each.place.field) or None,
                 "problem": redact.text(each.problem),
                 "hint": each.hint and redact.text(each.hint),
             }

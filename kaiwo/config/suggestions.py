@@ -14,7 +14,7 @@ from msgspec import Struct
 #: Of names that are spelled differently: the share of equal letters from which one is suggested.
 _ALIKE = 0.6
 #: The same, for names of other levels.
-_VERY_ALIKE = 0.8
+VERY_ALIKE = 0.8
 #: Two letters of three, or one of two: a slip in a short name changes much of it.
 _ALIKE_SHORT, _SHORT = 0.5, 3
 #: Names of other tools and services, and the task type.
@@ -101,7 +101,7 @@ def unknown_key(
     if (guess := nearest(key, known)) is not None:
         return guess, f"did you mean '{guess}'?"
     for there in by_distance:
-        other = nearest(key, levels[there].keys, share=_VERY_ALIKE)
+        other = nearest(key, levels[there].keys, share=VERY_ALIKE)
         if other is not None and there != depth:
             return None, f"did you mean '{other}'? {_moved(levels[there], there, depth)}"
     return None, None

@@ -17,6 +17,7 @@ from msgspec import Struct
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from kaiwo import redact
 from kaiwo.config.document import FILE_ITEM, FOLDER_ITEM, without_tags
 from kaiwo.config.suggestions import Level, nearest, unknown_key
 from kaiwo.tasks.base import CONTRADICTION, Task
@@ -203,7 +204,7 @@ class _Repaired:
         location = without_tags(location)
         depth = 1 + sum(isinstance(step, int) for step in location)
         guess, hint = unknown_key(key, known, self._levels, depth)
-        self._note((*location, key), f"unknown key {key!r}", hint)
+        self._note((*location, key), f"unknown key '{redact.key(key)}'", hint)
         if guess is not None and guess not in holder:
             holder[guess] = value
             self._renamed[(*location, guess)] = key

@@ -91,6 +91,28 @@ def test_faults_as_json_are_all_that_is_printed(folder: Path) -> None:
     assert json.loads(command(folder, "validate", "--json", "good.yaml").stdout)["ok"] is True
 
 
+def test_no_secret_is_shown_where_a_comma_or_a_colon_is_missing(folder: Path) -> None:
+    tasks = (
+        f"{{type: s3, region: eu secret_key: {SECRET}, buckets: []}}",
+        f"{{type: s3, secret_key {SECRET}, buckets: []}}",
+        f"{{type: s3, secret_key={SECRET}, buckets: []}}",
+        f"{{type: url, items: [{{file: 'http://bob:${SECRET.upper()}@h/f', target_path: t}}]}}",
+    )
+    text = "download_items:\n" + "".join(f"  - {task}\n" for task in tasks)
+    (folder / "keys.yaml").write_text(text)
+    for words in (("validate",), ("validate", "--json"), ("download",)):
+        done = command(folder, *words, "keys.yaml")
+        assert done.returncode == 2
+        assert "***" in done.stdout + done.stderr
+        assert SECRET not in (done.stdout + done.stderr).lower()
+
+
+def test_a_list_that_holds_itself_is_refused(folder: Path) -> None:
+    done = command(folder, "validate", "-", stdin="download_items: &x\n  - *x\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "too many aliases" in done.stderr
+
+
 def test_what_is_probably_not_meant_is_a_warning(folder: Path) -> None:
     (folder / "glob.yaml").write_text(
         "download_items:\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from textwrap import dedent
 
@@ -333,6 +334,68 @@ def test_a_key_of_any_kind_harms_no_display(key: str) -> None:
         assert SECRET not in shown
     assert str(found).count("\n") == 0
     assert found.place.line == 4
+
+
+#: A task with a secret in one of its keys: a colon is missing, or is behind the secret.
+SECRET_KEYS = [
+    "{type: s3, secret_key hunter2, buckets: []}",
+    "{type: s3, secret_key=hunter2, buckets: []}",
+    "{type: s3, 'secret_key: hunter2', buckets: []}",
+    "{type: s3, secret_key hunter2: x, secret_key hunter2: y}",
+    "{type hunter2, buckets: []}",
+    "{type: s3, buckets: [{name hunter2, items: [{file: k, target_path hunter2}]}]}",
+    "{type: s3, buckets: [{name: b, items: [{file hunter2}, {fiel hunter2: x}]}]}",
+    "{type: hf, token hunter2: {repo_id: x}, repo_id: {a hunter2: b}}",
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"download_items: [{task}]" for task in SECRET_KEYS),
+        *(f"download_items:\n- {task}\n- {task}" for task in SECRET_KEYS),
+        "max_workers hunter2: 3\ndownload_items: [{type: hf, repo_id: o/r}]",
+        "{max_workers hunter2, max_workers hunter2, download_items: []}",
+        "download_items hunter2: [{type: s3, bukets: []}]",
+    ],
+)
+def test_no_secret_in_a_key_is_shown(text: str) -> None:
+    found = faults_of(text)
+    with pytest.raises(InvalidConfigError) as caught:
+        build(parse(text, "c.yaml"))
+    shown = (
+        rendering.rendered(found),
+        json.dumps(rendering.as_json(found, 1)),
+        str(caught.value),
+        repr(caught.value),
+    )
+    for each in shown:
+        assert SECRET not in each
+    assert "***" in shown[0]
+
+
+@pytest.mark.parametrize(
+    "key", ["wJalrXUtnFEMI/K7MDENG", "w" * 40, "9dfGh", "a b", "", "a=b", "-a"]
+)
+def test_a_key_that_is_no_word_is_hidden(key: str) -> None:
+    (found,) = faults_of(json.dumps({"download_items": [{"type": "hf", "repo_id": "o/r", key: 1}]}))
+    assert str(found).endswith(": download_items[0].***: unknown key '***'")
+
+
+@pytest.mark.parametrize("key", ["tokne", "_a", "x-a", "größe", "a.b-c", "w" * 39])
+def test_a_key_that_is_a_word_is_shown(key: str) -> None:
+    data = {"download_items": [{"type": "hf", "repo_id": "o/r", key: 1}]}
+    (found,) = faults_of(json.dumps(data, ensure_ascii=False))
+    assert f": download_items[0].{key}: unknown key '{key}'" in str(found)
+
+
+def test_a_token_that_is_a_key_is_shown_nowhere() -> None:
+    token = "hf_" + "abcdefghij" * 3
+    text = f"download_items: [{{type: hf, repo_id: o/r, {token}: x}}]"
+    found = faults_of(text)
+    shown = (str(found[0]), repr(found[0]), rendering.rendered(found))
+    for each in (*shown, str(rendering.as_json(found, 1))):
+        assert token not in each
 
 
 @pytest.mark.parametrize(

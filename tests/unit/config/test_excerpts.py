@@ -45,10 +45,47 @@ def shown(text: str, line: int = 1, column: int = 1, width: int = 1, *, parses: 
         ("x-mine: {secret_key: hunter2, a: [hunter2]}", "<x>-mine: {***: ***, ***: [***]}"),
         ("- - hunter2", "<->- ***".replace("<->-", "<-> -")),
         ("name: \x85", "<n>ame:"),
+        # A comma, a colon or a key is missing.
+        (
+            "{type: s3, region: eu secret_key: hunter2, buckets: []}",
+            "<{>type: s3, region: eu secret_key: ***, buckets: []}",
+        ),
+        ("{region: eu, hunter2}", "<{>region: eu, ***}"),
+        ("{region: eu, [hunter2]}", "<{>region: eu, [***]}"),
+        ("{region: eu, {name: hunter2}: b}", "<{>region: eu, {***: ***}: ***}"),
+        ("{secret_key hunter2, region: eu}", "<{>***, region: eu}"),
+        ("{secret_key hunter2: x, region: eu}", "<{>***: ***, region: eu}"),
+        (
+            "glob: [region: a, b, secret_key: hunter2, c]",
+            "<g>lob: [region: a, b, secret_key: ***, c]",
+        ),
+        ("[region: eu secret_key: hunter2, hunter2]", "<[>region: eu secret_key: ***, ***]"),
+        ("optins: {name: hunter2}", "<o>ptins: {***: ***}"),
+        ("optins: [{name: hunter2}]", "<o>ptins: [{***: ***}]"),
+        # An address that lost a sign.
+        ("file: https:/u:hunter2@h", "<f>ile: ***"),
+        ("file: https//u:hunter2@h", "<f>ile: ***"),
+        ("file: https:/h/hunter2", "<f>ile: ***"),
     ],
 )
 def test_values_are_hidden_but_where_no_secret_belongs(text: str, line: str) -> None:
     assert shown(text) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("region: eu\n&k secret_key: hunter2", "<&>*** ***: ***"),
+        ("region: eu\n? secret_key\n: hunter2", "<?> secret_key"),
+        ("glob:\n- a", "<-> a"),
+        ("items:\n- {file: k}", "<-> {file: k}"),
+        ("itmes:\n- {file: k}", "<-> {file: k}"),
+        ("optins:\n  {name: hunter2}", "< > {***: ***}"),
+        ("optins:\n- {name: hunter2}", "<-> {***: ***}"),
+    ],
+)
+def test_a_value_belongs_to_the_key_right_before_it(text: str, line: str) -> None:
+    assert shown(text, 2) == line
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,75 @@ def test_a_dollar_that_is_no_variable_is_no_warning(text: str) -> None:
     assert built(item_with(folder=text)).warnings() == []
 
 
+def url_with(address: str) -> Config:
+    task = {"type": "url", "items": [{"file": address, "target_path": "t"}]}
+    return built(yaml.safe_dump({"download_items": [task]}))
+
+
+def address_of(config: Config) -> str:
+    return str(config.tasks[0].items[0].file)  # type: ignore[attr-defined]
+
+
+PASSWORDS = [
+    f"http://bob:${CANARY.upper()}@host/f",
+    f"http://bob:a${{${CANARY.upper()}@host/f",
+    f"http://bob:a@${CANARY.upper()}@host/f",
+    f"http://bob:a b ${CANARY.upper()}@host/f",
+    f"http://host/f?a=b&sig=${CANARY.upper()}",
+    f"http://host/a@b?${CANARY.upper()}#${CANARY.upper()}",
+]
+
+
+@pytest.mark.parametrize("address", PASSWORDS)
+def test_of_a_password_in_a_url_nothing_is_quoted_or_expanded(address: str) -> None:
+    config = url_with(address)
+    assert config.warnings() == []
+    assert address_of(config) == address
+
+
+@pytest.mark.parametrize(
+    "before", ["http:/u:", "${NONE:-http}://u:", "http://u:", "http://u:a/b?$${", "http://u:a/$"]
+)
+def test_of_a_password_in_an_endpoint_nothing_is_quoted(before: str) -> None:
+    address = f"{before}${CANARY.upper()}@h"
+    task = {**LEAST["s3"], "endpoint_url": address, "region": "$HOME"}
+    document = parse(yaml.safe_dump({"download_items": [task]}), "c.yaml")
+    try:
+        shown = [str(each) for each in build(document, None, VARIABLES).warnings()]
+    except ConfigError as error:
+        shown = [error.message]
+    assert CANARY.upper() not in "".join(shown)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://u:${NAME}@host/f", "http://${NAME}@host/f", "http://host/f?a=${NONE:-b}"]
+)
+def test_a_variable_in_the_secret_part_of_a_url_is_warned_of(address: str) -> None:
+    config = url_with(address)
+    (warning,) = map(str, config.warnings())
+    assert "user info and query of a URL are taken as they are written" in warning
+    assert "NAME" not in warning
+    assert address_of(config) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "becomes"),
+    [
+        ("http://${NAME}/f", "http://value/f"),
+        ("http://host:${NUMBER}/${NAME}@1", "http://host:7/value@1"),
+        ("http://host:80/${NAME}@1", "http://host:80/value@1"),
+        ("http://host/${NAME}@1/${lower}", "http://host/value@1/l"),
+        ("http://u:p@host/${NAME}", "http://u:p@host/value"),
+        ("${NONE:-http://u:p@host}/f", "http://u:p@host/f"),
+        ("http://${NONE:-host:80}/a@b", "http://host:80/a@b"),
+    ],
+)
+def test_the_rest_of_a_url_names_variables(address: str, becomes: str) -> None:
+    config = url_with(address)
+    assert address_of(config) == becomes
+    assert config.warnings() == []
+
+
 def test_what_is_not_read_from_a_file_names_no_variables() -> None:
     """``kaiwo.fetch`` takes keys as they are."""
     text = item_with(folder="${NONE}", target_path="$HOME")
