@@ -26,7 +26,7 @@ class _Pages(dict[str, Page]):
         super().__init__()
         self._make = make
 
-    def get(self, path: str, _: object = None) -> Page:  # type: ignore[override]
+    def get(self, path: str, _: object = None) -> Page:
         return self._make(path)
 
 
