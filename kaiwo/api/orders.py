@@ -38,15 +38,20 @@ class Order(Struct, frozen=True):
     asked: tuple[Want, ...]
 
 
-def order_of(config: Config) -> Order:
+def order_of(config: Config, *, needs_secrets: bool = True) -> Order:
     """Everything that a configuration asks for.
+
+    Args:
+        config: see there.
+        needs_secrets: the order is for a run that opens sources.
 
     Raises:
         ConfigError: a secret file cannot be read, or an item cannot be placed.
     """
     variables.warn_of_misspelled()
     _log_warnings(config)
-    config.check_secrets()
+    if needs_secrets:
+        config.check_secrets()
     tasks = wanted(config)
     return Order(config.settings, tasks, tuple(want for _, wants in tasks for want in wants))
 

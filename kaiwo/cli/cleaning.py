@@ -31,7 +31,8 @@ def clean(config_file: str, options: Mapping[str, Any], *, yes: bool, partial: b
     log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
     state_dir = loaded.settings.state_dir
     with environment.cleaned(proxies.canonical):
-        roots = {root: None for want in order_of(loaded).asked if (root := root_of(want))}
+        asked = order_of(loaded, needs_secrets=False).asked
+        roots = {root: None for want in asked if (root := root_of(want))}
     found = [leftovers.find(root, state_dir) for root in roots]
     results.show(_lines(found, yes=yes, partial=partial))
     if yes:

@@ -76,6 +76,11 @@ class Answer(Struct, frozen=True):
         is_open = self.encodings or "Transfer-Encoding" in self.headers
         return None if is_open else self.header("Content-Length")
 
+    def is_decoded(self, planned: int | None, *, decodes: bool) -> bool:
+        """Whether ``chunks`` decodes the body; see there."""
+        is_plain = self.header("Content-Length") == str(planned)
+        return bool(self.encodings) and (decodes if planned is None else not is_plain)
+
     def take(self, size: int) -> bytes:
         """The body of at most ``size`` bytes; a short body comes back short.
 
@@ -114,8 +119,7 @@ class Answer(Struct, frozen=True):
             ServiceError: kaiwo cannot decode it.
             urllib3.exceptions.HTTPError: the body is cut; what came before was handed on.
         """
-        is_plain = self.header("Content-Length") == str(planned)
-        if self.encodings and (decodes if planned is None else not is_plain):
+        if self.is_decoded(planned, decodes=decodes):
             yield from self._decoded([], planned)
             return
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
+from kaiwo import redact
 from kaiwo.net.redirects import origin_of
 
 #: What keeps its escape: it would mean something else in an address, or cannot be shown.
@@ -40,6 +41,18 @@ def web_name(address: str) -> str:
     In other URLs, ``?`` and ``#`` are letters of the name.
     """
     return plain_name(urlsplit(address).path) if is_web(address) else address
+
+
+def shown_key(address: str, key: str) -> str:
+    """A key as people read it, without secrets: on the web, its query may be a signature.
+
+    Args:
+        address: a URL of the source that has the key.
+        key: see ``RemoteObject``.
+    """
+    name = re.split("[?#]", key, maxsplit=1)[0] if is_web(address) else key
+    # As a part of a path: the folder ``token=1`` of a bucket is no credential.
+    return redact.text(f"./{name}")[2:]
 
 
 def plain_name(path: str) -> str:

@@ -9,7 +9,8 @@
   ]
 }
 
-``bytes`` is null where a server does not state a length; the total leaves it out.
+``bytes`` is null where a server does not state a length; the total leaves it out. Of a web address,
+the query is not shown: it may be a signature.
 """
 
 from __future__ import annotations
@@ -18,25 +19,28 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from kaiwo import checksums, units
+from kaiwo import checksums, redact, units
+from kaiwo.net.web_urls import shown_key
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.planning.gather import Listing
+from kaiwo.protocols import Opener
 
 VERSION = 1
 
 
 def lines(listing: Listing) -> Iterator[str]:
     """A line for each object: size, checksum, key; then the totals."""
-    objects = [remote for _, found in listing.found for remote in found]
+    objects = [(want.opener, remote) for want, found in listing.found for remote in found]
     shown = {
         remote: f"{found.algorithm}:{found.value}" if (found := stated(remote)) else "-"
-        for remote in objects
+        for _, remote in objects
     }
     width = max(map(len, shown.values()), default=1)
-    for remote in objects:
+    for opener, remote in objects:
         size = "?" if remote.unsized else units.size(remote.size)
-        yield f"{size:>10}  {shown[remote]:<{width}}  {units.printable(remote.key)}"
-    yield f"{units.count(len(objects), 'file')}, {units.size(sum(o.size for o in objects))}"
+        key = shown_key(opener.url(""), remote.key)
+        yield f"{size:>10}  {shown[remote]:<{width}}  {units.printable(key)}"
+    yield f"{units.count(len(objects), 'file')}, {units.size(sum(o.size for _, o in objects))}"
 
 
 def as_json(listing: Listing) -> Iterator[str]:
@@ -47,16 +51,16 @@ def as_json(listing: Listing) -> Iterator[str]:
     yield head.removesuffix("\n}") + ","
     yield '  "items": ['
     for number, (opener, remote) in enumerate(found, 1):
-        text = json.dumps(_item(opener.url(remote.key, remote.version), remote))
+        text = json.dumps(_item(opener, remote))
         yield f"    {text}{',' if number < len(found) else ''}"
     yield "  ]\n}"
 
 
-def _item(url: str, remote: RemoteObject) -> dict[str, Any]:
+def _item(opener: Opener, remote: RemoteObject) -> dict[str, Any]:
     checksum, modified_ns = stated(remote), remote.modified_ns
     return {
-        "url": url,
-        "key": remote.key,
+        "url": redact.text(opener.url(remote.key, remote.version)),
+        "key": shown_key(opener.url(""), remote.key),
         "bytes": None if remote.unsized else remote.size,
         "modified": None if modified_ns is None else units.timestamp(modified_ns / 1e9),
         "etag": remote.etag,

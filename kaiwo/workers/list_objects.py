@@ -9,6 +9,7 @@ from msgspec import Struct
 from kaiwo.errors import BugError, KaiwoError, TransientError
 from kaiwo.jobs import ListJob
 from kaiwo.net.failures import limit_error
+from kaiwo.net.web_urls import shown_key
 from kaiwo.objects import Answer, Folder, Named, RemoteObject
 from kaiwo.protocols import Source
 from kaiwo.workers import doubts
@@ -83,7 +84,8 @@ def _once(listed: Iterable[RemoteObject], url: str) -> Iterable[RemoteObject]:
     found: dict[str, RemoteObject] = {}
     for remote in listed:
         if found.setdefault(remote.key, remote) != remote:
-            raise TransientError(f"listing {url}: {remote.key!r} is listed twice, as two objects")
+            key = shown_key(url, remote.key)
+            raise TransientError(f"listing {url}: {key!r} is listed twice, as two objects")
     return found.values()
 
 

@@ -51,3 +51,15 @@ def test_it_uses_no_network_and_touches_nothing_where_nothing_is(tmp_path: Path)
     done = command(tmp_path, "clean", path, "--yes")
     assert (done.returncode, done.stdout, done.stderr) == (0, "nothing to remove\n", "")
     assert not (tmp_path / "out").exists()
+
+
+def test_it_needs_no_secrets(tmp_path: Path) -> None:
+    task = {
+        "type": "s3",
+        "access_key_id": "id",
+        "secret_key_file": "/nowhere/secret",
+        "buckets": [{"name": "b", "items": [{"folder": "", "target_path": "x"}]}],
+    }
+    path = configured(tmp_path, task)
+    done = command(tmp_path, "clean", path, "--yes")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "nothing to remove\n", "")

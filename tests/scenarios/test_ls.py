@@ -11,6 +11,8 @@ import pytest
 
 from tests.scenarios.test_fetch import OBJECTS, as_words, filled, given, run
 from tests.servers import web
+from tests.servers.web import Page
+from tests.support.command import configured
 from tests.support.proxies import counting
 from tests.support.stores import Store
 
@@ -90,3 +92,41 @@ def test_a_repository_and_a_page_of_links_are_listed_too(hub: Store, tmp_path: P
     with web.folder(tmp_path / "served") as at:
         *lines, totals = listed([f"{at}/"], tmp_path)
     assert ([line.split()[-1] for line in lines], totals) == (["a.bin"], "1 file, 10 B")
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["text", "json"])
+def test_the_query_of_a_web_address_is_not_shown(tmp_path: Path, more: list[str]) -> None:
+    query = "X-Amz-Signature=TOPSECRETSIG&sig=TOPSECRETSIG&my-word=TOPSECRETSIG"
+    with web.site() as site:
+        site.pages[f"/d/a.bin?{query}"] = Page(b"some bytes", {"ETag": '"1"'})
+        link = f'<a href="a.bin?{query}">a.bin</a>'.encode()
+        site.pages["/d/"] = Page(link, {"Content-Type": "text/html"})
+        for url in (f"{site.at}/d/a.bin?{query}", f"{site.at}/d/"):
+            shown = "\n".join(listed([url, *more], tmp_path))
+            assert "a.bin" in shown
+            assert "TOPSECRETSIG" not in shown
+
+
+@pytest.mark.parametrize("command", [["plan"], ["plan", "--json"], ["download"]], ids="".join)
+def test_no_other_command_shows_it_either(tmp_path: Path, command: list[str]) -> None:
+    query = "X-Amz-Signature=TOPSECRETSIG&sig=TOPSECRETSIG&my-word=TOPSECRETSIG"
+    with web.site() as site:
+        paths = [f"/d/a.bin?{query}", f"/d/b.bin?{query}", f"/e/c.bin?{query}"]
+        for path in paths:
+            site.pages[path] = Page(b"some bytes", {"ETag": '"1"'})
+        links = f'<a href="a.bin?{query}">a</a> <a href="b.bin?{query}">b</a>'.encode()
+        site.pages["/d/"] = Page(links, {"Content-Type": "text/html"})
+        items = [
+            {"folder": f"{site.at}/d/", "target_path": "d"},
+            {"file": f"{site.at}{paths[2]}", "target_path": "e/"},
+            {"file": f"{site.at}/missing.bin?{query}", "target_path": "m/"},
+        ]
+        path = configured(tmp_path, {"type": "url", "items": items})
+        report = ["--report", str(tmp_path / "report.json")] if command == ["download"] else []
+        words = [command[0], path, *command[1:], *report, "--log-level=debug"]
+        done = run(["-m", "kaiwo", *words], tmp_path)
+        assert done.returncode == 4, done.stderr
+    assert "a.bin" in done.stdout + done.stderr
+    left = [each for each in tmp_path.rglob("*") if each.is_file() and each.name != Path(path).name]
+    texts = [done.stdout, done.stderr, *(each.read_bytes().decode() for each in left)]
+    assert not [text for text in texts if "TOPSECRETSIG" in text]

@@ -189,6 +189,37 @@ def test_an_answer_that_another_one_contradicts_is_not_published(
     assert tree(tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "whole", "cut"),
+    [
+        # Stored as it comes: nobody reads the end of gzip there.
+        ("a.csv.gz", gzip.compress(content(10_000)), gzip.compress(content(10_000))[:4_000]),
+        ("a.csv", gzip.compress(content(10_000)), b""),
+    ],
+    ids=["stored", "empty"],
+)
+def test_an_encoded_answer_that_is_shorter_than_one_before_is_cut(
+    site: Site, tmp_path: Path, name: str, whole: bytes, cut: bytes
+) -> None:
+    class Cut(Closing):
+        """The first answers lack their last chunk."""
+
+        def answer(self, method: str, asked: str) -> tuple[int, dict[str, str], bytes]:
+            is_first = len(self.bodies) > 1
+            status, headers, body = super().answer(method, asked)
+            if method == "GET" and is_first:
+                headers = {**headers, "Transfer-Encoding": "chunked"}
+                body = b"%x\r\n%b\r\n" % (len(body), body)
+            return status, headers, body
+
+    site.pages[f"/{name}"] = Cut(
+        b"", {"Content-Encoding": "gzip"}, bodies=[whole, whole, whole, cut]
+    )
+    with pytest.raises(TransientError, match=r"ended after \d+ bytes, an earlier"):
+        fetched(site, tmp_path, name)
+    assert tree(tmp_path) == {}
+
+
 def test_an_answer_that_is_longer_than_a_head_says_proves_the_head_wrong(
     site: Site, tmp_path: Path
 ) -> None:

@@ -50,7 +50,11 @@ class Found(NamedTuple):
 
 
 def find_keys(
-    get: Get, address_of: Callable[[str], str], describe: Callable[[str], str], prefix: str
+    get: Get,
+    address_of: Callable[[str], str],
+    describe: Callable[[str], str],
+    prefix: str,
+    listed: str,
 ) -> Found:
     """All files below a folder, by the pages of it and of its folders.
 
@@ -59,6 +63,7 @@ def find_keys(
         address_of: the address of a key.
         describe: the same for messages.
         prefix: the key of the folder.
+        listed: the key of the folder that the listing began with; depth counts from there.
 
     Raises:
         TransientError: a page is cut.
@@ -67,9 +72,11 @@ def find_keys(
     """
     found, root = {prefix}, None
     folders, left_out, doubtful = [prefix], 0, set[str]()
-    for folder in folders:  # the list grows meanwhile
-        if folder.count("/") - prefix.count("/") > DEEPEST:
-            raise ServiceError(f"{describe(prefix)}: its folders have no end")
+    while folders:
+        # The last one first: folders without end reach their limit before they multiply.
+        folder = folders.pop()
+        if folder.count("/") - listed.count("/") > DEEPEST:
+            raise ServiceError(f"{describe(listed)}: its folders have no end")
         read = _read_own(get, address_of(folder), f"listing {describe(folder)}", root)
         if read is None:
             # Of the first one nothing is known: it is a file, or is missing.
@@ -81,7 +88,7 @@ def find_keys(
         doubtful |= {folder + name for name in read.doubtful} - found
         links = sorted((names | {prefix + name for name in read.beside()}) - found)
         found.update(links)
-        folders += [link for link in links if link.endswith("/")]
+        folders += [link for link in reversed(links) if link.endswith("/")]
     keys = sorted(link for link in found if link and not link.endswith("/"))
     return Found(keys, doubtful, left_out)
 

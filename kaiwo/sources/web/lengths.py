@@ -2,8 +2,8 @@
 
     another length is stated                     the HEAD is wrong
     none is stated, and the body is longer       the HEAD is wrong
-    the same, it is shorter, and shows its end   the HEAD is wrong: the last chunk and the end of
-                                                 gzip are such ends
+    the same, it is shorter, and shows its end   the HEAD is wrong: the last chunk, and the end
+                                                 of gzip that is decoded, are such ends
     the same, and it ends with the connection    it is cut
     no answer states a length                    an answer that is shorter than one before is cut
 
@@ -67,7 +67,13 @@ class Lengths:
             raise
 
     def watched(
-        self, pieces: Iterator[T], answer: Answer, remote: RemoteObject, named: str
+        self,
+        pieces: Iterator[T],
+        answer: Answer,
+        remote: RemoteObject,
+        named: str,
+        *,
+        is_decoded: bool,
     ) -> Iterator[T]:
         """The pieces of a whole file.
 
@@ -76,12 +82,13 @@ class Lengths:
             answer: that it belongs to.
             remote: the file.
             named: the file, for messages.
+            is_decoded: they are decoded; of what is stored as it comes, nobody checks the encoding.
 
         Raises:
             ChangedError: its length is not the planned one: the HEAD is wrong.
             TransientError: it is cut.
         """
-        came, shows_end = 0, bool(answer.encodings) or has_end(answer.status, answer.headers, named)
+        came, shows_end = 0, has_end(answer.status, answer.headers, named)
         try:
             for piece in pieces:
                 came += len(piece)
@@ -96,6 +103,7 @@ class Lengths:
             longest = self._longest.get(remote.key, 0)
             if remote.unsized:
                 self._longest[remote.key] = max(came, longest)
+        shows_end |= is_decoded and came > 0  # a body without any byte has no end of gzip
         if remote.unsized and came < longest and not shows_end:
             raise TransientError(
                 f"{named}: the answer ended after {came} bytes, an earlier one had {longest}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from kaiwo.errors import NotFoundError, ServiceError
@@ -15,6 +15,8 @@ from kaiwo.workers.threads import WorkerThreads
 
 #: Files of a folder that are looked up at once.
 AT_ONCE = 32
+#: Folders of a listing whose addresses have no slash: they are found only by reading their pages.
+MOST_WITHOUT_SLASH = 10_000
 
 
 class WebListing:
@@ -41,6 +43,10 @@ class WebListing:
         self._describe = describe
         self._stat = stat
         self._allow_partial = allow_partial
+        #: The folder that is listed, and what was found below it.
+        self._listed = ""
+        self._seen: set[str] = set()
+        self._without_slash = 0
 
     def pages(self, prefix: str, last: str) -> Iterator[Page]:
         """The files below a folder, some at a time; the token is the last key.
@@ -49,29 +55,54 @@ class WebListing:
             prefix: the key of the folder.
             last: the key after which to continue; empty for all.
         """
+        self._listed = prefix
         found = self._find(prefix)
         left = [key for key in found.keys if key > last]
         for first in range(0, len(left), AT_ONCE):
             some = left[first : first + AT_ONCE]
-            yield self._look_up_all(some, found.doubtful), some[-1]
+            yield self._look_up_all(found._replace(keys=some)), some[-1]
 
-    def _look_up_all(
-        self, keys: Sequence[str], doubtful: Collection[str]
-    ) -> Sequence[RemoteObject]:
+    def _look_up_all(self, found: Found) -> list[RemoteObject]:
         """The files of these keys; for a key that is a folder, all files below it."""
-        with WorkerThreads(min(AT_ONCE, len(keys)), "kaiwo-look-up") as threads:
-            looked_up = [threads.submit(self._look_up, key) for key in keys]
+        files, folders = self._look_up_each(found)
+        while folders:
+            # The last one first: folders without end reach their limit before they multiply.
+            files_below, folders_below = self._look_up_each(self._find_below(folders.pop()))
+            files += files_below
+            folders += folders_below
+        return sorted(files, key=lambda remote: remote.key)
+
+    def _look_up_each(self, found: Found) -> tuple[list[RemoteObject], list[str]]:
+        """The files of these keys, and the keys that are folders."""
+        if not found.keys:
+            return [], []
+        with WorkerThreads(min(AT_ONCE, len(found.keys)), "kaiwo-look-up") as threads:
+            looked_up = [threads.submit(self._look_up, key) for key in found.keys]
         files: list[RemoteObject] = []
-        for key, each in zip(keys, looked_up, strict=True):
+        folders: list[str] = []
+        for key, each in zip(found.keys, looked_up, strict=True):
             try:
                 files.append(each.result())
             except FolderError:
-                found = self._find(f"{key}/")
-                files += self._look_up_all(found.keys, found.doubtful)
+                folders.append(key)
             except NotFoundError:
-                if key not in doubtful:
+                if key not in found.doubtful:
                     raise
-        return files
+        return files, folders
+
+    def _find_below(self, key: str) -> Found:
+        """What is found only below a folder whose address has no slash.
+
+        Raises:
+            ServiceError: the listing has too many of them.
+        """
+        self._without_slash += 1
+        if self._without_slash > MOST_WITHOUT_SLASH:
+            raise ServiceError(
+                f"{self._describe(self._listed)}: more than {MOST_WITHOUT_SLASH} of its pages "
+                "without an extension are folders; list the folders below it one by one"
+            )
+        return self._find(f"{key}/")
 
     def _look_up(self, key: str) -> RemoteObject:
         """The file of a key.
@@ -88,12 +119,14 @@ class WebListing:
         return remote
 
     def _find(self, prefix: str) -> Found:
-        """All files below a folder, by the pages of it and its folders."""
+        """The files below a folder that were not found yet, by the pages of it and its folders."""
         get = partial(self._client.request, "GET")
-        found = find_keys(get, self._address_of, self._describe, prefix)
+        found = find_keys(get, self._address_of, self._describe, prefix, self._listed)
         if found.left_out:
             self._leave_out(prefix, found.left_out)
-        return found
+        fresh = [key for key in found.keys if key not in self._seen]
+        self._seen.update(fresh)
+        return found._replace(keys=fresh)
 
     def _leave_out(self, prefix: str, count: int) -> None:
         """Some links have queries that name no file, or lead to no page of links.

@@ -205,7 +205,11 @@ class WebSource(StoreSource):
         decodes = not self._is_encoded_file(remote.key, answer)
         coming = itertools.chain([first], answer.chunks(piece, planned, decodes=decodes))
         yield from self._lengths.watched(
-            cut(coming, piece), answer, remote, self.describe("reading", remote.key)
+            cut(coming, piece),
+            answer,
+            remote,
+            self.describe("reading", remote.key),
+            is_decoded=answer.is_decoded(planned, decodes=decodes),
         )
 
     @contextlib.contextmanager
