@@ -3,8 +3,8 @@
 .kaiwo/                              the state of a root; its content: ``state/folder.py``
 .kaiwo-<run>-<index>[.<round>].part  the bytes of an object, beside its target or blob
 .kaiwo-<run>-<index>[.<round>].link  a link, until it gets the name of its target
-.kaiwo-<token>.part                  a reference of the Hugging Face cache, until it is whole; or a
-                                     probe: which names does this folder treat as equal?
+.kaiwo-ref-<token>.part              a reference of the Hugging Face cache, until it is whole
+.kaiwo-<token>.part                  a probe: which names does this folder treat as equal?
 <name>.<pid>.part                    a report or metrics, until they are whole
 """
 
@@ -17,6 +17,7 @@ STATE_FOLDER = ".kaiwo"
 #: The name of a temporary file of an object has at most this many bytes.
 LONGEST_TEMPORARY = 64
 _PREFIX = ".kaiwo-"
+_REF = "ref-"
 _PART = ".part"
 _LINK = ".link"
 
@@ -24,6 +25,16 @@ _LINK = ".link"
 def part_name(stem: str) -> str:
     """The name of a temporary file."""
     return f"{_PREFIX}{stem}{_PART}"
+
+
+def ref_part_name(token: str) -> str:
+    """The name of the temporary file of a reference."""
+    return part_name(f"{_REF}{token}")
+
+
+def is_ref_part(name: str) -> bool:
+    """Whether a reference's temporary file has such a name."""
+    return name.startswith(f"{_PREFIX}{_REF}") and name.endswith(_PART)
 
 
 def object_part_name(run: str, index: int, round_: int) -> str:

@@ -14,6 +14,7 @@ themselves, see ``files/publish.py``.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import posixpath
 import re
@@ -25,12 +26,15 @@ from kaiwo import own_names
 from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.files.folders import open_folder, resolved
+from kaiwo.files.folders import Root, open_folder, resolved
 from kaiwo.files.names import fault_of
 from kaiwo.files.placement import absolute, expanded
+from kaiwo.files.temporary_files import discard
 from kaiwo.objects import Place, RemoteObject
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+#: A reference is tried to be written so often, where other runs write it, too.
+_ATTEMPTS = 20
 
 
 class InHubCache(Struct, frozen=True):
@@ -115,11 +119,39 @@ def write_ref(storage: str, revision: str, commit: str) -> None:
     with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
         if file.read() == commit:
             return
-    # Other runs may write the same name now. And the library takes all that is in refs for names.
-    part = posixpath.join(storage, own_names.part_name(secrets.token_hex(8)))
     try:
         root = resolved(storage)
         open_folder(posixpath.dirname(path), root, make=True)
-        documents.replace(path, (commit,), part, root=root)
+        _discard_left(storage, root)
+        for attempt in range(_ATTEMPTS):
+            # Other runs may write the same name now. And the library takes all in refs for names.
+            part = posixpath.join(storage, own_names.ref_part_name(secrets.token_hex(8)))
+            try:
+                documents.replace(path, (commit,), part, prepare=_hold, root=root)
+            except FileNotFoundError:  # another run took it for what a killed one left
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+            else:
+                return
     except OSError as error:
         raise disk_error(error, path) from error
+
+
+def _hold(file: int) -> None:
+    """Show other runs that this one lives: a lock ends with its process."""
+    with contextlib.suppress(OSError):  # some volumes have no locks
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _discard_left(storage: str, root: Root) -> None:
+    """Remove temporary files of references that killed runs left."""
+    for name in os.listdir(storage):
+        if own_names.is_ref_part(name):
+            path = posixpath.join(storage, name)
+            with contextlib.suppress(OSError):
+                file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    discard(path, root)
+                finally:
+                    os.close(file)

@@ -54,7 +54,7 @@ def stripped(report: Mapping[str, Any]) -> dict[str, Any]:
         for item in report["items"]
     ]
     items.sort(key=lambda item: (str(item["task"]), str(item["source"]), str(item["target"])))
-    return {**report, "seconds": None, "items": items}
+    return {**report, "seconds": None, "started_at": None, "ended_at": None, "items": items}
 
 
 @pytest.fixture

@@ -146,4 +146,4 @@ def test_a_plan_states_no_number_for_it(tmp_path: Path) -> None:
         )
     assert done.returncode == 0, done.stderr
     (item,) = json.loads(done.stdout)["items"]
-    assert (item["action"], item["bytes"]) == ("download", None)
+    assert (item["action"], item["bytes"]) == ("fetch", None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from pathlib import Path
 
+from kaiwo import own_names
 from kaiwo.errors import KaiwoError
 from kaiwo.tasks.hub_cache import write_ref
 
@@ -41,6 +43,17 @@ def test_runs_that_write_one_name_do_not_disturb_each_other(tmp_path: Path) -> N
     assert failed == []
     assert found <= set(COMMITS)
     assert [each.name for each in tmp_path.rglob("*") if each.is_file()] == ["main"]
+
+
+def test_what_a_killed_run_left_is_removed_and_what_a_living_one_holds_stays(
+    tmp_path: Path,
+) -> None:
+    left, held = (tmp_path / own_names.ref_part_name(token) for token in ("left", "held"))
+    left.touch()
+    with held.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_ref(str(tmp_path), "main", COMMITS[0])
+    assert {each.name for each in tmp_path.iterdir()} == {"refs", held.name}
 
 
 def test_the_library_sees_no_temporary_file_among_the_names(tmp_path: Path) -> None:
