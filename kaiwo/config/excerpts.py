@@ -268,7 +268,7 @@ class _Rule:
         elif isinstance(token, yaml.FlowEntryToken):
             frame.key, self._is_value = frame.around, True
         elif isinstance(token, yaml.BlockEntryToken):
-            # A list under a key may begin without a token of its own.
+            # A list under a key may begin without a token.
             frame.through_list = self._is_value = True
         elif isinstance(token, _LISTS):
             self._open.append(_Frame(frame.is_open, frame.key, frame.key, through_list=True))

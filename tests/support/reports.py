@@ -139,7 +139,7 @@ def _actions(step: Step, run: Ran, want: Wanted, place: str) -> tuple[str, ...]:
     """What may be planned for a target."""
     found, size = step.before.get(place), len(step.had[want.keys[place]].data)
     if run.config.force or not isinstance(found, File) or len(found.data) != size:
-        return ("fetch",)
+        return ("fetch", "resume")
     if not is_right(place, want, step.had, step.before):
         return ("check",)
     return ("unchanged",) if step.settled else ("unchanged", "check")
