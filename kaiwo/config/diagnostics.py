@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from kaiwo import redact
+from kaiwo import redact, units
 from kaiwo.config.excerpts import Excerpt
 from kaiwo.errors import ConfigError
 
@@ -36,7 +36,7 @@ class Place(Struct, frozen=True):
 
     def __str__(self) -> str:
         numbers = "".join(f":{each}" for each in (self.line, self.column) if each is not None)
-        return f"{plain(self.source)}{numbers}"
+        return f"{units.printable(self.source)}{numbers}"
 
 
 class Diagnostic(Struct, frozen=True):
@@ -82,11 +82,6 @@ def invalid(diagnostics: Iterable[Diagnostic]) -> InvalidConfigError:
     """The error of these faults, in the order of the file."""
     ordered = sorted(diagnostics, key=lambda each: (each.place.line or 0, each.place.column or 0))
     return InvalidConfigError("\n".join(map(str, ordered)), tuple(ordered))
-
-
-def plain(text: str) -> str:
-    """A text in one line, with escapes for what would move a cursor."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def step_text(step: str | int) -> str:

@@ -12,14 +12,13 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from kaiwo import redact
+from kaiwo import redact, units
 from kaiwo.config import syntax
 from kaiwo.config.diagnostics import (
     Diagnostic,
     InvalidConfigError,
     Place,
     invalid,
-    plain,
     step_text,
 )
 from kaiwo.config.excerpts import Excerpts, Loader
@@ -61,7 +60,7 @@ class Document(Struct, frozen=True):
         """``file:line: field`` of a location, or of the nearest thing around it."""
         field, node = self._find(location)
         line = "" if node is None else f":{node.start_mark.line + 1}"
-        return f"{plain(self.name)}{line}: {field}".removesuffix(": ")
+        return f"{units.printable(self.name)}{line}: {field}".removesuffix(": ")
 
     def place(self, location: Sequence[str | int]) -> Place:
         """The place of a location, or of the nearest thing around it."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kaiwo import redact, units
-from kaiwo.config.diagnostics import Diagnostic, plain
+from kaiwo.config.diagnostics import Diagnostic
 
 _BOLD, _RED, _YELLOW, _BLUE = "1", "1;31", "1;33", "1;34"
 
@@ -62,7 +62,7 @@ def _one(diagnostic: Diagnostic, *, colour: bool) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if colour and text else text
 
     mark = _RED if diagnostic.severity == "error" else _YELLOW
-    place, head = str(diagnostic.place), plain(redact.text(diagnostic.headline))
+    place, head = str(diagnostic.place), units.printable(redact.text(diagnostic.headline))
     is_whole = head.startswith(place)
     lines = [painted(place, _BOLD) + head.removeprefix(place) if is_whole else head]
     excerpt, number = diagnostic.place.excerpt, str(diagnostic.place.line or "")
@@ -73,5 +73,6 @@ def _one(diagnostic: Diagnostic, *, colour: bool) -> str:
         under = " " * excerpt.start + painted("^" * excerpt.width, mark)
         lines += [edge, line, f"{edge} {under}"]
     if diagnostic.hint is not None:
-        lines.append(f"{painted(f'{margin} =', _BLUE)} help: {plain(redact.text(diagnostic.hint))}")
+        hint = units.printable(redact.text(diagnostic.hint))
+        lines.append(f"{painted(f'{margin} =', _BLUE)} help: {hint}")
     return "\n".join(lines)
