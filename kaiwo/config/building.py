@@ -135,13 +135,11 @@ class Builder:
         self, location: tuple[str | int, ...], item: dict[str, Any]
     ) -> tuple[type[Task] | None, dict[str, Any]]:
         """The class of a task, or the one that was probably meant, and its data for that."""
-        known = sorted(task_types())
-        types = f"known types are {', '.join(known)}"
         type_ = item.get("type")
         if type_ is None:
             wrong = nearest("type", map(str, item), {})
             meant = f"did you mean 'type' where you wrote '{redact.key(wrong)}'? " if wrong else ""
-            self._note(location, "'type' is missing", f"{meant}{types}")
+            self._note(location, "'type' is missing", f"{meant}{_known_types()}")
             if wrong is None:
                 return None, item
             item = {**item, "type": item[wrong]}
@@ -152,9 +150,9 @@ class Builder:
                 return class_, item
             if (*location, "type") in self._unknown:
                 return None, item
-            guess = nearest(str(type_), known, TYPES)
+            guess = nearest(str(type_), task_types(), TYPES)
             meant = f"did you mean '{guess}'? " if guess else ""
-            self._note((*location, "type"), "unknown task type", f"{meant}{types}")
+            self._note((*location, "type"), "unknown task type", f"{meant}{_known_types()}")
             return (task_class(guess) if guess else None), {**item, "type": guess}
         except ConfigError as error:
             self._note((*location, "type"), error.message)
@@ -169,6 +167,11 @@ class Builder:
             Diagnostic(self._document.place(each.location), each.problem, each.hint, severity)
             for each in notes
         ]
+
+
+def _known_types() -> str:
+    """For a hint only: other packages' types are looked for in all that is installed."""
+    return f"known types are {', '.join(sorted(task_types()))}"
 
 
 def _of_option(found: Finding) -> tuple[str, str | None]:
