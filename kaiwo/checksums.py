@@ -164,6 +164,11 @@ def is_guess(checksum: Checksum | None) -> bool:
     return "," not in checksum.algorithm
 
 
+def is_of_bytes(checksum: Checksum | None) -> bool:
+    """Whether the bytes of an object alone tell if they have it."""
+    return checksum is not None and checksum.algorithm in LENGTHS
+
+
 def of_pointer(sha256: str, size: int) -> Checksum:
     """The git sha1 of the LFS pointer to a file of that sha256 and size."""
     text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n"

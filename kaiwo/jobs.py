@@ -113,7 +113,9 @@ class Transfer(Struct, frozen=True):
             arrives late of an earlier round disturbs nothing.
         symlinks: where there is a blob, the target may be a symbolic link to it.
         real_root: the root without links, as it was when the plan was made; empty: not resolved.
-        required: the checksum that its item asks for, even if its store states another.
+        required: the checksum that its item or a lock asks for, even if its store states another.
+        locked: a lock names the object: no other one takes its place.
+        hashed: its sha256 is wanted, too.
     """
 
     index: int
@@ -132,6 +134,8 @@ class Transfer(Struct, frozen=True):
     symlinks: bool = True
     real_root: str = ""
     required: Checksum | None = None
+    locked: bool = False
+    hashed: bool = False
 
     @property
     def expected(self) -> Checksum | None:
@@ -190,6 +194,16 @@ class ListJob(Struct, frozen=True):
     number: int
     want: Want
     known: tuple[Answer, ...] = ()
+    tries: Tries = Tries()
+
+
+class PinJob(Struct, frozen=True):
+    """What pins that object of the want? ``hashed``: read it for its sha256."""
+
+    number: int
+    want: Want
+    object: RemoteObject
+    hashed: bool = False
     tries: Tries = Tries()
 
 
@@ -320,6 +334,7 @@ class Outcome(Struct, frozen=True):
         mtime_ns: of the published or adopted file.
         checksum: what was verified or is known.
         verified: the file's bytes have that checksum.
+        digest: their sha256, where it is wanted.
         kept: bytes that an earlier run had written and that were found to be right.
         reached: the bytes of the range before it are in the file.
         crcs: checksums of those, in the order of the job's checks.
@@ -337,6 +352,7 @@ class Outcome(Struct, frozen=True):
     mtime_ns: int = 0
     checksum: Checksum | None = None
     verified: bool = False
+    digest: Checksum | None = None
     kept: int = 0
     reached: int = 0
     crcs: tuple[int, ...] = ()

@@ -194,7 +194,7 @@ class Place(Struct, frozen=True):
 
 
 class Item(Struct, frozen=True):
-    """One object's line in the report."""
+    """One object's line in the report; ``digest`` is its sha256, where a lock wants it."""
 
     task: str
     source: str
@@ -207,6 +207,7 @@ class Item(Struct, frozen=True):
     checksum: Checksum | None = None
     verified: bool = False
     error: KaiwoError | None = None
+    digest: Checksum | None = None
 
 
 class Report(Struct, frozen=True):

@@ -56,6 +56,10 @@ class Source(Protocol):
         """The object of that key, with the best checksum that its store states."""
         ...
 
+    def pin(self, key: str) -> RemoteObject:
+        """The object of that key, with its version where it has one, and its best checksum."""
+        ...
+
     def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
         """The lengths of the parts in which the object was uploaded; None if nobody can tell."""
         ...

@@ -23,6 +23,8 @@ def fetch(
     *,
     progress: str = "auto",
     sink: Sink | None = None,
+    locked: str | os.PathLike[str] | None = None,
+    write_lock: str | os.PathLike[str] | None = None,
     **fields: Any,
 ) -> Path: ...
 
@@ -34,6 +36,8 @@ def fetch(
     *,
     progress: str = "auto",
     sink: Sink | None = None,
+    locked: str | os.PathLike[str] | None = None,
+    write_lock: str | os.PathLike[str] | None = None,
     **fields: Any,
 ) -> list[Path]: ...
 
@@ -44,6 +48,8 @@ def fetch(
     *,
     progress: str = "auto",
     sink: Sink | None = None,
+    locked: str | os.PathLike[str] | None = None,
+    write_lock: str | os.PathLike[str] | None = None,
     **fields: Any,
 ) -> Path | list[Path]:
     """Download URLs, and return where their files are.
@@ -66,6 +72,8 @@ def fetch(
         progress: ``auto`` shows a bar in a notebook and on a terminal; ``bar``, ``log`` (a log line
             every 10 s), ``json`` (JSON lines on stderr) or ``none``.
         sink: gets the events of the run, instead of a display.
+        locked: path of a lock file: exactly what it has is fetched.
+        write_lock: path of a lock file, which is written when all is in place.
         fields: fields of the task type, as in a file: ``endpoint_url``, ``region``,
             ``access_key_id``, ``secret_key_file``, ``token``, ``anonymous=True`` and others; and
             of an item: ``exclude``, ``checksum``. The environment sets options of the run:
@@ -96,10 +104,14 @@ def fetch(
     sink = sink or program_sink(progress)
     if not urls:
         return []
+    options: dict[str, Any] = {"fail_fast": True}
+    for name, lock_file in (("locked", locked), ("write_lock", write_lock)):
+        if lock_file is not None:
+            options |= {name: True, "lock_file": os.fspath(lock_file)}
     place = None if target is None else os.fspath(target)
     goal = Goal(None, place, True) if several and place is not None else Goal(place)
     with environment.cleaned(proxies.canonical):
-        asked = order_of_urls(urls, goal, fields, {"fail_fast": True})
+        asked = order_of_urls(urls, goal, fields, options)
         done = carry_out(asked.order, sink)
     paths = paths_of(asked.outcomes(done))
     return paths if several else paths[0]

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from kaiwo.api.orders import Order, Wanted, wanted
+from kaiwo.api.orders import Order, Wanted, lock_path, wanted
 from kaiwo.api.run import Done
 from kaiwo.config import fetch_url, variables
 from kaiwo.config.document import Document
@@ -133,7 +133,14 @@ def order_of_requests(
     configs = _Configs(fields, options, urls[0][0])
     readings = [_chained(_all_asked(each, configs, openers)) for each in urls]
     tasks: list[Wanted] = [(each.task, (each.want,)) for all_ in readings for each in all_]
-    order = Order(configs.first.settings, tuple(tasks), tuple(all_[0].want for all_ in readings))
+    settings = configs.first.settings
+    order = Order(
+        settings,
+        tuple(tasks),
+        tuple(all_[0].want for all_ in readings),
+        lock_path(configs.first) if settings.locked or settings.write_lock else "",
+        configs.first.download_root,
+    )
     return FetchOrder(order, tuple(readings))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.request_limit import MOST
 from kaiwo.errors import ConfigError
+from kaiwo.files.placement import absolute
 from kaiwo.jobs import Want
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.tasks.base import Context, Task
@@ -31,11 +33,15 @@ class Order(Struct, frozen=True):
         tasks: each with what it wants.
         asked: what is listed; some wants of the tasks may be only what another one says
             ``otherwise``.
+        lock_file: path of the lock that is followed or written; empty: there is none.
+        download_root: absolute path.
     """
 
     settings: Settings
     tasks: tuple[Wanted, ...]
     asked: tuple[Want, ...]
+    lock_file: str = ""
+    download_root: str = ""
 
 
 def order_of(config: Config, *, needs_secrets: bool = True) -> Order:
@@ -52,8 +58,35 @@ def order_of(config: Config, *, needs_secrets: bool = True) -> Order:
     _log_warnings(config)
     if needs_secrets:
         config.check_secrets()
-    tasks = wanted(config)
-    return Order(config.settings, tasks, tuple(want for _, wants in tasks for want in wants))
+    settings, tasks = config.settings, wanted(config)
+    asked = tuple(want for _, wants in tasks for want in wants)
+    path = lock_path(config) if settings.locked or settings.write_lock else ""
+    return Order(settings, tasks, asked, path, config.download_root)
+
+
+def lock_path(config: Config) -> str:
+    """The path of a configuration's lock file.
+
+    Raises:
+        ConfigError: nothing names it.
+    """
+    settings = config.settings
+    require_one_lock(settings)
+    if settings.lock_file is not None:
+        return absolute(settings.lock_file)
+    if not config.document.is_file:
+        raise ConfigError("a configuration without a file needs lock_file, the path of its lock")
+    return f"{os.path.splitext(absolute(config.document.name))[0]}.lock"
+
+
+def require_one_lock(settings: Settings) -> None:
+    """Refuse options of a lock that exclude each other.
+
+    Raises:
+        ConfigError: they do.
+    """
+    if settings.locked and settings.write_lock:
+        raise ConfigError("locked and write_lock exclude each other: use one of them")
 
 
 def _log_warnings(config: Config) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
 from kaiwo import environment
 from kaiwo.api.orders import Order, Wanted, order_of
-from kaiwo.api.tools import Tools, listed, opened
+from kaiwo.api.places import MakeRoom, claimed, require_writable
+from kaiwo.api.tools import listed, opened
 from kaiwo.config.loader import Config
 from kaiwo.engine.scheduler import Scheduler
 from kaiwo.errors import (
@@ -23,22 +23,17 @@ from kaiwo.errors import (
     exit_code_of,
     first_exit_code,
 )
-from kaiwo.events import Ended, Settled, Ticked
+from kaiwo.events import Ended, Settled
 from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
-from kaiwo.objects import Item, Report
+from kaiwo.objects import Checksum, Item, Report
 from kaiwo.planning import free_space, plan
 from kaiwo.planning.decision import Decision
 from kaiwo.planning.gather import Listing
-from kaiwo.planning.plan import Draft
 from kaiwo.protocols import Sink
-from kaiwo.state.claims import Claim, is_alone, is_claiming, targets_of
-from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Task
 
-#: Removes what is not needed, to make room for what a plan will fetch; may refuse it.
-MakeRoom = Callable[[Plan], None]
 #: What can be fetched waits this long for services that cannot be reached.
 UNREACHED_S = 5.0
 logger = logging.getLogger(__name__)
@@ -75,29 +70,10 @@ def decide(order: Order, sink: Sink) -> Decision:
         closed = plan.close(drafted, tools.state, tools.comparison)
         rooms, shortage = free_space.rooms(closed.transfers)
         try:
-            _require_writable(order.tasks, closed)
+            require_writable(order.tasks, closed)
         except DiskError as error:
             shortage = error
         return Decision(labels, closed, rooms, shortage)
-
-
-def _require_place(tasks: Iterable[Wanted], closed: Plan) -> None:
-    """Return if everything that is to be fetched has a place, as far as that is known.
-
-    Raises:
-        DiskError: it cannot be written there, or there is not enough space.
-    """
-    _require_writable(tasks, closed)
-    free_space.require(closed.transfers)
-
-
-def _require_writable(tasks: Iterable[Wanted], closed: Plan) -> None:
-    to_fetch = [each for each in closed.transfers if not each.present]
-    for task, wants in tasks:
-        if type(task).require_writable is Task.require_writable:
-            continue
-        openers = {want.opener for want in wants}
-        task.require_writable([each for each in to_fetch if each.opener in openers])
 
 
 def list_all(order: Order, sink: Sink) -> Listing:
@@ -111,45 +87,6 @@ def list_all(order: Order, sink: Sink) -> Listing:
     if listing.failed:
         raise listing.failed[0][1]
     return listing
-
-
-@contextlib.contextmanager
-def _claimed(
-    tools: Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink, make_room: MakeRoom
-) -> Iterator[Plan]:
-    """The closed plan, once no other run is at its targets; until the end, none will be.
-
-    What another run put in place meanwhile need not be fetched; what it left unfinished is resumed
-    or removed. Only then is it known how much space is needed.
-
-    Raises:
-        DiskError: see ``_require_place``.
-        DeadlineError: other runs are still at the targets.
-    """
-    state, state_dir, until_s = tools.state, tools.settings.state_dir, tools.rules.until_s
-
-    def is_dead(root: str, run: str) -> bool:
-        return not is_claiming(root, state_dir, run)
-
-    with Claim(state.run, lambda: sink.emit(Ticked()), until_s) as claim:
-        waited = claim.take(targets_of((each for each, _ in drafted.missing), state_dir))
-        # Another run may have ended right before its claim could be seen.
-        others_worked = state.refresh() or waited
-        closed = plan.close(drafted, state, tools.comparison, recheck=others_worked)
-        transfers = (*closed.transfers, *closed.unchanged)
-        claim.tidy(claims_folder(root, state_dir) for root in {each.root for each in transfers})
-        state.sweep(transfers, is_dead)
-        make_room(closed)
-        _require_place(tasks, closed)
-        try:
-            yield closed
-        finally:
-            # Before another run may take these targets.
-            tools.end()
-        state.sweep(transfers, is_dead)
-        state.compact(lambda root: is_alone(root, state_dir, state.run))
-        # After a deadline, a worker may still be in a call that nothing ends.
-        state.close(ended=until_s is None or time.monotonic() < until_s)
 
 
 def carry_out(order: Order, sink: Sink, make_room: MakeRoom = lambda _: None) -> Done:
@@ -195,6 +132,7 @@ class _Rounds:
         self._begun_s, self._started_at_s = time.monotonic(), time.time()
         self._schedulers: list[Scheduler] = []
         self._left: Sequence[Item] = ()
+        self._digests: dict[str, Checksum] = {}
 
     def run(self) -> None:
         """Carry out the order."""
@@ -203,6 +141,10 @@ class _Rounds:
             self._leave(left)
         elif left:
             self._round(left, None)
+        if self._order.settings.write_lock and (report := self.report()).ok:
+            from kaiwo.api.locking import write_after  # noqa: PLC0415 - few runs have a lock
+
+            write_after(self._order, self.listing, report, self._digests)
 
     def _leave(self, left: Sequence[Want]) -> None:
         """After a failure, none of this is attempted."""
@@ -222,7 +164,7 @@ class _Rounds:
                 logger.warning("%s cannot be reached yet; all else is fetched first", service)
             self.listing = _joined(self.listing, listing)
             drafted = plan.draft(self.listing, tools.state, tools.comparison, of=asked)
-            with _claimed(tools, order.tasks, drafted, sink, self._make_room) as closed:
+            with claimed(tools, order.tasks, drafted, sink, self._make_room) as closed:
                 _remember_answers(listing, closed, tools.state)
                 health = tools.health
                 scheduler = Scheduler(
@@ -231,6 +173,10 @@ class _Rounds:
                 self._schedulers.append(scheduler)
                 report = scheduler.run()
                 _settle(_of(order.tasks, asked), closed, self.listing, report)
+                if order.settings.write_lock and report.ok:
+                    from kaiwo.api.locking import digests  # noqa: PLC0415 - as above
+
+                    self._digests |= digests(closed.unchanged, tools.executor)
         return listing.unreached
 
     def report(self, error: KaiwoError | None = None) -> Report:
@@ -259,6 +205,7 @@ def _joined(earlier: Listing, listing: Listing) -> Listing:
         earlier.failed + listing.failed,
         earlier.answers + listing.answers,
         listing.unreached,
+        listing.locked,
     )
 
 

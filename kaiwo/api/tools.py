@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo import redact, units
 from kaiwo.api.orders import Order
-from kaiwo.config.settings import Settings
 from kaiwo.engine.request_budget import memory_budget
 from kaiwo.engine.request_limit import MOST
 from kaiwo.engine.retry import RetryPolicy
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 class Tools(Struct, frozen=True):
     """What a run works with."""
 
-    settings: Settings
+    order: Order
     wants: Sequence[Want]
     rules: Rules
     health: ServiceHealth
@@ -71,7 +71,7 @@ def opened(order: Order, begun_s: float) -> Iterator[Tools]:
         process_limits.most_requests(),
         settings.max_bandwidth,
     )
-    comparison = Comparison(settings.force, rules.verify, settings.fsync)
+    comparison = Comparison(settings.force, rules.verify, settings.fsync, settings.write_lock)
     wants = [want for _, wants in order.tasks for want in wants]
     state = State(settings.state_dir, secrets.token_hex(4), checked=rules.verify)
     if rules.most_requests is not None and rules.most_requests < (rules.workers or MOST):
@@ -81,7 +81,7 @@ def opened(order: Order, begun_s: float) -> Iterator[Tools]:
         )
     health = ServiceHealth(max(rules.workers or 0, LEAST_LOST))
     executor = WorkerThreads(rules.threads, "kaiwo")
-    tools = Tools(settings, wants, rules, health, comparison, state, executor)
+    tools = Tools(order, wants, rules, health, comparison, state, executor)
     with redact.cleaning_log_records(), kept_open():
         try:
             yield tools
@@ -93,7 +93,7 @@ def opened(order: Order, begun_s: float) -> Iterator[Tools]:
 def listed(
     tools: Tools, asked: Sequence[Want], sink: Sink, patience_s: float | None = None
 ) -> Listing:
-    """What stores say of the wants.
+    """What stores say of the wants, or their lock.
 
     Args:
         tools: of the run.
@@ -104,7 +104,12 @@ def listed(
     Raises:
         KaiwoError: with ``fail_fast``, that of the first listing that failed.
     """
-    rules = tools.rules
+    rules, order = tools.rules, tools.order
+    if order.settings.locked:
+        from kaiwo.locks.lock_file import read  # noqa: PLC0415 - few runs have a lock
+        from kaiwo.locks.locked import listing_of  # noqa: PLC0415
+
+        return listing_of(read(order.lock_file), asked, order.lock_file)
     listing = gather(
         asked,
         tools.executor,
@@ -119,4 +124,15 @@ def listed(
     )
     if listing.failed and rules.fail_fast:
         raise listing.failed[0][1]
+    if order.settings.write_lock:
+        from kaiwo.locks.pinning import pinned  # noqa: PLC0415 - as above
+
+        found = pinned(
+            listing,
+            tools.executor,
+            rules.policy,
+            workers=rules.workers,
+            until_s=rules.until_s,
+        )
+        return replace(listing, found=tuple(found))
     return listing

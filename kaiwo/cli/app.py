@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kaiwo._version import __version__
-from kaiwo.cli import options
+from kaiwo.cli import lock_commands, options
 from kaiwo.cli.plain_help import PlainCommand
 from kaiwo.cli.process import guarded, run_and_leave
 from kaiwo.errors import EXIT_CODES
@@ -50,6 +50,9 @@ def download(
     fail_fast: options.FailFast = None,
     fsync: options.Fsync = None,
     force: options.Force = None,
+    locked: options.Locked = None,
+    write_lock: options.WriteLock = None,
+    lock_file: options.LockFile = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Download everything that CONFIG_FILE asks for."""
@@ -199,6 +202,9 @@ def fetch(
     fail_fast: options.FailFast = None,
     fsync: options.Fsync = None,
     force: options.Force = None,
+    locked: options.Locked = None,
+    write_lock: options.WriteLock = None,
+    lock_file: options.LockFile = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Download URLs, without a file, and print their paths."""
@@ -275,10 +281,12 @@ app.command(cls=PlainCommand)(clean)
 app.command(cls=PlainCommand)(doctor)
 app.command(cls=PlainCommand)(download)
 app.command(cls=PlainCommand)(fetch)
+app.command(cls=PlainCommand)(lock_commands.lock)
 app.command(cls=PlainCommand)(ls)
 app.command(cls=PlainCommand)(plan)
 app.command(cls=PlainCommand)(schema)
 app.command(cls=PlainCommand)(validate)
+app.command(cls=PlainCommand)(lock_commands.verify)
 
 
 def main() -> None:

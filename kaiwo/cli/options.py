@@ -14,7 +14,7 @@ from kaiwo.cli.durations import duration
 from kaiwo.cli.logs import LEVELS
 
 
-def _among(*values: str) -> dict[str, Any]:
+def among(*values: str) -> dict[str, Any]:
     """Accept one of these values, in upper or lower case; show and complete them."""
 
     def check(value: str | None) -> str | None:
@@ -57,7 +57,7 @@ LogLevel = Annotated[
     str | None,
     typer.Option(
         help="The least severe messages that are shown [default: INFO] [env: KAIWO_LOG_LEVEL].",
-        **_among(*LEVELS),
+        **among(*LEVELS),
     ),
 ]
 LogFormat = Annotated[
@@ -65,7 +65,7 @@ LogFormat = Annotated[
     typer.Option(
         help="Log lines as text, or as json: one object a line [default: text] "
         "[env: KAIWO_LOG_FORMAT].",
-        **_among("text", "json"),
+        **among("text", "json"),
     ),
 ]
 DownloadRoot = Annotated[
@@ -81,7 +81,7 @@ Progress = Annotated[
     typer.Option(
         help="How progress is shown; auto is a bar on a terminal, else log [default: auto] "
         "[env: KAIWO_PROGRESS].",
-        **_among("auto", "bar", "log", "json", "none"),
+        **among("auto", "bar", "log", "json", "none"),
     ),
 ]
 ReportFile = Annotated[
@@ -104,14 +104,14 @@ Verify = Annotated[
     typer.Option(
         help="Verify checksum, if the store states one, or size only [default: checksum] "
         "[env: KAIWO_VERIFY].",
-        **_among("size", "checksum"),
+        **among("size", "checksum"),
     ),
 ]
 Engine = Annotated[
     str | None,
     typer.Option(
         help="What reads bytes of object stores [default: auto] [env: KAIWO_ENGINE].",
-        **_among("auto", "fsspec", "obstore"),
+        **among("auto", "fsspec", "obstore"),
     ),
 ]
 Retries = Annotated[
@@ -165,6 +165,28 @@ Fsync = Annotated[
 Force = Annotated[
     bool | None,
     typer.Option("--force", help="Fetch objects again that are in place [env: KAIWO_FORCE]."),
+]
+Locked = Annotated[
+    bool | None,
+    typer.Option(
+        "--locked",
+        help="Fetch exactly what the lock file has, or end with exit code 7 [env: KAIWO_LOCKED].",
+    ),
+]
+WriteLock = Annotated[
+    bool | None,
+    typer.Option(
+        "--write-lock",
+        help="Write the lock file when all is in place [env: KAIWO_WRITE_LOCK].",
+    ),
+]
+LockFile = Annotated[
+    str | None,
+    typer.Option(
+        help="The lock file [default: the configuration's name with .lock, beside it] "
+        "[env: KAIWO_LOCK_FILE].",
+        metavar="FILE",
+    ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print what would be done, and do nothing else.")

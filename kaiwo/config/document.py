@@ -53,6 +53,11 @@ class Document(Struct, frozen=True):
     _node: yaml.Node | None = None
     _excerpts: Excerpts | None = None
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it was read from a file, and not given as data."""
+        return self._node is not None
+
     def __repr__(self) -> str:
         return f"Document({self.name!r})"  # it holds secrets
 

@@ -147,6 +147,18 @@ class Settings(BaseModel):
         None, description="Keep kaiwo's state here, instead of in ``.kaiwo/`` in the target roots."
     )
 
+    locked: bool = Field(
+        False, description="Fetch exactly what the lock file has, and ask no listing."
+    )
+    write_lock: bool = Field(
+        False, description="Write the lock file when all is in place, with sha256 of all files."
+    )
+    lock_file: LocalPath | None = Field(
+        None,
+        description="The lock file. Default: the configuration's name with the extension "
+        "``.lock``, beside it. A name that ends in ``.gz`` is compressed.",
+    )
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from kaiwo.engine import round_files, statements
+from kaiwo.engine import locked, round_files, statements
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, alone, is_outdated, updated
@@ -120,6 +120,9 @@ class Recovery:
 
     def take_lookup(self, flight: Flight, now: RemoteObject) -> None:
         """The object was looked up: fetch it as it is now, or continue with it."""
+        if (changed := locked.replacement(flight.transfer, now)) is not None:
+            self._settlement.fail(flight, changed)
+            return
         left, flight.left = flight.left or [], None
         flight.agreed = statements.agreed(flight.agreed or flight.transfer.object, as_read(now))
         if now.read_as is not None:

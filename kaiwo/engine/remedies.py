@@ -90,6 +90,8 @@ def _of_another(job: Job, error: KaiwoError, flight: Flight) -> Remedy:
         if flight.lookups < MOST_LOOKUPS:
             return Remedy.RESTAT
         is_final = isinstance(job, Restat) or flight.transfer.object.silent_reads
+        if flight.transfer.locked:
+            return Remedy.GIVE_UP  # what its answer states would take the place of the lock
         return Remedy.RETRY if is_final else Remedy.IN_ONE
     is_read = isinstance(job, Range | Whole | Batch)
     is_bound = is_read and not flight.lookups and not flight.transfer.object.unpinned

@@ -21,9 +21,9 @@ from kaiwo.errors import (
     UnavailableError,
     UnreachableError,
 )
-from kaiwo.jobs import Job, ListJob, Tries
+from kaiwo.jobs import Job, ListJob, PinJob, Tries
 
-JobT = TypeVar("JobT", ListJob, Job)
+JobT = TypeVar("JobT", ListJob, PinJob, Job)
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 20.0

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from kaiwo.engine import round_files
+from kaiwo.engine import locked, round_files
 from kaiwo.engine.flight import Flight, Flights
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import KaiwoError, PlaceholderError, exit_code_of, first_exit_code
@@ -71,11 +71,13 @@ class Settlement:
                 flight=flight,
                 checksum=outcome.checksum,
                 verified=outcome.verified,
+                digest=outcome.digest,
             )
         )
 
     def fail(self, flight: Flight, error: KaiwoError) -> None:
         """The object cannot be had. A folder's placeholder is no object and no failure."""
+        error = locked.as_counted(flight.transfer, error)
         self._end(flight, error)
         if isinstance(error, PlaceholderError):
             logger.info("%s", error.message)
@@ -133,6 +135,7 @@ def _item(
     checksum: Checksum | None = None,
     verified: bool = False,
     error: KaiwoError | None = None,
+    digest: Checksum | None = None,
 ) -> Item:
     """The object's line in the report."""
     return Item(
@@ -147,4 +150,5 @@ def _item(
         checksum=checksum,
         verified=verified,
         error=error,
+        digest=digest,
     )

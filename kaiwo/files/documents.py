@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from kaiwo import own_names
 from kaiwo.files.folders import Root, in_folder, open_new
@@ -12,7 +12,7 @@ from kaiwo.files.paths import regular_file
 from kaiwo.files.renames import rename
 
 
-def write(path: str, lines: Iterable[str]) -> None:
+def write(path: str, lines: Iterable[str | bytes]) -> None:
     """Write a document where the user wants it: a file is replaced, a pipe or device is written to.
 
     Raises:
@@ -29,7 +29,7 @@ def write(path: str, lines: Iterable[str]) -> None:
 
 def replace(
     path: str,
-    lines: Iterable[str],
+    lines: Iterable[str | bytes],
     temporary: str,
     mode: int = 0o666,
     prepare: Callable[[int], None] = lambda _: None,
@@ -49,9 +49,9 @@ def replace(
         OSError: the file system refused; an older document is still there, no temporary file is.
     """
     try:
-        with open(open_new(temporary, root, mode), "w", encoding="utf-8") as stream:
+        with open(open_new(temporary, root, mode), "wb") as stream:
             prepare(stream.fileno())
-            stream.writelines(lines)
+            stream.writelines(_encoded(lines))
         rename(temporary, path, root)
     except BaseException:  # the exception of a signal, too
         with contextlib.suppress(OSError):
@@ -59,7 +59,7 @@ def replace(
         raise
 
 
-def write_in_place(path: str, lines: Iterable[str]) -> None:
+def write_in_place(path: str, lines: Iterable[str | bytes]) -> None:
     """Write these lines into what is there: a mounted file, a pipe, a device.
 
     A pipe without a reader is an error; this function does not wait for a reader.
@@ -70,5 +70,9 @@ def write_in_place(path: str, lines: Iterable[str]) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY
     descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
     os.set_blocking(descriptor, True)
-    with open(descriptor, "w", encoding="utf-8") as stream:
-        stream.writelines(lines)
+    with open(descriptor, "wb") as stream:
+        stream.writelines(_encoded(lines))
+
+
+def _encoded(lines: Iterable[str | bytes]) -> Iterator[bytes]:
+    return (each.encode() if isinstance(each, str) else each for each in lines)

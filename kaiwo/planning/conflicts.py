@@ -18,13 +18,13 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
-from kaiwo import units
+from kaiwo import checksums, units
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.folders import Root, resolved
 from kaiwo.files.names import fault_of_place, is_plain
 from kaiwo.files.paths import collisions, is_within, real_path
 from kaiwo.jobs import Transfer, Want
-from kaiwo.objects import RemoteObject, same_bytes
+from kaiwo.objects import Checksum, RemoteObject, same_bytes
 from kaiwo.planning.case_folding import (
     FoldingProbe,
     doubtful_names,
@@ -70,12 +70,16 @@ class TargetCheck:
     Args:
         run: the token of this run.
         probe: which names are equal in which folder.
+        locked: see ``Listing``.
 
     Attributes:
         offenders: complete when all transfers were taken from ``transfers``.
     """
 
-    def __init__(self, run: str, probe: FoldingProbe | None = None) -> None:
+    def __init__(
+        self, run: str, probe: FoldingProbe | None = None, *, locked: bool = False
+    ) -> None:
+        self._locked = locked
         self.offenders = Offenders()
         self._run = run
         self._long_names = LongNames()
@@ -133,10 +137,16 @@ class TargetCheck:
                     *places,
                     symlinks=place.symlinks,
                     real_root=self._roots[place.root].real,
-                    required=want.required,
+                    required=want.required or self._of_lock(remote),
+                    locked=self._locked,
                 )
                 yield want, transfer
                 index += 1
+
+    def _of_lock(self, remote: RemoteObject) -> Checksum | None:
+        """What a lock says that the bytes must have; None if its checksum proves nothing."""
+        is_proof = self._locked and checksums.is_of_bytes(remote.checksum)
+        return remote.checksum if is_proof else None
 
     def _owner(self, path: str) -> str:
         """The object that has this real path, for people."""

@@ -45,12 +45,14 @@ class Listing(Struct, frozen=True):
         failed: wants that were not listed.
         answers: what stores answered about doubtful objects.
         unreached: wants that were left for later, because their services cannot be reached yet.
+        locked: these are the objects of a lock, and no others may take their places.
     """
 
     found: tuple[tuple[Want, tuple[RemoteObject, ...]], ...] = ()
     failed: tuple[tuple[Want, KaiwoError], ...] = ()
     answers: tuple[tuple[Want, tuple[Answer, ...]], ...] = ()
     unreached: tuple[Want, ...] = ()
+    locked: bool = False
 
     @property
     def missed(self) -> tuple[Item, ...]:

@@ -41,11 +41,13 @@ class Comparison(Struct, frozen=True):
         force: fetch even what is in place.
         verify: a checksum must prove what is in place.
         durable: published bytes must be on the disk itself.
+        hashed: see ``Transfer``.
     """
 
     force: bool
     verify: bool
     durable: bool = False
+    hashed: bool = False
 
 
 class Draft(Struct, frozen=True):
@@ -77,7 +79,7 @@ def draft(
     Raises:
         UnsafeNameError: hostile names or conflicting targets; all of them are named.
     """
-    check = TargetCheck(state.run)
+    check = TargetCheck(state.run, locked=listing.locked)
     found = list(check.transfers(listing.found))
     if check.offenders:
         offenders = tuple(check.offenders)
@@ -151,7 +153,8 @@ def _compared(
     missing: list[tuple[Transfer, os.stat_result | None]] = []
     for transfer, there in found:
         record = None
-        if there is not None and not how.force and transfer.required is None:
+        is_believed = transfer.required is None and not transfer.locked
+        if there is not None and not how.force and is_believed:
             record = state.manifest(transfer.root).find(transfer, there)
         if record is None or not _is_same(record, transfer, how):
             missing.append((transfer, there))
@@ -196,11 +199,14 @@ def _to_fetch(
 ) -> Transfer:
     """The transfer with what is known of its target."""
     present = not how.force and (there is not None or _has_blob(transfer))
-    present = present and not (transfer.object.unsized and transfer.required is None)
+    if transfer.required is None:
+        present = present and not (transfer.object.unsized or transfer.locked)
     partial = state.partial_download(transfer, published=present)
-    if not (how.durable or present or partial):
+    if not (how.durable or how.hashed or present or partial):
         return transfer
-    return replace(transfer, durable=how.durable, present=present, partial=partial)
+    return replace(
+        transfer, durable=how.durable, hashed=how.hashed, present=present, partial=partial
+    )
 
 
 def _has_blob(transfer: Transfer) -> bool:

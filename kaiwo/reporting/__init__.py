@@ -6,6 +6,7 @@
     plan_text     a plan for people
     plan_json     a plan for programs
     object_list   what a listing found
+    lock_text     what differs from a lock; what a verification found
     log_lines     the log lines of events; the text of a failure
 
 The other modules are the package's own business.

@@ -87,8 +87,6 @@ from kaiwo.sources.translation import Translation
 
 #: obstore asks for credentials again after this time, if an SDK renews them.
 CREDENTIALS_VALID_FOR = timedelta(minutes=1)
-
-
 T = TypeVar("T", bound=Buffer)
 
 
@@ -127,6 +125,10 @@ class StoreSource(ABC):
     def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``; most sources state the checksum in ``stat``."""
         return self.stat(key)
+
+    def pin(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``; most sources state the version in ``stat``."""
+        return self.fetch_checksum(key)
 
     def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:  # noqa: ARG002 - most stores know no parts
         """See ``protocols.Source``."""

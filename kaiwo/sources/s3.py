@@ -130,6 +130,10 @@ class S3Source(AsyncSource):
         """See ``protocols.Source``."""
         return self._lookup.fetch_checksum(key)
 
+    def pin(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        return self._lookup.pin(key)
+
     def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
         """See ``protocols.Source``."""
         return self._lookup.part_lengths(key, count)
@@ -145,6 +149,8 @@ class S3Source(AsyncSource):
     async def _body(self, remote: RemoteObject, start: int, end: int) -> Any:
         """The body of a GET whose status, range and identity are right."""
         arguments: dict[str, Any] = {"Bucket": self._bucket, "Key": remote.key}
+        if remote.version is not None:
+            arguments["VersionId"] = remote.version
         if (start, end) != (0, remote.size):
             arguments["Range"] = f"bytes={start}-{end - 1}"
         if remote.unconditional:

@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from kaiwo.errors import (
     BusyError,
     CredentialsError,
@@ -56,7 +58,17 @@ class S3Lookup:
 
     def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return parse_head_with_parts(key, self._headers(key), lambda: self.part(key, 1))
+        return self._with_checksum(key, self._headers(key))
+
+    def pin(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``; a bucket without versions states none, or ``null``."""
+        headers = self._headers(key)
+        version = headers.get("x-amz-version-id", "")
+        known = version if version not in ("", "null") else None
+        return replace(self._with_checksum(key, headers), version=known)
+
+    def _with_checksum(self, key: str, headers: Headers) -> RemoteObject:
+        return parse_head_with_parts(key, headers, lambda: self.part(key, 1))
 
     def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
         """See ``protocols.Source``; a service that knows no parts answers with the whole object."""

@@ -208,6 +208,10 @@ class Manifest:
         except OSError as error:
             logger.debug("%s keeps its old lines: %s", self._path, error.strerror)
 
+    def records(self) -> tuple[Record, ...]:
+        """What is known of each target."""
+        return tuple(self._records.values())
+
     def gone(self) -> tuple[tuple[str, ...], bool]:
         """The targets, as absolute paths, of files that are not there any more.
 

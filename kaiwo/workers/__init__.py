@@ -7,6 +7,8 @@ reading        how bytes are read: at once or in pieces
 progress       how workers say what has arrived
 bandwidth      the limit of bytes a second that all workers keep to
 globs          which keys a glob selects
+pins           what pins an object, for a lock
+verify         whether bytes are the right ones; the checksum of a file
 shared_calls   calls that several threads need at once
 source_cache   the sources that this process has open
 threads        the executor: threads, and fewer where no more can be started

@@ -56,13 +56,16 @@ def require_item_checksum(
     if required is None or found == required:
         return
     value = found.value if found is not None else "unknown"
-    wrong = f"{transfer.source}: {required.algorithm} is {value}, but the item asks for"
+    asks = "the lock has" if transfer.locked else "the item asks for"
+    wrong = f"{transfer.source}: {required.algorithm} is {value}, but {asks}"
     actual = compute(stated.algorithm) if stated is not None else None
     if stated is None or actual is None or not checksums.proves(actual, stated):
         raise WrongBytesError(f"{wrong} {required.value}", value)
+    advice = "correct the item's checksum, or name the object that has it"
+    if transfer.locked:
+        advice = "`kaiwo lock` accepts them"
     raise WrongBytesError(
-        f"{wrong} {required.value}; these are the bytes that the store states: correct the item's "
-        "checksum, or name the object that has it",
+        f"{wrong} {required.value}; these are the bytes that the store states: {advice}",
         value,
         False,
         True,

@@ -18,8 +18,11 @@ was asked for, of the identity that was planned.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
+
+from msgspec.structs import replace
 
 from kaiwo.jobs import (
     Batch,
@@ -61,10 +64,21 @@ def _step(job: Job, how: Reading) -> Callable[[Transfer], Outcome]:
             return partial(ranges.finish, stated=stated, found=found)
         case CheckExisting(transfer):
             is_of_item = transfer.required is not None
-            return item_checksums.check_existing if is_of_item else verify.check_existing
+            step = item_checksums.check_existing if is_of_item else verify.check_existing
+            return partial(_with_digest, step) if transfer.hashed else step
         case FetchChecksum(_, guess):
             return partial(verify.fetch_checksum, refuted=guess)
         case Restat():
             return look_up.restat
         case _:
             raise TypeError(type(job))
+
+
+def _with_digest(check: Callable[[Transfer], Outcome], transfer: Transfer) -> Outcome:
+    """What a check finds, and the sha256 of the file that it found."""
+    found = check(transfer)
+    if not found.adopted:
+        return found
+    size = os.stat(transfer.target).st_size
+    digest = verify.hash_file("sha256", path=transfer.target, size=size)
+    return replace(found, digest=digest)

@@ -263,8 +263,7 @@ def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | Non
         found: what it was found to be while the bytes arrived, if it was taken.
     """
     path, size, root = transfer.temporary, transfer.object.size, root_of(transfer)
-    status = _status(transfer)
-    if status is None or status.st_size != size:
+    if (status := _status(transfer)) is None or status.st_size != size:
         there = "nothing" if status is None else f"{status.st_size} bytes"
         raise IntegrityError(
             f"{transfer.source}: {size} bytes were written, but the temporary file has {there}"
@@ -284,7 +283,8 @@ def finish(transfer: Transfer, *, stated: Checksum | None, found: Checksum | Non
     if transfer.object.unpinned:
         require_unchanged(open_source(transfer.opener), transfer)
     try:
-        return published(path, transfer, 0, found if stated else None, status)
+        wanted = hashed("sha256") if transfer.hashed else None
+        return published(path, transfer, 0, found if stated else None, status, wanted)
     except PassingDiskError as error:
         # The temporary file is gone: nothing is left to try again with.
         raise DiskError(error.message) from error

@@ -55,7 +55,8 @@ def _fetched(transfer: Transfer, how: Reading, *, verify: bool) -> tuple[Outcome
                 require_unchanged(source, transfer)
         except KaiwoError as error:
             return Outcome(transfer, bytes=size, error=error)
-        return Outcome(transfer, bytes=size, answer_s=answer_s, checksum=checksum)
+        digest = compute("sha256") if transfer.hashed else None
+        return Outcome(transfer, bytes=size, answer_s=answer_s, checksum=checksum, digest=digest)
 
     return attempt.timed(transfer, read), data
 
@@ -94,7 +95,7 @@ def _put(fetched: Outcome, data: Buffer) -> Outcome:
         temporary, size, root = transfer.temporary, transfer.object.size, root_of(transfer)
         try:
             written = temporary_files.write_small(temporary, data, root)
-            return published(temporary, transfer, size, fetched.checksum, written)
+            return published(temporary, transfer, size, fetched.checksum, written, fetched.digest)
         except KaiwoError as error:
             temporary_files.discard(temporary, root)
             return Outcome(transfer, bytes=size, error=error)

@@ -252,6 +252,7 @@ def published(
     count: int,
     checksum: Checksum | None,
     written: os.stat_result,
+    digest: Checksum | None = None,
 ) -> Outcome:
     """Rename the temporary file to its target.
 
@@ -261,6 +262,7 @@ def published(
         count: bytes that were read in this job.
         checksum: what the bytes were verified by, if anything.
         written: the status of the complete file.
+        digest: see ``Outcome``.
 
     Raises:
         DiskError: the file system refused.
@@ -275,4 +277,5 @@ def published(
         mtime_ns=mtime_ns,
         checksum=checksum or transfer.object.checksum,
         verified=checksum is not None,
+        digest=digest,
     )

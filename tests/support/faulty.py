@@ -2,12 +2,10 @@
 
     store = FaultyStore({"a": b"..."})
     store.script("a", fails(TransientError("reset")), wrong)    the first two reads of "a"
-    store.script(("big", RANGE), short, times=2)                the first two reads of that range
-    store.script(("big", STREAM), fails(...))                   the first stream of "big"
+    store.script(("big", RANGE), short, times=2)                the first reads of it; so STREAM
     store.script(("big", STAT), fails(...))                     the first look at what it is now
 
-A step takes the right bytes and returns what comes instead, or raises. After the last, they come.
-"""
+A step takes the right bytes and returns what comes instead, or raises. Later they come."""
 
 from __future__ import annotations
 
@@ -195,6 +193,8 @@ class FaultyStore(Offering):
             step(b"")
         self._raise_next(self.inspect_faults)
         return self.remote(key)
+
+    pin = fetch_checksum
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""

@@ -165,10 +165,10 @@ class PinnedReader:
     def _options(self, remote: RemoteObject, start: int, end: int) -> Any:
         """What binds a request to the planned identity, and to its range."""
         options: dict[str, Any] = {}
+        if remote.version is not None and not (self._pin == "version" and remote.unconditional):
+            options["version"] = remote.version
         if remote.unconditional:
             pass
-        elif self._pin == "version" and remote.version is not None:
-            options["version"] = remote.version
         elif self._pin == "etag" and remote.etag is not None:
             options["if_match"] = f'"{remote.etag}"'
         elif self._pin == "etag" and remote.modified_ns is not None:

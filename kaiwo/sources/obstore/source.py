@@ -165,6 +165,10 @@ class ObstoreSource(OfferingSource):
                 logger.debug("%s: %s, asking through fsspec", self.display_url(key), type(error))
         return self.fallback().fetch_checksum(key)
 
+    def pin(self, key: str) -> RemoteObject:
+        """See ``protocols.Source``."""
+        return self.fallback().pin(key)
+
     def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
         """See ``protocols.Source``."""
         return self.fallback().part_lengths(key, count)

@@ -1,0 +1,226 @@
+"""``kaiwo verify``: is what lies on the disk what the lock has, or what kaiwo published there?
+
+Nothing is asked over the network, and nothing is changed. Every file is hashed: neither its size
+nor its time is believed.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
+
+from kaiwo import checksums, environment, own_names
+from kaiwo.api.orders import Order
+from kaiwo.engine.dispatcher import Dispatcher
+from kaiwo.errors import IntegrityError, KaiwoError, cause_of, exit_code_of, first_exit_code
+from kaiwo.events import Ended, Planned, Settled, Ticked
+from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.placement import At, Under
+from kaiwo.jobs import Want
+from kaiwo.locks import lock_file
+from kaiwo.locks.locked import listing_of
+from kaiwo.net import proxies
+from kaiwo.objects import Checksum, Item, Report
+from kaiwo.planning import plan
+from kaiwo.planning.plan import Comparison
+from kaiwo.protocols import Sink
+from kaiwo.state.manifest import Manifest
+from kaiwo.state.state import State, root_of
+from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads
+from kaiwo.workers.verify import hash_file
+
+#: Files that are hashed at once: as many as there are processors, and disks that wait.
+_MOST = 8
+
+
+class Expected(Struct, frozen=True):
+    """What a file should be.
+
+    Attributes:
+        task: that it belongs to, if that is known.
+        source: where it came from.
+        target: its absolute path.
+        size: in bytes; None if it is not known.
+        checksum: of its bytes; None if nothing is known of them.
+    """
+
+    task: str
+    source: str
+    target: str
+    size: int | None
+    checksum: Checksum | None
+
+
+class Verified(Struct, frozen=True):
+    """What a verification found.
+
+    Attributes:
+        report: an item for each file: ``unchanged`` or ``failed``.
+        extra: files that nobody knows, below folders of the configuration.
+        unproven: files of which only the size was compared.
+        against: the lock file; None: what kaiwo remembers.
+    """
+
+    report: Report
+    extra: tuple[str, ...]
+    unproven: tuple[str, ...]
+    against: str | None
+
+
+class _Checked(Struct, frozen=True):
+    """Why a file is not what it should be, if it is not."""
+
+    error: KaiwoError | None = None
+
+
+@environment.cleaned(proxies.canonical)
+def verify(order: Order, sink: Sink) -> Verified:
+    """Hash what is at the targets of an order, against its lock if there is one.
+
+    Args:
+        order: its ``lock_file`` need not exist.
+        sink: gets the events.
+
+    Raises:
+        ConfigError: the lock is of another configuration.
+    """
+    is_locked = os.path.exists(order.lock_file)
+    files = list(_of_lock(order) if is_locked else _of_manifests(order))
+    report = _hashed(files, sink)
+    return Verified(
+        report,
+        tuple(_extra(order.asked, {each.target for each in files})),
+        tuple(each.target for each in files if each.checksum is None),
+        order.lock_file if is_locked else None,
+    )
+
+
+def _of_lock(order: Order) -> Iterator[Expected]:
+    """What the lock has."""
+    path = order.lock_file
+    listing = listing_of(lock_file.read(path), order.asked, path)
+    state = State(order.settings.state_dir, "0" * 8)
+    drafted = plan.draft(listing, state, Comparison(force=True, verify=True))
+    for transfer, _ in drafted.missing:
+        remote = transfer.object
+        size = None if remote.unsized else remote.size
+        yield Expected(transfer.task, transfer.source, transfer.target, size, remote.checksum)
+
+
+def _of_manifests(order: Order) -> Iterator[Expected]:
+    """What kaiwo published where the configuration puts files."""
+    roots = {root: None for want in order.asked if (root := root_of(want)) is not None}
+    for root in roots:
+        for record in Manifest(root, order.settings.state_dir).records():
+            target = posixpath.normpath(posixpath.join(root, record.target))
+            want = next((each for each in order.asked if _goes_to(each, target)), None)
+            if want is not None:
+                yield Expected(want.task, record.source, target, record.size, record.checksum)
+
+
+def _goes_to(want: Want, target: str) -> bool:
+    """Whether the want may put a file there."""
+    match want.placement:
+        case At(path):
+            return target == path
+        case Under(folder):
+            return target.startswith(f"{folder.rstrip('/')}/")
+        case _:
+            root = root_of(want)
+            return root is not None and target.startswith(f"{root}/")
+
+
+def _hashed(files: Sequence[Expected], sink: Sink) -> Report:
+    begun_s, began_at_s = time.monotonic(), time.time()
+    items: list[Item] = []
+    executor = WorkerThreads(_MOST, "kaiwo-verify")
+
+    def handle(file: Expected, found: _Checked) -> None:
+        item = Item(
+            file.task,
+            file.source,
+            file.target,
+            "unchanged" if found.error is None else "failed",
+            file.size or 0,
+            attempts=1,
+            checksum=file.checksum,
+            verified=found.error is None and file.checksum is not None,
+            error=found.error,
+        )
+        items.append(item)
+        sink.emit(Settled(item))
+
+    def report(error: KaiwoError | None = None) -> Report:
+        codes = [item.error.exit_code for item in items if item.error is not None]
+        code = first_exit_code(codes) if error is None else exit_code_of(error)
+        return Report(code, time.monotonic() - begun_s, 0, tuple(items), error, began_at_s)
+
+    sink.emit(Planned(len(files), sum(each.size or 0 for each in files), 0))
+    dispatcher: Dispatcher[Expected, _Checked] = Dispatcher(
+        executor, _MOST, _check, idle=lambda: sink.emit(Ticked())
+    )
+    dispatcher.feed(files)
+    try:
+        dispatcher.run(handle)
+        sink.emit(Ended(report()))
+    except BaseException as error:
+        sink.emit(Ended(report(cause_of(error))))
+        raise
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        executor.join(ENDS_IN_S)
+    return report()
+
+
+def _check(file: Expected) -> _Checked:
+    """Hash a file."""
+    try:
+        _require_right(file)
+    except KaiwoError as error:
+        return _Checked(error)
+    return _Checked()
+
+
+def _require_right(file: Expected) -> None:
+    """Return if the file is as it should be, as far as that is known.
+
+    Raises:
+        IntegrityError: it is not.
+        DiskError: it cannot be read.
+    """
+    try:
+        size = os.stat(file.target).st_size
+    except (FileNotFoundError, NotADirectoryError):
+        raise IntegrityError(f"{file.target}: is missing") from None
+    except OSError as error:
+        raise disk_error(error, file.target) from error
+    if file.size is not None and size != file.size:
+        raise IntegrityError(f"{file.target}: has {size} bytes instead of {file.size}")
+    if file.checksum is None:
+        return
+    algorithm, value = file.checksum.algorithm, file.checksum.value
+    found = hash_file(algorithm, path=file.target, size=size)
+    if found is not None and not checksums.proves(found, file.checksum):
+        raise IntegrityError(f"{file.target}: {algorithm} is {found.value} instead of {value}")
+
+
+def _extra(wants: Iterable[Want], known: set[str]) -> Iterator[str]:
+    """Files below the folders of the wants that are not known; kaiwo's own are left out."""
+    folders = {
+        want.placement.folder.rstrip("/") or "/": None
+        for want in wants
+        if isinstance(want.placement, Under)
+    }
+    seen: set[str] = set()
+    for folder in folders:
+        for path, names, files in os.walk(folder):
+            names[:] = [each for each in names if each != own_names.STATE_FOLDER]
+            for name in sorted(files):
+                target = f"{path.rstrip('/')}/{name}"
+                if target not in known | seen and not own_names.is_temporary(name):
+                    seen.add(target)
+                    yield target

@@ -1,0 +1,26 @@
+"""Objects of a lock: what is gone or different is an error, and nothing takes its place."""
+
+from __future__ import annotations
+
+from kaiwo.errors import ChangedError, KaiwoError, NotFoundError
+from kaiwo.jobs import Transfer
+from kaiwo.objects import RemoteObject, same_bytes
+
+
+def as_counted(transfer: Transfer, error: KaiwoError) -> KaiwoError:
+    """The error that an object failed with; what a lock has, and is not there, has changed."""
+    is_gone = transfer.locked and isinstance(error, NotFoundError)
+    return _differs(transfer, "the object of the lock is gone") if is_gone else error
+
+
+def replacement(transfer: Transfer, now: RemoteObject) -> ChangedError | None:
+    """The error for an object that was looked up, and is another one than the lock has."""
+    is_other = transfer.locked and same_bytes(now, transfer.object) is False
+    return _differs(transfer, "the object is not the one that the lock has") if is_other else None
+
+
+def _differs(transfer: Transfer, why: str) -> ChangedError:
+    return ChangedError(
+        f"{transfer.source}: {why}; `kaiwo lock --check` shows what differs, and `kaiwo lock` "
+        "writes what is there now"
+    )
