@@ -1,0 +1,218 @@
+"""Whose rights a task has: the bearer token of the moment, for both engines and all threads.
+
+    Identity ── token ─> Token          asked for once, by one thread; kept until it is due
+             ── replace ─> bool         after a service refused a token that should still be valid
+
+A token is due when half of its life is over, at the latest five minutes before its end: services
+give the same token until then. If the next one cannot be had, the old one counts to its end. All
+buckets of a task in a process share one identity, so a metadata service is asked once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from kaiwo.errors import CredentialsError, KaiwoError
+from kaiwo.net import proxies
+from kaiwo.workers.shared_calls import SharedCalls
+
+#: A token is replaced at most so long before its end.
+_EARLY_S = 300.0
+#: A new token is asked for again at the soonest after this time, if that was in vain.
+_PAUSE_S = 5.0
+#: Names of metadata services: a proxy must not see their tokens, and could not reach them.
+_OF_THIS_MACHINE = ("localhost", "metadata", "metadata.google.internal")
+logger = logging.getLogger(__name__)
+
+
+class Token(Struct, frozen=True):
+    """A bearer token.
+
+    Attributes:
+        value: the token, a secret.
+        expires_s: when it ends, in seconds since 1970; None if nobody knows.
+        due_s: when the next one is asked for.
+    """
+
+    value: str
+    expires_s: float | None = None
+    due_s: float | None = None
+
+    @classmethod
+    def until(cls, value: str, expires_s: float) -> Token:
+        """A token that was given a moment ago."""
+        life_s = max(expires_s - time.time(), 0.0)
+        return cls(value, expires_s, expires_s - min(_EARLY_S, life_s / 2))
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"Token(expires_s={self.expires_s!r})"
+
+
+class TokenError(Exception):
+    """No token was given; the cause says why.
+
+    Args:
+        name: whose token; see ``Identity``.
+    """
+
+
+class Identity:
+    """Who a task is for its service. Called from many threads at once.
+
+    Args:
+        name: who that is and where that was found, without secrets: ``the service principal of
+            client_secret_file``. Messages show it.
+        ask: asks for a token. It is given True if a token that should be valid was refused: what
+            is remembered of it does not count.
+        project: that requests are counted for, if the service needs to be told.
+    """
+
+    def __init__(self, name: str, ask: Callable[[bool], Token], project: str | None = None) -> None:
+        self.name = name
+        self.project = project
+        self._ask = ask
+        self._calls = SharedCalls[str, Token]()
+        self._token: Token | None = None
+        self._early_again_s = self._refused_again_s = 0.0
+
+    def token(self) -> Token:
+        """The token of the moment.
+
+        Raises:
+            TokenError: none is given.
+        """
+        known = self._token
+        now_s = time.time()
+        if known is not None and (known.due_s is None or now_s < known.due_s):
+            return known
+        is_valid = known is not None and known.expires_s is not None and now_s < known.expires_s
+        if known is not None and is_valid and time.monotonic() < self._early_again_s:
+            return known
+        try:
+            return self._ask_once(known, refused=False)
+        except TokenError:
+            if known is None or not is_valid:
+                raise
+            logger.debug("the next token of %s is not there yet", self.name)
+            self._early_again_s = time.monotonic() + _PAUSE_S
+            return known
+
+    def replace(self, refused: str) -> bool:
+        """Whether there is another token now than the one that a service refused.
+
+        Args:
+            refused: the token that was sent.
+
+        Raises:
+            TokenError: none is given.
+        """
+        known = self._token
+        if known is not None and known.value != refused:
+            return True
+        if time.monotonic() < self._refused_again_s:
+            return False  # a new one was refused, too: its age is not the reason
+        found = self._ask_once(known, refused=True)
+        self._refused_again_s = time.monotonic() + _PAUSE_S
+        return found.value != refused
+
+    def for_obstore(self) -> Mapping[str, Any]:
+        """The token in obstore's form; obstore asks again for each request."""
+        return {"token": self.token().value, "expires_at": datetime.now(UTC)}
+
+    def _ask_once(self, old: Token | None, *, refused: bool) -> Token:
+        """The token after an old one; several threads that need it ask once."""
+
+        def ask() -> Token:
+            known = self._token
+            if known is not None and known is not old:
+                return known  # another thread has just asked
+            try:
+                self._token = found = self._ask(refused)
+            except Exception as error:
+                raise TokenError(self.name) from error
+            return found
+
+        return self._calls.make(f"{refused}", ask)
+
+
+class Shared:
+    """One identity for all sources that one task opens in one process.
+
+    It is resolved again when the task's secrets have changed. A copy in another process begins
+    empty, and so does a forked child: connections and locks of its parent are not for it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        self._found: tuple[bytes, Identity | None] | None = None
+
+    def get(self, digest: bytes, find: Callable[[], Identity | None]) -> Identity | None:
+        """The identity that belongs to these secrets; None for requests without one."""
+        if self._owner != os.getpid():
+            self.__init__()  # type: ignore[misc]
+        with self._lock:
+            if self._found is None or self._found[0] != digest:
+                self._found = digest, find()
+            return self._found[1]
+
+    def __reduce__(self) -> tuple[type[Shared], tuple[()]]:
+        return Shared, ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Shared)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def signed_in(identity: Identity | None) -> str:
+    """Who sends the requests, for messages; empty for nobody."""
+    return "" if identity is None else identity.name
+
+
+def tried_as(error: KaiwoError, name: str, status: int = 0) -> KaiwoError:
+    """A refusal that says whose credentials were refused; other errors as they are.
+
+    Args:
+        error: of a request.
+        name: see ``signed_in``.
+        status: of the answer, if it is known; 407 is a proxy's.
+    """
+    if not name or status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return error
+    if not isinstance(error, CredentialsError):
+        return error
+    return CredentialsError(f"{error.message} (tried: {name})")
+
+
+def proxy_for_token(address: str) -> str | None:
+    """The proxy for a request that brings a token, with user info; a secret.
+
+    Addresses that belong to this machine alone are asked without any: metadata services speak
+    plain HTTP.
+    """
+    return None if is_of_this_machine(address) else proxies.url_for(address)
+
+
+def is_of_this_machine(address: str) -> bool:
+    """Whether an address is a loopback or a link-local one, or names a metadata service."""
+    import ipaddress  # noqa: PLC0415 - where nobody signs in, nothing needs it
+
+    host = (urlsplit(address).hostname or "").rstrip(".")
+    try:
+        number = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host in _OF_THIS_MACHINE
+    return number.is_loopback or number.is_link_local
