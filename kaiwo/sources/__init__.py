@@ -7,7 +7,7 @@
     identity       whose rights a task has: bearer tokens for all engines and threads
     folder_markers empty objects that only mark a folder
     s3, gcs, azure object stores through the SDK of an fsspec filesystem
-    gcs_tokens, azure_tokens   how SDKs ask for tokens: proxies, certificates, timeouts
+    gcs_tokens     how Google's SDK asks for tokens: proxies, certificates, timeouts
     s3_head        what S3 states about an object; a cheap HEAD request
     s3_answers     reads answers of the SDK leniently
     s3_region      signs again for the region that an answer names

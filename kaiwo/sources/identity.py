@@ -200,17 +200,19 @@ def tried_as(error: KaiwoError, name: str, status: int = 0) -> KaiwoError:
 def proxy_for_token(address: str) -> str | None:
     """The proxy for a request that brings a token, with user info; a secret.
 
-    Addresses that belong to this machine alone are asked without any: metadata services speak
-    plain HTTP.
+    Metadata services are asked without any.
     """
     return None if is_of_this_machine(address) else proxies.url_for(address)
 
 
 def is_of_this_machine(address: str) -> bool:
-    """Whether an address is a loopback or a link-local one, or names a metadata service."""
+    """Whether a metadata service is asked: by plain HTTP, at an address of this machine alone."""
     import ipaddress  # noqa: PLC0415 - where nobody signs in, nothing needs it
 
-    host = (urlsplit(address).hostname or "").rstrip(".")
+    parts = urlsplit(address)
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme != "http":
+        return False
     try:
         number = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
