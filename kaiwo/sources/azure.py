@@ -25,8 +25,8 @@ from typing import Any
 from azure.core import exceptions as azure
 from azure.core.rest import HttpRequest
 
-from kaiwo import checksums, environment
-from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, ServiceError
+from kaiwo import checksums
+from kaiwo.errors import ConfigError, KaiwoError, ServiceError
 from kaiwo.net import proxies
 from kaiwo.net.codes import code_in
 from kaiwo.net.failures import wire_error
@@ -43,8 +43,10 @@ from kaiwo.sources.answers import (
     stated_size,
     strong_etag,
 )
+from kaiwo.sources.azure_tokens import map_token_error
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
+from kaiwo.sources.identity import TokenError, tried_as
 from kaiwo.sources.paging import Page
 
 
@@ -58,6 +60,7 @@ class AzureSource(AsyncSource):
         address: see ``StoreSource``.
         network: timeouts.
         ssl: a TLS context with what the task trusts, or None for the system's.
+        signed_in: who sends the requests, for messages.
     """
 
     def __init__(
@@ -68,8 +71,10 @@ class AzureSource(AsyncSource):
         address: str,
         network: NetworkSettings,
         ssl: Any = None,
+        signed_in: str = "",
     ) -> None:
         super().__init__(url, address)
+        self._signed_in = signed_in
         self._filesystem = filesystem
         try:
             self._container = filesystem.service_client.get_container_client(container)
@@ -184,16 +189,11 @@ class AzureSource(AsyncSource):
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
-            return refusal_error(error, what)
-        if isinstance(error, azure.ClientAuthenticationError) and error.status_code is None:
-            named = environment.missing_file(environment.CREDENTIALS_OF_AZURE)
-            hint = (
-                "give connection_string, account_key or sas_token, or anonymous: true for a public "
-                "container"
-            )
-            return CredentialsError(f"{what}: no usable credentials; {named or hint}")
+            return tried_as(refusal_error(error, what), self._signed_in, error.status)
+        if isinstance(error, TokenError):
+            return map_token_error(error, what)
         if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
-            return _map_response(error, what)
+            return tried_as(_map_response(error, what), self._signed_in, error.status_code)
         if isinstance(error, azure.AzureError):
             return wire_error(error, what)
         if isinstance(error, GARBLED):

@@ -86,16 +86,21 @@ class Identity:
         self._token: Token | None = None
         self._early_again_s = self._refused_again_s = 0.0
 
+    def kept(self) -> Token | None:
+        """The token, as long as none has to be asked for."""
+        known = self._token
+        is_due = known is not None and known.due_s is not None and time.time() >= known.due_s
+        return None if is_due else known
+
     def token(self) -> Token:
         """The token of the moment.
 
         Raises:
             TokenError: none is given.
         """
-        known = self._token
-        now_s = time.time()
-        if known is not None and (known.due_s is None or now_s < known.due_s):
-            return known
+        if (kept := self.kept()) is not None:
+            return kept
+        known, now_s = self._token, time.time()
         is_valid = known is not None and known.expires_s is not None and now_s < known.expires_s
         if known is not None and is_valid and time.monotonic() < self._early_again_s:
             return known

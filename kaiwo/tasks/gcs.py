@@ -19,7 +19,7 @@ from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.identity import Identity, Shared, signed_in
 from kaiwo.tasks import gcs_identity
 from kaiwo.tasks.base import session_options
-from kaiwo.tasks.fields import Secret, StoreEndpoint, Text, require_endpoint
+from kaiwo.tasks.fields import Secret, StoreEndpoint, Text, require_endpoint, require_plain
 from kaiwo.tasks.gcs_identity import ambient_file
 from kaiwo.tasks.items import Bucket
 from kaiwo.tasks.object_store import BucketTask
@@ -208,7 +208,7 @@ def _emulator() -> str | None:
     if not emulator:
         return None
     # Google's clients accept it with and without a scheme.
-    return require_endpoint(emulator if "://" in emulator else f"http://{emulator}")
+    return require_plain(require_endpoint(emulator if "://" in emulator else f"http://{emulator}"))
 
 
 def _gcsfs_core() -> Any:
