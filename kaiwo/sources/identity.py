@@ -87,7 +87,7 @@ class Identity:
         self._early_again_s = self._refused_again_s = 0.0
 
     def kept(self) -> Token | None:
-        """The token, as long as none has to be asked for."""
+        """The token, as long as it is not due."""
         known = self._token
         is_due = known is not None and known.due_s is not None and time.time() >= known.due_s
         return None if is_due else known

@@ -82,7 +82,9 @@ class AzureTask(BucketTask):
         None, description="File with the service principal's certificate and key."
     )
     endpoint_url: StoreEndpoint | None = Field(
-        None, description="Address of the blob service. Default: the account's public address."
+        None,
+        description="Address of the blob service. Default: the account's public address, in the "
+        "cloud of ``AZURE_AUTHORITY_HOST``.",
     )
     containers: tuple[Bucket, ...] = Field(
         min_length=1, description="Containers, with their items."

@@ -25,6 +25,7 @@ from kaiwo.sources.translation import NotForObstoreError
 from kaiwo.tasks.connection_strings import (
     SIGNATURE,
     address_of,
+    blob_address,
     fields_of,
     public_address,
     without_signature,
@@ -91,7 +92,9 @@ def connection_of(
     endpoint: str | None, account: str | None, key: str | None, signature: str | None
 ) -> str:
     """The connection string that fields make."""
-    address = require_endpoint(endpoint).rstrip("/") if endpoint else public_address(str(account))
+    address = public_address(str(account))
+    if endpoint:
+        address = blob_address(require_endpoint(endpoint).rstrip("/"))
     parts = [f"BlobEndpoint={address}"]
     if key is not None:
         parts += [f"AccountName={account}", f"AccountKey={key}"]

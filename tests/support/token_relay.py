@@ -125,7 +125,8 @@ def guarded(
                 self.answer(got.status, {**kept, "Content-Length": str(length or 0)}, body)
 
         def refuse(self, status: int, code: str) -> None:
-            body = f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode()
+            told = f"<Code>{code}</Code><Message>Server refuses</Message>"
+            body = f"<?xml version='1.0'?><Error>{told}</Error>".encode()
             said = {"Content-Type": "application/xml", "x-ms-error-code": code}
             challenge = "Bearer authorization_uri=https://login.invalid/t resource_id=https://x"
             said["WWW-Authenticate"] = challenge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,7 +20,6 @@ from kaiwo.api.report import Report
 from kaiwo.errors import ConfigError
 from kaiwo.tasks.base import Engine
 from tests.servers.google_identity import Google, google
-from tests.support import certificates
 from tests.support.command import tree
 from tests.support.engines import ALL
 from tests.support.forward_proxy import forward_proxy
@@ -33,16 +32,12 @@ from tests.support.token_relay import Guarded, guarded
 
 CANARY = "Kanarienvogel"
 OBJECTS = {"big": bytes(range(256)) * 36_000, **{f"d/{n}": b"%d" % n for n in range(30)}}
+#: Ways whose identity the task does not name.
+AMBIENT = [
+    way for way in WAYS if not any(word in way.named for word in ("application_cred", "token_file"))
+]
 ways = pytest.mark.parametrize("way", WAYS, ids=[way.row.way for way in WAYS])
 pytestmark = pytest.mark.usefixtures("loopback_only")
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> TLS:
-    """TLS of localhost by an authority that only ``ca_bundle`` names."""
-    folder, own = tmp_path_factory.mktemp("tls"), certificates.authority()
-    (folder / "ca.pem").write_bytes(own.pem)
-    return TLS(str(folder / "ca.pem"), certificates.server(own).tls(folder))
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +59,12 @@ class World:
 
     def run(self, setting: Setting, engine: Engine, **fields: Any) -> Report:
         """Fetch all of the bucket, in this process."""
+        # The same environment names the endpoint: it may have what is found there.
+        self.patch.setenv("STORAGE_EMULATOR_HOST", self.guard.address)
         for name, value in setting.env.items():
             self.patch.setenv(name, value)
         if host := setting.env.get("GCE_METADATA_HOST"):
             self.patch.setattr(_metadata, "_GCE_METADATA_HOST", host)  # read at import
-        # The same environment names the endpoint: it may have what is found there.
-        self.patch.setenv("STORAGE_EMULATOR_HOST", self.guard.address)
         bare = {"endpoint_url": None, "application_credentials_file": None, "project": None}
         given = {**bare, "ca_bundle": self.guard.bundle, **setting.fields, **fields}
         task = self.store.task(self.bucket, ALL, **given)
@@ -118,6 +113,21 @@ def test_a_wrong_identity_is_named(
     assert way.named in error
     assert CANARY not in error + caplog.text + json.dumps(report.to_dict())
     assert tree(world.folder / "out") == {}
+
+
+@pytest.mark.parametrize("way", AMBIENT, ids=[way.row.way for way in AMBIENT])
+def test_no_token_goes_to_an_endpoint_that_the_task_names(
+    world: World, way: Way, engine: Engine
+) -> None:
+    """Unless the same environment names it, too."""
+    setting = way.set_up(world.google, world.folder)
+    other = {"STORAGE_EMULATOR_HOST": "https://other.example.org"}
+    setting = replace(setting, env={**setting.env, **other})
+    report = world.run(setting, engine, endpoint_url=world.guard.address)
+    assert report.exit_code == 3
+    assert world.guard.asked
+    assert not any("authorization" in each.headers for each in world.guard.asked)
+    assert world.google.asked == []
 
 
 def test_the_project_pays_for_every_request(
