@@ -286,6 +286,7 @@ class FaultyOpener:
 
     store: FaultyStore = field(compare=False, repr=False)
     origin: str = "faulty://host"
+    ambient: str = ""
     number: int = field(default_factory=lambda: next(_numbers))
 
     @property
@@ -319,6 +320,7 @@ class PatternOpener:
     sizes: tuple[tuple[str, int], ...]
     once: str | None = None
     origin: str = "pattern://host"
+    ambient: str = ""
 
     @property
     def service(self) -> str:
