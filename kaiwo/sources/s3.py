@@ -84,10 +84,18 @@ class S3Source(AsyncSource):
         bucket: its name.
         url: ``s3://bucket/``.
         address: see ``StoreSource``.
+        signer: see ``StoreSource``.
     """
 
-    def __init__(self, filesystem: Any, bucket: str, url: str, address: str) -> None:
-        super().__init__(url, address)
+    def __init__(
+        self,
+        filesystem: Any,
+        bucket: str,
+        url: str,
+        address: str,
+        signer: Callable[[], str] = str,
+    ) -> None:
+        super().__init__(url, address, signer)
         self._filesystem = filesystem
         self._bucket = bucket
         self._lookup = S3Lookup(self, self._call)

@@ -53,7 +53,7 @@ from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
 from kaiwo.sources.obstore.second_look import is_unchanged
 from kaiwo.sources.pieces import Taken, begun
 from kaiwo.sources.s3_head import parse_entry
-from kaiwo.sources.translation import NotForObstoreError, Translation
+from kaiwo.sources.translation import NotForObstoreError, Translation, with_signer
 from kaiwo.workers.doubts import settled
 
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -82,6 +82,7 @@ class ObstoreSource(OfferingSource):
         lists: the store's listing and HEAD state all that planning needs.
         look: see ``Look``; None: only the fsspec source can ask.
         fallback: opens the fsspec source of the same bucket.
+        signer: see ``StoreSource``.
     """
 
     def __init__(
@@ -94,8 +95,9 @@ class ObstoreSource(OfferingSource):
         lists: bool,
         fallback: Callable[[], Source],
         look: Look | None = None,
+        signer: Callable[[], str] = str,
     ) -> None:
-        super().__init__(url, address)
+        super().__init__(url, address, signer)
         self._store = store
         self._pin = pin
         self._lists = lists
@@ -256,7 +258,7 @@ class ObstoreSource(OfferingSource):
         if isinstance(error, InvalidPathError):
             raise NotForObstoreError("obstore cannot name some of the keys") from error
         text = description(error)
-        found = map_text(text, what, by_version=self._pin == "version")
+        found = with_signer(map_text(text, what, by_version=self._pin == "version"), self._signer)
         reason, code = fallback_reason(text, found), error_code(text)
         if reason is None or (reason is FallbackReason.REFUSAL and self._fallback.believes(code)):
             return found
