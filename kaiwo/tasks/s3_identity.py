@@ -21,18 +21,21 @@ from typing import Any
 from msgspec import Struct
 
 from kaiwo import redact
-from kaiwo.errors import CredentialsError, KaiwoError, NotAllowedYetError, TransientError
+from kaiwo.errors import (
+    KaiwoError,
+    NoAnswerError,
+    NotAllowedYetError,
+)
 from kaiwo.loading import loading
-from kaiwo.net.failures import chain, connection_error
-from kaiwo.net.statuses import status_error
+from kaiwo.net.failures import chain
 from kaiwo.sources.base import CREDENTIALS_VALID_FOR
-from kaiwo.tasks import s3_identity_words
+from kaiwo.tasks import s3_identity_errors, s3_identity_words
 from kaiwo.tasks.s3_settings import Credentials, keys
 from kaiwo.workers.shared_calls import SharedCalls
 
 logger = logging.getLogger(__name__)
-#: What a login or a profile needs, which no wait brings.
-_FINAL = ("SSOError", "TokenRetrievalError", "PartialCredentialsError", "LoginError")
+#: Keys that cannot be renewed at this moment are used for this long, while they are valid.
+_ONCE_MORE = timedelta(seconds=5)
 
 
 class Role(Struct, frozen=True):
@@ -123,20 +126,35 @@ class Identity:
 
         try:
             with redact.marked():  # a thread of obstore's, or of an event loop
-                if self._found is None:
-                    self._found = self._find()
-                frozen = self._found.get_frozen_credentials()
+                self._found = self._found or self._find()
+                self._held = held = _held(*self._latest())
         except NoCredentialsError as error:
             self._absent = error
             raise
         except KaiwoError:
             raise
         except Exception as error:
-            found = self._to_kaiwo_error(error)
+            found = s3_identity_errors.to_kaiwo_error(error, self._what(), self._method)
             logger.debug("%s (%s)", found, " from ".join(type(e).__name__ for e in chain(error)))
-            raise found from None
-        self._held = held = _held(frozen, getattr(self._found, "_expiry_time", None))
+            valid = self._still_valid()
+            if valid is None:
+                raise found from None
+            logger.warning("%s; the credentials that it gave before are valid", found.message)
+            self._held = held = valid
         return held
+
+    def _latest(self) -> tuple[Any, datetime | None]:
+        """The SDK's keys, renewed where they expire soon, and when they do."""
+        frozen = self._found.get_frozen_credentials()
+        return frozen, getattr(self._found, "_expiry_time", None)
+
+    def _still_valid(self) -> _Held | None:
+        """The SDK's keys, which could not be renewed, for a moment: if they are valid after it."""
+        frozen = getattr(self._found, "_frozen_credentials", None)
+        expires, now = getattr(self._found, "_expiry_time", None), datetime.now(UTC)
+        if frozen is None or expires is None or expires - now < 2 * _ONCE_MORE:
+            return None
+        return _Held(frozen, time.monotonic() + _ONCE_MORE.total_seconds(), now + _ONCE_MORE)
 
     def _find(self) -> Any:
         """The SDK's credentials, which renew themselves."""
@@ -173,31 +191,15 @@ class Identity:
             if (found := provider.load()) is not None:
                 self._method = found.method or provider.METHOD
                 return found
-        if watch() or self._session.get_config_variable("ec2_metadata_service_endpoint"):
+        if watch():
+            raise NoAnswerError(f"{self._what()}: the service fails")
+        if self._session.get_config_variable("ec2_metadata_service_endpoint"):
             raise NotAllowedYetError(f"{self._what()}: it gives no credentials")
         self._method = ""
         raise NoCredentialsError
 
     def _what(self) -> str:
         return f"signing in as {self.describe() or 'somebody'}"
-
-    def _to_kaiwo_error(self, error: Exception) -> KaiwoError:
-        """The error for a failure of the SDK to have keys; its text may hold any secret."""
-        with loading():
-            from botocore import exceptions as boto  # noqa: PLC0415
-
-        what = self._what()
-        if isinstance(error, boto.ClientError):
-            return _refusal(error.response, what)
-        missing = next((each for each in chain(error) if isinstance(each, FileNotFoundError)), None)
-        if missing is None and (found := connection_error(error, what)) is not None:
-            return found
-        if missing is not None and self._method != "custom-process":
-            return NotAllowedYetError(f"{what}: {missing.filename} does not exist")
-        if isinstance(error, boto.MetadataRetrievalError | boto.CredentialRetrievalError):
-            return NotAllowedYetError(f"{what}: it gives no credentials")
-        hint = s3_identity_words.hint(self._method)
-        return CredentialsError(f"{what}: no usable credentials ({type(error).__name__}){hint}")
 
 
 def _held(frozen: Any, expires: datetime | None) -> _Held:
@@ -210,18 +212,6 @@ def _held(frozen: Any, expires: datetime | None) -> _Held:
     if expires is not None:
         valid_for = min(valid_for, max((expires - now) / 2, timedelta()))
     return _Held(frozen, time.monotonic() + valid_for.total_seconds(), now + valid_for)
-
-
-def _refusal(response: Any, what: str) -> KaiwoError:
-    """The error for an answer of an identity service."""
-    metadata = response.get("ResponseMetadata", {})
-    status, code = int(metadata.get("HTTPStatusCode") or 500), response.get("Error", {}).get("Code")
-    found = status_error(status, what, str(code), metadata.get("HTTPHeaders", {}))
-    if isinstance(found, TransientError | CredentialsError):
-        return found
-    # Such as InvalidIdentityToken: another status than of a refusal, and one all the same.
-    answer = found.message.rpartition(": ")[0]
-    return NotAllowedYetError(f"{answer}: the service refuses this identity; check it and its role")
 
 
 def _watched(session: Any) -> Callable[[], bool]:

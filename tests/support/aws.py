@@ -12,7 +12,7 @@ import http.server
 import json
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
@@ -42,11 +42,8 @@ class Keys:
     until: datetime | None = None
     #: Of whom: what the S3 lets in.
     role: str = ROLE
-
-    @property
-    def has_expired(self) -> bool:
-        """Whether no service takes them any more."""
-        return self.until is not None and datetime.now(UTC) >= self.until
+    #: No service takes them any more.
+    has_expired: bool = False
 
     def document(self) -> dict[str, Any]:
         """As the metadata services and programs write them."""
@@ -72,6 +69,12 @@ class Aws:
         lives_s: how long the keys live that are handed out.
         not_yet: how many requests of S3 are refused at first, as those of a role that is new.
         failing: how many requests for an identity fail at first.
+        has_role: the instance has a role.
+        fails_after: after so many keys, every request for an identity fails.
+        on_expiry: called when these keys have expired.
+        leads_to: an address to which all requests for an identity are redirected.
+        seen_by_s3: addresses and headers of all requests to S3.
+        expires: the keys of the first answer with an object expire before it is sent.
         asked: the requests for an identity: which service, and the parameters.
         user: who may assume the role, for the external ID.
     """
@@ -81,7 +84,12 @@ class Aws:
     lives_s: float = LASTING_S
     not_yet: int = 0
     failing: int = 0
-    expires_after_first: bool = False
+    expires: bool = False
+    has_role: bool = True
+    fails_after: int = 1 << 30
+    on_expiry: Callable[[], None] = lambda: None
+    leads_to: str = ""
+    seen_by_s3: list[str] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     signed_by: list[str] = field(default_factory=list)
     user: Keys = field(default_factory=lambda: Keys(token=None, role="user"))
@@ -178,10 +186,14 @@ class Identities(_Handler):
         request = self.request_of()
         path = urlsplit(self.path).path
         with self.aws.lock:
-            fails = self.aws.failing > 0
-            self.aws.failing -= fails
+            fails = self.aws.failing > 0 or len(self.aws.issued) >= self.aws.fails_after
+            self.aws.failing -= self.aws.failing > 0
         if fails:
+            self.note("failed")
             self.reply(503, "not yet")
+        elif self.aws.leads_to:
+            self.note("redirected")
+            self.reply(307, Location=self.aws.leads_to + self.path)
         elif path.startswith("/latest/"):
             self.instance(request, path)
         elif path == "/container":
@@ -251,6 +263,8 @@ class Identities(_Handler):
             self.reply(200, token)
         elif request.headers.get("x-aws-ec2-metadata-token") not in self.aws.metadata_tokens:
             self.reply(401)
+        elif not self.aws.has_role:
+            self.reply(404)
         elif path.endswith("/security-credentials/"):
             self.reply(200, "reader")
         else:
@@ -279,11 +293,13 @@ class S3(_Handler):
 
     def answer(self) -> None:
         request = self.request_of()
+        self.aws.seen_by_s3.append(f"{self.path} {self.headers}")
         fault = self.aws.fault(S3SigV4Auth, "s3", request)
         with self.aws.lock:
             if not fault and self.aws.not_yet > 0:
                 self.aws.not_yet -= 1
                 fault = "AccessDenied"
+        keys = None
         if not fault:
             keys = self.aws.known(self.aws.signed_by[-1])
             fault = "AccessDenied" if keys is None or keys.role == OTHER_ROLE else ""
@@ -292,6 +308,13 @@ class S3(_Handler):
             body = f"<Error><Code>{fault}</Code><Message>no</Message></Error>"
             self.reply(status, body, Content_Type="application/xml")
             return
+        if self.aws.expires and self.command == "GET" and "list-type" not in self.path and keys:
+            self.aws.expires = False
+            assert keys.until is not None
+            left_s = (keys.until - datetime.now(UTC)).total_seconds()
+            threading.Event().wait(max(left_s, 0))
+            keys.has_expired = True
+            self.aws.on_expiry()
         self.pass_on(request)
 
     do_GET = do_HEAD = answer  # noqa: N815 - the library's names
