@@ -7,16 +7,19 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from kaiwo import redact
+from kaiwo.errors import ConfigError
 from kaiwo.loading import loading
-from kaiwo.net import certificates
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
+from kaiwo.sources.translation import NotForObstoreError
+from kaiwo.tasks import customer_key
+from kaiwo.tasks.customer_key import require_key
 from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
 from kaiwo.tasks.items import Bucket
 from kaiwo.tasks.kept import Kept
@@ -59,6 +62,14 @@ class S3Task(BucketTask):
     role_session_name: Text | None = Field(
         None, description="Name of the session in the logs of the role's owner."
     )
+    customer_key: Annotated[Secret, AfterValidator(require_key)] | None = Field(
+        None,
+        description="Key of objects that are encrypted with a key of the customer (SSE-C): base64 "
+        "of 32 bytes, or 32 characters.",
+    )
+    customer_key_file: SecretFile | None = Field(
+        None, description="File with that key, which may be 32 bytes as they are."
+    )
     requester_pays: bool = Field(False, description="Pay for the requests (requester pays).")
     buckets: tuple[Bucket, ...] = Field(min_length=1, description="Buckets, with their items.")
     _identity_kept: Kept = PrivateAttr(default_factory=Kept)
@@ -96,7 +107,14 @@ class S3Task(BucketTask):
             from kaiwo.sources.s3 import S3Source  # noqa: PLC0415 - only runs that use S3 load it
 
         filesystem, url = self.filesystem(network), self.url(container)
-        return S3Source(filesystem, container, url, self.origin, self._signer(network))
+        return S3Source(
+            filesystem,
+            container,
+            url,
+            self.origin,
+            self._signer(network),
+            has_own_key=self.given("customer_key"),
+        )
 
     def object_store(
         self, container: str, network: NetworkSettings, found: S3Settings | None = None
@@ -135,6 +153,8 @@ class S3Task(BucketTask):
             from kaiwo.sources.s3_head import Head, HeadRequest  # noqa: PLC0415
             from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
+        if self.given("customer_key"):
+            raise NotForObstoreError("obstore would show customer_key to the host of a redirect")
         found = self._settings(network)
         request = HeadRequest(
             s3_settings.base(found, container, self.addressing_style),
@@ -197,13 +217,31 @@ class S3Task(BucketTask):
     def _signer(self, network: NetworkSettings) -> Callable[[], str]:
         """Says who signs in."""
         identity = self._identity(network)
-        if identity is not None:
-            return identity.describe
-        return lambda: "" if self.anonymous else f"{self.as_given('access_key_id')} of the task"
+        key = f", with {self.as_given('customer_key')}" if self.given("customer_key") else ""
+
+        def say() -> str:
+            if identity is not None:
+                return identity.describe() + key
+            given = "nobody" if self.anonymous else f"{self.as_given('access_key_id')} of the task"
+            return "" if self.anonymous and not key else given + key
+
+        return say
+
+    def unreadable_secrets(self) -> Iterator[tuple[str, str]]:
+        """See ``SecretFields``; the file of ``customer_key`` need not be text."""
+        name = "customer_key_file"
+        yield from (each for each in super().unreadable_secrets() if each[0] != name)
+        try:
+            customer_key.key_of(self.customer_key, self.customer_key_file)
+        except ConfigError as error:
+            yield name, error.message
 
     def secrets_digest(self) -> bytes:
         """See ``protocols.Opener``; the files of the SDK's chain are renewed as well."""
         digest = hashlib.sha256(super().secrets_digest())
+        if self.customer_key_file is not None:
+            with contextlib.suppress(ConfigError):
+                digest.update(customer_key.content_of(self.customer_key_file))
         if not self.anonymous and not self.given("access_key_id"):
             from kaiwo.tasks import s3_settings  # noqa: PLC0415
 
@@ -232,55 +270,16 @@ class S3Task(BucketTask):
     def filesystem(self, network: NetworkSettings) -> Any:
         """An s3fs filesystem with a separate session, which repeats no request by itself."""
         with loading():
-            import s3fs  # noqa: PLC0415 - only runs that use it load it
-            from aiobotocore.session import AioSession  # noqa: PLC0415
+            from kaiwo.tasks import s3_filesystem  # noqa: PLC0415 - only runs that use it load it
 
-            from kaiwo.sources import s3_answers, s3_region  # noqa: PLC0415
-            from kaiwo.sources.s3_redirects import RedirectingSession  # noqa: PLC0415
-            from kaiwo.tasks import s3_session  # noqa: PLC0415
-
-        named = self.anonymous or self.given("access_key_id")
-        endpoint = self.secret("endpoint_url")
-        endpoint = require_endpoint(endpoint) if endpoint else None
-        session = s3_session.session_of(AioSession, self.profile, named=named)
-        if s3_session.endpoint_of(session, endpoint):
-            s3_session.accept_any_bucket(session)
-        ca_bundle = s3_session.trusted(session, self.ca_bundle)
         identity = self._identity(network)
-        if identity is not None:
-            s3_session.provide(session, identity)
         is_given = identity is None and self.given("access_key_id")
-        key, secret, token = self._plain_keys() if is_given else (None, None, None)
-        s3_region.register(session)
-        s3_answers.register(session)
-        filesystem = s3fs.S3FileSystem(
-            anon=self.anonymous,
-            endpoint_url=endpoint,
-            key=key,
-            secret=secret,
-            token=token,
-            requester_pays=self.requester_pays,
-            session=session,
-            client_kwargs={
-                "region_name": self.region,
-                # True and not None, with which an empty setting would switch verification off.
-                "verify": certificates.file(ca_bundle) or True,
-            },
-            config_kwargs={
-                "connect_timeout": network.connect_timeout_s,
-                "read_timeout": network.stall_timeout_s,
-                "max_pool_connections": network.connections,
-                "retries": {"total_max_attempts": 1, "mode": "legacy"},
-                # kaiwo checks whole objects itself; the SDK would hash each body in Python.
-                "request_checksum_calculation": "when_required",
-                "response_checksum_validation": "when_required",
-                "s3": {"addressing_style": self.addressing_style},
-                "user_agent_extra": "kaiwo",
-                "http_session_cls": RedirectingSession,
-                "client_cert": self.client_files(),
-            },
-            skip_instance_cache=True,
-            use_listings_cache=False,
+        endpoint = self.secret("endpoint_url")
+        return s3_filesystem.connect(
+            self,
+            require_endpoint(endpoint) if endpoint else None,
+            self._plain_keys() if is_given else (None, None, None),
+            identity,
+            customer_key.key_of(self.customer_key, self.customer_key_file),
+            network,
         )
-        filesystem.retries = 1
-        return filesystem

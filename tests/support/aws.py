@@ -7,9 +7,12 @@ with another secret is refused as AWS does.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import http.server
 import json
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +33,13 @@ from tests.support.stores import Store
 REGION = "us-east-1"
 ROLE, OTHER_ROLE = (f"arn:aws:iam::123456789012:role/{name}" for name in ("reader", "other"))
 LASTING_S = 3600.0
+_NO_KEY = "The object was stored using a form of Server Side Encryption."
+_ETAG = re.compile(rb"[0-9a-f]{32}")
+
+
+def _other(etag: re.Match[bytes]) -> bytes:
+    """Another etag, of the same form."""
+    return hashlib.md5(b"encrypted" + etag[0]).hexdigest().encode()
 
 
 @dataclass
@@ -72,6 +82,7 @@ class Aws:
         has_role: the instance has a role.
         fails_after: after so many keys, every request for an identity fails.
         on_expiry: called when these keys have expired.
+        customer_key: all objects are encrypted with this key of the customer.
         leads_to: an address to which all requests for an identity are redirected.
         seen_by_s3: addresses and headers of all requests to S3.
         expires: the keys of the first answer with an object expire before it is sent.
@@ -88,6 +99,7 @@ class Aws:
     has_role: bool = True
     fails_after: int = 1 << 30
     on_expiry: Callable[[], None] = lambda: None
+    customer_key: bytes | None = None
     leads_to: str = ""
     seen_by_s3: list[str] = field(default_factory=list)
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
@@ -308,6 +320,11 @@ class S3(_Handler):
             body = f"<Error><Code>{fault}</Code><Message>no</Message></Error>"
             self.reply(status, body, Content_Type="application/xml")
             return
+        if self.aws.customer_key and self.is_of_object() and (code := self.key_fault(request)):
+            status, body = (403, "no") if code == "AccessDenied" else (400, _NO_KEY)
+            text = f"<Error><Code>{code}</Code><Message>{body}</Message></Error>"
+            self.reply(status, text, Content_Type="application/xml")
+            return
         if self.aws.expires and self.command == "GET" and "list-type" not in self.path and keys:
             self.aws.expires = False
             assert keys.until is not None
@@ -319,14 +336,42 @@ class S3(_Handler):
 
     do_GET = do_HEAD = answer  # noqa: N815 - the library's names
 
+    def is_of_object(self) -> bool:
+        """Whether a request is for an object, and not for a listing."""
+        return urlsplit(self.path).path.count("/") > 1 and "list-type" not in self.path
+
+    def key_fault(self, request: _Request) -> str:
+        """The code of what is wrong with the customer's key; empty if it is the right one."""
+        named = "x-amz-server-side-encryption-customer-"
+        given = [request.headers.get(named + each) for each in ("algorithm", "key", "key-md5")]
+        if given == [None] * 3:
+            return "InvalidRequest"
+        key = self.aws.customer_key or b""
+        right = ["AES256", base64.b64encode(key).decode()]
+        right.append(base64.b64encode(hashlib.md5(key).digest()).decode())
+        signed = request.headers["authorization"]
+        return "" if given == right and f"{named}key;" in signed else "AccessDenied"
+
     def pass_on(self, request: _Request) -> None:
         connection = HTTPConnection(self.upstream, timeout=30)
         with contextlib.closing(connection):
-            connection.request(self.command, self.path, request.body, dict(request.headers))
+            headers = dict(request.headers)
+            if self.aws.customer_key:
+                headers.pop("if-match", None)
+            connection.request(self.command, self.path, request.body, headers)
             got = connection.getresponse()
-            body = got.read()
+            body, answered = got.read(), got.getheaders()
+            if self.aws.customer_key:
+                # The etag of such an object is no md5 of its bytes.
+                body = _ETAG.sub(_other, body) if b"<ListBucketResult" in body else body
+                answered = [
+                    (name, _ETAG.sub(_other, value.encode()).decode() if name == "ETag" else value)
+                    for name, value in answered
+                ]
+                if self.is_of_object():
+                    answered.append(("x-amz-server-side-encryption-customer-algorithm", "AES256"))
             self.send_response(got.status)
-            for name, value in got.getheaders():
+            for name, value in answered:
                 if name.lower() not in ("connection", "transfer-encoding", "content-length"):
                     self.send_header(name, value)
             length = got.headers.get("Content-Length") if self.command == "HEAD" else len(body)
