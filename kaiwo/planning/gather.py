@@ -101,19 +101,20 @@ def gather(
         service = job.want.opener.service
         if found.error is None:
             health.answered(service)
+            health.allowed(job.want.opener.ambient)
             limits.succeeded(service)
             take(job, found)
             return
         others = sum(each.want.opener.service == service for each in dispatcher.in_flight())
         health.failed(service, found.error)
-        has_answered = health.has_answered(service)
+        has_answered, is_new = health.has_answered(service), health.is_new(job.want.opener.ambient)
         again = limits.refused(job, found.error, has_answered=has_answered, others=others)
         if again is None:
-            again = policy.again(job, found.error, has_answered=has_answered)
+            again = policy.again(job, found.error, has_answered=has_answered, is_new=is_new)
         if again is None:
             take(job, replace(found, error=used_up(found.error, job.tries)))
             return
-        waits_s = policy.waits_s(found.error, has_answered=has_answered)
+        waits_s = policy.waits_s(found.error, has_answered=has_answered, is_new=is_new)
         sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1], waits_s))
         dispatcher.repeat(*again)
 

@@ -18,7 +18,7 @@ accept a server that ignores ranges.
 from __future__ import annotations
 
 import email.utils
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -46,7 +46,7 @@ from kaiwo.sources.answers import (
 from kaiwo.sources.azure_tokens import map_token_error
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
-from kaiwo.sources.identity import TokenError, tried_as
+from kaiwo.sources.identity import TokenError
 from kaiwo.sources.paging import Page
 
 
@@ -60,7 +60,7 @@ class AzureSource(AsyncSource):
         address: see ``StoreSource``.
         network: timeouts.
         ssl: a TLS context with what the task trusts, or None for the system's.
-        signed_in: who sends the requests, for messages.
+        signer: see ``StoreSource``.
     """
 
     def __init__(
@@ -71,10 +71,9 @@ class AzureSource(AsyncSource):
         address: str,
         network: NetworkSettings,
         ssl: Any = None,
-        signed_in: str = "",
+        signer: Callable[[], str] = str,
     ) -> None:
-        super().__init__(url, address)
-        self._signed_in = signed_in
+        super().__init__(url, address, signer)
         self._filesystem = filesystem
         try:
             self._container = filesystem.service_client.get_container_client(container)
@@ -189,11 +188,11 @@ class AzureSource(AsyncSource):
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
-            return tried_as(refusal_error(error, what), self._signed_in, error.status)
+            return refusal_error(error, what)
         if isinstance(error, TokenError):
             return map_token_error(error, what)
         if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
-            return tried_as(_map_response(error, what), self._signed_in, error.status_code)
+            return _map_response(error, what)
         if isinstance(error, azure.AzureError):
             return wire_error(error, what)
         if isinstance(error, GARBLED):

@@ -17,7 +17,8 @@ from azure.core.pipeline import PipelineRequest
 from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.pipeline.transport import RequestsTransport
 
-from kaiwo.errors import CredentialsError, KaiwoError, NoAnswerError
+from kaiwo import environment
+from kaiwo.errors import CredentialsError, KaiwoError, NoAnswerError, NotAllowedYetError
 from kaiwo.net.failures import connection_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.identity import Identity, Token, TokenError, is_of_this_machine, proxy_for_token
@@ -28,6 +29,9 @@ SCOPE = "https://storage.azure.com/.default"
 _LOCAL_CONNECT_S = 2.0
 #: The code of an error of Entra; the text around it may quote what was sent.
 _CODE = re.compile(r"\bAADSTS\d{2,10}\b")
+
+#: What the SDK says where it has looked everywhere, and no metadata service answers.
+_NOBODY = "no response from the IMDS endpoint"
 
 
 class TokenTransport(RequestsTransport):  # type: ignore[misc]  # it is not typed
@@ -110,6 +114,9 @@ def map_token_error(error: TokenError, what: str) -> KaiwoError:
     cause, what = error.__cause__, f"{what}: asking for a token of {error}"
     if isinstance(cause, KaiwoError):
         return cause
+    if isinstance(cause, FileNotFoundError):  # of a pod's token: it may come yet
+        named = environment.missing_file(environment.CREDENTIALS_OF_AZURE)
+        return NotAllowedYetError(f"{what}: {named or 'its file does not exist'}")
     if isinstance(cause, Exception) and (found := connection_error(cause, what)) is not None:
         return found
     status = getattr(cause, "status_code", None) or 0
@@ -117,7 +124,9 @@ def map_token_error(error: TokenError, what: str) -> KaiwoError:
         return NoAnswerError(f"{what}: the token service fails ({status})")
     code = _CODE.search(str(cause))
     said = f" ({code[0]})" if code else ""
-    return CredentialsError(
+    # Where nothing names an identity and no metadata service answers, there is nothing to wait for.
+    kind = CredentialsError if _NOBODY in str(cause) else NotAllowedYetError
+    return kind(
         f"{what}: no usable credentials, none was issued{said}; check this identity, or give "
         "account_key or sas_token, or anonymous: true for a public container"
     )

@@ -50,7 +50,7 @@ from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.gcs_listing import GcsListing
 from kaiwo.sources.gcs_tokens import map_token_error
-from kaiwo.sources.identity import Identity, TokenError, signed_in, tried_as
+from kaiwo.sources.identity import Identity, TokenError
 
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated,contentType"
 
@@ -78,7 +78,7 @@ class GcsSource(AsyncSource):
         payer: str | None = None,
         ssl: Any = None,
     ) -> None:
-        super().__init__(url, address)
+        super().__init__(url, address, str if identity is None else identity.describe)
         self._filesystem = filesystem
         self._objects = f"b/{quote(bucket, safe='')}/o"
         self._pages = GcsListing(self, self._page, _parse_listed).pages
@@ -230,7 +230,7 @@ class GcsSource(AsyncSource):
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
-            return tried_as(refusal_error(error, what), signed_in(self._identity), error.status)
+            return refusal_error(error, what)
         if isinstance(error, TokenError):
             return map_token_error(error, what)
         if isinstance(error, aiohttp.ClientError):

@@ -17,7 +17,7 @@ import requests
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import Request
 
-from kaiwo.errors import CredentialsError, KaiwoError, NoAnswerError
+from kaiwo.errors import KaiwoError, NoAnswerError, NotAllowedYetError
 from kaiwo.net.failures import connection_error, wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.identity import Token, TokenError, proxy_for_token
@@ -91,7 +91,7 @@ def map_token_error(error: TokenError, what: str) -> KaiwoError:
     if isinstance(cause, GoogleAuthError) and cause.retryable:
         return NoAnswerError(f"{what}: the token service fails")
     said = _reason(cause)
-    return CredentialsError(
+    return NotAllowedYetError(
         f"{what}: none was issued{said}; check this identity, or give anonymous: true for a public "
         "bucket"
     )

@@ -5,24 +5,21 @@
 
 A token is due when half of its life is over, at the latest five minutes before its end: services
 give the same token until then. If the next one cannot be had, the old one counts to its end. All
-buckets of a task in a process share one identity, so a metadata service is asked once.
+buckets of a task in a process share one identity (``tasks/kept.py``), so a metadata service is
+asked once.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from kaiwo.errors import CredentialsError, KaiwoError
 from kaiwo.net import proxies
 from kaiwo.workers.shared_calls import SharedCalls
 
@@ -85,6 +82,10 @@ class Identity:
         self._calls = SharedCalls[str, Token]()
         self._token: Token | None = None
         self._early_again_s = self._refused_again_s = 0.0
+
+    def describe(self) -> str:
+        """See ``StoreSource``."""
+        return self.name
 
     def kept(self) -> Token | None:
         """The token, as long as it is not due."""
@@ -149,57 +150,6 @@ class Identity:
             return found
 
         return self._calls.make(f"{refused}", ask)
-
-
-class Shared:
-    """One identity for all sources that one task opens in one process.
-
-    It is resolved again when the task's secrets have changed. A copy in another process begins
-    empty, and so does a forked child: connections and locks of its parent are not for it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner = os.getpid()
-        self._found: tuple[bytes, Identity | None] | None = None
-
-    def get(self, digest: bytes, find: Callable[[], Identity | None]) -> Identity | None:
-        """The identity that belongs to these secrets; None for requests without one."""
-        if self._owner != os.getpid():
-            self.__init__()  # type: ignore[misc]
-        with self._lock:
-            if self._found is None or self._found[0] != digest:
-                self._found = digest, find()
-            return self._found[1]
-
-    def __reduce__(self) -> tuple[type[Shared], tuple[()]]:
-        return Shared, ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Shared)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-def signed_in(identity: Identity | None) -> str:
-    """Who sends the requests, for messages; empty for nobody."""
-    return "" if identity is None else identity.name
-
-
-def tried_as(error: KaiwoError, name: str, status: int = 0) -> KaiwoError:
-    """A refusal that says whose credentials were refused; other errors as they are.
-
-    Args:
-        error: of a request.
-        name: see ``signed_in``.
-        status: of the answer, if it is known; 407 is a proxy's.
-    """
-    if not name or status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return error
-    if not isinstance(error, CredentialsError):
-        return error
-    return CredentialsError(f"{error.message} (tried: {name})")
 
 
 def proxy_for_token(address: str) -> str | None:

@@ -16,7 +16,7 @@ from kaiwo.loading import loading
 from kaiwo.net import certificates
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
-from kaiwo.sources.identity import Identity, Shared
+from kaiwo.sources.identity import Identity
 from kaiwo.sources.translation import NotForObstoreError
 from kaiwo.tasks import azure_identity, azure_settings
 from kaiwo.tasks.azure_identity import Asked
@@ -24,6 +24,7 @@ from kaiwo.tasks.azure_settings import AzureSettings
 from kaiwo.tasks.connection_strings import address_of, fields_of
 from kaiwo.tasks.fields import Secret, StoreEndpoint, Text
 from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.kept import Kept
 from kaiwo.tasks.object_store import BucketTask
 from kaiwo.tasks.secrets import SecretFile, content_digest
 
@@ -90,7 +91,7 @@ class AzureTask(BucketTask):
         min_length=1, description="Containers, with their items."
     )
 
-    _identity: Shared = PrivateAttr(default_factory=Shared)
+    _kept: Kept = PrivateAttr(default_factory=Kept)
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """See ``Task``."""
@@ -136,7 +137,7 @@ class AzureTask(BucketTask):
 
         filesystem, url = azure_settings.filesystem(found), self.url(container)
         trust = certificates.chosen(self.ca_bundle, self.client_certificate, self.client_key)
-        return AzureSource(filesystem, container, url, self.origin, network, trust, found.tried)
+        return AzureSource(filesystem, container, url, self.origin, network, trust, found.describe)
 
     def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
         """See ``BucketTask``."""
@@ -167,7 +168,7 @@ class AzureTask(BucketTask):
             # Its listing states no Content-MD5, so each blob would need a request.
             lists=False,
             fallback=partial(self._source, container, network, found),
-            signed_in=found.tried,
+            signer=found.describe,
         )
 
     def settings(self, network: NetworkSettings) -> AzureSettings:
@@ -182,9 +183,7 @@ class AzureTask(BucketTask):
         proven = azure_settings.is_proven(connection)
         identity = None
         if not (is_anonymous or proven or self.given("connection_string")):
-            identity = self._identity.get(
-                self.secrets_digest(), lambda: self._find_identity(network)
-            )
+            identity = self._kept.get(self.secrets_digest(), lambda: self._find_identity(network))
         return AzureSettings(connection, place, identity, is_anonymous)
 
     def _connection(self) -> tuple[str, str]:

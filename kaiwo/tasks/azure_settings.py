@@ -57,9 +57,8 @@ class AzureSettings(Struct, frozen=True):
         """Of the connection string, by their names in lower case."""
         return fields_of(self.connection)
 
-    @property
-    def tried(self) -> str:
-        """Who sends the requests, for messages; empty for nobody."""
+    def describe(self) -> str:
+        """Who signs in, for messages; empty for nobody. See ``StoreSource``."""
         if self.is_anonymous:
             return ""
         if self.identity is not None:

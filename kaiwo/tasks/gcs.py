@@ -16,12 +16,13 @@ from kaiwo.loading import loading
 from kaiwo.net import certificates, redirects
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.sources.identity import Identity, Shared, signed_in
+from kaiwo.sources.identity import Identity
 from kaiwo.tasks import gcs_identity
 from kaiwo.tasks.base import session_options
 from kaiwo.tasks.fields import Secret, StoreEndpoint, Text, require_endpoint, require_plain
 from kaiwo.tasks.gcs_identity import ambient_file
 from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.kept import Kept
 from kaiwo.tasks.object_store import BucketTask
 from kaiwo.tasks.secrets import SecretFile, content_digest
 
@@ -63,7 +64,7 @@ class GcsTask(BucketTask):
     )
     buckets: tuple[Bucket, ...] = Field(min_length=1, description="Buckets, with their items.")
 
-    _identity: Shared = PrivateAttr(default_factory=Shared)
+    _kept: Kept = PrivateAttr(default_factory=Kept)
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """See ``Task``."""
@@ -117,7 +118,7 @@ class GcsTask(BucketTask):
         with loading():
             from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
 
-        source = self.source(container, network)
+        source, who = self.source(container, network), self.identity(network)
         return ObstoreSource(
             self.object_store(container, network),
             self.url(container),
@@ -126,7 +127,7 @@ class GcsTask(BucketTask):
             # obstore uses the XML API, which lists neither generations nor crc32c.
             lists=False,
             fallback=lambda: source,
-            signed_in=signed_in(self.identity(network)),
+            signer=str if who is None else who.describe,
         )
 
     def filesystem(self, network: NetworkSettings) -> Any:
@@ -185,7 +186,10 @@ class GcsTask(BucketTask):
             ConfigError: what the task or the environment gives is no identity.
             CredentialsError: there is none.
         """
-        return self._identity.get(self.secrets_digest(), lambda: self._find_identity(network))
+        found: Identity | None = self._kept.get(
+            self.secrets_digest(), lambda: self._find_identity(network)
+        )
+        return found
 
     def _find_identity(self, network: NetworkSettings) -> Identity | None:
         if self.anonymous or self.withheld():

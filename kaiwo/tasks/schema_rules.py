@@ -86,6 +86,9 @@ def _s3(of: _Rules) -> list[Rule]:
         of.needs("secret_key", "access_key_id"),
         of.needs("session_token", "access_key_id"),
         of.excludes("profile", "access_key_id"),
+        of.excludes("role_arn", "anonymous"),
+        of.needs("external_id", "role_arn"),
+        of.needs("role_session_name", "role_arn"),
     ]
 
 

@@ -31,7 +31,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Listed, Source
 from kaiwo.sources.base import OfferingSource
 from kaiwo.sources.folder_markers import is_marker, not_a_file
-from kaiwo.sources.identity import Identity, TokenError, tried_as
+from kaiwo.sources.identity import Identity, TokenError
 from kaiwo.sources.obstore.errors import (
     FallbackReason,
     description,
@@ -51,7 +51,7 @@ from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
 from kaiwo.sources.obstore.second_look import is_unchanged
 from kaiwo.sources.pieces import Taken, begun
 from kaiwo.sources.s3_head import parse_entry
-from kaiwo.sources.translation import NotForObstoreError, Translation
+from kaiwo.sources.translation import NotForObstoreError, Translation, with_signer
 from kaiwo.workers.doubts import settled
 
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -80,7 +80,7 @@ class ObstoreSource(OfferingSource):
         lists: the store's listing and HEAD state all that planning needs.
         look: see ``Look``; None: only the fsspec source can ask.
         fallback: opens the fsspec source of the same bucket.
-        signed_in: who sends the requests, for messages.
+        signer: see ``StoreSource``.
     """
 
     def __init__(
@@ -93,14 +93,13 @@ class ObstoreSource(OfferingSource):
         lists: bool,
         fallback: Callable[[], Source],
         look: Look | None = None,
-        signed_in: str = "",
+        signer: Callable[[], str] = str,
     ) -> None:
-        super().__init__(url, address)
+        super().__init__(url, address, signer)
         self._store = store
         self._pin = pin
         self._lists = lists
         self._look = look
-        self._signed_in = signed_in
         self._identity: Identity | None = getattr(store.credential_provider, "identity", None)
         self._fallback = Fallback(fallback, url)
         self._reader = PinnedReader(store, pin)
@@ -264,10 +263,9 @@ class ObstoreSource(OfferingSource):
         if isinstance(error, InvalidPathError):
             raise NotForObstoreError("obstore cannot name some of the keys") from error
         text = description(error)
-        found = map_text(text, what, by_version=self._pin == "version")
+        found = with_signer(map_text(text, what, by_version=self._pin == "version"), self._signer)
         reason, code = fallback_reason(text, found), error_code(text)
         if reason is FallbackReason.REFUSAL:
-            found = tried_as(found, self._signed_in)
             if self._fallback.believes(code):
                 return found
             raise RefusalHiddenError(found, code, is_unauthorized(text))

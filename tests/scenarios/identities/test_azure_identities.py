@@ -165,7 +165,7 @@ def test_a_wrong_key_or_signature_is_named(
     assert report.exit_code == 3
     (item,) = report.failed
     assert item.error is not None
-    assert f"(tried: {named})" in item.error.message
+    assert f"; signed in as {named}" in item.error.message
     assert CANARY not in json.dumps(report.to_dict())
 
 

@@ -13,7 +13,6 @@ import pytest
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.identity import (
     Identity,
-    Shared,
     Token,
     TokenError,
     is_of_this_machine,
@@ -108,16 +107,6 @@ def test_a_task_has_one_identity_in_a_process_and_another_one_elsewhere() -> Non
     elsewhere = pickle.loads(pickle.dumps(task))
     assert elsewhere == task
     assert elsewhere.identity(network) is not task.identity(network)
-
-
-def test_an_identity_is_found_again_when_the_secrets_have_changed() -> None:
-    shared, made = Shared(), [Identity("me", Service().ask) for _ in range(2)]
-    digests = (b"1", b"1", b"2", b"2")
-    left = iter(made)
-    assert [shared.get(each, lambda: next(left)) for each in digests] == [
-        *(made[0], made[0]),
-        *(made[1], made[1]),
-    ]
 
 
 @pytest.mark.parametrize(
