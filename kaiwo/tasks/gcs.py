@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from kaiwo import redact
-from kaiwo.errors import ConfigError
+from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.loading import loading
 from kaiwo.net import certificates, redirects
 from kaiwo.net.headers import header_token
@@ -186,9 +186,16 @@ class GcsTask(BucketTask):
             ConfigError: what the task or the environment gives is no identity.
             CredentialsError: there is none.
         """
-        found: Identity | None = self._kept.get(
-            self.secrets_digest(), lambda: self._find_identity(network)
-        )
+
+        def find() -> Identity | CredentialsError | None:
+            try:
+                return self._find_identity(network)
+            except CredentialsError as error:
+                return error  # kept, too: to look for a metadata server takes seconds
+
+        found: Identity | CredentialsError | None = self._kept.get(self.secrets_digest(), find)
+        if isinstance(found, CredentialsError):
+            raise CredentialsError(found.message)
         return found
 
     def _find_identity(self, network: NetworkSettings) -> Identity | None:

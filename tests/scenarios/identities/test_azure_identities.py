@@ -73,7 +73,8 @@ class World:
             # The same environment names the endpoint: it may have what is found there.
             connection = f"BlobEndpoint={self.endpoint}"
             self.patch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection)
-        task = self.store.task(self.container, ALL, **given)
+        containers = given.pop("containers", [{"name": self.container, "items": ALL}])
+        task = self.store.task(self.container, ALL, **given) | {"containers": containers}
         config = {"download_root": str(self.folder / "out"), "download_items": [task]}
         return kaiwo.download(
             config, engine=engine, progress="none", retries=0, startup_wait=0, max_workers=4

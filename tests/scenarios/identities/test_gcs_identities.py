@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import kaiwo
 from kaiwo.api.report import Report
 from kaiwo.errors import ConfigError
 from kaiwo.tasks.base import Engine
+from tests.servers import serving
 from tests.servers.google_identity import Google, google
 from tests.support.command import tree
 from tests.support.engines import ALL
@@ -67,7 +69,8 @@ class World:
             self.patch.setattr(_metadata, "_GCE_METADATA_HOST", host)  # read at import
         bare = {"endpoint_url": None, "application_credentials_file": None, "project": None}
         given = {**bare, "ca_bundle": self.guard.bundle, **setting.fields, **fields}
-        task = self.store.task(self.bucket, ALL, **given)
+        buckets = given.pop("buckets", [{"name": self.bucket, "items": ALL}])
+        task = self.store.task(self.bucket, ALL, **given) | {"buckets": buckets}
         config = {"download_root": str(self.folder / "out"), "download_items": [task]}
         return kaiwo.download(
             config, engine=engine, progress="none", retries=0, startup_wait=0, max_workers=4
@@ -183,6 +186,30 @@ def test_two_buckets_ask_the_metadata_server_once_and_never_by_a_proxy(
     assert report.ok, report.failed[0].error
     assert len([each for each in world.google.asked if each.endswith("/token")]) == 1
     assert proxy.lines == []
+
+
+def test_many_buckets_look_for_a_metadata_server_once(
+    world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is probed is not Google's: it does not say so."""
+    probed: list[str] = []
+
+    class Handler(serving.Quiet, http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            probed.append(self.path)
+            self.send_error(404)
+
+    monkeypatch.setattr(_metadata, "_NO_GCE_CHECK", False)
+    monkeypatch.setattr(_metadata, "detect_gce_residency_linux", bool)
+    monkeypatch.delenv("GCE_METADATA_HOST")
+    with serving.listening(Handler) as at:
+        monkeypatch.setenv("GCE_METADATA_IP", at.partition("://")[2])
+        buckets = [{"name": f"bucket-{n}", "items": ALL} for n in range(9)]
+        report = world.run(Setting(), engine, buckets=buckets)
+    assert report.exit_code == 3
+    assert len(report.failed) == 9
+    assert probed == ["/"]
+    assert all("no metadata server answers" in str(each.error) for each in report.failed)
 
 
 def test_a_token_is_asked_for_by_the_proxy_and_verified_by_the_bundle(
