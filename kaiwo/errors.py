@@ -5,6 +5,7 @@
     ├── ConfigError                2     no       usage, the file, a secret file
     │   └── UnsafeNameError        2     no       hostile or conflicting names
     ├── CredentialsError           3     no       the store refuses them
+    │   └── NotAllowedYetError     3     new      refused, or not to be had: it may pass
     ├── CertificateError           3     no       TLS certificate not trusted
     ├── NotFoundError              4     no       an object is missing, or nothing matched
     │   ├── ContainerMissingError  4     no       bucket, container, repository or revision
@@ -135,6 +136,10 @@ class CredentialsError(KaiwoError):
 
     exit_code = 3
     kind = "credentials"
+
+
+class NotAllowedYetError(CredentialsError):
+    """The identity is refused, or cannot be had, in a way that passes where the identity is new."""
 
 
 class CertificateError(KaiwoError):

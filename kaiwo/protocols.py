@@ -130,6 +130,14 @@ class Opener(Protocol):
         """The service that it asks: what a run learns about it counts for all its objects."""
         ...
 
+    @property
+    def ambient(self) -> str:
+        """The identity, where the task does not name it; empty where it does, or needs none.
+
+        What a run learns about an identity counts for all that use it.
+        """
+        return ""
+
     def open(self) -> Source:
         """Resolve credentials and connect."""
         ...

@@ -1,4 +1,4 @@
-"""The tables of README.md and of docs/architecture.md, and the JSON Schema, made from the code.
+"""The tables of README.md and of docs, and the JSON Schema, made from the code.
 
 ``python -m tests.reference`` writes them. Each table is between two comments that name it.
 ``tests/scenarios/test_docs.py`` holds them equal.
@@ -23,6 +23,7 @@ from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import FileItem, FolderItem
 from kaiwo.tasks.object_store import BucketTask
 from kaiwo.tasks.registry import BUILT_IN, task_class
+from tests.support import identities
 from tests.support.packages import offers, summary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +128,18 @@ def in_markdown(text: str) -> str:
     return text.replace("``", "`").replace("|", "\\|")
 
 
+# --- docs/identities.md -----------------------------------------------------------------------
+
+
+def signing_in() -> str:
+    """Every way to sign in that is tried."""
+    rows = (
+        (f"`{row.provider}`", row.way, row.reads, row.engines, in_markdown(row.server))
+        for row in identities.rows()
+    )
+    return table(("type", "identity", "what kaiwo reads", "engines", "tried against"), rows)
+
+
 # --- all of them ------------------------------------------------------------------------------
 
 #: For each page, what is between which comments.
@@ -136,6 +149,7 @@ PAGES: Mapping[str, Mapping[tuple[str, str], Callable[[], str]]] = {
         ("<!-- table: fields -->", "<!-- end of table -->"): fields,
         ("<!-- table: options -->", "<!-- end of table -->"): options,
     },
+    "docs/identities.md": {("<!-- table: identities -->", "<!-- end of table -->"): signing_in},
     "docs/architecture.md": {("<!-- floors -->", "<!-- /floors -->"): floors},
 }
 

@@ -73,8 +73,11 @@ def fields_of(protocol: str, options: Options) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if type_ == "s3":
         given, fields = _of_s3(given)
-    elif type_ == "gcs" and "token" in given:
-        fields = _of_google(given.pop("token"))
+    elif type_ == "gcs":
+        if isinstance(payer := given.get("requester_pays"), str) and payer:
+            given |= {"requester_pays": True, "project": payer}
+        if "token" in given:
+            fields = _of_google(given.pop("token"))
     elif type_ == "azure-blob" and (host := given.pop("account_host", None)):
         fields = {"endpoint_url": f"https://{host}"}
     elif type_ == "hf" and given.get("token") is True:

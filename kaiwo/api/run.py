@@ -115,7 +115,7 @@ class _Rounds:
     """The rounds of a run: one, or two where a service cannot be reached while others can.
 
     What can be fetched does not wait for that service: it is listed again afterwards, and what is
-    found there is planned beside all else. See docs/decisions/0051.
+    found there is planned beside all else. See docs/decisions/0053.
 
     Args:
         order: see ``carry_out``.

@@ -6,11 +6,12 @@ asks another service (a metadata address, an identity endpoint, another program)
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
+
+from kaiwo.tasks import azure_identity, gcs_identity
 
 
 class Identity(Struct, frozen=True):
@@ -57,42 +58,55 @@ def _s3() -> Iterator[Identity]:
 
 
 def _gcs() -> Iterator[Identity]:
-    name = "GOOGLE_APPLICATION_CREDENTIALS"
-    if _is_set(name):
-        yield Identity(_kind_of_key(os.environ[name]), (name,), _fault_of_file(name))
-    folder = os.environ.get("CLOUDSDK_CONFIG") or os.path.expanduser("~/.config/gcloud")
-    path = os.path.join(folder, "application_default_credentials.json")
-    if os.path.exists(path):
-        yield Identity(_kind_of_key(path), (path,))
+    if (file := gcs_identity.ambient_file()) is not None:
+        is_named = file.place == gcs_identity.VARIABLE
+        problem = _fault_of_file(gcs_identity.VARIABLE) if is_named else ""
+        yield Identity(_kind_of_json(file.path), (file.place,), problem)
+    if (variable := gcs_identity.metadata_variable()) is not None:
+        yield Identity("service account of the metadata server", (variable,))
     yield Identity("nothing here: the metadata server would be asked")
 
 
-def _kind_of_key(path: str) -> str:
+def _kind_of_json(path: str) -> str:
     """Of whom Google's file is: its type, and the account where it names one."""
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-        kind, account = str(content.get("type", "")), str(content.get("client_email", ""))
-    except (OSError, ValueError, AttributeError):
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            return gcs_identity.described(file.read())
+    except (OSError, ValueError):
         return "a file"
-    known = {"service_account", "authorized_user", "external_account"}
-    kind = kind if kind in known else "a file"
-    return f"{kind} {account}".rstrip().replace("_", " ", 1) if "@" in account else kind
 
 
 def _azure() -> Iterator[Identity]:
-    who = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID")
-    proofs = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH")
-    proof = next((name for name in proofs if _is_set(name)), None)
-    if proof is not None:
-        missing = next((name for name in who if not _is_set(name)), "")
-        problem = f"{missing} is missing" if missing else ""
-        if not problem and proof == proofs[1]:
-            problem = _fault_of_file(proof)
-        yield Identity("service principal", (*filter(_is_set, who), proof), problem)
-    if _is_set(token := "AZURE_FEDERATED_TOKEN_FILE"):
-        yield Identity("workload identity", (token,), _fault_of_file(token))
-    yield Identity("nothing here: a managed identity, then the Azure CLI would be asked")
+    connection, account = "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_NAME"
+    proofs = tuple(filter(_is_set, ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_TOKEN")))
+    if _is_set(connection):
+        yield Identity("connection string", (connection,))
+    if _is_set(account) and proofs:
+        yield Identity("account key or signature", (account, *proofs))
+    who = (azure_identity.TENANT, azure_identity.CLIENT)
+    whole = next(azure_identity.ambient(), None)
+    half = next(filter(_is_set, (*azure_identity.PROOFS, azure_identity.FEDERATION)), None)
+    if whole is None and half is not None:
+        missing = next(name for name in who if not _is_set(name))
+        kind = "workload" if half == azure_identity.FEDERATION else "principal"
+        yield Identity(_AZURE[kind], (*filter(_is_set, who), half), f"{missing} is missing")
+    if whole is not None:
+        kind, variable = whole
+        is_file = variable in (azure_identity.CERTIFICATE, azure_identity.FEDERATION)
+        needed = who if kind in ("principal", "workload") else ()
+        problem = _fault_of_file(variable) if is_file else ""
+        yield Identity(_AZURE[kind], (*filter(_is_set, needed), variable), problem)
+    yield Identity(f"nothing here: {azure_identity.MACHINE} would be asked")
+
+
+#: What each kind of identity is called, see ``azure_identity.ambient``.
+_AZURE = {
+    "principal": "service principal",
+    "user": "user with a password",
+    "workload": "workload identity",
+    "managed": "managed identity",
+    "chain": "chosen by the SDK",
+}
 
 
 def _hf() -> Iterator[Identity]:

@@ -41,6 +41,7 @@ _HOLDERS = frozenset((*_LISTS_OF_KEYS, "folder", "file"))
 #: Other keys that are shown where the text does not parse any more.
 _KEYS = SHOWN_VALUES | _HOLDERS | {
     "endpoint_url", "access_key_id", "secret_key", "session_token", "token", "files",
+    "customer_key",
     "allow_patterns", "ignore_patterns", "cache_dir", "account_name", "account_key", "sas_token",
     "connection_string", "client_id", "client_secret", "tenant_id", "options",
 }  # fmt: skip

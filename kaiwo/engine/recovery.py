@@ -179,7 +179,12 @@ class Recovery:
             self._repeat(crowded, error, flight, max(asked_s or 0.0, FIRST_DELAY_S))
             return
         asked = service(job)
-        again = self._policy.again(job, error, has_answered=self._health.has_answered(asked))
+        again = self._policy.again(
+            job,
+            error,
+            has_answered=self._health.has_answered(asked),
+            is_new=self._health.is_new(flight.transfer.opener.ambient),
+        )
         if again is None and isinstance(error, UnansweredError):
             self._publish_unverified(job, error, flight)
             return

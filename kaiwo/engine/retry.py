@@ -16,6 +16,7 @@ from kaiwo.errors import (
     BusyError,
     KaiwoError,
     NoAnswerError,
+    NotAllowedYetError,
     PassingDiskError,
     TransientError,
     UnavailableError,
@@ -40,14 +41,15 @@ class RetryPolicy(Struct, frozen=True):
         retries: retries of one request after its first failure.
         startup_wait_s: keep retrying a service that is not up for at least this long, however many
             retries that takes. Not up: no connection can be made; or it has never answered, and
-            connections are closed, or a gateway answers in its place (502 to 504).
+            connections are closed, or a gateway answers in its place (502 to 504). The same for
+            an identity that is new: it has never succeeded, and the task does not name it.
     """
 
     retries: int = 5
     startup_wait_s: float = 30.0
 
     def again(
-        self, job: JobT, error: KaiwoError, *, has_answered: bool = True
+        self, job: JobT, error: KaiwoError, *, has_answered: bool = True, is_new: bool = False
     ) -> tuple[JobT, float] | None:
         """The job for its next attempt and the seconds until then, or None: the error is final.
 
@@ -55,23 +57,33 @@ class RetryPolicy(Struct, frozen=True):
             job: what failed.
             error: what the attempt ended with.
             has_answered: the service has answered a request of this run.
+            is_new: the identity may not be known to the service yet.
         """
         now_s, tries = time.monotonic(), job.tries
         reached = error.reached if isinstance(error, TransientError) else 0
         if not tries.count or reached > tries.reached:
             tries = Tries(0, now_s, error.message, reached)
-        delay_s = self.delay_s(error, tries.count, now_s - tries.since_s, has_answered=has_answered)
+        failing_for_s = now_s - tries.since_s
+        delay_s = self.delay_s(
+            error, tries.count, failing_for_s, has_answered=has_answered, is_new=is_new
+        )
         if delay_s is None:
             return None
         return replace(job, tries=replace(tries, count=tries.count + 1)), delay_s
 
-    def waits_s(self, error: KaiwoError, *, has_answered: bool) -> float:
+    def waits_s(self, error: KaiwoError, *, has_answered: bool, is_new: bool = False) -> float:
         """How long such a failure is repeated at least; 0 if only the number of repeats counts."""
-        is_not_up = _is_not_up(error, has_answered=has_answered)
+        is_not_up = _is_not_up(error, has_answered=has_answered, is_new=is_new)
         return self.startup_wait_s if is_not_up else 0.0
 
     def delay_s(
-        self, error: KaiwoError, attempt: int, failing_for_s: float, *, has_answered: bool = True
+        self,
+        error: KaiwoError,
+        attempt: int,
+        failing_for_s: float,
+        *,
+        has_answered: bool = True,
+        is_new: bool = False,
     ) -> float | None:
         """Seconds until the next attempt, or None when the error is final.
 
@@ -80,12 +92,12 @@ class RetryPolicy(Struct, frozen=True):
             attempt: repeats so far, 0 after the first failure.
             failing_for_s: seconds since the first failure of this request.
             has_answered: see ``again``.
+            is_new: see ``again``.
         """
-        if not isinstance(error, TransientError | PassingDiskError):
-            return None
-        is_not_up = _is_not_up(error, has_answered=has_answered)
+        is_not_up = _is_not_up(error, has_answered=has_answered, is_new=is_new)
         waits_for_start = is_not_up and failing_for_s < self.startup_wait_s
-        if attempt >= self.retries and not waits_for_start:
+        passes = isinstance(error, TransientError | PassingDiskError) and attempt < self.retries
+        if not passes and not waits_for_start:
             return None
         # A gateway that says 503 may be busy: it is not asked more often than others that are.
         is_asked_often = is_not_up and not isinstance(error, BusyError)
@@ -100,8 +112,10 @@ class RetryPolicy(Struct, frozen=True):
         return max(delay_s, asked_s or 0.0)
 
 
-def _is_not_up(error: KaiwoError, *, has_answered: bool) -> bool:
+def _is_not_up(error: KaiwoError, *, has_answered: bool, is_new: bool) -> bool:
     """See ``RetryPolicy.startup_wait_s``."""
+    if isinstance(error, NotAllowedYetError):
+        return is_new
     return isinstance(error, UnreachableError if has_answered else NoAnswerError | UnavailableError)
 
 

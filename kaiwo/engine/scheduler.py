@@ -191,6 +191,7 @@ class Scheduler:
             self._remember()
         if any(_was_answered(job, each) for each in outcomes):
             self._health.answered(service(job))
+            self._health.allowed(outcomes[0].transfer.opener.ambient)
         read, flights = self._counting.take(job, outcomes)
         self._lines.end(job, outcomes, service(job), read)
         self._lines.step()

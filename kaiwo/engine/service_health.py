@@ -1,5 +1,7 @@
 """What a run learns about each service: it has answered, ignores ranges, is busy, or is down.
 
+And about each identity that no task names: whether it has succeeded.
+
 A service that answers 429 or 503, or names a time to come back, is left alone by the whole run, not
 only by the request that it refused. A service that has not answered yet may not be up: listings and
 reads wait for it alike, see ``RetryPolicy``. And where object after object uses up its attempts and
@@ -53,6 +55,7 @@ class ServiceHealth:
         self._most_lost = most_lost
         self._patience = Patience()
         self._services: defaultdict[str, _Service] = defaultdict(_Service)
+        self._allowed: set[str] = set()
 
     def ignores_ranges(self, service: str) -> bool:
         """Whether its objects come in single streams."""
@@ -90,6 +93,14 @@ class ServiceHealth:
     def has_answered(self, service: str) -> bool:
         """Whether it has answered any request of this run."""
         return self._services[service].has_answered
+
+    def allowed(self, ambient: str) -> None:
+        """A request of that identity succeeded, see ``protocols.Opener``."""
+        self._allowed.add(ambient)
+
+    def is_new(self, ambient: str) -> bool:
+        """Whether it is an identity of the environment that has not succeeded in this run."""
+        return bool(ambient) and ambient not in self._allowed
 
     def failed(self, service: str, error: KaiwoError) -> None:
         """A request failed; the failure may be the answer of the service."""

@@ -12,6 +12,7 @@ without case, dots and dashes, and what it says is found by its words:
     ADDRESSING   the bucket belongs into the host name
     REGION       the request is for another region
     REFUSED      the credentials, or their rights
+    SIGNATURE    the secret key is not that of the access key
 
 Codes are data of a service: ``clean`` takes nothing but a short word, so a message may show it.
 """
@@ -45,6 +46,7 @@ class Meaning(Enum):
     ADDRESSING = auto()
     REGION = auto()
     REFUSED = auto()
+    SIGNATURE = auto()
     ARCHIVED = auto()
     UNSUPPORTED = auto()
     CHANGED = auto()
@@ -62,16 +64,17 @@ _WORDS: dict[Meaning, str] = {
     Meaning.MISSING: "NoSuchKey NoSuchVersion",
     Meaning.REFUSED: """
         AccessDenied AccountProblem AllAccessDisabled AuthFailure AuthenticationFailed
-        AuthorizationFailure AuthorizationPermissionMismatch IncompleteSignature
-        InvalidAccessKeyId InvalidAuthenticationInfo InvalidClientTokenId InvalidSecurity
-        InvalidSecurityToken InvalidSignature InvalidToken MissingAuthenticationToken
-        NoAuthenticationInformation PublicAccessNotPermitted SignatureDoesNotMatch Unauthorized
-        UnauthorizedAccess UnauthorizedOperation UnrecognizedClient
+        AuthorizationFailure AuthorizationPermissionMismatch InvalidAccessKeyId
+        InvalidAuthenticationInfo InvalidClientTokenId InvalidSecurity InvalidSecurityToken
+        InvalidToken MissingAuthenticationToken NoAuthenticationInformation
+        PublicAccessNotPermitted Unauthorized UnauthorizedAccess UnauthorizedOperation
+        UnrecognizedClient
         """,
     Meaning.REGION: """
         AuthorizationHeaderMalformed IllegalLocationConstraint IncorrectEndpoint IncorrectRegion
         InvalidRegion PermanentRedirect TemporaryRedirect WrongRegion
         """,
+    Meaning.SIGNATURE: "IncompleteSignature InvalidSignature SignatureDoesNotMatch",
     Meaning.UNSUPPORTED: "NotImplemented NotSupported UnsupportedOperation",
 }
 _LIMITED = "rate|qps|tps|ops|requests?|bandwidth|throughput|traffic|connections?|concurrency"

@@ -16,6 +16,7 @@ from kaiwo.errors import (
     KaiwoError,
     NoAnswerError,
     NotAcceptedError,
+    NotAllowedYetError,
     NotFoundError,
     ServiceError,
     TransientError,
@@ -31,14 +32,13 @@ _USED_UP, _RESET = re.compile(r";\s*r=0(?!\d)"), re.compile(r";\s*t=(\d+)")
 #: Clocks that differ by more make signatures invalid; the shortest time that a service allows.
 _MOST_SKEW_S = 300.0
 _NOT_FOUND = "not found; check the name, the region and the endpoint"
+_REFUSED = "the service refuses these credentials; check them, and their rights to this object"
 #: The kind of error for each meaning, and what helps.
 _ERRORS: dict[Meaning | None, tuple[type[KaiwoError], str]] = {
     Meaning.BUSY: (BusyError, ""),
     Meaning.FAILING: (TransientError, ""),
-    Meaning.REFUSED: (
-        CredentialsError,
-        "the service refuses these credentials; check them, and their rights to this object",
-    ),
+    Meaning.REFUSED: (NotAllowedYetError, _REFUSED),
+    Meaning.SIGNATURE: (CredentialsError, _REFUSED),
     Meaning.CLOCK: (
         CredentialsError,
         "the service's clock and this machine's differ; set this machine's clock",
@@ -125,7 +125,7 @@ def status_error(
         kind = UnavailableError
     if issubclass(kind, TransientError):
         return kind(answer, retry_after_s(headers))
-    if said is Meaning.REFUSED:
+    if said in (Meaning.REFUSED, Meaning.SIGNATURE):
         reason += _describe_skew(headers)
     return kind(f"{answer}: {reason}")
 

@@ -158,6 +158,7 @@ class _Gathering:
         service = job.want.opener.service
         if found.error is None:
             self._health.answered(service)
+            self._health.allowed(job.want.opener.ambient)
             self._unreached.answered(service, found)
             self._limits.succeeded(service)
             self._take(job, found)
@@ -182,11 +183,12 @@ class _Gathering:
         in_flight = self._dispatcher.in_flight()
         others = sum(each.want.opener.service == service for each in in_flight)
         has_answered = self._health.has_answered(service)
+        is_new = self._health.is_new(job.want.opener.ambient)
         again = self._limits.refused(job, error, has_answered=has_answered, others=others)
         if again is None:
-            again = self._policy.again(job, error, has_answered=has_answered)
+            again = self._policy.again(job, error, has_answered=has_answered, is_new=is_new)
         if again is not None:
-            waits_s = self._policy.waits_s(error, has_answered=has_answered)
+            waits_s = self._policy.waits_s(error, has_answered=has_answered, is_new=is_new)
             if waits_s and not has_answered:
                 self._unreached.failed(service)
             self._sink.emit(Retried(job.want.where, error, again[0].tries.count, again[1], waits_s))

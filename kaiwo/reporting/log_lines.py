@@ -7,7 +7,13 @@ import time
 from collections.abc import Callable
 
 from kaiwo import redact, units
-from kaiwo.errors import DeadlineError, KaiwoError, NoAnswerError, UnfinishedError
+from kaiwo.errors import (
+    DeadlineError,
+    KaiwoError,
+    NoAnswerError,
+    NotAllowedYetError,
+    UnfinishedError,
+)
 from kaiwo.events import Ended, Event, Planned, Retried, Settled
 from kaiwo.objects import Item
 
@@ -66,7 +72,7 @@ class EventLog:
     def _retried(self, error: KaiwoError, attempt: int, delay_s: float, waits_s: float) -> None:
         message = redact.text(error.message)
         now_s = self._clock()
-        if isinstance(error, NoAnswerError):
+        if isinstance(error, NoAnswerError | NotAllowedYetError):
             if now_s < self._quiet_until_s.get(message, now_s):
                 return
             if len(self._quiet_until_s) >= MOST_REMEMBERED:

@@ -4,8 +4,11 @@
     answers        what a provider checks in an answer
     translation    errors of an SDK become kaiwo errors
     paging         listings page by page
+    identity       whose rights a task has: bearer tokens for all engines and threads
     folder_markers empty objects that only mark a folder
     s3, gcs, azure object stores through the SDK of an fsspec filesystem
+    gcs_tokens     how Google's SDK asks for tokens: proxies, certificates, timeouts
+    azure_tokens   the same for Microsoft Entra, and the tokens in requests
     s3_head        what S3 states about an object; a cheap HEAD request
     s3_answers     reads answers of the SDK leniently
     s3_region      signs again for the region that an answer names

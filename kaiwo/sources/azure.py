@@ -18,15 +18,15 @@ accept a server that ignores ranges.
 from __future__ import annotations
 
 import email.utils
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
 from azure.core import exceptions as azure
 from azure.core.rest import HttpRequest
 
-from kaiwo import checksums, environment
-from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, ServiceError
+from kaiwo import checksums
+from kaiwo.errors import ConfigError, KaiwoError, ServiceError
 from kaiwo.net import proxies
 from kaiwo.net.codes import code_in
 from kaiwo.net.failures import wire_error
@@ -43,8 +43,10 @@ from kaiwo.sources.answers import (
     stated_size,
     strong_etag,
 )
+from kaiwo.sources.azure_tokens import map_token_error
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
+from kaiwo.sources.identity import TokenError
 from kaiwo.sources.paging import Page
 
 
@@ -58,6 +60,7 @@ class AzureSource(AsyncSource):
         address: see ``StoreSource``.
         network: timeouts.
         ssl: a TLS context with what the task trusts, or None for the system's.
+        signer: see ``StoreSource``.
     """
 
     def __init__(
@@ -68,8 +71,9 @@ class AzureSource(AsyncSource):
         address: str,
         network: NetworkSettings,
         ssl: Any = None,
+        signer: Callable[[], str] = str,
     ) -> None:
-        super().__init__(url, address)
+        super().__init__(url, address, signer)
         self._filesystem = filesystem
         try:
             self._container = filesystem.service_client.get_container_client(container)
@@ -185,13 +189,8 @@ class AzureSource(AsyncSource):
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
             return refusal_error(error, what)
-        if isinstance(error, azure.ClientAuthenticationError) and error.status_code is None:
-            named = environment.missing_file(environment.CREDENTIALS_OF_AZURE)
-            hint = (
-                "give connection_string, account_key or sas_token, or anonymous: true for a public "
-                "container"
-            )
-            return CredentialsError(f"{what}: no usable credentials; {named or hint}")
+        if isinstance(error, TokenError):
+            return map_token_error(error, what)
         if isinstance(error, azure.HttpResponseError) and error.status_code is not None:
             return _map_response(error, what)
         if isinstance(error, azure.AzureError):

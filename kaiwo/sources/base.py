@@ -83,7 +83,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import PIECE, Buffer, Listed, Take
 from kaiwo.sources.paging import Page, PagedListing
 from kaiwo.sources.pieces import Taken
-from kaiwo.sources.translation import Translation
+from kaiwo.sources.translation import Translation, with_signer
 
 #: obstore asks for credentials again after this time, if an SDK renews them.
 CREDENTIALS_VALID_FOR = timedelta(minutes=1)
@@ -99,10 +99,12 @@ class StoreSource(ABC):
     Args:
         url: of the bucket, container or repository; it ends in ``/`` and holds no secrets.
         address: of the service, if it is not the provider's public one.
+        signer: says who signs in and where that comes from; empty if there is nothing to say.
     """
 
-    def __init__(self, url: str, address: str = "") -> None:
+    def __init__(self, url: str, address: str = "", signer: Callable[[], str] = str) -> None:
         self._url = url
+        self._signer = signer
         self._at = f" at {address}" if "://" in address else ""
         self._listing = PagedListing()
 
@@ -255,7 +257,8 @@ class StoreSource(ABC):
 
     def _map(self, error: Exception, what: str) -> KaiwoError:
         found = self.map_error(error, what) or connection_error(error, what)
-        return found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
+        found = found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
+        return with_signer(found, self._signer)
 
 
 class OfferingSource(StoreSource):

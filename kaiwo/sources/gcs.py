@@ -1,4 +1,4 @@
-"""Google Cloud Storage, through the session and the credentials of a gcsfs filesystem.
+"""Google Cloud Storage, through the session of a gcsfs filesystem.
 
 gcsfs repeats failed requests for up to half a minute (401 included), and its ``cat_file`` hides
 headers. So kaiwo sends the requests of the JSON interface itself, on the filesystem's session,
@@ -8,14 +8,15 @@ once each.
   ``Content-Encoding: gzip`` then arrive as they are stored, which is what size and checksum
   describe. Without that header the service unpacks them on the way and ignores ranges.
 - A generation that was deleted answers 404: the object was replaced or removed.
-- google-auth waits up to two minutes for a new token; here the timeout is the run's.
+- A token that is refused before its end is replaced once, and the request is sent again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -23,21 +24,17 @@ from urllib.parse import quote
 
 import aiohttp
 import yarl
-from gcsfs.retry import HttpError, NonRetryableError
-from google.auth.exceptions import GoogleAuthError, TransportError
 
 from kaiwo import checksums
 from kaiwo.errors import (
     ChangedError,
     ContainerMissingError,
-    CredentialsError,
     KaiwoError,
-    NoAnswerError,
     TransientError,
 )
 from kaiwo.net import proxies
 from kaiwo.net.codes import code_in
-from kaiwo.net.failures import connection_error, wire_error
+from kaiwo.net.failures import wire_error
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled, refusal_error
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import PIECE
@@ -49,10 +46,11 @@ from kaiwo.sources.answers import (
     stated_size,
     strong_etag,
 )
-from kaiwo.sources.base import CREDENTIALS_VALID_FOR
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.gcs_listing import GcsListing
+from kaiwo.sources.gcs_tokens import map_token_error
+from kaiwo.sources.identity import Identity, TokenError
 
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated,contentType"
 
@@ -65,10 +63,9 @@ class GcsSource(AsyncSource):
         bucket: its name.
         url: ``gs://bucket/``.
         address: see ``StoreSource``.
-        timeout_s: a request for a token fails when no byte arrives for this long.
+        identity: whose tokens are sent; None: nobody's.
+        payer: the project that pays for the requests; None: the bucket's.
         ssl: a TLS context with what the task trusts, or None for the system's.
-        token_trust: path of the certificates that the token service is verified by; None for those
-            that the SDK brings along.
     """
 
     def __init__(
@@ -77,18 +74,17 @@ class GcsSource(AsyncSource):
         bucket: str,
         url: str,
         address: str,
-        timeout_s: float,
+        identity: Identity | None = None,
+        payer: str | None = None,
         ssl: Any = None,
-        token_trust: str | None = None,
     ) -> None:
-        super().__init__(url, address)
+        super().__init__(url, address, str if identity is None else identity.describe)
         self._filesystem = filesystem
         self._objects = f"b/{quote(bucket, safe='')}/o"
         self._pages = GcsListing(self, self._page, _parse_listed).pages
         self._ssl = {} if ssl is None else {"ssl": ssl}
-        if not self.is_anonymous:
-            credentials = filesystem.credentials.credentials
-            credentials.refresh = partial(_refresh, credentials.refresh, timeout_s, token_trust)
+        self._identity = identity
+        self._payer = {} if payer is None else {"userProject": payer}
 
     def close(self) -> None:
         """See ``protocols.Source``; the filesystem closes its session when it is deleted."""
@@ -117,29 +113,29 @@ class GcsSource(AsyncSource):
             return _parse_object(entry)
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
-        # The token may have to be renewed, which blocks.
-        return self._media_chunks(remote, start, end, self._headers())
+        # To ask for a token blocks.
+        return self._media_chunks(remote, start, end, self._token())
 
     async def _media_chunks(
-        self, remote: RemoteObject, start: int, end: int, headers: dict[str, str]
+        self, remote: RemoteObject, start: int, end: int, token: str | None
     ) -> AsyncIterator[bytes]:
-        answer = await self._media(remote, start, end, headers)
+        answer = await self._media(remote, start, end, token)
         async with answer:
             async for chunk in answer.content.iter_chunked(PIECE):
                 yield chunk
 
     async def _media(
-        self, remote: RemoteObject, start: int, end: int, headers: dict[str, str]
+        self, remote: RemoteObject, start: int, end: int, token: str | None
     ) -> aiohttp.ClientResponse:
-        headers = {**headers, "Accept-Encoding": "gzip"}
+        headers = {"Accept-Encoding": "gzip"}
         if (start, end) != (0, remote.size):
             headers["Range"] = f"bytes={start}-{end - 1}"
         parameters = {"alt": "media"}
         if remote.version is not None:
             parameters["generation"] = remote.version
         try:
-            answer = await self._get(f"download/storage/v1/{self._object(remote.key)}",
-                                     parameters, headers)  # fmt: skip
+            path = f"download/storage/v1/{self._object(remote.key)}"
+            answer = await self._get(path, parameters, headers, token)
         except RefusedError as error:
             if error.status == 404 and remote.version is not None:  # noqa: PLR2004
                 raise ChangedError(
@@ -158,32 +154,49 @@ class GcsSource(AsyncSource):
         return answer
 
     def _json(self, path: str, parameters: dict[str, str]) -> dict[str, Any]:
-        headers = {**self._headers(), "Accept-Encoding": "identity"}
-        return self._run(self._get_json, f"storage/v1/{path}", parameters, headers)
+        return self._run(self._get_json, f"storage/v1/{path}", parameters, self._token())
 
     async def _get_json(
-        self, path: str, parameters: dict[str, str], headers: dict[str, str]
+        self, path: str, parameters: dict[str, str], token: str | None
     ) -> dict[str, Any]:
-        answer = await self._get(path, parameters, headers)
+        answer = await self._get(path, parameters, {"Accept-Encoding": "identity"}, token)
         async with answer:
             body: dict[str, Any] = json.loads(await answer.read())
             return body
 
     async def _get(
-        self, path: str, parameters: dict[str, str], headers: dict[str, str]
+        self,
+        path: str,
+        parameters: dict[str, str],
+        headers: dict[str, str],
+        token: str | None,
     ) -> aiohttp.ClientResponse:
         """One GET that brings what was asked for; its body is not read yet.
 
         Redirects are refused: the service has none, and a token would go with them.
         """
+        try:
+            return await self._get_as(token, path, parameters, headers)
+        except RefusedError as refused:
+            if refused.status != HTTPStatus.UNAUTHORIZED or token is None:
+                raise
+            # In a thread: to ask for a token blocks.
+            token = await asyncio.to_thread(self._token_instead_of, token)
+            if token is None:
+                raise
+        return await self._get_as(token, path, parameters, headers)
+
+    async def _get_as(
+        self, token: str | None, path: str, parameters: dict[str, str], headers: dict[str, str]
+    ) -> aiohttp.ClientResponse:
         filesystem = self._filesystem
         session = await filesystem._set_session()  # noqa: SLF001 - see the module's docstring
-        query = filesystem._get_params(parameters)  # noqa: SLF001 - adds userProject
         url = yarl.URL(f"{filesystem._location}/{path}", encoded=True)  # noqa: SLF001
-        url = url.with_query(query)
+        url = url.with_query({**parameters, **self._payer})
+        sent = {**filesystem._get_headers({}), **headers}  # noqa: SLF001 - the user agent
         answer: aiohttp.ClientResponse = await session.get(
             url,
-            headers=headers,
+            headers=sent if token is None else {**sent, **self._authorization(token)},
             allow_redirects=False,
             proxy=proxies.url_for(str(url)),
             **self._ssl,
@@ -194,73 +207,39 @@ class GcsSource(AsyncSource):
             code = code_in(await answer.read())
             raise RefusedError(answer.status, code, dict(answer.headers), str(answer.url))
 
+    def _authorization(self, token: str) -> dict[str, str]:
+        """The headers that say who asks, and whose project it is counted for."""
+        found = {"Authorization": f"Bearer {token}"}
+        if self._identity is not None and self._identity.project and not self._payer:
+            found["x-goog-user-project"] = self._identity.project
+        return found
+
+    def _token(self) -> str | None:
+        """The token of the moment; in the worker's thread, because it blocks."""
+        return None if self._identity is None else self._identity.token().value
+
+    def _token_instead_of(self, refused: str) -> str | None:
+        """The token after one that was refused; None if there is no other."""
+        if self._identity is None or not self._identity.replace(refused):
+            return None
+        return self._identity.token().value
+
     def _object(self, key: str) -> str:
         return f"{self._objects}/{quote(key, safe='')}"
-
-    @property
-    def is_anonymous(self) -> bool:
-        """No credentials are sent."""
-        return self._filesystem.credentials.credentials is None
-
-    def token(self) -> dict[str, Any]:
-        """The current token in obstore's form; gcsfs renews it in time."""
-        headers = {name.lower(): value for name, value in self._headers().items()}
-        token = headers["authorization"].removeprefix("Bearer ")
-        return {"token": token, "expires_at": datetime.now(UTC) + CREDENTIALS_VALID_FOR}
-
-    def _headers(self) -> dict[str, str]:
-        # In the worker's thread: renewing a token must not block the event loop.
-        return dict(self._filesystem._get_headers({}))  # noqa: SLF001
 
     def map_error(self, error: Exception, what: str) -> KaiwoError | None:
         """See ``StoreSource``."""
         if isinstance(error, RefusedError):
             return refusal_error(error, what)
+        if isinstance(error, TokenError):
+            return map_token_error(error, what)
         if isinstance(error, aiohttp.ClientError):
             return wire_error(error, what)
         if isinstance(error, json.JSONDecodeError):
             return TransientError(f"{what}: the answer is not JSON")
         if isinstance(error, GARBLED):
             return garbled(what, "GCS")
-        return _map_token_error(error, what)
-
-
-def _refresh(
-    refresh: Callable[[Any], None], timeout_s: float, trust: str | None, request: Any
-) -> None:
-    """Renew a token.
-
-    Args:
-        refresh: of the credentials.
-        timeout_s: without one, google-auth waits for two minutes.
-        trust: path of the certificates to trust, or None for those that the SDK brings along.
-        request: sends google-auth's requests.
-    """
-    request.session.trust_env = False  # proxies and certificates are given here
-    options: dict[str, Any] = {"timeout": timeout_s} | ({} if trust is None else {"verify": trust})
-
-    def ask(url: str, **others: Any) -> Any:
-        proxy = proxies.url_for(url)
-        of_all = None if proxy is None else {"http": proxy, "https": proxy}
-        return request(url, **{**others, **options, "proxies": of_all})
-
-    refresh(ask)
-
-
-def _map_token_error(error: Exception, what: str) -> KaiwoError | None:
-    """The kaiwo error for a token that was not issued; gcsfs wraps google-auth's errors."""
-    if isinstance(error, TransportError):
-        return wire_error(error, what)
-    if not isinstance(error, HttpError | NonRetryableError | GoogleAuthError):
         return None
-    if (found := connection_error(error, f"{what}: asking for a token")) is not None:
-        return found
-    if getattr(error.__cause__, "retryable", False):
-        return NoAnswerError(f"{what}: the token service fails")
-    return CredentialsError(
-        f"{what}: no token was issued for these credentials; check the service account's key, "
-        "or give anonymous: true for a public bucket"
-    )
 
 
 def _is_marker(entry: Mapping[str, Any]) -> bool:

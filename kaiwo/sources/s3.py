@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
+from msgspec.structs import replace
 
 from kaiwo import environment
 from kaiwo.errors import (
@@ -84,14 +85,25 @@ class S3Source(AsyncSource):
         bucket: its name.
         url: ``s3://bucket/``.
         address: see ``StoreSource``.
+        signer: see ``StoreSource``.
+        has_own_key: a key of the customer encrypts the objects: their etags are no checksums.
     """
 
-    def __init__(self, filesystem: Any, bucket: str, url: str, address: str) -> None:
-        super().__init__(url, address)
+    def __init__(
+        self,
+        filesystem: Any,
+        bucket: str,
+        url: str,
+        address: str,
+        signer: Callable[[], str] = str,
+        *,
+        has_own_key: bool = False,
+    ) -> None:
+        super().__init__(url, address, signer)
         self._filesystem = filesystem
         self._bucket = bucket
         self._lookup = S3Lookup(self, self._call)
-        self._pages = S3Listing(self, self._call, _entry).pages
+        self._pages = S3Listing(self, self._call, _own_entry if has_own_key else _entry).pages
         self._questions = Questions()
 
     def close(self) -> None:
@@ -201,6 +213,11 @@ def _entry(entry: Any) -> RemoteObject:
     )
 
 
+def _own_entry(entry: Any) -> RemoteObject:
+    """The same, of an object that is encrypted with a key of the customer."""
+    return replace(_entry(entry), checksum=None, multipart=False)
+
+
 def _map_setting(error: Exception, what: str) -> KaiwoError | None:
     """The error for a request that was not sent, because of a setting of the user or the pod."""
     if isinstance(error, boto.ParamValidationError | boto.InvalidRegionError):
@@ -245,6 +262,12 @@ def _map_response(response: Any, what: str) -> KaiwoError:
         status = 403  # the answer to a HEAD has no body; the signature or the token is wrong
     if 300 <= status < 400:  # noqa: PLR2004 - HTTP's redirects
         return redirect_error(status, what, code, headers, region_in(response))
+    said = str(response.get("Error", {}).get("Message", "")).lower()
+    if code == "InvalidRequest" and "server side encryption" in said:
+        return CredentialsError(
+            f"{what}: 400 InvalidRequest: the object is encrypted with a key of the customer "
+            "(SSE-C), or it is not and one is given; check customer_key"
+        )
     found = status_error(status, what, code, headers)
     if status < 300 and isinstance(found, NotAcceptedError):  # noqa: PLR2004
         return garbled(found.message, "S3")  # an error inside a successful answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from kaiwo.errors import KaiwoError
+from kaiwo.errors import CredentialsError, KaiwoError
 from kaiwo.net.failures import chain
 
 logger = logging.getLogger(__name__)
@@ -43,3 +43,18 @@ class Translation:
             logger.debug("%s (%s)", found, causes)
             # The SDK's text may quote a request, and a traceback shows the text of all causes.
             raise found from None
+
+
+def with_signer(error: KaiwoError, signer: Callable[[], str]) -> KaiwoError:
+    """The error; of a refused identity, it says which one was tried.
+
+    Args:
+        error: as it was mapped.
+        signer: says who signs in and where that comes from; empty if there is nothing to say.
+    """
+    if not isinstance(error, CredentialsError):
+        return error
+    named = signer()
+    if not named or named in error.message:
+        return error
+    return type(error)(f"{error.message}; signed in as {named}", *error.args[1:])

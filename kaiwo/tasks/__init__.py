@@ -7,6 +7,8 @@
     items           buckets, folder items and file items
     fetch_request   the URL of ``kaiwo.fetch``, as a task type gets it
     registry        task types and URL schemes by name
+    gcs_identity    who a GCS task is for Google
+    azure_identity  who an Azure task is for Microsoft Entra
     schema_rules    what a JSON Schema says of several fields at once
 
 The modules of the task types (``s3``; ``gcs``; ``azure`` for ``azure-blob``; ``hub`` for ``hf``;

@@ -77,6 +77,11 @@ class TaskOpener:
         """See ``protocols.Opener``."""
         return self.host or self.origin
 
+    @property
+    def ambient(self) -> str:
+        """See ``protocols.Opener``."""
+        return f"{self.task.type} at {self.service}" if self.task.is_ambient() else ""
+
     def open(self) -> Source:
         """See ``protocols.Opener``."""
         return self.task.open(self.container, self.network, self.engine)
@@ -152,6 +157,10 @@ class Task(SecretFields):
     @abstractmethod
     def source(self, container: str, network: NetworkSettings) -> Source:
         """Resolve the credentials and connect, through fsspec or the task's own client."""
+
+    def is_ambient(self) -> bool:
+        """Whether the environment says who signs in, and the task does not."""
+        return False
 
     def open(self, container: str, network: NetworkSettings, engine: Engine) -> Source:  # noqa: ARG002
         """The source that a worker uses; most task types have one kind only."""

@@ -78,6 +78,26 @@ def _endpoint(address: str) -> str:
         raise PydanticCustomError("endpoint", "{fault}", {"fault": error.message}) from None
 
 
+def require_plain(address: str) -> str:
+    """The address of a store, which takes no user and password there.
+
+    Raises:
+        ConfigError: it has some.
+    """
+    if "@" in urlsplit(address).netloc:
+        raise ConfigError(
+            "an endpoint has no user and password before '@'; give credentials in their own fields"
+        )
+    return address
+
+
+def _plain(address: str) -> str:
+    try:
+        return require_plain(address)
+    except ConfigError as error:
+        raise PydanticCustomError("endpoint", "{fault}", {"fault": error.message}) from None
+
+
 def require_local(path: str) -> str:
     """A path of this machine; kaiwo only downloads.
 
@@ -136,6 +156,13 @@ Endpoint = Annotated[
     Address,
     AfterValidator(_endpoint),
     matching(r"https?://[^/?#]+[^?#]*", "https://s3.amazonaws.com", "http://localhost:9000"),
+]
+#: The same, of a store: its credentials have fields.
+StoreEndpoint = Annotated[
+    Address,
+    AfterValidator(_endpoint),
+    AfterValidator(_plain),
+    matching(r"https?://[^/?#@]+[^?#]*", "https://s3.amazonaws.com", "http://localhost:9000"),
 ]
 #: A path of this machine, and no URL.
 LocalPath = Annotated[Text, AfterValidator(_local), matching(rf"(?!{_URL.pattern})[\s\S]+")]

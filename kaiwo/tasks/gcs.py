@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
-from kaiwo import environment, redact
+from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.loading import loading
 from kaiwo.net import certificates, redirects
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
+from kaiwo.sources.identity import Identity
+from kaiwo.tasks import gcs_identity
 from kaiwo.tasks.base import session_options
-from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
+from kaiwo.tasks.fields import Secret, StoreEndpoint, Text, require_endpoint, require_plain
+from kaiwo.tasks.gcs_identity import ambient_file
 from kaiwo.tasks.items import Bucket
+from kaiwo.tasks.kept import Kept
 from kaiwo.tasks.object_store import BucketTask
-from kaiwo.tasks.secrets import SecretFile
+from kaiwo.tasks.secrets import SecretFile, content_digest
 
 if TYPE_CHECKING:
     from kaiwo.sources.gcs import GcsSource
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 EMULATOR = "STORAGE_EMULATOR_HOST"
 #: Google's own hosts, which may have a token that the task does not name.
 _OWN_HOSTS = ".googleapis.com"
-_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _NEW_BUCKET_TYPES = "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"
 
 
@@ -40,21 +43,36 @@ class GcsTask(BucketTask):
 
     type: Literal["gcs"] = Field("gcs", description="The task type.")
     application_credentials: Secret | None = Field(
-        None, description="Key of a service account, as JSON."
+        None,
+        description="Google credentials as JSON: the key of a service account, a login, or a "
+        "workload identity federation.",
     )
     application_credentials_file: SecretFile | None = Field(
-        None, description="File with the key of a service account."
+        None, description="File with the Google credentials."
     )
     token: Secret | None = Field(None, description="OAuth access token.")
     token_file: SecretFile | None = Field(None, description="File with the access token.")
     project: Text | None = Field(
-        None, description="Project of the buckets; only emulators need it."
+        None, description="Project of the buckets: for emulators, and for ``requester_pays``."
     )
-    endpoint_url: Endpoint | None = Field(
+    requester_pays: bool = Field(
+        False, description="The ``project`` pays for the requests (requester pays)."
+    )
+    endpoint_url: StoreEndpoint | None = Field(
         None,
         description="Address of the service. Default: ``STORAGE_EMULATOR_HOST``, else Google.",
     )
     buckets: tuple[Bucket, ...] = Field(min_length=1, description="Buckets, with their items.")
+
+    _kept: Kept = PrivateAttr(default_factory=Kept)
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """See ``Task``."""
+        yield from super().contradictions()
+        if self.requester_pays and self.project is None:
+            yield "requester_pays", "requester_pays needs project: the one that pays"
+        if self.requester_pays and self.anonymous:
+            yield "requester_pays", "requester_pays and anonymous: true exclude each other"
 
     @property
     def origin(self) -> str:
@@ -72,38 +90,27 @@ class GcsTask(BucketTask):
         with loading():
             from kaiwo.sources.gcs import GcsSource  # noqa: PLC0415 - only runs that use GCS load it
 
-        url, timeout_s = self.url(container), network.stall_timeout_s
-        return GcsSource(
-            filesystem,
-            container,
-            url,
-            self.origin,
-            timeout_s,
-            certificates.chosen(self.ca_bundle, self.client_certificate, self.client_key),
-            certificates.file(self.ca_bundle, and_system=True),
-        )
+        trust = certificates.chosen(self.ca_bundle, self.client_certificate, self.client_key)
+        who = self.identity(network)
+        payer = self.project if self.requester_pays else None
+        return GcsSource(filesystem, container, self.url(container), self.origin, who, payer, trust)
 
-    def object_store(
-        self, container: str, network: NetworkSettings, source: GcsSource | None = None
-    ) -> Any:
-        """The store of obstore, with the same rights as the filesystem.
-
-        Args:
-            container: the bucket.
-            network: how connections behave.
-            source: the source over fsspec, which gives the tokens; made if it is left out.
-        """
+    def object_store(self, container: str, network: NetworkSettings) -> Any:
+        """The store of obstore, with the same rights as the filesystem."""
         with loading():
             from obstore.store import GCSStore  # noqa: PLC0415 - native code
 
             from kaiwo.sources.obstore.store import Provider, connect  # noqa: PLC0415
 
-        source = source or self.source(container, network)
-        provider = None if source.is_anonymous else Provider(source.token)
+        who = self.identity(network)
+        provider = None if who is None else Provider(who.for_obstore, who)
         endpoint = self._endpoint()
         config = {"base_url": endpoint or "https://storage.googleapis.com"}
         # An object that is stored gzip-encoded arrives as it is stored, see ``GcsSource``.
         headers = {"accept-encoding": "gzip"}
+        project = self.project if self.requester_pays else who and who.project
+        if project:
+            headers["x-goog-user-project"] = header_token(project, "project")
         return connect(GCSStore, container, config, provider, network, self.ca_bundle, headers)
 
     def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
@@ -111,24 +118,25 @@ class GcsTask(BucketTask):
         with loading():
             from kaiwo.sources.obstore.source import ObstoreSource  # noqa: PLC0415
 
-        source = self.source(container, network)
+        source, who = self.source(container, network), self.identity(network)
         return ObstoreSource(
-            self.object_store(container, network, source),
+            self.object_store(container, network),
             self.url(container),
             self.origin,
             pin="version",
             # obstore uses the XML API, which lists neither generations nor crc32c.
             lists=False,
             fallback=lambda: source,
+            signer=str if who is None else who.describe,
         )
 
     def filesystem(self, network: NetworkSettings) -> Any:
-        """A gcsfs filesystem with a separate session and read-only rights."""
+        """A gcsfs filesystem with a separate session, which knows no credentials."""
         core = _gcsfs_core()
         return core.GCSFileSystem(
             project=self.project or "",
-            access="read_only",
-            token=self._token(),
+            # kaiwo sends the requests, with the token of the task's identity.
+            token="anon",  # noqa: S106 - no password
             endpoint_url=self._endpoint(),
             session_kwargs={
                 # Bodies stay as they are stored, because their size and checksum are known.
@@ -147,8 +155,7 @@ class GcsTask(BucketTask):
     def withheld(self) -> str | None:
         """See ``BucketTask``."""
         endpoint = self._endpoint()
-        named = self.anonymous or any(self.given(name) for name in self.credentials)
-        if named or self.endpoint_url is None or endpoint is None:
+        if self._is_named() or self.endpoint_url is None or endpoint is None:
             return None
         origin = redirects.origin_of(endpoint)
         if origin.scheme == "http" or f".{origin.host}".endswith(_OWN_HOSTS):
@@ -162,35 +169,48 @@ class GcsTask(BucketTask):
             "true"
         )
 
-    def _token(self) -> Any:
-        """Google credentials, or ``anon``; gcsfs itself must not guess."""
-        if self.anonymous or self.withheld():
-            return "anon"
-        if (text := self.secret("application_credentials")) is not None:
-            return _credentials_of(text)
-        if (token := self.secret("token")) is not None:
-            with loading():
-                from google.oauth2.credentials import Credentials  # noqa: PLC0415
+    def secrets_digest(self) -> bytes:
+        """See ``protocols.Opener``; a file of the environment may change as well."""
+        own = super().secrets_digest()
+        file = None if self._is_named() else ambient_file()
+        return own if file is None else own + content_digest(file.path)
 
-            return Credentials(header_token(token, "token"))
+    def _is_named(self) -> bool:
+        """The task says who it is."""
+        return self.anonymous or any(self.given(name) for name in self.credentials)
+
+    def identity(self, network: NetworkSettings) -> Identity | None:
+        """Who the task is for Google; None: nobody. See ``gcs_identity``.
+
+        Raises:
+            ConfigError: what the task or the environment gives is no identity.
+            CredentialsError: there is none.
+        """
+
+        def find() -> Identity | CredentialsError | None:
+            try:
+                return self._find_identity(network)
+            except CredentialsError as error:
+                return error  # kept, too: to look for a metadata server takes seconds
+
+        found: Identity | CredentialsError | None = self._kept.get(self.secrets_digest(), find)
+        if isinstance(found, CredentialsError):
+            raise CredentialsError(found.message)
+        return found
+
+    def _find_identity(self, network: NetworkSettings) -> Identity | None:
+        if self.anonymous or self.withheld():
+            return None
+        trust = certificates.file(self.ca_bundle, and_system=True)
+        if (text := self.secret("application_credentials")) is not None:
+            place = self.as_given("application_credentials")
+            return gcs_identity.of_json(text, place, network, trust)
+        if (token := self.secret("token")) is not None:
+            return gcs_identity.of_token(token, self.as_given("token"))
         if (self._endpoint() or "").startswith("http://"):
             # An emulator: Google's clients send it no credentials, and plain HTTP must carry none.
-            return "anon"
-        with loading():
-            import google.auth  # noqa: PLC0415
-            from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-
-        try:
-            credentials, _ = google.auth.default(scopes=[_SCOPE])
-        except (GoogleAuthError, OSError):
-            if named := environment.missing_file(("GOOGLE_APPLICATION_CREDENTIALS",)):
-                raise ConfigError(named) from None
-            raise CredentialsError(
-                "no usable Google credentials were found, in GOOGLE_APPLICATION_CREDENTIALS or "
-                "elsewhere; give application_credentials_file, or anonymous: true for a public "
-                "bucket"
-            ) from None
-        return credentials
+            return None
+        return gcs_identity.of_environment(network, trust)
 
 
 def _emulator() -> str | None:
@@ -199,29 +219,7 @@ def _emulator() -> str | None:
     if not emulator:
         return None
     # Google's clients accept it with and without a scheme.
-    return require_endpoint(emulator if "://" in emulator else f"http://{emulator}")
-
-
-def _credentials_of(text: str) -> Any:
-    """Google credentials from the JSON of a service account's key, or of a user's login.
-
-    Raises:
-        ConfigError: the JSON is neither.
-    """
-    with loading():
-        from google.auth.exceptions import MalformedError  # noqa: PLC0415
-        from google.oauth2 import credentials, service_account  # noqa: PLC0415
-
-    try:
-        info = json.loads(text)
-        if info["type"] == "authorized_user":
-            return credentials.Credentials.from_authorized_user_info(info, scopes=[_SCOPE])
-        return service_account.Credentials.from_service_account_info(info, scopes=[_SCOPE])
-    except (ValueError, KeyError, TypeError, MalformedError):
-        # The library's message may quote the key.
-        raise ConfigError(
-            "application_credentials is not the JSON of a service account's key"
-        ) from None
+    return require_plain(require_endpoint(emulator if "://" in emulator else f"http://{emulator}"))
 
 
 def _gcsfs_core() -> Any:

@@ -80,6 +80,11 @@ class BucketTask(Task):
             raise NotForObstoreError("obstore cannot show a client_certificate")
         return self.fast_source(container, network)
 
+    def is_ambient(self) -> bool:
+        """See ``Task``."""
+        named = self.anonymous or any(self.given(name) for name in self.credentials)
+        return not named and self.withheld() is None
+
     def withheld(self) -> str | None:
         """Which credentials of the environment the endpoint does not get, and what to do, if any.
 

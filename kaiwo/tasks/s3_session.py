@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.loading import loading
 from kaiwo.net import certificates
+from kaiwo.net.settings import NetworkSettings
+
+if TYPE_CHECKING:
+    from kaiwo.tasks.s3_identity import Identity
+
+#: The SDK's name for the address of STS that belongs to no region.
+ANYWHERE = "aws-global"
 
 
 def session_of(kind: Callable[..., Any], profile: str | None, *, named: bool) -> Any:
@@ -77,6 +86,58 @@ def trusted(session: Any, ca_bundle: str | None) -> str | None:
     ca_bundle = ca_bundle or session.get_config_variable("ca_bundle") or None
     session.set_config_variable("ca_bundle", certificates.file(ca_bundle, and_system=True) or True)
     return ca_bundle
+
+
+def for_identity(
+    profile: str | None, region: str | None, ca_bundle: str | None, network: NetworkSettings
+) -> Any:
+    """A session that asks identity services, and no S3.
+
+    Args:
+        profile: the task's.
+        region: of the task, if it is one of AWS; the SDK's own goes first.
+        ca_bundle: the task's.
+        network: timeouts; kaiwo itself repeats requests.
+    """
+    with loading():
+        from botocore.config import Config  # noqa: PLC0415
+        from botocore.session import Session  # noqa: PLC0415
+
+    session = session_of(Session, profile, named=False)
+    trusted(session, ca_bundle)
+    # Other SDKs read AWS_REGION. A store that is not AWS's may have any region.
+    named = session.get_config_variable("region") or os.environ.get("AWS_REGION")
+    session.set_config_variable("region", named or region or ANYWHERE)
+    session.set_default_client_config(
+        Config(
+            connect_timeout=network.connect_timeout_s,
+            read_timeout=network.stall_timeout_s,
+            retries={"total_max_attempts": 1, "mode": "legacy"},
+            user_agent_extra="kaiwo",
+        )
+    )
+    return session
+
+
+def provide(session: Any, identity: Identity) -> None:
+    """Let a session of aiobotocore sign with an identity, instead of what its chain finds."""
+    with loading():
+        from aiobotocore.credentials import AioCredentials  # noqa: PLC0415
+
+    class Shared(AioCredentials):  # type: ignore[misc]
+        """Asks the identity, in another thread where that takes a request."""
+
+        def __init__(self) -> None:
+            super().__init__("", "", method="kaiwo")
+
+        async def get_frozen_credentials(self) -> Any:
+            return identity.held() or await asyncio.to_thread(identity.ask)
+
+    class Chain:
+        async def load_credentials(self) -> Any:
+            return Shared()
+
+    session.register_component("credential_provider", Chain())
 
 
 def endpoint_of(session: Any, endpoint: str | None) -> str | None:

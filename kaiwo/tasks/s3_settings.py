@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
 
-from kaiwo.loading import loading
 from kaiwo.net.headers import header_token
-from kaiwo.sources.base import CREDENTIALS_VALID_FOR
 from kaiwo.sources.translation import NotForObstoreError
 
 _SHARED_FILES = {
@@ -52,10 +50,20 @@ class S3Settings(Struct, frozen=True):
     credentials: Callable[[], Credentials] | None
 
 
+def is_of_aws(region: str) -> bool:
+    """Whether it can be a region of AWS whose addresses are those of most of its regions."""
+    return re.fullmatch(r"(af|ap|ca|eu|il|me|mx|sa|us)-[a-z-]+-\d", region) is not None
+
+
 def has_shared_files() -> bool:
     """Whether the SDK's shared files exist."""
+    return any(os.path.exists(path) for path in shared_files())
+
+
+def shared_files() -> tuple[str, ...]:
+    """Where the SDK's shared files are, if they exist."""
     paths = (os.environ.get(name, usual) for name, usual in _SHARED_FILES.items())
-    return any(os.path.exists(os.path.expanduser(path)) for path in paths)
+    return tuple(map(os.path.expanduser, paths))
 
 
 def from_environment(
@@ -88,8 +96,6 @@ def from_sdk(
     region: str | None,
     ca_bundle: str | None,
     credentials: Callable[[], Credentials] | None,
-    *,
-    anonymous: bool,
 ) -> S3Settings:
     """The task's settings, completed by a session of the SDK.
 
@@ -98,8 +104,7 @@ def from_sdk(
         endpoint: the task's.
         region: the task's.
         ca_bundle: the task's.
-        credentials: the task's; None to ask the session's chain, unless anonymous.
-        anonymous: use no credentials.
+        credentials: see ``S3Settings``.
 
     Raises:
         NotForObstoreError: obstore cannot do what the SDK is configured to do.
@@ -112,8 +117,6 @@ def from_sdk(
     ca_bundle = s3_session.trusted(session, ca_bundle)
     elsewhere = [name for name in _ELSEWHERE if session.get_config_variable(name)]
     elsewhere += [name for name in scoped.get("s3", ()) if name.startswith("use_")]
-    if credentials is None and not anonymous:
-        credentials = _chain(session)
     return _expressible(endpoint, region, ca_bundle, credentials, elsewhere)
 
 
@@ -131,26 +134,9 @@ def _expressible(
             raise NotForObstoreError(f"the SDK's setting {elsewhere[0]} chooses the address")
         if region is None:
             raise NotForObstoreError("no region is given; the SDK looks the bucket's up")
-        if not re.fullmatch(r"(af|ap|ca|eu|il|me|mx|sa|us)-[a-z-]+-\d", region):
+        if not is_of_aws(region):
             raise NotForObstoreError(f"only the SDK knows the addresses of region {region}")
     return S3Settings(endpoint or None, region or "us-east-1", ca_bundle, credentials)
-
-
-def _chain(session: Any) -> Callable[[], Credentials]:
-    """Gives what the session finds in its credential chain, which renews it."""
-
-    def give() -> Credentials:
-        with loading():
-            from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
-
-        found = session.get_credentials()
-        if found is None:
-            raise NoCredentialsError
-        key, secret, token = found.get_frozen_credentials()[:3]
-        expires_at = datetime.now(UTC) + CREDENTIALS_VALID_FOR
-        return keys(key, secret, token) | {"expires_at": expires_at}
-
-    return give
 
 
 def keys(key: str, secret: str, token: str | None) -> dict[str, str | datetime | None]:

@@ -86,16 +86,27 @@ def _s3(of: _Rules) -> list[Rule]:
         of.needs("secret_key", "access_key_id"),
         of.needs("session_token", "access_key_id"),
         of.excludes("profile", "access_key_id"),
+        of.excludes("role_arn", "anonymous"),
+        of.needs("external_id", "role_arn"),
+        of.needs("role_session_name", "role_arn"),
+    ]
+
+
+def _gcs(of: _Rules) -> list[Rule]:
+    return [
+        of.needs("requester_pays", "project"),
+        of.excludes("requester_pays", "anonymous"),
     ]
 
 
 def _azure(of: _Rules) -> list[Rule]:
-    ways = ["account_key", "sas_token", "client_secret"]
+    ways = ["account_key", "sas_token", "client_secret", "principal_certificate"]
     whole = of.given("connection_string")
     return [
         of.excludes("connection_string", *ways, "account_name", "endpoint_url"),
-        of.excludes("account_key", "sas_token", "client_secret"),
-        of.excludes("sas_token", "client_secret"),
+        of.excludes("account_key", *ways[1:]),
+        of.excludes("sas_token", *ways[2:]),
+        of.excludes("client_secret", *ways[3:]),
         {
             "$comment": "credentials need an account",
             "if": {"allOf": [of.given("anonymous", *ways), {"not": whole}]},
@@ -103,6 +114,7 @@ def _azure(of: _Rules) -> list[Rule]:
         },
         of.needs("account_key", "account_name"),
         of.needs("client_secret", "tenant_id", "client_id"),
+        of.needs("principal_certificate", "tenant_id", "client_id"),
     ]
 
 
@@ -126,6 +138,7 @@ def _url(_: _Rules) -> list[Rule]:
 
 _MORE: Mapping[str, Callable[[_Rules], list[Rule]]] = {
     "s3": _s3,
+    "gcs": _gcs,
     "azure-blob": _azure,
     "hf": _hub,
     "url": _url,

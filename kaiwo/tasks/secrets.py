@@ -11,6 +11,7 @@ run is seen.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
@@ -90,6 +91,15 @@ class SecretFields(Model):
         for name in type(self).model_fields:
             if name.endswith("_file") and (path := getattr(self, name)) is not None:
                 yield name, path
+
+
+def content_digest(path: str) -> bytes:
+    """A digest of a file that the environment names; it changes when the file does."""
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            return hashlib.sha256(file.read()).digest()
+    except OSError as error:
+        return str(error.errno).encode()
 
 
 def _is_secret(annotation: Any) -> bool:

@@ -7,9 +7,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import kaiwo
+from kaiwo.cli.identities import identities
 from tests.scenarios.test_fetch import run
 
+ENTRA = {"AZURE_TENANT_ID": "tenant", "AZURE_CLIENT_ID": "client"}
 SECRET = "hunter2-0123456789abcdef"
 
 
@@ -100,3 +104,33 @@ def test_a_section_that_cannot_be_made_is_a_problem_and_no_failure(tmp_path: Pat
     found = examined(tmp_path, HF_HUB_ETAG_TIMEOUT=SECRET)
     assert "identity: ValueError" in found["problems"]
     assert found["packages"]["obstore"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "provider", "found", "problem"),
+    [
+        ({"GCE_METADATA_HOST": "h"}, "gcs", "service account of the metadata server", ""),
+        ({"AZURE_FEDERATED_TOKEN_FILE": "/none"}, "azure-blob", "workload identity", "_ID is"),
+        ({**ENTRA, "AZURE_FEDERATED_TOKEN_FILE": "/none"}, "azure-blob", "workload", "not exist"),
+        ({**ENTRA, "AZURE_CLIENT_SECRET": SECRET}, "azure-blob", "service principal", ""),
+        ({"IDENTITY_ENDPOINT": "http://h"}, "azure-blob", "managed identity", ""),
+        ({"AZURE_STORAGE_CONNECTION_STRING": SECRET}, "azure-blob", "connection string", ""),
+        ({"AZURE_TOKEN_CREDENTIALS": "dev"}, "azure-blob", "chosen by the SDK", ""),
+    ],
+)
+def test_each_identity_of_the_environment_has_a_name(
+    variables: dict[str, str],
+    provider: str,
+    found: str,
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+    loopback_only: None,
+) -> None:
+    for name in ("GCE_METADATA_HOST", *variables):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    identity = identities()[provider]
+    assert identity.found.startswith(found)
+    assert problem in identity.problem if problem else not identity.problem
+    assert identity.sources[-1] == list(variables)[-1]

@@ -49,6 +49,7 @@ class Mounted:
     sources: list[FaultyStore] = field(default_factory=list)
     fault: Exception | None = None
     origin: str = "mounted://host"
+    ambient: str = ""
 
     @property
     def service(self) -> str:

@@ -168,7 +168,7 @@ def test_addresses_that_the_sdk_is_to_ignore_are_ignored(
     said = (None, "us-east-1", None, lambda: s3_settings.keys("a", "b", None))
     if has_files:
         shared_files(tmp_path, monkeypatch, AWS_CONFIG_FILE=f"[default]\nendpoint_url={CLOSED}\n")
-        found = s3_settings.from_sdk(Session(), *said, anonymous=False)
+        found = s3_settings.from_sdk(Session(), *said)
     else:
         found = s3_settings.from_environment(*said)
     assert found.endpoint is None

@@ -85,8 +85,8 @@ OWN_VALIDATION = OWN_COMMAND | {
     "own_names",
     "protocols", "sources.base", "sources.paging", "sources.translation", "tasks.base",
     "tasks.fetch_request",
-    "tasks.fields", "tasks.items", "tasks.object_store", "tasks.registry", "tasks.s3",
-    "tasks.secrets", "units", "workers.globs",
+    "tasks.fields", "tasks.items", "tasks.customer_key", "tasks.kept", "tasks.object_store",
+    "tasks.registry", "tasks.s3", "tasks.secrets", "units", "workers.globs",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "api.*", "checksums", "cli.commands", "config.fetch_url", "engine.*", "files.*",

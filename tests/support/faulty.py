@@ -268,16 +268,14 @@ class FaultyStore(Offering):
     def _due(self, where: tuple[str, int]) -> Step | None:
         """The step that is due there, if one is."""
         with self._lock:
-            key, start = where
-            keys: tuple[Where, ...] = (where,) if start < 0 else (where, key)
+            keys: tuple[Where, ...] = (where,) if where[1] < 0 else (where, where[0])
             steps = (next(self._scripts[each], None) for each in keys if each in self._scripts)
             return next((each for each in steps if each is not None), None)
 
     def _raise_next(self, faults: builtins.list[Exception]) -> None:
         with self._lock:
-            error = faults.pop(0) if faults else None
-        if error is not None:
-            raise error
+            if faults:
+                raise faults.pop(0)
 
 
 @dataclass(frozen=True)
@@ -286,6 +284,7 @@ class FaultyOpener:
 
     store: FaultyStore = field(compare=False, repr=False)
     origin: str = "faulty://host"
+    ambient: str = ""
     number: int = field(default_factory=lambda: next(_numbers))
 
     @property
@@ -319,6 +318,7 @@ class PatternOpener:
     sizes: tuple[tuple[str, int], ...]
     once: str | None = None
     origin: str = "pattern://host"
+    ambient: str = ""
 
     @property
     def service(self) -> str:

@@ -130,6 +130,12 @@ def _is_understood(text: str) -> bool:
     return _KIND.search(text) is not None and _NO_HTTP.search(text) is None
 
 
+def is_unauthorized(text: str) -> bool:
+    """Whether the service refuses the token itself: another one may be accepted."""
+    status = _STATUS.search(text)
+    return status is not None and status[1] == "401"
+
+
 def error_code(text: str) -> str:
     """The service's code in the description of an error; empty if there is none."""
     body = _BODY.search(text)

@@ -19,6 +19,7 @@ from typing import TypeVar
 from kaiwo.errors import CredentialsError, KaiwoError, TransientError, UnfinishedError
 from kaiwo.net.patience import Patience
 from kaiwo.protocols import Source
+from kaiwo.sources.identity import Identity
 from kaiwo.sources.translation import NotForObstoreError
 from kaiwo.workers.shared_calls import SharedCalls
 
@@ -49,15 +50,38 @@ class RefusalHiddenError(NotForObstoreError):
     Args:
         error: what obstore's request ended with.
         code: that the service gave; may be empty.
+        is_unauthorized: it refuses the token itself.
     """
 
-    def __init__(self, error: KaiwoError, code: str) -> None:
-        super().__init__(error, code)
+    def __init__(self, error: KaiwoError, code: str, is_unauthorized: bool = False) -> None:
+        super().__init__(error, code, is_unauthorized)
         self.error = error
         self.code = code
+        self.is_unauthorized = is_unauthorized
 
     def __str__(self) -> str:
         return "the service refuses the request"
+
+
+def with_another_token(identity: Identity | None, send: Callable[[], T]) -> T:
+    """What a request brings; sent again if its token was refused and there is another one.
+
+    Args:
+        identity: whose tokens obstore sends; None if it sends none.
+        send: sends the request.
+
+    Raises:
+        TokenError: none is given.
+    """
+    if identity is None:
+        return send()
+    sent = identity.token().value
+    try:
+        return send()
+    except RefusalHiddenError as refused:
+        if not refused.is_unauthorized or not identity.replace(sent):
+            raise
+        return send()
 
 
 class Fallback:

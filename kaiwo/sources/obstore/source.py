@@ -26,34 +26,32 @@ from typing import Any, Protocol, TypeVar
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
 
-from kaiwo.errors import (
-    ChangedError,
-    KaiwoError,
-    NotFoundError,
-    TransientError,
-)
+from kaiwo.errors import ChangedError, KaiwoError, NotFoundError, TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer, Listed, Source
 from kaiwo.sources.base import OfferingSource
 from kaiwo.sources.folder_markers import is_marker, not_a_file
+from kaiwo.sources.identity import Identity, TokenError
 from kaiwo.sources.obstore.errors import (
     FallbackReason,
     description,
     error_code,
     fallback_reason,
+    is_unauthorized,
     map_text,
 )
 from kaiwo.sources.obstore.fallback import (
     Fallback,
     RefusalHiddenError,
     RetryAfterHiddenError,
+    with_another_token,
 )
 from kaiwo.sources.obstore.lister import Lister
 from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
 from kaiwo.sources.obstore.second_look import is_unchanged
 from kaiwo.sources.pieces import Taken, begun
 from kaiwo.sources.s3_head import parse_entry
-from kaiwo.sources.translation import NotForObstoreError, Translation
+from kaiwo.sources.translation import NotForObstoreError, Translation, with_signer
 from kaiwo.workers.doubts import settled
 
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -82,6 +80,7 @@ class ObstoreSource(OfferingSource):
         lists: the store's listing and HEAD state all that planning needs.
         look: see ``Look``; None: only the fsspec source can ask.
         fallback: opens the fsspec source of the same bucket.
+        signer: see ``StoreSource``.
     """
 
     def __init__(
@@ -94,12 +93,14 @@ class ObstoreSource(OfferingSource):
         lists: bool,
         fallback: Callable[[], Source],
         look: Look | None = None,
+        signer: Callable[[], str] = str,
     ) -> None:
-        super().__init__(url, address)
+        super().__init__(url, address, signer)
         self._store = store
         self._pin = pin
         self._lists = lists
         self._look = look
+        self._identity: Identity | None = getattr(store.credential_provider, "identity", None)
         self._fallback = Fallback(fallback, url)
         self._reader = PinnedReader(store, pin)
         self._lister = Lister(self, store, self._fallback)
@@ -212,7 +213,7 @@ class ObstoreSource(OfferingSource):
             return by_fsspec()
         try:
             with self.diverting("reading", remote.key):
-                return by_obstore()
+                return with_another_token(self._identity, lambda: self._sent(remote, by_obstore))
         except NotForObstoreError as reason:
             return self._fallback.instead(by_fsspec, reason)
         except (ChangedError, NotFoundError):
@@ -221,6 +222,10 @@ class ObstoreSource(OfferingSource):
                 raise
             self._fallback.take_all("obstore does not find an object that exists")
             return by_fsspec()
+
+    def _sent(self, remote: RemoteObject, by_obstore: Callable[[], T]) -> T:
+        with self.diverting("reading", remote.key):
+            return by_obstore()
 
     def classify(self, error: Exception) -> KaiwoError:
         """See ``protocols.Source``."""
@@ -252,6 +257,8 @@ class ObstoreSource(OfferingSource):
         Raises:
             NotForObstoreError: the fsspec source may succeed.
         """
+        if isinstance(error, TokenError):
+            return self.fallback().classify(error)
         if not isinstance(error, BaseError | FileNotFoundError):
             return None
         failed = getattr(self._store.credential_provider, "error", None)
@@ -260,21 +267,21 @@ class ObstoreSource(OfferingSource):
         if isinstance(error, InvalidPathError):
             raise NotForObstoreError("obstore cannot name some of the keys") from error
         text = description(error)
-        found = map_text(text, what, by_version=self._pin == "version")
+        found = with_signer(map_text(text, what, by_version=self._pin == "version"), self._signer)
         reason, code = fallback_reason(text, found), error_code(text)
-        if reason is None or (reason is FallbackReason.REFUSAL and self._fallback.believes(code)):
+        if reason is FallbackReason.REFUSAL:
+            if self._fallback.believes(code):
+                return found
+            raise RefusalHiddenError(found, code, is_unauthorized(text))
+        if reason is None:
             return found
-        raise self._pass_on(reason, found, code, what)
+        raise self._pass_on(reason, found, what)
 
-    def _pass_on(
-        self, reason: FallbackReason, found: KaiwoError, code: str, what: str
-    ) -> NotForObstoreError:
+    def _pass_on(self, reason: FallbackReason, found: KaiwoError, what: str) -> NotForObstoreError:
         """Note what the fsspec source does from now on; the error that makes it do so."""
         match reason:
             case FallbackReason.PATIENCE if isinstance(found, TransientError):
                 return RetryAfterHiddenError(found)
-            case FallbackReason.REFUSAL:
-                return RefusalHiddenError(found, code)
             case FallbackReason.RANGES:
                 self._fallback.take_ranges()
             case FallbackReason.LANGUAGE if what.startswith("listing"):

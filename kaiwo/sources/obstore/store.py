@@ -35,6 +35,7 @@ from kaiwo import environment, redact
 from kaiwo.errors import ConfigError
 from kaiwo.net import certificates, proxies
 from kaiwo.net.settings import NetworkSettings
+from kaiwo.sources.identity import Identity
 from kaiwo.sources.translation import NotForObstoreError
 
 #: Every host, in obstore's form: a star stands for names alone.
@@ -48,13 +49,17 @@ class Provider:
 
     Args:
         give: gives the credentials in the form that the store takes, with ``expires_at``.
+        identity: whose tokens they are, if they are tokens that can be replaced.
 
     Attributes:
         error: the last failure of ``give``; obstore passes on its text only.
     """
 
-    def __init__(self, give: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self, give: Callable[[], Mapping[str, Any]], identity: Identity | None = None
+    ) -> None:
         self._give = give
+        self.identity = identity
         self.error: Exception | None = None
 
     def __call__(self) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from kaiwo.errors import (
     BusyError,
     CredentialsError,
     KaiwoError,
+    NotAllowedYetError,
     ServiceError,
     TransientError,
 )
@@ -103,7 +104,7 @@ def test_a_run_is_patient_with_any_code(
         (403, "RequestTimeTooSkewed", CredentialsError, "set this machine's clock"),
         (403, "SecondLevelDomainForbidden", CredentialsError, "addressing_style: virtual"),
         (400, "ExpiredToken", CredentialsError, "have expired"),
-        (403, "AuthFailure.TokenFailure", CredentialsError, "refuses these credentials"),
+        (403, "AuthFailure.TokenFailure", NotAllowedYetError, "refuses these credentials"),
         (403, "quotaExceeded", ServiceError, "quota"),
     ],
 )

@@ -393,19 +393,8 @@ def test_a_range_that_waits_for_its_repeat_when_the_object_is_replaced_is_not_re
     store.script(("a", RANGE), replaces(store, NEW))
 
     class Later(PromptPolicy, frozen=True):
-        def delay_s(
-            self,
-            error: KaiwoError,
-            attempt: int,
-            failing_for_s: float,
-            *,
-            has_answered: bool = True,
-        ) -> float | None:
-            return (
-                None
-                if super().delay_s(error, attempt, failing_for_s, has_answered=has_answered) is None
-                else 0.2
-            )
+        def delay_s(self, *args: Any, **named: Any) -> float | None:
+            return None if super().delay_s(*args, **named) is None else 0.2
 
     run = run_store(store, tmp_path, executor, workers=1, policy=Later(3))
     assert (run.report.ok, files(tmp_path)) == (True, {"a": NEW})

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,10 +180,8 @@ def test_where_one_request_is_asked_to_wait_all_to_that_service_do_and_no_other(
 class LatePolicy(RetryPolicy, frozen=True):
     """Retries after seconds, which is later than anything else on a busy machine too."""
 
-    def delay_s(
-        self, error: KaiwoError, attempt: int, failing_for_s: float, *, has_answered: bool = True
-    ) -> float | None:
-        delay_s = super().delay_s(error, attempt, failing_for_s, has_answered=has_answered)
+    def delay_s(self, *args: Any, **named: Any) -> float | None:
+        delay_s = super().delay_s(*args, **named)
         return None if delay_s is None else 3.0
 
 

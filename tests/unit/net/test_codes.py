@@ -47,10 +47,11 @@ SAID = {
         IllegalLocationConstraintException
         """,
     Meaning.REFUSED: """
-        AccessDenied AccessDeniedException InvalidAccessKeyId SignatureDoesNotMatch
+        AccessDenied AccessDeniedException InvalidAccessKeyId
         AuthFailure.SignatureFailure AuthenticationFailed InvalidToken UnauthorizedOperation
         UnrecognizedClientException
         """,
+    Meaning.SIGNATURE: "SignatureDoesNotMatch IncompleteSignatureException",
     Meaning.ARCHIVED: "InvalidObjectState BlobArchived BlobBeingRehydrated",
     Meaning.UNSUPPORTED: "NotImplemented",
     Meaning.MISSING: "NoSuchKey NoSuchVersion",

@@ -14,6 +14,7 @@ from kaiwo.errors import (
     KaiwoError,
     NoAnswerError,
     NotAcceptedError,
+    NotAllowedYetError,
     NotFoundError,
     ServiceError,
     TransientError,
@@ -27,8 +28,8 @@ WHAT = "reading s3://bucket/key"
     ("status", "kind"),
     [
         (400, NotAcceptedError),
-        (401, CredentialsError),
-        (403, CredentialsError),
+        (401, NotAllowedYetError),
+        (403, NotAllowedYetError),
         (404, NotFoundError),
         (405, NotAcceptedError),
         (407, CredentialsError),
@@ -140,8 +141,9 @@ def test_a_quota_that_is_used_up_names_its_end(value: str, seconds: float | None
         (400, "ExpiredToken", CredentialsError, "expired"),
         (403, "SecondLevelDomainForbidden", CredentialsError, "addressing_style: virtual"),
         (400, "AuthorizationHeaderMalformed", CredentialsError, "region"),
-        (400, "InvalidAccessKeyId", CredentialsError, "refuses these credentials"),
-        (403, "TheirCode", CredentialsError, "refuses these credentials"),
+        (400, "InvalidAccessKeyId", NotAllowedYetError, "refuses these credentials"),
+        (403, "TheirCode", NotAllowedYetError, "refuses these credentials"),
+        (403, "SignatureDoesNotMatch", CredentialsError, "refuses these credentials"),
     ],
 )
 def test_the_code_decides_before_the_status_and_both_are_shown(

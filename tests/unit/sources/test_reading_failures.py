@@ -13,10 +13,10 @@ from kaiwo.errors import (
     BusyError,
     CertificateError,
     ChangedError,
-    CredentialsError,
     KaiwoError,
     NoAnswerError,
     NotAcceptedError,
+    NotAllowedYetError,
     NotFoundError,
     RangeIgnoredError,
     ServiceError,
@@ -104,8 +104,8 @@ def test_a_read_that_stalls_is_transient(
 
 
 REFUSALS: dict[int, type[KaiwoError]] = {
-    401: CredentialsError,
-    403: CredentialsError,
+    401: NotAllowedYetError,
+    403: NotAllowedYetError,
     404: NotFoundError,
     409: ChangedError,
     412: ChangedError,
@@ -153,9 +153,9 @@ def test_a_page_that_refuses_a_read_says_nothing_about_credentials(
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, CredentialsError),
-        (401, CredentialsError),
-        (403, CredentialsError),
+        (400, NotAllowedYetError),
+        (401, NotAllowedYetError),
+        (403, NotAllowedYetError),
         (404, NotFoundError),
         (429, BusyError),
         (500, TransientError),

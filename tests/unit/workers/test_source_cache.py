@@ -27,7 +27,7 @@ class Opener:
     def __init__(self, opens: Callable[[], Source]) -> None:
         self._opens = opens
         self.origin = self.service = "test"
-        self.secrets = b""
+        self.ambient, self.secrets = "", b""
         self.opened = 0
 
     def open(self) -> Source:
