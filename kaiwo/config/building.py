@@ -122,7 +122,15 @@ class Builder:
         class_, item = self._class(location, given)
         if class_ is None:
             return None
-        task, found = check(class_, item, self._top)
+        try:
+            task, found = check(class_, item, self._top)
+        except Exception as error:
+            if class_.__module__.startswith("kaiwo.tasks."):
+                raise
+            # Code of another package: its task is refused, and the others are looked at.
+            problem = f"its task type fails with {type(error).__name__}; report it to its package"
+            self._note(location, problem)
+            return None
         is_guess = item is not given
         for each in found:
             if is_guess and each.problem == MISSING and len(each.location) == 1:
@@ -135,13 +143,11 @@ class Builder:
         self, location: tuple[str | int, ...], item: dict[str, Any]
     ) -> tuple[type[Task] | None, dict[str, Any]]:
         """The class of a task, or the one that was probably meant, and its data for that."""
-        known = sorted(task_types())
-        types = f"known types are {', '.join(known)}"
         type_ = item.get("type")
         if type_ is None:
             wrong = nearest("type", map(str, item), {})
             meant = f"did you mean 'type' where you wrote '{redact.key(wrong)}'? " if wrong else ""
-            self._note(location, "'type' is missing", f"{meant}{types}")
+            self._note(location, "'type' is missing", f"{meant}{_known_types()}")
             if wrong is None:
                 return None, item
             item = {**item, "type": item[wrong]}
@@ -152,9 +158,9 @@ class Builder:
                 return class_, item
             if (*location, "type") in self._unknown:
                 return None, item
-            guess = nearest(str(type_), known, TYPES)
+            guess = nearest(str(type_), sorted(task_types()), TYPES)
             meant = f"did you mean '{guess}'? " if guess else ""
-            self._note((*location, "type"), "unknown task type", f"{meant}{types}")
+            self._note((*location, "type"), "unknown task type", f"{meant}{_known_types()}")
             return (task_class(guess) if guess else None), {**item, "type": guess}
         except ConfigError as error:
             self._note((*location, "type"), error.message)
@@ -169,6 +175,10 @@ class Builder:
             Diagnostic(self._document.place(each.location), each.problem, each.hint, severity)
             for each in notes
         ]
+
+
+def _known_types() -> str:
+    return f"known types are {', '.join(sorted(task_types()))}"
 
 
 def _of_option(found: Finding) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@
     items           buckets, folder items and file items
     fetch_request   the URL of ``kaiwo.fetch``, as a task type gets it
     registry        task types and URL schemes by name
+    plugins         task types of other packages
     schema_rules    what a JSON Schema says of several fields at once
 
 The modules of the task types (``s3``; ``gcs``; ``azure`` for ``azure-blob``; ``hub`` for ``hf``;

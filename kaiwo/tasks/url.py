@@ -33,7 +33,7 @@ from kaiwo.tasks.items import (
     named_target,
     selected,
 )
-from kaiwo.tasks.registry import SCHEMES
+from kaiwo.tasks.registry import SCHEMES, type_of_scheme
 from kaiwo.tasks.secrets import SecretFile
 
 #: Schemes of the other task types, which know how to sign in and what to verify.
@@ -52,7 +52,7 @@ def _of_other_protocols(item: FolderItem | FileItem) -> FolderItem | FileItem:
     elif scheme in _OTHERS:
         fault = f"{scheme}:// has a separate task type: {_OTHERS[scheme]}"
     elif scheme not in known_implementations:
-        fault = f"fsspec does not know the protocol {scheme}://"
+        fault = _unknown(scheme)
     elif found := fault_of_address(address):
         fault = f"the URL has {found}"
     elif is_web(address) and isinstance(item, FolderItem) and urlsplit(address).query:
@@ -60,6 +60,17 @@ def _of_other_protocols(item: FolderItem | FileItem) -> FolderItem | FileItem:
     if fault:
         raise PydanticCustomError("url", "{fault}", {"fault": fault})
     return item
+
+
+def _unknown(scheme: str) -> str:
+    """Why a protocol is none of fsspec's: a task type of another package may be meant."""
+    try:
+        type_ = type_of_scheme(scheme)
+    except ConfigError as error:
+        return error.message
+    if type_ is None:
+        return f"fsspec does not know the protocol {scheme}://"
+    return f"{scheme}:// has a separate task type: {type_}"
 
 
 def _address(item: FolderItem | FileItem) -> str:
