@@ -133,9 +133,9 @@ def _of_plugins(problems: list[str]) -> Section:
     """Task types of other packages; one that cannot be used is a problem of whoever wants it."""
     found = {}
     for plugin, fault in plugin_states():
-        found[f"{plugin.type} ({plugin.package})"] = fault or plugin.path
+        found[f"{plugin.name} ({plugin.package})"] = fault or plugin.path
         if fault:
-            problems.append(f"task type {plugin.type} of {plugin.package}: {fault}")
+            problems.append(f"task type {plugin.name} of {plugin.package}: {fault}")
     return found
 
 

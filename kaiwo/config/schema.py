@@ -141,7 +141,7 @@ def schema(types: Iterable[str] | None = None) -> Schema:
 
 def _classes(names: Iterable[str]) -> dict[str, type[Task]]:
     """The classes of task types, without those of other packages that have no schema."""
-    found = {}
+    found: dict[str, type[Task]] = {}
     for name in names:
         try:
             class_ = task_class(name)

@@ -34,12 +34,12 @@ class Plugin(Struct, frozen=True):
     """A task type that another package registers.
 
     Attributes:
-        type: its name.
+        name: of the type.
         path: ``module:class`` of its task.
         package: name and version of the package.
     """
 
-    type: str
+    name: str
     path: str
     package: str
 
@@ -53,15 +53,15 @@ class Plugin(Struct, frozen=True):
             return self._checked(self._imported())
         except ConfigError as error:
             raise ConfigError(
-                f"task type {units.printable(self.type)!r} cannot be used: {error.message}; it is "
+                f"task type {units.printable(self.name)!r} cannot be used: {error.message}; it is "
                 f"registered by the package {units.printable(self.package)}: update or remove that"
             ) from None
 
     def _imported(self) -> object:
-        module, _, name = self.path.partition(":")
+        module, _, path = self.path.partition(":")
         try:
             found: object = importlib.import_module(module)
-            for step in name.split("."):
+            for step in path.split("."):
                 found = getattr(found, step)
         except (Exception, SystemExit) as error:  # another package's code, which may do anything
             text = units.printable(redact.text(str(error)))[:_LONGEST_REASON]
@@ -74,7 +74,7 @@ class Plugin(Struct, frozen=True):
 
         if not (isinstance(found, type) and issubclass(found, Task)):
             raise ConfigError(f"{self.path} is not a kaiwo Task")
-        if fault := _fault(found, self.type):
+        if fault := _fault(found, self.name):
             raise ConfigError(f"{self.path} {fault}")
         return found
 
@@ -91,7 +91,7 @@ def _registered(_: tuple[str, ...]) -> tuple[Plugin, ...]:
         Plugin(point.name, point.value.partition("[")[0].strip(), _package(point))
         for point in entry_points(group=GROUP)
     )
-    return tuple(sorted(found, key=lambda each: (each.type, each.package, each.path)))
+    return tuple(sorted(found, key=lambda each: (each.name, each.package, each.path)))
 
 
 def _package(point: EntryPoint) -> str:

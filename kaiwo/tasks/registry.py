@@ -70,12 +70,12 @@ def type_of_scheme(scheme: str) -> str | None:
         return None
     broken: ConfigError | None = None
     # A type that has the scheme's name is the likeliest; others are loaded only if it is not it.
-    for plugin in sorted(_plugins().values(), key=lambda each: each.type != scheme):
+    for plugin in sorted(_plugins().values(), key=lambda each: each.name != scheme):
         try:
             if scheme in plugin.load().schemes:
-                return plugin.type
+                return plugin.name
         except ConfigError as error:
-            if plugin.type == scheme:
+            if plugin.name == scheme:
                 broken = error
     if broken is not None:
         raise broken
@@ -96,10 +96,10 @@ def plugin_states() -> Iterator[tuple[Plugin, str]]:
     """All types of other packages, and why each cannot be used as it wants; empty if it can."""
     used, schemes = _plugins(), dict[str, str]()
     for plugin in plugins.installed():
-        if plugin.type in BUILT_IN:
+        if plugin.name in BUILT_IN:
             yield plugin, "the name is that of a task type of kaiwo"
-        elif used[plugin.type] is not plugin:
-            yield plugin, f"the package {used[plugin.type].package} has this name already"
+        elif used[plugin.name] is not plugin:
+            yield plugin, f"the package {used[plugin.name].package} has this name already"
         else:
             yield plugin, _fault(plugin, schemes)
 
@@ -113,7 +113,7 @@ def _fault(plugin: Plugin, taken: dict[str, str]) -> str:
     for scheme in schemes:
         if is_own_scheme(scheme):
             return f"{scheme}:// is read by kaiwo itself"
-        if taken.setdefault(scheme, plugin.type) != plugin.type:
+        if taken.setdefault(scheme, plugin.name) != plugin.name:
             return f"{scheme}:// is that of task type {taken[scheme]!r}"
     return ""
 
@@ -122,6 +122,6 @@ def _plugins() -> dict[str, Plugin]:
     """The types of other packages by their names; of several with one name, the first."""
     found: dict[str, Plugin] = {}
     for plugin in plugins.installed():
-        if plugin.type not in BUILT_IN:
-            found.setdefault(plugin.type, plugin)
+        if plugin.name not in BUILT_IN:
+            found.setdefault(plugin.name, plugin)
     return found

@@ -26,7 +26,7 @@ class Signing:
     """
 
     opener: Opener
-    renew: Callable[[], None]
+    renew: Callable[[], object]
     secrets: tuple[str, ...]
 
 
@@ -86,9 +86,11 @@ class Suite:
         yield source
         source.close()
 
-    def stored(self, bucket: TestBucket, source: Source, data: bytes) -> RemoteObject:
+    def stored(
+        self, bucket: TestBucket, source: Source, data: bytes, suffix: str = "bin"
+    ) -> RemoteObject:
         """Store the bytes, and describe them as the listing does."""
-        key = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:8]}.bin"
+        key = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:8]}.{suffix}"
         bucket.put({key: data})
         return next(each for each in source.list(f"{FOLDER}/") if each.key == key)
 

@@ -131,4 +131,3 @@ class Reading(Suite):
         # Asked for as a whole, it may come as a short body, which the engine refuses.
         with contextlib.suppress(ChangedError, TransientError):
             assert len(self.read(source, beyond, 0, 2_000)) == 1_000
-

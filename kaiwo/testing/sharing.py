@@ -47,9 +47,9 @@ class Sharing(Suite):
         def work(number: int) -> None:
             key, start = f"{FOLDER}/small-{number}", number * 20_000
             for _ in range(2):
-                assert bytes(source.read(found, start, start + 50_000)) == data[
-                    start : start + 50_000
-                ]
+                assert (
+                    bytes(source.read(found, start, start + 50_000)) == data[start : start + 50_000]
+                )
                 assert b"".join(source.stream(found, start, len(data), 30_000)) == data[start:]
                 assert bytes(source.read(listed[key], 0, 1_000)) == small[key]
                 assert source.stat(found.key).size == len(data)
@@ -113,7 +113,7 @@ class Sharing(Suite):
             pytest.skip("this source cannot be told to go elsewhere")
         assert bucket.through is not None
         data = random.Random(8).randbytes(3_000_001)
-        found = self.stored(bucket, source, data)
+        found = self.stored(bucket, source, data, "dat")
 
         def streamed(broken: Source) -> Iterator[bytes]:
             at = 0
@@ -125,9 +125,14 @@ class Sharing(Suite):
         with relay(bucket.server) as line:
             broken = bucket.through(line.address).open()
             assert bytes(broken.read(found, 0, len(data))) == data
+
+            def read(start: int, end: int) -> None:
+                if len(self.read(broken, found, start, end)) < end - start:
+                    raise TransientError("as the engine does")
+
             asks: list[tuple[int, Callable[[], object]]] = [
-                (1_000_000, lambda: self.read(broken, found, 0, len(data))),
-                (1_000_000, lambda: self.read(broken, found, 1, len(data) - 1)),
+                (1_000_000, lambda: read(0, len(data))),
+                (1_000_000, lambda: read(1, len(data) - 1)),
                 (1_000_000, lambda: list(streamed(broken))),
                 (0, lambda: broken.stat(found.key)),
                 (0, lambda: list(broken.list(f"{FOLDER}/"))),

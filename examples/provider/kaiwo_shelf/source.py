@@ -1,8 +1,8 @@
 """Reads the objects of one bucket of Shelf.
 
-    GET  /bucket?prefix=…&after=…    {"objects": [{"key", "size", "etag", "sha256"}], "next": "…"}
-    HEAD /bucket/key                 the headers Content-Length, ETag and X-Sha256
-    GET  /bucket/key                 the bytes, or a range of them
+GET  /bucket?prefix=…&after=…    {"objects": [{"key", "size", "etag", "sha256"}], "next": "…"}
+HEAD /bucket/key                 the headers Content-Length, ETag and X-Sha256
+GET  /bucket/key                 the bytes, or a range of them
 """
 
 from __future__ import annotations
