@@ -1,6 +1,6 @@
 """Task types with buckets: items in each bucket, and a choice between two engines.
 
-A task type has one source, whatever that reads with. A service that obstore supports has a second
+A task type has one source. A service that obstore supports has a second
 one, which is faster: ``auto`` takes it wherever obstore supports all fields of the task.
 """
 

@@ -3,7 +3,7 @@
     [project.entry-points."kaiwo.tasks"]
     shelf = "kaiwo_shelf:ShelfTask"
 
-A package is imported when a configuration or a URL asks for its type, and whatever is wrong with it
+A package is imported when a configuration or a URL asks for its type. What is wrong with it
 is an error of that type alone: commands that do not need the type do not notice.
 """
 
@@ -64,7 +64,8 @@ class Plugin(Struct, frozen=True):
             for step in path.split("."):
                 found = getattr(found, step)
         except (Exception, SystemExit) as error:  # another package's code, which may do anything
-            text = units.printable(redact.text(str(error)))[:_LONGEST_REASON]
+            first = str(error).partition("\n")[0]
+            text = units.printable(redact.text(first))[:_LONGEST_REASON]
             reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
             raise ConfigError(f"{self.path} cannot be imported ({reason})") from error
         return found

@@ -13,8 +13,8 @@ import pytest
 from kaiwo.errors import CredentialsError, KaiwoError, TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Source
-from kaiwo.testing.bucket import FOLDER, Signing, Suite, TestBucket
-from kaiwo.testing.relay import How, relay
+from kaiwo.suite.bucket import FOLDER, Signing, Suite, TestBucket
+from kaiwo.suite.relay import How, relay
 
 _THREADS = 16
 
@@ -59,7 +59,7 @@ class Sharing(Suite):
             list(threads.map(work, range(_THREADS)))
 
     def test_refused_credentials_are_said_to_be_and_are_not_shown(self, bucket: TestBucket) -> None:
-        """Whatever is asked for; no message, trace or description has them."""
+        """For each thing that is asked for; no message, trace or description has them."""
         signing, found = self._refused(bucket)
         source = signing.opener.open()
         shown = [repr(signing.opener), repr(source), signing.opener.url(found.key)]

@@ -7,7 +7,7 @@ import pytest
 from kaiwo.errors import ContainerMissingError, NotFoundError
 from kaiwo.objects import same_bytes
 from kaiwo.protocols import Source
-from kaiwo.testing.bucket import FOLDER, Suite, TestBucket
+from kaiwo.suite.bucket import FOLDER, Suite, TestBucket
 
 #: Names that have broken downloaders, each below the suite's folder.
 ODD_NAMES = (

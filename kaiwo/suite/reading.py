@@ -13,7 +13,7 @@ from kaiwo import checksums
 from kaiwo.errors import ChangedError, TransientError
 from kaiwo.objects import same_bytes
 from kaiwo.protocols import Buffer, Source
-from kaiwo.testing.bucket import FOLDER, Suite, TestBucket
+from kaiwo.suite.bucket import FOLDER, Suite, TestBucket
 
 
 class Reading(Suite):

@@ -20,10 +20,10 @@ major version. A minor version may add tests, where kaiwo comes to rely on more;
 one of them then had that fault before.
 """
 
-from kaiwo.testing.bucket import FOLDER, Signing, Suite, TestBucket
-from kaiwo.testing.listing import ODD_NAMES, Listing
-from kaiwo.testing.reading import Reading
-from kaiwo.testing.sharing import Sharing
+from kaiwo.suite.bucket import FOLDER, Signing, Suite, TestBucket
+from kaiwo.suite.listing import ODD_NAMES, Listing
+from kaiwo.suite.reading import Reading
+from kaiwo.suite.sharing import Sharing
 
 __all__ = ["FOLDER", "ODD_NAMES", "Signing", "SourceSuite", "Suite", "TestBucket"]
 
