@@ -19,7 +19,7 @@ PIECE = 1 << 20
 @pytest.fixture
 def source(tmp_path: Path) -> FsspecSource:
     (tmp_path / "a").write_bytes(DATA)
-    return FsspecSource(LocalFileSystem(), str(tmp_path), f"file://{tmp_path}/")
+    return FsspecSource(LocalFileSystem, str(tmp_path), f"file://{tmp_path}/")
 
 
 @pytest.mark.parametrize("limits", [(0, None), (0, len(DATA)), (1, 2_500_000), (7, 8)])
