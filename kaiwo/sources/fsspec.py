@@ -22,12 +22,13 @@ from typing import Any
 
 from kaiwo import redact, units
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, NotFoundError
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import PIECE, Buffer
 from kaiwo.sources.answers import http_date_ns, require_size, seconds_ns, strong_etag
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.fsspec_errors import filesystem_error
-from kaiwo.sources.fsspec_pool import FilesystemPool
+from kaiwo.sources.fsspec_pool import FilesystemPool, limit_waits
 from kaiwo.sources.fsspec_reading import BrokenOffError, Read, opened
 
 logger = logging.getLogger(__name__)
@@ -48,11 +49,14 @@ class FsspecSource(StoreSource):
         make: makes the filesystem; more than once, see ``FilesystemPool``.
         root: the path that keys are relative to.
         url: of that path, for messages.
+        network: how connections behave.
     """
 
-    def __init__(self, make: Callable[[], Any], root: str, url: str) -> None:
+    def __init__(
+        self, make: Callable[[], Any], root: str, url: str, network: NetworkSettings
+    ) -> None:
         super().__init__(url)
-        self._pool = FilesystemPool(make, _is_answer)
+        self._pool = FilesystemPool(lambda: limit_waits(make(), network), _is_answer)
         self._root = root.rstrip("/")
 
     def close(self) -> None:

@@ -40,10 +40,16 @@ class S3Task(BucketTask):
         None, description="Session token of temporary credentials."
     )
     session_token_file: SecretFile | None = Field(None, description="File with the session token.")
-    region: Text | None = Field(None, description="Region of the buckets.")
+    region: Text | None = Field(
+        None,
+        description="Region of the buckets. Default: that in the endpoint's host name, else the "
+        "SDK's.",
+    )
     profile: Text | None = Field(None, description="Profile in the SDK's configuration files.")
     addressing_style: Literal["auto", "path", "virtual"] = Field(
-        "auto", description="Where the bucket's name goes: into the path or into the host name."
+        "auto",
+        description="Where the bucket's name goes: into the path or into the host name. ``auto``: "
+        "into the path at an endpoint, unless its service is known to refuse that.",
     )
     requester_pays: bool = Field(False, description="Pay for the requests (requester pays).")
     buckets: tuple[Bucket, ...] = Field(min_length=1, description="Buckets, with their items.")
@@ -172,13 +178,15 @@ class S3Task(BucketTask):
 
             from kaiwo.sources import s3_answers, s3_region  # noqa: PLC0415
             from kaiwo.sources.s3_redirects import RedirectingSession  # noqa: PLC0415
-            from kaiwo.tasks import s3_session  # noqa: PLC0415
+            from kaiwo.tasks import s3_services, s3_session  # noqa: PLC0415
 
         named = self.anonymous or self.given("access_key_id")
         endpoint = self.secret("endpoint_url")
         endpoint = require_endpoint(endpoint) if endpoint else None
         session = s3_session.session_of(AioSession, self.profile, named=named)
-        if s3_session.endpoint_of(session, endpoint):
+        found = s3_session.endpoint_of(session, endpoint)
+        by_host = s3_services.known(found, self.region, self.addressing_style)
+        if found:
             s3_session.accept_any_bucket(session)
         ca_bundle = s3_session.trusted(session, self.ca_bundle)
         s3_region.register(session)
@@ -192,7 +200,7 @@ class S3Task(BucketTask):
             requester_pays=self.requester_pays,
             session=session,
             client_kwargs={
-                "region_name": self.region,
+                "region_name": by_host.region,
                 # True and not None, with which an empty setting would switch verification off.
                 "verify": certificates.file(ca_bundle) or True,
             },
@@ -204,7 +212,7 @@ class S3Task(BucketTask):
                 # kaiwo checks whole objects itself; the SDK would hash each body in Python.
                 "request_checksum_calculation": "when_required",
                 "response_checksum_validation": "when_required",
-                "s3": {"addressing_style": self.addressing_style},
+                "s3": {"addressing_style": by_host.style},
                 "user_agent_extra": "kaiwo",
                 "http_session_cls": RedirectingSession,
                 "client_cert": self.client_files(),

@@ -197,7 +197,6 @@ class UrlTask(Task):
             return self._web_source(container, network)
         with loading():
             from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415 - as above
-            from kaiwo.sources.fsspec_pool import limit_waits  # noqa: PLC0415
 
             kind = self._filesystem_class(container)
         given = self._options()
@@ -216,16 +215,15 @@ class UrlTask(Task):
 
         def make() -> Any:
             try:
-                made = kind(skip_instance_cache=True, **{**from_url, **given})
+                return kind(skip_instance_cache=True, **{**from_url, **given})
             except (TypeError, AttributeError, ValueError):
                 # The text may quote a value.
                 names = ", ".join(sorted(given)) or "none"
                 raise ConfigError(
                     f"{shown}: its filesystem does not accept the options that are given ({names})"
                 ) from None
-            return limit_waits(made, network)
 
-        return FsspecSource(make, path, shown)
+        return FsspecSource(make, path, shown, network)
 
     def _filesystem_class(self, container: str) -> Any:
         from fsspec import get_filesystem_class  # noqa: PLC0415 - only runs that use it load it
