@@ -1,4 +1,7 @@
-"""Ranges of a file by an fsspec filesystem, from one opened file.
+"""Ranges of a file by an fsspec filesystem: from one opened file, or by ranges of its protocol.
+
+A filesystem that has a way for ranges (``cat_file``) is asked for them. ``memory`` has one, and
+gives all who open a file the same file, with one position.
 
 A file of ``ftplib`` is read by one transfer from the first byte of the range on. fsspec's own way
 is a listing of the folder and a transfer that is broken off, for each 64 KiB.
@@ -10,6 +13,8 @@ import contextlib
 import ftplib
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from fsspec import AbstractFileSystem
 
 from kaiwo.errors import RangeIgnoredError
 
@@ -33,6 +38,10 @@ def opened(filesystem: Any, path: str, start: int, end: int, *, is_whole: bool) 
         with _transfer(ftp, path, start, end) as read:
             yield read
         return
+    is_async = getattr(filesystem, "async_impl", False)
+    if type(filesystem).cat_file is not AbstractFileSystem.cat_file and not (is_whole and is_async):
+        yield _by_ranges(filesystem, path, start, end)
+        return
     if is_whole:
         # A file that is not sought needs no more of its filesystem, and reads nothing ahead.
         with filesystem.open(path, "rb", block_size=0) as file:
@@ -51,6 +60,20 @@ def opened(filesystem: Any, path: str, start: int, end: int, *, is_whole: bool) 
             return block
 
         yield read
+
+
+def _by_ranges(filesystem: Any, path: str, start: int, end: int) -> Read:
+    at = start
+
+    def read(size: int) -> bytes:
+        nonlocal at
+        if at == end:
+            return b""
+        block: bytes = filesystem.cat_file(path, start=at, end=min(at + size, end))
+        at += len(block)
+        return block
+
+    return read
 
 
 @contextlib.contextmanager

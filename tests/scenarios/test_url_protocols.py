@@ -15,6 +15,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec import AbstractFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations
 
@@ -163,6 +164,8 @@ class Swapping(InMemory):
                 self.pipe_file(path, b"n" * old.getbuffer().nbytes)
                 return old
         return file
+
+    cat_file = AbstractFileSystem.cat_file
 
 
 class NamesOnly(InMemory):

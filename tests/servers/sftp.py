@@ -20,6 +20,22 @@ _PATIENCE_S = 20.0
 
 
 class _Server(asyncssh.SSHServer):
+    """Signs in one user.
+
+    Args:
+        open_: the connections of the server, which does not close them by itself.
+    """
+
+    def __init__(self, open_: set[asyncssh.SSHServerConnection]) -> None:
+        self._open = open_
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        self._open.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncssh's
+        self._open.discard(self._connection)
+
     def password_auth_supported(self) -> bool:
         return True
 
@@ -30,7 +46,7 @@ class _Server(asyncssh.SSHServer):
 @contextlib.contextmanager
 def sftp(root: Path) -> Iterator[str]:
     """Host and port of a server of a folder's files while the block runs."""
-    loop = asyncio.new_event_loop()
+    loop, connections = asyncio.new_event_loop(), set[asyncssh.SSHServerConnection]()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
@@ -39,7 +55,7 @@ def sftp(root: Path) -> Iterator[str]:
         return await asyncssh.listen(
             serving.HOST,
             0,
-            server_factory=_Server,
+            server_factory=lambda: _Server(connections),
             server_host_keys=[key],
             sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=bytes(root)),
             allow_scp=False,
@@ -47,6 +63,9 @@ def sftp(root: Path) -> Iterator[str]:
 
     async def stop(server: asyncssh.SSHAcceptor) -> None:
         server.close()
+        for connection in [*connections]:
+            connection.abort()
+            await connection.wait_closed()
         await server.wait_closed()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
