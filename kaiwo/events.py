@@ -1,6 +1,6 @@
 """What a run reports to its sinks while it is at work, as frozen data.
 
-Planned     once, when the plan is complete
+Planned     the plan is complete; once more, where a service could not be reached at first
 Started     a large object starts
 Progressed  bytes arrived
 Retried     a request failed and will be repeated

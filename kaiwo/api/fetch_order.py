@@ -71,12 +71,12 @@ class FetchOrder(Struct, frozen=True):
     def outcomes(self, done: Done) -> Iterator[Path | KaiwoError]:
         """For each URL the path of its file or folder, or why it is not in place."""
         found = {id(want): objects for want, objects in done.listing.found}
-        failed = [error for _, error in done.listing.failed]
+        failed = {id(want): error for want, error in done.listing.failed}
         items = {item.target: item for item in done.report.items if item.target}
         for readings in self.readings:
             asked = next((each for each in readings if id(each.want) in found), None)
             if asked is None:
-                yield failed.pop(0)
+                yield next(failed[id(each.want)] for each in readings if id(each.want) in failed)
                 continue
             placement = asked.want.placement
             places = (placement.place(remote).target for remote in found[id(asked.want)])

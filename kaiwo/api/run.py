@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from kaiwo import environment, redact, units
+from kaiwo import environment
 from kaiwo.api.orders import Order, Wanted, order_of
+from kaiwo.api.tools import Tools, listed, opened
 from kaiwo.config.loader import Config
-from kaiwo.config.settings import Settings
-from kaiwo.engine.request_budget import memory_budget
-from kaiwo.engine.request_limit import MOST
-from kaiwo.engine.retry import RetryPolicy
-from kaiwo.engine.rules import Rules
 from kaiwo.engine.scheduler import Scheduler
-from kaiwo.engine.service_health import LEAST_LOST, ServiceHealth
-from kaiwo.errors import DiskError, UnsafeNameError, cause_of, exit_code_of
-from kaiwo.events import Ended, Ticked
-from kaiwo.files import memory_limit, process_limits
-from kaiwo.files.kept_folders import kept_open
+from kaiwo.errors import (
+    DiskError,
+    KaiwoError,
+    UnfinishedError,
+    UnsafeNameError,
+    cause_of,
+    exit_code_of,
+    first_exit_code,
+)
+from kaiwo.events import Ended, Settled, Ticked
 from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
-from kaiwo.objects import Report
+from kaiwo.objects import Item, Report
 from kaiwo.planning import free_space, plan
 from kaiwo.planning.decision import Decision
-from kaiwo.planning.gather import Listing, gather
-from kaiwo.planning.plan import Comparison, Draft
+from kaiwo.planning.gather import Listing
+from kaiwo.planning.plan import Draft
 from kaiwo.protocols import Sink
 from kaiwo.state.claims import Claim, is_alone, is_claiming, targets_of
 from kaiwo.state.folder import claims_folder
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Task
-from kaiwo.workers.source_cache import close_source
-from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads
 
 #: Removes what is not needed, to make room for what a plan will fetch; may refuse it.
 MakeRoom = Callable[[Plan], None]
+#: What can be fetched waits this long for services that cannot be reached.
+UNREACHED_S = 5.0
 logger = logging.getLogger(__name__)
 
 
@@ -67,8 +66,8 @@ def decide(order: Order, sink: Sink) -> Decision:
         KaiwoError: with ``fail_fast``, that of the first listing that failed.
     """
     labels = tuple(dict.fromkeys(task.label for task, _ in order.tasks))
-    with _tools(order) as tools:
-        listing = _listed(tools, order.asked, sink)
+    with opened(order, time.monotonic()) as tools:
+        listing = listed(tools, order.asked, sink)
         try:
             drafted = plan.draft(listing, tools.state, tools.comparison)
         except UnsafeNameError as error:
@@ -107,87 +106,16 @@ def list_all(order: Order, sink: Sink) -> Listing:
     Raises:
         KaiwoError: something cannot be listed, or is not there.
     """
-    with _tools(order) as tools:
-        listing = _listed(tools, order.asked, sink)
+    with opened(order, time.monotonic()) as tools:
+        listing = listed(tools, order.asked, sink)
     if listing.failed:
-        raise listing.failed[0][1]
-    return listing
-
-
-class _Tools(Struct, frozen=True):
-    """What a run works with."""
-
-    settings: Settings
-    wants: Sequence[Want]
-    rules: Rules
-    health: ServiceHealth
-    comparison: Comparison
-    state: State
-    executor: WorkerThreads
-
-    def end(self) -> None:
-        """Nothing of the run opens, writes or publishes anything afterwards; may be repeated."""
-        self.executor.shutdown(wait=False, cancel_futures=True)
-        # Closing a source ends the requests that threads wait for.
-        for want in self.wants:
-            close_source(want.opener)
-        self.executor.join(ENDS_IN_S)
-
-
-@contextlib.contextmanager
-def _tools(order: Order) -> Iterator[_Tools]:
-    """An executor and the state; afterwards everything that was opened is closed."""
-    settings = order.settings
-    rules = Rules(
-        settings.max_workers,
-        RetryPolicy(settings.retries, settings.startup_wait),
-        settings.verify == "checksum",
-        settings.fail_fast,
-        None if settings.deadline is None else time.monotonic() + settings.deadline,
-        memory_budget(memory_limit.memory_limit()),
-        process_limits.most_requests(),
-        settings.max_bandwidth,
-    )
-    comparison = Comparison(settings.force, rules.verify, settings.fsync)
-    wants = [want for _, wants in order.tasks for want in wants]
-    state = State(settings.state_dir, secrets.token_hex(4), checked=rules.verify)
-    if rules.most_requests is not None and rules.most_requests < (rules.workers or MOST):
-        logger.info(
-            "at most %s at once: the limits of this process (ulimit -n, ulimit -v) allow no more",
-            units.count(rules.most_requests, "request"),
-        )
-    health = ServiceHealth(max(rules.workers or 0, LEAST_LOST))
-    executor = WorkerThreads(rules.threads, "kaiwo")
-    tools = _Tools(settings, wants, rules, health, comparison, state, executor)
-    with redact.cleaning_log_records(), kept_open():
-        try:
-            yield tools
-        finally:
-            tools.end()
-            state.close()
-
-
-def _listed(tools: _Tools, asked: Sequence[Want], sink: Sink) -> Listing:
-    rules = tools.rules
-    listing = gather(
-        asked,
-        tools.executor,
-        rules.workers,
-        rules.policy,
-        tools.health,
-        sink,
-        rules.until_s,
-        rules.requests,
-        (lambda _: ()) if tools.comparison.force else tools.state.answers,
-    )
-    if listing.failed and rules.fail_fast:
         raise listing.failed[0][1]
     return listing
 
 
 @contextlib.contextmanager
 def _claimed(
-    tools: _Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink, make_room: MakeRoom
+    tools: Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink, make_room: MakeRoom
 ) -> Iterator[Plan]:
     """The closed plan, once no other run is at its targets; until the end, none will be.
 
@@ -234,31 +162,110 @@ def carry_out(order: Order, sink: Sink, make_room: MakeRoom = lambda _: None) ->
         sink: gets the events.
         make_room: is called with the plan before it is checked that there is room for it.
     """
-    start_s, started_at_s = time.monotonic(), time.time()
-    scheduler: Scheduler | None = None
-    with _tools(order) as tools:
-        try:
-            listing = _listed(tools, order.asked, sink)
-            drafted = plan.draft(listing, tools.state, tools.comparison)
-            with _claimed(tools, order.tasks, drafted, sink, make_room) as closed:
+    rounds = _Rounds(order, sink, make_room)
+    try:
+        rounds.run()
+        report = rounds.report()
+        # Inside ``try``: a signal that arrives now still ends in a report.
+        sink.emit(Ended(report))
+    except BaseException as error:
+        sink.emit(Ended(rounds.report(cause_of(error))))
+        raise
+    return Done(report, rounds.listing)
+
+
+class _Rounds:
+    """The rounds of a run: one, or two where a service cannot be reached while others can.
+
+    What can be fetched does not wait for that service: it is listed again afterwards, and what is
+    found there is planned beside all else. See docs/decisions/0051.
+
+    Args:
+        order: see ``carry_out``.
+        sink: as above.
+        make_room: as above.
+
+    Attributes:
+        listing: what was listed so far.
+    """
+
+    def __init__(self, order: Order, sink: Sink, make_room: MakeRoom) -> None:
+        self.listing = Listing()
+        self._order, self._sink, self._make_room = order, sink, make_room
+        self._begun_s, self._started_at_s = time.monotonic(), time.time()
+        self._schedulers: list[Scheduler] = []
+        self._left: Sequence[Item] = ()
+
+    def run(self) -> None:
+        """Carry out the order."""
+        left = self._round(self._order.asked, UNREACHED_S)
+        if self._order.settings.fail_fast and not self.report().ok:
+            self._leave(left)
+        elif left:
+            self._round(left, None)
+
+    def _leave(self, left: Sequence[Want]) -> None:
+        """After a failure, none of this is attempted."""
+        error = UnfinishedError("not attempted: another object failed")
+        failed = Listing(failed=tuple((want, error) for want in left))
+        self.listing = _joined(self.listing, failed)
+        self._left = failed.missed
+        for item in self._left:
+            self._sink.emit(Settled(item))
+
+    def _round(self, asked: Sequence[Want], patience_s: float | None) -> tuple[Want, ...]:
+        """Fetch what is listed of these; returns those that were left for the next round."""
+        order, sink = self._order, self._sink
+        with opened(order, self._begun_s) as tools:
+            listing = listed(tools, asked, sink, patience_s)
+            for service in {want.opener.service for want in listing.unreached}:
+                logger.warning("%s cannot be reached yet; all else is fetched first", service)
+            self.listing = _joined(self.listing, listing)
+            drafted = plan.draft(self.listing, tools.state, tools.comparison, of=asked)
+            with _claimed(tools, order.tasks, drafted, sink, self._make_room) as closed:
                 _remember_answers(listing, closed, tools.state)
+                health = tools.health
                 scheduler = Scheduler(
-                    closed, tools.executor, tools.rules, tools.state, sink, tools.health
+                    closed, tools.executor, tools.rules, tools.state, sink, health
                 )
+                self._schedulers.append(scheduler)
                 report = scheduler.run()
-                _settle(order.tasks, closed, listing, report)
-            seconds = time.monotonic() - start_s
-            report = replace(report, seconds=seconds, started_at_s=started_at_s)
-            # Inside ``try``: a signal that arrives now still ends in a report.
-            sink.emit(Ended(report))
-        except BaseException as error:
-            cause = cause_of(error)
-            so_far = scheduler.report(cause) if scheduler else Report(exit_code_of(cause), 0.0)
-            seconds = time.monotonic() - start_s
-            ended = replace(so_far, seconds=seconds, started_at_s=started_at_s, error=cause)
-            sink.emit(Ended(ended))
-            raise
-    return Done(report, listing)
+                _settle(_of(order.tasks, asked), closed, self.listing, report)
+        return listing.unreached
+
+    def report(self, error: KaiwoError | None = None) -> Report:
+        """The report so far.
+
+        Args:
+            error: what ended the run before all was done; it decides the exit code.
+        """
+        reports = [each.report() for each in self._schedulers]
+        items = (*(item for each in reports for item in each.items), *self._left)
+        codes = [item.error.exit_code for item in items if item.error is not None]
+        return Report(
+            first_exit_code(codes) if error is None else exit_code_of(error),
+            time.monotonic() - self._begun_s,
+            sum(each.transferred_bytes for each in reports),
+            items,
+            error,
+            self._started_at_s,
+        )
+
+
+def _joined(earlier: Listing, listing: Listing) -> Listing:
+    """The listings of two rounds; what was left by the first one is in the second one."""
+    return Listing(
+        earlier.found + listing.found,
+        earlier.failed + listing.failed,
+        earlier.answers + listing.answers,
+        listing.unreached,
+    )
+
+
+def _of(tasks: Iterable[Wanted], asked: Iterable[Want]) -> Iterator[Wanted]:
+    """The tasks that want something of this."""
+    openers = {want.opener for want in asked}
+    return (each for each in tasks if any(want.opener in openers for want in each[1]))
 
 
 def _remember_answers(listing: Listing, closed: Plan, state: State) -> None:
@@ -272,6 +279,7 @@ def _settle(tasks: Iterable[Wanted], closed: Plan, listing: Listing, report: Rep
     """Let each task whose objects are all in place finish what is left to do."""
     failed = {item.target for item in report.items if item.status == "failed"}
     missed = {want.opener for want, _ in listing.failed}
+    missed |= {want.opener for want in listing.unreached}
     for task, wants in tasks:
         openers = {want.opener for want in wants}
         if type(task).settle is Task.settle or openers & missed:

@@ -158,7 +158,7 @@ class Builder:
                 return class_, item
             if (*location, "type") in self._unknown:
                 return None, item
-            guess = nearest(str(type_), sorted(task_types()), TYPES)
+            guess = nearest(str(type_), task_types(), TYPES)
             meant = f"did you mean '{guess}'? " if guess else ""
             self._note((*location, "type"), "unknown task type", f"{meant}{_known_types()}")
             return (task_class(guess) if guess else None), {**item, "type": guess}
@@ -178,6 +178,7 @@ class Builder:
 
 
 def _known_types() -> str:
+    """For a hint only: other packages' types are looked for in all that is installed."""
     return f"known types are {', '.join(sorted(task_types()))}"
 
 

@@ -28,6 +28,7 @@ from kaiwo.jobs import ListJob, Want
 from kaiwo.net.web_urls import is_web
 from kaiwo.objects import Answer, Folder, Item, Named, RemoteObject
 from kaiwo.planning.listing_limits import ListingLimits
+from kaiwo.planning.unreached import Unreached
 from kaiwo.protocols import Sink
 from kaiwo.workers import list_objects
 from kaiwo.workers.globs import not_meant
@@ -43,11 +44,13 @@ class Listing(Struct, frozen=True):
         found: objects. A want is as it was asked for, so perhaps what was meant otherwise.
         failed: wants that were not listed.
         answers: what stores answered about doubtful objects.
+        unreached: wants that were left for later, because their services cannot be reached yet.
     """
 
-    found: tuple[tuple[Want, tuple[RemoteObject, ...]], ...]
-    failed: tuple[tuple[Want, KaiwoError], ...]
+    found: tuple[tuple[Want, tuple[RemoteObject, ...]], ...] = ()
+    failed: tuple[tuple[Want, KaiwoError], ...] = ()
     answers: tuple[tuple[Want, tuple[Answer, ...]], ...] = ()
+    unreached: tuple[Want, ...] = ()
 
     @property
     def missed(self) -> tuple[Item, ...]:
@@ -68,6 +71,7 @@ def gather(
     until_s: float | None = None,
     most: int | None = None,
     known: Callable[[Want], tuple[Answer, ...]] = lambda _: (),
+    patience_s: float | None = None,
 ) -> Listing:
     """List all wants at once; failures that may pass are retried.
 
@@ -83,60 +87,108 @@ def gather(
         until_s: the run's deadline, by the monotonic clock.
         most: how many may run at once at all services together.
         known: answers that earlier runs got about objects of a want.
+        patience_s: what can be fetched waits this long for services that cannot be reached; None:
+            until it is known whether they can.
     """
-    asked = _Asked(wants)
-    results: dict[int, Found] = {}
-    limits = ListingLimits((want.opener.service for want in wants), workers)
+    return _Gathering(wants, workers, policy, health, sink, known, patience_s).run(
+        executor, until_s, most
+    )
 
-    def take(job: ListJob, found: Found) -> None:
-        if (other := asked.instead(job, found)) is None:
-            results[job.number] = found
-        else:
-            dispatcher.repeat(ListJob(job.number, other, known(other)), 0.0)
 
-    def handle(job: ListJob, found: Found) -> None:
-        if isinstance(found.error, LimitError) and dispatcher.narrow():
-            dispatcher.repeat(job, LIMIT_DELAY_S)
+class _Gathering:
+    """The listings of some wants under way; arguments as those of ``gather``."""
+
+    def __init__(
+        self,
+        wants: Sequence[Want],
+        workers: int | None,
+        policy: RetryPolicy,
+        health: ServiceHealth,
+        sink: Sink,
+        known: Callable[[Want], tuple[Answer, ...]],
+        patience_s: float | None,
+    ) -> None:
+        self._wants = wants
+        self._policy, self._health, self._sink, self._known = policy, health, sink, known
+        self._asked = _Asked(wants)
+        self._unreached = Unreached(patience_s)
+        self._results: dict[int, Found] = {}
+        self._limits = ListingLimits((want.opener.service for want in wants), workers)
+
+    def run(self, executor: Executor, until_s: float | None, most: int | None) -> Listing:
+        """What they found."""
+        limits = self._limits.limits
+        dispatcher = self._dispatcher = Dispatcher[ListJob, Found](
+            executor,
+            limits,
+            list_objects.run,
+            self._begin,
+            idle=self._idle,
+            lane=lambda job: job.want.opener.service,
+            most=most,
+        )
+        for service in limits:
+            # One queue for each, so that no service waits for another.
+            dispatcher.feed(_jobs(self._wants, service, self._known), service)
+        dispatcher.run(self._handle, until_s)
+        missing = [number for number in range(len(self._wants)) if number not in self._results]
+        if self._unreached.are_left:
+            left = tuple(self._asked.wants[number] for number in missing)
+            return replace(_judged(self._asked, self._results), unreached=left)
+        late = Found(error=DeadlineError("the deadline passed before it was listed"))
+        return _judged(self._asked, self._results | dict.fromkeys(missing, late))
+
+    def _begin(self, job: ListJob) -> tuple[()]:
+        self._limits.start(job)
+        return ()
+
+    def _idle(self) -> None:
+        self._sink.emit(Ticked())
+        results = self._results
+        missing = (want for number, want in enumerate(self._wants) if number not in results)
+        if self._unreached.are_to_be_left(want.opener.service for want in missing):
+            self._dispatcher.abandon()
+
+    def _handle(self, job: ListJob, found: Found) -> None:
+        if isinstance(found.error, LimitError) and self._dispatcher.narrow():
+            self._dispatcher.repeat(job, LIMIT_DELAY_S)
             return
         service = job.want.opener.service
         if found.error is None:
-            health.answered(service)
-            limits.succeeded(service)
-            take(job, found)
+            self._health.answered(service)
+            self._unreached.answered(service, found)
+            self._limits.succeeded(service)
+            self._take(job, found)
             return
-        others = sum(each.want.opener.service == service for each in dispatcher.in_flight())
-        health.failed(service, found.error)
-        has_answered = health.has_answered(service)
-        again = limits.refused(job, found.error, has_answered=has_answered, others=others)
+        self._health.failed(service, found.error)
+        again = self._again(job, found.error)
         if again is None:
-            again = policy.again(job, found.error, has_answered=has_answered)
+            self._take(job, replace(found, error=used_up(found.error, job.tries)))
+        elif not self._unreached.are_left:
+            self._dispatcher.repeat(*again)
+
+    def _take(self, job: ListJob, found: Found) -> None:
+        """Note what a listing ended with, or ask for what is meant otherwise."""
+        if (other := self._asked.instead(job, found)) is None:
+            self._results[job.number] = found
+        else:
+            self._dispatcher.repeat(ListJob(job.number, other, self._known(other)), 0.0)
+
+    def _again(self, job: ListJob, error: KaiwoError) -> tuple[ListJob, float] | None:
+        """The listing for its next attempt and the seconds until then; None: it has failed."""
+        service = job.want.opener.service
+        in_flight = self._dispatcher.in_flight()
+        others = sum(each.want.opener.service == service for each in in_flight)
+        has_answered = self._health.has_answered(service)
+        again = self._limits.refused(job, error, has_answered=has_answered, others=others)
         if again is None:
-            take(job, replace(found, error=used_up(found.error, job.tries)))
-            return
-        waits_s = policy.waits_s(found.error, has_answered=has_answered)
-        sink.emit(Retried(job.want.where, found.error, again[0].tries.count, again[1], waits_s))
-        dispatcher.repeat(*again)
-
-    def begin(job: ListJob) -> tuple[()]:
-        limits.start(job)
-        return ()
-
-    dispatcher: Dispatcher[ListJob, Found] = Dispatcher(
-        executor,
-        limits.limits,
-        list_objects.run,
-        begin,
-        idle=lambda: sink.emit(Ticked()),
-        lane=lambda job: job.want.opener.service,
-        most=most,
-    )
-    for service in limits.limits:
-        # One queue for each, so that no service waits for another.
-        dispatcher.feed(_jobs(wants, service, known), service)
-    dispatcher.run(handle, until_s)
-    late = Found(error=DeadlineError("the deadline passed before it was listed"))
-    results = {number: results.get(number, late) for number in range(len(wants))}
-    return _judged(asked, results)
+            again = self._policy.again(job, error, has_answered=has_answered)
+        if again is not None:
+            waits_s = self._policy.waits_s(error, has_answered=has_answered)
+            if waits_s and not has_answered:
+                self._unreached.failed(service)
+            self._sink.emit(Retried(job.want.where, error, again[0].tries.count, again[1], waits_s))
+        return again
 
 
 def _jobs(
@@ -179,9 +231,8 @@ def _judged(asked: _Asked, results: Mapping[int, Found]) -> Listing:
     """Divide the wants into found and failed; nothing found is a failure unless it is allowed."""
     found: list[tuple[Want, tuple[RemoteObject, ...]]] = []
     failed: list[tuple[Want, KaiwoError]] = []
-    for number, want in enumerate(asked.wants):
-        result = results[number]
-        error = result.error
+    for number, result in sorted(results.items()):
+        want, error = asked.wants[number], result.error
         absent = isinstance(error, NotFoundError) and not isinstance(error, ContainerMissingError)
         if error is not None and absent and want.allow_empty:
             # ``allow_empty`` does not allow a bucket that is missing: it is probably misspelled.
@@ -196,7 +247,7 @@ def _judged(asked: _Asked, results: Mapping[int, Found]) -> Listing:
         else:
             message = f"{want.where}: {error.message}" if want.where else error.message
             failed.append((want, type(error)(message, *error.args[1:])))
-    answers = [(want, results[number].answers) for number, want in enumerate(asked.wants)]
+    answers = [(asked.wants[number], result.answers) for number, result in sorted(results.items())]
     return Listing(tuple(found), tuple(failed), tuple(answers))
 
 

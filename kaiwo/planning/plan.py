@@ -15,7 +15,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from kaiwo import checksums
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.paths import regular_file
-from kaiwo.jobs import Plan, Transfer
+from kaiwo.jobs import Plan, Transfer, Want
 from kaiwo.objects import Item, is_identified, same_bytes
 from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.existing import Answer, statuses
@@ -63,13 +63,16 @@ class Draft(Struct, frozen=True):
     missed: tuple[Item, ...]
 
 
-def draft(listing: Listing, state: State, how: Comparison) -> Draft:
+def draft(
+    listing: Listing, state: State, how: Comparison, of: Collection[Want] | None = None
+) -> Draft:
     """Place and check everything that was listed.
 
     Args:
         listing: of all wants.
         state: what is known to be in place.
         how: what is at a target is judged.
+        of: plan only these wants; the others were planned before, and have their targets.
 
     Raises:
         UnsafeNameError: hostile names or conflicting targets; all of them are named.
@@ -83,6 +86,9 @@ def draft(listing: Listing, state: State, how: Comparison) -> Draft:
             "with a glob, or give them other targets:\n  " + "\n  ".join(offenders),
             offenders,
         )
+    if of is not None:
+        openers = {want.opener for want in of}
+        found = [each for each in found if each[0].opener in openers]
     unchanged, missing = _compared(found, state, how)
     return Draft(tuple(unchanged), tuple(missing), listing.missed)
 

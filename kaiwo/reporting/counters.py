@@ -104,9 +104,12 @@ class Counters(Struct):
         self._note()
         match event:
             case Planned(files, size):
-                self.files, self.bytes = files, size
-                self.started_s = self.clock()
-                self._noted = deque([(self.started_s, self.received, self.checked)])
+                # A second plan is that of services that could not be reached before.
+                self.files += files
+                self.bytes += size
+                if not self._noted:
+                    self.started_s = self.clock()
+                    self._noted.append((self.started_s, self.received, self.checked))
             case Started(source, size):
                 # An object that restarts keeps the time of its first start.
                 if source not in self.in_progress and len(self.in_progress) < MOST_FOLLOWED:

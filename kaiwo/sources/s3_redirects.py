@@ -12,6 +12,7 @@ too, and at the end of the redirect the signature is missing or wrong. So here:
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
 import aiohttp
@@ -24,6 +25,8 @@ from kaiwo.net.header_limits import header_limits
 #: What another origin may see.
 _HARMLESS = {"accept-encoding", "if-match", "range", "user-agent"}
 _REFUSED = {400, 401, 403}
+#: TLS by what it trusts: path, inode, size and time of a file with certificates.
+_TRUSTING: dict[tuple[str, int, int, int], Any] = {}
 
 
 class _Proxies:
@@ -46,6 +49,16 @@ class RedirectingSession(AIOHTTPSession):  # type: ignore[misc]  # no types
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._proxy_config = _Proxies()
+
+    def _build_verify_context(self) -> Any:
+        """TLS that trusts what is given, shared by all sessions: to read it takes 20 ms or more."""
+        if self._cert_file or not isinstance(self._verify, str):
+            return super()._build_verify_context()  # the SDK adds the client's certificate to it
+        status = os.stat(self._verify)
+        key = (self._verify, status.st_ino, status.st_size, status.st_mtime_ns)
+        if (found := _TRUSTING.get(key)) is None:
+            found = _TRUSTING.setdefault(key, super()._build_verify_context())
+        return found
 
     async def _get_session(self, proxy_url: Any) -> Any:
         client = await super()._get_session(proxy_url)

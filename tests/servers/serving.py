@@ -95,7 +95,7 @@ class Quiet:
         """Requests are not logged."""
 
 
-class _Listener(http.server.ThreadingHTTPServer):
+class Listener(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512  # a client may open that many connections at once
 
@@ -107,7 +107,7 @@ class _Listener(http.server.ThreadingHTTPServer):
 @contextlib.contextmanager
 def listening(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
     """The address where a handler answers while the block runs."""
-    server = _Listener((HOST, 0), handler)
+    server = Listener((HOST, 0), handler)
     with in_thread(server):
         yield f"http://{HOST}:{server.server_port}"
 
