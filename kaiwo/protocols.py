@@ -67,8 +67,9 @@ class Source(Protocol):
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """Exactly ``end - start`` bytes of exactly this object, or an error.
 
-        A short body raises TransientError, a replaced object ChangedError, and a server that
-        answers with anything but the range RangeIgnoredError.
+        A replaced object raises ChangedError, and a server that answers with anything but the
+        range RangeIgnoredError. A body that is cut raises TransientError or comes back short,
+        which the engine refuses in the same way; bytes that are not the object's never come.
         """
         ...
 

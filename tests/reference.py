@@ -1,4 +1,4 @@
-"""The tables of README.md and of docs, and the JSON Schema, made from the code.
+"""The tables of README.md and of pages in docs/, and the JSON Schema, made from the code.
 
 ``python -m tests.reference`` writes them. Each table is between two comments that name it.
 ``tests/scenarios/test_docs.py`` holds them equal.
@@ -23,6 +23,7 @@ from kaiwo.tasks.base import Task
 from kaiwo.tasks.items import FileItem, FolderItem
 from kaiwo.tasks.object_store import BucketTask
 from kaiwo.tasks.registry import BUILT_IN, task_class
+from kaiwo.tasks.s3_services import SERVICES
 from tests.support import identities
 from tests.support.packages import offers, summary
 
@@ -98,6 +99,23 @@ def shown(field: FieldInfo) -> str:
     return f"`{text}`"
 
 
+# --- docs/s3-services.md ----------------------------------------------------------------------
+
+
+def s3_services() -> str:
+    """What to write for each service, and what its host says."""
+    rows = []
+    for each in SERVICES:
+        by_host = "by the host" if each.host else ""
+        region = f"`{each.region}`, by the host" if each.region else by_host
+        style = f"`{each.style}`" if each.style != "auto" else ""
+        if style and each.host:
+            style += ", by the host"
+        rows.append((each.name, f"`{each.endpoint}`", region, style, each.note))
+    head = ("service", "`endpoint_url`", "`region`", "`addressing_style`", "what else")
+    return table(head, rows)
+
+
 # --- docs/architecture.md ---------------------------------------------------------------------
 
 
@@ -150,6 +168,7 @@ PAGES: Mapping[str, Mapping[tuple[str, str], Callable[[], str]]] = {
         ("<!-- table: options -->", "<!-- end of table -->"): options,
     },
     "docs/identities.md": {("<!-- table: identities -->", "<!-- end of table -->"): signing_in},
+    "docs/s3-services.md": {("<!-- table: s3 services -->", "<!-- end of table -->"): s3_services},
     "docs/architecture.md": {("<!-- floors -->", "<!-- /floors -->"): floors},
 }
 

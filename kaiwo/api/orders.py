@@ -12,7 +12,7 @@ from kaiwo.config import variables
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import Settings
 from kaiwo.engine.request_limit import MOST
-from kaiwo.errors import ConfigError
+from kaiwo.errors import BugError, ConfigError, KaiwoError
 from kaiwo.files.placement import absolute
 from kaiwo.jobs import Want
 from kaiwo.net.settings import NetworkSettings
@@ -118,4 +118,9 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
             result.append((task, tuple(task.wants(context))))
         except ConfigError as error:
             raise ConfigError(f"{where(())}: {error.message}") from error
+        except KaiwoError:
+            raise
+        except Exception as error:  # perhaps another package's code
+            text = f"{where(())}: task type {task.type!r} fails: unforeseen {type(error).__name__}"
+            raise BugError(text) from error
     return tuple(result)

@@ -24,6 +24,7 @@ from kaiwo.config.settings import PREFIX
 from kaiwo.errors import ConfigError
 from kaiwo.files import memory_limit, process_limits
 from kaiwo.net import certificates, proxies
+from kaiwo.tasks.registry import plugin_states
 
 VERSION = 1
 #: What reads bytes, and what it stands on.
@@ -128,6 +129,16 @@ def _of_engines(_: list[str]) -> Section:
     }
 
 
+def _of_plugins(problems: list[str]) -> Section:
+    """Task types of other packages; one that cannot be used is a problem of whoever wants it."""
+    found = {}
+    for plugin, fault in plugin_states():
+        found[f"{plugin.name} ({plugin.package})"] = fault or plugin.path
+        if fault:
+            problems.append(f"task type {plugin.name} of {plugin.package}: {fault}")
+    return found
+
+
 def _of_certificates(problems: list[str]) -> Section:
     named = {name: os.environ[name] for name in environment.TRUST if os.environ.get(name)}
     for name, path in named.items():
@@ -187,6 +198,7 @@ _SECTIONS: Mapping[str, Callable[[list[str]], Section]] = {
     "python": _of_python,
     "packages": _of_packages,
     "engines": _of_engines,
+    "plugins": _of_plugins,
     "certificates": _of_certificates,
     "proxies": _of_proxies,
     "limits": _of_limits,

@@ -122,7 +122,15 @@ class Builder:
         class_, item = self._class(location, given)
         if class_ is None:
             return None
-        task, found = check(class_, item, self._top)
+        try:
+            task, found = check(class_, item, self._top)
+        except Exception as error:
+            if class_.__module__.startswith("kaiwo.tasks."):
+                raise
+            # Code of another package: its task is refused, and the others are looked at.
+            problem = f"its task type fails with {type(error).__name__}; report it to its package"
+            self._note(location, problem)
+            return None
         is_guess = item is not given
         for each in found:
             if is_guess and each.problem == MISSING and len(each.location) == 1:

@@ -3,6 +3,7 @@
     s3://bucket/key    gs://bucket/key    az://container/key
     hf://[datasets/|spaces/]owner/repo[@revision][/path]; hf://repo, where the name is one word
     https://host/path, and any other protocol that fsspec has a filesystem for
+    scheme://bucket/key of a task type of another package
 
 Keys are taken as they are: no percent-decoding, no query, no fragment. A glob (``*``, ``?``,
 ``[``) or a ``/`` at the end makes it a folder. A key that itself contains one of these characters
@@ -20,7 +21,7 @@ from kaiwo.errors import ConfigError
 from kaiwo.net.web_urls import fault_of_address, is_web, plain_name
 from kaiwo.tasks.fetch_request import HubUrl, ObjectUrl, WebUrl, split_bucket
 from kaiwo.tasks.fields import require_local
-from kaiwo.tasks.registry import SCHEMES
+from kaiwo.tasks.registry import SCHEMES, type_of_scheme
 from kaiwo.workers.globs import glob_start
 
 #: Divides a path into a folder and a glob, or gives it as a key.
@@ -35,14 +36,15 @@ def parse(url: str, *, globs: bool = True) -> ObjectUrl:
         globs: it may have a glob; otherwise all characters are those of a key.
 
     Raises:
-        ConfigError: it is no URL, or the container is missing.
+        ConfigError: it is no URL, the container is missing, or the package of its scheme cannot be
+            used.
     """
     scheme, separator, rest = str(url).partition("://")
     if not separator or not scheme:
         given = redact.text(repr(url))
         raise ConfigError(f"{given} is not a URL: give s3://, gs://, az://, hf:// or https://")
     scheme = scheme.lower()
-    type_ = SCHEMES.get(scheme)
+    type_ = type_of_scheme(scheme)
     split = split_glob if globs else _no_glob
     if type_ is None:
         return _parse_other(url, scheme, rest, split)

@@ -7,6 +7,7 @@ A number, a switch or a word of a list may also be a string that names variables
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,11 +15,13 @@ from pydantic.json_schema import models_json_schema
 
 from kaiwo.config.expansion import OWN_KEYS
 from kaiwo.config.settings import ITEMS, Settings
+from kaiwo.errors import ConfigError
 from kaiwo.tasks.base import Task
 from kaiwo.tasks.fields import BROKEN_VARIABLE, any_case
-from kaiwo.tasks.registry import task_class, task_types
+from kaiwo.tasks.registry import BUILT_IN, task_class, task_types
 from kaiwo.tasks.schema_rules import rules_of
 
+logger = logging.getLogger(__name__)
 Schema = dict[str, Any]
 #: Version 1 of the file.
 ID = "urn:kaiwo:file:1"
@@ -88,13 +91,10 @@ def schema(types: Iterable[str] | None = None) -> Schema:
     """The schema, as data for JSON.
 
     Args:
-        types: of tasks; all that are installed, by default.
-
-    Raises:
-        ConfigError: the task type of another package cannot be loaded.
+        types: of tasks; all that are installed, by default. Types of other packages that cannot be
+            used are left out, with a warning.
     """
-    names = sorted(task_types() if types is None else types)
-    classes = {name: class_ for name in names if (class_ := task_class(name)) is not None}
+    classes = _classes(sorted(task_types() if types is None else types))
     modes = [(class_, "validation") for class_ in classes.values()]
     refs, tasks = models_json_schema(modes)  # type: ignore[arg-type] # a list is invariant
     definitions = {name: _plain(each) for name, each in tasks["$defs"].items()}
@@ -137,6 +137,25 @@ def schema(types: Iterable[str] | None = None) -> Schema:
         "examples": _EXAMPLES,
         "$defs": {"Task": task, **_DEFINITIONS, **definitions},
     }
+
+
+def _classes(names: Iterable[str]) -> dict[str, type[Task]]:
+    """The classes of task types, without those of other packages that have no schema."""
+    found: dict[str, type[Task]] = {}
+    for name in names:
+        try:
+            class_ = task_class(name)
+            if class_ is not None and name not in BUILT_IN:
+                rules_of(class_)
+                class_.model_json_schema()
+        except ConfigError as error:
+            logger.warning("%s: it is not in the schema", error.message)
+        except Exception as error:  # another package's code
+            text = "task type %r has no schema (%s): it is left out; report it to its package"
+            logger.warning(text, name, type(error).__name__)
+        else:
+            found |= {} if class_ is None else {name: class_}
+    return found
 
 
 def _settings() -> Schema:

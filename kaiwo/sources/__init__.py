@@ -1,6 +1,7 @@
 """Where bytes come from: one module or package for each kind of store.
 
     base           what a provider inherits, with a whole provider as an example
+    http           what a provider over HTTP inherits: it reads already
     answers        what a provider checks in an answer
     translation    errors of an SDK become kaiwo errors
     paging         listings page by page

@@ -64,7 +64,8 @@ A whole provider, for a store with an SDK of three calls:
                 return CredentialsError(f"{what}: access is denied; check the credentials")
             return None
 
-``kaiwo.testing.SourceSuite`` is the definition of a correct source.
+``kaiwo.testing.SourceSuite`` is the definition of a correct source. This module is public: what has
+no underscore here stays, and keeps its meaning, until the next major version: docs/providers.md.
 '''
 
 from __future__ import annotations

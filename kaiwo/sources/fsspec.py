@@ -5,64 +5,63 @@ It cannot be part of a request, so the object is looked up
 again before publication (``unpinned``). No such filesystem states a checksum, so the bytes are
 checked by their number.
 
-``url_to_fs`` is not used: it reads ``::`` as a chain of filesystems.
+- ``url_to_fs`` is not used: it reads ``::`` as a chain of filesystems.
+- Nor is ``find`` where a folder is listed: it leaves out what it cannot list, without a word.
+- Links to files are files. Links to folders are left out, with a warning: they may lead in circles.
 """
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import posixpath
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
-from kaiwo import redact
-from kaiwo.errors import (
-    CredentialsError,
-    KaiwoError,
-    NotFoundError,
-    ServiceError,
-)
-from kaiwo.net.failures import chain, connection_error, wire_error
-from kaiwo.net.statuses import status_error
+from kaiwo import redact, units
+from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, NotFoundError
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import PIECE, Buffer
 from kaiwo.sources.answers import http_date_ns, require_size, seconds_ns, strong_etag
 from kaiwo.sources.base import StoreSource
+from kaiwo.sources.fsspec_errors import filesystem_error
+from kaiwo.sources.fsspec_pool import FilesystemPool, limit_waits
+from kaiwo.sources.fsspec_reading import BrokenOffError, Read, opened
 
+logger = logging.getLogger(__name__)
 #: A block should take this long; the first one has this size.
 _BLOCK_S, _FIRST_BLOCK = 0.25, 1 << 16
-_ETAGS = ("ETag", "etag", "e_tag")
-#: Python's errors that filesystems raise, and their kaiwo errors.
-_PYTHON_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[KaiwoError], str], ...] = (
-    (
-        (FileNotFoundError, IsADirectoryError, NotADirectoryError),
-        NotFoundError,
-        "not found; check the name",
-    ),
-    ((NotImplementedError, ImportError), ServiceError, "this filesystem cannot do that"),
-)
-_TIMES = ("mtime", "last_modified", "LastModified", "modified", "created")
+#: A git blob is what its digest says.
+_ETAGS = ("ETag", "etag", "e_tag", "sha")
+_TIMES = ("mtime", "last_modified", "LastModified", "modified", "modify", "created")
+#: WebHDFS states milliseconds, MLSD of FTP the digits of a date.
+_TIME_MS, _MLSD = "modificationTime", "%Y%m%d%H%M%S"
+Info = dict[str, Any]
 
 
 class FsspecSource(StoreSource):
     """The files below one path of a filesystem.
 
     Args:
-        filesystem: any fsspec filesystem.
+        make: makes the filesystem; more than once, see ``FilesystemPool``.
         root: the path that keys are relative to.
         url: of that path, for messages.
+        network: how connections behave.
     """
 
-    def __init__(self, filesystem: Any, root: str, url: str) -> None:
+    def __init__(
+        self, make: Callable[[], Any], root: str, url: str, network: NetworkSettings
+    ) -> None:
         super().__init__(url)
-        self._filesystem = filesystem
+        self._pool = FilesystemPool(lambda: limit_waits(make(), network), _is_answer)
         self._root = root.rstrip("/")
 
     def close(self) -> None:
         """See ``protocols.Source``."""
-        del self._filesystem
+        self._pool.close()
 
     def display_url(self, key: str) -> str:
         """See ``StoreSource``."""
@@ -73,54 +72,89 @@ class FsspecSource(StoreSource):
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
-        with self.translating("listing", prefix):
-            base = self._filesystem._strip_protocol(self._path(prefix)).rstrip("/")  # noqa: SLF001
-            found = self._filesystem.find(base, detail=True, withdirs=False)
-        for path, info in found.items():
-            relative = posixpath.relpath(path, base) if path != base else ""
-            if relative and info.get("type", "file") == "file" and not path.endswith("/"):
-                if info.get("size") is None:  # some state it for a single file only
-                    yield self.stat(prefix + relative)
+        with self.translating("listing", prefix), self._pool.lend() as filesystem:
+            filesystem.invalidate_cache()
+            base = filesystem._strip_protocol(self._path(prefix)).rstrip("/")  # noqa: SLF001
+            if getattr(filesystem, "async_impl", False):  # lists many folders at once
+                infos = list(filesystem.find(base, detail=True, withdirs=False).values())
+            else:
+                infos = list(self._walk(filesystem, base, prefix))
+            found = [self._listed(filesystem, info, base, prefix) for info in infos]
+        return iter([each for each in found if each is not None])
+
+    def _walk(self, filesystem: Any, base: str, prefix: str) -> Iterator[Info]:
+        """All that is below a folder and no folder."""
+        folders, root = [base], True
+        while folders:
+            folder = folders.pop()
+            try:
+                infos = filesystem.ls(folder or "/", detail=True)
+            except NotImplementedError:
+                raise ConfigError(
+                    f"{self.describe('listing', prefix)}: this protocol cannot list a folder; name "
+                    "each file (file: URL)"
+                ) from None
+            for info in infos:
+                info["name"] = filesystem._strip_protocol(info["name"])  # noqa: SLF001
+                if info["name"].rstrip("/") == folder:
+                    if root and info.get("type", "file") != "directory":
+                        raise NotFoundError(f"{self.display_url(prefix)}: a file, not a folder")
+                elif info.get("type") == "directory":
+                    folders.append(info["name"].rstrip("/"))
                 else:
-                    yield self._parse_info(prefix + relative, info)
+                    yield info
+            root = False
+
+    def _listed(self, filesystem: Any, info: Info, base: str, prefix: str) -> RemoteObject | None:
+        """A file of a listing; None for what is none."""
+        path = info["name"]
+        relative = posixpath.relpath(path, base or "/") if path != base else ""
+        if not relative or path.endswith("/"):
+            return None
+        key = prefix + relative
+        is_link = bool(info.get("islink")) or info.get("type") == "link"
+        # A listing describes the link, and some state the size of a single file only.
+        if is_link or (info.get("type", "file") == "file" and info.get("size") is None):
+            try:
+                info = filesystem.info(path)
+            except FileNotFoundError:
+                info = {"type": "nothing"}
+        if info.get("type", "file") == "file":
+            return self._parse_info(key, info)
+        if is_link:
+            named = units.printable(self.display_url(key))
+            text = "%s: left out: a link to a folder, or to nothing; give its target's own name"
+            logger.warning(text, named)
+        return None
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        with self.translating("looking up", key):
-            info = self._filesystem.info(self._path(key))
+        with self.translating("looking up", key), self._pool.lend() as filesystem:
+            filesystem.invalidate_cache()
+            info = filesystem.info(self._path(key))
         if info.get("type", "file") != "file":
             raise NotFoundError(f"{self.display_url(key)}: a folder, not a file")
         return self._parse_info(key, info)
 
     def read(self, remote: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
-        with self.translating("reading", remote.key):
-            whole = (start, end) == (0, remote.size)
-            limits = {} if whole else {"start": start, "end": end}
-            data: bytes = self._filesystem.cat_file(self._path(remote.key), **limits)
-            return data
+        return b"".join(self.stream(remote, start, end))
 
     def stream(
         self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
     ) -> Iterator[Buffer]:
-        """See ``protocols.Source``; a range comes in several reads: not all files can seek."""
+        """See ``protocols.Source``."""
         end = remote.size if end is None else end
-        path, at = self._path(remote.key), start
-
-        def read_block(size: int) -> bytes:
-            nonlocal at
-            if at == end:
-                return b""
-            block: bytes = self._filesystem.cat_file(path, start=at, end=min(at + size, end))
-            at += len(block)
-            return block
-
-        with self.translating("reading", remote.key), contextlib.ExitStack() as stack:
-            read = read_block
-            if (start, end) == (0, remote.size):
-                read = stack.enter_context(self._filesystem.open(path, "rb", block_size=0)).read
+        with self.translating("reading", remote.key), self._opened(remote, start, end) as read:
             blocks = in_blocks(read, piece)
             yield from self.read_chunks(lambda: next(blocks, b""), remote, end - start)
+
+    @contextmanager
+    def _opened(self, remote: RemoteObject, start: int, end: int) -> Iterator[Read]:
+        is_whole, path = (start, end) == (0, remote.size), self._path(remote.key)
+        with suppress(BrokenOffError), ExitStack() as stack:
+            filesystem = stack.enter_context(self._pool.lend())
+            yield stack.enter_context(opened(filesystem, path, start, end, is_whole=is_whole))
 
     def _parse_info(self, key: str, info: dict[str, Any]) -> RemoteObject:
         """A file as its filesystem's ``info`` states it.
@@ -131,6 +165,8 @@ class FsspecSource(StoreSource):
         size = require_size(info.get("size"), self.display_url(key))
         etag = next((str(info[name]) for name in _ETAGS if info.get(name)), None)
         stated = next((info[name] for name in _TIMES if info.get(name)), None)
+        if stated is None and isinstance(milliseconds := info.get(_TIME_MS), int):
+            stated = milliseconds / 1_000
         return RemoteObject(
             key,
             int(size),
@@ -140,22 +176,14 @@ class FsspecSource(StoreSource):
             silent_reads=True,
         )
 
-    def map_error(self, error: Exception, what: str) -> KaiwoError | None:
+    def map_error(self, error: Exception, what: str) -> KaiwoError:
         """See ``StoreSource``."""
-        if isinstance(error, PermissionError):  # of the filesystem; a network refuses so, too
-            return CredentialsError(f"{what}: access is denied")
-        # A filesystem may call every failure "not found"; the cause says more.
-        if (found := connection_error(error, what)) is not None:
-            return found
-        statuses = (getattr(cause, "status", None) for cause in chain(error))
-        if (status := next((each for each in statuses if isinstance(each, int)), None)) is not None:
-            return status_error(status, what)
-        for kinds, kaiwo_kind, text in _PYTHON_ERRORS:
-            if isinstance(error, kinds):
-                return kaiwo_kind(f"{what}: {text}")
-        if any(each.__name__ == "ClientError" for each in type(error).__mro__):
-            return wire_error(error, what)  # aiohttp's; aiohttp may not be installed
-        return None
+        return filesystem_error(error, what)
+
+
+def _is_answer(error: Exception) -> bool:
+    """Whether an error is what the server answered, after which its connection is as before."""
+    return isinstance(filesystem_error(error, ""), NotFoundError | CredentialsError)
 
 
 def in_blocks(read: Callable[[int], bytes], most: int) -> Iterator[bytes]:
@@ -179,10 +207,11 @@ def _time_ns(value: object) -> int | None:
     if isinstance(value, int | float):
         return round(value * 1_000_000) * 1_000
     if isinstance(value, str):
-        try:
+        with suppress(ValueError):
+            return _time_ns(datetime.strptime(value.partition(".")[0], _MLSD).replace(tzinfo=UTC))
+        with suppress(ValueError):
             return _time_ns(datetime.fromisoformat(value))
-        except ValueError:
-            return http_date_ns(value)
+        return http_date_ns(value)
     if not isinstance(value, datetime):
         return None
     seconds = seconds_ns(value)

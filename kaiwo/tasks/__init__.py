@@ -9,6 +9,7 @@
     registry        task types and URL schemes by name
     gcs_identity    who a GCS task is for Google
     azure_identity  who an Azure task is for Microsoft Entra
+    plugins         task types of other packages
     schema_rules    what a JSON Schema says of several fields at once
 
 The modules of the task types (``s3``; ``gcs``; ``azure`` for ``azure-blob``; ``hub`` for ``hf``;

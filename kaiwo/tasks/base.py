@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from msgspec import Struct
 from pydantic import Field, model_validator
@@ -28,6 +28,9 @@ from kaiwo.protocols import Source
 from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.fields import Text
 from kaiwo.tasks.secrets import SecretFields
+
+if TYPE_CHECKING:
+    from kaiwo.net.client import Client
 
 #: What reads the bytes of object stores; ``auto`` takes obstore where it supports the task.
 Engine = Literal["auto", "fsspec", "obstore"]
@@ -100,6 +103,9 @@ class TaskOpener:
 class Task(SecretFields):
     """One entry of ``download_items``."""
 
+    #: Of a task type of another package: the schemes of the URLs that ``kaiwo fetch`` takes for it,
+    #: in lower case; those of kaiwo's own are in ``registry``.
+    schemes: ClassVar[tuple[str, ...]] = ()
     #: Without a target, ``kaiwo.fetch`` leaves the place to the task, which has a cache.
     has_cache: ClassVar[bool] = False
 
@@ -203,6 +209,25 @@ class Task(SecretFields):
         if not files:
             return None
         return files[0] if len(files) == 1 else (files[0], files[1])
+
+    def http_client(
+        self, network: NetworkSettings, address: str, headers: Mapping[str, str]
+    ) -> Client:
+        """A client that verifies the server, and goes through the environment's proxies.
+
+        Args:
+            network: how connections behave.
+            address: of the service.
+            headers: the credentials; no other server gets them, wherever redirects lead.
+
+        Raises:
+            ConfigError: a file with certificates cannot be used.
+        """
+        from kaiwo.net.client import Client  # noqa: PLC0415 - few task types need it here
+        from kaiwo.net.redirects import Credentials, origin_of  # noqa: PLC0415
+
+        trust = certificates.context(self.ca_bundle, self.client_certificate, self.client_key)
+        return Client(network, trust, Credentials(origin_of(address), headers))
 
     def check(self) -> Iterator[tuple[str, str]]:
         """The fields whose file cannot be used, and why; nothing goes over the network."""

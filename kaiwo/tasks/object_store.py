@@ -1,7 +1,7 @@
 """Task types with buckets: items in each bucket, and a choice between two engines.
 
-Every service is read through fsspec. A service that obstore supports has a second source, which is
-faster: ``auto`` takes it wherever obstore supports all fields of the task.
+A task type has one source. A service that obstore supports has a second
+one, which is faster: ``auto`` takes it wherever obstore supports all fields of the task.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ logger = logging.getLogger(__name__)
 
 
 class BucketTask(Task):
-    """A task that names buckets and, in each, items."""
+    """A task that names buckets and, in each, items.
+
+    A subclass has ``type``, ``origin``, ``url`` and ``source``, and a field of the name that
+    ``holder`` says: ``buckets: tuple[Bucket, ...]``.
+    """
 
     #: What the service calls its buckets: the name of the field that holds them.
     holder: ClassVar[str] = "buckets"
@@ -58,6 +62,8 @@ class BucketTask(Task):
             ConfigError: obstore is asked for by name, and does not support this task.
         """
         named = f"{self.label}: {self.url(container)}"
+        if type(self).fast_source is BucketTask.fast_source and engine != "obstore":
+            return self.source(container, network)  # a service that is read in one way only
         if engine == "fsspec":
             logger.debug("%s is read through fsspec, as requested", named)
             return self.source(container, network)

@@ -48,10 +48,16 @@ class S3Task(BucketTask):
         None, description="Session token of temporary credentials."
     )
     session_token_file: SecretFile | None = Field(None, description="File with the session token.")
-    region: Text | None = Field(None, description="Region of the buckets.")
+    region: Text | None = Field(
+        None,
+        description="Region of the buckets. Default: that in the endpoint's host name, else the "
+        "SDK's.",
+    )
     profile: Text | None = Field(None, description="Profile in the SDK's configuration files.")
     addressing_style: Literal["auto", "path", "virtual"] = Field(
-        "auto", description="Where the bucket's name goes: into the path or into the host name."
+        "auto",
+        description="Where the bucket's name goes: into the path or into the host name. ``auto``: "
+        "into the path at an endpoint, unless its service is known to refuse that.",
     )
     role_arn: Text | None = Field(
         None, description="Role to assume with these credentials, or with those that are found."

@@ -11,7 +11,7 @@ from kaiwo.net import certificates
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources import s3_answers, s3_region
 from kaiwo.sources.s3_redirects import RedirectingSession
-from kaiwo.tasks import s3_session
+from kaiwo.tasks import s3_services, s3_session
 
 if TYPE_CHECKING:
     from kaiwo.tasks.s3 import S3Task
@@ -39,7 +39,9 @@ def connect(
     session = s3_session.session_of(
         AioSession, task.profile, named=task.anonymous or task.given("access_key_id")
     )
-    if s3_session.endpoint_of(session, endpoint):
+    found = s3_session.endpoint_of(session, endpoint)
+    by_host = s3_services.known(found, task.region, task.addressing_style)
+    if found:
         s3_session.accept_any_bucket(session)
     ca_bundle = s3_session.trusted(session, task.ca_bundle)
     if identity is not None:
@@ -58,7 +60,7 @@ def connect(
         session=session,
         s3_additional_kwargs=encryption if customer_key else {},
         client_kwargs={
-            "region_name": task.region,
+            "region_name": by_host.region,
             # True and not None, with which an empty setting would switch verification off.
             "verify": certificates.file(ca_bundle) or True,
         },
@@ -70,7 +72,7 @@ def connect(
             # kaiwo checks whole objects itself; the SDK would hash each body in Python.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
-            "s3": {"addressing_style": task.addressing_style},
+            "s3": {"addressing_style": by_host.style},
             "user_agent_extra": "kaiwo",
             "http_session_cls": RedirectingSession,
             "client_cert": task.client_files(),

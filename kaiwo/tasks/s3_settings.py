@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from kaiwo.net.headers import header_token
 from kaiwo.sources.translation import NotForObstoreError
+from kaiwo.tasks.s3_services import known
 
 _SHARED_FILES = {
     "AWS_CONFIG_FILE": "~/.aws/config",
@@ -86,7 +87,7 @@ def from_environment(
         )
     ca_bundle = ca_bundle or environment.get("AWS_CA_BUNDLE")
     elsewhere = [name for name in _ELSEWHERE if environment.get(f"AWS_{name.upper()}")]
-    region = region or environment.get("AWS_DEFAULT_REGION")
+    region = known(endpoint, region).region or environment.get("AWS_DEFAULT_REGION")
     return _expressible(endpoint, region, ca_bundle, credentials, elsewhere)
 
 
@@ -113,7 +114,7 @@ def from_sdk(
 
     scoped = session.get_scoped_config()
     endpoint = s3_session.endpoint_of(session, endpoint)
-    region = region or session.get_config_variable("region")
+    region = known(endpoint, region).region or session.get_config_variable("region")
     ca_bundle = s3_session.trusted(session, ca_bundle)
     elsewhere = [name for name in _ELSEWHERE if session.get_config_variable(name)]
     elsewhere += [name for name in scoped.get("s3", ()) if name.startswith("use_")]
@@ -163,7 +164,7 @@ def address(found: S3Settings, bucket: str, style: str) -> dict[str, Any]:
         NotForObstoreError: only the SDK can find it.
     """
     is_arn, is_directory = bucket.startswith("arn:"), bucket.endswith("--x-s3")
-    is_at_aws = found.endpoint is None
+    is_at_aws, style = found.endpoint is None, known(found.endpoint, style=style).style
     if is_arn or is_directory or (is_at_aws and not _BUCKET.fullmatch(bucket)):
         raise NotForObstoreError("only the SDK supports this bucket name")
     virtual = style == "virtual" or (style == "auto" and is_at_aws and "." not in bucket)

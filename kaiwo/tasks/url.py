@@ -6,7 +6,7 @@ import json
 import posixpath
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from fsspec.registry import known_implementations
 from msgspec import Struct
@@ -15,10 +15,9 @@ from pydantic import AfterValidator, Field, Secret
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
-from kaiwo.errors import ConfigError, ServiceError
+from kaiwo.errors import ConfigError
 from kaiwo.jobs import Want
 from kaiwo.loading import loading
-from kaiwo.net.failures import wire_error
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.web_urls import fault_of_address, is_web, service_of, web_name
 from kaiwo.objects import Folder, Place, RemoteObject
@@ -33,11 +32,13 @@ from kaiwo.tasks.items import (
     named_target,
     selected,
 )
-from kaiwo.tasks.registry import SCHEMES
+from kaiwo.tasks.registry import SCHEMES, type_of_scheme
 from kaiwo.tasks.secrets import SecretFile
 
 #: Schemes of the other task types, which know how to sign in and what to verify.
 _OTHERS = SCHEMES | {"s3a": "s3"}
+#: What a URL may say of the user, percent-encoded.
+_USER_INFO = {"username", "user", "password"}
 #: A key of the web may end in a query, which the user's glob says nothing of.
 _ANY_QUERY = "[?]*"
 
@@ -52,7 +53,7 @@ def _of_other_protocols(item: FolderItem | FileItem) -> FolderItem | FileItem:
     elif scheme in _OTHERS:
         fault = f"{scheme}:// has a separate task type: {_OTHERS[scheme]}"
     elif scheme not in known_implementations:
-        fault = f"fsspec does not know the protocol {scheme}://"
+        fault = _unknown(scheme)
     elif found := fault_of_address(address):
         fault = f"the URL has {found}"
     elif is_web(address) and isinstance(item, FolderItem) and urlsplit(address).query:
@@ -60,6 +61,17 @@ def _of_other_protocols(item: FolderItem | FileItem) -> FolderItem | FileItem:
     if fault:
         raise PydanticCustomError("url", "{fault}", {"fault": fault})
     return item
+
+
+def _unknown(scheme: str) -> str:
+    """Why a protocol is none of fsspec's: a task type of another package may be meant."""
+    try:
+        type_ = type_of_scheme(scheme)
+    except ConfigError as error:
+        return error.message
+    if type_ is None:
+        return f"fsspec does not know the protocol {scheme}://"
+    return f"{scheme}:// has a separate task type: {type_}"
 
 
 def _address(item: FolderItem | FileItem) -> str:
@@ -117,7 +129,9 @@ class UrlTask(Task):
     options: Secret[dict[str, Any]] | None = Field(
         None, description="Options of the filesystem, named as in fsspec's documentation."
     )
-    options_file: SecretFile | None = Field(None, description="File with the options, as JSON.")
+    options_file: SecretFile | None = Field(
+        None, description="File with the options, as YAML or JSON."
+    )
     items: tuple[Annotated[Item, AfterValidator(_of_other_protocols)], ...] = Field(
         min_length=1, description="Folders and files, each with a whole URL."
     )
@@ -182,29 +196,47 @@ class UrlTask(Task):
         if is_web(container):
             return self._web_source(container, network)
         with loading():
-            from fsspec import get_filesystem_class  # noqa: PLC0415 - only runs that use it load it
+            from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415 - as above
 
-            from kaiwo.sources.fsspec import FsspecSource  # noqa: PLC0415
-
+            kind = self._filesystem_class(container)
         given = self._options()
+        named, mark, rest = container.partition("?")  # which is a letter of the name
         try:
             # Not by fsspec's ``url_to_fs``, which takes ``::`` for a chain of filesystems.
-            kind = get_filesystem_class(container.partition("://")[0])
-            from_url = kind._get_kwargs_from_urls(container)  # noqa: SLF001 - as that does
-            filesystem = kind(skip_instance_cache=True, **{**from_url, **given})
-            path = kind._strip_protocol(container)  # noqa: SLF001
-        except (ImportError, ValueError):
-            raise ServiceError(
-                f"{self.url(container)}: no filesystem for this protocol is installed"
-            ) from None
-        except (TypeError, AttributeError):
-            names = ", ".join(sorted(given))
+            from_url = kind._get_kwargs_from_urls(named)  # noqa: SLF001 - as that does
+            path = f"{kind._strip_protocol(named)}{mark}{rest}"  # noqa: SLF001
+        except (TypeError, ValueError, AttributeError):
             raise ConfigError(
-                f"{self.url(container)}: its filesystem does not accept the options {names}"
+                f"{self.url(container)}: its filesystem does not take this URL"
             ) from None
-        except OSError as error:  # some connect at once
-            raise wire_error(error, f"opening {self.url(container)}") from None
-        return FsspecSource(filesystem, path, self.url(container))
+        for name in _USER_INFO & from_url.keys():
+            from_url[name] = unquote(from_url[name])
+        shown = self.url(container)
+
+        def make() -> Any:
+            try:
+                return kind(skip_instance_cache=True, **{**from_url, **given})
+            except (TypeError, AttributeError, ValueError):
+                # The text may quote a value.
+                names = ", ".join(sorted(given)) or "none"
+                raise ConfigError(
+                    f"{shown}: its filesystem does not accept the options that are given ({names})"
+                ) from None
+
+        return FsspecSource(make, path, shown, network)
+
+    def _filesystem_class(self, container: str) -> Any:
+        from fsspec import get_filesystem_class  # noqa: PLC0415 - only runs that use it load it
+
+        scheme = container.partition("://")[0]
+        try:
+            return get_filesystem_class(scheme)
+        except (ImportError, ValueError):
+            said = known_implementations.get(scheme, {}).get("err")
+            hint = f": {said}" if said else "; see fsspec's documentation of it"
+            raise ConfigError(
+                f"{self.url(container)}: a package that {scheme}:// needs is not installed{hint}"
+            ) from None
 
     def _web_source(self, container: str, network: NetworkSettings) -> Source:
         with loading():
@@ -234,10 +266,26 @@ class UrlTask(Task):
     def _options(self) -> dict[str, Any]:
         if self.options is not None:
             return self.options.get_secret_value()
+        text = self.secret("options")
+        return {} if text is None else _parsed(text)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """The options in a file: JSON, or YAML, which takes most of JSON but not all.
+
+    Raises:
+        ConfigError: it is neither, or no mapping.
+    """
+    import yaml  # noqa: PLC0415 - few tasks have such a file
+
+    try:
+        options = json.loads(text)
+    except ValueError:
         try:
-            options = json.loads(self.secret("options") or "{}")
-        except ValueError:
-            raise ConfigError("options_file does not hold JSON") from None
-        if not isinstance(options, dict):
-            raise ConfigError("options_file does not hold a JSON object")
-        return options
+            options = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError):
+            # The reason would quote the file.
+            raise ConfigError("options_file holds neither YAML nor JSON") from None
+    if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
+        raise ConfigError("options_file does not hold a mapping: names and values of options")
+    return options

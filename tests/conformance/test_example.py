@@ -83,6 +83,10 @@ class ShelfOpener(Opener):
 
 
 class TestExample(SourceSuite):
+    #: There is no server: ``examples/provider`` has one.
+    asks_who_reads = False
+    has_address = False
+
     @pytest.fixture
     def bucket(self) -> TestBucket:
         objects: dict[str, bytes] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.tasks.base import TaskOpener
 from kaiwo.tasks.url import UrlTask
-from kaiwo.testing import SourceSuite, TestBucket
+from kaiwo.testing import Signing, SourceSuite, TestBucket
 from tests.servers import web
 
+PASSWORD, WRONG = "right-password", "wrong-password"
 _numbers = itertools.count()
 
 
@@ -22,7 +24,7 @@ _numbers = itertools.count()
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of a folder, and the folder."""
     root = tmp_path_factory.mktemp("www")
-    with web.rclone(root) as address:
+    with web.rclone(root, "me", PASSWORD) as address:
         yield address, root
 
 
@@ -36,9 +38,10 @@ class TestWeb(SourceSuite):
     )
     listing_size = 300
     knows_folders = True
+    has_placeholders = False
 
     @pytest.fixture
-    def bucket(self, served: tuple[str, Path]) -> TestBucket:
+    def bucket(self, served: tuple[str, Path], tmp_path: Path) -> TestBucket:
         address, root = served
         folder = root / str(next(_numbers))
         folder.mkdir()
@@ -51,10 +54,28 @@ class TestWeb(SourceSuite):
                 path.write_bytes(data)
                 os.utime(path, (time_s := next(times), time_s))
 
-        file = {"file": "http://host/a", "target_path": "a"}
-        task = UrlTask.model_validate({"items": [file]})
-        here, nowhere = (
-            TaskOpener(task, f"{address}/{name}/", NetworkSettings(), "url")
-            for name in (folder.name, "nowhere")
+        def opener(name: str, at: str = address, options: Path | None = None) -> TaskOpener:
+            fields = {"options_file": str(options or written(tmp_path / "right", PASSWORD))}
+            item = {"file": "http://host/a", "target_path": "a"}
+            task = UrlTask.model_validate({"items": [item], **fields})
+            return TaskOpener(task, f"{at}/{name}/", NetworkSettings(), "url")
+
+        file = written(tmp_path / "options", WRONG)
+        return TestBucket(
+            opener=opener(folder.name),
+            missing=opener("nowhere"),
+            put=put,
+            signing=Signing(
+                opener(folder.name, options=file),
+                lambda: written(file, PASSWORD),
+                (PASSWORD, WRONG),
+            ),
+            server=address.removeprefix("http://"),
+            through=lambda other: opener(folder.name, f"http://{other}"),
         )
-        return TestBucket(here, nowhere, put)
+
+
+def written(file: Path, password: str) -> Path:
+    """The file, with options that sign in."""
+    file.write_text(json.dumps({"auth": ["me", password]}))
+    return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import re
 from collections import Counter
@@ -84,6 +85,19 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
     missing = [name for name in named if not any((place / name).exists() for place in PLACES)]
     if missing:
         pytest.fail(f"{page} names files that do not exist: {', '.join(missing)}")
+
+
+def test_the_example_of_a_provider_uses_only_what_is_stated_to_be_public() -> None:
+    page = text_of("docs/providers.md")
+    public = set(re.findall(r"`(kaiwo(?:\.\w+)+)`", page.partition("## What is stable")[2]))
+    used = {
+        node.module
+        for path in ROOT.glob("examples/provider/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("kaiwo.")
+    }
+    assert used
+    assert used <= public, used - public
 
 
 def test_pages_name_files_and_link_to_others() -> None:

@@ -38,10 +38,11 @@ def folder(path: Path) -> contextlib.AbstractContextManager[str]:
 
 
 @contextlib.contextmanager
-def rclone(path: Path) -> Iterator[str]:
-    """The address of a folder's files while the block runs."""
+def rclone(path: Path, user: str = "", password: str = "") -> Iterator[str]:
+    """The address of a folder's files while the block runs; with a user, for that one alone."""
     program = str(Path(sys.executable).with_name("rclone"))
     command = [program, "serve", "http", str(path), f"--addr={serving.HOST}:0"]
+    command += [f"--user={user}", f"--pass={password}"] if user else []
     env = {name: value for name, value in os.environ.items() if "RCLONE" not in name}
     env["RCLONE_CONFIG"] = os.devnull
     with serving.child([*command, "--dir-cache-time=0"], _SERVES, cwd=path, env=env) as match:

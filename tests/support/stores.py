@@ -19,7 +19,6 @@ from kaiwo.config.loader import build
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Opener
 from kaiwo.tasks.base import Context, Engine
-from kaiwo.testing import TestBucket
 from tests import servers
 from tests.servers import upload
 
@@ -66,16 +65,6 @@ class Store:
         context = Context("/nowhere", NetworkSettings(stall_timeout_s=10), engine, lambda _: "test")
         (want,) = config.tasks[0].wants(context)
         return want.opener
-
-    def test_bucket(self, engine: Engine = "auto") -> TestBucket:
-        """For the conformance suite."""
-        name = self.new_bucket()
-        missing = "no-such/repo" if self.type == "hf" else "no-such-bucket"
-        return TestBucket(
-            self.opener(name, engine),
-            self.opener(missing, engine),
-            lambda objects: self.fill(name, objects),
-        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from kaiwo.errors import TransientError
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.fsspec import FsspecSource
 
 DATA = random.Random(6).randbytes(3_000_001)
@@ -19,7 +20,7 @@ PIECE = 1 << 20
 @pytest.fixture
 def source(tmp_path: Path) -> FsspecSource:
     (tmp_path / "a").write_bytes(DATA)
-    return FsspecSource(LocalFileSystem(), str(tmp_path), f"file://{tmp_path}/")
+    return FsspecSource(LocalFileSystem, str(tmp_path), f"file://{tmp_path}/", NetworkSettings())
 
 
 @pytest.mark.parametrize("limits", [(0, None), (0, len(DATA)), (1, 2_500_000), (7, 8)])
