@@ -91,8 +91,8 @@ OWN_VALIDATION = OWN_COMMAND | {
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "api.*", "checksums", "cli.commands", "config.fetch_url", "engine.*", "files.*",
     "planning.*", "reporting.*", "sources.answers", "sources.folder_markers",
-    "sources.obstore.*", "sources.pieces", "sources.s3_head",
-    "state.*", "tasks.s3_settings", "workers.*",
+    "sources.identity", "sources.obstore.*", "sources.pieces", "sources.s3_head",
+    "state.*", "tasks.s3_services", "tasks.s3_settings", "workers.*",
 }  # fmt: skip
 
 
