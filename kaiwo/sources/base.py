@@ -66,6 +66,8 @@ A whole provider, for a store with an SDK of three calls:
 
 ``kaiwo.testing.SourceSuite`` is the definition of a correct source. This module is public: what has
 no underscore here stays, and keeps its meaning, until the next major version: docs/providers.md.
+
+Longer than 300 lines: the example is a whole provider, and the base is read beside it.
 '''
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ OWN_VALIDATION = OWN_COMMAND | {
     "protocols", "sources.base", "sources.paging", "sources.translation", "tasks.base",
     "tasks.fetch_request",
     "tasks.fields", "tasks.items", "tasks.customer_key", "tasks.kept", "tasks.object_store",
+    "tasks.plugins",
     "tasks.registry", "tasks.s3", "tasks.secrets", "units", "workers.globs",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
