@@ -74,10 +74,7 @@ def fields_of(protocol: str, options: Options) -> dict[str, Any]:
     if type_ == "s3":
         given, fields = _of_s3(given)
     elif type_ == "gcs":
-        if isinstance(payer := given.get("requester_pays"), str) and payer:
-            given |= {"requester_pays": True, "project": payer}
-        if "token" in given:
-            fields = _of_google(given.pop("token"))
+        given, fields = _of_gcs(given)
     elif type_ == "azure-blob" and (host := given.pop("account_host", None)):
         fields = {"endpoint_url": f"https://{host}"}
     elif type_ == "hf" and given.get("token") is True:
@@ -121,6 +118,14 @@ def _of_s3(options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
     if options.get("use_ssl") is False and not flat.get("endpoint_url"):
         raise ConfigError("kaiwo:: uses TLS: leave out use_ssl, or give an http:// endpoint_url")
     return flat, fields
+
+
+def _of_gcs(options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of gcsfs without its token, and the fields of that; the project that pays is one."""
+    flat = {name: value for name, value in options.items() if name != "token"}
+    if isinstance(payer := flat.get("requester_pays"), str) and payer:
+        flat |= {"requester_pays": True, "project": payer}
+    return flat, _of_google(options["token"]) if "token" in options else {}
 
 
 def _of_google(token: object) -> dict[str, Any]:

@@ -102,6 +102,7 @@ def _azure() -> Iterator[Identity]:
 #: What each kind of identity is called, see ``azure_identity.ambient``.
 _AZURE = {
     "principal": "service principal",
+    "adlfs": "service principal",
     "user": "user with a password",
     "workload": "workload identity",
     "managed": "managed identity",

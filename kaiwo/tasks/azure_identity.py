@@ -4,6 +4,7 @@
     principal_certificate (+ _file)       the same, by a certificate and its key
     AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH, AZURE_USERNAME with AZURE_PASSWORD
                                           the same, with AZURE_TENANT_ID and AZURE_CLIENT_ID
+    AZURE_STORAGE_CLIENT_SECRET           the same, by the names that adlfs reads
     AZURE_FEDERATED_TOKEN_FILE            the workload identity of a pod
     IDENTITY_ENDPOINT, MSI_ENDPOINT       the managed identity of a container or a function
     else                                  the managed identity of the machine (instance metadata),
@@ -22,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo import environment
 from kaiwo.errors import ConfigError
@@ -35,6 +37,8 @@ CERTIFICATE = "AZURE_CLIENT_CERTIFICATE_PATH"
 CHOICE = "AZURE_TOKEN_CREDENTIALS"
 #: Variables with a proof of a service principal.
 PROOFS = ("AZURE_CLIENT_SECRET", CERTIFICATE)
+#: A service principal as adlfs reads it: tenant, client and secret.
+OF_ADLFS = tuple(f"AZURE_STORAGE_{each}" for each in ("TENANT_ID", "CLIENT_ID", "CLIENT_SECRET"))
 ENDPOINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")
 _OF_ENVIRONMENT = (
     "exclude_environment_credential",
@@ -84,6 +88,8 @@ def ambient(tenant_id: str = "", client_id: str = "") -> Iterator[tuple[str, str
         yield "chain", CHOICE
     if _is_set(TENANT) and _is_set(CLIENT):
         yield from (("principal", name) for name in PROOFS if _is_set(name))
+    if all(map(_is_set, OF_ADLFS)):
+        yield "adlfs", OF_ADLFS[-1]
     if _is_set(CLIENT) and _is_set("AZURE_USERNAME") and _is_set("AZURE_PASSWORD"):
         yield "user", "AZURE_USERNAME"
     if is_whole and _is_set(FEDERATION):
@@ -143,6 +149,10 @@ def of_environment(asked: Asked) -> Identity:
 
     kind, variable = next(ambient(asked.tenant_id, asked.client_id), ("machine", ""))
     client = asked.client_id or os.environ.get(CLIENT) or None
+    if kind == "adlfs":
+        tenant, client_id, secret = (os.environ[each] for each in OF_ADLFS)
+        given_there = replace(asked, tenant_id=tenant, client_id=client_id)
+        return of_secret(given_there, secret, variable)
     if kind in ("principal", "user"):
         name = "the service principal" if kind == "principal" else "the user"
         return _identity(

@@ -33,7 +33,7 @@ ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 _PROGRAM = FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-_SERVES = re.compile(rf"successfully listens on (http://{re.escape(serving.HOST)}:\d+)")
+_SERVES = re.compile(rf"successfully listens on (https?://{re.escape(serving.HOST)}:\d+)")
 
 
 def install() -> None:
@@ -82,8 +82,13 @@ def _wheel() -> Path:
 
 
 @contextlib.contextmanager
-def azure() -> Iterator[dict[str, str]]:
-    """Serve blobs from memory; yields the settings of a client."""
+def azure(certificate: str = "", key: str = "") -> Iterator[dict[str, str]]:
+    """Serve blobs from memory; yields the settings of a client.
+
+    With a certificate: by TLS, to bearer tokens as well. Of these it reads audience, issuer and
+    times, and does not verify the signature.
+    """
+    by_token = [f"--cert={certificate}", f"--key={key}", "--oauth=basic"] if certificate else []
     install()
     with tempfile.TemporaryDirectory(prefix="kaiwo-azurite-") as folder:
         command = [
@@ -95,11 +100,13 @@ def azure() -> Iterator[dict[str, str]]:
             "--skipApiVersionCheck",
             "--disableTelemetry",
             "--silent",
+            *by_token,
         ]
         with serving.child(command, _SERVES, cwd=Path(folder)) as match:
             endpoint = f"{match[1]}/{ACCOUNT}"
             yield {
-                "connection_string": f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};"
+                "connection_string": f"DefaultEndpointsProtocol={endpoint.partition(':')[0]};"
+                f"AccountName={ACCOUNT};"
                 f"AccountKey={KEY};BlobEndpoint={endpoint};",
                 "account_name": ACCOUNT,
                 "account_key": KEY,
@@ -110,7 +117,10 @@ def azure() -> Iterator[dict[str, str]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--install", action="store_true", help="install azurite, and no more")
-    if parser.parse_args().install:
+    parser.add_argument("--certificate", default="", help="PEM file: serve by TLS, and take tokens")
+    parser.add_argument("--key", default="", help="PEM file of its key")
+    options = parser.parse_args()
+    if options.install:
         install()
     else:
-        serving.run(azure())
+        serving.run(azure(options.certificate, options.key))

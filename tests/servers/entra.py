@@ -48,6 +48,7 @@ class Entra:
         header: what proves to be a container of the managed identity.
         identities: client IDs of managed identities; empty for the system's.
         asked: method and path of each request.
+        gives_jwt: the tokens are signed, and say for whom they are, as Entra's.
     """
 
     at: str = ""
@@ -59,11 +60,18 @@ class Entra:
     header: str = "header-Kanarienvogel"
     identities: set[str] = field(default_factory=lambda: {"", CLIENT})
     asked: list[str] = field(default_factory=list)
+    gives_jwt: bool = False
 
     def grant(self) -> dict[str, Any]:
         """A token that is good for an hour."""
         ends = {"expires_in": 3600, "expires_on": str(int(time.time()) + 3600)}
-        return {"access_token": self.tokens.give(), "token_type": "Bearer", **ends}
+        token = self.tokens.give()
+        if self.gives_jwt:
+            now = int(time.time())
+            issuer = "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/"
+            told = {"aud": RESOURCE, "iss": issuer, "iat": now, "nbf": now - 60, "exp": now + 3600}
+            token = jwt.encode({**told, "jti": token}, "a key of this server's alone, unverified")
+        return {"access_token": token, "token_type": "Bearer", **ends}
 
     def post(self, path: str, form: Mapping[str, str]) -> Answer:
         """The answer to a POST."""

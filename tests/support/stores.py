@@ -104,9 +104,9 @@ def gcs(*args: str, server: str = "gcs_standin") -> Iterator[Store]:
 
 
 @contextmanager
-def azure() -> Iterator[Store]:
+def azure(*args: str) -> Iterator[Store]:
     """Azure Blob Storage."""
-    with _started("azure") as settings:
+    with _started("azure", *args) as settings:
         fields = {"connection_string": settings["connection_string"]}
         yield Store(
             "azure-blob", fields, lambda b, o: upload.upload_azure(settings, b, o), settings

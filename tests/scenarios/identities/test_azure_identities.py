@@ -16,6 +16,7 @@ from kaiwo.api.report import Report
 from kaiwo.errors import ConfigError
 from kaiwo.tasks.base import Engine
 from tests.servers.entra import Entra, entra
+from tests.support import stores
 from tests.support.azure import signature
 from tests.support.command import tree
 from tests.support.engines import ALL
@@ -28,6 +29,7 @@ from tests.support.token_relay import Guarded, guarded
 
 CANARY = "Kanarienvogel"
 OBJECTS = {"big": bytes(range(256)) * 36_000, **{f"d/{n}": b"%d" % n for n in range(30)}}
+SMALL = {"k": b"data", "d/b c": b"more"}
 #: Ways whose identity the task does not name.
 AMBIENT = [
     way
@@ -43,6 +45,17 @@ pytestmark = pytest.mark.usefixtures("loopback_only")
 def container(azure: Store) -> str:
     """A container with objects."""
     return azure.new_bucket(OBJECTS)
+
+
+@pytest.fixture(scope="module")
+def tls_azurite(tls: TLS) -> Iterator[Store]:
+    """An azurite of TLS and bearer tokens, with a container."""
+    both = str(Path(tls.bundle).with_name("server-and-key.pem"))
+    with stores.azure(f"--certificate={both}", f"--key={both}") as store:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("REQUESTS_CA_BUNDLE", tls.bundle)
+            store.fill("container", SMALL)
+        yield store
 
 
 @dataclass
@@ -123,6 +136,22 @@ def test_a_wrong_identity_is_named(
     assert way.says in error
     assert CANARY not in error + caplog.text + json.dumps(report.to_dict())
     assert tree(world.folder / "out") == {}
+
+
+def test_azurite_takes_these_tokens_by_tls(
+    world: World, engine: Engine, tls_azurite: Store, tls: TLS
+) -> None:
+    """It reads audience, issuer and times of each, as no relay of the other tests does."""
+    world.entra.gives_jwt = True
+    setting = WAYS[0].set_up(world.entra, world.folder)
+    fields = {"connection_string": None, "endpoint_url": tls_azurite.settings["endpoint_url"]}
+    given = {**fields, **setting.fields, "ca_bundle": tls.bundle}
+    task = tls_azurite.task("container", ALL, **given)
+    config = {"download_root": str(world.folder / "out"), "download_items": [task]}
+    report = kaiwo.download(config, engine=engine, progress="none", retries=0, startup_wait=0)
+    assert report.ok, report.failed[0].error
+    assert tree(world.folder / "out") == SMALL
+    assert len(world.entra.tokens.given) == 1
 
 
 @pytest.mark.parametrize("way", AMBIENT, ids=[way.row.way for way in AMBIENT])
@@ -207,6 +236,7 @@ def test_what_cannot_be_is_a_fault_of_the_configuration(
 def test_two_containers_ask_once_by_the_proxy_and_metadata_never_by_one(
     world: World, engine: Engine
 ) -> None:
+    by_header = next(way for way in WAYS if "IDENTITY_ENDPOINT" in way.named)
     other = world.store.new_bucket({})
     containers = [{"name": name, "items": ALL} for name in (world.container, other)]
     port = world.guard.address.rpartition(":")[2]
@@ -218,7 +248,7 @@ def test_two_containers_ask_once_by_the_proxy_and_metadata_never_by_one(
         assert world.run(setting, engine, containers=containers[:1]).ok
         assert {line.split()[0] for line in proxy.lines} == {"CONNECT"}
         proxy.lines.clear()
-        setting = WAYS[5].set_up(world.entra, world.folder)
+        setting = by_header.set_up(world.entra, world.folder)
         world.run(setting, engine, containers=containers, name="two")
         assert proxy.lines == []
     assert len(world.entra.tokens.given) == 2

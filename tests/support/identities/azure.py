@@ -74,6 +74,11 @@ def _secret_of_environment(_: Entra, __: Path) -> Setting:
     return Setting(env={**OF_PRINCIPAL, "AZURE_CLIENT_SECRET": SECRET})
 
 
+def _secret_of_adlfs(_: Entra, __: Path) -> Setting:
+    names = {"TENANT_ID": TENANT, "CLIENT_ID": CLIENT, "CLIENT_SECRET": SECRET}
+    return Setting(env={f"AZURE_STORAGE_{name}": value for name, value in names.items()})
+
+
 def _principal_certificate(entra: Entra, _: Path) -> Setting:
     return Setting({**PRINCIPAL, "principal_certificate": _certificate(entra)})
 
@@ -175,6 +180,17 @@ WAYS = (
         ),
         "the service principal of AZURE_CLIENT_SECRET",
         _secret_of_environment,
+        _other_secret,
+        "AADSTS7000215",
+    ),
+    Way(
+        _row(
+            "service principal as adlfs reads it",
+            "`AZURE_STORAGE_CLIENT_SECRET`, `AZURE_STORAGE_TENANT_ID`, `AZURE_STORAGE_CLIENT_ID`",
+            "the same",
+        ),
+        "the service principal of AZURE_STORAGE_CLIENT_SECRET",
+        _secret_of_adlfs,
         _other_secret,
         "AADSTS7000215",
     ),
