@@ -38,19 +38,22 @@ class Order(Struct, frozen=True):
     asked: tuple[Want, ...]
 
 
-def order_of(config: Config, *, needs_secrets: bool = True) -> Order:
+def order_of(config: Config, *, is_run: bool = True) -> Order:
     """Everything that a configuration asks for.
 
     Args:
         config: see there.
-        needs_secrets: the order is for a run that opens sources.
+        is_run: the order is for a run, which opens sources and writes targets.
 
     Raises:
-        ConfigError: a secret file cannot be read, or an item cannot be placed.
+        ConfigError: two files have one target, a secret file cannot be read, or an item cannot be
+            placed.
     """
+    if is_run:
+        config.check_targets()
     variables.warn_of_misspelled()
     _log_warnings(config)
-    if needs_secrets:
+    if is_run:
         config.check_secrets()
     tasks = wanted(config)
     return Order(config.settings, tasks, tuple(want for _, wants in tasks for want in wants))

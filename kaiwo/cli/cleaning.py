@@ -31,7 +31,7 @@ def clean(config_file: str, options: Mapping[str, Any], *, yes: bool, partial: b
     log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
     state_dir = loaded.settings.state_dir
     with environment.cleaned(proxies.canonical):
-        asked = order_of(loaded, needs_secrets=False).asked
+        asked = order_of(loaded, is_run=False).asked
         roots = {root: None for want in asked if (root := root_of(want))}
     found = [leftovers.find(root, state_dir) for root in roots]
     results.show(_lines(found, yes=yes, partial=partial))
