@@ -113,7 +113,13 @@ def plan(
 
 
 def clean(
-    config_file: options.ConfigFile,
+    place: Annotated[
+        str,
+        typer.Argument(
+            help="The YAML file, or the folder that `kaiwo fetch` was putting files into.",
+            metavar="CONFIG_FILE|DIR",
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
     partial: Annotated[
         bool, typer.Option("--partial", help="Also what a later run could resume.")
@@ -137,7 +143,7 @@ def clean(
     def run() -> int:
         from kaiwo.cli import cleaning  # noqa: PLC0415
 
-        return cleaning.clean(config_file, chosen, yes=yes, partial=partial)
+        return cleaning.clean(place, chosen, yes=yes, partial=partial)
 
     raise typer.Exit(guarded(run))
 
