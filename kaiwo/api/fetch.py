@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,6 +11,8 @@ from kaiwo import environment
 from kaiwo.api.download import plain
 from kaiwo.api.fetch_order import Goal, order_of_urls, paths_of
 from kaiwo.api.run import carry_out
+from kaiwo.api.shown_errors import is_whole
+from kaiwo.errors import KaiwoError
 from kaiwo.net import proxies
 from kaiwo.protocols import Sink
 from kaiwo.reporting.displays import program_sink
@@ -90,6 +92,21 @@ def fetch(
         >>> kaiwo.fetch(["s3://my-bucket/models/", "s3://my-bucket/top.txt"], "both")
         [PosixPath('/data/both/models'), PosixPath('/data/both/top.txt')]
     """
+    try:
+        return _fetch(url_spec, target, progress, sink, fields)
+    except KaiwoError as error:
+        if is_whole(error):
+            raise
+        raise error.with_traceback(None) from None
+
+
+def _fetch(
+    url_spec: str | Iterable[str],
+    target: str | os.PathLike[str] | None,
+    progress: str,
+    sink: Sink | None,
+    fields: Mapping[str, Any],
+) -> Path | list[Path]:
     several = isinstance(url_spec, Iterable) and not isinstance(url_spec, str)
     urls = list(url_spec) if several else [str(url_spec)]
     fields = {name: plain(value) for name, value in fields.items()}
@@ -100,6 +117,6 @@ def fetch(
     goal = Goal(None, place, True) if several and place is not None else Goal(place)
     with environment.cleaned(proxies.canonical):
         asked = order_of_urls(urls, goal, fields, {"fail_fast": True})
-        done = carry_out(asked.order, sink)
+        done = carry_out(asked.order, sink, raises=True)
     paths = paths_of(asked.outcomes(done))
     return paths if several else paths[0]

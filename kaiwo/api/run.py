@@ -62,9 +62,6 @@ def decide(order: Order, sink: Sink) -> Decision:
     """What ``carry_out`` would do, decided and checked; no byte of any object is read.
 
     Names and places that may not be are an error of the decision.
-
-    Raises:
-        KaiwoError: with ``fail_fast``, that of the first listing that failed.
     """
     labels = tuple(dict.fromkeys(task.label for task, _ in order.tasks))
     with _tools(order) as tools:
@@ -169,7 +166,7 @@ def _tools(order: Order) -> Iterator[_Tools]:
 
 def _listed(tools: _Tools, asked: Sequence[Want], sink: Sink) -> Listing:
     rules = tools.rules
-    listing = gather(
+    return gather(
         asked,
         tools.executor,
         rules.workers,
@@ -180,9 +177,6 @@ def _listed(tools: _Tools, asked: Sequence[Want], sink: Sink) -> Listing:
         rules.requests,
         (lambda _: ()) if tools.comparison.force else tools.state.answers,
     )
-    if listing.failed and rules.fail_fast:
-        raise listing.failed[0][1]
-    return listing
 
 
 @contextlib.contextmanager
@@ -224,7 +218,9 @@ def _claimed(
         state.close(ended=until_s is None or time.monotonic() < until_s)
 
 
-def carry_out(order: Order, sink: Sink, make_room: MakeRoom = lambda _: None) -> Done:
+def carry_out(
+    order: Order, sink: Sink, make_room: MakeRoom = lambda _: None, *, raises: bool = False
+) -> Done:
     """List, claim, close the plan, execute it, settle the tasks.
 
     However the run ends, the sink gets an ``Ended`` with the report so far.
@@ -233,20 +229,23 @@ def carry_out(order: Order, sink: Sink, make_room: MakeRoom = lambda _: None) ->
         order: what to do.
         sink: gets the events.
         make_room: is called with the plan before it is checked that there is room for it.
+        raises: with ``fail_fast``, the error of a listing is raised, and is not in a report.
     """
     start_s, started_at_s = time.monotonic(), time.time()
     scheduler: Scheduler | None = None
     with _tools(order) as tools:
         try:
             listing = _listed(tools, order.asked, sink)
-            drafted = plan.draft(listing, tools.state, tools.comparison)
-            with _claimed(tools, order.tasks, drafted, sink, make_room) as closed:
-                _remember_answers(listing, closed, tools.state)
-                scheduler = Scheduler(
-                    closed, tools.executor, tools.rules, tools.state, sink, tools.health
-                )
+            if _ends(listing, tools, raises=raises):
+                scheduler = _scheduler(tools, Plan(missed=listing.missed), sink)
                 report = scheduler.run()
-                _settle(order.tasks, closed, listing, report)
+            else:
+                drafted = plan.draft(listing, tools.state, tools.comparison)
+                with _claimed(tools, order.tasks, drafted, sink, make_room) as closed:
+                    _remember_answers(listing, closed, tools.state)
+                    scheduler = _scheduler(tools, closed, sink)
+                    report = scheduler.run()
+                    _settle(order.tasks, closed, listing, report)
             seconds = time.monotonic() - start_s
             report = replace(report, seconds=seconds, started_at_s=started_at_s)
             # Inside ``try``: a signal that arrives now still ends in a report.
@@ -259,6 +258,19 @@ def carry_out(order: Order, sink: Sink, make_room: MakeRoom = lambda _: None) ->
             sink.emit(Ended(ended))
             raise
     return Done(report, listing)
+
+
+def _ends(listing: Listing, tools: _Tools, *, raises: bool) -> bool:
+    """Whether the run ends after its listing."""
+    if not (listing.failed and tools.rules.fail_fast):
+        return False
+    if raises:
+        raise listing.failed[0][1]
+    return True
+
+
+def _scheduler(tools: _Tools, closed: Plan, sink: Sink) -> Scheduler:
+    return Scheduler(closed, tools.executor, tools.rules, tools.state, sink, tools.health)
 
 
 def _remember_answers(listing: Listing, closed: Plan, state: State) -> None:

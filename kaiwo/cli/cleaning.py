@@ -9,9 +9,8 @@ from typing import Any
 
 from kaiwo import environment, units
 from kaiwo.api.orders import order_of
-from kaiwo.cli import results
+from kaiwo.cli import config_file, results
 from kaiwo.cli.logs import early_format, early_level, log_to_stderr
-from kaiwo.config import loader
 from kaiwo.config.settings import before_file
 from kaiwo.errors import ConfigError
 from kaiwo.files.placement import absolute
@@ -45,7 +44,7 @@ def clean(place: str, options: Mapping[str, Any], *, yes: bool, partial: bool) -
 
 def _of_config(path: str, options: Mapping[str, Any]) -> tuple[Iterable[str], str | None]:
     """The folders that have the state of a configuration's targets, and the ``state_dir``."""
-    loaded = loader.load(path, options)
+    loaded = config_file.load(path, options)
     log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
     with environment.cleaned(proxies.canonical):
         asked = order_of(loaded, is_run=False).asked

@@ -30,6 +30,7 @@ class Builder:
         environment: Mapping[str, str] | None,
         *,
         elsewhere: bool,
+        option: Callable[[str], str],
     ) -> None:
         self.warnings: list[Diagnostic] = []
         #: The tasks, and of those that are wrong what is right, by their numbers.
@@ -38,6 +39,7 @@ class Builder:
         self._faults = faults
         self._environment = environment
         self._elsewhere = elsewhere
+        self._option = option
         # Where values are not known, so that nothing is said of them.
         self._unknown: set[Location] = set()
         # The key of the tasks, also where it is misspelled.
@@ -96,7 +98,7 @@ class Builder:
         def place(location: Sequence[str | int]) -> Place:
             name = str(location[0]) if location else ""
             if name in given:
-                return Place(f"option --{name.replace('_', '-')}")
+                return Place(self._option(redact.key(name)))
             if name in environment:
                 return Place(f"environment {PREFIX}{name.upper()}")
             return self._document.place(location)
@@ -195,7 +197,7 @@ def _of_option(found: Finding) -> tuple[str, str | None]:
     if not name or name in Settings.model_fields:
         return found.problem, found.hint
     guess = nearest(name, Settings.model_fields)
-    return f"unknown option '{redact.key(name)}'", guess and f"did you mean '{guess}'?"
+    return "there is no such option", guess and f"did you mean '{guess}'?"
 
 
 def _classes(items: object) -> list[type[Task]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from kaiwo.config import targets
 from kaiwo.config.building import Builder
 from kaiwo.config.diagnostics import Diagnostic, InvalidConfigError, Place, invalid
 from kaiwo.config.document import Document, parse
-from kaiwo.config.settings import ITEMS, Settings
+from kaiwo.config.settings import ITEMS, Settings, of_command
 from kaiwo.config.targets import Placed
 from kaiwo.errors import ConfigError
 from kaiwo.files.placement import absolute
@@ -94,6 +94,7 @@ def load(
     options: Mapping[str, Any] | None = None,
     *,
     elsewhere: bool = False,
+    option: Callable[[str], str] = of_command,
 ) -> Config:
     """Read and validate a file; opens no secret file and no connection.
 
@@ -101,12 +102,13 @@ def load(
         path: of the YAML file.
         options: of the command, by the names of the settings.
         elsewhere: it will be used in another environment, so that variables may be unknown here.
+        option: gives the name of an option, for errors.
 
     Raises:
         ConfigError: the file, the environment or an option is wrong; it names every fault.
     """
     name = os.fspath(path)
-    return build(parse(_read(name), name), options, os.environ, elsewhere=elsewhere)
+    return build(parse(_read(name), name), options, os.environ, elsewhere=elsewhere, option=option)
 
 
 def _read(name: str) -> str:
@@ -151,6 +153,7 @@ def build(
     environment: Mapping[str, str] | None = None,
     *,
     elsewhere: bool = False,
+    option: Callable[[str], str] = of_command,
 ) -> Config:
     """Validate a document that has been read already; see ``load``.
 
@@ -159,6 +162,7 @@ def build(
         options: of the command.
         environment: the variables that its texts may name; None: they name none.
         elsewhere: see ``load``.
+        option: see ``load``.
     """
     faults = list(document.faults)
     data = document.data
@@ -166,7 +170,7 @@ def build(
         problem = "the file must be a mapping: keys and values"
         raise invalid([*faults, Diagnostic(document.place(()), problem)])
     with loading():  # pydantic completes a model at its first use, and a fork must not divide that
-        builder = Builder(document, faults, environment, elsewhere=elsewhere)
+        builder = Builder(document, faults, environment, elsewhere=elsewhere, option=option)
         settings, tasks = builder.build(dict(data), options or {})
     if faults:
         parts = builder.parts.values()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from kaiwo.config.document import without_tags
 from kaiwo.tasks.base import Location, Task
-from kaiwo.tasks.items import ITEM_KINDS, Bucket, FolderItem
+from kaiwo.tasks.items import ITEM_KINDS, Bucket, FolderItem, item_keys
 
 #: They name no file and have no glob, and may stand in all task types.
 _ITEM = FolderItem.model_construct(folder="file:///", target_path=".")
@@ -40,17 +40,6 @@ def sound_part(class_: type[Task], data: dict[str, Any]) -> Task | None:
             for field, _ in [*class_.model_construct(**data).contradictions()]:
                 data.pop(field, None)
     return None
-
-
-def item_keys(value: Any) -> dict[str, Any]:
-    """The keys of a mapping; of an item in the nested form, those of the inner one."""
-    if not isinstance(value, dict):
-        return {}
-    if len(value) == 1:
-        ((key, inner),) = value.items()
-        if key in ITEM_KINDS and isinstance(inner, dict):
-            return inner
-    return value
 
 
 def _leave_out(data: dict[str, Any], location: Location) -> None:

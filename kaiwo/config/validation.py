@@ -19,10 +19,9 @@ from pydantic.errors import PydanticUserError
 
 from kaiwo import redact
 from kaiwo.config.document import FILE_ITEM, FOLDER_ITEM, without_tags
-from kaiwo.config.sound_part import item_keys, sound_part
 from kaiwo.config.suggestions import Level, nearest, unknown_key
 from kaiwo.tasks.base import CONTRADICTION, Task
-from kaiwo.tasks.items import ITEM_KINDS, NO_KIND, Bucket, FileItem, FolderItem
+from kaiwo.tasks.items import ITEM_KINDS, NO_KIND, Bucket, FileItem, FolderItem, item_keys
 from kaiwo.tasks.object_store import BucketTask
 
 Location = tuple[str | int, ...]
@@ -95,6 +94,8 @@ def check(class_: type[Task], data: Mapping[str, Any], top: Level) -> Checked:
         task = class_.model_validate(data)
         return Checked(task, (), task, lambda location: location)
     except ValidationError as error:
+        from kaiwo.config.sound_part import sound_part  # noqa: PLC0415 - for wrong files only
+
         repaired = _Repaired(class_, data, top)
         failed: ValidationError | None = error
         for _ in range(_MOST_ROUNDS):

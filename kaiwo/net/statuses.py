@@ -31,14 +31,15 @@ _USED_UP, _RESET = re.compile(r";\s*r=0(?!\d)"), re.compile(r";\s*t=(\d+)")
 #: Clocks that differ by more make signatures invalid; the shortest time that a service allows.
 _MOST_SKEW_S = 300.0
 _NOT_FOUND = "not found; check the name, the region and the endpoint"
+_REFUSED = "the service refuses these credentials; check them, and their rights to this object"
+_ANONYMOUS_REFUSED = "the service refuses anonymous requests; give credentials that may read this"
+#: Azure says so of a container that only some may read.
+_LOOKS_MISSING = " 404 ResourceNotFound"
 #: The kind of error for each meaning, and what helps.
 _ERRORS: dict[Meaning | None, tuple[type[KaiwoError], str]] = {
     Meaning.BUSY: (BusyError, ""),
     Meaning.FAILING: (TransientError, ""),
-    Meaning.REFUSED: (
-        CredentialsError,
-        "the service refuses these credentials; check them, and their rights to this object",
-    ),
+    Meaning.REFUSED: (CredentialsError, _REFUSED),
     Meaning.CLOCK: (
         CredentialsError,
         "the service's clock and this machine's differ; set this machine's clock",
@@ -128,6 +129,14 @@ def status_error(
     if said is Meaning.REFUSED:
         reason += _describe_skew(headers)
     return kind(f"{answer}: {reason}")
+
+
+def as_anonymous(error: KaiwoError) -> KaiwoError:
+    """The error for an answer, where the request had no credentials."""
+    message = error.message.replace(_REFUSED, _ANONYMOUS_REFUSED)
+    if _LOOKS_MISSING in message:
+        message += "; what is private looks missing to anonymous requests"
+    return error if message == error.message else type(error)(message, *error.args[1:])
 
 
 def proxy_error(status: int, answer: str) -> KaiwoError:

@@ -69,7 +69,7 @@ class AzureSource(AsyncSource):
         network: NetworkSettings,
         ssl: Any = None,
     ) -> None:
-        super().__init__(url, address)
+        super().__init__(url, address, is_anonymous=bool(filesystem.anon))
         self._filesystem = filesystem
         try:
             self._container = filesystem.service_client.get_container_client(container)

@@ -79,6 +79,7 @@ from typing import TypeVar
 
 from kaiwo.errors import BugError, KaiwoError, TransientError
 from kaiwo.net.failures import connection_error
+from kaiwo.net.statuses import as_anonymous
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import PIECE, Buffer, Listed, Take
 from kaiwo.sources.paging import Page, PagedListing
@@ -87,8 +88,6 @@ from kaiwo.sources.translation import Translation
 
 #: obstore asks for credentials again after this time, if an SDK renews them.
 CREDENTIALS_VALID_FOR = timedelta(minutes=1)
-
-
 T = TypeVar("T", bound=Buffer)
 
 
@@ -101,9 +100,11 @@ class StoreSource(ABC):
     Args:
         url: of the bucket, container or repository; it ends in ``/`` and holds no secrets.
         address: of the service, if it is not the provider's public one.
+        is_anonymous: requests have no credentials, as errors should say.
     """
 
-    def __init__(self, url: str, address: str = "") -> None:
+    def __init__(self, url: str, address: str = "", *, is_anonymous: bool = False) -> None:
+        self.is_anonymous = is_anonymous
         self._url = url
         self._at = f" at {address}" if "://" in address else ""
         self._listing = PagedListing()
@@ -253,7 +254,9 @@ class StoreSource(ABC):
 
     def _map(self, error: Exception, what: str) -> KaiwoError:
         found = self.map_error(error, what) or connection_error(error, what)
-        return found or BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
+        if found is None:
+            return BugError(f"{what}: unforeseen {type(error).__name__}{_place(error)}")
+        return as_anonymous(found) if self.is_anonymous else found
 
 
 class OfferingSource(StoreSource):

@@ -24,8 +24,8 @@ class AsyncSource(OfferingSource):
 
     _filesystem: Any
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, url: str, address: str = "", *, is_anonymous: bool = False) -> None:
+        super().__init__(url, address, is_anonymous=is_anonymous)
         # A thread that holds it may collect garbage, which cancels a call.
         self._lock = threading.RLock()
         #: Calls that a thread waits for; None once the source is closed.

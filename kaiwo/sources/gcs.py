@@ -81,7 +81,8 @@ class GcsSource(AsyncSource):
         ssl: Any = None,
         token_trust: str | None = None,
     ) -> None:
-        super().__init__(url, address)
+        is_anonymous = filesystem.credentials.credentials is None
+        super().__init__(url, address, is_anonymous=is_anonymous)
         self._filesystem = filesystem
         self._objects = f"b/{quote(bucket, safe='')}/o"
         self._pages = GcsListing(self, self._page, _parse_listed).pages
@@ -196,11 +197,6 @@ class GcsSource(AsyncSource):
 
     def _object(self, key: str) -> str:
         return f"{self._objects}/{quote(key, safe='')}"
-
-    @property
-    def is_anonymous(self) -> bool:
-        """No credentials are sent."""
-        return self._filesystem.credentials.credentials is None
 
     def token(self) -> dict[str, Any]:
         """The current token in obstore's form; gcsfs renews it in time."""

@@ -87,7 +87,7 @@ class S3Source(AsyncSource):
     """
 
     def __init__(self, filesystem: Any, bucket: str, url: str, address: str) -> None:
-        super().__init__(url, address)
+        super().__init__(url, address, is_anonymous=bool(filesystem.anon))
         self._filesystem = filesystem
         self._bucket = bucket
         self._lookup = S3Lookup(self, self._call)

@@ -155,6 +155,7 @@ class AzureTask(BucketTask):
             # Its listing states no Content-MD5, so each blob would need a request.
             lists=False,
             fallback=partial(self.source, container, network),
+            is_anonymous=self._is_anonymous(),
         )
 
     def _granted(self, fields: Mapping[str, str], endpoint: str) -> Callable[[], dict[str, Any]]:

@@ -120,6 +120,7 @@ class GcsTask(BucketTask):
             # obstore uses the XML API, which lists neither generations nor crc32c.
             lists=False,
             fallback=lambda: source,
+            is_anonymous=source.is_anonymous,
         )
 
     def filesystem(self, network: NetworkSettings) -> Any:

@@ -132,6 +132,7 @@ class S3Task(BucketTask):
             lists=True,
             fallback=partial(self.source, container, network),
             look=Head(request),
+            is_anonymous=found.credentials is None,
         )
 
     def _settings(self) -> S3Settings:

@@ -100,3 +100,19 @@ def test_a_section_that_cannot_be_made_is_a_problem_and_no_failure(tmp_path: Pat
     found = examined(tmp_path, HF_HUB_ETAG_TIMEOUT=SECRET)
     assert "identity: ValueError" in found["problems"]
     assert found["packages"]["obstore"]
+
+
+def test_it_checks_the_values_of_settings(tmp_path: Path) -> None:
+    found = examined(
+        tmp_path,
+        KAIWO_MAX_WORKERS=SECRET,
+        kaiwo_deadline="soon",
+        KAIWO_RETRIES="",
+        KAIWO_ENGINE="obstore",
+        KAIWO_MAX_WORKER="3",
+    )
+    deadline, misspelled, workers = sorted(found["problems"])
+    assert deadline == "KAIWO_DEADLINE: must be seconds, or a duration such as 90s, 15m or 1h30m"
+    assert misspelled.startswith("KAIWO_MAX_WORKER: warning: unknown variable")
+    assert misspelled.endswith("did you mean KAIWO_MAX_WORKERS?")
+    assert workers == "KAIWO_MAX_WORKERS: must be a whole number"

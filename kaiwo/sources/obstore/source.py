@@ -82,6 +82,7 @@ class ObstoreSource(OfferingSource):
         lists: the store's listing and HEAD state all that planning needs.
         look: see ``Look``; None: only the fsspec source can ask.
         fallback: opens the fsspec source of the same bucket.
+        is_anonymous: see ``StoreSource``.
     """
 
     def __init__(
@@ -94,8 +95,9 @@ class ObstoreSource(OfferingSource):
         lists: bool,
         fallback: Callable[[], Source],
         look: Look | None = None,
+        is_anonymous: bool = False,
     ) -> None:
-        super().__init__(url, address)
+        super().__init__(url, address, is_anonymous=is_anonymous)
         self._store = store
         self._pin = pin
         self._lists = lists
