@@ -63,8 +63,9 @@ def fetch(
     Args:
         url_spec: a URL, or a list of URLs. All URLs of a list are fetched in one run.
         target: path of the file or folder; one that ends in ``/``, or is a folder, is where to put
-            a file. Of a list: the folder for all, each under its own name. Default: the own name
-            in the working directory (of ``hf://``: the Hugging Face cache).
+            a file. Of a list: the folder for all, each under its own name (a glob under that of
+            the folder before it). ``~`` is the home folder. Default: the own name in the working
+            directory (of ``hf://``: the Hugging Face cache).
         progress: ``auto`` shows a bar in a notebook and on a terminal; ``bar``, ``log`` (a log line
             every 10 s), ``json`` (JSON lines on stderr) or ``none``.
         sink: gets the events of the run, instead of a display.

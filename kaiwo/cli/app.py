@@ -183,7 +183,13 @@ def fetch(
     option: options.Fields = None,
     into: Annotated[
         str | None,
-        typer.Option("-t", help="Put each URL's file or folder into this folder.", metavar="DIR"),
+        typer.Option(
+            "-t",
+            help="Put each URL's file or folder into this folder, under its own name; that of a "
+            "glob is the folder before it (what it matches goes into a TARGET itself). Several "
+            "URLs need it.",
+            metavar="DIR",
+        ),
     ] = None,
     max_workers: options.MaxWorkers = None,
     max_bandwidth: options.MaxBandwidth = None,

@@ -78,7 +78,7 @@ class Counters(Struct):
         files_done: how many of them reached their final state, failures included; those that a run
             did not get to have none.
         bytes_done: how many of the bytes arrived, or were there already.
-        failed: how many files failed, and items that could not be planned.
+        failed: how many files failed.
         retries: how many requests were repeated.
         received: bytes that came from the store since the plan was complete.
         checked: bytes that were there: an earlier run left them, or they were found in place.
@@ -132,9 +132,9 @@ class Counters(Struct):
         large = self.in_progress.pop(item.source, None)
         if isinstance(item.error, UnfinishedError):
             return  # the run has ended before
-        self.failed += item.status == "failed"
         if item.attempts:
             self.files_done += 1
+            self.failed += item.status == "failed"
             if item.status == "unchanged":
                 self.bytes_done += item.bytes
                 self.checked += item.bytes

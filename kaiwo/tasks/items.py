@@ -51,7 +51,8 @@ def _listed(globs: str | tuple[str, ...]) -> tuple[str, ...]:
 
 class _Item(Model):
     target_path: TargetPath = Field(
-        description="Where it goes: relative to the download root, or absolute."
+        description="Where it goes: relative to the download root, or absolute; ``~`` is the home "
+        "folder. A file's that ends in ``/`` is the folder to put it in."
     )
     allow_empty: bool = Field(False, description="It is no error if nothing matches.")
 

@@ -421,14 +421,31 @@ def test_no_secret_in_a_key_is_shown(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["wJalrXUtnFEMI/K7MDENG", "w" * 40, "9dfGh", "a b", "", "a=b", "-a"]
+    "key",
+    [
+        *("wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMIK7MDENG", "AKIASECRETSECRET", "k.9aZ3bY5cX7dW"),
+        *("w" * 40, "9dfGh", "a b", "", "a=b", "-a"),
+    ],
 )
 def test_a_key_that_is_no_word_is_hidden(key: str) -> None:
     (found,) = faults_of(json.dumps({"download_items": [{"type": "hf", "repo_id": "o/r", key: 1}]}))
     assert str(found).endswith(": download_items[0].***: unknown key '***'")
 
 
-@pytest.mark.parametrize("key", ["tokne", "_a", "x-a", "größe", "a.b-c", "w" * 39])
+@pytest.mark.parametrize("indent", ["", "  ", "    ", "      "])
+@pytest.mark.parametrize("end", [":", ": x", ""])
+def test_a_secret_in_the_line_below_its_key_is_hidden(indent: str, end: str) -> None:
+    secret = "AKIASECRETSECRET"
+    text = f"download_items:\n  - type: s3\n    secret_key:\n{indent}{secret}{end}\n"
+    found = faults_of(text)
+    assert secret not in rendering.rendered(found)
+    assert secret not in json.dumps(rendering.as_json(found, 1))
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["tokne", "_a", "x-a", "größe", "a.b-c", "w" * 39, "secretAccessKey", "AWS_ACCESS_KEY_ID"],
+)
 def test_a_key_that_is_a_word_is_shown(key: str) -> None:
     data = {"download_items": [{"type": "hf", "repo_id": "o/r", key: 1}]}
     (found,) = faults_of(json.dumps(data, ensure_ascii=False))
