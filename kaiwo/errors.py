@@ -47,6 +47,8 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import ClassVar
 
+from kaiwo import units
+
 #: What a process's exit code says.
 EXIT_CODES = {
     0: "every object is in place and verified",
@@ -86,11 +88,9 @@ class KaiwoError(Exception):
         The message says what to do, and the frames of kaiwo say nothing to its user. So of the
         calls, only those in the user's own modules are shown.
         """
-        text = f"{type(self).__name__}: {self.message}"
-        return [
-            *_calls_outside(self.__traceback__),
-            "".join(char if char.isprintable() or char == "\n" else "?" for char in text),
-        ]
+        lines = f"{type(self).__name__}: {self.message}".split("\n")
+        text = "\n".join(units.printable(line) for line in lines)
+        return [*_calls_outside(self.__traceback__), text]
 
 
 def _calls_outside(traceback: TracebackType | None) -> Iterator[str]:

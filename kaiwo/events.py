@@ -26,6 +26,7 @@ class Planned(Struct, frozen=True):
         unchanged: how many other files are known to be in place.
         present: how many of ``files`` exist in the right size, and are checked first.
         present_bytes: the size of those.
+        kept_bytes: of the others, what earlier runs have left of them.
     """
 
     files: int
@@ -33,6 +34,7 @@ class Planned(Struct, frozen=True):
     unchanged: int
     present: int = 0
     present_bytes: int = 0
+    kept_bytes: int = 0
 
 
 class Started(Struct, frozen=True):

@@ -143,6 +143,13 @@ class Transfer(Struct, frozen=True):
         return self.required or self.object.checksum
 
     @property
+    def kept_bytes(self) -> int:
+        """What is not fetched again, as far as an earlier run's marks are right."""
+        if self.partial is None or self.present or self.object.unsized:
+            return 0
+        return min(self.partial.bytes, self.object.size)
+
+    @property
     def temporary(self) -> str:
         """Beside the target; short for any target's name; unique for this run and round."""
         place = self.blob or self.target

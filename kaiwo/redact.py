@@ -82,11 +82,17 @@ _PATTERNS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 #: Longer words are no keys: a secret key of AWS has 40 letters.
 _KEY = re.compile(r"[^\W\d][\w.-]{0,38}")
+#: A part of a key: short, or letters as in ``secretAccessKey``. Few secrets are spelled like that.
+_PART_OF_KEY = re.compile(r"\w{0,11}|[^\W\d]?[a-z]+(?:[A-Z][a-z]+)*\d{0,3}")
 
 
 def key(name: str) -> str:
-    """A key that a user wrote, if it is one word: with a colon missing, a secret is part of it."""
-    return name if _KEY.fullmatch(name) and text(name) == name else HIDDEN
+    """A key that a user wrote, if it looks like a name.
+
+    With a colon missing, a secret is part of it; in a line that is indented wrongly, it is one.
+    """
+    is_name = _KEY.fullmatch(name) and all(map(_PART_OF_KEY.fullmatch, re.split("[_.-]", name)))
+    return name if is_name and text(name) == name else HIDDEN
 
 
 def text(message: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from kaiwo import environment
 from kaiwo.api.cache_folder import CacheFolder
+from kaiwo.api.fetch_fields import OF_FSSPEC
 from kaiwo.api.fetch_order import order_of_requests, paths_of
 from kaiwo.api.run import carry_out
 from kaiwo.config import fetch_url
@@ -74,9 +75,9 @@ class CachedFiles:
         try:
             with environment.cleaned(proxies.canonical):
                 requests = [self._readings(url) for url in urls]
-                asked = order_of_requests(requests, self._fields, {"fail_fast": True})
+                asked = order_of_requests(requests, self._fields, {"fail_fast": True}, OF_FSSPEC)
                 sink = program_sink(self._progress)
-                done = carry_out(asked.order, sink, self._cache.make_room)
+                done = carry_out(asked.order, sink, self._cache.make_room, raises=True)
             return paths_of(asked.outcomes(done)), done.report.transferred_bytes > 0
         # Programs that read through fsspec know the errors of Python.
         except NotFoundError as error:

@@ -9,9 +9,11 @@ from typing import Any, Protocol, TypeVar
 from kaiwo import objects
 from kaiwo.api.report import Report
 from kaiwo.api.run import run
+from kaiwo.api.shown_errors import is_whole
 from kaiwo.config.document import Document
 from kaiwo.config.loader import Config, build, load
-from kaiwo.config.settings import Settings
+from kaiwo.config.settings import Settings, of_program
+from kaiwo.errors import KaiwoError
 from kaiwo.protocols import Sink
 from kaiwo.reporting.displays import Sinks, program_sink
 from kaiwo.reporting.outputs import Outputs
@@ -68,13 +70,19 @@ def download(
 
     def loaded() -> Config:
         if isinstance(config, Mapping):
-            return build(Document("config", dict(config)), options, os.environ)
-        return load(config, options)
+            document = Document("config", dict(config))
+            return build(document, options, os.environ, option=of_program)
+        return load(config, options, option=of_program)
 
     def display(settings: Settings) -> Sink:
         return sink or program_sink(settings.progress)
 
-    return Report.of(run_and_deliver(loaded, run, display))
+    try:
+        return Report.of(run_and_deliver(loaded, run, display))
+    except KaiwoError as error:
+        if is_whole(error):
+            raise
+        raise error.with_traceback(None) from None
 
 
 class Prepared(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,6 +11,8 @@ from kaiwo import environment
 from kaiwo.api.download import plain
 from kaiwo.api.fetch_order import Goal, order_of_urls, paths_of
 from kaiwo.api.run import carry_out
+from kaiwo.api.shown_errors import is_whole
+from kaiwo.errors import KaiwoError
 from kaiwo.net import proxies
 from kaiwo.protocols import Sink
 from kaiwo.reporting.displays import program_sink
@@ -67,8 +69,9 @@ def fetch(
     Args:
         url_spec: a URL, or a list of URLs. All URLs of a list are fetched in one run.
         target: path of the file or folder; one that ends in ``/``, or is a folder, is where to put
-            a file. Of a list: the folder for all, each under its own name. Default: the own name
-            in the working directory (of ``hf://``: the Hugging Face cache).
+            a file. Of a list: the folder for all, each under its own name (a glob under that of
+            the folder before it). ``~`` is the home folder. Default: the own name in the working
+            directory (of ``hf://``: the Hugging Face cache).
         progress: ``auto`` shows a bar in a notebook and on a terminal; ``bar``, ``log`` (a log line
             every 10 s), ``json`` (JSON lines on stderr) or ``none``.
         sink: gets the events of the run, instead of a display.
@@ -98,20 +101,43 @@ def fetch(
         >>> kaiwo.fetch(["s3://my-bucket/models/", "s3://my-bucket/top.txt"], "both")
         [PosixPath('/data/both/models'), PosixPath('/data/both/top.txt')]
     """
+    try:
+        return _fetch(url_spec, target, progress, sink, fields, _options(locked, write_lock))
+    except KaiwoError as error:
+        if is_whole(error):
+            raise
+        raise error.with_traceback(None) from None
+
+
+def _options(
+    locked: str | os.PathLike[str] | None, write_lock: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """The options of the run."""
+    options: dict[str, Any] = {"fail_fast": True}
+    for name, lock_file in (("locked", locked), ("write_lock", write_lock)):
+        if lock_file is not None:
+            options |= {name: True, "lock_file": os.fspath(lock_file)}
+    return options
+
+
+def _fetch(
+    url_spec: str | Iterable[str],
+    target: str | os.PathLike[str] | None,
+    progress: str,
+    sink: Sink | None,
+    fields: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Path | list[Path]:
     several = isinstance(url_spec, Iterable) and not isinstance(url_spec, str)
     urls = list(url_spec) if several else [str(url_spec)]
     fields = {name: plain(value) for name, value in fields.items()}
     sink = sink or program_sink(progress)
     if not urls:
         return []
-    options: dict[str, Any] = {"fail_fast": True}
-    for name, lock_file in (("locked", locked), ("write_lock", write_lock)):
-        if lock_file is not None:
-            options |= {name: True, "lock_file": os.fspath(lock_file)}
     place = None if target is None else os.fspath(target)
     goal = Goal(None, place, True) if several and place is not None else Goal(place)
     with environment.cleaned(proxies.canonical):
         asked = order_of_urls(urls, goal, fields, options)
-        done = carry_out(asked.order, sink)
+        done = carry_out(asked.order, sink, raises=True)
     paths = paths_of(asked.outcomes(done))
     return paths if several else paths[0]

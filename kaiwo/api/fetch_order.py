@@ -18,12 +18,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from kaiwo.api.orders import Order, Wanted, lock_path, wanted
+from kaiwo.api.fetch_fields import OF_PROGRAM, FetchDocument, Spelling, require_known
+from kaiwo.api.orders import Order, Wanted, used_lock, wanted
 from kaiwo.api.run import Done
 from kaiwo.config import fetch_url, variables
-from kaiwo.config.document import Document
+from kaiwo.config.diagnostics import Diagnostic, invalid
 from kaiwo.config.loader import Config, build
 from kaiwo.config.settings import ITEMS, Settings
+from kaiwo.config.validation import findings
 from kaiwo.errors import ConfigError, KaiwoError, UnfinishedError
 from kaiwo.files.placement import absolute
 from kaiwo.jobs import Want
@@ -82,11 +84,17 @@ class FetchOrder(Struct, frozen=True):
             places = (placement.place(remote).target for remote in found[id(asked.want)])
             own = [items[target] for target in places if target in items]
             error = next((item.error for item in own if item.error is not None), None)
+            if not own and done.listing.failed and self.settings.fail_fast:
+                error = UnfinishedError("not attempted: another object failed")
             yield error or Path(asked.task.fetched_path(asked.request, own))
 
 
 def order_of_urls(
-    urls: Sequence[str], goal: Goal, fields: Mapping[str, Any], options: Mapping[str, Any]
+    urls: Sequence[str],
+    goal: Goal,
+    fields: Mapping[str, Any],
+    options: Mapping[str, Any],
+    spelling: Spelling = OF_PROGRAM,
 ) -> FetchOrder:
     """An order for what the URLs ask for.
 
@@ -95,6 +103,7 @@ def order_of_urls(
         goal: where they go.
         fields: of the task type, and of an item.
         options: of the run.
+        spelling: how the user gave the fields.
 
     Raises:
         ConfigError: a URL, a field or an option is wrong, or a secret file cannot be read.
@@ -109,15 +118,20 @@ def order_of_urls(
             "fetch: the URLs have several schemes; fetch those of one scheme at a time, because "
             "the fields (-o) are those of one task type"
         )
-    fields, of_item = divided(fields, _task_type(parsed[0]).model_fields)
+    type_ = _task_type(parsed[0])
+    fields, of_item = divided(fields, type_.model_fields)
+    require_known(fields, type_, spelling)
     if "checksum" in of_item and len(parsed) > 1:
         raise ConfigError("fetch: checksum is for one file: give one URL with it")
     requests = [[*_requests(url, goal, of_item)] for url in parsed]
-    return order_of_requests(requests, fields, options)
+    return order_of_requests(requests, fields, options, spelling)
 
 
 def order_of_requests(
-    urls: Sequence[Sequence[FetchRequest]], fields: Mapping[str, Any], options: Mapping[str, Any]
+    urls: Sequence[Sequence[FetchRequest]],
+    fields: Mapping[str, Any],
+    options: Mapping[str, Any],
+    spelling: Spelling,
 ) -> FetchOrder:
     """An order for requests.
 
@@ -125,22 +139,17 @@ def order_of_requests(
         urls: at least one; what each may ask for, the likeliest first.
         fields: of the task type.
         options: of the run.
+        spelling: see ``order_of_urls``.
 
     Raises:
         ConfigError: see ``order_of_urls``.
     """
     openers: dict[ObjectUrl, Opener] = {}
-    configs = _Configs(fields, options, urls[0][0])
+    configs = _Configs(fields, options, urls[0][0], spelling)
     readings = [_chained(_all_asked(each, configs, openers)) for each in urls]
     tasks: list[Wanted] = [(each.task, (each.want,)) for all_ in readings for each in all_]
-    settings = configs.first.settings
-    order = Order(
-        settings,
-        tuple(tasks),
-        tuple(all_[0].want for all_ in readings),
-        lock_path(configs.first) if settings.locked or settings.write_lock else "",
-        configs.first.download_root,
-    )
+    first, asked = configs.first, tuple(all_[0].want for all_ in readings)
+    order = Order(first.settings, tuple(tasks), asked, used_lock(first), first.download_root)
     return FetchOrder(order, tuple(readings))
 
 
@@ -214,13 +223,19 @@ class _Configs:
         fields: of the task type.
         options: of the run.
         request: the first.
+        spelling: see ``order_of_urls``.
     """
 
     def __init__(
-        self, fields: Mapping[str, Any], options: Mapping[str, Any], request: FetchRequest
+        self,
+        fields: Mapping[str, Any],
+        options: Mapping[str, Any],
+        request: FetchRequest,
+        spelling: Spelling,
     ) -> None:
         self._fields = fields
         self._options = options
+        self._spelling = spelling
         self.first = self._built(request)
         self.first.check_secrets()
 
@@ -238,7 +253,9 @@ class _Configs:
         return Config(settings, (task,), self.first.document, self.first.numbers)
 
     def _built(self, request: FetchRequest) -> Config:
-        document = Document("fetch", {ITEMS: [self._entry(request)]})
+        given = frozenset({*self._fields, *request.of_item})
+        data = {ITEMS: [self._entry(request)]}
+        document = FetchDocument("fetch", data, given=given, spelling=self._spelling)
         return build(document, {**self._options, "download_root": _root(request)})
 
     def _entry(self, request: FetchRequest) -> dict[str, Any]:
@@ -270,6 +287,13 @@ def _asked(request: FetchRequest, configs: _Configs, openers: dict[ObjectUrl, Op
     ((task, (want,)),) = wanted(config)
     opener = want.opener
     shared = request.url.store
+    try:
+        want = task.fetch_want(want, request)
+    except ValidationError as error:
+        raise invalid(
+            Diagnostic(config.document.place(each.location), each.problem, each.hint)
+            for each in findings(error, request.item())
+        ) from None
     # Errors name the URL: there is no file with lines.
-    want = replace(task.fetch_want(want, request), where="")
+    want = replace(want, where="")
     return Asked(request, task, replace(want, opener=openers.setdefault(shared, opener)))

@@ -44,24 +44,31 @@ class Order(Struct, frozen=True):
     download_root: str = ""
 
 
-def order_of(config: Config, *, needs_secrets: bool = True) -> Order:
+def order_of(config: Config, *, is_run: bool = True) -> Order:
     """Everything that a configuration asks for.
 
     Args:
         config: see there.
-        needs_secrets: the order is for a run that opens sources.
+        is_run: the order is for a run, which opens sources and writes targets.
 
     Raises:
-        ConfigError: a secret file cannot be read, or an item cannot be placed.
+        ConfigError: two files have one target, a secret file cannot be read, or an item cannot be
+            placed.
     """
+    if is_run:
+        config.check_targets()
     variables.warn_of_misspelled()
     _log_warnings(config)
-    if needs_secrets:
+    if is_run:
         config.check_secrets()
     settings, tasks = config.settings, wanted(config)
     asked = tuple(want for _, wants in tasks for want in wants)
-    path = lock_path(config) if settings.locked or settings.write_lock else ""
-    return Order(settings, tasks, asked, path, config.download_root)
+    return Order(settings, tasks, asked, used_lock(config), config.download_root)
+
+
+def used_lock(config: Config) -> str:
+    """The path of the lock that a run follows or writes; empty where there is none."""
+    return lock_path(config) if config.settings.locked or config.settings.write_lock else ""
 
 
 def lock_path(config: Config) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import astuple
 
 from kaiwo import objects, redact, units
+from kaiwo.api.shown_errors import is_whole
 from kaiwo.errors import KaiwoError, exit_code_of
 from kaiwo.objects import Item
 from kaiwo.reporting import json_report
@@ -55,7 +56,8 @@ class Report(objects.Report, frozen=True):
         if len(failures) > 1:
             text = f"{len(failures)} of {len(self.items)} objects failed; the first: {text}"
         # A new error each time: one that is raised twice keeps the traceback of both.
-        raise type(error)(text, *error.args[1:]) from error.__cause__
+        raised = type(error)(text, *error.args[1:])
+        raise raised from error.__cause__ if is_whole(error) else None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as ``--report`` writes it, ready for ``json.dumps``; without secrets."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from kaiwo import environment
 from kaiwo.api.orders import Order, Wanted, order_of
 from kaiwo.api.places import MakeRoom, claimed, require_writable
-from kaiwo.api.tools import listed, opened
+from kaiwo.api.tools import Tools, listed, opened
 from kaiwo.config.loader import Config
 from kaiwo.engine.scheduler import Scheduler
 from kaiwo.errors import (
@@ -56,9 +56,6 @@ def decide(order: Order, sink: Sink) -> Decision:
     """What ``carry_out`` would do, decided and checked; no byte of any object is read.
 
     Names and places that may not be are an error of the decision.
-
-    Raises:
-        KaiwoError: with ``fail_fast``, that of the first listing that failed.
     """
     labels = tuple(dict.fromkeys(task.label for task, _ in order.tasks))
     with opened(order, time.monotonic()) as tools:
@@ -89,7 +86,9 @@ def list_all(order: Order, sink: Sink) -> Listing:
     return listing
 
 
-def carry_out(order: Order, sink: Sink, make_room: MakeRoom = lambda _: None) -> Done:
+def carry_out(
+    order: Order, sink: Sink, make_room: MakeRoom = lambda _: None, *, raises: bool = False
+) -> Done:
     """List, claim, close the plan, execute it, settle the tasks.
 
     However the run ends, the sink gets an ``Ended`` with the report so far.
@@ -98,8 +97,9 @@ def carry_out(order: Order, sink: Sink, make_room: MakeRoom = lambda _: None) ->
         order: what to do.
         sink: gets the events.
         make_room: is called with the plan before it is checked that there is room for it.
+        raises: with ``fail_fast``, the error of a listing is raised, and is not in a report.
     """
-    rounds = _Rounds(order, sink, make_room)
+    rounds = _Rounds(order, sink, make_room, raises=raises)
     try:
         rounds.run()
         report = rounds.report()
@@ -121,14 +121,16 @@ class _Rounds:
         order: see ``carry_out``.
         sink: as above.
         make_room: as above.
+        raises: as above.
 
     Attributes:
         listing: what was listed so far.
     """
 
-    def __init__(self, order: Order, sink: Sink, make_room: MakeRoom) -> None:
+    def __init__(self, order: Order, sink: Sink, make_room: MakeRoom, *, raises: bool) -> None:
         self.listing = Listing()
         self._order, self._sink, self._make_room = order, sink, make_room
+        self._raises = raises
         self._begun_s, self._started_at_s = time.monotonic(), time.time()
         self._schedulers: list[Scheduler] = []
         self._left: Sequence[Item] = ()
@@ -163,21 +165,34 @@ class _Rounds:
             for service in {want.opener.service for want in listing.unreached}:
                 logger.warning("%s cannot be reached yet; all else is fetched first", service)
             self.listing = _joined(self.listing, listing)
+            if self._ends(listing):
+                self._execute(Plan(missed=listing.missed), tools)
+                return listing.unreached
             drafted = plan.draft(self.listing, tools.state, tools.comparison, of=asked)
             with claimed(tools, order.tasks, drafted, sink, self._make_room) as closed:
                 _remember_answers(listing, closed, tools.state)
-                health = tools.health
-                scheduler = Scheduler(
-                    closed, tools.executor, tools.rules, tools.state, sink, health
-                )
-                self._schedulers.append(scheduler)
-                report = scheduler.run()
+                report = self._execute(closed, tools)
                 _settle(_of(order.tasks, asked), closed, self.listing, report)
                 if order.settings.write_lock and report.ok:
                     from kaiwo.api.locking import digests  # noqa: PLC0415 - as above
 
                     self._digests |= digests(closed.unchanged, tools.executor)
         return listing.unreached
+
+    def _ends(self, listing: Listing) -> bool:
+        """Whether the run ends after this listing."""
+        if not (listing.failed and self._order.settings.fail_fast):
+            return False
+        if self._raises:
+            raise listing.failed[0][1]
+        return True
+
+    def _execute(self, closed: Plan, tools: Tools) -> Report:
+        scheduler = Scheduler(
+            closed, tools.executor, tools.rules, tools.state, self._sink, tools.health
+        )
+        self._schedulers.append(scheduler)
+        return scheduler.run()
 
     def report(self, error: KaiwoError | None = None) -> Report:
         """The report so far.

@@ -100,9 +100,6 @@ def listed(
         asked: what to list.
         sink: gets an event for each retry.
         patience_s: see ``gather``.
-
-    Raises:
-        KaiwoError: with ``fail_fast``, that of the first listing that failed.
     """
     rules, order = tools.rules, tools.order
     if order.settings.locked:
@@ -122,8 +119,6 @@ def listed(
         (lambda _: ()) if tools.comparison.force else tools.state.answers,
         patience_s,
     )
-    if listing.failed and rules.fail_fast:
-        raise listing.failed[0][1]
     if order.settings.write_lock:
         from kaiwo.locks.pinning import pinned  # noqa: PLC0415 - as above
 

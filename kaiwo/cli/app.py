@@ -116,7 +116,13 @@ def plan(
 
 
 def clean(
-    config_file: options.ConfigFile,
+    place: Annotated[
+        str,
+        typer.Argument(
+            help="The YAML file, or the folder that `kaiwo fetch` was putting files into.",
+            metavar="CONFIG_FILE|DIR",
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
     partial: Annotated[
         bool, typer.Option("--partial", help="Also what a later run could resume.")
@@ -140,7 +146,7 @@ def clean(
     def run() -> int:
         from kaiwo.cli import cleaning  # noqa: PLC0415
 
-        return cleaning.clean(config_file, chosen, yes=yes, partial=partial)
+        return cleaning.clean(place, chosen, yes=yes, partial=partial)
 
     raise typer.Exit(guarded(run))
 
@@ -180,7 +186,13 @@ def fetch(
     option: options.Fields = None,
     into: Annotated[
         str | None,
-        typer.Option("-t", help="Put each URL's file or folder into this folder.", metavar="DIR"),
+        typer.Option(
+            "-t",
+            help="Put each URL's file or folder into this folder, under its own name; that of a "
+            "glob is the folder before it (what it matches goes into a TARGET itself). Several "
+            "URLs need it.",
+            metavar="DIR",
+        ),
     ] = None,
     max_workers: options.MaxWorkers = None,
     max_bandwidth: options.MaxBandwidth = None,

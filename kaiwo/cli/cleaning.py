@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kaiwo import environment, units
 from kaiwo.api.orders import order_of
-from kaiwo.cli import results
+from kaiwo.cli import config_file, results
 from kaiwo.cli.logs import early_format, early_level, log_to_stderr
-from kaiwo.config import loader
+from kaiwo.config.settings import before_file
+from kaiwo.errors import ConfigError
+from kaiwo.files.placement import absolute
 from kaiwo.net import proxies
+from kaiwo.own_names import STATE_FOLDER
 from kaiwo.state import leftovers
 from kaiwo.state.leftovers import Leftovers
 from kaiwo.state.state import root_of
 
 
-def clean(config_file: str, options: Mapping[str, Any], *, yes: bool, partial: bool) -> int:
+def clean(place: str, options: Mapping[str, Any], *, yes: bool, partial: bool) -> int:
     """Print what runs that are over left behind, and remove it if ``yes``.
 
     Args:
-        config_file: its targets say where to look.
+        place: a folder that has the state of runs, or a configuration whose targets say where to
+            look.
         options: of the run.
         yes: remove it.
         partial: remove what a later run could resume, too.
     """
     log_to_stderr(early_level(options["log_level"]), early_format(options["log_format"]))
-    loaded = loader.load(config_file, options)
-    log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
-    state_dir = loaded.settings.state_dir
-    with environment.cleaned(proxies.canonical):
-        asked = order_of(loaded, needs_secrets=False).asked
-        roots = {root: None for want in asked if (root := root_of(want))}
+    roots, state_dir = (_of_folder if os.path.isdir(place) else _of_config)(place, options)
     found = [leftovers.find(root, state_dir) for root in roots]
-    results.show(_lines(found, yes=yes, partial=partial))
+    results.show(_lines(found, state_dir, yes=yes, partial=partial))
     if yes:
         for each in found:
             if not each.holders:
@@ -42,15 +42,47 @@ def clean(config_file: str, options: Mapping[str, Any], *, yes: bool, partial: b
     return 0
 
 
-def _lines(found: Sequence[Leftovers], *, yes: bool, partial: bool) -> Iterator[str]:
+def _of_config(path: str, options: Mapping[str, Any]) -> tuple[Iterable[str], str | None]:
+    """The folders that have the state of a configuration's targets, and the ``state_dir``."""
+    loaded = config_file.load(path, options)
+    log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
+    with environment.cleaned(proxies.canonical):
+        asked = order_of(loaded, is_run=False).asked
+        roots = dict.fromkeys(root for want in asked if (root := root_of(want)))
+    return roots, loaded.settings.state_dir
+
+
+def _of_folder(path: str, options: Mapping[str, Any]) -> tuple[Iterable[str], str | None]:
+    if options["download_root"] is not None:
+        raise ConfigError("--download-root is for a CONFIG_FILE: a folder is looked in as it is")
+    return (absolute(path),), before_file("state_dir", options)
+
+
+def _lines(
+    found: Sequence[Leftovers], state_dir: str | None, *, yes: bool, partial: bool
+) -> Iterator[str]:
     for each in found:
+        yield units.printable(each.root)
         if each.holders or each.unsure or not each.is_empty:
-            yield units.printable(each.root)
             yield from _of_root(each, partial=partial)
+        else:
+            yield f"  nothing{_why_nothing(each.root) if state_dir is None else ''}"
     if not any(map(_is_removable if not partial else _is_left, found)):
         yield "nothing to remove"
     elif not yes:
         yield "nothing was removed; --yes removes it"
+
+
+def _why_nothing(root: str) -> str:
+    """For people who look in the wrong folder; empty for the right one."""
+    if not os.path.isdir(root):
+        return ": there is no such folder"
+    if os.path.isdir(os.path.join(root, STATE_FOLDER)):
+        return ""
+    there = (each for each in Path(root).parents if (each / STATE_FOLDER).is_dir())
+    above = next(there, None)
+    hint = "" if above is None else f"; {units.printable(str(above))} has some"
+    return f": there is no state of kaiwo{hint}"
 
 
 def _is_left(found: Leftovers) -> bool:

@@ -14,10 +14,12 @@ from typing import Any
 from kaiwo import environment, redact, units
 from kaiwo.api import run
 from kaiwo.api.download import PreparedT, run_and_deliver
+from kaiwo.api.fetch_fields import OF_COMMAND
 from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_urls
 from kaiwo.api.orders import Order, order_of
+from kaiwo.cli import config_file
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
-from kaiwo.config import fetch_url, loader
+from kaiwo.config import fetch_url
 from kaiwo.config.settings import Settings, before_file
 from kaiwo.errors import UnfinishedError
 from kaiwo.net import proxies
@@ -30,9 +32,9 @@ from kaiwo.reporting.outputs import Outputs
 Options = Mapping[str, Any]
 
 
-def download(config_file: str, options: Options) -> int:
+def download(path: str, options: Options) -> int:
     """Carry out a file, and report how the run ended."""
-    done = _delivered(lambda: loader.load(config_file, options), run.run, options)
+    done = _delivered(lambda: config_file.load(path, options), run.run, options)
     return done.exit_code
 
 
@@ -53,13 +55,16 @@ def _delivered(
     return run_and_deliver(prepare, carry_out, display, early=early, summarise=_summarise)
 
 
-def plan(config_file: str, options: Options, *, as_json: bool, all_: bool = False) -> int:
+def plan(path: str, options: Options, *, as_json: bool, all_: bool = False) -> int:
     """Print what ``download`` would do."""
+    from kaiwo.cli import results  # noqa: PLC0415 - a run needs none of these
+
     _log_early(options)
-    loaded = loader.load(config_file, options)
-    log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
-    with environment.cleaned(proxies.canonical):
-        return _planned(order_of(loaded), as_json=as_json, all_=all_)
+    with results.errors_as_json(as_json):
+        loaded = config_file.load(path, options)
+        log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
+        with environment.cleaned(proxies.canonical):
+            return _planned(order_of(loaded), as_json=as_json, all_=all_)
 
 
 def _planned(order: Order, *, as_json: bool = False, all_: bool = False) -> int:
@@ -113,7 +118,7 @@ def fetch(
 
     def prepare() -> FetchOrder:
         nonlocal order
-        order = order_of_urls(urls, goal, fields, options)
+        order = order_of_urls(urls, goal, fields, options, OF_COMMAND)
         return order
 
     def carry_out(prepared: FetchOrder, sink: Sink) -> Report:

@@ -20,6 +20,7 @@ from kaiwo import environment, redact, units
 from kaiwo._version import __version__
 from kaiwo.cli import results
 from kaiwo.cli.identities import identities
+from kaiwo.config import variables
 from kaiwo.config.settings import PREFIX
 from kaiwo.errors import ConfigError
 from kaiwo.files import memory_limit, process_limits
@@ -182,8 +183,10 @@ def _of_limits(_: list[str]) -> Section:
     }
 
 
-def _of_settings(_: list[str]) -> Section:
+def _of_settings(problems: list[str]) -> Section:
     """The names of variables; a value may be a path or an address that is nobody's business."""
+    problems += (str(each).removeprefix("environment ") for each in variables.wrong())
+    problems += (str(each).removeprefix("environment ") for each in variables.misspelled())
     names = sorted(name for name in os.environ if name.upper().startswith(PREFIX))
     return {"variables": names}
 

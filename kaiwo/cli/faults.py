@@ -13,14 +13,12 @@ import sys
 from collections.abc import Sequence
 
 from kaiwo import units
+from kaiwo.cli import config_file
 from kaiwo.cli.logs import is_json, log_if_silent, logger
-from kaiwo.config import loader, rendering, variables
+from kaiwo.config import rendering, variables
 from kaiwo.config.diagnostics import Diagnostic, InvalidConfigError, Place
-from kaiwo.config.document import parse
 from kaiwo.config.settings import ITEMS
 from kaiwo.errors import ConfigError
-
-STDIN = "-"
 
 
 def validate(paths: Sequence[str], *, as_json: bool) -> int:
@@ -29,9 +27,9 @@ def validate(paths: Sequence[str], *, as_json: bool) -> int:
     found = variables.misspelled()
     valid = []
     for path in paths:
-        name = "<stdin>" if path == STDIN else path
+        name = config_file.name_of(path)
         try:
-            config = _load(path, name)
+            config = config_file.load(path, elsewhere=True)
             config.check_targets()
         except InvalidConfigError as error:
             found += error.diagnostics
@@ -65,13 +63,6 @@ def show(error: InvalidConfigError) -> None:
         _write(_rendered(error.diagnostics))
     else:
         logger.error("%s", _rendered(error.diagnostics))
-
-
-def _load(path: str, name: str) -> loader.Config:
-    if path != STDIN:
-        return loader.load(path, elsewhere=True)
-    document = parse(loader.decoded(sys.stdin.buffer.read(), name), name)
-    return loader.build(document, None, os.environ, elsewhere=True)
 
 
 def _rendered(found: Sequence[Diagnostic]) -> str:

@@ -54,7 +54,7 @@ def verify(config_file: str, options: Options, *, as_json: bool) -> int:
     settings = loaded.settings
     lines_only = settings.log_format == "json"
     sink = displays.sink_for(settings.progress, console, lines_only=lines_only)
-    found = verification.verify(_order(loaded, needs_secrets=False), sink)
+    found = verification.verify(_order(loaded, is_run=False), sink)
     shown = (found.report, found.extra, found.unproven, found.against)
     if as_json:
         results.show([lock_text.verified_as_json(*shown)])
@@ -70,8 +70,8 @@ def _loaded(config_file: str, options: Options) -> Config:
     return loaded
 
 
-def _order(config: Config, *, needs_secrets: bool = True) -> Order:
+def _order(config: Config, *, is_run: bool = True) -> Order:
     """What the configuration asks for, whether or not its settings speak of a lock."""
     plain = config.settings.model_copy(update={"locked": False, "write_lock": False})
-    order = order_of(replace(config, settings=plain), needs_secrets=needs_secrets)
+    order = order_of(replace(config, settings=plain), is_run=is_run)
     return replace(order, lock_file=lock_path(config))

@@ -23,6 +23,8 @@ from kaiwo.cli import bootstrap
 if TYPE_CHECKING:
     from rich.console import Console
 
+#: On a narrower terminal, the time would leave too little room for the message.
+_WIDE_ENOUGH = 60
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 logger = logging.getLogger("kaiwo")
 
@@ -115,7 +117,11 @@ def _text_handler() -> logging.Handler:
 
     # Names of objects must not be read as markup, nor coloured.
     handler = RichHandler(
-        console=console(), markup=False, highlighter=NullHighlighter(), show_path=False
+        console=console(),
+        markup=False,
+        highlighter=NullHighlighter(),
+        show_path=False,
+        show_time=console().width >= _WIDE_ENOUGH,
     )
     handler.setFormatter(Text("%(message)s", "[%X]"))
     return handler

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kaiwo.cli.durations import duration
 from kaiwo.cli.logs import LEVELS
+from kaiwo.cli.numbers import duration, whole
 
 
 def among(*values: str) -> dict[str, Any]:
@@ -31,7 +31,9 @@ def among(*values: str) -> dict[str, Any]:
     return {"callback": check, "autocompletion": complete, "metavar": "|".join(values)}
 
 
-ConfigFile = Annotated[str, typer.Argument(help="The YAML file.", metavar="CONFIG_FILE")]
+ConfigFile = Annotated[
+    str, typer.Argument(help="The YAML file; - is stdin.", metavar="CONFIG_FILE")
+]
 ConfigFiles = Annotated[
     list[str], typer.Argument(help="YAML files; - is stdin.", metavar="CONFIG_FILE...")
 ]
@@ -41,8 +43,7 @@ MaxWorkers = Annotated[
         help="At most N requests at once (1 to 1024), shared by all tasks [default: begins with 8 "
         "and follows the line] [env: KAIWO_MAX_WORKERS].",
         metavar="N",
-        min=1,
-        max=1024,
+        parser=whole(1, 1024),
     ),
 ]
 MaxBandwidth = Annotated[
@@ -117,7 +118,9 @@ Engine = Annotated[
 Retries = Annotated[
     int | None,
     typer.Option(
-        help="Retries of a failed request [default: 5] [env: KAIWO_RETRIES].", metavar="N", min=0
+        help="Retries of a failed request [default: 5] [env: KAIWO_RETRIES].",
+        metavar="N",
+        parser=whole(0),
     ),
 ]
 StartupWait = Annotated[

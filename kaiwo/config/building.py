@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from kaiwo.config.document import Document
 from kaiwo.config.expansion import OWN_KEYS, Note, expand
 from kaiwo.config.settings import ITEMS, PREFIX, Settings, in_environment, layered
 from kaiwo.config.suggestions import TYPES, Level, nearest, unknown_key
+from kaiwo.config.targets import Placed
 from kaiwo.config.validation import MISSING, Finding, Location, check, findings, levels_of
 from kaiwo.errors import ConfigError
 from kaiwo.tasks.base import Task
@@ -29,12 +30,16 @@ class Builder:
         environment: Mapping[str, str] | None,
         *,
         elsewhere: bool,
+        option: Callable[[str], str],
     ) -> None:
         self.warnings: list[Diagnostic] = []
+        #: The tasks, and of those that are wrong what is right, by their numbers.
+        self.parts: dict[int, Placed] = {}
         self._document = document
         self._faults = faults
         self._environment = environment
         self._elsewhere = elsewhere
+        self._option = option
         # Where values are not known, so that nothing is said of them.
         self._unknown: set[Location] = set()
         # The key of the tasks, also where it is misspelled.
@@ -43,8 +48,8 @@ class Builder:
 
     def build(
         self, values: dict[str, Any], options: Mapping[str, Any]
-    ) -> tuple[Settings | None, dict[int, Task]]:
-        """The settings, and the tasks that are right, by their numbers."""
+    ) -> tuple[Settings, dict[int, Task]]:
+        """The settings and the tasks that are right; the tasks by their numbers."""
         for key in [key for key in values if key not in self._top.keys]:
             # Checked here, and not by the layers, which know nothing of lines.
             value = values.pop(key)
@@ -85,7 +90,7 @@ class Builder:
                 return found
         return found if classes else unknown_key(key, self._top.keys, [self._top], 0)
 
-    def _settings(self, values: dict[str, Any], options: Mapping[str, Any]) -> Settings | None:
+    def _settings(self, values: dict[str, Any], options: Mapping[str, Any]) -> Settings:
         given = {name: value for name, value in options.items() if value is not None}
         environment = in_environment()
         stronger = {*given, *environment}
@@ -93,7 +98,7 @@ class Builder:
         def place(location: Sequence[str | int]) -> Place:
             name = str(location[0]) if location else ""
             if name in given:
-                return Place(f"option --{name.replace('_', '-')}")
+                return Place(self._option(redact.key(name)))
             if name in environment:
                 return Place(f"environment {PREFIX}{name.upper()}")
             return self._document.place(location)
@@ -101,21 +106,27 @@ class Builder:
         try:
             return layered(values, given)
         except ValidationError as error:
-            self._faults += [
-                Diagnostic(place(found.location), *_of_option(found))
-                for found in findings(error, values)
-                if found.location not in self._unknown or found.location[0] in stronger
-            ]
-        return None
+            wrong = [*findings(error, values)]
+        self._faults += [
+            Diagnostic(place(found.location), *_of_option(found))
+            for found in wrong
+            if found.location not in self._unknown or found.location[0] in stronger
+        ]
+        names = {found.location[0] for found in wrong if found.location}
+        try:
+            return layered(_without(values, names), _without(given, names))
+        except ValidationError:  # a variable of the environment is wrong
+            return Settings()
 
     def _tasks(self, items: object) -> dict[int, Task]:
         if not isinstance(items, list) or not items:
             self._note((self._items_key,), "must be a list with at least one task")
             return {}
-        found = {n: self._task((self._items_key, n), item) for n, item in enumerate(items)}
+        found = {number: self._task(number, item) for number, item in enumerate(items)}
         return {number: task for number, task in found.items() if task is not None}
 
-    def _task(self, location: tuple[str | int, ...], given: object) -> Task | None:
+    def _task(self, number: int, given: object) -> Task | None:
+        location = (self._items_key, number)
         if not isinstance(given, dict):
             self._note(location, "a task must be a mapping: keys and values")
             return None
@@ -123,7 +134,7 @@ class Builder:
         if class_ is None:
             return None
         try:
-            task, found = check(class_, item, self._top)
+            checked = check(class_, item, self._top)
         except Exception as error:
             if class_.__module__.startswith("kaiwo.tasks."):
                 raise
@@ -131,13 +142,18 @@ class Builder:
             problem = f"its task type fails with {type(error).__name__}; report it to its package"
             self._note(location, problem)
             return None
+        if checked.part is not None:
+            self.parts[number] = self._placed(location, checked.part, checked.original)
         is_guess = item is not given
-        for each in found:
+        for each in checked.findings:
             if is_guess and each.problem == MISSING and len(each.location) == 1:
                 continue  # the type is only a guess
             if (at := (*location, *each.location)) not in self._unknown:
                 self._note(at, each.problem, each.hint)
-        return task
+        return checked.task
+
+    def _placed(self, at: Location, part: Task, original: Callable[[Location], Location]) -> Placed:
+        return Placed(part, lambda location: self._document.place((*at, *original(location))))
 
     def _class(
         self, location: tuple[str | int, ...], item: dict[str, Any]
@@ -182,13 +198,17 @@ def _known_types() -> str:
     return f"known types are {', '.join(sorted(task_types()))}"
 
 
+def _without(values: Mapping[str, Any], names: Collection[object]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
 def _of_option(found: Finding) -> tuple[str, str | None]:
     """What is wrong with a setting; an unknown one can only be an option of a program."""
     name = str(found.location[0]) if found.location else ""
     if not name or name in Settings.model_fields:
         return found.problem, found.hint
     guess = nearest(name, Settings.model_fields)
-    return f"unknown option '{redact.key(name)}'", guess and f"did you mean '{guess}'?"
+    return "there is no such option", guess and f"did you mean '{guess}'?"
 
 
 def _classes(items: object) -> list[type[Task]]:

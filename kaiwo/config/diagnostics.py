@@ -70,7 +70,7 @@ class InvalidConfigError(ConfigError):
 
     Args:
         message: a line for each fault.
-        diagnostics: the faults.
+        diagnostics: the faults, and warnings.
     """
 
     def __init__(self, message: str, diagnostics: tuple[Diagnostic, ...] = ()) -> None:
@@ -79,9 +79,10 @@ class InvalidConfigError(ConfigError):
 
 
 def invalid(diagnostics: Iterable[Diagnostic]) -> InvalidConfigError:
-    """The error of these faults, in the order of the file."""
+    """The error of these faults, in the order of the file; what is only a warning goes with it."""
     ordered = sorted(diagnostics, key=lambda each: (each.place.line or 0, each.place.column or 0))
-    return InvalidConfigError("\n".join(map(str, ordered)), tuple(ordered))
+    errors = (str(each) for each in ordered if each.severity == "error")
+    return InvalidConfigError("\n".join(errors), tuple(ordered))
 
 
 def step_text(step: str | int) -> str:

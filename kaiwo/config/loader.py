@@ -6,8 +6,9 @@ may be a secret, above all when its key is misspelled. All faults are reported a
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from kaiwo.config import targets
 from kaiwo.config.building import Builder
 from kaiwo.config.diagnostics import Diagnostic, InvalidConfigError, Place, invalid
 from kaiwo.config.document import Document, parse
-from kaiwo.config.settings import ITEMS, Settings
+from kaiwo.config.settings import ITEMS, Settings, of_command
+from kaiwo.config.targets import Placed
 from kaiwo.errors import ConfigError
 from kaiwo.files.placement import absolute
 from kaiwo.loading import loading
@@ -56,12 +58,18 @@ class Config(Struct, frozen=True):
         Raises:
             ConfigError: some have; the error names all of them.
         """
-        if faults := list(targets.conflicts(self._place, self.tasks, self.download_root)):
-            raise invalid(faults)
+        if faults := list(_conflicts(self._placed(), self.settings)):
+            raise invalid([*faults, *self.warnings()])
 
     def warnings(self) -> list[Diagnostic]:
         """What is allowed and probably not meant."""
-        return [*self.of_variables, *targets.globs_not_meant(self._place, self.tasks)]
+        return [*self.of_variables, *targets.globs_not_meant(self._placed())]
+
+    def _placed(self) -> list[Placed]:
+        return [
+            Placed(task, functools.partial(self._place, number))
+            for number, task in enumerate(self.tasks)
+        ]
 
     def _place(self, number: int, location: Sequence[str | int]) -> Place:
         return self.document.place((ITEMS, self.numbers[number], *location))
@@ -86,6 +94,7 @@ def load(
     options: Mapping[str, Any] | None = None,
     *,
     elsewhere: bool = False,
+    option: Callable[[str], str] = of_command,
 ) -> Config:
     """Read and validate a file; opens no secret file and no connection.
 
@@ -93,12 +102,13 @@ def load(
         path: of the YAML file.
         options: of the command, by the names of the settings.
         elsewhere: it will be used in another environment, so that variables may be unknown here.
+        option: gives the name of an option, for errors.
 
     Raises:
         ConfigError: the file, the environment or an option is wrong; it names every fault.
     """
     name = os.fspath(path)
-    return build(parse(_read(name), name), options, os.environ, elsewhere=elsewhere)
+    return build(parse(_read(name), name), options, os.environ, elsewhere=elsewhere, option=option)
 
 
 def _read(name: str) -> str:
@@ -143,6 +153,7 @@ def build(
     environment: Mapping[str, str] | None = None,
     *,
     elsewhere: bool = False,
+    option: Callable[[str], str] = of_command,
 ) -> Config:
     """Validate a document that has been read already; see ``load``.
 
@@ -151,6 +162,7 @@ def build(
         options: of the command.
         environment: the variables that its texts may name; None: they name none.
         elsewhere: see ``load``.
+        option: see ``load``.
     """
     faults = list(document.faults)
     data = document.data
@@ -158,10 +170,18 @@ def build(
         problem = "the file must be a mapping: keys and values"
         raise invalid([*faults, Diagnostic(document.place(()), problem)])
     with loading():  # pydantic completes a model at its first use, and a fork must not divide that
-        builder = Builder(document, faults, environment, elsewhere=elsewhere)
+        builder = Builder(document, faults, environment, elsewhere=elsewhere, option=option)
         settings, tasks = builder.build(dict(data), options or {})
     if faults:
-        raise invalid(faults)
-    # Settings are None where variables that they need are unknown here.
-    warnings = tuple(builder.warnings)
-    return Config(settings or Settings(), tuple(tasks.values()), document, tuple(tasks), warnings)
+        parts = builder.parts.values()
+        also = (*_conflicts(parts, settings), *targets.globs_not_meant(parts))
+        raise invalid([*faults, *builder.warnings, *also])
+    return Config(settings, tuple(tasks.values()), document, tuple(tasks), (*builder.warnings,))
+
+
+def _conflicts(tasks: Collection[Placed], settings: Settings) -> Iterable[Diagnostic]:
+    try:
+        root = absolute(settings.download_root or ".")
+    except ConfigError:  # there is no home or working directory: a run will say so
+        return ()
+    return targets.conflicts(tasks, root)

@@ -21,6 +21,17 @@ PREFIX = "KAIWO_"
 #: The key of the tasks, beside the settings.
 ITEMS = "download_items"
 
+
+def of_command(name: str) -> str:
+    """An option as it is named in errors of a command."""
+    return f"option --{name.replace('_', '-')}"
+
+
+def of_program(name: str) -> str:
+    """The same, where a program calls kaiwo."""
+    return f"argument {name}"
+
+
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 LogFormat = Literal["text", "json"]
 Progress = Literal["auto", "bar", "log", "json", "none"]

@@ -7,39 +7,45 @@ file is taken as it is, which is right for few names: ``kaiwo validate`` warns o
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec import Struct
 
 from kaiwo.config.diagnostics import Diagnostic, Place
 from kaiwo.tasks.base import Location, Task
 
-#: Gives the place of a location in the task of a number.
-PlaceOf = Callable[[int, Location], Place]
 _HINT = "give one of them another target_path"
 
 
-def conflicts(place_of: PlaceOf, tasks: Sequence[Task], download_root: str) -> Iterator[Diagnostic]:
+class Placed(Struct, frozen=True):
+    """A task, or what is right of it; ``place`` gives the place of a location in it."""
+
+    task: Task
+    place: Callable[[Location], Place]
+
+
+def conflicts(tasks: Iterable[Placed], download_root: str) -> Iterator[Diagnostic]:
     """The files whose targets exclude each other."""
-    owners: dict[str, tuple[int, Location, str]] = {}
-    for number, task in enumerate(tasks):
-        for location, source, target in task.named_targets(download_root):
+    owners: dict[str, tuple[Placed, Location, str]] = {}
+    for each in tasks:
+        for location, source, target in each.task.named_targets(download_root):
             if target not in owners:
-                owners[target] = number, location, source
+                owners[target] = each, location, source
             elif source != owners[target][2]:
-                problem = f"this is the target of {_named(place_of(*owners[target][:2]))} too"
-                yield Diagnostic(place_of(number, location), problem, _HINT)
-    for target, (number, location, _) in owners.items():
+                problem = f"this is the target of {_named(owners[target])} too"
+                yield Diagnostic(each.place(location), problem, _HINT)
+    for target, (owner, location, _) in owners.items():
         for above in _folders(target):
             if above in owners:
-                file = _named(place_of(*owners[above][:2]))
-                problem = f"this needs a folder where {file} puts a file"
-                yield Diagnostic(place_of(number, location), problem, _HINT)
+                problem = f"this needs a folder where {_named(owners[above])} puts a file"
+                yield Diagnostic(owner.place(location), problem, _HINT)
 
 
-def globs_not_meant(place_of: PlaceOf, tasks: Sequence[Task]) -> Iterator[Diagnostic]:
+def globs_not_meant(tasks: Iterable[Placed]) -> Iterator[Diagnostic]:
     """The names with a glob in them, where none is expanded."""
-    for number, task in enumerate(tasks):
-        for location, fault, hint in task.globs_not_meant():
-            yield Diagnostic(place_of(number, location), fault, hint, "warning")
+    for each in tasks:
+        for location, fault, hint in each.task.globs_not_meant():
+            yield Diagnostic(each.place(location), fault, hint, "warning")
 
 
 def _folders(path: str) -> Iterator[str]:
@@ -49,6 +55,8 @@ def _folders(path: str) -> Iterator[str]:
         path = above
 
 
-def _named(place: Place) -> str:
-    """A place of the same file, for people."""
+def _named(owner: tuple[Placed, Location, str]) -> str:
+    """Where a target is named, in the same file, for people."""
+    placed, location, _ = owner
+    place = placed.place(location)
     return place.field if place.line is None else f"{place.field} on line {place.line}"

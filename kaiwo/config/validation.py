@@ -10,7 +10,7 @@ A value is never shown: it may be a secret, above all when its key is misspelled
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ from kaiwo import redact
 from kaiwo.config.document import FILE_ITEM, FOLDER_ITEM, without_tags
 from kaiwo.config.suggestions import Level, nearest, unknown_key
 from kaiwo.tasks.base import CONTRADICTION, Task
-from kaiwo.tasks.items import ITEM_KINDS, NO_KIND, Bucket, FileItem, FolderItem
+from kaiwo.tasks.items import ITEM_KINDS, NO_KIND, Bucket, FileItem, FolderItem, item_keys
 from kaiwo.tasks.object_store import BucketTask
 
 Location = tuple[str | int, ...]
@@ -66,22 +66,36 @@ class Finding(Struct, frozen=True):
     hint: str | None = None
 
 
-def check(
-    class_: type[Task], data: Mapping[str, Any], top: Level
-) -> tuple[Task | None, Sequence[Finding]]:
+class Checked(Struct, frozen=True):
+    """One entry of ``download_items``, validated.
+
+    Attributes:
+        task: None if something is wrong with it.
+        findings: everything that is wrong.
+        part: the task, without what is wrong; None where too much is.
+        original: gives a location in the part with the keys that the file has.
+    """
+
+    task: Task | None
+    findings: Sequence[Finding]
+    part: Task | None
+    original: Callable[[Location], Location]
+
+
+def check(class_: type[Task], data: Mapping[str, Any], top: Level) -> Checked:
     """Validate one entry of ``download_items``.
 
     Args:
         class_: of the task.
         data: as it is in the file.
         top: the level above the task.
-
-    Returns:
-        The task, or everything that is wrong.
     """
     try:
-        return class_.model_validate(data), ()
+        task = class_.model_validate(data)
+        return Checked(task, (), task, lambda location: location)
     except ValidationError as error:
+        from kaiwo.config.sound_part import sound_part  # noqa: PLC0415 - for wrong files only
+
         repaired = _Repaired(class_, data, top)
         failed: ValidationError | None = error
         for _ in range(_MOST_ROUNDS):
@@ -91,7 +105,8 @@ def check(
         if failed is not None:
             repaired.describe(_errors(failed))
         # A task is never left out in silence.
-        return None, repaired.findings or tuple(findings(error))
+        found = repaired.findings or tuple(findings(error))
+        return Checked(None, found, sound_part(class_, repaired.data), repaired.original)
 
 
 def findings(error: ValidationError, data: Any = None) -> Iterator[Finding]:
@@ -184,12 +199,17 @@ class _Repaired:
                 self._note(found.location, found.problem)
         noted = {found.location for found in self.findings}
         for field, problem in _unvalidated(self._class, self.data).contradictions():
-            if self._original((field,)) not in noted:  # one finding for each key
+            if self.original((field,)) not in noted:  # one finding for each key
                 self._note((field,), problem)
+
+    def original(self, location: Location) -> Location:
+        """A location with the keys that the file has."""
+        ends = range(1, len(location) + 1)
+        return tuple(self._renamed.get(location[:end], location[end - 1]) for end in ends)
 
     def _rename_kind(self, location: Location) -> None:
         """Look for the misspelled 'folder' or 'file' of an item that has neither."""
-        holder = _item(_at(self.data, location))
+        holder = item_keys(_at(self.data, location))
         known = {*FolderItem.model_fields, *FileItem.model_fields}
         if any(kind in holder for kind in ITEM_KINDS):
             return
@@ -199,7 +219,7 @@ class _Repaired:
                 return
 
     def _rename(self, location: Location, key: str, known: Iterable[str]) -> None:
-        holder = _item(_at(self.data, location))
+        holder = item_keys(_at(self.data, location))
         value = holder.pop(key, None)
         location = without_tags(location)
         depth = 1 + sum(isinstance(step, int) for step in location)
@@ -210,14 +230,9 @@ class _Repaired:
             self._renamed[(*location, guess)] = key
 
     def _note(self, location: Location, problem: str, hint: str | None = None) -> None:
-        found = Finding(self._original(location), problem, hint)
+        found = Finding(self.original(location), problem, hint)
         if found not in self.findings:
             self.findings.append(found)
-
-    def _original(self, location: Location) -> Location:
-        """A location with the keys that the file has."""
-        ends = range(1, len(location) + 1)
-        return tuple(self._renamed.get(location[:end], location[end - 1]) for end in ends)
 
     def _fields_at(self, location: Location) -> Iterable[str]:
         """The keys that are known at a location: of an item, a bucket, or the task."""
@@ -252,19 +267,8 @@ def _at(data: Any, location: Location) -> Any:
     """What is at a location of pydantic's; None where there is nothing."""
     for step in without_tags(location):
         if isinstance(data, dict):
-            data = (data if step in data else _item(data)).get(str(step))
+            data = (data if step in data else item_keys(data)).get(str(step))
         else:
             is_there = isinstance(data, list) and isinstance(step, int) and step < len(data)
             data = data[step] if is_there else None
     return data
-
-
-def _item(value: Any) -> dict[str, Any]:
-    """The keys of a mapping; of an item in the nested form, those of the inner one."""
-    if not isinstance(value, dict):
-        return {}
-    if len(value) == 1:
-        ((key, inner),) = value.items()
-        if key in ITEM_KINDS and isinstance(inner, dict):
-            return inner
-    return value

@@ -1,5 +1,7 @@
 """Variables that look like a setting of kaiwo, but are none: a misspelled one changes nothing.
 
+And those that are one, and whose value is wrong.
+
 Kubernetes makes variables for every Service. Those of a Service called ``kaiwo`` or ``kaiwo-…``
 also begin with ``KAIWO_``, and are not meant for kaiwo.
 """
@@ -10,9 +12,12 @@ import logging
 import os
 import re
 
+from pydantic import ValidationError
+
 from kaiwo.config.diagnostics import Diagnostic, Place
-from kaiwo.config.settings import PREFIX, Settings
+from kaiwo.config.settings import PREFIX, Settings, layered
 from kaiwo.config.suggestions import nearest
+from kaiwo.config.validation import findings
 
 logger = logging.getLogger(__name__)
 #: Variables that kaiwo reads besides its settings.
@@ -40,6 +45,19 @@ def misspelled() -> list[Diagnostic]:
                 Diagnostic(place, "unknown variable, which changes nothing", hint, "warning")
             )
     return found
+
+
+def wrong() -> list[Diagnostic]:
+    """The variables whose value no run would accept."""
+    try:
+        layered({}, {})
+    except ValidationError as error:
+        wrong = [(str(each.location[0]), each) for each in findings(error)]
+        return [
+            Diagnostic(Place(f"environment {PREFIX}{name.upper()}"), each.problem, each.hint)
+            for name, each in wrong
+        ]
+    return []
 
 
 def warn_of_misspelled() -> None:

@@ -291,7 +291,8 @@ def by_service(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:
 def _planned(plan: Plan) -> Planned:
     sizes: Sequence[int] = [each.object.size for each in plan.transfers]
     present = [each.object.size for each in plan.transfers if each.present]
-    return Planned(len(sizes), sum(sizes), len(plan.unchanged), len(present), sum(present))
+    kept = sum(each.kept_bytes for each in plan.transfers)
+    return Planned(len(sizes), sum(sizes), len(plan.unchanged), len(present), sum(present), kept)
 
 
 def _was_answered(job: Job, outcome: Outcome) -> bool:

@@ -33,6 +33,9 @@ _USED_UP, _RESET = re.compile(r";\s*r=0(?!\d)"), re.compile(r";\s*t=(\d+)")
 _MOST_SKEW_S = 300.0
 _NOT_FOUND = "not found; check the name, the region and the endpoint"
 _REFUSED = "the service refuses these credentials; check them, and their rights to this object"
+_ANONYMOUS_REFUSED = "the service refuses anonymous requests; give credentials that may read this"
+#: Azure says so of a container that only some may read.
+_LOOKS_MISSING = " 404 ResourceNotFound"
 #: The kind of error for each meaning, and what helps.
 _ERRORS: dict[Meaning | None, tuple[type[KaiwoError], str]] = {
     Meaning.BUSY: (BusyError, ""),
@@ -128,6 +131,14 @@ def status_error(
     if said in (Meaning.REFUSED, Meaning.SIGNATURE):
         reason += _describe_skew(headers)
     return kind(f"{answer}: {reason}")
+
+
+def as_anonymous(error: KaiwoError) -> KaiwoError:
+    """The error for an answer, where the request had no credentials."""
+    message = error.message.replace(_REFUSED, _ANONYMOUS_REFUSED)
+    if _LOOKS_MISSING in message:
+        message += "; what is private looks missing to anonymous requests"
+    return error if message == error.message else type(error)(message, *error.args[1:])
 
 
 def proxy_error(status: int, answer: str) -> KaiwoError:

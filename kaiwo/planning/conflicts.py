@@ -24,7 +24,7 @@ from kaiwo.files.folders import Root, resolved
 from kaiwo.files.names import fault_of_place, is_plain
 from kaiwo.files.paths import collisions, is_within, real_path
 from kaiwo.jobs import Transfer, Want
-from kaiwo.objects import Checksum, RemoteObject, same_bytes
+from kaiwo.objects import Checksum, Folder, RemoteObject, same_bytes
 from kaiwo.planning.case_folding import (
     FoldingProbe,
     doubtful_names,
@@ -40,15 +40,21 @@ MOST_OFFENDERS = 100
 
 
 class Offenders:
-    """What is wrong with targets: the first faults, and how many more there are."""
+    """What is wrong with targets: the first faults, and how many more there are.
+
+    Attributes:
+        are_selected: an object of a folder is among them, which globs can leave out.
+    """
 
     def __init__(self) -> None:
+        self.are_selected = False
         self._first: list[str] = []
         self._count = 0
 
-    def add(self, fault: str) -> None:
-        """Note a fault."""
+    def add(self, fault: str, *wants: Want) -> None:
+        """Note a fault, and who asks for the objects."""
         self._count += 1
+        self.are_selected |= any(isinstance(each.selection, Folder) for each in wants)
         if len(self._first) < MOST_OFFENDERS:
             self._first.append(units.printable(fault))
 
@@ -100,7 +106,7 @@ class TargetCheck:
         for want, transfer in self._placed(found):
             if fault := self._fault(transfer):
                 owner = _owner(want, transfer)
-                self.offenders.add(f"{transfer.target!r}: {fault} ({owner})")
+                self.offenders.add(f"{transfer.target!r}: {fault} ({owner})", want)
                 continue
             path = real_path(transfer.target, self._real_folders)
             first = self._owners.get(path)
@@ -108,7 +114,7 @@ class TargetCheck:
                 self._owners[path] = want, transfer
             elif not _are_same(first[1], transfer):
                 also = f"both {self._owner(path)} and {_owner(want, transfer)} have this target"
-                self.offenders.add(f"{transfer.target}: {also}")
+                self.offenders.add(f"{transfer.target}: {also}", first[0], want)
         self._check_collisions()
         self._check_mounts()
         there = statuses(transfer.target for _, transfer in self._owners.values())
@@ -126,7 +132,7 @@ class TargetCheck:
                     place = want.placement.place(remote)
                 except UnsafeNameError as error:
                     where = _in_config(want)
-                    self.offenders.add(f"{want.opener.url('')}: {error.message}{where}")
+                    self.offenders.add(f"{want.opener.url('')}: {error.message}{where}", want)
                     continue
                 fields = (index, self._run, want.task, want.opener, remote)
                 places = (place.target, place.root, place.blob)
@@ -151,6 +157,10 @@ class TargetCheck:
     def _owner(self, path: str) -> str:
         """The object that has this real path, for people."""
         return _owner(*self._owners[path])
+
+    def _wants(self, *paths: str) -> Iterator[Want]:
+        """Who asks for the objects that have these real paths."""
+        return (self._owners[path][0] for path in paths)
 
     def _target(self, path: str) -> str:
         return self._owners[path][1].target
@@ -182,13 +192,15 @@ class TargetCheck:
         for above, path in collisions(self._owners, str) if likely else ():
             self.offenders.add(
                 f"{self._target(path)}: {self._owner(path)} needs a folder where "
-                f"{self._owner(above)} is a file"
+                f"{self._owner(above)} is a file",
+                *self._wants(path, above),
             )
         for above, path in likely:
             if not path.startswith(f"{above}/") and self._probe.collide(above, path):
                 self.offenders.add(
                     f"{self._target(path)} ({self._owner(path)}) and {self._target(above)} "
-                    f"({self._owner(above)}) are one name to this file system"
+                    f"({self._owner(above)}) are one name to this file system",
+                    *self._wants(path, above),
                 )
 
     def _check_mounts(self) -> None:
@@ -206,7 +218,8 @@ class TargetCheck:
             ):
                 self.offenders.add(
                     f"{self._target(path)} ({self._owner(path)}) and {self._target(before)} "
-                    f"({self._owner(before)}) are one file: the same folder is mounted at both"
+                    f"({self._owner(before)}) are one file: the same folder is mounted at both",
+                    *self._wants(path, before),
                 )
 
     def _check_root(self, path: str, transfer: Transfer) -> None:
@@ -221,26 +234,26 @@ class TargetCheck:
             is_inside = is_inside and is_within(blob, top)
         if not is_inside:
             also = f"a link leads out of {root} ({self._owner(path)})"
-            self.offenders.add(f"{transfer.target}: {also}")
+            self.offenders.add(f"{transfer.target}: {also}", *self._wants(path))
 
     def _existing(
         self, path: str, transfer: Transfer, answer: os.stat_result | OSError | None
     ) -> os.stat_result | None:
         """The status of the file at the target, if it may have the right size."""
-        target = transfer.target
+        target, add = transfer.target, self.offenders.add
         if isinstance(answer, OSError):
             if answer.errno == errno.ENOTDIR:
                 owner = self._owner(path)
-                self.offenders.add(f"{target}: a file is where a folder is needed ({owner})")
+                add(f"{target}: a file is where a folder is needed ({owner})", *self._wants(path))
             elif answer.errno == errno.ENAMETOOLONG:
-                self.offenders.add(f"{target}: the name is too long ({self._owner(path)})")
+                add(f"{target}: the name is too long ({self._owner(path)})", *self._wants(path))
             # For any other error, the attempt to write gives the better message.
             return None
         if answer is None:
             return None
         if stat.S_ISDIR(answer.st_mode):
             owner = self._owner(path)
-            self.offenders.add(f"{target}: a folder is where the file should go ({owner})")
+            add(f"{target}: a folder is where the file should go ({owner})", *self._wants(path))
         remote = transfer.object
         is_sized = remote.unsized or answer.st_size == remote.size
         is_likely = is_sized or transfer.required is not None

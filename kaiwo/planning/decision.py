@@ -23,7 +23,7 @@ class Planned(Struct, frozen=True):
         action: see ``Action``.
         task: name of the task.
         source: the object's URL, without secrets.
-        target: absolute path; empty for a want that failed.
+        target: absolute path; of a want that failed empty, where only a listing tells it.
         bytes: of the object; None if its server does not state that.
         bytes_to_fetch: at most that; None if unknown.
         transfer: the object; None for a want that failed.
@@ -81,5 +81,5 @@ def _planned(transfer: Transfer) -> Planned:
     if transfer.present:
         return Planned("check", *named, 0, transfer)
     if transfer.partial is not None and size is not None:
-        return Planned("resume", *named, max(size - transfer.partial.bytes, 0), transfer)
+        return Planned("resume", *named, size - transfer.kept_bytes, transfer)
     return Planned("fetch", *named, size, transfer)

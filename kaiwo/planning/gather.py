@@ -6,6 +6,7 @@ item of the report.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -22,8 +23,10 @@ from kaiwo.errors import (
     KaiwoError,
     LimitError,
     NotFoundError,
+    UnsafeNameError,
 )
 from kaiwo.events import Retried, Ticked
+from kaiwo.files.placement import At, Under
 from kaiwo.jobs import ListJob, Want
 from kaiwo.net.web_urls import is_web
 from kaiwo.objects import Answer, Folder, Item, Named, RemoteObject
@@ -58,9 +61,18 @@ class Listing(Struct, frozen=True):
     def missed(self) -> tuple[Item, ...]:
         """The wants that failed, as items of the report."""
         return tuple(
-            Item(want.task, described(want), "", "failed", 0, error=error)
+            Item(want.task, described(want), _target(want), "failed", 0, error=error)
             for want, error in self.failed
         )
+
+
+def _target(want: Want) -> str:
+    """The path of a file that is asked for by its name; empty where only a listing tells it."""
+    match want.selection, want.placement:
+        case Named((key,)), At() | Under():
+            with contextlib.suppress(UnsafeNameError):
+                return want.placement.place(RemoteObject(key, 0)).target
+    return ""
 
 
 def gather(

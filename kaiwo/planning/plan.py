@@ -83,9 +83,10 @@ def draft(
     found = list(check.transfers(listing.found))
     if check.offenders:
         offenders = tuple(check.offenders)
+        by_globs = ", or leave objects out with globs" if check.offenders.are_selected else ""
         raise UnsafeNameError(
-            "nothing was downloaded: these targets are invalid or conflict; exclude the objects "
-            "with a glob, or give them other targets:\n  " + "\n  ".join(offenders),
+            "nothing was downloaded: these targets are invalid or conflict; give the items other "
+            f"targets{by_globs}:\n  " + "\n  ".join(offenders),
             offenders,
         )
     if of is not None:

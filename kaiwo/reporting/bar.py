@@ -64,6 +64,8 @@ class BarSink:
             return
         self._live.stop()
         self._live = None
+        if not self._console.is_terminal:  # rich ends the line on a terminal only
+            self._console.line()
         atexit.unregister(self._leave)
 
     def _leave(self) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
+from kaiwo.errors import UnfinishedError
 from kaiwo.events import Event, Planned, Progressed, Retried, Settled, Started
 from kaiwo.objects import Item
 
@@ -74,7 +75,8 @@ class Counters(Struct):
         started_s: when the plan was complete, by the clock.
         files: planned, without those that were known to be in place.
         bytes: the size of these files.
-        files_done: how many of them reached their final state, failures included.
+        files_done: how many of them reached their final state, failures included; those that a run
+            did not get to have none.
         bytes_done: how many of the bytes arrived, or were there already.
         failed: how many files failed.
         retries: how many requests were repeated.
@@ -131,6 +133,8 @@ class Counters(Struct):
 
     def _settle(self, item: Item) -> None:
         large = self.in_progress.pop(item.source, None)
+        if isinstance(item.error, UnfinishedError):
+            return  # the run has ended before
         if item.attempts:
             self.files_done += 1
             self.failed += item.status == "failed"

@@ -22,7 +22,7 @@ from typing import Any
 
 from kaiwo import redact, units
 from kaiwo._version import __version__
-from kaiwo.errors import DiskError, KaiwoError
+from kaiwo.errors import DiskError, KaiwoError, exit_code_of
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.objects import Checksum, Item, Report
@@ -54,6 +54,17 @@ def summary(report: Report) -> dict[str, Any]:
 def as_json(report: Report) -> dict[str, Any]:
     """The whole report."""
     return _head(report) | {"items": [_item(item) for item in report.items]}
+
+
+def of_error(error: KaiwoError) -> dict[str, Any]:
+    """What programs get in place of a result."""
+    return {
+        "version": VERSION,
+        "kaiwo_version": __version__,
+        "ok": False,
+        "exit_code": exit_code_of(error),
+        "error": error_as_json(error),
+    }
 
 
 def error_as_json(error: KaiwoError) -> dict[str, str]:

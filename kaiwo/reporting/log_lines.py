@@ -118,8 +118,10 @@ def _failure(item: Item) -> str:
 
 def _planned(plan: Planned) -> str:
     """How much there is to fetch, to check, and in place."""
-    files, size = plan.files - plan.present, plan.bytes - plan.present_bytes
-    parts = [f"{units.count(files, 'file')}, {units.size(size)} to fetch"]
+    files = units.count(plan.files - plan.present, "file")
+    size = units.size(plan.bytes - plan.present_bytes - plan.kept_bytes)
+    kept = f" ({units.size(plan.kept_bytes)} left by earlier runs)" if plan.kept_bytes else ""
+    parts = [f"{files}, {size} to fetch{kept}"]
     if plan.present:
         present = units.size(plan.present_bytes)
         parts.append(f"{units.count(plan.present, 'file')}, {present} to check")

@@ -1,7 +1,7 @@
 """What a listing found, for people and for programs.
 
 {
-  "version": 1, "files": 2, "bytes": 8,
+  "version": 1, "ok": true, "exit_code": 0, "error": null, "files": 2, "bytes": 8,
   "items": [
     {"url": …, "key": …, "bytes": 3, "modified": "2026-01-31T12:00:00.000Z", "etag": …,
      "checksum": {"algorithm": …, "value": …}},
@@ -47,7 +47,9 @@ def as_json(listing: Listing) -> Iterator[str]:
     """The same as JSON, in lines."""
     found = [(want.opener, remote) for want, objects in listing.found for remote in objects]
     total = sum(remote.size for _, remote in found)
-    head = json.dumps({"version": VERSION, "files": len(found), "bytes": total}, indent=2)
+    ended = {"ok": True, "exit_code": 0, "error": None}
+    numbers = {"files": len(found), "bytes": total}
+    head = json.dumps({"version": VERSION, **ended, **numbers}, indent=2)
     yield head.removesuffix("\n}") + ","
     yield '  "items": ['
     for number, (opener, remote) in enumerate(found, 1):

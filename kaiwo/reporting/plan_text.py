@@ -65,7 +65,7 @@ def _action(
         whole = units.size(sum(each.bytes or 0 for each in planned))
         left = units.size(sum(each.bytes_to_fetch or 0 for each in planned))
         rest = f", {left} of {whole} to fetch"
-    yield shortened(f"  {action:<9}  {count}{rest}", width)
+    yield from _wrapped(f"  {action:<9}  {count}{rest}", width)
     if action != "unchanged" or all_:
         for each in planned:
             yield from _object(each, width)

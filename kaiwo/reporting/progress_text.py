@@ -70,7 +70,7 @@ def narrowing(counters: Counters) -> list[str]:
     label = "checking" if counters.is_checking else "downloading"
     line = f"{label}: {_files(counters)}, {_bytes(counters)}, {speed}{left}"
     names = (
-        f"{_printable(each.source.rpartition('/')[2])} {each.percent} %"
+        f"{units.printable(each.source.rpartition('/')[2])} {each.percent} %"
         for each in counters.slowest
     )
     return [
@@ -81,11 +81,6 @@ def narrowing(counters: Counters) -> list[str]:
         f"{percent}, {speed}{failed}",
         percent,
     ]
-
-
-def _printable(name: str) -> str:
-    """A name on one line of a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _speed(counters: Counters) -> str:

@@ -51,6 +51,7 @@ from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.gcs_listing import GcsListing
 from kaiwo.sources.gcs_tokens import map_token_error
 from kaiwo.sources.identity import Identity, TokenError
+from kaiwo.sources.translation import NOBODY
 
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated,contentType"
 
@@ -78,7 +79,7 @@ class GcsSource(AsyncSource):
         payer: str | None = None,
         ssl: Any = None,
     ) -> None:
-        super().__init__(url, address, str if identity is None else identity.describe)
+        super().__init__(url, address, (lambda: NOBODY) if identity is None else identity.describe)
         self._filesystem = filesystem
         self._objects = f"b/{quote(bucket, safe='')}/o"
         self._pages = GcsListing(self, self._page, _parse_listed).pages

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from kaiwo.errors import CredentialsError, KaiwoError
+from kaiwo.errors import CredentialsError, KaiwoError, NotFoundError
 from kaiwo.net.failures import chain
+from kaiwo.net.statuses import as_anonymous
 
+#: Who signs in where requests have no credentials.
+NOBODY = "nobody"
 logger = logging.getLogger(__name__)
 
 
@@ -50,11 +53,14 @@ def with_signer(error: KaiwoError, signer: Callable[[], str]) -> KaiwoError:
 
     Args:
         error: as it was mapped.
-        signer: says who signs in and where that comes from; empty if there is nothing to say.
+        signer: says who signs in and where that comes from; empty if there is nothing to say,
+            ``NOBODY`` if requests have no credentials.
     """
-    if not isinstance(error, CredentialsError):
+    if not isinstance(error, CredentialsError | NotFoundError):
         return error
     named = signer()
-    if not named or named in error.message:
+    if named == NOBODY:
+        return as_anonymous(error)
+    if not isinstance(error, CredentialsError) or not named or named in error.message:
         return error
     return type(error)(f"{error.message}; signed in as {named}", *error.args[1:])

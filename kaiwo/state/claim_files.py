@@ -29,6 +29,7 @@ from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
+from kaiwo import units
 from kaiwo.files import documents, new_threads
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import Root, in_folder
@@ -278,9 +279,8 @@ def _parsed(path: str, content: bytes) -> ForeignClaim:
             "targets": list(targets),
         } if version == VERSION and all(isinstance(each, str) for each in targets):
             holder = f"the run of process {pid} on {host} (since {since})"
-            printable = "".join(letter if letter.isprintable() else "?" for letter in holder)
             process = Process(boot, namespace, pid, start)
-            return ForeignClaim(path, process, frozenset(targets), printable)
+            return ForeignClaim(path, process, frozenset(targets), units.printable(holder))
         case {"kaiwo-claim": int(version)} if version > VERSION:
             return ForeignClaim(path, holder="a run of a newer kaiwo", is_newer=True)
     return ForeignClaim(path)

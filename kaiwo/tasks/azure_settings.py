@@ -21,7 +21,7 @@ from msgspec import Struct
 from kaiwo.errors import ConfigError, CredentialsError
 from kaiwo.loading import loading
 from kaiwo.sources.identity import Identity
-from kaiwo.sources.translation import NotForObstoreError
+from kaiwo.sources.translation import NOBODY, NotForObstoreError
 from kaiwo.tasks.connection_strings import (
     SIGNATURE,
     address_of,
@@ -58,9 +58,9 @@ class AzureSettings(Struct, frozen=True):
         return fields_of(self.connection)
 
     def describe(self) -> str:
-        """Who signs in, for messages; empty for nobody. See ``StoreSource``."""
+        """Who signs in, for messages; see ``StoreSource``."""
         if self.is_anonymous:
-            return ""
+            return NOBODY
         if self.identity is not None:
             return self.identity.name
         proof = next((said for name, said in _PROOFS.items() if self.fields.get(name)), "")

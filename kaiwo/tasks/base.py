@@ -253,7 +253,12 @@ class Task(SecretFields):
         raise ConfigError(f"{request.url.type} tasks have no URL; name what you want in a file")
 
     def fetch_want(self, want: Want, request: FetchRequest) -> Want:  # noqa: ARG002
-        """The want of this task, narrowed to the request where the fields cannot express it."""
+        """The want of this task, narrowed to the request where the fields cannot express it.
+
+        Raises:
+            ConfigError: the request and the fields exclude each other.
+            ValidationError: a field of the request's item is wrong.
+        """
         return want
 
     def fetched_path(self, request: FetchRequest, items: Sequence[Item]) -> str:  # noqa: ARG002

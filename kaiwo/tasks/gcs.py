@@ -17,6 +17,7 @@ from kaiwo.net import certificates, redirects
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources.identity import Identity
+from kaiwo.sources.translation import NOBODY
 from kaiwo.tasks import gcs_identity
 from kaiwo.tasks.base import session_options
 from kaiwo.tasks.fields import Secret, StoreEndpoint, Text, require_endpoint, require_plain
@@ -127,7 +128,7 @@ class GcsTask(BucketTask):
             # obstore uses the XML API, which lists neither generations nor crc32c.
             lists=False,
             fallback=lambda: source,
-            signer=str if who is None else who.describe,
+            signer=(lambda: NOBODY) if who is None else who.describe,
         )
 
     def filesystem(self, network: NetworkSettings) -> Any:

@@ -70,7 +70,9 @@ class HfTask(Task):
     )
     token_file: SecretFile | None = Field(None, description="File with the access token.")
     target_path: TargetPath | None = Field(
-        None, description="Folder for plain files, instead of the Hugging Face cache."
+        None,
+        description="Folder for plain files, instead of the Hugging Face cache; ``~`` is the home "
+        "folder.",
     )
     cache_dir: LocalPath | None = Field(
         None,

@@ -19,7 +19,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     Tag,
-    ValidationError,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -52,7 +51,8 @@ def _listed(globs: str | tuple[str, ...]) -> tuple[str, ...]:
 
 class _Item(Model):
     target_path: TargetPath = Field(
-        description="Where it goes: relative to the download root, or absolute."
+        description="Where it goes: relative to the download root, or absolute; ``~`` is the home "
+        "folder. A file's that ends in ``/`` is the folder to put it in."
     )
     allow_empty: bool = Field(False, description="It is no error if nothing matches.")
 
@@ -137,6 +137,17 @@ def _flat(value: Any) -> Any:
     return value
 
 
+def item_keys(value: Any) -> dict[str, Any]:
+    """The keys of a mapping; of an item in the nested form, those of the inner one."""
+    if not isinstance(value, dict):
+        return {}
+    if len(value) == 1:
+        ((key, inner),) = value.items()
+        if key in ITEM_KINDS and isinstance(inner, dict):
+            return inner
+    return value
+
+
 Item = Annotated[
     Annotated[FolderItem, Tag("folder item")] | Annotated[FileItem, Tag("file item")],
     Discriminator(
@@ -216,14 +227,10 @@ def request_selection(request: FetchRequest) -> Folder | Named:
     """What a request selects, where the task has no items.
 
     Raises:
-        ConfigError: a field of the item is wrong.
+        ValidationError: a field of the item is wrong.
     """
     kind = FileItem if request.is_file else FolderItem
-    try:
-        item = kind.model_validate({**request.item(), "target_path": "."})
-    except ValidationError as error:
-        (first, *_) = error.errors(include_input=False, include_url=False)
-        raise ConfigError(f"fetch: {first['loc'][0]}: {first['msg']}") from None
+    item = kind.model_validate({**request.item(), "target_path": "."})
     return selected(item, "/")[0]
 
 

@@ -17,7 +17,7 @@ from kaiwo.loading import loading
 from kaiwo.net.headers import header_token
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.protocols import Source
-from kaiwo.sources.translation import NotForObstoreError
+from kaiwo.sources.translation import NOBODY, NotForObstoreError
 from kaiwo.tasks import customer_key
 from kaiwo.tasks.customer_key import require_key
 from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
@@ -228,8 +228,8 @@ class S3Task(BucketTask):
         def say() -> str:
             if identity is not None:
                 return identity.describe() + key
-            given = "nobody" if self.anonymous else f"{self.as_given('access_key_id')} of the task"
-            return "" if self.anonymous and not key else given + key
+            given = NOBODY if self.anonymous else f"{self.as_given('access_key_id')} of the task"
+            return given + key
 
         return say
 

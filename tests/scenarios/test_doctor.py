@@ -134,3 +134,19 @@ def test_each_identity_of_the_environment_has_a_name(
     assert identity.found.startswith(found)
     assert problem in identity.problem if problem else not identity.problem
     assert identity.sources[-1] == list(variables)[-1]
+
+
+def test_it_checks_the_values_of_settings(tmp_path: Path) -> None:
+    found = examined(
+        tmp_path,
+        KAIWO_MAX_WORKERS=SECRET,
+        kaiwo_deadline="soon",
+        KAIWO_RETRIES="",
+        KAIWO_ENGINE="obstore",
+        KAIWO_MAX_WORKER="3",
+    )
+    deadline, misspelled, workers = sorted(found["problems"])
+    assert deadline == "KAIWO_DEADLINE: must be seconds, or a duration such as 90s, 15m or 1h30m"
+    assert misspelled.startswith("KAIWO_MAX_WORKER: warning: unknown variable")
+    assert misspelled.endswith("did you mean KAIWO_MAX_WORKERS?")
+    assert workers == "KAIWO_MAX_WORKERS: must be a whole number"

@@ -66,6 +66,11 @@ def test_where_nothing_is_the_exit_code_says_so(s3: Store, tmp_path: Path, path:
     done = run(["-m", "kaiwo", "ls", url + path, *words], tmp_path)
     assert (done.returncode, done.stdout) == (4, "")
     assert url in done.stderr
+    done = run(["-m", "kaiwo", "ls", "--json", url + path, *words], tmp_path)
+    document = json.loads(done.stdout)
+    assert (document["ok"], document["exit_code"], done.returncode) == (False, 4, 4)
+    assert document["error"]["kind"] == "not_found"
+    assert document["error"]["message"] in done.stderr
 
 
 def test_names_are_data(s3: Store, tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from tests.support.stores import Store
 from tests.support.terminal import on_a_terminal
 
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """``python -m kaiwo`` with these words."""
     return subprocess.run(
         [sys.executable, "-m", "kaiwo", *words],
+        input=stdin,
         cwd=folder,
         env=clean_environment(folder),
         capture_output=True,
@@ -98,6 +99,33 @@ def test_a_plan_exits_as_the_download_would(s3: Store, tmp_path: Path) -> None:
     missing = configured(tmp_path, s3.task("no-such-bucket", [{"file": "a", "target_path": "x"}]))
     done = command(tmp_path, "plan", missing)
     assert (done.returncode, "no-such-bucket" in done.stderr) == (4, True)
+
+
+def test_in_place_of_a_plan_in_json_an_error_is_json_too(tmp_path: Path) -> None:
+    path = configured(tmp_path, {"type": "s4"})
+    for words in ((path,), ("none.yaml",)):
+        done = command(tmp_path, "plan", "--json", *words)
+        document = json.loads(done.stdout)
+        assert (document["ok"], document["exit_code"], done.returncode) == (False, 2, 2)
+        assert document["error"]["kind"] == "config"
+        assert "Traceback" not in done.stderr
+        assert " ERROR " in done.stderr
+    # One without it says so to people alone.
+    assert command(tmp_path, "plan", path).stdout == ""
+
+
+def test_a_file_may_come_from_stdin(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"data")
+    item = f"{{file: 'file://{tmp_path}/a', target_path: x/a}}"
+    text = f"download_items:\n  - {{type: url, items: [{item}]}}\n"
+    planned = command(tmp_path, "plan", "-", stdin=text)
+    assert (planned.returncode, planned.stdout.splitlines()[1]) == (0, "  fetch      1 file, 4 B")
+    done = command(tmp_path, "download", "-", stdin=text)
+    assert (done.returncode, (tmp_path / "x/a").read_bytes()) == (0, b"data")
+    wrong = command(tmp_path, "download", "-", stdin=text.replace("file:", "fiel:", 1))
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "ERROR <stdin>:2:" in wrong.stderr
+    assert "\n2 |   - {type: url" in wrong.stderr
 
 
 def test_a_dry_run_is_a_plan(kaiwo: Kaiwo, s3: Store, tmp_path: Path) -> None:

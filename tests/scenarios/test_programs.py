@@ -6,6 +6,7 @@ import doctest
 import json
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,12 +150,52 @@ def test_one_of_several_that_is_missing_is_said_before_the_first_byte(
 def test_a_wrong_field_is_said_once(s3: Store) -> None:
     with pytest.raises(kaiwo.ConfigError, match="endpont_url") as caught:
         kaiwo.fetch(["s3://bucket/a", "s3://bucket/b"], endpont_url="http://localhost:1")
-    assert str(caught.value).count("unknown key") == 1
+    assert str(caught.value).count("no such field") == 1
 
 
 def test_a_url_whose_name_would_climb_is_refused(tmp_path: Path) -> None:
     with pytest.raises(kaiwo.ConfigError, match="cannot name a file"):
         kaiwo.fetch(["s3://bucket/a/../"], tmp_path / "x")
+
+
+def test_an_error_has_the_frames_of_the_program_and_none_of_kaiwos(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def download() -> None:
+        kaiwo.download(str(tmp_path / "none.yaml"))
+
+    def fetch() -> None:
+        kaiwo.fetch(f"file://{tmp_path}/none", tmp_path / "x")
+
+    for call in (download, fetch):
+        with pytest.raises(kaiwo.KaiwoError) as caught:
+            call()
+        names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+        assert names[1:] == [call.__name__, call.__name__]
+        text = "".join(traceback.format_exception(caught.value))
+        assert text.count("Traceback") == 1
+        with caplog.at_level("DEBUG", "kaiwo"), pytest.raises(kaiwo.KaiwoError) as caught:
+            call()
+        assert len(traceback.extract_tb(caught.value.__traceback__)) > len(names)
+
+
+def test_with_fail_fast_too_a_report_names_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"data")
+    items = [
+        {"file": f"file://{tmp_path}/{name}", "target_path": f"{tmp_path}/x/{name}"}
+        for name in ("none", "there")
+    ]
+    config = {"download_items": [{"type": "url", "items": items}]}
+    for fail_fast in (True, False):
+        report = kaiwo.download(config, fail_fast=fail_fast)
+        assert (report.ok, report.exit_code) == (False, 4)
+        (failed,) = report.failed
+        assert (failed.target, failed.source) == (f"{tmp_path}/x/none", items[0]["file"])
+        with pytest.raises(kaiwo.NotFoundError, match="none"):
+            report.raise_for_failures()
+        assert (tmp_path / "x/there").exists() is not fail_fast
+    with pytest.raises(kaiwo.NotFoundError, match="none"):
+        kaiwo.fetch([each["file"] for each in items], tmp_path / "y")
 
 
 # --- the report -------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 #: Files of kaiwo that the bare command loads; a star stands for the files of a package.
 OWN_COMMAND = {
     "__main__", "_version", "cli.app", "cli.bootstrap", "cli.durations", "cli.lock_commands",
-    "cli.logs", "cli.options", "cli.plain_help", "cli.process", "cli.signals",
+    "cli.logs", "cli.numbers", "cli.options", "cli.plain_help", "cli.process", "cli.signals",
     "errors", "files.process_limits", "loading", "redact", "units",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {

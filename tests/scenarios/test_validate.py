@@ -152,6 +152,11 @@ def test_two_files_with_one_target_are_refused_with_both_lines(folder: Path) -> 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("same.yaml:7:23: download_items[0].buckets[0].items[1].target")
     assert "items[0].target_path on line 6 too" in done.stderr
+    for words in (("plan",), ("download",)):
+        shown = command(folder, *words, "same.yaml")
+        assert (shown.returncode, shown.stdout) == (2, "")
+        drawn = done.stderr.removesuffix("\n1 error in 1 file\n")
+        assert shown.stderr.partition(" ERROR ")[2] == f"{drawn}\n"
 
 
 def test_a_run_warns_of_a_misspelled_variable(folder: Path) -> None:

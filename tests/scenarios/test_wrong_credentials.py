@@ -1,14 +1,19 @@
 """Wrong credentials: exit code, one clear message, no secret, nothing written."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import certificates
+from kaiwo.errors import CredentialsError
+from kaiwo.objects import RemoteObject
+from kaiwo.tasks.base import Engine
+from tests.support import certificates, stores
 from tests.support.command import Kaiwo, Run, tree
 from tests.support.command_errors import CANARY, ITEMS, errors_of
+from tests.support.engines import blob_endpoint, opened
 from tests.support.stores import Store
 
 
@@ -93,6 +98,39 @@ def test_a_service_account_file_that_is_none_is_one_message(
     assert "application_credentials" in "\n".join(errors_of(done.stderr))
 
 
+@pytest.fixture(scope="module")
+def gcs_signed() -> Iterator[Store]:
+    """Google Cloud Storage that wants a token."""
+    with stores.gcs("--token=known") as store:
+        yield store
+
+
+@pytest.mark.parametrize("engine", ["fsspec", "obstore"])
+@pytest.mark.parametrize("name", ["s3_signed", "gcs_signed", "azure"])
+def test_a_refusal_of_anonymous_requests_speaks_of_no_credentials(
+    request: pytest.FixtureRequest, name: str, engine: Engine
+) -> None:
+    store: Store = request.getfixturevalue(name)
+    # Google's stand-in asks for the token first.
+    bucket = "bucket" if name == "gcs_signed" else store.new_bucket({"k": b"data"})
+    fields: dict[str, Any] = dict.fromkeys(store.fields) | {"anonymous": True}
+    fields["endpoint_url"] = store.fields.get("endpoint_url")
+    if name == "azure":
+        fields["endpoint_url"] = blob_endpoint(store)
+    with opened(store, bucket, engine, **fields) as source:
+        attempts: list[Callable[[], object]] = [
+            lambda: source.stat("k"),
+            lambda: source.read(RemoteObject("k", 4), 0, 4),
+        ]
+        if name != "s3_signed":  # moto answers with 500
+            attempts.append(lambda: list(source.list("")))
+        for attempt in attempts:
+            with pytest.raises(CredentialsError) as caught:
+                attempt()
+            told = "the service refuses anonymous requests; give credentials that may read this"
+            assert caught.value.message.endswith(told)
+
+
 @pytest.mark.parametrize("form", ["connection string", "key", "signature"])
 def test_a_wrong_azure_key_is_refused_credentials(
     failing: Kaiwo, azure: Store, tmp_path: Path, form: str
@@ -165,10 +203,16 @@ def test_not_even_debug_shows_a_secret(
         {"file": f"{address}/b/k?{name}={CANARY}", "target_path": f"url-{name}"}
         for name in ("sig", "X-Amz-Signature", "token")
     ]
+    of_s3, of_gcs = ([{"file": "k", "target_path": name}] for name in ("s3", "gcs"))
     tasks = [
-        s3_signed.task("b", ITEMS, secret_key=CANARY),
+        s3_signed.task("b", of_s3, secret_key=CANARY),
         azure.task("b", ITEMS, connection_string=connection),
-        gcs.task("no-such-bucket", ITEMS, application_credentials_file=None, token=CANARY),
+        gcs.task(
+            "no-such-bucket",
+            of_gcs,
+            application_credentials_file=None,
+            token=CANARY,
+        ),
         guarded_hub.task("acme/open", (), token=f"hf_{CANARY}", target_path="t"),
         {"type": "url", "items": signed, "options": {"headers": {"X-Secret": CANARY}}},
     ]

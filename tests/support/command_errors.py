@@ -48,7 +48,7 @@ def refused(done: Run, tmp_path: Path) -> str:
 
 def absent(type_: str, address: str) -> dict[str, Any]:
     """A task whose service is at that address."""
-    items = [{"name": "b", "items": ITEMS}]
+    items = [{"name": "b", "items": [{"file": "k", "target_path": type_}]}]
     match type_:
         case "s3":
             keys = {"access_key_id": CANARY, "secret_key": CANARY, "region": "us-east-1"}

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -127,15 +128,16 @@ def test_in_a_notebook_an_error_is_one_line_and_the_calls_of_the_user() -> None:
     assert len(lines) == 2
 
 
-def test_plain_python_keeps_its_whole_traceback() -> None:
+def test_plain_python_shows_the_call_of_the_user_and_no_more_below_it() -> None:
     error = caught("kaiwo.fetch('nonsense')")
-    text = "".join(traceback.format_exception(error))
-    assert "/tmp/cell.py" in text
-    assert "fetch_url.py" in text
+    frames = traceback.extract_tb(error.__traceback__)
+    assert [Path(frame.filename).name for frame in frames] == ["cell.py", "fetch.py"]
 
 
 def test_control_characters_of_an_error_do_not_reach_a_notebook() -> None:
-    assert NotFoundError("a\x1b[31m\rb\nc")._render_traceback_() == ["NotFoundError: a?[31m?b\nc"]
+    assert NotFoundError("a\x1b[31m\rb\nc")._render_traceback_() == [
+        "NotFoundError: a\\x1b[31m\\rb\nc"
+    ]
 
 
 def test_an_interrupt_in_a_program_is_no_bug() -> None:

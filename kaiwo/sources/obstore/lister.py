@@ -42,6 +42,10 @@ MOST_DOUBTFUL = 100
 logger = logging.getLogger(__name__)
 
 
+class NothingFoundError(NotForObstoreError):
+    """A listing is empty, most often because nothing is there: no news for anybody."""
+
+
 class Lister:
     """Lists one store, with the hooks of its source.
 
@@ -71,7 +75,7 @@ class Lister:
         found = self._list_all(prefix) if prefix else self._list_bucket()
         if not found:
             # An answer that is no listing looks empty.
-            raise NotForObstoreError("nothing was found")
+            raise NothingFoundError("nothing was found")
         if len({remote.key for remote in found}) < len(found):
             raise NotForObstoreError("some keys are listed twice")
         doubtful = [remote for remote in _find_doubtful(found) if asks(remote)]

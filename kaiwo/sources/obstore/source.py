@@ -46,7 +46,7 @@ from kaiwo.sources.obstore.fallback import (
     RetryAfterHiddenError,
     with_another_token,
 )
-from kaiwo.sources.obstore.lister import Lister
+from kaiwo.sources.obstore.lister import Lister, NothingFoundError
 from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
 from kaiwo.sources.obstore.second_look import is_unchanged
 from kaiwo.sources.pieces import Taken, begun
@@ -134,7 +134,8 @@ class ObstoreSource(OfferingSource):
         except RetryAfterHiddenError as busy:
             return self._fallback.instead(lambda: self.fallback().list_asking(prefix, asks), busy)
         except NotForObstoreError as reason:
-            logger.info("%s%s is listed through fsspec: %s", self._url, prefix, reason)
+            level = logging.DEBUG if isinstance(reason, NothingFoundError) else logging.INFO
+            logger.log(level, "%s%s is listed through fsspec: %s", self._url, prefix, reason)
             return self.fallback().list_asking(prefix, asks)
 
     def stat(self, key: str) -> RemoteObject:

@@ -129,6 +129,29 @@ download_items:
     files: [config.json, t]
     target_path: .
 """
+AMONG_OTHERS = """\
+max_worker: 3
+max_bandwidth: fast
+download_root: "$HOME/d"
+download_items:
+  - type: s3
+    secret_kye: hunter2
+    anonymous: true
+    profile: p
+    bucket:
+      - name: b
+        items:
+          - {file: a, target_path: t}
+          - {file: b, target_path: t, checksum: no}
+          - {file: c}
+          - {folder: {folder: "d/*", target_path: t, golb: "*"}}
+          - {file: e, target_path: t/e}
+      - {name: c, items: [{file: x, target_path: t}], itmes: 3}
+      - {name: d, items: 3}
+  - type: url
+    items: [{file: k, target_path: t}, {file: "https://h/k", target_path: t, x: 1}]
+  - {type: hf, repo_id: o, files: [t], target_path: .}
+"""
 
 #: Of each file: line and column of every fault, the field, and what is said.
 FILES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
@@ -237,6 +260,29 @@ FILES: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
                 "items[0].target_path on line 6 puts a file",
             ),
             ("11:26", "download_items[1].files[1]", "on line 6 too"),
+        ],
+    ),
+    "targets among other faults": (
+        AMONG_OTHERS,
+        [
+            ("1:1", "max_worker", "did you mean 'max_workers'?"),
+            ("2:1", "max_bandwidth", "must be bytes a second"),
+            ("6:5", "download_items[0].secret_kye", "did you mean 'secret_key'?"),
+            ("7:5", "download_items[0].anonymous", "exclude each other"),
+            ("9:5", "download_items[0].bucket", "did you mean 'buckets'?"),
+            ("13:23", "download_items[0].bucket[0].items[1].target_path", "on line 12 too"),
+            ("13:39", "download_items[0].bucket[0].items[1].checksum", "must be a string"),
+            ("14:13", "download_items[0].bucket[0].items[2].target_path", "is required"),
+            ("15:14", "download_items[0].bucket[0].items[3].folder", "warning: "),
+            ("15:54", "download_items[0].bucket[0].items[3].golb", "did you mean 'glob'?"),
+            ("16:23", "download_items[0].bucket[0].items[4].target_path", "on line 12 puts a file"),
+            ("17:37", "download_items[0].bucket[1].items[0].target_path", "on line 12 too"),
+            ("17:55", "download_items[0].bucket[1].itmes", "did you mean 'items'?"),
+            ("18:19", "download_items[0].bucket[2].items", "must be a list"),
+            ("20:13", "download_items[1].items[0]", "must be a URL"),
+            ("20:62", "download_items[1].items[1].target_path", "on line 12 too"),
+            ("20:78", "download_items[1].items[1].x", "unknown key 'x'"),
+            ("21:36", "download_items[2].files[0]", "on line 12 too"),
         ],
     ),
 }
@@ -375,14 +421,31 @@ def test_no_secret_in_a_key_is_shown(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["wJalrXUtnFEMI/K7MDENG", "w" * 40, "9dfGh", "a b", "", "a=b", "-a"]
+    "key",
+    [
+        *("wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMIK7MDENG", "AKIASECRETSECRET", "k.9aZ3bY5cX7dW"),
+        *("w" * 40, "9dfGh", "a b", "", "a=b", "-a"),
+    ],
 )
 def test_a_key_that_is_no_word_is_hidden(key: str) -> None:
     (found,) = faults_of(json.dumps({"download_items": [{"type": "hf", "repo_id": "o/r", key: 1}]}))
     assert str(found).endswith(": download_items[0].***: unknown key '***'")
 
 
-@pytest.mark.parametrize("key", ["tokne", "_a", "x-a", "größe", "a.b-c", "w" * 39])
+@pytest.mark.parametrize("indent", ["", "  ", "    ", "      "])
+@pytest.mark.parametrize("end", [":", ": x", ""])
+def test_a_secret_in_the_line_below_its_key_is_hidden(indent: str, end: str) -> None:
+    secret = "AKIASECRETSECRET"
+    text = f"download_items:\n  - type: s3\n    secret_key:\n{indent}{secret}{end}\n"
+    found = faults_of(text)
+    assert secret not in rendering.rendered(found)
+    assert secret not in json.dumps(rendering.as_json(found, 1))
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["tokne", "_a", "x-a", "größe", "a.b-c", "w" * 39, "secretAccessKey", "AWS_ACCESS_KEY_ID"],
+)
 def test_a_key_that_is_a_word_is_shown(key: str) -> None:
     data = {"download_items": [{"type": "hf", "repo_id": "o/r", key: 1}]}
     (found,) = faults_of(json.dumps(data, ensure_ascii=False))

@@ -19,7 +19,7 @@ from kaiwo.errors import (
     ServiceError,
     TransientError,
 )
-from kaiwo.net.statuses import redirect_error, retry_after_s, status_error
+from kaiwo.net.statuses import as_anonymous, redirect_error, retry_after_s, status_error
 
 WHAT = "reading s3://bucket/key"
 
@@ -153,6 +153,20 @@ def test_the_code_decides_before_the_status_and_both_are_shown(
     assert type(error) is kind
     assert error.message.startswith(f"{WHAT}: {status} {code}")
     assert words in error.message
+
+
+def test_to_anonymous_requests_a_refusal_speaks_of_no_credentials() -> None:
+    refused = as_anonymous(status_error(403, WHAT, "AccessDenied"))
+    assert type(refused) is CredentialsError
+    assert refused.message == (
+        f"{WHAT}: 403 AccessDenied: the service refuses anonymous requests; give credentials that "
+        "may read this"
+    )
+    # Azure does not say whether there is such a container.
+    hidden = as_anonymous(status_error(404, WHAT, "ResourceNotFound"))
+    assert hidden.message.endswith("; what is private looks missing to anonymous requests")
+    for error in (status_error(404, WHAT, "NoSuchKey"), status_error(403, WHAT, "ExpiredToken")):
+        assert as_anonymous(error) is error
 
 
 def test_a_text_in_the_place_of_the_code_is_not_shown() -> None:

@@ -74,6 +74,13 @@ def test_no_line_is_wider_than_the_terminal_nor_does_it_move_its_cursor(
         assert line.isprintable()
 
 
+def test_on_a_narrow_terminal_no_number_is_left_out() -> None:
+    partial = PartialDownload("/out/.part")
+    size = 123 << 20
+    lines = list(plan_text.lines(decided(transfer("b", size, partial=partial)), 40))
+    assert lines[1:3] == ["  resume     1 file, 123.0 MiB of 123.0", "  MiB to fetch"]
+
+
 def test_off_a_terminal_every_path_is_whole() -> None:
     key = "a/" * 200 + "b"
     (_, _, line, *_) = plan_text.lines(decided(transfer(key)), None)

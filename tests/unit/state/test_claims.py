@@ -166,7 +166,7 @@ def test_a_name_in_a_foreign_claim_cannot_garble_the_log(
         eventually(lambda: bool(caplog.records))
         path.unlink()
         taking.result(PATIENCE_S)
-    assert "process 1 on evil?[31m? (since" in caplog.records[0].getMessage()
+    assert "process 1 on evil\\x1b[31m\\n (since" in caplog.records[0].getMessage()
 
 
 def test_waiting_ends_with_the_deadline(folder: str) -> None:
