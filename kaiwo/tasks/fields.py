@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -44,8 +45,12 @@ class Model(BaseModel):
 _NO_URL = re.compile(r"[^!-~]|[<>\"{}|\\^`]")
 
 
-def require_endpoint(address: str) -> str:
+def require_endpoint(address: str, *, user_info: bool = False) -> str:
     """The address of a service, checked; for what a secret file or the environment holds.
+
+    Args:
+        address: of the service.
+        user_info: the service is asked with the user and password of its address.
 
     Raises:
         ConfigError: it cannot be the address of a service.
@@ -64,6 +69,11 @@ def require_endpoint(address: str) -> str:
         usable = False
     if not usable:
         raise ConfigError("an endpoint needs a host, and a port that is a number")
+    if parts.username is not None and not user_info:
+        raise ConfigError(
+            "an endpoint names no user and password ('@'); credentials go into their fields, best "
+            "as files (..._file)"
+        )
     if parts.query or parts.fragment:
         raise ConfigError(
             "an endpoint ends before '?' and '#'; a signature goes into its own field"
@@ -71,9 +81,9 @@ def require_endpoint(address: str) -> str:
     return address
 
 
-def _endpoint(address: str) -> str:
+def _endpoint(address: str, *, user_info: bool = False) -> str:
     try:
-        return require_endpoint(address)
+        return require_endpoint(address, user_info=user_info)
     except ConfigError as error:
         raise PydanticCustomError("endpoint", "{fault}", {"fault": error.message}) from None
 
@@ -135,7 +145,13 @@ Address = Annotated[Text, PlainSerializer(redact.text, return_type=str)]
 Endpoint = Annotated[
     Address,
     AfterValidator(_endpoint),
-    matching(r"https?://[^/?#]+[^?#]*", "https://s3.amazonaws.com", "http://localhost:9000"),
+    matching(r"https?://[^/?#@]+(?:/[^?#]*)?", "https://s3.amazonaws.com", "http://localhost:9000"),
+]
+#: A mirror on the web may ask for a user and a password.
+MirrorEndpoint = Annotated[
+    Address,
+    AfterValidator(partial(_endpoint, user_info=True)),
+    matching(r"https?://[^/?#]+[^?#]*", "https://huggingface.co", "http://localhost:8080"),
 ]
 #: A path of this machine, and no URL.
 LocalPath = Annotated[Text, AfterValidator(_local), matching(rf"(?!{_URL.pattern})[\s\S]+")]

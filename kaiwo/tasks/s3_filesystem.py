@@ -12,6 +12,7 @@ from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources import s3_answers, s3_region
 from kaiwo.sources.s3_redirects import RedirectingSession
 from kaiwo.tasks import s3_session
+from kaiwo.tasks.fields import require_endpoint
 
 if TYPE_CHECKING:
     from kaiwo.tasks.s3 import S3Task
@@ -39,7 +40,8 @@ def connect(
     session = s3_session.session_of(
         AioSession, task.profile, named=task.anonymous or task.given("access_key_id")
     )
-    if s3_session.endpoint_of(session, endpoint):
+    if (found := s3_session.endpoint_of(session, endpoint)) is not None:
+        require_endpoint(found)  # the SDK's configuration may name it
         s3_session.accept_any_bucket(session)
     ca_bundle = s3_session.trusted(session, task.ca_bundle)
     if identity is not None:

@@ -83,3 +83,11 @@ def test_an_address_that_no_engine_can_read_is_refused(address: str) -> None:
 def test_addresses_as_people_have_them_are_taken() -> None:
     for address in ("http://[::1]:9000/a%20b", "https://xn--mnio-5pa.example/~x/(1)!$&'*+,;=@"):
         assert require_endpoint(address) == address
+
+
+def test_user_info_in_an_endpoint_is_refused_with_a_hint_but_for_mirrors() -> None:
+    for address in ("http://u:p@h", "https://key@h:9000/", "http://@h/", "https://u:p@h/@"):
+        with pytest.raises(ConfigError, match="go into their fields") as caught:
+            require_endpoint(address)
+        assert "u:p" not in caught.value.message
+        assert require_endpoint(address, user_info=True) == address
