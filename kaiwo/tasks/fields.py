@@ -41,6 +41,8 @@ class Model(BaseModel):
             yield name, redact.text(value) if isinstance(value, str) else value
 
 
+#: The length is that of AWS; other stores have other names behind the colons.
+_ROLE = r"arn:[!-~]{16,2044}"
 #: What no URL has; the engines would fail on it, each in its own way.
 _NO_URL = re.compile(r"[^!-~]|[<>\"{}|\\^`]")
 
@@ -86,6 +88,14 @@ def _endpoint(address: str, *, user_info: bool = False) -> str:
         return require_endpoint(address, user_info=user_info)
     except ConfigError as error:
         raise PydanticCustomError("endpoint", "{fault}", {"fault": error.message}) from None
+
+
+def _role(arn: str) -> str:
+    if re.fullmatch(_ROLE, arn) is None:
+        raise PydanticCustomError(
+            "role", "must be an ARN, such as arn:aws:iam::123456789012:role/r"
+        )
+    return arn
 
 
 def require_local(path: str) -> str:
@@ -146,6 +156,11 @@ Endpoint = Annotated[
     Address,
     AfterValidator(_endpoint),
     matching(r"https?://[^/?#@]+(?:/[^?#]*)?", "https://s3.amazonaws.com", "http://localhost:9000"),
+]
+RoleArn = Annotated[
+    Text,
+    AfterValidator(_role),
+    matching(_ROLE, "arn:aws:iam::123456789012:role/reader"),
 ]
 #: A mirror on the web may ask for a user and a password.
 MirrorEndpoint = Annotated[
