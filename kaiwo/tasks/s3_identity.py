@@ -64,6 +64,9 @@ class _Held(Struct, frozen=True):
     until_s: float
     expires_at: datetime
 
+    def __repr__(self) -> str:
+        return f"_Held(until_s={self.until_s})"
+
 
 class Identity:
     """Gives keys to both engines. Called from many threads at once.
