@@ -26,8 +26,6 @@ from kaiwo.net.failures import chain, connection_error
 from kaiwo.net.statuses import garbled, status_error
 from kaiwo.tasks import s3_identity_words
 
-#: Variables that name a file with a token.
-_TOKENS = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 #: How the SDK says the status of a container's endpoint.
 _STATUS = re.compile(r"non 200 response (\d{3}) ")
 
@@ -89,7 +87,7 @@ def _of_file(error: Exception, what: str, method: str) -> KaiwoError | None:
         if isinstance(each, FileNotFoundError):
             if environment.missing_file(environment.TRUST, each.filename):
                 return None
-            named = environment.missing_file(_TOKENS, each.filename)
+            named = environment.missing_file(environment.CREDENTIALS, each.filename)
             return NotAllowedYetError(f"{what}: {named or f'{each.filename} does not exist'}")
     if isinstance(error, ParamValidationError) and "web-identity" in method:
         return NotAllowedYetError(f"{what}: the token's file is empty, or holds no token")

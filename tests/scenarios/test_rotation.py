@@ -19,7 +19,7 @@ import pytest
 import kaiwo
 from kaiwo.config.document import Document
 from kaiwo.config.loader import build
-from kaiwo.errors import ConfigError, NotAllowedYetError
+from kaiwo.errors import ConfigError, CredentialsError, NotAllowedYetError
 from kaiwo.events import Event, Planned
 from kaiwo.jobs import ListJob, Want
 from kaiwo.net.settings import NetworkSettings
@@ -238,7 +238,7 @@ def test_what_was_refused_is_listed_with_the_secret_that_is_there_by_then(
     rotated, file = of(request), tmp_path / "secret"
     want = want_of(rotated.task(file, items), engine)
     try:
-        assert isinstance(run(ListJob(0, want)).error, NotAllowedYetError)
+        assert isinstance(run(ListJob(0, want)).error, CredentialsError)
         file.write_text(rotated.right)
         found = run(ListJob(0, want))
         assert found == Found(found.objects)
