@@ -53,7 +53,14 @@ def _s3() -> Iterator[Identity]:
         yield Identity("shared files", (*profile, *there), problem)
     for name in ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         if _is_set(name):
-            yield Identity("credentials of the container", (name,))
+            tokens = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
+            token = next(filter(_is_set, tokens), "")
+            problem = _fault_of_file(token) if token == tokens[0] else ""
+            yield Identity("credentials of the container", (name, *filter(None, [token])), problem)
+    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        yield Identity("none: the instance's metadata is off", ("AWS_EC2_METADATA_DISABLED",))
+    if _is_set(name := "AWS_EC2_METADATA_SERVICE_ENDPOINT"):
+        yield Identity("the instance's metadata", (name,))
     yield Identity("nothing here: the instance's metadata would be asked")
 
 

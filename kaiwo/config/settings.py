@@ -138,8 +138,8 @@ class Settings(BaseModel):
     )
     startup_wait: Seconds = Field(
         30.0,
-        description="Keep retrying a service that is not up yet for at least this long: seconds, "
-        "or a duration such as ``2m``.",
+        description="Keep retrying a service that is not up yet, or an identity of the environment "
+        "that is not known yet, for at least this long: seconds, or a duration such as ``2m``.",
     )
     stall_timeout: SomeSeconds = Field(
         30.0,

@@ -22,7 +22,7 @@ from kaiwo.tasks import azure_identity, azure_settings
 from kaiwo.tasks.azure_identity import Asked
 from kaiwo.tasks.azure_settings import AzureSettings
 from kaiwo.tasks.connection_strings import address_of, fields_of
-from kaiwo.tasks.fields import Secret, StoreEndpoint, Text
+from kaiwo.tasks.fields import Endpoint, Secret, Text
 from kaiwo.tasks.items import Bucket
 from kaiwo.tasks.kept import Kept
 from kaiwo.tasks.object_store import BucketTask
@@ -82,7 +82,7 @@ class AzureTask(BucketTask):
     principal_certificate_file: SecretFile | None = Field(
         None, description="File with the service principal's certificate and key."
     )
-    endpoint_url: StoreEndpoint | None = Field(
+    endpoint_url: Endpoint | None = Field(
         None,
         description="Address of the blob service. Default: the account's public address, in the "
         "cloud of ``AZURE_AUTHORITY_HOST``.",

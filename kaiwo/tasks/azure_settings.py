@@ -30,7 +30,7 @@ from kaiwo.tasks.connection_strings import (
     public_address,
     without_signature,
 )
-from kaiwo.tasks.fields import require_endpoint, require_plain
+from kaiwo.tasks.fields import require_endpoint
 
 _STORAGE = "AZURE_STORAGE_"
 #: Fields of a connection string that prove who it is, and what they are called.
@@ -132,7 +132,7 @@ def require_usable(connection: str, place: str) -> str:
     with contextlib.suppress(ValueError):
         base64.b64decode(fields.get("accountkey", ""), validate=True)
         if endpoint is not None:
-            require_plain(endpoint)
+            require_endpoint(endpoint)
             return connection
     raise ConfigError(
         f"{place}: the account's key or address is malformed; give connection_string, or "

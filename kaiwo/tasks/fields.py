@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -40,12 +41,18 @@ class Model(BaseModel):
             yield name, redact.text(value) if isinstance(value, str) else value
 
 
+#: The length is that of AWS; other stores have other names behind the colons.
+_ROLE = r"arn:[!-~]{16,2044}"
 #: What no URL has; the engines would fail on it, each in its own way.
 _NO_URL = re.compile(r"[^!-~]|[<>\"{}|\\^`]")
 
 
-def require_endpoint(address: str) -> str:
+def require_endpoint(address: str, *, user_info: bool = False) -> str:
     """The address of a service, checked; for what a secret file or the environment holds.
+
+    Args:
+        address: of the service.
+        user_info: the service is asked with the user and password of its address.
 
     Raises:
         ConfigError: it cannot be the address of a service.
@@ -64,6 +71,11 @@ def require_endpoint(address: str) -> str:
         usable = False
     if not usable:
         raise ConfigError("an endpoint needs a host, and a port that is a number")
+    if parts.username is not None and not user_info:
+        raise ConfigError(
+            "an endpoint names no user and password ('@'); credentials go into their fields, best "
+            "as files (..._file)"
+        )
     if parts.query or parts.fragment:
         raise ConfigError(
             "an endpoint ends before '?' and '#'; a signature goes into its own field"
@@ -71,31 +83,19 @@ def require_endpoint(address: str) -> str:
     return address
 
 
-def _endpoint(address: str) -> str:
+def _endpoint(address: str, *, user_info: bool = False) -> str:
     try:
-        return require_endpoint(address)
+        return require_endpoint(address, user_info=user_info)
     except ConfigError as error:
         raise PydanticCustomError("endpoint", "{fault}", {"fault": error.message}) from None
 
 
-def require_plain(address: str) -> str:
-    """The address of a store, which takes no user and password there.
-
-    Raises:
-        ConfigError: it has some.
-    """
-    if "@" in urlsplit(address).netloc:
-        raise ConfigError(
-            "an endpoint has no user and password before '@'; give credentials in their own fields"
+def _role(arn: str) -> str:
+    if re.fullmatch(_ROLE, arn) is None:
+        raise PydanticCustomError(
+            "role", "must be an ARN, such as arn:aws:iam::123456789012:role/r"
         )
-    return address
-
-
-def _plain(address: str) -> str:
-    try:
-        return require_plain(address)
-    except ConfigError as error:
-        raise PydanticCustomError("endpoint", "{fault}", {"fault": error.message}) from None
+    return arn
 
 
 def require_local(path: str) -> str:
@@ -155,14 +155,18 @@ Address = Annotated[Text, PlainSerializer(redact.text, return_type=str)]
 Endpoint = Annotated[
     Address,
     AfterValidator(_endpoint),
-    matching(r"https?://[^/?#]+[^?#]*", "https://s3.amazonaws.com", "http://localhost:9000"),
+    matching(r"https?://[^/?#@]+(?:/[^?#]*)?", "https://s3.amazonaws.com", "http://localhost:9000"),
 ]
-#: The same, of a store: its credentials have fields.
-StoreEndpoint = Annotated[
+RoleArn = Annotated[
+    Text,
+    AfterValidator(_role),
+    matching(_ROLE, "arn:aws:iam::123456789012:role/reader"),
+]
+#: A mirror on the web may ask for a user and a password.
+MirrorEndpoint = Annotated[
     Address,
-    AfterValidator(_endpoint),
-    AfterValidator(_plain),
-    matching(r"https?://[^/?#@]+[^?#]*", "https://s3.amazonaws.com", "http://localhost:9000"),
+    AfterValidator(partial(_endpoint, user_info=True)),
+    matching(r"https?://[^/?#]+[^?#]*", "https://huggingface.co", "http://localhost:8080"),
 ]
 #: A path of this machine, and no URL.
 LocalPath = Annotated[Text, AfterValidator(_local), matching(rf"(?!{_URL.pattern})[\s\S]+")]

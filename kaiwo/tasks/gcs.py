@@ -20,7 +20,7 @@ from kaiwo.sources.identity import Identity
 from kaiwo.sources.translation import NOBODY
 from kaiwo.tasks import gcs_identity
 from kaiwo.tasks.base import session_options
-from kaiwo.tasks.fields import Secret, StoreEndpoint, Text, require_endpoint, require_plain
+from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
 from kaiwo.tasks.gcs_identity import ambient_file
 from kaiwo.tasks.items import Bucket
 from kaiwo.tasks.kept import Kept
@@ -59,7 +59,7 @@ class GcsTask(BucketTask):
     requester_pays: bool = Field(
         False, description="The ``project`` pays for the requests (requester pays)."
     )
-    endpoint_url: StoreEndpoint | None = Field(
+    endpoint_url: Endpoint | None = Field(
         None,
         description="Address of the service. Default: ``STORAGE_EMULATOR_HOST``, else Google.",
     )
@@ -220,7 +220,7 @@ def _emulator() -> str | None:
     if not emulator:
         return None
     # Google's clients accept it with and without a scheme.
-    return require_plain(require_endpoint(emulator if "://" in emulator else f"http://{emulator}"))
+    return require_endpoint(emulator if "://" in emulator else f"http://{emulator}")
 
 
 def _gcsfs_core() -> Any:

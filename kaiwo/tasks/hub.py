@@ -26,8 +26,8 @@ from kaiwo.tasks import hub_cache, hub_xet
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest, HubUrl
 from kaiwo.tasks.fields import (
-    Endpoint,
     LocalPath,
+    MirrorEndpoint,
     Secret,
     TargetPath,
     Text,
@@ -78,7 +78,7 @@ class HfTask(Task):
         None,
         description="The Hugging Face cache. Default: ``HF_HOME``, else the library's default.",
     )
-    endpoint_url: Endpoint | None = Field(
+    endpoint_url: MirrorEndpoint | None = Field(
         None, description="Address of a mirror. Default: ``HF_ENDPOINT``, else the Hub."
     )
     transport: Literal["auto", "http", "xet"] = Field(
@@ -161,7 +161,7 @@ class HfTask(Task):
         hub_xet.rename_switch()
         if self.endpoint_url is None:
             try:
-                require_endpoint(_library().ENDPOINT)
+                require_endpoint(_library().ENDPOINT, user_info=True)
             except ConfigError as error:
                 raise ConfigError(f"HF_ENDPOINT: {error.message}") from None
         self._say_withheld()

@@ -20,7 +20,7 @@ from kaiwo.protocols import Source
 from kaiwo.sources.translation import NOBODY, NotForObstoreError
 from kaiwo.tasks import customer_key
 from kaiwo.tasks.customer_key import require_key
-from kaiwo.tasks.fields import Endpoint, Secret, Text, require_endpoint
+from kaiwo.tasks.fields import Endpoint, RoleArn, Secret, Text, require_endpoint
 from kaiwo.tasks.items import Bucket
 from kaiwo.tasks.kept import Kept
 from kaiwo.tasks.object_store import BucketTask
@@ -59,7 +59,7 @@ class S3Task(BucketTask):
         description="Where the bucket's name goes: into the path or into the host name. ``auto``: "
         "into the path at an endpoint, unless its service is known to refuse that.",
     )
-    role_arn: Text | None = Field(
+    role_arn: RoleArn | None = Field(
         None, description="Role to assume with these credentials, or with those that are found."
     )
     external_id: Text | None = Field(

@@ -12,6 +12,7 @@ from kaiwo.net.settings import NetworkSettings
 from kaiwo.sources import s3_answers, s3_region
 from kaiwo.sources.s3_redirects import RedirectingSession
 from kaiwo.tasks import s3_services, s3_session
+from kaiwo.tasks.fields import require_endpoint
 
 if TYPE_CHECKING:
     from kaiwo.tasks.s3 import S3Task
@@ -41,7 +42,8 @@ def connect(
     )
     found = s3_session.endpoint_of(session, endpoint)
     by_host = s3_services.known(found, task.region, task.addressing_style)
-    if found:
+    if found is not None:
+        require_endpoint(found)  # the SDK's configuration may name it
         s3_session.accept_any_bucket(session)
     ca_bundle = s3_session.trusted(session, task.ca_bundle)
     if identity is not None:

@@ -64,6 +64,9 @@ class _Held(Struct, frozen=True):
     until_s: float
     expires_at: datetime
 
+    def __repr__(self) -> str:
+        return f"_Held(until_s={self.until_s})"
+
 
 class Identity:
     """Gives keys to both engines. Called from many threads at once.
@@ -82,6 +85,7 @@ class Identity:
         self._role = role
         self._method = "explicit" if given else ""
         self._found: Any = None
+        self._failing: list[bool] | None = None
         self._held: _Held | None = None
         self._absent: Exception | None = None
         self._calls = SharedCalls[str, _Held]()
@@ -185,13 +189,15 @@ class Identity:
 
         if self._given is not None:
             return Credentials(*self._given, method="explicit")
-        watch = _watched(self._session)
+        if self._failing is None:
+            self._failing = _watched(self._session)
+        self._failing.clear()
         for provider in self._session.get_component("credential_provider").providers:
             self._method = provider.METHOD
             if (found := provider.load()) is not None:
                 self._method = found.method or provider.METHOD
                 return found
-        if watch():
+        if any(self._failing):
             raise NoAnswerError(f"{self._what()}: the service fails")
         if self._session.get_config_variable("ec2_metadata_service_endpoint"):
             raise NotAllowedYetError(f"{self._what()}: it gives no credentials")
@@ -214,8 +220,8 @@ def _held(frozen: Any, expires: datetime | None) -> _Held:
     return _Held(frozen, time.monotonic() + valid_for.total_seconds(), now + valid_for)
 
 
-def _watched(session: Any) -> Callable[[], bool]:
-    """Whether the instance's metadata service answered that it fails; the SDK does not say it."""
+def _watched(session: Any) -> list[bool]:
+    """For each answer of the instance's metadata service: whether it fails. The SDK is silent."""
     failing: list[bool] = []
     for provider in session.get_component("credential_provider").providers:
         fetcher = getattr(provider, "_role_fetcher", None)
@@ -229,4 +235,4 @@ def _watched(session: Any) -> Callable[[], bool]:
             return answer
 
         client.send = send
-    return lambda: any(failing)
+    return failing

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from kaiwo import environment
 from kaiwo.errors import (
     BusyError,
     CredentialsError,
@@ -84,7 +85,10 @@ def _of_file(error: Exception, what: str, method: str) -> KaiwoError | None:
         return None
     for each in chain(error):
         if isinstance(each, FileNotFoundError):
-            return NotAllowedYetError(f"{what}: {each.filename} does not exist")
+            if environment.missing_file(environment.TRUST, each.filename):
+                return None
+            named = environment.missing_file(environment.CREDENTIALS, each.filename)
+            return NotAllowedYetError(f"{what}: {named or f'{each.filename} does not exist'}")
     if isinstance(error, ParamValidationError) and "web-identity" in method:
         return NotAllowedYetError(f"{what}: the token's file is empty, or holds no token")
     return None

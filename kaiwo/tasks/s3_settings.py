@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from kaiwo.net.headers import header_token
 from kaiwo.sources.translation import NotForObstoreError
+from kaiwo.tasks.fields import require_endpoint
 from kaiwo.tasks.s3_services import known
 
 _SHARED_FILES = {
@@ -130,7 +131,9 @@ def _expressible(
 ) -> S3Settings:
     if stray := [name for name in os.environ if _STRAY.fullmatch(name)]:
         raise NotForObstoreError(f"{stray[0]} is set, and obstore would obey it")
-    if not endpoint:
+    if endpoint:
+        require_endpoint(endpoint)
+    else:
         if elsewhere:
             raise NotForObstoreError(f"the SDK's setting {elsewhere[0]} chooses the address")
         if region is None:

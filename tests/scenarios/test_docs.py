@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 
 from tests import reference
 from tests.servers import ROOT
+from tests.support import identities
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
@@ -104,3 +105,9 @@ def test_pages_name_files_and_link_to_others() -> None:
     named = NAMED.findall(text_of("docs/architecture.md"))
     assert len([name for name in named if name.partition("/")[0] in OURS]) > 30
     assert sum(len(list(links(page))) for page in PAGES) > 50
+
+
+def test_each_way_to_sign_in_is_tried_by_a_test_that_exists() -> None:
+    for row in identities.rows():
+        file, _, name = row.test.partition("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), row

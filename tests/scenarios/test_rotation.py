@@ -19,7 +19,7 @@ import pytest
 import kaiwo
 from kaiwo.config.document import Document
 from kaiwo.config.loader import build
-from kaiwo.errors import ConfigError, CredentialsError
+from kaiwo.errors import ConfigError, CredentialsError, NotAllowedYetError
 from kaiwo.events import Event, Planned
 from kaiwo.jobs import ListJob, Want
 from kaiwo.net.settings import NetworkSettings
@@ -351,5 +351,5 @@ def test_keys_that_change_at_the_service_only_are_refused(
 ) -> None:
     report, taken = run_with_rotation(s3, tmp_path, engine, {"k": b"data"}, mounted=False)
     assert report.exit_code == 3
-    assert [type(item.error) for item in report.items] == [CredentialsError]
+    assert [type(item.error) for item in report.items] == [NotAllowedYetError]
     assert NEW not in taken

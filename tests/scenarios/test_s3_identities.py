@@ -411,3 +411,25 @@ def test_keys_of_a_file_that_is_written_anew_during_the_run_are_taken(
     aws.on_expiry = lambda: write(key, secret, "")
     fetched(download(aws, tmp_path, engine, fields), tmp_path)
     assert {first.access_key, key} <= set(aws.signed_by)
+
+
+@each_engine
+@pytest.mark.parametrize("place", ["field", "file", "environment"])
+def test_user_info_in_an_endpoint_is_a_fault_of_the_configuration(
+    aws: Aws, engine: Engine, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"http://user:{WRONG}@127.0.0.1:1"
+    fields: dict[str, Any] = of_task(aws, tmp_path, monkeypatch, True) | {"endpoint_url": address}
+    if place == "file":
+        fields |= {"endpoint_url": None, "endpoint_url_file": _file(tmp_path, "address", address)}
+    elif place == "environment":
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        fields |= {"endpoint_url": None}
+    try:
+        report = download(aws, tmp_path, engine, fields)
+        (message,) = [str(item.error) for item in report.items]
+        assert report.exit_code == 2
+    except kaiwo.ConfigError as error:
+        message = str(error)
+    assert "credentials go into their fields" in message
+    assert WRONG not in message

@@ -53,6 +53,15 @@ ROWS = (
         "`role_arn`, `external_id`, `role_session_name`",
         "an STS that checks signature, role and external ID",
     ),
+    Row(
+        "s3",
+        "key of the customer (SSE-C)",
+        "`customer_key`, or its file, beside any of these",
+        "fsspec",
+        "an S3 that wants the key's signed headers",
+        "scenarios/test_customer_key.py::"
+        "test_the_key_is_sent_for_each_object_and_its_etag_is_no_md5",
+    ),
     _row(
         "role, with what is found",
         "the same, with any of the above",

@@ -117,7 +117,7 @@ def test_no_error_shows_a_value_whatever_is_wrong() -> None:
 
 SECRETS = [
     ("s3", {"access_key_id": CANARY, "secret_key": CANARY, "session_token": CANARY}),
-    ("s3", {"endpoint_url": f"https://user:{CANARY}@host/"}),
+    ("hf", {"endpoint_url": f"https://user:{CANARY}@host/"}),
     ("gcs", {"application_credentials": CANARY}),
     ("gcs", {"token": CANARY}),
     ("azure-blob", {"connection_string": CANARY}),

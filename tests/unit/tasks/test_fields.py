@@ -10,8 +10,11 @@ from kaiwo.errors import ConfigError
 from kaiwo.tasks.fields import require_endpoint
 from tests.support.configs import (
     LEAST,
+    refusal_of,
     task_of,
 )
+
+ROLE = "arn:aws:iam::123456789012:role/reader"
 
 FIELDS = [
     ("s3", {"endpoint_url": "https://h"}),
@@ -21,6 +24,10 @@ FIELDS = [
     ("s3", {"access_key_id": "a", "secret_key_file": "/s"}),
     ("s3", {"region": "eu-north-1", "requester_pays": True, "addressing_style": "virtual"}),
     ("s3", {"profile": "work"}),
+    ("s3", {"role_arn": ROLE, "external_id": "id", "role_session_name": "n"}),
+    ("s3", {"profile": "work", "role_arn": "arn:minio:iam:::role/reader"}),
+    ("s3", {"customer_key": "k" * 32}),
+    ("s3", {"customer_key_file": "/k"}),
     ("s3", {"anonymous": True, "region": "us-east-1"}),
     ("gcs", {"application_credentials": "{}"}),
     ("gcs", {"application_credentials_file": "/f", "project": "p", "endpoint_url": "http://h"}),
@@ -83,3 +90,19 @@ def test_an_address_that_no_engine_can_read_is_refused(address: str) -> None:
 def test_addresses_as_people_have_them_are_taken() -> None:
     for address in ("http://[::1]:9000/a%20b", "https://xn--mnio-5pa.example/~x/(1)!$&'*+,;=@"):
         assert require_endpoint(address) == address
+
+
+def test_user_info_in_an_endpoint_is_refused_with_a_hint_but_for_mirrors() -> None:
+    for address in ("http://u:p@h", "https://key@h:9000/", "http://@h/", "https://u:p@h/@"):
+        with pytest.raises(ConfigError, match="go into their fields") as caught:
+            require_endpoint(address)
+        assert "u:p" not in caught.value.message
+        assert require_endpoint(address, user_info=True) == address
+
+
+def test_a_role_is_an_arn() -> None:
+    for arn in ("reader", "arn:aws:iam", "arn:aws:iam::123456789012:role/a b"):
+        assert "must be an ARN" in refusal_of("s3", role_arn=arn)
+    for name in ("external_id", "role_session_name"):
+        assert f"{name} needs role_arn" in refusal_of("s3", **{name: "id"})
+    assert "exclude each other" in refusal_of("s3", role_arn=ROLE, anonymous=True)
