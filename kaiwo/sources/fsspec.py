@@ -13,12 +13,13 @@ checked by their number.
 from __future__ import annotations
 
 import logging
-import posixpath
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
+
+from fsspec.asyn import AsyncFileSystem
 
 from kaiwo import redact, units
 from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, NotFoundError
@@ -39,6 +40,8 @@ _ETAGS = ("ETag", "etag", "e_tag", "sha")
 _TIMES = ("mtime", "last_modified", "LastModified", "modified", "modify", "created")
 #: WebHDFS states milliseconds, MLSD of FTP the digits of a date.
 _TIME_MS, _MLSD = "modificationTime", "%Y%m%d%H%M%S"
+#: At most this many links are named in a log line.
+_MOST_NAMED = 3
 Info = dict[str, Any]
 
 
@@ -57,7 +60,8 @@ class FsspecSource(StoreSource):
     ) -> None:
         super().__init__(url)
         self._pool = FilesystemPool(lambda: limit_waits(make(), network), _is_answer)
-        self._root = root.rstrip("/")
+        # Some filesystems have no slash at the beginning of their paths.
+        self._root = root if root.endswith("/") or not root else f"{root}/"
 
     def close(self) -> None:
         """See ``protocols.Source``."""
@@ -68,19 +72,28 @@ class FsspecSource(StoreSource):
         return redact.url(self._url + key)
 
     def _path(self, key: str) -> str:
-        return f"{self._root}/{key}"
+        return f"{self._root}{key}"
 
     def list(self, prefix: str) -> Iterator[RemoteObject]:
         """See ``protocols.Source``."""
         with self.translating("listing", prefix), self._pool.lend() as filesystem:
             filesystem.invalidate_cache()
             base = filesystem._strip_protocol(self._path(prefix)).rstrip("/")  # noqa: SLF001
-            if getattr(filesystem, "async_impl", False):  # lists many folders at once
+            if _lists_flat(filesystem):
                 infos = list(filesystem.find(base, detail=True, withdirs=False).values())
             else:
                 infos = list(self._walk(filesystem, base, prefix))
-            found = [self._listed(filesystem, info, base, prefix) for info in infos]
+            left_out: list[str] = []
+            found = [self._listed(filesystem, info, base, prefix, left_out) for info in infos]
+        if left_out:
+            self._warn_of_links(left_out)
         return iter([each for each in found if each is not None])
+
+    def _warn_of_links(self, keys: Sequence[str]) -> None:
+        names = ", ".join(units.printable(self.display_url(key)) for key in keys[:_MOST_NAMED])
+        more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
+        text = "left out: links to folders, or to nothing; ask for what they lead to: %s%s"
+        logger.warning(text, names, more)
 
     def _walk(self, filesystem: Any, base: str, prefix: str) -> Iterator[Info]:
         """All that is below a folder and no folder."""
@@ -88,7 +101,7 @@ class FsspecSource(StoreSource):
         while folders:
             folder = folders.pop()
             try:
-                infos = filesystem.ls(folder or "/", detail=True)
+                infos = filesystem.ls(folder or self._root, detail=True)
             except NotImplementedError:
                 raise ConfigError(
                     f"{self.describe('listing', prefix)}: this protocol cannot list a folder; name "
@@ -105,10 +118,12 @@ class FsspecSource(StoreSource):
                     yield info
             root = False
 
-    def _listed(self, filesystem: Any, info: Info, base: str, prefix: str) -> RemoteObject | None:
-        """A file of a listing; None for what is none."""
+    def _listed(
+        self, filesystem: Any, info: Info, base: str, prefix: str, left_out: MutableSequence[str]
+    ) -> RemoteObject | None:
+        """A file of a listing; None for what is none. A link to no file is noted."""
         path = info["name"]
-        relative = posixpath.relpath(path, base or "/") if path != base else ""
+        relative = path.removeprefix(base).lstrip("/")
         if not relative or path.endswith("/"):
             return None
         key = prefix + relative
@@ -122,9 +137,7 @@ class FsspecSource(StoreSource):
         if info.get("type", "file") == "file":
             return self._parse_info(key, info)
         if is_link:
-            named = units.printable(self.display_url(key))
-            text = "%s: left out: a link to a folder, or to nothing; give its target's own name"
-            logger.warning(text, named)
+            left_out.append(key)
         return None
 
     def stat(self, key: str) -> RemoteObject:
@@ -179,6 +192,12 @@ class FsspecSource(StoreSource):
     def map_error(self, error: Exception, what: str) -> KaiwoError:
         """See ``StoreSource``."""
         return filesystem_error(error, what)
+
+
+def _lists_flat(filesystem: Any) -> bool:
+    """Whether a filesystem lists all that is below a folder in a way that its service has."""
+    own = getattr(type(filesystem), "_find", None)
+    return own is not None and own is not AsyncFileSystem._find  # noqa: SLF001 - what others replace
 
 
 def _is_answer(error: Exception) -> bool:

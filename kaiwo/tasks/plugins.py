@@ -9,6 +9,7 @@ is an error of that type alone: commands that do not need the type do not notice
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import re
@@ -60,7 +61,8 @@ class Plugin(Struct, frozen=True):
     def _imported(self) -> object:
         module, _, path = self.path.partition(":")
         try:
-            found: object = importlib.import_module(module)
+            with contextlib.redirect_stdout(sys.stderr):  # results alone go to stdout
+                found: object = importlib.import_module(module)
             for step in path.split("."):
                 found = getattr(found, step)
         except (Exception, SystemExit) as error:  # another package's code, which may do anything

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import logging
@@ -10,17 +12,21 @@ import random
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import fsspec
 import pytest
 from fsspec import AbstractFileSystem
+from fsspec.implementations.github import GithubFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations
 
 import kaiwo
 from kaiwo.suite.relay import relay
+from tests.servers import serving
 from tests.servers.ftp import PASSWORD, USER, ftp
 from tests.servers.sftp import sftp
 from tests.servers.webhdfs import webhdfs
@@ -141,6 +147,51 @@ def test_a_large_file_resumes_after_its_connections_broke(
     assert (tmp_path / "out" / "large.bin").read_bytes() == data
 
 
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The API of GitHub, with one repository ``org/repo`` and its branch ``main``."""
+    trees = {
+        "main": [entry("a", "tree"), entry("b", data=b"bee")],
+        entry("a", "tree")["sha"]: [entry("one.csv", data=b"one")],
+    }
+    files = {"b": b"bee", "a/one.csv": b"one"}
+
+    class Api(serving.Quiet, BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            _, kind, _, name = urlsplit(self.path).path.split("/", 3)
+            found = {"tree": trees.get(name)}
+            if kind == "contents":
+                found = {"content": base64.b64encode(files[name]).decode()}  # type: ignore[dict-item]
+            body = json.dumps(found).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with serving.listening(Api) as address:
+        monkeypatch.setattr(GithubFileSystem, "url", f"{address}/trees/x/{{sha}}")
+        monkeypatch.setattr(GithubFileSystem, "content_url", f"{address}/contents/x/{{path}}")
+        yield
+
+
+def entry(name: str, kind: str = "blob", data: bytes = b"") -> dict[str, Any]:
+    digest = hashlib.sha1(name.encode() + data, usedforsecurity=False).hexdigest()
+    return {"path": name, "mode": "", "type": kind, "size": len(data), "sha": digest}
+
+
+def test_a_repository_of_github_gives_folders_and_files(
+    github: None, run: Callable[..., kaiwo.Report], tmp_path: Path
+) -> None:
+    items = (
+        {"folder": "github://org:repo@main/", "glob": "**/*.csv", "target_path": "tables"},
+        {"file": "github://org:repo@main/b", "target_path": "b"},
+    )
+    assert run(*items).exit_code == 0
+    assert tree(tmp_path / "out") == {"tables/a/one.csv": b"one", "b": b"bee"}
+    second = run(*items).to_dict()
+    assert (second["unchanged"], second["transferred_bytes"]) == (2, 0)
+
+
 class InMemory(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
     """Files in memory, under another protocol."""
 
@@ -219,8 +270,10 @@ def test_a_link_to_a_file_is_a_file_and_one_to_a_folder_is_left_out_with_a_warni
     (source / "nothing").symlink_to("no-such-file")
     assert run({"folder": f"file://{source}", "target_path": "."}).exit_code == 0
     assert tree(tmp_path / "out") == {"deep/real": b"real", "link": b"real"}
-    assert f"file://{source}/loop: left out: a link to a folder" in caplog.text
-    assert f"file://{source}/nothing: left out" in caplog.text
+    (warning,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert warning.startswith("left out: links to folders, or to nothing")
+    assert f"file://{source}/loop" in warning
+    assert f"file://{source}/nothing" in warning
 
 
 def test_a_folder_that_cannot_be_listed_is_no_empty_folder(

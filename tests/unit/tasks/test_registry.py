@@ -23,6 +23,8 @@ from tests.support.configs import (
 )
 
 PLUGIN = """\
+print("a package that talks")
+
 from typing import Literal
 
 from kaiwo.tasks.base import Task
