@@ -99,13 +99,8 @@ def plan(
     log_format: options.LogFormat = None,
 ) -> None:
     """Print what `download` would do, and do nothing."""
-    chosen = {
-        "download_root": download_root,
-        "state_dir": state_dir,
-        "log_level": log_level,
-        "log_format": log_format,
-    }
-    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    given, names = locals(), ("download_root", "state_dir", "log_level", "log_format")
+    chosen = options.said({name: given[name] for name in names}, verbose=verbose, quiet=quiet)
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415
@@ -135,13 +130,8 @@ def clean(
     log_format: options.LogFormat = None,
 ) -> None:
     """List what runs that are over left behind; remove it with --yes."""
-    chosen = {
-        "download_root": download_root,
-        "state_dir": state_dir,
-        "log_level": log_level,
-        "log_format": log_format,
-    }
-    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    given, names = locals(), ("download_root", "state_dir", "log_level", "log_format")
+    chosen = options.said({name: given[name] for name in names}, verbose=verbose, quiet=quiet)
 
     def run() -> int:
         from kaiwo.cli import cleaning  # noqa: PLC0415

@@ -297,5 +297,4 @@ def _planned(plan: Plan) -> Planned:
 
 def _was_answered(job: Job, outcome: Outcome) -> bool:
     """Whether the service did what it was asked for; some jobs make no request."""
-    local = isinstance(job, LocalJob) or outcome.kept > 0
-    return outcome.error is None and not local
+    return outcome.error is None and not (isinstance(job, LocalJob) or outcome.kept > 0)

@@ -72,12 +72,12 @@ DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 
 #: Files of kaiwo that the bare command loads; a star stands for the files of a package.
 OWN_COMMAND = {
-    "__main__", "_version", "cli.app", "cli.bootstrap", "cli.durations", "cli.lock_commands",
+    "__main__", "_version", "cli.app", "cli.bootstrap", "cli.lock_commands",
     "cli.logs", "cli.numbers", "cli.options", "cli.plain_help", "cli.process", "cli.signals",
     "errors", "files.process_limits", "loading", "redact", "units",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
-    "cli.faults", "config.building", "config.diagnostics", "config.document", "config.excerpts",
+    "cli.config_file", "cli.faults", "config.building", "config.diagnostics", "config.document", "config.excerpts",
     "config.expansion", "config.loader", "config.rendering", "config.settings",
     "config.suggestions", "config.syntax", "config.targets", "config.validation",
     "config.variables", "environment", "events", "loading",
