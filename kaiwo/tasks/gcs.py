@@ -153,6 +153,10 @@ class GcsTask(BucketTask):
             return self.endpoint_url.rstrip("/")
         return _emulator()
 
+    def is_ambient(self) -> bool:
+        """See ``Task``; nobody signs in where plain HTTP would carry the token."""
+        return super().is_ambient() and not (self._endpoint() or "").startswith("http://")
+
     def withheld(self) -> str | None:
         """See ``BucketTask``."""
         endpoint = self._endpoint()
