@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -115,14 +116,15 @@ def scene(tmp_path: Path, request: pytest.FixtureRequest) -> Scene:
 
 def task_of(way: Any, base: str, **fields: Any) -> dict[str, Any]:
     """A task that goes in by that way."""
-    items = [{"folder": "", "target_path": "there"}]
     task: dict[str, Any] = {"type": way.type, "name": f"{way}", **way.fields, **fields}
+    target = re.sub(r"\W", "-", task["name"])
+    items = [{"folder": "", "target_path": target}]
     if way.type == "url":
-        return task | {"items": [{"file": f"{base}/there", "target_path": "there/"}]}
+        return task | {"items": [{"file": f"{base}/there", "target_path": f"{target}/"}]}
     if "connection_string" not in "".join(way.fields):
         task["endpoint_url"] = f"{base}/account" if way.type == "azure-blob" else base
     if way.type == "hf":
-        return task | {"repo_id": "owner/repo", "target_path": "there"}
+        return task | {"repo_id": "owner/repo", "target_path": target}
     holder = "containers" if way.type == "azure-blob" else "buckets"
     return task | {holder: [{"name": "bucket", "items": items}]}
 
@@ -209,7 +211,11 @@ def test_no_secret_is_told_when_services_fail(
     assert set(kinds) == {task["name"] for task in tasks}
     for name, kind in kinds.items():
         # Tokens of Microsoft Entra go by https:// only, and their service is nowhere.
-        assert "client_secret" in name or kind in KINDS[name.partition(":")[0]], name
+        by_entra = "client_secret" in name or "principal_certificate" in name
+        if engine == "obstore" and "customer_key" in name:
+            assert kind == "config"  # obstore would show it to the host of a redirect
+            continue
+        assert by_entra or kind in KINDS[name.partition(":")[0]], name
 
 
 def bad_tasks(
@@ -583,7 +589,7 @@ def test_no_secret_is_told_to_an_application_that_logs_everything(
     tasks = [*right_tasks(scene, right), {"type": "url", "items": items}]
     tasks += bad_tasks(scene, bad_services, in_files=False)
     user = quote(scene.canaries.new("endpoint_url"), safe="")
-    for way in ways(scene.canaries, ("s3", "gcs", "hf"), "", scene.given, in_files=False):
+    for way in ways(scene.canaries, ("hf",), "", scene.given, in_files=False):
         tasks.append(task_of(way, bad_services["refused"].replace("//", f"//user:{user}@")))
     script = scene.given / "application.py"
     script.write_text(APPLICATION)

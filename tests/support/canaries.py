@@ -23,13 +23,18 @@ from tests.support import certificates
 #: Of every type, the sets of fields that together are a way in. What is a secret in a way has to
 #: stand here, so that a new field cannot be forgotten.
 WAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "s3": (("access_key_id", "secret_key", "session_token"), ("access_key_id", "secret_key")),
+    "s3": (
+        ("access_key_id", "secret_key", "session_token"),
+        ("access_key_id", "secret_key"),
+        ("access_key_id", "secret_key", "customer_key"),
+    ),
     "gcs": (("application_credentials",), ("token",)),
     "azure-blob": (
         ("connection_string",),
         ("account_name", "account_key"),
         ("account_name", "sas_token"),
         ("account_name", "tenant_id", "client_id", "client_secret"),
+        ("account_name", "tenant_id", "client_id", "principal_certificate"),
     ),
     "hf": (("token",),),
     "url": (("options",),),
@@ -67,6 +72,8 @@ class Canaries:
         shapes: dict[str, Callable[[], Any]] = {
             "access_key_id": lambda: self.new(label, string.ascii_uppercase + string.digits, 20),
             "account_key": lambda: self._encoded(label),
+            "customer_key": lambda: self._encoded(label, 32),
+            "principal_certificate": lambda: self._certified(label),
             "sas_token": lambda: f"sv=2024-11-04&sr=c&sig={quote(self._encoded(label), safe='')}",
             "connection_string": lambda: (
                 f"AccountName=a;AccountKey={self._encoded(label)};BlobEndpoint={base}/account"
@@ -81,8 +88,16 @@ class Canaries:
         }
         return shapes.get(name, lambda: self.new(label, _LETTERS))()
 
-    def _encoded(self, label: str) -> str:
-        return base64.b64encode(self.new(label, length=48).encode()).decode()
+    def _encoded(self, label: str, length: int = 48) -> str:
+        return base64.b64encode(self.new(label, length=length).encode()).decode()
+
+    def _certified(self, label: str) -> str:
+        pem, _ = certificates.rsa_certified()
+        for line in pem.partition("PRIVATE KEY-----")[2].splitlines()[1:-1]:
+            if "-----" in line:
+                break
+            self.known(label, line)
+        return pem
 
     def _service_account(self, label: str, base: str) -> dict[str, str]:
         for line in certificates.rsa_key().splitlines()[1:-1]:
