@@ -194,7 +194,10 @@ class Place(Struct, frozen=True):
 
 
 class Item(Struct, frozen=True):
-    """One object's line in the report; ``digest`` is its sha256, where a lock wants it."""
+    """One object's line in the report.
+
+    ``locked`` is the object as it came, with its sha256, where a lock is written.
+    """
 
     task: str
     source: str
@@ -207,7 +210,7 @@ class Item(Struct, frozen=True):
     checksum: Checksum | None = None
     verified: bool = False
     error: KaiwoError | None = None
-    digest: Checksum | None = None
+    locked: RemoteObject | None = None
 
 
 class Report(Struct, frozen=True):

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor
-from functools import partial
-
-from msgspec.structs import replace
+from collections.abc import Iterator
 
 from kaiwo import environment
 from kaiwo.api.orders import Order
 from kaiwo.api.tools import listed, opened
-from kaiwo.jobs import Transfer, Want
+from kaiwo.jobs import Want
 from kaiwo.locks import lock_file
 from kaiwo.locks.differences import Differences, differences
 from kaiwo.locks.lock_file import Lock
 from kaiwo.locks.locked import lock_of
 from kaiwo.locks.pinning import pinned
 from kaiwo.net import proxies
-from kaiwo.objects import Checksum, RemoteObject, Report
+from kaiwo.objects import RemoteObject, Report, is_identified
 from kaiwo.planning import plan
 from kaiwo.planning.gather import Listing
 from kaiwo.protocols import Sink
-from kaiwo.workers.verify import hash_file
-
-#: The objects of each want.
-Found = Iterable[tuple[Want, tuple[RemoteObject, ...]]]
 
 
 @environment.cleaned(proxies.canonical)
@@ -51,7 +43,8 @@ def lock(order: Order, sink: Sink, *, hashed: bool = False) -> Lock:
             rules.policy,
             workers=rules.workers,
             until_s=rules.until_s,
-            hashed=hashed,
+            # What nothing else identifies is read.
+            hashed=lambda remote: hashed or not is_identified(remote),
         )
     made = lock_of(found, order.download_root)
     lock_file.write(order.lock_file, made)
@@ -72,43 +65,35 @@ def check(order: Order, sink: Sink) -> Differences:
         return differences(held, listing, order.asked, order.lock_file)
 
 
-def digests(transfers: Iterable[Transfer], executor: Executor) -> dict[str, Checksum]:
-    """The sha256 of files that are in place, by their targets."""
-    futures = {
-        each.target: executor.submit(
-            partial(hash_file, "sha256", path=each.target, size=each.object.size)
-        )
-        for each in transfers
-    }
-    found = {target: future.result() for target, future in futures.items()}
-    return {target: digest for target, digest in found.items() if digest is not None}
-
-
-def write_after(
-    order: Order, listing: Listing, report: Report, known: Mapping[str, Checksum]
-) -> None:
+def write_after(order: Order, listing: Listing, report: Report) -> None:
     """Write the lock of a run that has everything in place.
 
     Args:
         order: of the run.
         listing: of the run.
-        report: of the run.
-        known: the sha256 of files that were in place.
+        report: of the run, which has hashed all files.
     """
-    by_target = {item.target: item.digest for item in report.items if item.digest is not None}
-    by_target.update(known)
-    sizes = {item.target: item.bytes for item in report.items}
+    came = {item.target: item.locked for item in report.items if item.locked is not None}
 
-    def with_digest(want: Want, remote: RemoteObject) -> RemoteObject:
-        target = want.placement.place(remote).target
-        size = sizes.get(target, remote.size)
-        checksum = by_target.get(target, remote.checksum)
-        return replace(remote, checksum=checksum, size=size, unsized=False, may_be_pointer=False)
+    def as_it_came(want: Want, remote: RemoteObject) -> RemoteObject:
+        return came.get(want.placement.place(remote).target, remote)
 
-    found = (
-        (want, tuple(with_digest(want, o) for o in objects)) for want, objects in listing.found
-    )
+    found = [
+        (want, tuple(as_it_came(want, each) for each in objects)) for want, objects in listing.found
+    ]
+    # What was listed in a second round has its place in the order, too.
+    places = {
+        id(want): place for place, asked in enumerate(order.asked) for want in _readings(asked)
+    }
+    found.sort(key=lambda each: places[id(each[0])])
     lock_file.write(order.lock_file, lock_of(found, order.download_root))
+
+
+def _readings(want: Want | None) -> Iterator[Want]:
+    """What a want may turn out to mean."""
+    while want is not None:
+        yield want
+        want = want.otherwise
 
 
 def _complete(listing: Listing) -> Listing:

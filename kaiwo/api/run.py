@@ -26,7 +26,7 @@ from kaiwo.errors import (
 from kaiwo.events import Ended, Settled
 from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
-from kaiwo.objects import Checksum, Item, Report
+from kaiwo.objects import Item, Report
 from kaiwo.planning import free_space, plan
 from kaiwo.planning.decision import Decision
 from kaiwo.planning.gather import Listing
@@ -134,7 +134,6 @@ class _Rounds:
         self._begun_s, self._started_at_s = time.monotonic(), time.time()
         self._schedulers: list[Scheduler] = []
         self._left: Sequence[Item] = ()
-        self._digests: dict[str, Checksum] = {}
 
     def run(self) -> None:
         """Carry out the order."""
@@ -146,7 +145,7 @@ class _Rounds:
         if self._order.settings.write_lock and (report := self.report()).ok:
             from kaiwo.api.locking import write_after  # noqa: PLC0415 - few runs have a lock
 
-            write_after(self._order, self.listing, report, self._digests)
+            write_after(self._order, self.listing, report)
 
     def _leave(self, left: Sequence[Want]) -> None:
         """After a failure, none of this is attempted."""
@@ -173,10 +172,6 @@ class _Rounds:
                 _remember_answers(listing, closed, tools.state)
                 report = self._execute(closed, tools)
                 _settle(_of(order.tasks, asked), closed, self.listing, report)
-                if order.settings.write_lock and report.ok:
-                    from kaiwo.api.locking import digests  # noqa: PLC0415 - as above
-
-                    self._digests |= digests(closed.unchanged, tools.executor)
         return listing.unreached
 
     def _ends(self, listing: Listing) -> bool:

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from msgspec import Struct
 
 from kaiwo import checksums, environment, own_names
 from kaiwo.api.orders import Order
 from kaiwo.engine.dispatcher import Dispatcher
-from kaiwo.errors import IntegrityError, KaiwoError, cause_of, exit_code_of, first_exit_code
+from kaiwo.errors import (
+    IntegrityError,
+    KaiwoError,
+    NotFoundError,
+    cause_of,
+    exit_code_of,
+    first_exit_code,
+)
 from kaiwo.events import Ended, Planned, Settled, Ticked
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.placement import At, Under
@@ -46,6 +55,7 @@ class Expected(Struct, frozen=True):
         target: its absolute path.
         size: in bytes; None if it is not known.
         checksum: of its bytes; None if nothing is known of them.
+        may_be_pointer: see ``RemoteObject``.
     """
 
     task: str
@@ -53,6 +63,7 @@ class Expected(Struct, frozen=True):
     target: str
     size: int | None
     checksum: Checksum | None
+    may_be_pointer: bool = False
 
 
 class Verified(Struct, frozen=True):
@@ -72,9 +83,10 @@ class Verified(Struct, frozen=True):
 
 
 class _Checked(Struct, frozen=True):
-    """Why a file is not what it should be, if it is not."""
+    """Why a file is not what it should be, if it is not; whether its bytes prove that it is."""
 
     error: KaiwoError | None = None
+    is_proven: bool = True
 
 
 @environment.cleaned(proxies.canonical)
@@ -82,19 +94,24 @@ def verify(order: Order, sink: Sink) -> Verified:
     """Hash what is at the targets of an order, against its lock if there is one.
 
     Args:
-        order: its ``lock_file`` need not exist.
+        order: its ``lock_file`` need not exist, unless its settings name it.
         sink: gets the events.
 
     Raises:
         ConfigError: the lock is of another configuration.
+        NotFoundError: nobody knows what should be there.
     """
-    is_locked = os.path.exists(order.lock_file)
+    is_locked = order.settings.lock_file is not None or os.path.exists(order.lock_file)
     files = list(_of_lock(order) if is_locked else _of_manifests(order))
+    if not files:
+        raise NotFoundError(
+            "nothing to verify: there is no lock file, and kaiwo has published nothing there"
+        )
     report = _hashed(files, sink)
     return Verified(
         report,
         tuple(_extra(order.asked, {each.target for each in files})),
-        tuple(each.target for each in files if each.checksum is None),
+        tuple(i.target for i in report.items if i.error is None and not i.verified),
         order.lock_file if is_locked else None,
     )
 
@@ -108,7 +125,8 @@ def _of_lock(order: Order) -> Iterator[Expected]:
     for transfer, _ in drafted.missing:
         remote = transfer.object
         size = None if remote.unsized else remote.size
-        yield Expected(transfer.task, transfer.source, transfer.target, size, remote.checksum)
+        named = (transfer.task, transfer.source, transfer.target)
+        yield Expected(*named, size, transfer.expected, remote.may_be_pointer)
 
 
 def _of_manifests(order: Order) -> Iterator[Expected]:
@@ -148,7 +166,7 @@ def _hashed(files: Sequence[Expected], sink: Sink) -> Report:
             file.size or 0,
             attempts=1,
             checksum=file.checksum,
-            verified=found.error is None and file.checksum is not None,
+            verified=found.error is None and found.is_proven,
             error=found.error,
         )
         items.append(item)
@@ -179,33 +197,41 @@ def _hashed(files: Sequence[Expected], sink: Sink) -> Report:
 def _check(file: Expected) -> _Checked:
     """Hash a file."""
     try:
-        _require_right(file)
+        return _Checked(is_proven=_is_proven(file))
     except KaiwoError as error:
         return _Checked(error)
-    return _Checked()
 
 
-def _require_right(file: Expected) -> None:
-    """Return if the file is as it should be, as far as that is known.
+def _is_proven(file: Expected) -> bool:
+    """Whether the bytes of a file prove that it is as it should be; else only its size agrees.
 
     Raises:
-        IntegrityError: it is not.
+        IntegrityError: it is not as it should be.
         DiskError: it cannot be read.
     """
     try:
-        size = os.stat(file.target).st_size
+        status = os.stat(file.target)
     except (FileNotFoundError, NotADirectoryError):
         raise IntegrityError(f"{file.target}: is missing") from None
     except OSError as error:
         raise disk_error(error, file.target) from error
-    if file.size is not None and size != file.size:
-        raise IntegrityError(f"{file.target}: has {size} bytes instead of {file.size}")
-    if file.checksum is None:
-        return
-    algorithm, value = file.checksum.algorithm, file.checksum.value
-    found = hash_file(algorithm, path=file.target, size=size)
-    if found is not None and not checksums.proves(found, file.checksum):
-        raise IntegrityError(f"{file.target}: {algorithm} is {found.value} instead of {value}")
+    if not stat.S_ISREG(status.st_mode):
+        raise IntegrityError(f"{file.target}: is no regular file")
+    if file.size is not None and status.st_size != file.size:
+        raise IntegrityError(f"{file.target}: has {status.st_size} bytes instead of {file.size}")
+    if (stated := file.checksum) is None:
+        return False
+    hashed = partial(hash_file, path=file.target, size=status.st_size)
+    found = hashed(stated.algorithm)
+    if file.may_be_pointer:
+        found = checksums.proven(stated, found, hashed)
+    if found is None or checksums.proves(found, stated):
+        return found is not None
+    if checksums.is_guess(stated):
+        return False
+    raise IntegrityError(
+        f"{file.target}: {stated.algorithm} is {found.value} instead of {stated.value}"
+    )
 
 
 def _extra(wants: Iterable[Want], known: set[str]) -> Iterator[str]:

@@ -14,8 +14,10 @@ def as_counted(transfer: Transfer, error: KaiwoError) -> KaiwoError:
 
 
 def replacement(transfer: Transfer, now: RemoteObject) -> ChangedError | None:
-    """The error for an object that was looked up, and is another one than the lock has."""
-    is_other = transfer.locked and same_bytes(now, transfer.object) is False
+    """The error for an object that was looked up, and is not known to be that of the lock."""
+    same = same_bytes(now, transfer.object)
+    # Where the bytes alone do not tell, nothing else may leave it open.
+    is_other = transfer.locked and (same is False or (same is None and transfer.required is None))
     return _differs(transfer, "the object is not the one that the lock has") if is_other else None
 
 

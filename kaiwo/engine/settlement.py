@@ -6,13 +6,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
-from kaiwo.engine import locked, round_files
+from msgspec.structs import replace
+
+from kaiwo.engine import locked as locks
+from kaiwo.engine import round_files
 from kaiwo.engine.flight import Flight, Flights
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.errors import KaiwoError, PlaceholderError, exit_code_of, first_exit_code
 from kaiwo.events import Settled
 from kaiwo.jobs import Outcome, Plan, Transfer
-from kaiwo.objects import Checksum, Item, Report, Status
+from kaiwo.objects import Checksum, Item, RemoteObject, Report, Status
 from kaiwo.protocols import Sink
 from kaiwo.state.state import State
 
@@ -71,13 +74,13 @@ class Settlement:
                 flight=flight,
                 checksum=outcome.checksum,
                 verified=outcome.verified,
-                digest=outcome.digest,
+                locked=_locked(flight.transfer, outcome),
             )
         )
 
     def fail(self, flight: Flight, error: KaiwoError) -> None:
         """The object cannot be had. A folder's placeholder is no object and no failure."""
-        error = locked.as_counted(flight.transfer, error)
+        error = locks.as_counted(flight.transfer, error)
         self._end(flight, error)
         if isinstance(error, PlaceholderError):
             logger.info("%s", error.message)
@@ -135,7 +138,7 @@ def _item(
     checksum: Checksum | None = None,
     verified: bool = False,
     error: KaiwoError | None = None,
-    digest: Checksum | None = None,
+    locked: RemoteObject | None = None,
 ) -> Item:
     """The object's line in the report."""
     return Item(
@@ -150,5 +153,12 @@ def _item(
         checksum=checksum,
         verified=verified,
         error=error,
-        digest=digest,
+        locked=locked,
     )
+
+
+def _locked(transfer: Transfer, outcome: Outcome) -> RemoteObject | None:
+    """The object as it came, with its sha256, where that is wanted."""
+    if outcome.digest is None:
+        return None
+    return replace(transfer.object, checksum=outcome.digest, unsized=False, may_be_pointer=False)

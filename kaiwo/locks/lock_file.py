@@ -1,24 +1,26 @@
 """The format of a lock file: one JSON object a line, sorted, without secrets.
 
     {"kaiwo-lock": 1}
-    {"item": "s3://bucket/models/**/*"}
+    {"item": "s3://bucket/models/**/*", "objects": 1}
     {"key": "models/a.bin", "url": "s3://bucket/models/a.bin", "target": "models/a.bin",
      "size": 12, "checksum": "sha256:9f86…", "etag": "…", "version": "…"}
 
 Each object belongs to the item above it: what an item of the configuration asks for, in the order
-of the file. ``key`` and identity are what counts. ``url`` and ``target`` are for people: hosts,
-credentials and targets come from the configuration. A file that the configuration names itself has
-no ``key``, for an address may hold a secret. ``weak`` objects have no checksum that their bytes can
-be checked against. A name that ends in ``.gz`` is a compressed file.
+of the file. Its number of objects shows a file that was cut off. ``key`` and identity are what
+counts. ``url`` and ``target`` are for people: hosts, credentials and targets come from the
+configuration. A file that the configuration names itself has no ``key``, for an address may hold a
+secret. ``weak`` objects have no checksum that their bytes alone can be checked against. A name that
+ends in ``.gz`` is a compressed file.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +34,11 @@ from kaiwo.objects import Checksum, RemoteObject
 _HEADER = {"kaiwo-lock": 1}
 #: A larger file is no lock: a million objects take a quarter of it.
 _LARGEST = 1 << 30
+#: Names have at most 1,024 bytes.
+_LONGEST_LINE = 1 << 16
+#: The lengths of the parts of an upload.
+_OF_PARTS = re.compile(r"md5-([1-9][0-9]{0,14}|([1-9][0-9]{0,14},){1,10000})")
+Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 
 class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -49,20 +56,22 @@ class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
         variant: of it.
         unpinned: of it.
         silent_reads: of it.
-        weak: nothing of this can be checked against the bytes.
+        pointer: the checksum may be that of a pointer to the file.
+        weak: the bytes alone do not tell whether they are right.
     """
 
     url: str
     target: str
-    size: int | None = None
+    size: Size | None = None
     key: str | None = None
     checksum: str | None = None
     etag: str | None = None
     version: str | None = None
-    modified_ns: int | None = None
+    modified_ns: Size | None = None
     variant: str | None = None
     unpinned: bool = False
     silent_reads: bool = False
+    pointer: bool = False
     weak: bool = False
 
     def object(self, key: str) -> RemoteObject:
@@ -80,9 +89,16 @@ class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
             modified_ns=self.modified_ns,
             variant=self.variant,
             unsized=self.size is None,
-            unpinned=self.unpinned,
+            # What its bytes do not prove is asked for again before they are published.
+            unpinned=self.unpinned or not self.is_strong(),
             silent_reads=self.silent_reads,
+            may_be_pointer=self.pointer,
         )
+
+    def is_strong(self) -> bool:
+        """Whether the bytes alone tell if they are right."""
+        checksum = None if self.checksum is None else _parsed_checksum(self.checksum)
+        return checksums.is_of_bytes(checksum) and not self.pointer
 
 
 class LockedItem(Struct, frozen=True):
@@ -110,8 +126,7 @@ def entry_of(remote: RemoteObject, url: str, target: str, *, is_named: bool) -> 
         target: where it goes.
         is_named: the configuration names it.
     """
-    # What may be the checksum of a pointer to the file proves nothing.
-    checksum = None if remote.may_be_pointer else remote.checksum
+    checksum = remote.checksum
     return Entry(
         url,
         target,
@@ -124,7 +139,8 @@ def entry_of(remote: RemoteObject, url: str, target: str, *, is_named: bool) -> 
         remote.variant,
         remote.unpinned,
         remote.silent_reads,
-        not checksums.is_of_bytes(checksum),
+        remote.may_be_pointer,
+        remote.may_be_pointer or not checksums.is_of_bytes(checksum),
     )
 
 
@@ -144,7 +160,7 @@ def write(path: str, lock: Lock) -> None:
 def _lines(lock: Lock) -> Iterator[str]:
     yield json.dumps(_HEADER) + "\n"
     for locked in lock.items:
-        yield json.dumps({"item": locked.item}) + "\n"
+        yield json.dumps({"item": locked.item, "objects": len(locked.entries)}) + "\n"
         for entry in sorted(locked.entries, key=lambda each: (each.key or "", each.url)):
             yield json.dumps(msgspec.to_builtins(entry)) + "\n"
 
@@ -153,24 +169,40 @@ def read(path: str) -> Lock:
     """A lock file.
 
     Raises:
-        ConfigError: it is none, or of a newer kaiwo.
-        DiskError: it cannot be read.
+        ConfigError: it cannot be read, is none, or of a newer kaiwo.
     """
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(_LARGEST)
-        if path.endswith(".gz"):
-            with gzip.open(io.BytesIO(data)) as packed:
-                data = packed.read(_LARGEST)
+        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as stream:
+            return Lock(tuple(_items(_bounded(stream.readline, path), path)))
     except FileNotFoundError:
         raise ConfigError(
             f"there is no lock file {path}; `kaiwo lock CONFIG_FILE` writes it"
         ) from None
-    except (gzip.BadGzipFile, EOFError):
-        raise ConfigError(f"{path} is not gzip-compressed, as its name says") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise ConfigError(f"{path} is damaged, or not gzip-compressed as its name says") from None
     except OSError as error:
-        raise disk_error(error, path) from None
-    return Lock(tuple(_items(data.splitlines(), path)))
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _bounded(readline: Callable[[int], bytes], path: str) -> Iterator[bytes]:
+    """The lines of a file, as long as it may be a lock.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    left = _LARGEST
+    while line := readline(_LONGEST_LINE):
+        left -= len(line)
+        if left < 0 or len(line) == _LONGEST_LINE:
+            raise ConfigError(f"{path} is no lock file of kaiwo: it is too large")
+        yield line
+
+
+class _Item(Struct, frozen=True, forbid_unknown_fields=True):
+    """The line of an item."""
+
+    item: str
+    objects: Size
 
 
 def _items(lines: Iterable[bytes], path: str) -> Iterator[LockedItem]:
@@ -180,25 +212,42 @@ def _items(lines: Iterable[bytes], path: str) -> Iterator[LockedItem]:
         newer = "kaiwo-lock" in header
         what = "was written by a newer kaiwo" if newer else "is no lock file of kaiwo"
         raise ConfigError(f"{path} {what}")
-    item: str | None = None
+    item: _Item | None = None
     entries: list[Entry] = []
     for number, line in numbered:
         if line.startswith(b'{"item":'):
             if item is not None:
-                yield LockedItem(item, tuple(entries))
-            item, entries = _parsed(line, dict[str, str], path, number)["item"], []
+                yield _complete(item, entries, path)
+            item, entries = _parsed(line, _Item, path, number), []
         elif item is None:
             raise ConfigError(f"{path}:{number}: an object without an item")
         else:
-            entry = _parsed(line, Entry, path, number)
-            if entry.checksum is not None:
-                try:
-                    _parsed_checksum(entry.checksum)
-                except ConfigError as error:
-                    raise ConfigError(f"{path}:{number}: {error.message}") from None
-            entries.append(entry)
+            entries.append(_entry(line, path, number))
     if item is not None:
-        yield LockedItem(item, tuple(entries))
+        yield _complete(item, entries, path)
+
+
+def _complete(item: _Item, entries: list[Entry], path: str) -> LockedItem:
+    """An item, if it has all its objects.
+
+    Raises:
+        ConfigError: it has more or fewer than it says.
+    """
+    if len(entries) != item.objects:
+        raise ConfigError(
+            f"{path} is damaged: {item.item} has {len(entries)} of {item.objects} objects; restore "
+            "the file, or write it again"
+        )
+    return LockedItem(item.item, tuple(entries))
+
+
+def _entry(line: bytes, path: str, number: int) -> Entry:
+    entry: Entry = _parsed(line, Entry, path, number)
+    try:
+        entry.is_strong()
+    except ConfigError as error:
+        raise ConfigError(f"{path}:{number}: {error.message}") from None
+    return entry
 
 
 def _parsed(line: bytes, type_: Any, path: str, number: int) -> Any:
@@ -223,6 +272,6 @@ def _parsed_checksum(text: str) -> Checksum:
         if found is None or len(found.value) != 2 * length:
             raise ConfigError(f"not a checksum of {algorithm}")
         return found
-    if not checksums.is_of_parts(value):
+    if not (_OF_PARTS.fullmatch(algorithm) and checksums.is_of_parts(value)):
         raise ConfigError("not a checksum that kaiwo knows")
     return Checksum(algorithm, value)

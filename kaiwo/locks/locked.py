@@ -10,6 +10,8 @@ import posixpath
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec.structs import replace
+
 from kaiwo.errors import ConfigError
 from kaiwo.files.paths import is_within
 from kaiwo.jobs import Want
@@ -51,6 +53,8 @@ def _entry(want: Want, remote: RemoteObject, download_root: str) -> Entry:
             f"{url}: files whose addresses have a query cannot be locked, because it may be a "
             "secret; name them as `file` items"
         )
+    if want.required is not None:  # what its item says of the bytes goes before the store's word
+        remote = replace(remote, checksum=want.required, may_be_pointer=False)
     place = want.placement.place(remote)
     root = place.root if place.blob is not None else download_root
     within = is_within(place.target, root)
@@ -81,7 +85,10 @@ def listing_of(lock: Lock, wants: Sequence[Want], path: str) -> Listing:
         if meant is None:
             missing.append(described(want))
         else:
-            found.append((meant, tuple(_objects(meant, held[described(meant)].popleft(), path))))
+            locked = held[described(meant)].popleft()
+            if not (locked.entries or meant.allow_empty):
+                raise ConfigError(f"{path}: {locked.item} has no object; write it again")
+            found.append((meant, tuple(_objects(meant, locked, path))))
     left = [each.item for items in held.values() for each in items]
     if missing or left:
         faults = [*(f"it lacks {each}" for each in missing), *(f"it has {each}" for each in left)]
@@ -108,7 +115,13 @@ def _objects(want: Want, locked: LockedItem, path: str) -> Iterator[RemoteObject
                 raise ConfigError(f"{path}: {entry.url} is not what {locked.item} asks for")
             yield entry.object(key)
         return
-    if len(locked.entries) > len(selection.keys):
+    if len(locked.entries) not in {len(selection.keys), 0}:
         raise ConfigError(f"{path}: {locked.item} has more than one object")
     for key, entry in zip(selection.keys, locked.entries, strict=False):
-        yield entry.object(key)
+        remote = entry.object(key)
+        if want.required not in {None, remote.checksum}:
+            raise ConfigError(
+                f"{path}: the checksum of {locked.item} is not that of its item; write the lock "
+                "again with `kaiwo lock`"
+            )
+        yield remote

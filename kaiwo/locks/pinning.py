@@ -24,8 +24,8 @@ def pinned(
     *,
     workers: int | None = None,
     until_s: float | None = None,
-    hashed: bool = False,
-    came: Callable[[int], None] = lambda _: None,
+    hashed: Callable[[RemoteObject], bool],
+    lenient: bool = False,
 ) -> list[tuple[Want, tuple[RemoteObject, ...]]]:
     """The objects that were listed, each with its version and its best checksum.
 
@@ -35,8 +35,8 @@ def pinned(
         policy: which failures are retried, and when.
         workers: how many at once.
         until_s: the run's deadline, by the monotonic clock.
-        hashed: read those whose sha256 is not stated.
-        came: is called with the size of each object when all is known of it.
+        hashed: whether to read an object whose sha256 is not stated.
+        lenient: an object that cannot be asked about stays as it was listed.
 
     Raises:
         KaiwoError: that of the first object that cannot be pinned.
@@ -46,7 +46,6 @@ def pinned(
     def handle(job: PinJob, found: pins.Pinned) -> None:
         if found.error is None and found.object is not None:
             results[job.number] = found.object
-            came(found.object.size)
             return
         error = found.error
         if error is None:
@@ -55,11 +54,13 @@ def pinned(
             dispatcher.repeat(job, LIMIT_DELAY_S)
         elif (again := policy.again(job, error)) is not None:
             dispatcher.repeat(*again)
+        elif lenient:
+            results[job.number] = job.object
         else:
             raise used_up(error, job.tries)
 
     dispatcher: Dispatcher[PinJob, pins.Pinned] = Dispatcher(executor, workers or AT_ONCE, pins.run)
-    dispatcher.feed(_jobs(listing.found, hashed=hashed))
+    dispatcher.feed(_jobs(listing.found, hashed))
     if not dispatcher.run(handle, until_s):
         raise DeadlineError("the deadline passed before all objects were asked about")
     numbers = iter(range(len(results)))
@@ -69,10 +70,11 @@ def pinned(
 
 
 def _jobs(
-    found: Iterable[tuple[Want, tuple[RemoteObject, ...]]], *, hashed: bool
+    found: Iterable[tuple[Want, tuple[RemoteObject, ...]]],
+    hashed: Callable[[RemoteObject], bool],
 ) -> Iterator[PinJob]:
     number = 0
     for want, objects in found:
         for remote in objects:
-            yield PinJob(number, want, remote, hashed)
+            yield PinJob(number, want, remote, hashed(remote))
             number += 1

@@ -110,7 +110,8 @@ class TargetCheck:
                 continue
             path = real_path(transfer.target, self._real_folders)
             first = self._owners.get(path)
-            if first is None or _adds_checksum(first[1], transfer):
+            adds = want.required and first and not first[0].required
+            if first is None or (adds and _are_same(first[1], transfer)):
                 self._owners[path] = want, transfer
             elif not _are_same(first[1], transfer):
                 also = f"both {self._owner(path)} and {_owner(want, transfer)} have this target"
@@ -151,8 +152,8 @@ class TargetCheck:
 
     def _of_lock(self, remote: RemoteObject) -> Checksum | None:
         """What a lock says that the bytes must have; None if its checksum proves nothing."""
-        is_proof = self._locked and checksums.is_of_bytes(remote.checksum)
-        return remote.checksum if is_proof else None
+        is_proof = checksums.is_of_bytes(remote.checksum) and not remote.may_be_pointer
+        return remote.checksum if self._locked and is_proof else None
 
     def _owner(self, path: str) -> str:
         """The object that has this real path, for people."""
@@ -269,11 +270,6 @@ def _in_config(want: Want) -> str:
     return f" ({want.where})" if want.where else ""
 
 
-def _adds_checksum(one: Transfer, other: Transfer) -> bool:
-    """Whether the other is the same, and its item asks for a checksum besides."""
-    return one.required is None and other.required is not None and _are_same(one, other)
-
-
 def _are_same(one: Transfer, other: Transfer) -> bool:
     """Whether both bring the same bytes of the same object to the same name."""
     are_there = (one.target, one.blob) == (other.target, other.blob)
@@ -281,7 +277,8 @@ def _are_same(one: Transfer, other: Transfer) -> bool:
 
 
 def _are_same_bytes(one: Transfer, other: Transfer) -> bool:
-    if one.required and other.required and one.required != other.required:
+    asked = [each.required for each in (one, other) if each.required is not None]
+    if len({each.algorithm for each in asked}) < len(asked) and asked[0] != asked[-1]:
         return False
     first, second = ((each.opener.origin, each.source) for each in (one, other))
     return first == second and same_bytes(one.object, other.object) is True

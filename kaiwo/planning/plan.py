@@ -154,7 +154,7 @@ def _compared(
     missing: list[tuple[Transfer, os.stat_result | None]] = []
     for transfer, there in found:
         record = None
-        is_believed = transfer.required is None and not transfer.locked
+        is_believed = transfer.required is None and not (transfer.locked or how.hashed)
         if there is not None and not how.force and is_believed:
             record = state.manifest(transfer.root).find(transfer, there)
         if record is None or not _is_same(record, transfer, how):

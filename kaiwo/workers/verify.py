@@ -48,7 +48,8 @@ def require_unchanged(source: Source, transfer: Transfer) -> RemoteObject:
         ChangedError: it is no longer the object that was planned.
     """
     remote = attempt.ask(source, source.fetch_checksum, transfer)
-    if not _is_planned(remote, transfer.object):
+    is_known = not transfer.locked or transfer.required or same_bytes(remote, transfer.object)
+    if not (is_known and _is_planned(remote, transfer.object)):
         raise ChangedError(f"{transfer.source}: the object was replaced during its transfer")
     return remote
 
