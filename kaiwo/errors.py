@@ -28,6 +28,7 @@
     ├── IntegrityError             7     no       size, checksum or identity differs
     │   ├── WrongBytesError        7     no       the checksum is not the one that the store states
     │   ├── ChangedError           7     no       the object was replaced during its transfer
+    │   ├── FormatError            7     no       it has no header of its format
     │   └── StandInError           7     no       a page or an LFS pointer came, not the file
     ├── UnfinishedError            1     no       the run ended before this was done
     │   └── DeadlineError          8     no       because its time was over
@@ -281,6 +282,12 @@ class ChangedError(IntegrityError):
     """The object is no longer the one that was planned."""
 
     kind = "changed"
+
+
+class FormatError(IntegrityError):
+    """The bytes are those of the store, and their header is not one of the format of their name."""
+
+    kind = "format"
 
 
 class StandInError(IntegrityError):

@@ -28,8 +28,10 @@ from kaiwo.objects import Item, is_identified, same_bytes
 from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.existing import Answer, statuses
 from kaiwo.planning.gather import Listing
+from kaiwo.planning.policy import require_allowed
 from kaiwo.state.records import Record
 from kaiwo.state.state import State
+from kaiwo.workers import formats
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +79,10 @@ def draft(
         of: plan only these wants; the others were planned before, and have their targets.
 
     Raises:
-        UnsafeNameError: hostile names or conflicting targets; all of them are named.
+        UnsafeNameError: names that a policy refuses, hostile ones or conflicting targets; all of
+            them are named.
     """
+    require_allowed(listing)
     check = TargetCheck(state.run, locked=listing.locked)
     found = list(check.transfers(listing.found))
     if check.offenders:
@@ -159,6 +163,8 @@ def _compared(
             record = state.manifest(transfer.root).find(transfer, there)
         if record is None or not _is_same(record, transfer, how):
             missing.append((transfer, there))
+        elif transfer.check_format and formats.fault_of_file(transfer.target, record.size):
+            missing.append((transfer, there))  # the check of the file says what is wrong
         elif how.verify and _is_unproven(record, transfer):
             missing.append((replace(transfer, published=True), there))
         elif record.checksum == transfer.object.checksum and not transfer.object.unsized:

@@ -215,6 +215,11 @@ Exclude = Annotated[
 ]
 
 
+def listed(globs: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One glob or several, as several."""
+    return (globs,) if isinstance(globs, str) else globs
+
+
 #: Algorithms of an item's checksum, and their hexadecimal digits.
 ALGORITHMS = {"sha256": 64, "md5": 32, "crc32c": 8, "crc64nvme": 16}
 

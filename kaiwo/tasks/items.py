@@ -40,13 +40,10 @@ from kaiwo.tasks.fields import (
     Model,
     TargetPath,
     Text,
+    listed,
     matching,
 )
 from kaiwo.workers.globs import not_meant
-
-
-def _listed(globs: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (globs,) if isinstance(globs, str) else globs
 
 
 class _Item(Model):
@@ -213,7 +210,7 @@ def selected(item: FolderItem | FileItem, download_root: str) -> tuple[Folder | 
     """
     if isinstance(item, FolderItem):
         folder, root = resolve(item.target_path, download_root, is_file=False)
-        selection = Folder(item.prefix, _listed(item.glob), _listed(item.exclude))
+        selection = Folder(item.prefix, listed(item.glob), listed(item.exclude))
         return selection, Under(folder, root, item.prefix)
     target = item.target_path
     if target.endswith("/"):
