@@ -29,6 +29,7 @@ from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.existing import Answer, statuses
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.policy import require_allowed
+from kaiwo.planning.prune import require_no_ready_file
 from kaiwo.state.records import Record
 from kaiwo.state.state import State
 from kaiwo.workers import formats
@@ -83,6 +84,7 @@ def draft(
             them are named.
     """
     require_allowed(listing)
+    require_no_ready_file(listing)
     check = TargetCheck(state.run, locked=listing.locked)
     found = list(check.transfers(listing.found))
     if check.offenders:
