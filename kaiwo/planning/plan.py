@@ -84,7 +84,6 @@ def draft(
             them are named.
     """
     require_allowed(listing)
-    require_no_ready_file(listing)
     check = TargetCheck(state.run, locked=listing.locked)
     found = list(check.transfers(listing.found))
     if check.offenders:
@@ -95,6 +94,7 @@ def draft(
             f"targets{by_globs}:\n  " + "\n  ".join(offenders),
             offenders,
         )
+    require_no_ready_file(listing)
     if of is not None:
         openers = {want.opener for want in of}
         found = [each for each in found if each[0].opener in openers]

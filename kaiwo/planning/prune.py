@@ -4,7 +4,7 @@ A file is stale only if all of this is so:
 
     the item is a folder's, with ``prune``; all listings of the run are complete, its own not empty
     the manifest says that this item published it: the same service, and the URL that its key has
-    the item's globs select that key, and nothing that was listed has this target, in any spelling
+    the item's globs select that key, and nothing that was listed goes to that file by any name
     it is a regular file, of the size and time that it was published with
 
 What is stale is claimed like what is to be fetched. So no other run puts a file there meanwhile.
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec import Struct
 
 from kaiwo.errors import UnsafeNameError
-from kaiwo.files.paths import is_within
+from kaiwo.files.paths import is_within, real_path
 from kaiwo.files.placement import Under, folder_of
 from kaiwo.jobs import Want
 from kaiwo.objects import Folder
@@ -75,8 +75,9 @@ def stale(listing: Listing, records: Records) -> tuple[Stale, ...]:
     """
     if listing.failed or listing.unreached or not any(pruned(want for want, _ in listing.found)):
         return ()
+    folders: dict[str, str] = {}
     kept = {
-        folded(want.placement.place(remote).target)
+        folded(real_path(want.placement.place(remote).target, folders))
         for want, objects in listing.found
         for remote in objects
     }
@@ -87,7 +88,7 @@ def stale(listing: Listing, records: Records) -> tuple[Stale, ...]:
                 logger.warning("%s: nothing is listed, so nothing is removed", want.where)
                 continue
             for each in _published(want, place, selection, records(place.root)):
-                if folded(each.target) not in kept and _is_there(each):
+                if folded(real_path(each.target, folders)) not in kept and _is_there(each):
                     found[each.target] = each
     return tuple(found[target] for target in sorted(found))
 
@@ -121,13 +122,15 @@ def require_no_ready_file(listing: Listing) -> None:
     Raises:
         UnsafeNameError: there are some.
     """
-    ready = {place.ready: want for want, place in with_ready(want for want, _ in listing.found)}
+    wants = (want for want, _ in listing.found)
+    ready = {folded(place.ready): want for want, place in with_ready(wants)}
     if not ready:
         return
     for want, objects in listing.found:
         for remote in objects:
             target = want.placement.place(remote).target
-            if (path := next((p for p in ready if is_within(target, p)), None)) is not None:
+            name = folded(target)
+            if (path := next((each for each in ready if is_within(name, each)), None)) is not None:
                 fault = f"{target}: {want.opener.url(remote.key)} has the path of a ready_file"
                 raise UnsafeNameError(
                     f"nothing was downloaded: {fault} ({ready[path].where}); give it another name",

@@ -9,6 +9,7 @@ protection: a header that is right says nothing about who wrote the file and wha
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 import threading
@@ -27,10 +28,10 @@ from kaiwo.protocols import Buffer
 #: Reads bytes of a file: from an offset, a number of them; fewer where the file ends.
 Read = Callable[[int, int], Buffer]
 #: A header of safetensors is read as a whole. That of a file with 100,000 tensors has 15 MB.
-MOST_HEADER = 32 << 20
-#: Large headers are parsed one after the other: many at once would take too much memory.
+MOST_HEADER = 16 << 20
+#: Large headers are read one after the other: many at once would take too much memory.
 _LARGE = 1 << 20
-_parsing = threading.Lock()
+_one_at_a_time = threading.Lock()
 #: Bits of a number. Types that are not named here are not compared with their lengths.
 _BITS = {
     **dict.fromkeys(("F4",), 4),
@@ -113,12 +114,10 @@ def _fault_of_safetensors(read: Read, size: int) -> str | None:
         return f"its safetensors header should have {length} bytes, and the file has {size} bytes"
     if length > MOST_HEADER:
         return f"its safetensors header has {length} bytes; kaiwo reads at most {MOST_HEADER}"
-    header = read(8, length)
-    if len(header) < length:
-        return "its safetensors header cannot be read"
-    if length < _LARGE:
-        return _fault_of_header(header, size - 8 - length)
-    with _parsing:
+    with _one_at_a_time if length > _LARGE else contextlib.nullcontext():
+        header = read(8, length)
+        if len(header) < length:
+            return "its safetensors header cannot be read"
         return _fault_of_header(header, size - 8 - length)
 
 

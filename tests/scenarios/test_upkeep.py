@@ -19,6 +19,7 @@ from kaiwo.api.run import decide
 from kaiwo.api.verification import verify
 from kaiwo.config.loader import load
 from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
+from kaiwo.files import documents
 from kaiwo.reporting import plan_json, plan_text
 from kaiwo.reporting.displays import QuietSink
 from kaiwo.tasks.hub import HfTask
@@ -255,3 +256,57 @@ def test_a_folder_that_is_read_only_is_an_error(
         s3.fill(bucket, {"m/a": b"changed"})
         (out / "m/.ready").touch()
     assert (out / "m/a").read_bytes() == b"a"  # nothing changes while the folder says it is ready
+
+
+def test_a_run_that_is_cut_short_leaves_no_ready_file(
+    s3: Store, bucket: str, remove: Remove, tmp_path: Path, out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    task = s3.task(bucket, [ITEM])
+    run(tmp_path, task).raise_for_failures()
+    remove("m/b")
+    for data, owner, name in (
+        (b"one", upkeep.Upkeep, "finish"),  # before anything is removed
+        (b"two", upkeep, "_write_ready"),
+        (b"four", documents, "replace"),
+    ):
+        s3.fill(bucket, {"m/a": data})
+
+        def cut(*_: Any, **__: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, cut)
+            with pytest.raises(DiskError if name == "replace" else OSError):
+                run(tmp_path, task)
+        assert not (out / "m/.ready").exists()
+        assert (out / "m/b").exists() == (name == "finish")
+    run(tmp_path, task).raise_for_failures()
+    assert tree(out / "m") == {"a": b"four", "sub/c": b"ccc", ".ready": b""}
+
+
+def test_a_file_that_another_item_has_by_a_link_stays(
+    s3: Store, bucket: str, remove: Remove, tmp_path: Path, out: Path
+) -> None:
+    (out / "real").mkdir(parents=True)
+    (out / "m").mkdir()
+    (out / "m/sub").symlink_to("../real")
+    run(tmp_path, s3.task(bucket, [ITEM])).raise_for_failures()
+    remove("m/sub/c")
+    s3.fill(bucket, {"other/c": b"ccc"})
+    other = {"folder": "other", "target_path": "real"}
+    run(tmp_path, s3.task(bucket, [ITEM, other])).raise_for_failures()
+    assert (out / "m/sub/c").read_bytes() == b"ccc"
+
+
+def test_files_of_other_filesystems_are_pruned_too(tmp_path: Path, out: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in "ab":
+        (source / name).write_text(name)
+    item = {"folder": f"file://{source}", "target_path": "m", "prune": True}
+    task = {"type": "url", "items": [item]}
+    run(tmp_path, task).raise_for_failures()
+    (source / "b").unlink()
+    run(tmp_path, task).raise_for_failures()
+    assert tree(out / "m") == {"a": b"a"}
