@@ -59,7 +59,7 @@ EXIT_CODES = {
     4: "bucket, object, repository or revision missing, or nothing matched",
     5: "network or service still failing after the retries",
     6: "disk: no space, read-only, too many files",
-    7: "integrity: checksum, size or identity differs",
+    7: "integrity: checksum, size or identity differs, or a format is refused",
     8: "deadline passed",
     130: "stopped by SIGINT",
     143: "stopped by SIGTERM",
@@ -118,7 +118,7 @@ class ConfigError(KaiwoError):
 
 
 class UnsafeNameError(ConfigError):
-    """Keys that would leave the target root, or targets that conflict.
+    """Keys that would leave the target root or that a policy refuses, or targets that conflict.
 
     Args:
         message: which of them, and what to do.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 
 from kaiwo import own_names, units
@@ -18,7 +17,7 @@ from kaiwo.errors import DiskError
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import in_folder, open_folder, resolved
-from kaiwo.files.paths import is_within
+from kaiwo.files.paths import is_within, regular_file
 from kaiwo.jobs import Plan, Want
 from kaiwo.objects import Report
 from kaiwo.planning import prune
@@ -82,7 +81,7 @@ class Upkeep:
             blocked |= {place.ready for want, place, _ in prune.pruned(_found(listing))}
         for path, root, targets in _ready(listing):
             if path not in blocked and not targets & failed:
-                _write_ready(path, root)
+                _write_ready(path, root, tools.state.run)
 
 
 def _found(listing: Listing) -> Iterator[Want]:
@@ -142,14 +141,14 @@ def _remove_ready(path: str, root: str) -> None:
         raise _refused("remove", path, error) from error
 
 
-def _write_ready(path: str, root: str) -> None:
+def _write_ready(path: str, root: str, run: str) -> None:
     """Write a ready file, unless it is there."""
-    if os.path.lexists(path):
+    if regular_file(path) is not None:
         return
     top, folder = resolved(root), os.path.dirname(path)
     try:
         open_folder(folder, top, make=True)
-        temporary = os.path.join(folder, own_names.part_name(f"ready-{secrets.token_hex(4)}"))
+        temporary = os.path.join(folder, own_names.ready_part_name(run))
         documents.replace(path, (), temporary, root=top)
     except OSError as error:
         raise disk_error(error, path) from error

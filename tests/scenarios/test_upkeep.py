@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ from kaiwo.files import documents
 from kaiwo.reporting import plan_json, plan_text
 from kaiwo.reporting.displays import QuietSink
 from kaiwo.tasks.hub import HfTask
-from tests.support.command import configured, tree
+from tests.support import crashing
+from tests.support.command import clean_environment, configured, tree
+from tests.support.crashing import Death
 from tests.support.proxies import counting
 from tests.support.stores import Store
 
@@ -310,3 +314,38 @@ def test_files_of_other_filesystems_are_pruned_too(tmp_path: Path, out: Path) ->
     (source / "b").unlink()
     run(tmp_path, task).raise_for_failures()
     assert tree(out / "m") == {"a": b"a"}
+
+
+def test_a_run_that_is_killed_leaves_a_ready_file_beside_whole_sets_only(
+    tmp_path: Path, out: Path
+) -> None:
+    source, begun = tmp_path / "source", tmp_path / "begun"
+    source.mkdir()
+    old = {"a": b"old a", "b": b"old b", "c": b"same"}
+    new = {"a": b"new a!", "c": b"same", "d": b"new d"}
+    for name, data in old.items():
+        (source / name).write_bytes(data)
+    item = ITEM | {"folder": f"file://{source}"}
+    path = configured(tmp_path, {"type": "url", "items": [item]})
+    kaiwo.download(path, progress="none").raise_for_failures()
+    (source / "b").unlink()
+    for name in "ad":
+        (source / name).write_bytes(new[name])
+    shutil.copytree(out, begun)
+    environment, killed = clean_environment(tmp_path), 0
+    with crashing.commands(environment) as run_:
+        # While files are renamed, before the stale one goes, and before it is forgotten.
+        for death in ("os.rename", 2), ("os.remove", 2), ("os.rename", 3):
+            shutil.rmtree(out)
+            shutil.copytree(begun, out)  # with the times of its files
+            for step in (death[1], 0):
+                order = crashing.Order(
+                    (path,), environment, str(tmp_path), str(out), Death(step, among=death[0])
+                )
+                code = run_(order)
+                killed += code == -signal.SIGKILL
+                there = tree(out / "m")
+                if there.pop(".ready", None) is not None:
+                    assert there in (old, new), death
+            assert (code, there, (out / "m/.ready").exists()) == (0, new, True)
+    assert killed == 3
