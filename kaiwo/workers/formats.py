@@ -91,9 +91,9 @@ def fault_of(name: str, read: Read, size: int) -> str | None:
     return _fault_of_gguf(read, size) if name.endswith(".gguf") else None
 
 
-def fault_of_file(path: str, size: int, root: Root | None = None) -> str | None:
-    """The same of a file on the disk; with a root, of a temporary one."""
-    return fault_of(path, reader(path, root), size)
+def fault_of_file(path: str, size: int) -> str | None:
+    """The same of a file on the disk."""
+    return fault_of(path, reader(path), size)
 
 
 def reader(path: str, root: Root | None = None) -> Read:
