@@ -23,6 +23,20 @@ from kaiwo.protocols import Opener, Placement
 RANGE = 8 << 20
 
 
+class Policy(Struct, frozen=True):
+    """What a task lets arrive.
+
+    Attributes:
+        allow: globs of which one must match; none: everything may arrive.
+        deny: globs of which none may match.
+        check_format: files of weights must have a header of their format.
+    """
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    check_format: bool = False
+
+
 class Want(Struct, frozen=True):
     """What one item of the file asks for.
 
@@ -35,6 +49,7 @@ class Want(Struct, frozen=True):
         allow_empty: nothing matched is no error.
         otherwise: what is asked for where there is no such object; the error of the first is told
             if there is none of them.
+        policy: of its task.
     """
 
     task: str
@@ -44,6 +59,7 @@ class Want(Struct, frozen=True):
     placement: Placement
     allow_empty: bool = False
     otherwise: Want | None = None
+    policy: Policy = Policy()
 
     @property
     def required(self) -> Checksum | None:
@@ -116,6 +132,7 @@ class Transfer(Struct, frozen=True):
         required: the checksum that its item or a lock asks for, even if its store states another.
         locked: a lock names the object: no other one takes its place.
         hashed: its sha256 is wanted, too.
+        check_format: see ``Policy``.
     """
 
     index: int
@@ -136,6 +153,7 @@ class Transfer(Struct, frozen=True):
     required: Checksum | None = None
     locked: bool = False
     hashed: bool = False
+    check_format: bool = False
 
     @property
     def expected(self) -> Checksum | None:

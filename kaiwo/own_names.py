@@ -3,6 +3,7 @@
 .kaiwo/                              the state of a root; its content: ``state/folder.py``
 .kaiwo-<run>-<index>[.<round>].part  the bytes of an object, beside its target or blob
 .kaiwo-<run>-<index>[.<round>].link  a link, until it gets the name of its target
+.kaiwo-<run>-ready.part              a ready file, until it is whole
 .kaiwo-ref-<token>.part              a reference of the Hugging Face cache, until it is whole
 .kaiwo-<token>.part                  a probe: which names does this folder treat as equal?
 <name>.<pid>.part                    a report or metrics, until they are whole
@@ -30,6 +31,11 @@ def part_name(stem: str) -> str:
 def ref_part_name(token: str) -> str:
     """The name of the temporary file of a reference."""
     return part_name(f"{_REF}{token}")
+
+
+def ready_part_name(run: str) -> str:
+    """The name of the temporary file of a ready file."""
+    return part_name(f"{run}-ready")
 
 
 def is_ref_part(name: str) -> bool:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo.config import variables
 from kaiwo.config.loader import Config
@@ -122,7 +123,8 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
 
         context = Context(config.download_root, network, config.settings.engine, where)
         try:
-            result.append((task, tuple(task.wants(context))))
+            wants = task.wants(context)
+            result.append((task, tuple(replace(each, policy=task.policy) for each in wants)))
         except ConfigError as error:
             raise ConfigError(f"{where(())}: {error.message}") from error
         except KaiwoError:

@@ -12,6 +12,7 @@ from kaiwo.events import Ticked
 from kaiwo.jobs import Plan
 from kaiwo.planning import free_space, plan
 from kaiwo.planning.plan import Draft
+from kaiwo.planning.prune import Stale
 from kaiwo.protocols import Sink
 from kaiwo.state.claims import Claim, is_alone, is_claiming, targets_of
 from kaiwo.state.folder import claims_folder
@@ -23,7 +24,12 @@ MakeRoom = Callable[[Plan], None]
 
 @contextlib.contextmanager
 def claimed(
-    tools: Tools, tasks: Iterable[Wanted], drafted: Draft, sink: Sink, make_room: MakeRoom
+    tools: Tools,
+    tasks: Iterable[Wanted],
+    drafted: Draft,
+    sink: Sink,
+    make_room: MakeRoom,
+    stale: Iterable[Stale] = (),
 ) -> Iterator[Plan]:
     """The closed plan, once no other run is at its targets; until the end, none will be.
 
@@ -40,7 +46,8 @@ def claimed(
         return not is_claiming(root, state_dir, run)
 
     with Claim(state.run, lambda: sink.emit(Ticked()), until_s) as claim:
-        waited = claim.take(targets_of((each for each, _ in drafted.missing), state_dir))
+        missing = (each for each, _ in drafted.missing)
+        waited = claim.take(targets_of((*missing, *stale), state_dir))
         # Another run may have ended right before its claim could be seen.
         others_worked = state.refresh() or waited
         closed = plan.close(drafted, state, tools.comparison, recheck=others_worked)

@@ -12,6 +12,7 @@ from kaiwo import environment
 from kaiwo.api.orders import Order, Wanted, order_of
 from kaiwo.api.places import MakeRoom, claimed, require_writable
 from kaiwo.api.tools import Tools, listed, opened
+from kaiwo.api.upkeep import Upkeep
 from kaiwo.config.loader import Config
 from kaiwo.engine.scheduler import Scheduler
 from kaiwo.errors import (
@@ -58,7 +59,9 @@ def decide(order: Order, sink: Sink) -> Decision:
     Names and places that may not be are an error of the decision.
     """
     labels = tuple(dict.fromkeys(task.label for task, _ in order.tasks))
+    upkeep = Upkeep()
     with opened(order, time.monotonic()) as tools:
+        upkeep.begin(tools, order.asked)
         listing = listed(tools, order.asked, sink)
         try:
             drafted = plan.draft(listing, tools.state, tools.comparison)
@@ -70,7 +73,7 @@ def decide(order: Order, sink: Sink) -> Decision:
             require_writable(order.tasks, closed)
         except DiskError as error:
             shortage = error
-        return Decision(labels, closed, rooms, shortage)
+        return Decision(labels, closed, rooms, shortage, upkeep.stale(listing))
 
 
 def list_all(order: Order, sink: Sink) -> Listing:
@@ -134,6 +137,7 @@ class _Rounds:
         self._begun_s, self._started_at_s = time.monotonic(), time.time()
         self._schedulers: list[Scheduler] = []
         self._left: Sequence[Item] = ()
+        self._upkeep = Upkeep()
 
     def run(self) -> None:
         """Carry out the order."""
@@ -160,6 +164,7 @@ class _Rounds:
         """Fetch what is listed of these; returns those that were left for the next round."""
         order, sink = self._order, self._sink
         with opened(order, self._begun_s) as tools:
+            self._upkeep.begin(tools, asked)
             listing = listed(tools, asked, sink, patience_s)
             for service in {want.opener.service for want in listing.unreached}:
                 logger.warning("%s cannot be reached yet; all else is fetched first", service)
@@ -168,10 +173,13 @@ class _Rounds:
                 self._execute(Plan(missed=listing.missed), tools)
                 return listing.unreached
             drafted = plan.draft(self.listing, tools.state, tools.comparison, of=asked)
-            with claimed(tools, order.tasks, drafted, sink, self._make_room) as closed:
+            stale = self._upkeep.stale(self.listing)
+            with claimed(tools, order.tasks, drafted, sink, self._make_room, stale) as closed:
+                self._upkeep.announce(self.listing, closed, stale)
                 _remember_answers(listing, closed, tools.state)
                 report = self._execute(closed, tools)
                 _settle(_of(order.tasks, asked), closed, self.listing, report)
+                self._upkeep.finish(tools, self.listing, stale, self.report())
         return listing.unreached
 
     def _ends(self, listing: Listing) -> bool:

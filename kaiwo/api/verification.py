@@ -10,7 +10,7 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -36,6 +36,7 @@ from kaiwo.net import proxies
 from kaiwo.objects import Checksum, Item, Report
 from kaiwo.planning import plan
 from kaiwo.planning.plan import Comparison
+from kaiwo.planning.prune import with_ready
 from kaiwo.protocols import Sink
 from kaiwo.state.manifest import Manifest
 from kaiwo.state.state import State, root_of
@@ -234,14 +235,14 @@ def _is_proven(file: Expected) -> bool:
     )
 
 
-def _extra(wants: Iterable[Want], known: set[str]) -> Iterator[str]:
+def _extra(wants: Sequence[Want], known: set[str]) -> Iterator[str]:
     """Files below the folders of the wants that are not known; kaiwo's own are left out."""
     folders = {
         want.placement.folder.rstrip("/") or "/": None
         for want in wants
         if isinstance(want.placement, Under)
     }
-    seen: set[str] = set()
+    seen = {place.ready for _, place in with_ready(wants)}
     for folder in folders:
         for path, names, files in os.walk(folder):
             names[:] = [each for each in names if each != own_names.STATE_FOLDER]

@@ -15,7 +15,7 @@
     the item's checksum     the same, until the same bytes came twice, or they are those that the
     differs                 store states
     anything else           the retry policy decides: the request alone is retried after a delay, or
-                            the object has failed
+                            the object has failed, as at once does one without its format's header
 
 ``Recovery`` does what is decided.
 """
@@ -27,6 +27,7 @@ from enum import Enum, auto
 from kaiwo.engine.flight import Flight
 from kaiwo.errors import (
     ChangedError,
+    FormatError,
     IntegrityError,
     KaiwoError,
     NotAcceptedError,
@@ -76,7 +77,7 @@ def decide(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
             return _of_another(job, error, flight)
         case WrongBytesError():
             return _of_wrong_bytes(error, flight, retries)
-        case IntegrityError() if not flight.refetched:
+        case IntegrityError() if not (flight.refetched or isinstance(error, FormatError)):
             return Remedy.START_AGAIN
         case _:
             return Remedy.RETRY

@@ -20,11 +20,15 @@ class Under(Struct, frozen=True):
         folder: absolute path.
         root: see ``Transfer.root``.
         prefix: removed from the front of each key.
+        prune: files that kaiwo put there are removed when their source no longer has them.
+        ready: path of the file that says that all is in place; empty: there is none.
     """
 
     folder: str
     root: str
     prefix: str = ""
+    prune: bool = False
+    ready: str = ""
 
     def place(self, remote: RemoteObject) -> Place:
         """A path below the folder.
@@ -55,6 +59,13 @@ class At(Struct, frozen=True):
     def place(self, remote: RemoteObject) -> Place:  # noqa: ARG002 - the user named the path
         """That path."""
         return Place(self.path, self.root)
+
+
+def folder_of(placement: object) -> Under | None:
+    """The folder behind a placement, also of one that changes keys first; None for others."""
+    while placement is not None and not isinstance(placement, Under):
+        placement = getattr(placement, "placement", None)
+    return placement
 
 
 def expanded(path: str) -> str:

@@ -18,6 +18,8 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from kaiwo import checksums, units
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.folders import Root, resolved
@@ -112,8 +114,13 @@ class TargetCheck:
             first = self._owners.get(path)
             adds = want.required and first and not first[0].required
             if first is None or (adds and _are_same(first[1], transfer)):
-                self._owners[path] = want, transfer
-            elif not _are_same(first[1], transfer):
+                is_checked = first is not None and first[1].check_format
+                joined = replace(transfer, check_format=is_checked or transfer.check_format)
+                self._owners[path] = want, joined
+            elif _are_same(first[1], transfer):
+                if transfer.check_format:
+                    self._owners[path] = first[0], replace(first[1], check_format=True)
+            else:
                 also = f"both {self._owner(path)} and {_owner(want, transfer)} have this target"
                 self.offenders.add(f"{transfer.target}: {also}", first[0], want)
         self._check_collisions()
@@ -146,6 +153,7 @@ class TargetCheck:
                     real_root=self._roots[place.root].real,
                     required=want.required or self._of_lock(remote),
                     locked=self._locked,
+                    check_format=want.policy.check_format,
                 )
                 yield want, transfer
                 index += 1

@@ -11,6 +11,7 @@ from kaiwo.errors import KaiwoError, exit_code_of, first_exit_code
 from kaiwo.jobs import Plan, Transfer
 from kaiwo.objects import Item
 from kaiwo.planning.free_space import Room
+from kaiwo.planning.prune import Stale
 
 #: What becomes of an object. ``check``: a file of its size is there, and its checksum decides.
 Action = Literal["fetch", "resume", "check", "unchanged", "failed"]
@@ -48,12 +49,14 @@ class Decision(Struct, frozen=True):
         plan: what would be done.
         rooms: the file systems where something would be written.
         error: why nothing would be done.
+        stale: what would be removed once all is in place.
     """
 
     tasks: tuple[str, ...]
     plan: Plan
     rooms: tuple[Room, ...] = ()
     error: KaiwoError | None = None
+    stale: tuple[Stale, ...] = ()
 
     @property
     def exit_code(self) -> int:

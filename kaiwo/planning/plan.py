@@ -28,8 +28,11 @@ from kaiwo.objects import Item, is_identified, same_bytes
 from kaiwo.planning.conflicts import TargetCheck
 from kaiwo.planning.existing import Answer, statuses
 from kaiwo.planning.gather import Listing
+from kaiwo.planning.policy import require_allowed
+from kaiwo.planning.prune import require_no_ready_file
 from kaiwo.state.records import Record
 from kaiwo.state.state import State
+from kaiwo.workers import formats
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +80,10 @@ def draft(
         of: plan only these wants; the others were planned before, and have their targets.
 
     Raises:
-        UnsafeNameError: hostile names or conflicting targets; all of them are named.
+        UnsafeNameError: names that a policy refuses, hostile ones or conflicting targets; all of
+            them are named.
     """
+    require_allowed(listing)
     check = TargetCheck(state.run, locked=listing.locked)
     found = list(check.transfers(listing.found))
     if check.offenders:
@@ -89,6 +94,7 @@ def draft(
             f"targets{by_globs}:\n  " + "\n  ".join(offenders),
             offenders,
         )
+    require_no_ready_file(listing)
     if of is not None:
         openers = {want.opener for want in of}
         found = [each for each in found if each[0].opener in openers]
@@ -159,6 +165,8 @@ def _compared(
             record = state.manifest(transfer.root).find(transfer, there)
         if record is None or not _is_same(record, transfer, how):
             missing.append((transfer, there))
+        elif transfer.check_format and formats.fault_of_file(transfer.target, record.size):
+            missing.append((transfer, there))  # the check of the file says what is wrong
         elif how.verify and _is_unproven(record, transfer):
             missing.append((replace(transfer, published=True), there))
         elif record.checksum == transfer.object.checksum and not transfer.object.unsized:

@@ -6,6 +6,7 @@
              "failed": …, "bytes_to_fetch": 3, "bytes_in_place": 5},
   "file_systems": [{"folder": …, "bytes_needed": …, "bytes_free": …, "is_enough": true, …}],
   "conflicts": [],                   why nothing would be done, if targets conflict
+  "removals": [],                    task, target and bytes of what ``prune`` would remove
   "error": null,                     kind and message of what would end the run
   "items": [
     {"task": …, "source": …, "target": …, "action": "fetch", "bytes": 3, "bytes_to_fetch": 3,
@@ -74,6 +75,10 @@ def _head(decision: Decision) -> dict[str, Any]:
         "totals": totals(decision),
         "file_systems": [to_builtins(each) for each in decision.rooms],
         "conflicts": [redact.text(each) for each in offenders],
+        "removals": [
+            {"task": each.task, "target": each.target, "bytes": each.record.size}
+            for each in decision.stale
+        ],
         "error": None if error is None else error_as_json(error),
     }
 

@@ -22,6 +22,7 @@ from typing import get_args
 from kaiwo import units
 from kaiwo.planning.decision import Action, Decision, Planned
 from kaiwo.planning.free_space import Room
+from kaiwo.planning.prune import Stale
 from kaiwo.reporting.plan_json import totals
 
 #: Columns before a path: the size and the space around it.
@@ -48,6 +49,8 @@ def lines(decision: Decision, width: int | None, *, all_: bool = False) -> Itera
             for action in get_args(Action):
                 some = [each for each in planned if each.action == action]
                 yield from _action(action, some, width, all_=all_)
+    if decision.stale:
+        yield from _removals(decision.stale, width)
     if any(by_task.values()):
         yield ""
     for line in (*_totals(decision), *map(_room, decision.rooms)):
@@ -69,6 +72,15 @@ def _action(
     if action != "unchanged" or all_:
         for each in planned:
             yield from _object(each, width)
+
+
+def _removals(stale: Sequence[Stale], width: int | None) -> Iterator[str]:
+    size = units.size(sum(each.record.size for each in stale))
+    count = units.count(len(stale), "file")
+    yield from _wrapped(f"remove, once all is in place: {count}, {size}", width)
+    for each in stale:
+        target = shortened(units.printable(each.target), width and width - _BEFORE)
+        yield f"{units.size(each.record.size):>{_BEFORE - 2}}  {target}"
 
 
 def _object(planned: Planned, width: int | None) -> Iterator[str]:

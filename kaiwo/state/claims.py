@@ -33,14 +33,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from msgspec import Struct
 
 from kaiwo.errors import DeadlineError
 from kaiwo.files.paths import real_path
 from kaiwo.files.temporary_files import discard
-from kaiwo.jobs import Transfer
 from kaiwo.state.claim_files import (
     ForeignClaim,
     OwnClaim,
@@ -84,7 +83,26 @@ class Timing(Struct, frozen=True):
 USUAL = Timing()
 
 
-def targets_of(transfers: Iterable[Transfer], state_dir: str | None = None) -> Targets:
+class Claimable(Protocol):
+    """What goes to a target, or leaves it; see ``Transfer`` for the fields."""
+
+    @property
+    def target(self) -> str:
+        """Absolute path."""
+        ...
+
+    @property
+    def root(self) -> str:
+        """Whose state folder has the claim."""
+        ...
+
+    @property
+    def blob(self) -> str | None:
+        """Where the bytes really are."""
+        ...
+
+
+def targets_of(transfers: Iterable[Claimable], state_dir: str | None = None) -> Targets:
     """What these transfers have to claim: their targets, and the blobs behind them."""
     folders: dict[str, str] = {}
     roots: dict[str, tuple[int, set[str]]] = {}

@@ -212,6 +212,10 @@ class Manifest:
         """What is known of each target."""
         return tuple(self._records.values())
 
+    def record_of(self, target: str) -> Record | None:
+        """What is known of the file at that absolute path."""
+        return self._records.get(self._relative(target))
+
     def gone(self) -> tuple[tuple[str, ...], bool]:
         """The targets, as absolute paths, of files that are not there any more.
 

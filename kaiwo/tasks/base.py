@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from kaiwo.errors import ConfigError
-from kaiwo.jobs import Transfer, Want
+from kaiwo.jobs import Policy, Transfer, Want
 from kaiwo.loading import loading
 from kaiwo.net import certificates
 from kaiwo.net.header_limits import header_limits
@@ -26,7 +26,7 @@ from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Item
 from kaiwo.protocols import Source
 from kaiwo.tasks.fetch_request import FetchRequest
-from kaiwo.tasks.fields import Text
+from kaiwo.tasks.fields import Exclude, Globs, Text, listed
 from kaiwo.tasks.secrets import SecretFields
 
 if TYPE_CHECKING:
@@ -122,6 +122,17 @@ class Task(SecretFields):
     client_key: Text | None = Field(
         None, description="PEM file of its key. Default: the certificate's file holds it."
     )
+    allow: Globs | None = Field(
+        None,
+        description="Globs of what may arrive: of a file's name, or with a ``/`` of the key "
+        "relative to the item. Anything else ends the run before the first byte (exit code 2).",
+    )
+    deny: Exclude = Field((), description="What may not arrive, also where ``allow`` matches.")
+    check_format: bool = Field(
+        False,
+        description="``.safetensors`` and ``.gguf`` files must have a header of their format; "
+        "others are not published (exit code 7). It is no protection.",
+    )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Fields that exclude or need each other: one of them, and what is wrong with it.
@@ -141,6 +152,11 @@ class Task(SecretFields):
         # An endpoint may hold user info, a URL a signature.
         yield "type", self.type
         yield "name", self.name
+
+    @property
+    def policy(self) -> Policy:
+        """What may arrive."""
+        return Policy(listed(self.allow or ()), listed(self.deny), self.check_format)
 
     @property
     def label(self) -> str:

@@ -182,6 +182,21 @@ TargetPath = Annotated[
 ]
 
 
+def _one_name(name: str) -> str:
+    """A name that a file in a folder may have."""
+    fault = "it has a '/'" if "/" in name else fault_of(name)
+    if fault:
+        raise PydanticCustomError("name", "must be the name of a file: {fault}", {"fault": fault})
+    return name
+
+
+FileName = Annotated[
+    Text,
+    AfterValidator(_one_name),
+    matching(r"(?!\.\.?$)[^/\x00-\x1f\x7f]+", ".ready"),
+]
+
+
 def _require_glob(glob: str) -> str:
     try:
         glob_pattern(glob)
@@ -213,6 +228,11 @@ Globs = Annotated[
 Exclude = Annotated[
     _OneGlob | Annotated[tuple[_Glob, ...], Tag("several globs")], Discriminator(_number)
 ]
+
+
+def listed(globs: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One glob or several, as several."""
+    return (globs,) if isinstance(globs, str) else globs
 
 
 #: Algorithms of an item's checksum, and their hexadecimal digits.

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError, CredentialsError, NotFoundError
-from kaiwo.files.placement import At, Under, resolve
+from kaiwo.files.placement import At, resolve
 from kaiwo.jobs import Transfer, Want
 from kaiwo.loading import loading
 from kaiwo.net.settings import NetworkSettings
@@ -26,6 +26,7 @@ from kaiwo.tasks import hub_cache, hub_xet
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest, HubUrl
 from kaiwo.tasks.fields import (
+    FileName,
     LocalPath,
     MirrorEndpoint,
     Secret,
@@ -37,6 +38,7 @@ from kaiwo.tasks.fields import (
 from kaiwo.tasks.hub_cache import InHubCache
 from kaiwo.tasks.items import request_selection
 from kaiwo.tasks.secrets import SecretFile
+from kaiwo.tasks.upkeep import PRUNE, READY_FILE, under
 from kaiwo.workers.globs import not_meant
 
 logger = logging.getLogger(__name__)
@@ -90,12 +92,12 @@ class HfTask(Task):
     )
     high_performance: bool = Field(
         False,
-        description=(
-            "hf_xet's high-performance mode; ``auto`` then means ``xet``. The variables "
-            "``HF_XET_HIGH_PERFORMANCE`` and ``HF_HUB_ENABLE_HF_TRANSFER`` do the same."
-        ),
+        description="hf_xet's high-performance mode; ``auto`` then means ``xet``. The variables "
+        "``HF_XET_HIGH_PERFORMANCE`` and ``HF_HUB_ENABLE_HF_TRANSFER`` do the same.",
     )
     allow_empty: bool = Field(False, description="It is no error if nothing matches.")
+    prune: bool = Field(False, description=PRUNE)
+    ready_file: FileName | None = Field(None, description=READY_FILE)
 
     @field_validator("repo_id")
     @classmethod
@@ -117,6 +119,11 @@ class HfTask(Task):
                 break
         if self.target_path is not None and self.cache_dir is not None:
             yield "cache_dir", "target_path and cache_dir exclude each other"
+        for name in ("prune", "ready_file") if self.target_path is None else ():
+            if getattr(self, name):
+                yield name, f"{name} needs target_path"
+        if self.prune and self.files:
+            yield "prune", "prune and files exclude each other"
 
     @property
     def origin(self) -> str:
@@ -213,7 +220,7 @@ class HfTask(Task):
     def placement(self, download_root: str) -> Placement:
         """Where the files go: the target folder, or the cache."""
         if self.target_path is not None:
-            return Under(*resolve(self.target_path, download_root, is_file=False))
+            return under(self, *resolve(self.target_path, download_root, is_file=False))
         return InHubCache(self.storage(), symlinks=not _library().HF_HUB_DISABLE_SYMLINKS)
 
     def require_writable(self, transfers: Sequence[Transfer]) -> None:
@@ -262,8 +269,10 @@ class HfTask(Task):
         if target is None or request.root is None:
             return want
         if request.is_file:
+            if self.prune or self.ready_file:
+                raise ConfigError("fetch: prune and ready_file are for a folder")
             return replace(want, placement=At(target, request.root))
-        return replace(want, placement=Under(target, request.root, url.path))
+        return replace(want, placement=under(self, target, request.root, url.path))
 
     def fetched_path(self, request: FetchRequest, items: Sequence[Item]) -> str:
         """See ``Task``; in the cache, the file's link or the folder in the snapshot.

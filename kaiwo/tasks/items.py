@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     Tag,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -26,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.files.names import fault_of
-from kaiwo.files.placement import At, Under, resolve
+from kaiwo.files.placement import At, resolve
 from kaiwo.net.web_urls import is_web
 from kaiwo.objects import Checksum, Folder, Named
 from kaiwo.protocols import Placement
@@ -35,18 +36,17 @@ from kaiwo.tasks.fetch_request import FetchRequest, ObjectUrl, is_access_point
 from kaiwo.tasks.fields import (
     Address,
     Exclude,
+    FileName,
     Globs,
     ItemChecksum,
     Model,
     TargetPath,
     Text,
+    listed,
     matching,
 )
+from kaiwo.tasks.upkeep import PRUNE, READY_FILE, under
 from kaiwo.workers.globs import not_meant
-
-
-def _listed(globs: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (globs,) if isinstance(globs, str) else globs
 
 
 class _Item(Model):
@@ -80,6 +80,16 @@ class FolderItem(_Item):
             "Of the web: it is no error if a page of links has links that cannot be followed."
         ),
     )
+
+    prune: bool = Field(False, description=PRUNE)
+    ready_file: FileName | None = Field(None, description=READY_FILE)
+
+    @field_validator("prune")
+    @classmethod
+    def _of_whole_listings(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("allow_partial"):
+            raise PydanticCustomError("prune", "prune and allow_partial exclude each other")
+        return value
 
     @property
     def prefix(self) -> str:
@@ -213,8 +223,8 @@ def selected(item: FolderItem | FileItem, download_root: str) -> tuple[Folder | 
     """
     if isinstance(item, FolderItem):
         folder, root = resolve(item.target_path, download_root, is_file=False)
-        selection = Folder(item.prefix, _listed(item.glob), _listed(item.exclude))
-        return selection, Under(folder, root, item.prefix)
+        selection = Folder(item.prefix, listed(item.glob), listed(item.exclude))
+        return selection, under(item, folder, root, item.prefix)
     target = item.target_path
     if target.endswith("/"):
         target += file_name(item.file)

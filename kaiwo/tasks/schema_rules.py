@@ -122,6 +122,9 @@ def _hub(of: _Rules) -> list[Rule]:
     return [
         of.excludes("files", "allow_patterns", "ignore_patterns"),
         of.excludes("target_path", "cache_dir"),
+        of.needs("prune", "target_path"),
+        of.needs("ready_file", "target_path"),
+        of.excludes("files", "prune"),
     ]
 
 

@@ -88,8 +88,11 @@ class SecretFields(Model):
 
     def _secret_files(self) -> Iterator[tuple[str, Any]]:
         """Fields that name a secret file, and its path."""
-        for name in type(self).model_fields:
-            if name.endswith("_file") and (path := getattr(self, name)) is not None:
+        fields = type(self).model_fields
+        for name in fields:
+            # ``ready_file`` has no sibling: it is a file and no secret.
+            is_sibling = name.endswith("_file") and name.removesuffix("_file") in fields
+            if is_sibling and (path := getattr(self, name)) is not None:
                 yield name, path
 
 

@@ -6,6 +6,7 @@ doubts         listed objects that may be no files
 reading        how bytes are read: at once or in pieces
 progress       how workers say what has arrived
 bandwidth      the limit of bytes a second that all workers keep to
+formats        whether a file of weights has a header of its format
 globs          which keys a glob selects
 pins           what pins an object, for a lock
 verify         whether bytes are the right ones; the checksum of a file

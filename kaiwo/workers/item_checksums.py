@@ -14,6 +14,7 @@ from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
+from kaiwo.workers.formats import reader, require_format
 from kaiwo.workers.threads import require_open
 from kaiwo.workers.verify import hash_file
 
@@ -28,6 +29,7 @@ def check_existing(transfer: Transfer) -> Outcome:
             continue
         if hash_file(required.algorithm, path=path, size=status.st_size) != required:
             continue
+        require_format(transfer, reader(path), status.st_size)
         mtime_ns = status.st_mtime_ns
         if path != transfer.target:
             require_open()

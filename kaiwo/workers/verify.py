@@ -21,7 +21,7 @@ from kaiwo.errors import (
 )
 from kaiwo.files import hashing, temporary_files
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.files.folders import Root
+from kaiwo.files.folders import Root, root_of
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt, publish
 from kaiwo.jobs import RANGE, Outcome, Transfer
@@ -29,6 +29,7 @@ from kaiwo.net.stand_ins import MOST_POINTER, pointer_kind
 from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
 from kaiwo.workers import attempt
+from kaiwo.workers.formats import fault_of_file, reader, require_format
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.threads import require_open
 
@@ -139,6 +140,10 @@ def check_existing(transfer: Transfer) -> Outcome:
             continue
         if stated is not None and actual is None:
             continue  # an unknown algorithm
+        if actual is not None:
+            require_format(transfer, reader(path), status.st_size)
+        elif transfer.check_format and fault_of_file(path, status.st_size):
+            continue  # nothing proves that its source has these bytes
         mtime_ns = status.st_mtime_ns
         if path != transfer.target:
             require_open()
@@ -267,8 +272,10 @@ def published(
 
     Raises:
         DiskError: the file system refused.
+        FormatError: see ``require_format``.
         UnfinishedError: the run is over.
     """
+    require_format(transfer, reader(temporary, root_of(transfer)), written.st_size)
     require_open()
     mtime_ns = publish(temporary, transfer, written)
     return Outcome(
