@@ -52,6 +52,10 @@ class AzureSettings(Struct, frozen=True):
     identity: Identity | None
     is_anonymous: bool
 
+    def __repr__(self) -> str:
+        """Without the connection string."""
+        return f"AzureSettings({self.place!r}, is_anonymous={self.is_anonymous})"
+
     @property
     def fields(self) -> Mapping[str, str]:
         """Of the connection string, by their names in lower case."""
