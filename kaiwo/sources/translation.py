@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from kaiwo.errors import CredentialsError, KaiwoError, NotFoundError
 from kaiwo.net.failures import chain
@@ -51,7 +51,7 @@ class Translation:
             raise found from None
 
 
-def is_panic(error: object) -> bool:
+def is_panic(error: object) -> TypeGuard[BaseException]:
     """Whether native code failed on a request; no module has these types, one is no Exception."""
     return type(error).__name__ in ("PanicException", "RustPanic")
 
