@@ -137,7 +137,9 @@ def require_usable(connection: str, place: str) -> str:
         ConfigError: they cannot; the message quotes nothing of it.
     """
     fields = fields_of(connection)
-    endpoint, _ = address_of(fields)
+    endpoint, account = address_of(fields)
+    if not fields.get("blobendpoint") and account:
+        require_account(account, place)
     with contextlib.suppress(ValueError):
         base64.b64decode(fields.get("accountkey", ""), validate=True)
         if endpoint is not None:

@@ -104,7 +104,7 @@ def _role(arn: str) -> str:
     return arn
 
 
-def require_account(name: str, place: str) -> str:
+def require_account(name: str, place: str) -> None:
     """The name of a storage account, checked: it begins the host that its tokens go to.
 
     Args:
@@ -116,7 +116,6 @@ def require_account(name: str, place: str) -> str:
     """
     if re.fullmatch(_ACCOUNT, name) is None:
         raise ConfigError(f"{place}: {_NO_ACCOUNT}")
-    return name
 
 
 def _account(name: str) -> str:

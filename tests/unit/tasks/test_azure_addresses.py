@@ -68,7 +68,12 @@ def test_the_name_of_an_account_is_no_other_host(
     file.write_text(name)
     monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
     monkeypatch.setenv(variable, name)
-    for fields, place in (({"account_name_file": str(file)}, "account_name_file"), ({}, variable)):
+    ways: tuple[tuple[dict[str, str], str], ...] = (
+        ({"account_name_file": str(file)}, "account_name_file"),
+        ({"connection_string": f"AccountName={name};AccountKey=a2V5"}, "connection_string"),
+        ({}, variable),
+    )
+    for fields, place in ways:
         task = AzureTask.model_validate({"containers": ITEMS, **fields})
         with pytest.raises(ConfigError, match=f"^{place}: .* letters, digits"):
             task.settings(NetworkSettings())
