@@ -62,6 +62,10 @@ class Expanded(Struct, frozen=True):
     unknown: list[Note] = field(default_factory=list)
     hints: list[Note] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        """Without the data, which may hold secrets."""
+        return f"Expanded({len(self.faults)} faults, {len(self.unknown)} unknown)"
+
 
 def expand(data: Mapping[str, Any], items: str, environment: Mapping[str, str]) -> Expanded:
     """Expand all texts of a file that are no secrets.

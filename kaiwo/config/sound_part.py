@@ -47,10 +47,15 @@ def _leave_out(data: dict[str, Any], location: Location) -> None:
     match location:
         case ("items", int(item), *rest):
             _leave_out_of_item(data["items"], item, rest)
-        case (str(holder), int(number), *rest) if isinstance(data[holder][number], dict | Bucket):
+        case (str(holder), int(number), *rest) if _has_bucket(data.get(holder), number):
             _leave_out_of_bucket(data[holder], number, rest)
         case (field, *_):
             data.pop(str(field), None)
+
+
+def _has_bucket(value: Any, number: int) -> bool:
+    """Whether it is a list with a bucket at that place; None: it was left out for another fault."""
+    return isinstance(value, list) and isinstance(value[number], dict | Bucket)
 
 
 def _leave_out_of_bucket(buckets: list[Any], number: int, rest: list[str | int]) -> None:

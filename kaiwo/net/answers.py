@@ -41,6 +41,10 @@ class Answer(Struct, frozen=True):
     address: str
     _raw: urllib3.BaseHTTPResponse
 
+    def __repr__(self) -> str:
+        """Without the address and the headers, which may name signed addresses."""
+        return f"Answer({self.status})"
+
     def header(self, name: str) -> str | None:
         """The value of a header, or None; several are joined by commas."""
         return self.headers.get(name)

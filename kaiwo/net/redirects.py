@@ -73,6 +73,10 @@ class Credentials(Struct, frozen=True):
     origin: Origin
     headers: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        """Without the values."""
+        return f"Credentials({self.origin!r}, {[*self.headers]})"
+
     def is_for(self, address: str) -> bool:
         """Whether the address is of that server, by the same scheme or by https."""
         origin = origin_of(address)

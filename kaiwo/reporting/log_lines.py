@@ -85,7 +85,9 @@ class EventLog:
         if self._logged > MOST_RETRIES:
             self._not_logged += 1
             level = logging.DEBUG
-        lasting = f"; kaiwo keeps trying for {waits_s:g} s (--startup-wait)" if waits_s else ""
+        lasting = ""
+        if waits_s:
+            lasting = f"; kaiwo keeps trying for {units.duration(waits_s)} (--startup-wait)"
         logger.log(level, "%s; attempt %d in %.1f s%s", message, attempt + 1, delay_s, lasting)
 
     def _log_rest(self) -> None:

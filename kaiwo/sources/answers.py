@@ -10,6 +10,8 @@ from kaiwo.errors import ChangedError, RangeIgnoredError, ServiceError, WrongRan
 from kaiwo.objects import RemoteObject
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: What each engine sends in a header as it came. Beyond ASCII, each encodes it differently.
+_ETAG = re.compile(r"[ -~]+")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
@@ -112,10 +114,12 @@ def require_size(size: int | None, named: str) -> int:
 
 
 def plain_etag(etag: str | None) -> str | None:
-    """An etag without its quotes and its mark of weakness."""
-    if not etag:
-        return None
-    return etag.removeprefix("W/").strip('"') or None
+    """An etag without its quotes and its mark of weakness; None for what no header can hold.
+
+    A listing may state anything, and a condition of a request repeats it.
+    """
+    plain = (etag or "").removeprefix("W/").strip('"')
+    return plain if _ETAG.fullmatch(plain) else None
 
 
 def strong_etag(etag: str | None) -> str | None:

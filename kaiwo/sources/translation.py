@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any, TypeGuard
 
 from kaiwo.errors import CredentialsError, KaiwoError, NotFoundError
 from kaiwo.net.failures import chain
@@ -30,7 +31,7 @@ class Translation:
     __slots__ = ("_convert", "_key", "_operation")
 
     def __init__(
-        self, convert: Callable[[Exception, str, str], KaiwoError], operation: str, key: str
+        self, convert: Callable[[Any, str, str], KaiwoError], operation: str, key: str
     ) -> None:
         self._convert = convert
         self._operation = operation
@@ -40,12 +41,19 @@ class Translation:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, KaiwoError | NotForObstoreError):
+        if isinstance(error, KaiwoError | NotForObstoreError):
+            return
+        if isinstance(error, Exception) or is_panic(error):
             found = self._convert(error, self._operation, self._key)
             causes = " from ".join(type(each).__name__ for each in chain(error))
             logger.debug("%s (%s)", found, causes)
             # The SDK's text may quote a request, and a traceback shows the text of all causes.
             raise found from None
+
+
+def is_panic(error: object) -> TypeGuard[BaseException]:
+    """Whether native code failed on a request; no module has these types, one is no Exception."""
+    return type(error).__name__ in ("PanicException", "RustPanic")
 
 
 def with_signer(error: KaiwoError, signer: Callable[[], str]) -> KaiwoError:

@@ -22,7 +22,7 @@ from kaiwo.tasks import azure_identity, azure_settings
 from kaiwo.tasks.azure_identity import Asked
 from kaiwo.tasks.azure_settings import AzureSettings
 from kaiwo.tasks.connection_strings import address_of, fields_of
-from kaiwo.tasks.fields import Endpoint, Secret, Text
+from kaiwo.tasks.fields import Account, Endpoint, Secret, Text, require_account
 from kaiwo.tasks.items import Bucket
 from kaiwo.tasks.kept import Kept
 from kaiwo.tasks.object_store import BucketTask
@@ -54,7 +54,7 @@ class AzureTask(BucketTask):
     connection_string_file: SecretFile | None = Field(
         None, description="File with the connection string."
     )
-    account_name: Text | None = Field(None, description="Name of the storage account.")
+    account_name: Account | None = Field(None, description="Name of the storage account.")
     account_name_file: SecretFile | None = Field(None, description="File with the account's name.")
     account_key: Secret | None = Field(None, description="Key of the storage account.")
     account_key_file: SecretFile | None = Field(None, description="File with the account's key.")
@@ -199,6 +199,8 @@ class AzureTask(BucketTask):
                     "sas_token"
                 )
             return found
+        if account is not None:
+            require_account(account, self.as_given("account_name"))
         key, signature = self.secret("account_key"), self.secret("sas_token")
         made = azure_settings.connection_of(self.endpoint_url, account, key, signature)
         of_task = (name for name in ("account_key", "sas_token") if self.given(name))

@@ -18,7 +18,8 @@ choice to the SDK.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -121,14 +122,12 @@ def of_certificate(asked: Asked, pem: str, place: str) -> Identity:
     with loading():
         from azure.identity import CertificateCredential  # noqa: PLC0415 - only where used
 
-    chain = os.environ.get("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "").lower() in ("1", "true")
-
     def make() -> Any:
         return CertificateCredential(
             asked.tenant_id,
             asked.client_id,
             certificate_data=pem.encode(),
-            send_certificate_chain=chain,
+            send_certificate_chain=_sends_chain(),
             **asked.options(),
         )
 
@@ -150,19 +149,16 @@ def of_environment(asked: Asked) -> Identity:
     kind, variable = next(ambient(asked.tenant_id, asked.client_id), ("machine", ""))
     client = asked.client_id or os.environ.get(CLIENT) or None
     if kind == "adlfs":
-        tenant, client_id, secret = (os.environ[each] for each in OF_ADLFS)
-        given_there = replace(asked, tenant_id=tenant, client_id=client_id)
-        return of_secret(given_there, secret, variable)
+        tenant_id, client_id, secret = (os.environ[each] for each in OF_ADLFS)
+        return of_secret(_completed(asked, tenant_id, client_id), secret, variable)
+    who = _completed(asked, os.environ.get(TENANT), client)
+    if variable == PROOFS[0]:
+        return of_secret(who, os.environ[variable], variable)
     if kind in ("principal", "user"):
         name = "the service principal" if kind == "principal" else "the user"
-        return _identity(
-            f"{name} of {variable}", lambda: identity.EnvironmentCredential(**asked.options())
-        )
+        return _identity(f"{name} of {variable}", partial(_named, who, kind))
     if kind == "workload":
-        given: Mapping[str, Any] = {
-            "tenant_id": asked.tenant_id or os.environ.get(TENANT),
-            "client_id": client,
-        }
+        given = {"tenant_id": who.tenant_id, "client_id": who.client_id}
         return _identity(
             f"the workload identity of {variable}",
             lambda: identity.WorkloadIdentityCredential(**given, **asked.options()),
@@ -187,6 +183,39 @@ def of_environment(asked: Asked) -> Identity:
         )
 
     return _identity(name, make)
+
+
+def _completed(asked: Asked, tenant_id: str | None, client_id: str | None) -> Asked:
+    """What the task names; what it leaves open, by the environment."""
+    tenant_id, client_id = asked.tenant_id or tenant_id, asked.client_id or client_id
+    return replace(asked, tenant_id=tenant_id or "", client_id=client_id or "")
+
+
+def _named(who: Asked, kind: str) -> Any:
+    """The SDK's credential of a certificate or a user; its own reading would ignore the task."""
+    from azure import identity  # noqa: PLC0415 - loaded by now
+
+    if kind == "principal":
+        return identity.CertificateCredential(
+            who.tenant_id,
+            who.client_id,
+            certificate_path=os.environ[CERTIFICATE],
+            password=os.environ.get("AZURE_CLIENT_CERTIFICATE_PASSWORD"),
+            send_certificate_chain=_sends_chain(),
+            **who.options(),
+        )
+    return identity.UsernamePasswordCredential(
+        who.client_id,
+        os.environ["AZURE_USERNAME"],
+        os.environ["AZURE_PASSWORD"],
+        tenant_id=who.tenant_id or None,
+        _silence_deprecation_warning=True,
+        **who.options(),
+    )
+
+
+def _sends_chain() -> bool:
+    return os.environ.get("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "").lower() in ("1", "true")
 
 
 def _identity(name: str, make: Callable[[], Any], fault: str = "") -> Identity:

@@ -30,7 +30,7 @@ from kaiwo.tasks.connection_strings import (
     public_address,
     without_signature,
 )
-from kaiwo.tasks.fields import require_endpoint
+from kaiwo.tasks.fields import require_account, require_endpoint
 
 _STORAGE = "AZURE_STORAGE_"
 #: Fields of a connection string that prove who it is, and what they are called.
@@ -51,6 +51,10 @@ class AzureSettings(Struct, frozen=True):
     place: str
     identity: Identity | None
     is_anonymous: bool
+
+    def __repr__(self) -> str:
+        """Without the connection string."""
+        return f"AzureSettings({self.place!r}, is_anonymous={self.is_anonymous})"
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -109,12 +113,17 @@ def is_proven(connection: str) -> bool:
 
 
 def of_environment() -> tuple[str, str] | None:
-    """The connection string of the environment, and what gives its key or signature."""
+    """The connection string of the environment, and what gives its key or signature.
+
+    Raises:
+        ConfigError: it names what can be no account.
+    """
     if connection := os.environ.get(f"{_STORAGE}CONNECTION_STRING"):
         return cleaned(connection), f"{_STORAGE}CONNECTION_STRING"
     account = os.environ.get(f"{_STORAGE}ACCOUNT_NAME")
     if not account:
         return None
+    require_account(account, f"{_STORAGE}ACCOUNT_NAME")
     key = os.environ.get(f"{_STORAGE}ACCOUNT_KEY") or None
     signature = None if key else os.environ.get(f"{_STORAGE}SAS_TOKEN") or None
     place = f"{_STORAGE}ACCOUNT_KEY" if key else f"{_STORAGE}SAS_TOKEN"
@@ -128,7 +137,9 @@ def require_usable(connection: str, place: str) -> str:
         ConfigError: they cannot; the message quotes nothing of it.
     """
     fields = fields_of(connection)
-    endpoint, _ = address_of(fields)
+    endpoint, account = address_of(fields)
+    if not fields.get("blobendpoint") and account:
+        require_account(account, place)
     with contextlib.suppress(ValueError):
         base64.b64decode(fields.get("accountkey", ""), validate=True)
         if endpoint is not None:

@@ -50,6 +50,10 @@ class ObjectUrl(Struct, frozen=True):
     path: str
     glob: str | None = None
 
+    def __repr__(self) -> str:
+        """Without the path, which may be an address with a signature."""
+        return f"{type(self).__name__}({self.type!r})"
+
     @property
     def is_folder(self) -> bool:
         """It cannot be a single object."""

@@ -43,6 +43,12 @@ class Model(BaseModel):
 
 #: The length is that of AWS; other stores have other names behind the colons.
 _ROLE = r"arn:[!-~]{16,2044}"
+#: What a name of a host may have, and the underscore of some emulators.
+_ACCOUNT = r"[A-Za-z0-9_-]{1,63}"
+_NO_ACCOUNT = (
+    "the name of a storage account has letters, digits, '-' and '_' only, at most 63; an address "
+    "goes into endpoint_url"
+)
 #: What no URL has; the engines would fail on it, each in its own way.
 _NO_URL = re.compile(r"[^!-~]|[<>\"{}|\\^`]")
 
@@ -96,6 +102,26 @@ def _role(arn: str) -> str:
             "role", "must be an ARN, such as arn:aws:iam::123456789012:role/r"
         )
     return arn
+
+
+def require_account(name: str, place: str) -> None:
+    """The name of a storage account, checked: it begins the host that its tokens go to.
+
+    Args:
+        name: of the account.
+        place: what gives it, for the message.
+
+    Raises:
+        ConfigError: with it, the address would be that of another host.
+    """
+    if re.fullmatch(_ACCOUNT, name) is None:
+        raise ConfigError(f"{place}: {_NO_ACCOUNT}")
+
+
+def _account(name: str) -> str:
+    if re.fullmatch(_ACCOUNT, name) is None:
+        raise PydanticCustomError("account", _NO_ACCOUNT)
+    return name
 
 
 def require_local(path: str) -> str:
@@ -157,6 +183,7 @@ Endpoint = Annotated[
     AfterValidator(_endpoint),
     matching(r"https?://[^/?#@]+(?:/[^?#]*)?", "https://s3.amazonaws.com", "http://localhost:9000"),
 ]
+Account = Annotated[Text, AfterValidator(_account), matching(_ACCOUNT, "mystorageaccount")]
 RoleArn = Annotated[
     Text,
     AfterValidator(_role),

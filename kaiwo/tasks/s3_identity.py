@@ -51,6 +51,10 @@ class Role(Struct, frozen=True):
     external_id: str | None = None
     session_name: str | None = None
 
+    def __repr__(self) -> str:
+        """Without what its owner may keep secret."""
+        return f"Role({self.arn!r})"
+
     def arguments(self) -> dict[str, str]:
         """Of the SDK's call, beside the name."""
         named = {"ExternalId": self.external_id, "RoleSessionName": self.session_name}

@@ -105,7 +105,7 @@ def test_a_mistyped_host_is_said_at_once_and_how_long_it_is_waited_for(tmp_path:
     first, *_ = done.stderr.splitlines()
     assert done.returncode == 5
     assert "the host name is unknown" in first
-    assert first.endswith("; kaiwo keeps trying for 2 s (--startup-wait)")
+    assert first.endswith("; kaiwo keeps trying for 2.0 s (--startup-wait)")
 
 
 @pytest.mark.parametrize(

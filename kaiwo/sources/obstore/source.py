@@ -51,7 +51,7 @@ from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
 from kaiwo.sources.obstore.second_look import is_unchanged
 from kaiwo.sources.pieces import Taken, begun
 from kaiwo.sources.s3_head import parse_entry
-from kaiwo.sources.translation import NotForObstoreError, Translation, with_signer
+from kaiwo.sources.translation import NotForObstoreError, Translation, is_panic, with_signer
 from kaiwo.workers.doubts import settled
 
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
@@ -260,13 +260,13 @@ class ObstoreSource(OfferingSource):
         """
         if isinstance(error, TokenError):
             return self.fallback().classify(error)
-        if not isinstance(error, BaseError | FileNotFoundError):
+        if not (isinstance(error, BaseError | FileNotFoundError) or is_panic(error)):
             return None
         failed = getattr(self._store.credential_provider, "error", None)
         if failed is not None:
             return failed if isinstance(failed, KaiwoError) else self.fallback().classify(failed)
-        if isinstance(error, InvalidPathError):
-            raise NotForObstoreError("obstore cannot name some of the keys") from error
+        if isinstance(error, InvalidPathError) or is_panic(error):
+            raise NotForObstoreError("obstore cannot express the request") from error
         text = description(error)
         found = with_signer(map_text(text, what, by_version=self._pin == "version"), self._signer)
         reason, code = fallback_reason(text, found), error_code(text)

@@ -65,6 +65,10 @@ class WebOptions(Struct, frozen=True):
     network: NetworkSettings
     without_effect: Sequence[str] = ()
 
+    def __repr__(self) -> str:
+        """Without the values of headers, and without the query."""
+        return f"WebOptions({[*self.headers]}, {self.proxy!r})"
+
 
 def parse(
     options: Mapping[str, Any],

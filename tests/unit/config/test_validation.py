@@ -196,6 +196,21 @@ def test_a_wrong_field_of_a_task_is_told_by_its_path(
     assert f": download_items[0]{path and '.'}{path}: " in message
 
 
+@pytest.mark.parametrize(
+    ("type_", "field", "values"),
+    [
+        ("s3", "buckets", ["a", "b"]),
+        ("s3", "buckets", [None, None]),
+        ("azure-blob", "containers", ["a", "b"]),
+        ("hf", "files", [2024, 2025]),
+        ("hf", "allow_patterns", [1, 2]),
+    ],
+)
+def test_two_faults_of_one_list_are_both_told(type_: str, field: str, values: list[Any]) -> None:
+    lines = refusal_of(type_, **{field: values}).splitlines()
+    assert [f"{field}[{n}]" in line for n, line in enumerate(lines)] == [True, True]
+
+
 @pytest.mark.parametrize("field", ["secret_key", "access_key_id"])
 def test_an_empty_secret_is_called_empty(field: str) -> None:
     keys = {"secret_key": "s", "access_key_id": "a", field: ""}

@@ -30,7 +30,7 @@ def test_a_service_that_is_not_up_is_said_with_how_long_it_is_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     error = UnreachableError("listing s3://b/: connection refused")
-    assert said(Retried("c.yaml:3", error, 1, 0.2, 30.0), caplog) == (
+    assert said(Retried("c.yaml:3", error, 1, 0.2, 30.0295), caplog) == (
         "listing s3://b/: connection refused; attempt 2 in 0.2 s; kaiwo keeps trying for 30 s "
         "(--startup-wait)"
     )

@@ -54,3 +54,13 @@ def test_a_stream_whose_connection_obstore_cannot_take_is_repeated_through_fsspe
             list(source.read_chunks(fail, remote, 4))
         assert source.is_bypassed
         assert b"".join(bytes(chunk) for chunk in source.stream(remote)) == b"data"
+
+
+@pytest.mark.parametrize("size", [4, 1 << 20])
+def test_a_request_at_which_obstore_panics_goes_through_fsspec(s3: Store, size: int) -> None:
+    impossible = RemoteObject("k", size, "a\nb")  # as no header can have it
+    with opened(s3, s3.new_bucket({"k": b"data"}), "obstore") as source:
+        assert isinstance(source, ObstoreSource)
+        with pytest.raises(KaiwoError) as caught:
+            source.read(impossible, 0, size)
+    assert not isinstance(caught.value, BugError)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from pydantic import ValidationError
+
+from kaiwo.errors import ConfigError
+from kaiwo.net.settings import NetworkSettings
 from kaiwo.tasks.azure import AzureTask
 from kaiwo.tasks.connection_strings import address_of, blob_address, fields_of
 
@@ -48,3 +53,27 @@ def test_the_other_service_of_an_account_with_a_hierarchical_namespace_is_not_as
     assert blob_address(endpoint) == (expected or endpoint)
     task = AzureTask.model_validate({"containers": ITEMS, "endpoint_url": endpoint})
     assert task.origin == (expected or endpoint)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["evil.example/", "evil.example#", "e.example?x=", "a@e.example", "e:443/x", "a.b", "a" * 64],
+)
+def test_the_name_of_an_account_is_no_other_host(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValidationError, match="letters, digits"):
+        AzureTask.model_validate({"containers": ITEMS, "account_name": name})
+    file, variable = tmp_path / "name", "AZURE_STORAGE_ACCOUNT_NAME"
+    file.write_text(name)
+    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+    monkeypatch.setenv(variable, name)
+    ways: tuple[tuple[dict[str, str], str], ...] = (
+        ({"account_name_file": str(file)}, "account_name_file"),
+        ({"connection_string": f"AccountName={name};AccountKey=a2V5"}, "connection_string"),
+        ({}, variable),
+    )
+    for fields, place in ways:
+        task = AzureTask.model_validate({"containers": ITEMS, **fields})
+        with pytest.raises(ConfigError, match=f"^{place}: .* letters, digits"):
+            task.settings(NetworkSettings())
