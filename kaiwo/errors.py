@@ -28,6 +28,7 @@
     ├── IntegrityError             7     no       size, checksum or identity differs
     │   ├── WrongBytesError        7     no       the checksum is not the one that the store states
     │   ├── ChangedError           7     no       the object was replaced during its transfer
+    │   ├── SignatureError         7     no       not signed, or not by who is trusted
     │   └── StandInError           7     no       a page or an LFS pointer came, not the file
     ├── UnfinishedError            1     no       the run ended before this was done
     │   └── DeadlineError          8     no       because its time was over
@@ -58,7 +59,7 @@ EXIT_CODES = {
     4: "bucket, object, repository or revision missing, or nothing matched",
     5: "network or service still failing after the retries",
     6: "disk: no space, read-only, too many files",
-    7: "integrity: checksum, size or identity differs",
+    7: "integrity: checksum, size, signature or locked identity differs",
     8: "deadline passed",
     130: "stopped by SIGINT",
     143: "stopped by SIGTERM",
@@ -281,6 +282,12 @@ class ChangedError(IntegrityError):
     """The object is no longer the one that was planned."""
 
     kind = "changed"
+
+
+class SignatureError(IntegrityError):
+    """Something is not signed, or not by who is trusted."""
+
+    kind = "signature"
 
 
 class StandInError(IntegrityError):

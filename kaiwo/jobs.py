@@ -23,6 +23,30 @@ from kaiwo.protocols import Opener, Placement
 RANGE = 8 << 20
 
 
+class Signature(Struct, frozen=True):
+    """Which signature says what the bytes of a want must have, and whose it must be.
+
+    Attributes:
+        bundle: key of the object that holds it.
+        folder: what the names in it are relative to: empty, or ending in ``/``.
+        key: file with the public key.
+        certificates: files with the certificates that are trusted; of these or a key, one is given.
+        subject: who the signing certificate must be of.
+        valid_at_s: judge certificates at that time, in seconds since 1970; None: now.
+        digest: the sha256 of the signed payload, as hexadecimal digits; empty: any.
+        skips: objects that are not signed are left out, and no error.
+    """
+
+    bundle: str
+    folder: str = ""
+    key: str | None = None
+    certificates: tuple[str, ...] = ()
+    subject: str = ""
+    valid_at_s: float | None = None
+    digest: str = ""
+    skips: bool = False
+
+
 class Want(Struct, frozen=True):
     """What one item of the file asks for.
 
@@ -35,6 +59,7 @@ class Want(Struct, frozen=True):
         allow_empty: nothing matched is no error.
         otherwise: what is asked for where there is no such object; the error of the first is told
             if there is none of them.
+        signature: what its objects must be signed with, if anything.
     """
 
     task: str
@@ -44,6 +69,7 @@ class Want(Struct, frozen=True):
     placement: Placement
     allow_empty: bool = False
     otherwise: Want | None = None
+    signature: Signature | None = None
 
     @property
     def required(self) -> Checksum | None:
@@ -113,8 +139,10 @@ class Transfer(Struct, frozen=True):
             arrives late of an earlier round disturbs nothing.
         symlinks: where there is a blob, the target may be a symbolic link to it.
         real_root: the root without links, as it was when the plan was made; empty: not resolved.
-        required: the checksum that its item or a lock asks for, even if its store states another.
+        required: the checksum that its item, a lock or a signature asks for, even if its store
+            states another.
         locked: a lock names the object: no other one takes its place.
+        signed: a signature asks for the checksum.
         hashed: its sha256 is wanted, too.
     """
 
@@ -136,6 +164,7 @@ class Transfer(Struct, frozen=True):
     required: Checksum | None = None
     locked: bool = False
     hashed: bool = False
+    signed: bool = False
 
     @property
     def expected(self) -> Checksum | None:
@@ -211,6 +240,16 @@ class PinJob(Struct, frozen=True):
     want: Want
     object: RemoteObject
     hashed: bool = False
+    tries: Tries = Tries()
+
+
+class BundleJob(Struct, frozen=True):
+    """What does the bundle of a signature hold? ``object``: it is that one, by a lock."""
+
+    number: int
+    opener: Opener
+    key: str
+    object: RemoteObject | None = None
     tries: Tries = Tries()
 
 

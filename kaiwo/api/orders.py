@@ -122,7 +122,7 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
 
         context = Context(config.download_root, network, config.settings.engine, where)
         try:
-            result.append((task, tuple(task.wants(context))))
+            result.append((task, tuple(map(task.signed, task.wants(context)))))
         except ConfigError as error:
             raise ConfigError(f"{where(())}: {error.message}") from error
         except KaiwoError:

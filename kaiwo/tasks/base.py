@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -23,11 +24,12 @@ from kaiwo.loading import loading
 from kaiwo.net import certificates
 from kaiwo.net.header_limits import header_limits
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.objects import Item
+from kaiwo.objects import Folder, Item, Named
 from kaiwo.protocols import Source
 from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.fields import Text
 from kaiwo.tasks.secrets import SecretFields
+from kaiwo.tasks.signature import Signature, folder_of
 
 if TYPE_CHECKING:
     from kaiwo.net.client import Client
@@ -122,6 +124,11 @@ class Task(SecretFields):
     client_key: Text | None = Field(
         None, description="PEM file of its key. Default: the certificate's file holds it."
     )
+    signature: Signature | None = Field(
+        None,
+        description="The signature of a model (``bundle``, and ``key`` or ``certificate``) that "
+        "says what may arrive.",
+    )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Fields that exclude or need each other: one of them, and what is wrong with it.
@@ -175,6 +182,16 @@ class Task(SecretFields):
     @abstractmethod
     def wants(self, context: Context) -> Iterator[Want]:
         """What the task asks for, each with its opener."""
+
+    def signed(self, want: Want) -> Want:
+        """The want, with the signature that this task asks for."""
+        if self.signature is None:
+            return want
+        return replace(want, signature=self.signature.of(self.signed_folder(want.selection)))
+
+    def signed_folder(self, selection: Folder | Named) -> str:
+        """The folder that the bundle of a signature is in: empty, or ending in ``/``."""
+        return folder_of(selection)
 
     def named_targets(self, download_root: str) -> Iterator[tuple[Location, str, str]]:  # noqa: ARG002
         """Files that are named one by one: where in the task, from which source, to which path.
