@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import socket
@@ -12,11 +13,17 @@ from typing import Any
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from msgspec.structs import replace
 
 import kaiwo
+from kaiwo.api import locking
+from kaiwo.api.orders import lock_path, order_of
+from kaiwo.config.loader import load
 from kaiwo.errors import ConfigError
+from kaiwo.reporting.displays import QuietSink
 from kaiwo.signatures import trust
 from kaiwo.tasks.base import Engine
+from tests.servers import web
 from tests.support.command import configured, tree
 from tests.support.faulty import content
 from tests.support.signing import Signer, payload_of, resources
@@ -269,7 +276,26 @@ def test_a_lock_and_a_signature(s3: Store, tmp_path: Path, signer: Signer) -> No
     path = configured(tmp_path, s3.task(bucket, ITEMS, signature=signer.field()))
     assert kaiwo.download(path, write_lock=True).exit_code == 0
     assert kaiwo.download(path, locked=True).count("unchanged") == 4
+    # A lock with checksums of the store, which are of another algorithm.
+    config = load(path, {})
+    order = replace(order_of(config), lock_file=lock_path(config))
+    locking.lock(order, QuietSink())
+    assert kaiwo.download(path, locked=True).count("unchanged") == 4
     assert kaiwo.download(path, locked=True, force=True).exit_code == 0
+    # Signed bytes are at the target, but the lock has others.
+    lines = Path(order.lock_file).read_text()
+    (line,) = (each for each in lines.splitlines() if '"key": "m/a.bin"' in each)
+    md5 = f"md5:{hashlib.md5(b'AAA').hexdigest()}"
+    entry = json.loads(line)
+    assert entry["checksum"].startswith("md5:")
+    other = json.dumps({**entry, "checksum": md5})
+    Path(order.lock_file).write_text(lines.replace(line, other))
+    report = kaiwo.download(path, locked=True)
+    assert [(item.source, item.status) for item in report.items if item.status != "unchanged"] == [
+        (f"s3://{bucket}/m/a.bin", "failed")
+    ]
+    assert "the lock has" in str(report.failed[0].error)
+    Path(order.lock_file).write_text(lines)
     # Another signed state, which the lock does not have.
     s3.fill(bucket, {"m/a.bin": b"AAA", "m/model.sig": signer.bundle({**FILES, "a.bin": b"AAA"})})
     report = kaiwo.download(path, locked=True, force=True)
@@ -312,3 +338,18 @@ def test_a_model_that_is_one_file(s3: Store, tmp_path: Path, signer: Signer) -> 
     bucket = uploaded(s3, {"a.bin": b"aaa"}, signer.again(signer.bundle(FILES), single))
     path = configured(tmp_path, s3.task(bucket, ITEMS, signature=signer.field()))
     assert kaiwo.download(path).exit_code == 0
+
+
+def test_a_model_on_the_web(tmp_path: Path, signer: Signer) -> None:
+    """The address of a file may have a query, and a server may state no length."""
+    with web.site() as site:
+        site.pages["/m/a.bin?v=1"] = web.Page(b"aaa", {"ETag": '"1"'})
+        site.pages["/m/b.bin"] = web.Page(b"bbb", {"ETag": '"2"'})
+        site.pages["/m/model.sig"] = web.Page(signer.bundle({"a.bin": b"aaa"}), sized=False)
+        items = [{"file": f"{site.at}/m/a.bin?v=1", "target_path": "a.bin"}]
+        task: dict[str, Any] = {"type": "url", "items": items, "signature": signer.field()}
+        report = kaiwo.download(configured(tmp_path, task))
+        assert (report.exit_code, tree(tmp_path / "out")) == (0, {"a.bin": b"aaa"}), report.failed
+        other = [{"file": f"{site.at}/m/b.bin", "target_path": "other/b.bin"}]
+        path = configured(tmp_path, {**task, "items": other})
+        refused(path, tmp_path / "out" / "other", "b.bin: not signed")
