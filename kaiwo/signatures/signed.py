@@ -105,12 +105,13 @@ def signed(
         policy: which failures are retried, and when.
         until_s: the run's deadline, by the monotonic clock.
     """
-    which = {
-        (want.opener, want.signature): _held(listing, want.opener, want.signature)
+    which: dict[_Which, None] = {
+        (want.opener, want.signature): None
         for want, _ in listing.found
         if want.signature is not None
     }
-    read = _read(which, executor, policy, until_s)
+    held = {each: _held(listing, *each) for each in which}
+    read = _read(held, executor, policy, until_s)
     checked = {each: _checked(data, each, trusts) for each, data in read.items()}
     found: list[_Found] = []
     failed = list(listing.failed)
@@ -213,55 +214,57 @@ def _judged(
     if signature is None:
         raise TypeError(want)
     is_folder = isinstance(selection, Folder)
-    digests = {signature.folder + name: each for name, each in state.statement.files.items()}
-    # What was checked is what is published.
-    digests[signature.bundle] = state.own
-    found = [(each, digests.get(_name(want, each.key))) for each in objects]
+    names = [each.key for each in objects]
+    if is_web(want.opener.url("")):  # a query says nothing of the file
+        names = [name.partition("?")[0] for name in names]
+    digests = [_digest_of(name, signature, state) for name in names]
     url = want.opener.url(signature.bundle)
-    unsigned = [each.key for each, digest in found if digest is None]
+    unsigned = [each.key for each, digest in zip(objects, digests, strict=True) if digest is None]
     if unsigned and not (signature.skips and is_folder):
         also = "; `unsigned: skip` leaves such files out" if is_folder else ""
         raise SignatureError(f"{url} does not name {_some(want, unsigned)}: not signed{also}")
     if unsigned:
         logger.warning("%s does not name %s: left out", url, _some(want, unsigned))
-    if is_folder and not is_locked:
-        has = {_name(want, each.key) for each in objects} | {signature.bundle}
-        missing = [key for key in _selected(want, digests) if key not in has]
-        if missing:
+    if isinstance(selection, Folder) and not is_locked:
+        asked = _selected(selection, (signature.folder + name for name in state.statement.files))
+        if missing := sorted({*asked} - {*names}):
             raise SignatureError(f"{url} names {_some(want, missing)}, which is not there")
     if unsigned and len(unsigned) == len(objects) and not want.allow_empty:
         raise NotFoundError(f"{described(want)}: nothing that matches is signed")
-    for remote, digest in found:
-        _require_agreement(want, remote, digest, is_locked=is_locked)
-    return tuple(replace(each, signed=digest) for each, digest in found if digest is not None)
+    found = [
+        replace(each, signed=digest)
+        for each, digest in zip(objects, digests, strict=True)
+        if digest is not None
+    ]
+    if is_locked:
+        _require_agreement(want, found)
+    return tuple(found)
 
 
-def _selected(want: Want, keys: Iterable[str]) -> Iterator[str]:
+def _digest_of(name: str, signature: Signature, state: _Signed) -> Checksum | None:
+    """What the bytes of a file must have; None if it is not signed."""
+    if name == signature.bundle:
+        return state.own  # what was checked is what is published
+    if not name.startswith(signature.folder):
+        return None
+    return state.statement.files.get(name[len(signature.folder) :])
+
+
+def _selected(selection: Folder, keys: Iterable[str]) -> Iterator[str]:
     """The keys that a folder item asks for."""
-    selection = want.selection
-    if not isinstance(selection, Folder):
-        return iter(())
     matches, prefix = matcher(selection), selection.prefix
     return (key for key in keys if key.startswith(prefix) and matches(key[len(prefix) :]))
 
 
-def _require_agreement(
-    want: Want, remote: RemoteObject, digest: Checksum | None, *, is_locked: bool
-) -> None:
+def _require_agreement(want: Want, objects: Iterable[RemoteObject]) -> None:
     """A lock must not have other bytes than the signature."""
-    locked = remote.checksum
-    if not is_locked or digest is None or locked is None or locked.algorithm != digest.algorithm:
-        return
-    if locked != digest:
-        raise SignatureError(
-            f"{want.opener.url(remote.key)}: the lock has other bytes than those that were signed; "
-            "`kaiwo lock` writes what is there now"
-        )
-
-
-def _name(want: Want, key: str) -> str:
-    """The key as a name: of a web address, a query says nothing of the file."""
-    return key.partition("?")[0] if is_web(want.opener.url("")) else key
+    for each in objects:
+        locked, digest = each.checksum, each.signed
+        if locked and digest and locked.algorithm == digest.algorithm and locked != digest:
+            raise SignatureError(
+                f"{want.opener.url(each.key)}: the lock has other bytes than those that were "
+                "signed; `kaiwo lock` writes what is there now"
+            )
 
 
 def _some(want: Want, keys: Sequence[str]) -> str:

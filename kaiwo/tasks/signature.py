@@ -21,7 +21,7 @@ from kaiwo import jobs
 from kaiwo.objects import Folder, Named
 from kaiwo.tasks.fields import LocalPath, Model, Text, matching
 
-_DIGEST = re.compile(r"sha256:([0-9A-Fa-f]{64})")
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
 
 
 def _relative(bundle: str) -> str:

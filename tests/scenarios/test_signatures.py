@@ -164,6 +164,13 @@ def test_certificates(s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     refused(path(valid_at="2120-01-01T00:00:00Z"), out, "has expired")
     assert kaiwo.download(path()).exit_code == 0
     assert tree(out) == {**files, "model.sig": bundle}
+    damaged = json.loads(bundle)
+    (own, *_) = damaged["verificationMaterial"]["x509CertificateChain"]["certificates"]
+    own["rawBytes"] = "AAAA"
+    s3.fill(bucket, {"m/model.sig": json.dumps(damaged).encode()})
+    (failed,) = kaiwo.download(path()).failed
+    assert "certificates are damaged" in str(failed.error)
+    s3.fill(bucket, {"m/model.sig": bundle})
     by_mail = path(subject="email:release@example.org")
     assert kaiwo.download(by_mail, engine="fsspec").exit_code == 0
     # Nothing was asked but the store.
