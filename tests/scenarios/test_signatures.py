@@ -360,3 +360,19 @@ def test_a_model_on_the_web(tmp_path: Path, signer: Signer) -> None:
         other = [{"file": f"{site.at}/m/b.bin", "target_path": "other/b.bin"}]
         path = configured(tmp_path, {**task, "items": other})
         refused(path, tmp_path / "out" / "other", "b.bin: not signed")
+
+
+def test_a_locked_commit_has_the_signature_of_then(
+    hub: Store, tmp_path: Path, signer: Signer
+) -> None:
+    older, newer = ({"a.bin": data} for data in (b"old", b"new"))
+    hub.fill("signed/moved", {**older, "model.sig": signer.bundle(older)})
+    task = hub.task("signed/moved", (), signature=signer.field(), target_path=".")
+    path = configured(tmp_path, task)
+    assert kaiwo.download(path, write_lock=True).exit_code == 0
+    hub.fill("signed/moved", {**newer, "model.sig": signer.bundle(newer)})
+    report = kaiwo.download(path, locked=True, force=True)
+    assert (report.exit_code, report.count("downloaded")) == (0, 2), report.failed
+    assert tree(tmp_path / "out")["a.bin"] == b"old"
+    assert kaiwo.download(path).exit_code == 0
+    assert tree(tmp_path / "out")["a.bin"] == b"new"
