@@ -29,6 +29,7 @@
     │   ├── WrongBytesError        7     no       the checksum is not the one that the store states
     │   ├── ChangedError           7     no       the object was replaced during its transfer
     │   ├── FormatError            7     no       it has no header of its format
+    │   ├── SignatureError         7     no       not signed, or not by who is trusted
     │   └── StandInError           7     no       a page or an LFS pointer came, not the file
     ├── UnfinishedError            1     no       the run ended before this was done
     │   └── DeadlineError          8     no       because its time was over
@@ -59,7 +60,7 @@ EXIT_CODES = {
     4: "bucket, object, repository or revision missing, or nothing matched",
     5: "network or service still failing after the retries",
     6: "disk: no space, read-only, too many files",
-    7: "integrity: checksum, size or identity differs, or a format is refused",
+    7: "integrity: checksum, size, signature or locked identity differs, or a format is refused",
     8: "deadline passed",
     130: "stopped by SIGINT",
     143: "stopped by SIGTERM",
@@ -288,6 +289,12 @@ class FormatError(IntegrityError):
     """The bytes are those of the store, and their header is not one of the format of their name."""
 
     kind = "format"
+
+
+class SignatureError(IntegrityError):
+    """Something is not signed, or not by who is trusted."""
+
+    kind = "signature"
 
 
 class StandInError(IntegrityError):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from kaiwo.conditions import Policy, Signature
 from kaiwo.errors import KaiwoError
 from kaiwo.objects import Answer, Checksum, Folder, Item, Named, RemoteObject
 from kaiwo.own_names import object_part_name
@@ -21,20 +22,6 @@ from kaiwo.protocols import Opener, Placement
 
 #: A large object is read in ranges of this size.
 RANGE = 8 << 20
-
-
-class Policy(Struct, frozen=True):
-    """What a task lets arrive.
-
-    Attributes:
-        allow: globs of which one must match; none: everything may arrive.
-        deny: globs of which none may match.
-        check_format: files of weights must have a header of their format.
-    """
-
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    check_format: bool = False
 
 
 class Want(Struct, frozen=True):
@@ -50,6 +37,7 @@ class Want(Struct, frozen=True):
         otherwise: what is asked for where there is no such object; the error of the first is told
             if there is none of them.
         policy: of its task.
+        signature: what its objects must be signed with, if anything.
     """
 
     task: str
@@ -60,6 +48,7 @@ class Want(Struct, frozen=True):
     allow_empty: bool = False
     otherwise: Want | None = None
     policy: Policy = Policy()
+    signature: Signature | None = None
 
     @property
     def required(self) -> Checksum | None:
@@ -129,8 +118,10 @@ class Transfer(Struct, frozen=True):
             arrives late of an earlier round disturbs nothing.
         symlinks: where there is a blob, the target may be a symbolic link to it.
         real_root: the root without links, as it was when the plan was made; empty: not resolved.
-        required: the checksum that its item or a lock asks for, even if its store states another.
+        required: the checksum that its item, a lock or a signature asks for, even if its store
+            states another.
         locked: a lock names the object: no other one takes its place.
+        signed: a signature asks for the checksum.
         hashed: its sha256 is wanted, too.
         check_format: see ``Policy``.
     """
@@ -154,6 +145,7 @@ class Transfer(Struct, frozen=True):
     locked: bool = False
     hashed: bool = False
     check_format: bool = False
+    signed: bool = False
 
     @property
     def expected(self) -> Checksum | None:
@@ -229,6 +221,16 @@ class PinJob(Struct, frozen=True):
     want: Want
     object: RemoteObject
     hashed: bool = False
+    tries: Tries = Tries()
+
+
+class BundleJob(Struct, frozen=True):
+    """What does the bundle of a signature hold? ``object``: it is that one, by a lock."""
+
+    number: int
+    opener: Opener
+    key: str
+    object: RemoteObject | None = None
     tries: Tries = Tries()
 
 

@@ -68,6 +68,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
         unconditional: its service does not keep conditions; its answers are compared all the same.
         read_as: what its reads have to go by, see ``as_read``.
         stream_id: how its source names it, if it can only be streamed and not read in ranges.
+        signed: the checksum that a signature asks for; no store states it.
     """
 
     key: str
@@ -86,6 +87,7 @@ class RemoteObject(Struct, frozen=True, gc=False):
     unconditional: bool = False
     read_as: ReadAs | None = None
     stream_id: str | None = None
+    signed: Checksum | None = None
 
     def __repr__(self) -> str:
         # The key of a ``url`` task may hold a signature.

@@ -24,6 +24,7 @@ from kaiwo.tasks.items import FileItem, FolderItem
 from kaiwo.tasks.object_store import BucketTask
 from kaiwo.tasks.registry import BUILT_IN, task_class
 from kaiwo.tasks.s3_services import SERVICES
+from kaiwo.tasks.signature import Signature
 from tests.support import identities
 from tests.support.packages import offers, summary
 
@@ -66,7 +67,8 @@ def fields() -> str:
             both = f"`{name}`" + (", `_file`" if f"{name}_file" in own else "")
             rows.append((f"`{type_}`", both, shown(field), described(class_, name)))
     rows += [("all", f"`{name}`", shown(field), described(Task, name)) for name, field in common()]
-    for kind, item in (("a folder item", FolderItem), ("a file item", FileItem)):
+    inner = ("a folder item", FolderItem), ("a file item", FileItem), ("a `signature`", Signature)
+    for kind, item in inner:
         for name, field in item.model_fields.items():
             rows.append((kind, f"`{name}`", shown(field), described(item, name)))
     return table(("type", "field", "default", "meaning"), rows)

@@ -295,5 +295,5 @@ def _asked(request: FetchRequest, configs: _Configs, openers: dict[ObjectUrl, Op
             for each in findings(error, request.item())
         ) from None
     # Errors name the URL: there is no file with lines.
-    want = replace(want, where="")
+    want = task.signed(replace(want, where=""))
     return Asked(request, task, replace(want, opener=openers.setdefault(shared, opener)))

@@ -123,7 +123,7 @@ def wanted(config: Config) -> tuple[Wanted, ...]:
 
         context = Context(config.download_root, network, config.settings.engine, where)
         try:
-            wants = task.wants(context)
+            wants = map(task.signed, task.wants(context))
             result.append((task, tuple(replace(each, policy=task.policy) for each in wants)))
         except ConfigError as error:
             raise ConfigError(f"{where(())}: {error.message}") from error

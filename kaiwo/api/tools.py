@@ -93,7 +93,7 @@ def opened(order: Order, begun_s: float) -> Iterator[Tools]:
 def listed(
     tools: Tools, asked: Sequence[Want], sink: Sink, patience_s: float | None = None
 ) -> Listing:
-    """What stores say of the wants, or their lock.
+    """What stores say of the wants, or their lock; with what signatures say of the bytes.
 
     Args:
         tools: of the run.
@@ -101,6 +101,16 @@ def listed(
         sink: gets an event for each retry.
         patience_s: see ``gather``.
     """
+    if all(want.signature is None for want in asked):
+        return _listed(tools, asked, sink, patience_s)
+    from kaiwo.signatures.signed import signed, trusted  # noqa: PLC0415 - few runs have one
+
+    trusts = trusted(asked)
+    listing = _listed(tools, asked, sink, patience_s)
+    return signed(listing, trusts, tools.executor, tools.rules.policy, until_s=tools.rules.until_s)
+
+
+def _listed(tools: Tools, asked: Sequence[Want], sink: Sink, patience_s: float | None) -> Listing:
     rules, order = tools.rules, tools.order
     if order.settings.locked:
         from kaiwo.locks.lock_file import read  # noqa: PLC0415 - few runs have a lock

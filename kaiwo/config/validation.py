@@ -23,12 +23,16 @@ from kaiwo.config.suggestions import Level, nearest, unknown_key
 from kaiwo.tasks.base import CONTRADICTION, Task
 from kaiwo.tasks.items import ITEM_KINDS, NO_KIND, Bucket, FileItem, FolderItem, item_keys
 from kaiwo.tasks.object_store import BucketTask
+from kaiwo.tasks.signature import Signature
 
 Location = tuple[str | int, ...]
 #: Pydantic's errors, as it describes them.
 Faults = Sequence[Mapping[str, Any]]
 
 MISSING = "is required"
+#: The only field of a task that is a mapping with known keys.
+_SIGNATURE = "signature"
+_NO_TIME = "must be a time with its zone, such as 2026-03-01T00:00:00Z"
 #: Sentences for pydantic's types of errors; braces are filled from its context.
 _REASONS = {
     "missing": MISSING,
@@ -51,6 +55,10 @@ _REASONS = {
     "greater_than": "must be greater than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "datetime_type": _NO_TIME,
+    "datetime_parsing": _NO_TIME,
+    "datetime_from_date_parsing": _NO_TIME,
+    "timezone_aware": _NO_TIME,
     "literal_error": "must be one of {expected}",
 }
 _STRINGS = ("string_type", "secret_str")
@@ -222,8 +230,10 @@ class _Repaired:
         holder = item_keys(_at(self.data, location))
         value = holder.pop(key, None)
         location = without_tags(location)
-        depth = 1 + sum(isinstance(step, int) for step in location)
-        guess, hint = unknown_key(key, known, self._levels, depth)
+        depth, levels = 1 + sum(isinstance(step, int) for step in location), self._levels
+        if _SIGNATURE in location:
+            depth, levels = 0, [Level(_SIGNATURE, frozenset(known))]
+        guess, hint = unknown_key(key, known, levels, depth)
         self._note((*location, key), f"unknown key '{redact.key(key)}'", hint)
         if guess is not None and guess not in holder:
             holder[guess] = value
@@ -235,7 +245,9 @@ class _Repaired:
             self.findings.append(found)
 
     def _fields_at(self, location: Location) -> Iterable[str]:
-        """The keys that are known at a location: of an item, a bucket, or the task."""
+        """The keys that are known at a location: of an item, a bucket, a field, or the task."""
+        if _SIGNATURE in location:
+            return Signature.model_fields
         if FOLDER_ITEM in location:
             return FolderItem.model_fields
         if FILE_ITEM in location:

@@ -22,9 +22,9 @@ from kaiwo.errors import (
     UnavailableError,
     UnreachableError,
 )
-from kaiwo.jobs import Job, ListJob, PinJob, Tries
+from kaiwo.jobs import BundleJob, Job, ListJob, PinJob, Tries
 
-JobT = TypeVar("JobT", ListJob, PinJob, Job)
+JobT = TypeVar("JobT", ListJob, PinJob, BundleJob, Job)
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 20.0

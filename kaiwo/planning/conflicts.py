@@ -151,9 +151,10 @@ class TargetCheck:
                     *places,
                     symlinks=place.symlinks,
                     real_root=self._roots[place.root].real,
-                    required=want.required or self._of_lock(remote),
+                    required=want.required or remote.signed or self._of_lock(remote),
                     locked=self._locked,
                     check_format=want.policy.check_format,
+                    signed=remote.signed is not None,
                 )
                 yield want, transfer
                 index += 1

@@ -5,6 +5,7 @@
     fields          types of fields, with their checks
     secrets         secrets in a field or in a file
     items           buckets, folder items and file items
+    signature       the signature of a model, and who must have signed it
     fetch_request   the URL of ``kaiwo.fetch``, as a task type gets it
     registry        task types and URL schemes by name
     gcs_identity    who a GCS task is for Google

@@ -2,6 +2,8 @@
 
 A task is what the user wrote, validated and frozen. It uses no network and reads no secret file
 before ``check`` and ``open``.
+
+Longer than 300 lines: what all tasks have, and what each has to say of itself.
 """
 
 from __future__ import annotations
@@ -14,20 +16,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from kaiwo.conditions import Policy
 from kaiwo.errors import ConfigError
-from kaiwo.jobs import Policy, Transfer, Want
+from kaiwo.jobs import Transfer, Want
 from kaiwo.loading import loading
 from kaiwo.net import certificates
 from kaiwo.net.header_limits import header_limits
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.objects import Item
+from kaiwo.objects import Folder, Item, Named
 from kaiwo.protocols import Source
 from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.fields import Exclude, Globs, Text, listed
 from kaiwo.tasks.secrets import SecretFields
+from kaiwo.tasks.signature import Signature, folder_of
 
 if TYPE_CHECKING:
     from kaiwo.net.client import Client
@@ -133,6 +138,11 @@ class Task(SecretFields):
         description="``.safetensors`` and ``.gguf`` files must have a header of their format; "
         "others are not published (exit code 7). It is no protection.",
     )
+    signature: Signature | None = Field(
+        None,
+        description="The signature of a model (``bundle``, and ``key`` or ``certificate``) that "
+        "says what may arrive.",
+    )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Fields that exclude or need each other: one of them, and what is wrong with it.
@@ -191,6 +201,16 @@ class Task(SecretFields):
     @abstractmethod
     def wants(self, context: Context) -> Iterator[Want]:
         """What the task asks for, each with its opener."""
+
+    def signed(self, want: Want) -> Want:
+        """The want, with the signature that this task asks for."""
+        if self.signature is None:
+            return want
+        return replace(want, signature=self.signature.of(self.signed_folder(want.selection)))
+
+    def signed_folder(self, selection: Folder | Named) -> str:
+        """The folder that the bundle of a signature is in: empty, or ending in ``/``."""
+        return folder_of(selection)
 
     def named_targets(self, download_root: str) -> Iterator[tuple[Location, str, str]]:  # noqa: ARG002
         """Files that are named one by one: where in the task, from which source, to which path.

@@ -184,6 +184,10 @@ class HfTask(Task):
             where = context.where(location)
             yield Want(self.label, where, opener, selection, placement, self.allow_empty)
 
+    def signed_folder(self, selection: Folder | Named) -> str:  # noqa: ARG002
+        """See ``Task``: a repository is one model."""
+        return ""
+
     def named_targets(self, download_root: str) -> Iterator[tuple[Location, str, str]]:
         """See ``Task``."""
         if self.target_path is None or self.allow_empty:

@@ -9,6 +9,7 @@ bandwidth      the limit of bytes a second that all workers keep to
 formats        whether a file of weights has a header of its format
 globs          which keys a glob selects
 pins           what pins an object, for a lock
+bundles        the bundle of a signature
 verify         whether bytes are the right ones; the checksum of a file
 shared_calls   calls that several threads need at once
 source_cache   the sources that this process has open

@@ -88,7 +88,7 @@ OWN_VALIDATION = OWN_COMMAND | {
     "tasks.fetch_request",
     "tasks.fields", "tasks.items", "tasks.customer_key", "tasks.kept", "tasks.object_store",
     "tasks.plugins",
-    "tasks.registry", "tasks.s3", "tasks.secrets", "units", "workers.globs",
+    "tasks.registry", "tasks.s3", "tasks.secrets", "tasks.signature", "units", "workers.globs",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "api.*", "checksums", "cli.commands", "config.fetch_url", "engine.*", "files.*",

@@ -137,6 +137,8 @@ GOOD: list[dict[str, Any]] = [
     {"download_items": [{"type": "${TYPE:-s3}", "whatever": 1}]},
     of("s3", secret_key=None, secret_key_file="/f", access_key_id_file="/f"),
     of("s3", anonymous=False, **KEYS),
+    of("hf", signature={"bundle": "m.sig", "key": "k", "digest": "${D}", "unsigned": "skip"}),
+    of("hf", signature={"bundle": "m.sig", "certificate": ["r.pem"], "subject": "CN=a"}),
     of("s3", endpoint_url="${A}", addressing_style="${B}", anonymous="${C}"),
     of("hf", files=[], allow_patterns=["*.json"], ignore_patterns=[]),
     of("azure-blob", account_key_file="/f", account_name_file="/n"),

@@ -1,0 +1,7 @@
+"""Signatures of models, by the OpenSSF way: what is signed is what may arrive.
+
+envelope    the bundle: a payload, and who is said to have signed it
+trust       keys and certificates, and what they prove
+statement   the payload: names and digests of files
+signed      a listing of which every object has the digest that was signed
+"""
