@@ -1,4 +1,7 @@
-"""Types of fields: what a value in the file may be, checked when the file is read."""
+"""Types of fields: what a value in the file may be, checked when the file is read.
+
+Longer than 300 lines: one type of a field each, and the functions that check them.
+"""
 
 from __future__ import annotations
 

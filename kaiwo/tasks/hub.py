@@ -1,4 +1,7 @@
-"""The Hugging Face Hub: named files or a whole snapshot, into the Hub's cache or into a folder."""
+"""The Hugging Face Hub: named files or a whole snapshot, into the Hub's cache or into a folder.
+
+Longer than 300 lines: the fields of a repository, and what follows from them.
+"""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ OWN_COMMAND = {
     "errors", "files.process_limits", "loading", "redact", "units",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
-    "cli.config_file", "cli.faults", "config.building", "config.diagnostics", "config.document",
+    "cli.config_file", "cli.faults", "conditions", "config.building", "config.diagnostics",
+    "config.document",
     "config.excerpts",
     "config.expansion", "config.loader", "config.rendering", "config.settings",
     "config.suggestions", "config.syntax", "config.targets", "config.validation",
@@ -87,7 +88,7 @@ OWN_VALIDATION = OWN_COMMAND | {
     "protocols", "sources.base", "sources.paging", "sources.translation", "tasks.base",
     "tasks.fetch_request",
     "tasks.fields", "tasks.items", "tasks.customer_key", "tasks.kept", "tasks.object_store",
-    "tasks.plugins",
+    "tasks.plugins", "tasks.upkeep",
     "tasks.registry", "tasks.s3", "tasks.secrets", "tasks.signature", "units", "workers.globs",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
