@@ -39,6 +39,8 @@ _LONGEST_LINE = 1 << 16
 #: The lengths of the parts of an upload.
 _OF_PARTS = re.compile(r"md5-([1-9][0-9]{0,14}|([1-9][0-9]{0,14},){1,10000})")
 Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+#: What goes into headers and addresses.
+Word = Annotated[str, msgspec.Meta(pattern="^[ -~]*$")]
 
 
 class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -65,8 +67,8 @@ class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     size: Size | None = None
     key: str | None = None
     checksum: str | None = None
-    etag: str | None = None
-    version: str | None = None
+    etag: Word | None = None
+    version: Word | None = None
     modified_ns: Size | None = None
     variant: str | None = None
     unpinned: bool = False
