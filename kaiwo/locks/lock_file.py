@@ -40,7 +40,7 @@ _LONGEST_LINE = 1 << 16
 _OF_PARTS = re.compile(r"md5-([1-9][0-9]{0,14}|([1-9][0-9]{0,14},){1,10000})")
 Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 #: What goes into headers and addresses.
-Word = Annotated[str, msgspec.Meta(pattern="^[ -~]*$")]
+Word = Annotated[str, msgspec.Meta(pattern=r"\A[ -~]*\Z")]
 
 
 class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -158,6 +158,7 @@ def test_a_guess_condemns_no_file(tmp_path: Path, s3: Store, site: Site) -> None
         (None, {"size": -3}),
         (None, {"modified_ns": 1 << 70}),
         (None, {"etag": "a\nb"}),
+        (None, {"etag": "a\n"}),
     ],
 )
 def test_an_entry_that_cannot_be_is_refused(
