@@ -172,13 +172,15 @@ class _Rounds:
             if self._ends(listing):
                 self._execute(Plan(missed=listing.missed), tools)
                 return listing.unreached
-            drafted = plan.draft(self.listing, tools.state, tools.comparison, of=asked)
+            # A want may have turned out to be another one, of another opener.
+            found = [want for want, _ in listing.found]
+            drafted = plan.draft(self.listing, tools.state, tools.comparison, of=found)
             stale = self._upkeep.stale(self.listing)
             with claimed(tools, order.tasks, drafted, sink, self._make_room, stale) as closed:
                 self._upkeep.announce(self.listing, closed, stale)
                 _remember_answers(listing, closed, tools.state)
                 report = self._execute(closed, tools)
-                _settle(_of(order.tasks, asked), closed, self.listing, report)
+                _settle(_of(order.tasks, found), closed, self.listing, report)
                 self._upkeep.finish(tools, self.listing, stale, self.report())
         return listing.unreached
 

@@ -286,8 +286,10 @@ def _are_same(one: Transfer, other: Transfer) -> bool:
 
 
 def _are_same_bytes(one: Transfer, other: Transfer) -> bool:
-    asked = [each.required for each in (one, other) if each.required is not None]
-    if len({each.algorithm for each in asked}) < len(asked) and asked[0] != asked[-1]:
-        return False
+    if one.required and other.required and one.required != other.required:
+        # A lock has both, each by the algorithm of its item.
+        is_open = one.locked and one.required.algorithm != other.required.algorithm
+        if not is_open:
+            return False
     first, second = ((each.opener.origin, each.source) for each in (one, other))
     return first == second and same_bytes(one.object, other.object) is True

@@ -148,7 +148,7 @@ def test_the_command_takes_them_too(s3: Store, tmp_path: Path) -> None:
         ("https://h/k?x=1", {"exclude": "*"}, "exclude is for a folder"),
         ("s3://b/d/", {"exclude": "d/"}, r"exclude: ends in '/'"),
         ("hf://o/r/d/", {"exclude": "d/"}, r"exclude: ends in '/'"),
-        ("hf://o/r/d/", {"glob": ["a**"]}, r"glob: '\*\*'"),
+        ("hf://o/r/d/", {"glob": ["a**"]}, r"glob: \[0\]: '\*\*'"),
         ("s3://b/d/", {"target_path": "x"}, "target_path"),
     ],
 )

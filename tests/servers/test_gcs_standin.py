@@ -121,7 +121,8 @@ def test_odd_names_are_listed_in_pages_and_read_by_both(settings: Any, bucket: A
     objects = {name: name.encode() for name in ODD_NAMES}
     upload.upload_gcs(settings, bucket.name, objects)
     pages = [[blob.name for blob in page] for page in bucket.list_blobs().pages]
-    assert [len(page) for page in pages] == [2, 2, 2, 2, 2, 2, 1]
+    count = len(objects)
+    assert [len(page) for page in pages] == [2] * (count // 2) + [1] * (count % 2)
     store = xml_of(bucket)
     assert [name for page in pages for name in page] == xml_names(store) == sorted(objects)
     assert {name: bucket.blob(name).download_as_bytes() for name in objects} == objects

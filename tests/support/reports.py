@@ -51,7 +51,7 @@ def _totals(step: Step, run: Ran, report: Entry) -> Iterator[str]:
 
 def _items(step: Step, run: Ran, want: Wanted, items: Sequence[Entry]) -> Iterator[str]:
     if run.code in COMPLETED:
-        places = Counter(_place(step, item) for item in items)
+        places = Counter("" if _is_missing(item) else _place(step, item) for item in items)
         expected = Counter([*want.keys, *[""] * want.missing])
         if places != expected:
             yield f"of the items, {places - expected} are too many, {expected - places} are missing"
@@ -63,6 +63,11 @@ def _items(step: Step, run: Ran, want: Wanted, items: Sequence[Entry]) -> Iterat
             yield from (f"{item}: {fault}" for fault in _in_place(step, run, key, item))
             if len(step.runs) == 1 and list(want.keys.values()).count(key) == 1:
                 yield from (f"{item}: {fault}" for fault in _way(step, run, key, item))
+
+
+def _is_missing(item: Entry) -> bool:
+    """Whether there was no such object when it was listed."""
+    return item["attempts"] == 0 and (item["error"] or {}).get("kind") == "not_found"
 
 
 def _in_place(step: Step, run: Ran, key: str, item: Entry) -> Iterator[str]:

@@ -265,7 +265,9 @@ class ObstoreSource(OfferingSource):
         failed = getattr(self._store.credential_provider, "error", None)
         if failed is not None:
             return failed if isinstance(failed, KaiwoError) else self.fallback().classify(failed)
-        if isinstance(error, InvalidPathError) or is_panic(error):
+        if isinstance(error, InvalidPathError):
+            raise NotForObstoreError("obstore cannot name some of the keys") from error
+        if is_panic(error):
             raise NotForObstoreError("obstore cannot express the request") from error
         text = description(error)
         found = with_signer(map_text(text, what, by_version=self._pin == "version"), self._signer)

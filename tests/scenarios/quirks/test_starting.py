@@ -98,4 +98,4 @@ def test_a_service_of_credentials_that_is_not_up_yet_is_waited_for(
     task = s3.task("b", ITEMS, access_key_id=None, secret_key=None)
     (failed,) = downloaded(task, tmp_path, engine, wait_s=0).items
     assert isinstance(failed.error, kaiwo.UnreachableError)
-    assert "credentials" in failed.error.message
+    assert "signing in as" in failed.error.message
