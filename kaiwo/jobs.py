@@ -14,9 +14,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from kaiwo.conditions import Policy, Signature
 from kaiwo.errors import KaiwoError
-from kaiwo.objects import Answer, Checksum, Folder, Item, Named, RemoteObject
+from kaiwo.objects import Answer, Checksum, Folder, Item, Named, Policy, RemoteObject, Signature
 from kaiwo.own_names import object_part_name
 from kaiwo.protocols import Opener, Placement
 

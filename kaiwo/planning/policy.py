@@ -13,11 +13,10 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from kaiwo.conditions import Policy
 from kaiwo.errors import UnsafeNameError
 from kaiwo.jobs import Want
 from kaiwo.net.web_urls import is_web
-from kaiwo.objects import Folder, RemoteObject
+from kaiwo.objects import Folder, Policy, RemoteObject
 from kaiwo.planning.conflicts import Offenders
 from kaiwo.planning.gather import Listing
 from kaiwo.workers.globs import glob_pattern

@@ -17,7 +17,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo import units
-from kaiwo.conditions import Signature
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
 from kaiwo.errors import (
@@ -30,7 +29,7 @@ from kaiwo.errors import (
 )
 from kaiwo.jobs import BundleJob, Want
 from kaiwo.net.web_urls import is_web
-from kaiwo.objects import Checksum, Folder, RemoteObject
+from kaiwo.objects import Checksum, Folder, RemoteObject, Signature
 from kaiwo.planning.gather import Listing, described
 from kaiwo.protocols import Opener
 from kaiwo.signatures.envelope import opened

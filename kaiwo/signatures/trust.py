@@ -14,8 +14,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from kaiwo.conditions import Signature
 from kaiwo.errors import ConfigError, SignatureError
+from kaiwo.objects import Signature
 from kaiwo.signatures.envelope import Envelope
 
 try:

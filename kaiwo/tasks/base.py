@@ -20,14 +20,13 @@ from msgspec.structs import replace
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from kaiwo.conditions import Policy
 from kaiwo.errors import ConfigError
 from kaiwo.jobs import Transfer, Want
 from kaiwo.loading import loading
 from kaiwo.net import certificates
 from kaiwo.net.header_limits import header_limits
 from kaiwo.net.settings import NetworkSettings
-from kaiwo.objects import Folder, Item, Named
+from kaiwo.objects import Folder, Item, Named, Policy
 from kaiwo.protocols import Source
 from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.fields import Exclude, Globs, Text, listed

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from kaiwo import conditions
+from kaiwo import objects
 from kaiwo.objects import Folder, Named
 from kaiwo.tasks.fields import LocalPath, Model, Text, matching
 
@@ -122,12 +122,12 @@ class Signature(Model):
             raise PydanticCustomError("signature", "{fault}", {"fault": fault})
         return self
 
-    def of(self, folder: str) -> conditions.Signature:
+    def of(self, folder: str) -> objects.Signature:
         """What it asks for in a folder, which is empty or ends in ``/``."""
         is_of_bucket = self.bundle.startswith("/")
         bundle = self.bundle[1:] if is_of_bucket else folder + self.bundle
         files = (self.certificate,) if isinstance(self.certificate, str) else self.certificate
-        return conditions.Signature(
+        return objects.Signature(
             bundle,
             bundle[: bundle.rfind("/") + 1],
             self.key,

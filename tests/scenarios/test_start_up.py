@@ -77,7 +77,7 @@ OWN_COMMAND = {
     "errors", "files.process_limits", "loading", "redact", "units",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
-    "cli.config_file", "cli.faults", "conditions", "config.building", "config.diagnostics",
+    "cli.config_file", "cli.faults", "config.building", "config.diagnostics",
     "config.document",
     "config.excerpts",
     "config.expansion", "config.loader", "config.rendering", "config.settings",

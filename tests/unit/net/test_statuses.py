@@ -157,7 +157,7 @@ def test_the_code_decides_before_the_status_and_both_are_shown(
 
 def test_to_anonymous_requests_a_refusal_speaks_of_no_credentials() -> None:
     refused = as_anonymous(status_error(403, WHAT, "AccessDenied"))
-    assert isinstance(refused, CredentialsError)
+    assert type(refused) is NotAllowedYetError
     assert refused.message == (
         f"{WHAT}: 403 AccessDenied: the service refuses anonymous requests; give credentials that "
         "may read this"
