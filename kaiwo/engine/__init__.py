@@ -6,6 +6,7 @@ request_budget   what memory allows
 request_limit    how many requests are in flight
 dispatcher       keeps jobs in flight on an executor; planning lists with it
 retry            when a failed request is retried
+questions        what is asked before a plan, many at once
 service_health   what a run learns about each service; it begins with the listings
 
 The other modules are the engine's own business.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 
-from kaiwo.engine.dispatcher import Dispatcher
-from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
-from kaiwo.errors import DeadlineError, LimitError
+from kaiwo.engine.questions import ask_all
+from kaiwo.engine.retry import RetryPolicy
+from kaiwo.errors import DeadlineError, KaiwoError
 from kaiwo.jobs import PinJob, Want
 from kaiwo.objects import RemoteObject
 from kaiwo.planning.gather import Listing
@@ -43,25 +43,25 @@ def pinned(
     """
     results: dict[int, RemoteObject] = {}
 
-    def handle(job: PinJob, found: pins.Pinned) -> None:
-        if found.error is None and found.object is not None:
-            results[job.number] = found.object
-            return
-        error = found.error
-        if error is None:
-            raise TypeError(job)
-        if isinstance(error, LimitError) and dispatcher.narrow():
-            dispatcher.repeat(job, LIMIT_DELAY_S)
-        elif (again := policy.again(job, error)) is not None:
-            dispatcher.repeat(*again)
-        elif lenient:
-            results[job.number] = job.object
-        else:
-            raise used_up(error, job.tries)
+    def take(job: PinJob, found: pins.Pinned) -> None:
+        results[job.number] = found.object or job.object
 
-    dispatcher: Dispatcher[PinJob, pins.Pinned] = Dispatcher(executor, workers or AT_ONCE, pins.run)
-    dispatcher.feed(_jobs(listing.found, hashed))
-    if not dispatcher.run(handle, until_s):
+    def fail(job: PinJob, error: KaiwoError) -> None:
+        if not lenient:
+            raise error
+        results[job.number] = job.object
+
+    is_complete = ask_all(
+        _jobs(listing.found, hashed),
+        pins.run,
+        executor,
+        policy,
+        at_once=workers or AT_ONCE,
+        until_s=until_s,
+        take=take,
+        fail=fail,
+    )
+    if not is_complete:
         raise DeadlineError("the deadline passed before all objects were asked about")
     numbers = iter(range(len(results)))
     return [

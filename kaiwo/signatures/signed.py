@@ -17,13 +17,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo import units
-from kaiwo.engine.dispatcher import Dispatcher
-from kaiwo.engine.retry import LIMIT_DELAY_S, RetryPolicy, used_up
+from kaiwo.engine.questions import ask_all
+from kaiwo.engine.retry import RetryPolicy
 from kaiwo.errors import (
     ConfigError,
     DeadlineError,
     KaiwoError,
-    LimitError,
     NotFoundError,
     SignatureError,
 )
@@ -148,22 +147,22 @@ def _read(
     names = {(opener, signature.bundle): held for (opener, signature), held in which.items()}
     results: dict[tuple[Opener, str], bytes | KaiwoError] = {}
 
-    def handle(job: BundleJob, found: bundles.Read) -> None:
-        error, name = found.error, (job.opener, job.key)
-        if error is None:
-            results[name] = found.data
-        elif isinstance(error, LimitError) and dispatcher.narrow():
-            dispatcher.repeat(job, LIMIT_DELAY_S)
-        elif (again := policy.again(job, error)) is not None:
-            dispatcher.repeat(*again)
-        else:
-            results[name] = used_up(error, job.tries)
+    def take(job: BundleJob, found: bundles.Read) -> None:
+        results[job.opener, job.key] = found.data
 
-    dispatcher: Dispatcher[BundleJob, bundles.Read] = Dispatcher(executor, AT_ONCE, bundles.run)
-    dispatcher.feed(
-        BundleJob(number, *name, held) for number, (name, held) in enumerate(names.items())
+    def fail(job: BundleJob, error: KaiwoError) -> None:
+        results[job.opener, job.key] = error
+
+    ask_all(
+        (BundleJob(number, *name, held) for number, (name, held) in enumerate(names.items())),
+        bundles.run,
+        executor,
+        policy,
+        at_once=AT_ONCE,
+        until_s=until_s,
+        take=take,
+        fail=fail,
     )
-    dispatcher.run(handle, until_s)
     late = DeadlineError("the deadline passed before its signature was read")
     return {each: results.get((each[0], each[1].bundle), late) for each in which}
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from kaiwo import units
-from kaiwo.errors import BugError, KaiwoError, NotFoundError, SignatureError, TransientError
+from kaiwo.errors import KaiwoError, NotFoundError, SignatureError, TransientError
 from kaiwo.jobs import BundleJob
-from kaiwo.net.failures import limit_error
 from kaiwo.protocols import Source
-from kaiwo.workers.source_cache import open_source, with_fresh_secrets
+from kaiwo.workers.questions import answered
 from kaiwo.workers.threads import require_open
 
 #: A larger bundle is refused; 100,000 files take as much.
@@ -25,14 +24,7 @@ class Read(Struct, frozen=True):
 
 def run(job: BundleJob) -> Read:
     """Read a bundle."""
-    opener = job.opener
-    try:
-        return with_fresh_secrets(opener, lambda: _read(open_source(opener), job))
-    except KaiwoError as error:
-        return Read(error=error)
-    except Exception as error:
-        text = f"opening the source failed: unforeseen {type(error).__name__}"
-        return Read(error=limit_error(error, f"opening {opener.url('')}") or BugError(text))
+    return answered(job.opener, lambda source: _read(source, job), lambda error: Read(error=error))
 
 
 def _read(source: Source, job: BundleJob) -> Read:
@@ -41,10 +33,6 @@ def _read(source: Source, job: BundleJob) -> Read:
     except NotFoundError as error:
         text = f"there is no signature: {error.message}"
         return Read(error=type(error)(text, *error.args[1:]))
-    except KaiwoError as error:
-        return Read(error=error)
-    except Exception as error:
-        return Read(error=source.classify(error))
 
 
 def _bytes(source: Source, job: BundleJob) -> bytes:

@@ -6,16 +6,15 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from kaiwo.errors import BugError, KaiwoError, TransientError
+from kaiwo.errors import KaiwoError, TransientError
 from kaiwo.jobs import ListJob
-from kaiwo.net.failures import limit_error
 from kaiwo.net.web_urls import shown_key
 from kaiwo.objects import Answer, Folder, Named, RemoteObject
 from kaiwo.protocols import Source
 from kaiwo.workers import doubts
 from kaiwo.workers.globs import matcher
+from kaiwo.workers.questions import answered
 from kaiwo.workers.recent_dates import without_recent_date
-from kaiwo.workers.source_cache import open_source, with_fresh_secrets
 
 
 class Found(Struct, frozen=True):
@@ -34,28 +33,17 @@ class Found(Struct, frozen=True):
 
 def run(job: ListJob) -> Found:
     """List the objects of a want, or ask for those that it names."""
-    opener = job.want.opener
-    try:
-        return with_fresh_secrets(opener, lambda: _found(open_source(opener), job))
-    except KaiwoError as error:
-        return Found(error=error)
-    except Exception as error:
-        text = f"opening the source failed: unforeseen {type(error).__name__}"
-        found = limit_error(error, f"opening {opener.url('')}") or BugError(text)
-        return Found(error=found)
+    return answered(
+        job.want.opener, lambda source: _found(source, job), lambda error: Found(error=error)
+    )
 
 
 def _found(source: Source, job: ListJob) -> Found:
     selection = job.want.selection
-    try:
-        if isinstance(selection, Named):
-            stated = (source.stat(key) for key in selection.keys)
-            return Found(tuple(without_recent_date(remote) for remote in stated))
-        return _list(source, job, selection)
-    except KaiwoError as error:
-        return Found(error=error)
-    except Exception as error:
-        return Found(error=_classified(error, source))
+    if isinstance(selection, Named):
+        stated = (source.stat(key) for key in selection.keys)
+        return Found(tuple(without_recent_date(remote) for remote in stated))
+    return _list(source, job, selection)
 
 
 def _list(source: Source, job: ListJob, selection: Folder) -> Found:
@@ -87,11 +75,3 @@ def _once(listed: Iterable[RemoteObject], url: str) -> Iterable[RemoteObject]:
             key = shown_key(url, remote.key)
             raise TransientError(f"listing {url}: {key!r} is listed twice, as two objects")
     return found.values()
-
-
-def _classified(error: Exception, source: Source) -> KaiwoError:
-    try:
-        return source.classify(error)
-    except Exception as another:
-        name, failure = type(error).__name__, type(another).__name__
-        return BugError(f"{name} could not be classified: unforeseen {failure}")

@@ -7,12 +7,11 @@ import hashlib
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiwo.errors import BugError, ChangedError, KaiwoError, TransientError
+from kaiwo.errors import ChangedError, KaiwoError, TransientError
 from kaiwo.jobs import PinJob
-from kaiwo.net.failures import limit_error
 from kaiwo.objects import Checksum, RemoteObject, same_bytes
 from kaiwo.protocols import Source
-from kaiwo.workers.source_cache import open_source, with_fresh_secrets
+from kaiwo.workers.questions import answered
 from kaiwo.workers.threads import require_open
 
 
@@ -25,27 +24,17 @@ class Pinned(Struct, frozen=True):
 
 def run(job: PinJob) -> Pinned:
     """Ask the store, and read the object if its sha256 is wanted."""
-    opener = job.want.opener
-    try:
-        return with_fresh_secrets(opener, lambda: _pinned(open_source(opener), job))
-    except KaiwoError as error:
-        return Pinned(error=error)
-    except Exception as error:
-        text = f"opening the source failed: unforeseen {type(error).__name__}"
-        return Pinned(error=limit_error(error, f"opening {opener.url('')}") or BugError(text))
+    return answered(
+        job.want.opener, lambda source: _pinned(source, job), lambda error: Pinned(error=error)
+    )
 
 
 def _pinned(source: Source, job: PinJob) -> Pinned:
-    try:
-        remote = job.object
-        if remote.checksum_on_request:
-            remote = _asked(source, remote, job)
-        if job.hashed and (remote.checksum is None or remote.checksum.algorithm != "sha256"):
-            remote = _hashed(source, remote, job)
-    except KaiwoError as error:
-        return Pinned(error=error)
-    except Exception as error:
-        return Pinned(error=source.classify(error))
+    remote = job.object
+    if remote.checksum_on_request:
+        remote = _asked(source, remote, job)
+    if job.hashed and (remote.checksum is None or remote.checksum.algorithm != "sha256"):
+        remote = _hashed(source, remote, job)
     return Pinned(remote)
 
 
