@@ -10,7 +10,7 @@ Longer than 300 lines: the words of planning, engine and workers, one small stru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct, field
 
@@ -53,6 +53,13 @@ class Want(Struct, frozen=True):
     def required(self) -> Checksum | None:
         """See ``Transfer``."""
         return self.selection.checksum if isinstance(self.selection, Named) else None
+
+    def readings(self) -> Iterator[Want]:
+        """What it may turn out to be, the likeliest first."""
+        want: Want | None = self
+        while want is not None:
+            yield want
+            want = want.otherwise
 
 
 class Crc(Struct, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 from kaiwo import environment
 from kaiwo.api.orders import Order
@@ -34,7 +33,9 @@ def lock(order: Order, sink: Sink, *, hashed: bool = False) -> Lock:
         KaiwoError: something cannot be listed, read or placed; no file was written.
     """
     with opened(order, time.monotonic()) as tools:
-        listing = _complete(listed(tools, order.asked, sink))
+        listing = listed(tools, order.asked, sink)
+        if listing.failed:
+            raise listing.failed[0][1]
         plan.draft(listing, tools.state, tools.comparison)  # names and targets are checked
         rules = tools.rules
         found = pinned(
@@ -83,25 +84,7 @@ def write_after(order: Order, listing: Listing, report: Report) -> None:
     ]
     # What was listed in a second round has its place in the order, too.
     places = {
-        id(want): place for place, asked in enumerate(order.asked) for want in _readings(asked)
+        id(want): place for place, asked in enumerate(order.asked) for want in asked.readings()
     }
     found.sort(key=lambda each: places[id(each[0])])
     lock_file.write(order.lock_file, lock_of(found, order.download_root))
-
-
-def _readings(want: Want | None) -> Iterator[Want]:
-    """What a want may turn out to mean."""
-    while want is not None:
-        yield want
-        want = want.otherwise
-
-
-def _complete(listing: Listing) -> Listing:
-    """The listing, if it has everything.
-
-    Raises:
-        KaiwoError: that of the first want that failed.
-    """
-    for _, error in listing.failed:
-        raise error
-    return listing

@@ -79,9 +79,7 @@ def listing_of(lock: Lock, wants: Sequence[Want], path: str) -> Listing:
     found: list[tuple[Want, tuple[RemoteObject, ...]]] = []
     missing: list[str] = []
     for want in wants:
-        meant: Want | None = want
-        while meant is not None and not held[described(meant)]:
-            meant = meant.otherwise
+        meant = next((each for each in want.readings() if held[described(each)]), None)
         if meant is None:
             missing.append(described(want))
         else:

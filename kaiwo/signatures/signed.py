@@ -62,7 +62,7 @@ def trusted(wants: Iterable[Want]) -> dict[Signature, Trust]:
         ConfigError: they cannot be used.
     """
     found: dict[Signature, Trust] = {}
-    for want in _with_others(wants):
+    for want in (each for asked in wants for each in asked.readings()):
         if (signature := want.signature) is None:
             continue
         at = f"{want.where}: " if want.where else ""
@@ -77,14 +77,6 @@ def trusted(wants: Iterable[Want]) -> dict[Signature, Trust]:
             except ConfigError as error:
                 raise ConfigError(f"{at}{error.message}") from None
     return found
-
-
-def _with_others(wants: Iterable[Want]) -> Iterator[Want]:
-    for want in wants:
-        each: Want | None = want
-        while each is not None:
-            yield each
-            each = each.otherwise
 
 
 def signed(
