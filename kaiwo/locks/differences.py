@@ -11,7 +11,7 @@ from kaiwo.jobs import Want
 from kaiwo.locks.lock_file import Lock
 from kaiwo.locks.locked import listing_of
 from kaiwo.objects import RemoteObject, same_bytes
-from kaiwo.planning.gather import Listing, described
+from kaiwo.planning.gather import Listing
 
 
 class Change(Struct, frozen=True):
@@ -56,17 +56,15 @@ def differences(lock: Lock, listing: Listing, wants: Sequence[Want], path: str) 
         KaiwoError: something could not be listed.
     """
     held = listing_of(lock, wants, path)
-    gone: set[str] = set()
-    for want, error in listing.failed:
+    for _, error in listing.failed:
         if not isinstance(error, NotFoundError) or isinstance(error, ContainerMissingError):
             raise error
-        gone.add(described(want))
-    now = {described(want): objects for want, objects in listing.found}
-    now |= dict.fromkeys(gone, ())
+    # By the want itself: buckets of one name at two services have one description.
+    now = {id(want): objects for want, objects in listing.found}
     changes = [
         change
         for want, objects in held.found
-        for change in _changes(want, objects, now[described(want)])
+        for change in _changes(want, objects, now.get(id(want), ()))
     ]
     return Differences(tuple(changes), len(lock))
 

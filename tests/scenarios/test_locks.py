@@ -128,6 +128,21 @@ def test_an_object_that_is_gone_is_named(s3: Store, tmp_path: Path, engine: Engi
     assert check(path) == [f"- s3://{bucket}/data/z  (1 B)", "1 gone"]
 
 
+def test_buckets_of_one_name_at_two_services_are_told_apart(
+    s3: Store, s3_signed: Store, tmp_path: Path
+) -> None:
+    tasks: list[dict[str, Any]] = []
+    for store in (s3, s3_signed):
+        store.fill("of-one-name", {"data/a": store.settings["endpoint_url"].encode()})
+        items = [{"folder": "data", "target_path": f"{len(tasks)}"}]
+        tasks.append(store.task("of-one-name", items))
+    path = configured(tmp_path, *tasks)
+    locked(path)
+    assert check(path) == ["2 objects as in the lock"]
+    s3.fill("of-one-name", {"data/a": b"other"})
+    assert check(path)[-1] == "1 changed"
+
+
 def client(store: Store) -> Any:
     return boto3.client(
         "s3",
