@@ -51,8 +51,10 @@ class Upkeep:
         Raises:
             DiskError: one cannot be removed.
         """
+        if not (ready := list(_ready(listing))):
+            return  # most runs: nothing is made of all their targets
         changing = {each.target for each in closed.transfers}
-        for path, root, targets in _ready(listing):
+        for path, root, targets in ready:
             folder = os.path.dirname(path)
             if targets & changing or any(is_within(each.target, folder) for each in stale):
                 _remove_ready(path, root)
@@ -74,12 +76,14 @@ class Upkeep:
         is_whole = report.ok and not (listing.failed or listing.unreached)
         if stale and is_whole:
             _prune(tools, stale)
+        if not (ready := list(_ready(listing))):
+            return
         failed = {item.target for item in report.items if item.status == "failed"}
         missed = (*(want for want, _ in listing.failed), *listing.unreached)
         blocked = {place.ready for _, place in prune.with_ready(missed)}
         if not is_whole:
             blocked |= {place.ready for want, place, _ in prune.pruned(_found(listing))}
-        for path, root, targets in _ready(listing):
+        for path, root, targets in ready:
             if path not in blocked and not targets & failed:
                 _write_ready(path, root, tools.state.run)
 
