@@ -56,10 +56,7 @@ def download(
     dry_run: options.DryRun = False,
 ) -> None:
     """Download everything that CONFIG_FILE asks for."""
-    given = locals()
-    others = ("config_file", "dry_run", "verbose", "quiet")
-    chosen = {name: given[name] for name in given if name not in others}
-    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    chosen = options.chosen(locals(), "config_file", "dry_run")
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415 - --help needs none of it
@@ -99,8 +96,7 @@ def plan(
     log_format: options.LogFormat = None,
 ) -> None:
     """Print what `download` would do, and do nothing."""
-    given, names = locals(), ("download_root", "state_dir", "log_level", "log_format")
-    chosen = options.said({name: given[name] for name in names}, verbose=verbose, quiet=quiet)
+    chosen = options.chosen(locals(), "config_file", "as_json", "all_")
 
     def run() -> int:
         from kaiwo.cli import commands  # noqa: PLC0415
@@ -130,8 +126,7 @@ def clean(
     log_format: options.LogFormat = None,
 ) -> None:
     """List what runs that are over left behind; remove it with --yes."""
-    given, names = locals(), ("download_root", "state_dir", "log_level", "log_format")
-    chosen = options.said({name: given[name] for name in names}, verbose=verbose, quiet=quiet)
+    chosen = options.chosen(locals(), "place", "yes", "partial")
 
     def run() -> int:
         from kaiwo.cli import cleaning  # noqa: PLC0415
@@ -210,10 +205,7 @@ def fetch(
     dry_run: options.DryRun = False,
 ) -> None:
     """Download URLs, without a file, and print their paths."""
-    given = locals()
-    others = ("urls", "option", "into", "dry_run", "verbose", "quiet")
-    chosen = {name: given[name] for name in given if name not in others}
-    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    chosen = options.chosen(locals(), "urls", "option", "into", "dry_run")
     fields = dict(options.field(text) for text in option or ())
     target = None
     if into is None and len(urls) > 1:
@@ -248,9 +240,7 @@ def ls(
     log_format: options.LogFormat = None,
 ) -> None:
     """List what is at a URL, and the totals."""
-    given = locals()
-    chosen = {name: given[name] for name in ("engine", "startup_wait", "log_level", "log_format")}
-    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    chosen = options.chosen(locals(), "url", "option", "as_json")
     fields = dict(options.field(text) for text in option or ())
 
     def run() -> int:

@@ -36,10 +36,7 @@ def lock(
     log_format: options.LogFormat = None,
 ) -> None:
     """Write which objects CONFIG_FILE asks for into its lock file."""
-    given = locals()
-    others = ("config_file", "check", "hash_", "as_json", "verbose", "quiet")
-    chosen = {name: given[name] for name in given if name not in others}
-    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    chosen = options.chosen(locals(), "config_file", "check", "hash_", "as_json")
 
     def run() -> int:
         from kaiwo.cli import locking  # noqa: PLC0415
@@ -63,10 +60,7 @@ def verify(
     log_format: options.LogFormat = None,
 ) -> None:
     """Hash what is on the disk against the lock file, or what kaiwo published; use no network."""
-    given = locals()
-    others = ("config_file", "as_json", "verbose", "quiet")
-    chosen = {name: given[name] for name in given if name not in others}
-    chosen = options.said(chosen, verbose=verbose, quiet=quiet)
+    chosen = options.chosen(locals(), "config_file", "as_json")
 
     def run() -> int:
         from kaiwo.cli import locking  # noqa: PLC0415

@@ -211,11 +211,18 @@ Quiet = Annotated[
 ]
 
 
-def said(chosen: Mapping[str, Any], *, verbose: bool, quiet: bool) -> dict[str, Any]:
-    """The options, with what -v and -q stand for where nothing else was given."""
+def chosen(parameters: Mapping[str, Any], *others: str) -> dict[str, Any]:
+    """The options of a run, with what -v and -q stand for where nothing else was given.
+
+    Args:
+        parameters: of a command, by their names.
+        others: names of those that are no options of a run.
+    """
+    verbose, quiet = parameters["verbose"], parameters["quiet"]
     if verbose and quiet:
         raise typer.BadParameter("and -v exclude each other", param_hint="-q")
-    found = dict(chosen)
+    left_out = {*others, "verbose", "quiet"}
+    found = {name: value for name, value in parameters.items() if name not in left_out}
     if (verbose or quiet) and found.get("log_level") is None:
         found["log_level"] = "DEBUG" if verbose else "WARNING"
     if quiet and "progress" in found and found["progress"] is None:
