@@ -53,6 +53,8 @@ def download(
     locked: options.Locked = None,
     write_lock: options.WriteLock = None,
     lock_file: options.LockFile = None,
+    shard: options.Shard = None,
+    shard_job: options.ShardJob = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Download everything that CONFIG_FILE asks for."""

@@ -144,7 +144,7 @@ class JobFeed:
             streams=streams,
             answer=flight.large.answer if flight.large else None,
         )
-        self._sink.emit(Started(transfer.source, transfer.object.size))
+        self._sink.emit(Started(transfer.source, transfer.length))
         questions = large.questions()
         if not streams:
             try:

@@ -252,6 +252,8 @@ class Scheduler:
         if again is not None:
             flight.attempts += 1
             self._dispatcher.repeat(again, 0)
+        elif large.is_part_there:
+            self._settlement.in_place(flight, outcome)
 
     def _continue(self, large: LargeObject | None) -> None:
         """Let the running checksum follow, and finish the object when all is there."""
@@ -289,7 +291,7 @@ def by_service(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:
 
 
 def _planned(plan: Plan) -> Planned:
-    sizes: Sequence[int] = [each.object.size for each in plan.transfers]
+    sizes: Sequence[int] = [each.length for each in plan.transfers]
     present = [each.object.size for each in plan.transfers if each.present]
     kept = sum(each.kept_bytes for each in plan.transfers)
     return Planned(len(sizes), sum(sizes), len(plan.unchanged), len(present), sum(present), kept)

@@ -4,6 +4,9 @@
     <root>/.kaiwo/journal-<run>.jsonl    what a run has begun and not finished     journal.py
     <root>/.kaiwo/claims/                who has which targets                     claim_files.py
         <run>-<attempt>-<number>.json
+    <root>/.kaiwo/plan-<job>.jsonl       what all shards do                shards/plan_file.py
+    <root>/.kaiwo/shard-<plan>-<index>.jsonl    how one of them ended      shards/results.py
+    <root>/.kaiwo/ranges-<plan>-<run>.jsonl     what a run has of objects that shards share
 
 With ``--state-dir`` the state of all roots is in that folder, apart by a hash of the root's path:
 
@@ -22,6 +25,7 @@ import logging
 import os
 import posixpath
 import re
+from collections.abc import Callable, Iterator
 
 from kaiwo.own_names import STATE_FOLDER
 
@@ -30,6 +34,8 @@ _CLAIM = ".json"
 _CLAIMS = "claims"
 _CLAIMS_BY_HASH = re.compile(r"claims-[0-9a-f]{16}")
 _JOURNAL = re.compile(r"journal-([0-9a-f]{1,32})")
+_OF_PLAN = re.compile(r"(?:ranges|shard)-([0-9a-f]{16})-[0-9a-z]+")
+_PLAN = re.compile(r"plan-[0-9a-f]{16}")
 
 
 def manifest_path(root: str, state_dir: str | None = None) -> str:
@@ -51,6 +57,57 @@ def journal_paths(root: str, state_dir: str | None = None) -> list[tuple[str, st
         for name in _names_in(folder)
         if name.endswith(ending) and (run := _JOURNAL.fullmatch(name.removesuffix(ending)))
     ]
+
+
+def plan_path(root: str, state_dir: str | None, job: str) -> str:
+    """The plan of all shards of a job."""
+    digest = hashlib.sha256(os.fsencode(job)).hexdigest()[:16]
+    return _path(root, state_dir, f"plan-{digest}", _LINES)
+
+
+def plan_paths(root: str, state_dir: str | None = None) -> list[str]:
+    """The plans of all jobs in a root."""
+    return list(_matching(root, state_dir, _PLAN.fullmatch))
+
+
+def result_path(root: str, state_dir: str | None, plan: str, index: str) -> str:
+    """How a shard of a plan ended.
+
+    Args:
+        root: of the plan.
+        state_dir: see above.
+        plan: its token.
+        index: of the shard; ``all`` for all of them together.
+    """
+    return _path(root, state_dir, f"shard-{plan}-{index}", _LINES)
+
+
+def shared_journal_path(root: str, state_dir: str | None, plan: str, run: str) -> str:
+    """The journal of what a run has of the objects that the shards of a plan share."""
+    return _path(root, state_dir, f"ranges-{plan}-{run}", _LINES)
+
+
+def shared_journal_paths(root: str, state_dir: str | None, plan: str) -> list[str]:
+    """The same of all runs."""
+    return list(_matching(root, state_dir, re.compile(f"ranges-{plan}-[0-9a-f]+").fullmatch))
+
+
+def paths_of_plan(root: str, state_dir: str | None, plan: str) -> list[str]:
+    """What the shards of a plan have written there, beside the plan itself."""
+
+    def is_of_plan(stem: str) -> bool:
+        found = _OF_PLAN.fullmatch(stem)
+        return found is not None and found[1] == plan
+
+    return list(_matching(root, state_dir, is_of_plan))
+
+
+def _matching(root: str, state_dir: str | None, matches: Callable[[str], object]) -> Iterator[str]:
+    folder, ending = _folder_and_ending(root, state_dir)
+    ending += _LINES
+    for name in _names_in(folder):
+        if name.endswith(ending) and matches(name.removesuffix(ending)):
+            yield posixpath.join(folder, name)
 
 
 def claims_folder(root: str, state_dir: str | None = None) -> str:

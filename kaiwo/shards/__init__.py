@@ -1,0 +1,7 @@
+"""Several processes carry out one plan, each its shard of it, without talking to each other.
+
+split         which bytes are whose
+plan_file     the plan that all of them follow: written by the first, read by the others
+results       how each shard ended
+trust         whether several writers into one file can be trusted there
+"""
