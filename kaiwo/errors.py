@@ -325,7 +325,7 @@ class ShardError(UnfinishedError):
 
     kind = "shard"
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message, code)
         self.code = code
 

@@ -1,6 +1,8 @@
 """What kaiwo knows of objects, and what it reports: frozen, picklable, free of behaviour.
 
 Sizes and offsets are bytes; ranges are half-open ``start, end``.
+
+Longer than 300 lines: the words that all floors share, one small structure each.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,29 +26,23 @@ from kaiwo.api.orders import Order
 from kaiwo.api.tools import Tools, as_signed, listed
 from kaiwo.errors import ConfigError, IntegrityError
 from kaiwo.events import Ticked
-from kaiwo.files.folders import resolved
 from kaiwo.files.paths import is_within
-from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Want
 from kaiwo.objects import Place, RemoteObject, Shard, is_identified
 from kaiwo.planning import plan
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft, has_blob
 from kaiwo.protocols import Sink
-from kaiwo.shards import plan_file, trust
+from kaiwo.shards import finished, plan_file, trust
 from kaiwo.shards.plan_file import Planned, SharedPlan
 from kaiwo.shards.results import Results
 from kaiwo.state.claims import Claim, targets_of
-from kaiwo.state.earlier_runs import entries_of
-from kaiwo.state.folder import paths_of_plan, plan_path, plan_paths, shared_journal_paths
-from kaiwo.state.sharing import root_of_state
+from kaiwo.state.folder import plan_path
 from kaiwo.state.state import place_of, root_of
 
 logger = logging.getLogger(__name__)
 #: Task types whose stores serve any range of an object that is identified.
 IN_PARTS = ("s3", "gcs", "azure-blob", "hf")
-#: A plan of another job that is finished is removed after this time.
-KEPT_S = 24 * 3600.0
 #: A plan that is so old is probably not meant any more.
 OLD_S = 24 * 3600.0
 
@@ -195,8 +189,7 @@ def _write(home: Home, tools: Tools, listing: Listing) -> None:
     drafted = plan.draft(listing, tools.state, tools.comparison)
     for want, answers in listing.answers:
         tools.state.remember_answers(want, answers, home.roots)
-    for path in plan_paths(home.root):
-        _retire_old(home, path)
+    finished.retire(home.path, home.root, home.roots)
     planned = list(_planned(home.order, listing, drafted))
     in_parts = any(each.in_parts for _, some in planned for each in some)
     head = plan_file.new_head(
@@ -281,37 +274,6 @@ def _names(listing: Listing) -> Iterator[tuple[object, ...]]:
     for want, objects in listing.found:
         yield want.opener.origin, len(objects)
         yield from ((each.key, each.size, each.signed) for each in objects)
-
-
-def _retire_old(home: Home, path: str) -> None:
-    """Remove a plan that no shard follows any more, with what its shards have left."""
-    is_own = path == home.path
-    try:
-        if not is_own and time.time() - os.stat(path).st_mtime < KEPT_S:
-            return
-        found = plan_file.read(path)
-    except (OSError, ConfigError):
-        return
-    if found is not None and (is_own or home.results(found).are_complete):
-        retire(home.roots, home.root, found.token)
-    if is_own or (found is not None and home.results(found).are_complete):
-        discard(path, root_of_state(os.path.dirname(path)))
-
-
-def retire(roots: Iterable[str], root: str, token: str) -> None:
-    """Remove all that the shards of a plan have left, beside the plan itself.
-
-    Args:
-        roots: of their targets.
-        root: that has the plan.
-        token: of the plan.
-    """
-    for each in {*roots, root}:
-        journals = shared_journal_paths(each, None, token)
-        for entry in entries_of(journals, each, token):
-            discard(entry.temporary, resolved(each))
-        for path in paths_of_plan(each, None, token):
-            discard(path, root_of_state(os.path.dirname(path)))
 
 
 def announce(home: Home, found: SharedPlan) -> None:

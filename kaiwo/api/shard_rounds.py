@@ -33,9 +33,10 @@ from kaiwo.planning import plan
 from kaiwo.planning.plan import Draft
 from kaiwo.protocols import Sink
 from kaiwo.shards.plan_file import SharedPlan
-from kaiwo.shards.results import ALL, Result
+from kaiwo.shards.results import Result
 from kaiwo.shards.split import Split
 from kaiwo.state.claims import Claim, targets_of
+from kaiwo.state.shared_parts import ALL
 from kaiwo.state.state import State
 
 logger = logging.getLogger(__name__)

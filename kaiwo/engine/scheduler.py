@@ -77,9 +77,7 @@ class Scheduler:
         sink: Sink,
         health: ServiceHealth,
     ) -> None:
-        self._plan = plan
-        self._rules = rules
-        self._state = state
+        self._plan, self._rules, self._state = plan, rules, state
         self._sink = sink
         self._flights = Flights()
         self._health = health

@@ -3,5 +3,6 @@
 split         which bytes are whose
 plan_file     the plan that all of them follow: written by the first, read by the others
 results       how each shard ended
+finished      plans that no shard follows any more
 trust         whether several writers into one file can be trusted there
 """

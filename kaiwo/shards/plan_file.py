@@ -30,16 +30,12 @@ import msgspec
 from msgspec import Struct
 
 from kaiwo.errors import ConfigError, IntegrityError
-from kaiwo.files import documents
-from kaiwo.files.disk_errors import disk_error
-from kaiwo.files.folders import Root, in_folder
-from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import RANGE, Want
 from kaiwo.net.web_urls import is_web
 from kaiwo.objects import Folder, RemoteObject
 from kaiwo.planning.gather import Listing, described
 from kaiwo.shards.split import Split, Weighed, split
-from kaiwo.state.sharing import make_folder, root_of_state, share_file
+from kaiwo.state import small_files
 from kaiwo.workers.globs import matcher
 
 _HEADER = {"kaiwo-plan": 1}
@@ -184,44 +180,7 @@ def write(
     lines = list(_lines(head, found))
     digest = hashlib.sha256("".join(lines).encode()).hexdigest()
     lines.append(json.dumps({"end": digest}) + "\n")
-    folder = os.path.dirname(path)
-    root = root_of_state(folder)
-    temporary = f"{path}.{secrets.token_hex(4)}.part"
-    try:
-        make_folder(folder, root)
-        documents.replace(
-            f"{temporary}.part",
-            lines,
-            temporary,
-            0o600,
-            lambda descriptor: share_file(descriptor, root),
-            root,
-        )
-        _place(f"{temporary}.part", path, root)
-    except OSError as error:
-        raise disk_error(error, path) from None
-
-
-def _place(written: str, path: str, root: Root) -> None:
-    """Give a plan its name, unless another one has it; raises OSError."""
-
-    def link(folder: int | None, name: str) -> None:
-        os.link(os.path.basename(written), name, src_dir_fd=folder, dst_dir_fd=folder)
-
-    try:
-        in_folder(path, root, link)
-    except FileExistsError:
-        pass
-    except OSError:  # no hard links: nobody else writes one while this run has the claim
-        in_folder(
-            path,
-            root,
-            lambda folder, name: os.rename(
-                os.path.basename(written), name, src_dir_fd=folder, dst_dir_fd=folder
-            ),
-        )
-    finally:
-        discard(written, root)
+    small_files.write_new(path, lines)
 
 
 def _lines(head: Head, found: Iterable[tuple[Want, Iterable[Planned]]]) -> Iterator[str]:

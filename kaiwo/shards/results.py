@@ -10,21 +10,15 @@ well checks the whole, and says so in a file like these.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 
 import msgspec
 from msgspec import Struct
 
-from kaiwo.files import documents
-from kaiwo.files.disk_errors import disk_error
-from kaiwo.files.temporary_files import discard
+from kaiwo.state import small_files
 from kaiwo.state.folder import result_path
-from kaiwo.state.sharing import make_folder, root_of_state, share_file
+from kaiwo.state.shared_parts import ALL
 
 _HEADER = b'{"kaiwo-shard": 1}\n'
-#: The index of the file for all of them together.
-ALL = "all"
 #: Of a message, that much is kept.
 _LONGEST = 1000
 
@@ -58,8 +52,7 @@ class Results:
 
     def remove(self, index: int) -> None:
         """That shard is at work."""
-        path = self._path(str(index))
-        discard(path, root_of_state(os.path.dirname(path)))
+        small_files.remove(self._path(str(index)))
 
     def write(self, index: int | str, exit_code: int, message: str = "") -> None:
         """That shard has ended, or all of them.
@@ -69,20 +62,7 @@ class Results:
         """
         path = self._path(str(index))
         result = {"plan": self._plan, "exit_code": exit_code, "message": message[:_LONGEST]}
-        folder = os.path.dirname(path)
-        root = root_of_state(folder)
-        try:
-            make_folder(folder, root)
-            documents.replace(
-                path,
-                [_HEADER, json.dumps(result) + "\n"],
-                f"{path}.{secrets.token_hex(4)}.part",
-                0o600,
-                lambda descriptor: share_file(descriptor, root),
-                root,
-            )
-        except OSError as error:
-            raise disk_error(error, path) from None
+        small_files.write(path, [_HEADER, json.dumps(result) + "\n"])
 
     def read(self) -> dict[int, Result]:
         """The shards that have ended, and how."""

@@ -6,6 +6,8 @@
     records       a line of the manifest
     leftovers     what runs that are over left behind, and its removal
     claims        which run may write which targets
+    small_files   files of the state that are written whole
+    shared_parts  what the shards of a plan have left
 
 The other modules are for these only.
 """

@@ -92,6 +92,14 @@ def shared_journal_paths(root: str, state_dir: str | None, plan: str) -> list[st
     return list(_matching(root, state_dir, re.compile(f"ranges-{plan}-[0-9a-f]+").fullmatch))
 
 
+def plans_with_files(root: str, state_dir: str | None = None) -> set[str]:
+    """The tokens of plans whose shards have written something there."""
+    folder, ending = _folder_and_ending(root, state_dir)
+    ending += _LINES
+    stems = (name.removesuffix(ending) for name in _names_in(folder) if name.endswith(ending))
+    return {found[1] for stem in stems if (found := _OF_PLAN.fullmatch(stem)) is not None}
+
+
 def paths_of_plan(root: str, state_dir: str | None, plan: str) -> list[str]:
     """What the shards of a plan have written there, beside the plan itself."""
 

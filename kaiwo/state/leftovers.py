@@ -4,6 +4,7 @@
                        those that a later run can resume are told apart
     journals           that name nothing else any more
     claims             of such runs
+    plans of shards    with what these have left; a plan that is not finished can be resumed
     manifest lines     of files that are gone
 
 Never a file that is in place, and nothing at all in a root where a run is at work: which of these
@@ -28,6 +29,7 @@ from kaiwo.files.folders import resolved
 from kaiwo.files.paths import is_within
 from kaiwo.files.temporary_files import discard
 from kaiwo.own_names import STATE_FOLDER, is_temporary_of
+from kaiwo.state import shared_parts
 from kaiwo.state.claim_files import ForeignClaim, read_claim, remove_folder
 from kaiwo.state.claims import FORGOTTEN_NS, USUAL, Timing
 from kaiwo.state.earlier_runs import EarlierRun, earlier_runs
@@ -90,6 +92,8 @@ def find(root: str, state_dir: str | None = None, timing: Timing = USUAL) -> Lef
         temporary += (each for each in _temporary(earlier) if each not in can_resume)
         journals.append(earlier.path)
     temporary += part_paths(root, state_dir)
+    for path, is_needed in shared_parts.left(root) if state_dir is None else ():
+        (resumable if is_needed else temporary).append(path)
     gone, unsure = Manifest(root, state_dir).gone()
     return Leftovers(
         root, tuple(temporary), tuple(resumable), tuple(journals), dead, gone, unsure=unsure
