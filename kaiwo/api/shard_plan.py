@@ -24,21 +24,19 @@ from msgspec.structs import replace
 from kaiwo import units
 from kaiwo.api.orders import Order
 from kaiwo.api.tools import Tools, as_signed, listed
-from kaiwo.errors import ConfigError, IntegrityError
+from kaiwo.errors import ConfigError, IntegrityError, UnsafeNameError
 from kaiwo.events import Ticked
 from kaiwo.files.paths import is_within
 from kaiwo.jobs import Want
-from kaiwo.objects import Place, RemoteObject, Shard, is_identified
-from kaiwo.planning import plan
+from kaiwo.objects import Folder, Named, Place, RemoteObject, Shard
+from kaiwo.planning import plan, prune
 from kaiwo.planning.gather import Listing
-from kaiwo.planning.plan import Draft, has_blob
 from kaiwo.protocols import Sink
-from kaiwo.shards import finished, plan_file, trust
-from kaiwo.shards.plan_file import Planned, SharedPlan
+from kaiwo.shards import finished, objects, plan_file, trust
+from kaiwo.shards.plan_file import SharedPlan
 from kaiwo.shards.results import Results
 from kaiwo.state.claims import Claim, targets_of
 from kaiwo.state.folder import plan_path
-from kaiwo.state.state import place_of, root_of
 
 logger = logging.getLogger(__name__)
 #: Task types whose stores serve any range of an object that is identified.
@@ -80,9 +78,17 @@ def home_of(order: Order, shard: Shard) -> Home:
     """Where the shards of an order find each other.
 
     Raises:
-        ConfigError: the order has no target.
+        ConfigError: the order has no target, or asks for what shards do not do.
     """
-    roots = sorted({root for want in order.asked if (root := root_of(want)) is not None})
+    pruned = next((want for want, _, _ in prune.pruned(order.asked)), None)
+    if pruned is not None:
+        # What is stale must have been there before the listing; that is another shard's.
+        raise ConfigError(
+            f"{pruned.where}: prune and shard exclude each other: leave prune out, and run `kaiwo "
+            "download` with it once all shards are done"
+        )
+    places = map(_place_of, order.asked)
+    roots = sorted({place.root for place in places if place is not None})
     if not roots:
         raise ConfigError("there is nothing to download, so there is no plan for shards")
     root = order.download_root if order.download_root in roots else roots[0]
@@ -134,9 +140,23 @@ def _followed(home: Home) -> SharedPlan | None:
     return found
 
 
+def _place_of(want: Want) -> Place | None:
+    """Where an object of a want goes; None if its key may not be a path."""
+    match want.selection:
+        case Folder(prefix):
+            key = f"{prefix}x"
+        case Named(keys):
+            key = keys[0]
+    try:
+        # Below a repository's folder, the place depends on etag and commit, too.
+        return want.placement.place(RemoteObject(key, 0, "x", "x"))
+    except UnsafeNameError:
+        return None
+
+
 def _digest(home: Home) -> str:
     def where(want: Want) -> str:
-        place = place_of(want)
+        place = _place_of(want)
         if place is None:
             return ""
         within = is_within(place.target, home.root)
@@ -190,7 +210,14 @@ def _write(home: Home, tools: Tools, listing: Listing) -> None:
     for want, answers in listing.answers:
         tools.state.remember_answers(want, answers, home.roots)
     finished.retire(home.path, home.root, home.roots)
-    planned = list(_planned(home.order, listing, drafted))
+    serves = {
+        each.opener
+        for task, wants in home.order.tasks
+        if task.type in IN_PARTS
+        for want in wants
+        for each in want.readings()
+    }
+    planned = list(objects.planned(listing, drafted, serves))
     in_parts = any(each.in_parts for _, some in planned for each in some)
     head = plan_file.new_head(
         home.shard.count,
@@ -201,41 +228,6 @@ def _write(home: Home, tools: Tools, listing: Listing) -> None:
     )
     plan_file.write(home.path, head, planned)
     logger.info("shard %s made the plan of all shards, %s", home.shard, home.path)
-
-
-def _planned(
-    order: Order, listing: Listing, drafted: Draft
-) -> Iterator[tuple[Want, list[Planned]]]:
-    """The objects of each want, with what is at their targets."""
-    present = {
-        transfer.index: there is not None or has_blob(transfer)
-        for transfer, there in drafted.missing
-    }
-    serves = {
-        each.opener
-        for task, wants in order.tasks
-        if task.type in IN_PARTS
-        for want in wants
-        for each in want.readings()
-    }
-    index = 0
-    for want, objects in listing.found:
-        planned = []
-        for remote in objects:
-            state: plan_file.State = "in_place"  # or the target of an object before it
-            if index in present:
-                state = "present" if present[index] else "missing"
-            in_parts = want.opener in serves and _has_ranges(remote)
-            planned.append(Planned(remote, state, in_parts))
-            index += 1
-        yield want, planned
-
-
-def _has_ranges(remote: RemoteObject) -> bool:
-    """Whether its parts may be read by several processes, and be told from those of another."""
-    in_one = remote.read_as is not None and remote.read_as.in_one
-    streams = remote.stream_id is not None or remote.unsized or remote.silent_reads or in_one
-    return not streams and is_identified(remote)
 
 
 def _listing(home: Home, found: SharedPlan, tools: Tools, sink: Sink) -> Listing:

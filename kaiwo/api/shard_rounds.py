@@ -132,7 +132,6 @@ class ShardRounds(Rounds):
         """Fetch what is this shard's."""
         with opened(self._order, self._begun_s) as tools:
             tools.state.share(found.token)
-            self._upkeep.begin(tools, self._order.asked)
             drafted = plan.draft(self.listing, tools.state, tools.comparison)
             own = _part_of(drafted, split, home.shard.index, found.token)
             _describe(home, drafted, own)
@@ -163,6 +162,7 @@ class ShardRounds(Rounds):
 
     def _check_union(self, found: SharedPlan, split: Split) -> None:
         """Carry out the plan as a whole."""
+        logger.info("shard %s: all shards are done; checking the whole", self._order.shard)
         with opened(self._order, self._begun_s) as tools:
             tools.state.share(found.token)
             drafted = plan.draft(self.listing, tools.state, tools.comparison)

@@ -22,34 +22,33 @@ logger = logging.getLogger(__name__)
 _OF_FUSE = {"fuse.glusterfs", "fuse.ceph-fuse", "fuse.ceph", "fuse.juicefs", "fuse.mfs"}
 #: Neither these: they are no file systems for several machines, and some cache what they like.
 _NEVER = {"9p", "fuse", "fuseblk"}
-_MOUNTS = "/proc/self/mountinfo"
 #: The probe writes so far into a file.
 _OFFSET = 1 << 20
 
 
-def is_trusted(folder: str, token: str = "") -> bool:
+def is_trusted(folder: str, table: str = "/proc/self/mountinfo") -> bool:
     """Whether several writers into one file of that folder can be trusted.
 
     Args:
         folder: absolute path; it may be missing, then that above it counts.
-        token: for the name of the probe.
+        table: what is mounted where.
     """
     while folder != "/" and not os.path.isdir(folder):
         folder = os.path.dirname(folder)
-    kind = _kind_of(folder)
+    kind = _kind_of(folder, table)
     if kind in _NEVER or (kind.startswith("fuse.") and kind not in _OF_FUSE):
         logger.info("%s is of type %s: whole files only for each shard", folder, kind)
         return False
     try:
-        return _keeps_both(folder, token or secrets.token_hex(4))
+        return _keeps_both(folder)
     except OSError as error:
         logger.info("%s: whole files only for each shard: %s", folder, error.strerror)
         return False
 
 
-def _keeps_both(folder: str, token: str) -> bool:
+def _keeps_both(folder: str) -> bool:
     """Whether what two have written into a new file is there, the later part first."""
-    path = os.path.join(folder, own_names.look_part_name(token))
+    path = os.path.join(folder, own_names.look_part_name(secrets.token_hex(4)))
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     first = os.open(path, flags, 0o600)
     try:
@@ -73,11 +72,11 @@ def _closing(descriptor: int) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _kind_of(folder: str) -> str:
+def _kind_of(folder: str, table: str) -> str:
     """The type of the file system of a folder; empty where nothing tells."""
     try:
         device = os.stat(folder).st_dev
-        with open(_MOUNTS, encoding="utf-8", errors="replace") as lines:
+        with open(table, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 before, _, after = line.partition(" - ")
                 fields = before.split()

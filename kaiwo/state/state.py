@@ -277,21 +277,16 @@ class State:
 def root_of(want: Want) -> str | None:
     """The root of a want's targets; None if its key may not be a path."""
     # Any object's root is the root of all.
-    place = place_of(want)
+    match want.selection:
+        case Folder(prefix):
+            place = _place_of(want, f"{prefix}x")
+        case Named(keys):
+            place = _place_of(want, keys[0])
     return None if place is None else place.root
 
 
-def place_of(want: Want) -> Place | None:
-    """Where an object of a want goes; None if its key may not be a path."""
-    match want.selection:
-        case Folder(prefix):
-            return _place_of(want, f"{prefix}x")
-        case Named(keys):
-            return _place_of(want, keys[0])
-
-
 def _place_of(want: Want, key: str) -> Place | None:
-    """Where that object of a want goes; None if its key may not be a path."""
+    """Where an object of a want goes; None if its key may not be a path."""
     try:
         return want.placement.place(RemoteObject(key, 0))
     except UnsafeNameError:

@@ -27,6 +27,7 @@ from kaiwo.config.loader import Config, build
 from kaiwo.errors import ConfigError, IntegrityError, KaiwoError, exit_code_of
 from kaiwo.events import Event, Planned
 from kaiwo.reporting.displays import QuietSink
+from kaiwo.state import leftovers
 from tests.servers import ROOT
 from tests.support.bucket import client_of
 from tests.support.command import tree
@@ -114,6 +115,27 @@ def test_all_follow_the_plan_of_the_first_whatever_the_source_lists_meanwhile(
     assert sum(each.transferred_bytes for each in reports) == len(b"came later")
     assert checked(reports[1])
     shards.assert_whole()
+
+
+@pytest.mark.parametrize("provider", ["gcs", "azure", "hub"])
+def test_other_stores_are_split_alike(
+    provider: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    store = request.getfixturevalue(provider)
+    objects = {"d/small": b"small", "d/large": LARGE[: 16 * MIB - 1000]}
+    shards = Shards(store, tmp_path / "root", objects)
+    if store.type == "hf":
+        shards.config["download_items"][0]["cache_dir"] = str(shards.root)
+    reports = [shards.run(f"{index}/2") for index in range(2)]
+    assert [checked(each) for each in reports] == [False, True]
+    assert all(7 * MIB < each.transferred_bytes < 9 * MIB for each in reports)
+    if store.type != "hf":
+        shards.assert_whole()
+        return
+    whole = kaiwo.fetch(f"hf://{shards.bucket}", cache_dir=str(tmp_path / "alone"), **store.fields)
+    (snapshot,) = shards.root.glob("models--*/snapshots/*")
+    assert tree(snapshot) == tree(whole)
+    assert (shards.root / snapshot.relative_to(shards.root).parts[0] / "refs/main").exists()
 
 
 def test_shards_that_start_together_follow_one_plan(shards: Shards) -> None:
@@ -265,6 +287,7 @@ def test_more_shards_than_objects_and_no_object_at_all(s3: Store, tmp_path: Path
         ({"shard": "1"}, {}, "I/N"),
         ({"shard": "0/2", "force": True}, {}, "exclude each other"),
         ({"shard": "0/2", "state_dir": "s"}, {}, "exclude each other"),
+        ({"shard": "0/2", "write_lock": True, "lock_file": "x"}, {}, "exclude each other"),
         ({}, {"KAIWO_SHARDS": "3"}, "completionMode: Indexed"),
         ({}, {"KAIWO_SHARDS": "3", "JOB_COMPLETION_INDEX": "3"}, "number of completions"),
     ],
@@ -293,3 +316,26 @@ def test_the_pods_of_an_indexed_job_need_no_option(
     assert report.to_dict()["shard"]["index"] == 1
     assert checked(report)
     few.assert_whole()
+
+
+def test_what_shards_have_left_is_cleaned(shards: Shards) -> None:
+    assert shards.run("0/3").ok
+    left = leftovers.find(str(shards.root))
+    assert not left.temporary
+    assert {Path(each).name.partition("-")[0] for each in left.resumable} == {
+        ".kaiwo",
+        "plan",
+        "ranges",
+        "shard",
+    }
+    leftovers.remove(left)
+    assert checked([shards.run(f"{index}/3") for index in (1, 2)][-1])
+    leftovers.remove(leftovers.find(str(shards.root)))
+    assert os.listdir(shards.root / ".kaiwo") == ["manifest.jsonl"]
+    shards.assert_whole()
+
+
+def test_what_prune_would_remove_may_be_newer_than_the_plan(few: Shards) -> None:
+    few.config["download_items"][0]["buckets"][0]["items"][0]["prune"] = True
+    with pytest.raises(ConfigError, match="prune and shard exclude each other"):
+        few.run("0/2")
