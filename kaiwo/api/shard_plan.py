@@ -263,9 +263,9 @@ def _unsigned(listing: Listing) -> Listing:
 
 
 def _names(listing: Listing) -> Iterator[tuple[object, ...]]:
-    for want, objects in listing.found:
-        yield want.opener.origin, len(objects)
-        yield from ((each.key, each.size, each.signed) for each in objects)
+    for want, found in listing.found:
+        yield want.opener.origin, len(found)
+        yield from ((each.key, each.size, each.signed) for each in found)
 
 
 def announce(home: Home, found: SharedPlan) -> None:
