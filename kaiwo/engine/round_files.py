@@ -51,6 +51,8 @@ def discard(transfer: Transfer) -> None:
 
 def drop(transfer: Transfer, state: State) -> None:
     """Leave nothing of this round, nor of an earlier run."""
+    if transfer.part is not None:
+        return  # what other runs have written stays
     discard(transfer)
     if transfer.partial is not None:
         temporary_files.discard(transfer.partial.temporary, root_of(transfer))

@@ -41,16 +41,16 @@ def left(root: str) -> Iterator[tuple[str, bool]]:
     Args:
         root: absolute path.
     """
-    plans = {_token_of(path): path for path in plan_paths(root)}
+    plans = {token_of(path): path for path in plan_paths(root)}
     for token in sorted({*plans, *plans_with_files(root)}):
-        is_needed = not os.path.exists(result_path(root, None, token, ALL))
+        is_needed = finished_s(root, token) is None
         yield from ((each, is_needed) for each in temporaries_of(root, token))
         yield from ((each, is_needed) for each in paths_of_plan(root, None, token))
         if token in plans:
             yield plans[token], is_needed
 
 
-def _token_of(path: str) -> str:
+def token_of(path: str) -> str:
     """The token of a plan, from the last line of its file; empty if that is no plan."""
     try:
         with open(path, "rb") as stream:
@@ -59,6 +59,19 @@ def _token_of(path: str) -> str:
     except OSError:
         return ""
     return "" if found is None else found[1].decode()
+
+
+def finished_s(root: str, token: str) -> float | None:
+    """When all shards of a plan had ended well and the whole was checked; None: they have not.
+
+    Args:
+        root: that has the plan.
+        token: of the plan.
+    """
+    try:
+        return os.stat(result_path(root, None, token, ALL)).st_mtime
+    except OSError:
+        return None
 
 
 def remove_all(root: str, token: str) -> None:

@@ -27,6 +27,7 @@ from kaiwo.config.loader import Config, build
 from kaiwo.errors import ConfigError, IntegrityError, KaiwoError, exit_code_of
 from kaiwo.events import Event, Planned
 from kaiwo.reporting.displays import QuietSink
+from kaiwo.shards import finished
 from kaiwo.state import leftovers
 from tests.servers import ROOT
 from tests.support.bucket import client_of
@@ -339,3 +340,33 @@ def test_what_prune_would_remove_may_be_newer_than_the_plan(few: Shards) -> None
     few.config["download_items"][0]["buckets"][0]["items"][0]["prune"] = True
     with pytest.raises(ConfigError, match="prune and shard exclude each other"):
         few.run("0/2")
+
+
+def test_parts_of_an_object_that_was_replaced_are_of_no_use(shards: Shards) -> None:
+    assert shards.run("0/3").ok
+    shards.objects["d/large"] = LARGE[::-1]
+    shards.store.fill(shards.bucket, {"d/large": LARGE[::-1]})
+    failed = shards.run("1/3")
+    assert [item.source.rpartition("/")[2] for item in failed.failed] == ["large"]
+    assert failed.exit_code == 7
+    assert "was replaced since the plan of all shards" in str(failed.failed[0].error)
+    (shared,) = shards.root.glob(".kaiwo-*.part")
+    assert shared.stat().st_size > 0
+    leftovers.remove(leftovers.find(str(shards.root)), partial=True)
+    assert not list(shards.root.glob(".kaiwo-*"))
+    assert checked([shards.run(f"{index}/3") for index in range(3)][-1])
+    shards.assert_whole()
+
+
+def test_plans_of_other_jobs_go_some_time_after_their_end(
+    few: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job in ("finished", "unfinished"):
+        assert few.run("0/2", shard_job=job).ok
+    assert checked(few.run("1/2", shard_job="finished"))
+    assert few.run("0/2", shard_job="next").ok
+    assert len(list(few.root.glob(".kaiwo/plan-*"))) == 3
+    monkeypatch.setattr(finished, "KEPT_S", -1.0)
+    assert few.run("0/2", shard_job="later").ok
+    assert len(list(few.root.glob(".kaiwo/plan-*"))) == 3
+    assert checked(few.run("1/2", shard_job="unfinished"))
