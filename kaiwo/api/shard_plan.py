@@ -35,6 +35,7 @@ from kaiwo.protocols import Sink
 from kaiwo.shards import finished, objects, plan_file, trust
 from kaiwo.shards.plan_file import SharedPlan
 from kaiwo.shards.results import Results
+from kaiwo.shards.split import Split, split
 from kaiwo.state.claims import Claim, targets_of
 from kaiwo.state.folder import plan_path
 
@@ -95,8 +96,10 @@ def home_of(order: Order, shard: Shard) -> Home:
     return Home(order, shard, root, tuple(roots))
 
 
-def joined(home: Home, tools: Tools, sink: Sink) -> tuple[SharedPlan | None, Listing]:
-    """The plan, and its listing; without a plan, the listing that failed.
+def joined(home: Home, tools: Tools, sink: Sink) -> tuple[SharedPlan | None, Split, Listing]:
+    """The plan without its objects, its split and its listing.
+
+    Without a plan, its listing has failed.
 
     Raises:
         IntegrityError: there is another plan.
@@ -106,8 +109,9 @@ def joined(home: Home, tools: Tools, sink: Sink) -> tuple[SharedPlan | None, Lis
     if found is None:
         found, listing = _made(home, tools, sink)
         if found is None:
-            return None, listing
-    return found, _listing(home, found, tools, sink)
+            return None, split((), 1), listing
+    listing = _listing(home, found, tools, sink)
+    return replace(found, items=()), found.split(), listing
 
 
 def still_followed(home: Home, found: SharedPlan) -> bool:

@@ -58,7 +58,7 @@ class ShardRounds(Rounds):
             # Another process with the same number, which has not ended yet, is waited for.
             own.take(targets_of((Place(f"{home.path}-{home.shard.index}", home.root),)))
             with opened(self._order, self._begun_s) as tools:
-                found, self.listing = joined(home, tools, self._sink)
+                found, split, self.listing = joined(home, tools, self._sink)
                 if found is None:
                     self._execute(Plan(missed=self.listing.missed), tools)
                     return
@@ -67,7 +67,7 @@ class ShardRounds(Rounds):
             announce(home, found)
             home.results(found).remove(home.shard.index)
             try:
-                self._carry_out(home, found, found.split())
+                self._carry_out(home, found, split)
             except KaiwoError as error:
                 self._write(home, found, exit_code_of(error), error.message)
                 raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from msgspec.structs import asdict
+
 from kaiwo.jobs import Want
 from kaiwo.objects import RemoteObject, is_identified
 from kaiwo.planning.gather import Listing
@@ -34,7 +36,7 @@ def planned(
             if index in present:
                 state = "present" if present[index] else "missing"
             in_parts = want.opener in serves and _has_ranges(remote)
-            found.append(Planned(remote, state, in_parts))
+            found.append(Planned(**asdict(remote), state=state, in_parts=in_parts))
             index += 1
         yield want, found
 

@@ -1,11 +1,10 @@
 r"""The plan that all shards follow: one JSON object a line, without secrets.
 
-    {"kaiwo-plan": 1}
-    {"made_s": 1764475200.0, "nonce": "9f1c…", "shards": 3, "of": "5b0d…", "lock": null,
-     "shares_files": true}
-    {"item": "s3://bucket/models/**/*", "objects": 2}
-    {"key": "models/a.bin", "size": 12, "etag": "…", "state": "in_place"}
-    {"end": "e3b0…"}
+    {"kaiwo-plan":1}
+    {"made_s":1764475200.0,"nonce":"9f1c…","shards":3,"of":"5b0d…","lock":null,"shares_files":true}
+    {"item":"s3://bucket/models/**/*","objects":2}
+    {"key":"models/a.bin","size":12,"etag":"…","state":"in_place"}
+    {"end":"e3b0…"}
 
 Each object belongs to the item above it, in the order of the configuration. ``of`` is a digest of
 what the configuration asks for, ``end`` that of all lines above it: it identifies the plan. A file
@@ -24,10 +23,11 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from kaiwo.errors import ConfigError, IntegrityError
 from kaiwo.jobs import RANGE, Want
@@ -65,18 +65,23 @@ class Head(Struct, frozen=True, forbid_unknown_fields=True):
     shares_files: bool
 
 
-class Planned(Struct, frozen=True):
-    """One object of a plan.
+class Planned(RemoteObject, frozen=True, omit_defaults=True, gc=False):
+    """One object of a plan, as it was listed: a line of the file.
 
     Attributes:
-        object: as it was listed.
         state: of its target, when the plan was made.
         in_parts: its store serves any range of it.
     """
 
-    object: RemoteObject
     state: State = "missing"
     in_parts: bool = False
+
+    def object(self, key: str) -> RemoteObject:
+        """The object of that key."""
+        return RemoteObject(key, *astuple(self)[1:_FIELDS])
+
+
+_FIELDS = len(RemoteObject.__struct_fields__)
 
 
 class SharedPlan(Struct, frozen=True):
@@ -107,7 +112,7 @@ class SharedPlan(Struct, frozen=True):
         return self.head.shards
 
     def _weighed(self, planned: Planned) -> Weighed:
-        size = 0 if planned.state == "in_place" else planned.object.size
+        size = 0 if planned.state == "in_place" else planned.size
         is_divisible = planned.in_parts and planned.state == "missing" and size > RANGE
         return Weighed(size, is_divisible and self.head.shares_files)
 
@@ -140,16 +145,16 @@ def _objects(want: Want, planned: Sequence[Planned]) -> Iterator[RemoteObject]:
     if isinstance(want.selection, Folder):
         matches, prefix = matcher(want.selection), want.selection.prefix
         for each in planned:
-            key = each.object.key
+            key = each.key
             if not (key.startswith(prefix) and matches(key[len(prefix) :])):
                 raise _misfit(f"{want.opener.url(key)} is not what {described(want)} asks for")
-            yield each.object
+            yield each.object(key)
         return
     keys = want.selection.keys
-    if len(planned) not in {len(keys), 0} or any(each.object.key for each in planned):
+    if len(planned) not in {len(keys), 0} or any(each.key for each in planned):
         raise _misfit(f"it has other objects for {described(want)}")
     for key, each in zip(keys, planned, strict=False):
-        yield msgspec.structs.replace(each.object, key=key)
+        yield each.object(key)
 
 
 def _misfit(why: str) -> IntegrityError:
@@ -177,38 +182,50 @@ def write(
         ConfigError: an object cannot be in a plan.
         DiskError: the file system refused.
     """
-    lines = list(_lines(head, found))
-    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
-    lines.append(json.dumps({"end": digest}) + "\n")
-    small_files.write_new(path, lines)
+    lines = [*_lines(head, found)]
+    told = hashlib.sha256()
+    for line in lines:
+        told.update(line)
+    small_files.write_new(path, (*lines, _line({"end": told.hexdigest()})))
 
 
-def _lines(head: Head, found: Iterable[tuple[Want, Iterable[Planned]]]) -> Iterator[str]:
-    yield json.dumps(_HEADER) + "\n"
-    yield json.dumps(msgspec.to_builtins(head)) + "\n"
+def _lines(head: Head, found: Iterable[tuple[Want, Iterable[Planned]]]) -> Iterator[bytes]:
+    yield _line(_HEADER)
+    yield _line(head)
     for want, planned in found:
-        lines = [json.dumps(_as_line(want, each)) + "\n" for each in planned]
-        yield json.dumps({"item": described(want), "objects": len(lines)}) + "\n"
+        lines = [_line(_without_secret(want, each)) for each in planned]
+        yield _line(_Item(described(want), len(lines)))
         yield from lines
 
 
-def _as_line(want: Want, planned: Planned) -> dict[str, Any]:
-    remote = planned.object
-    if isinstance(want.selection, Folder):
-        if "?" in remote.key and is_web(want.opener.url(remote.key)):
-            raise ConfigError(
-                f"{want.opener.url(remote.key)}: files whose addresses have a query cannot be in "
-                "a plan for shards, because it may be a secret; name them as `file` items"
-            )
-    else:
-        remote = msgspec.structs.replace(remote, key="")
-    usual = msgspec.to_builtins(RemoteObject("", -1))
-    line = {k: v for k, v in msgspec.to_builtins(remote).items() if v != usual[k]}
-    if planned.state != "missing":
-        line["state"] = planned.state
-    if planned.in_parts:
-        line["in_parts"] = True
-    return line
+def _line(content: object) -> bytes:
+    try:
+        return msgspec.json.encode(content) + b"\n"
+    except UnicodeEncodeError:  # half a character: a name that is no UTF-8
+        return json.dumps(msgspec.to_builtins(content)).encode("ascii") + b"\n"
+
+
+def _without_secret(want: Want, planned: Planned) -> Planned:
+    """An object without what may be a secret in its name.
+
+    Raises:
+        ConfigError: its name is needed, and may be one.
+    """
+    if not isinstance(want.selection, Folder):
+        return replace(planned, key="")
+    if "?" in planned.key and is_web(want.opener.url(planned.key)):
+        raise ConfigError(
+            f"{want.opener.url(planned.key)}: files whose addresses have a query cannot be in a "
+            "plan for shards, because it may be a secret; name them as `file` items"
+        )
+    return planned
+
+
+class _Item(Struct, frozen=True, forbid_unknown_fields=True):
+    """The line of an item."""
+
+    item: str
+    objects: int
 
 
 def read(path: str) -> SharedPlan | None:
@@ -228,48 +245,41 @@ def read(path: str) -> SharedPlan | None:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     if not lines or not lines[0].startswith(b'{"kaiwo-plan":'):
         return None
-    if _parsed(lines[0]) != _HEADER:
+    if lines[0] != _line(_HEADER):
         raise ConfigError(f"{path} was written by a newer kaiwo; all shards need one version")
-    digest = hashlib.sha256(b"".join(lines[:-1])).hexdigest()
-    if _parsed(lines[-1]) != {"end": digest}:
+    end, told = lines.pop(), hashlib.sha256()
+    for line in lines:
+        told.update(line)
+    if end != _line({"end": told.hexdigest()}):
         return None
-    content = iter(lines[1:-1])
+    content = iter(lines[1:])
     try:
-        head = msgspec.convert(_parsed(next(content, b"")), Head)
-        return SharedPlan(head, tuple(_items(content)), digest)
-    except (msgspec.ValidationError, ValueError):
+        head = msgspec.json.decode(next(content, b""), type=Head)
+        return SharedPlan(head, tuple(_items(content)), told.hexdigest())
+    except (msgspec.DecodeError, ValueError):
         return None
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-class _Item(Struct, frozen=True, forbid_unknown_fields=True):
-    """The line of an item."""
-
-    item: str
-    objects: int
 
 
 def _items(lines: Iterator[bytes]) -> Iterator[tuple[str, tuple[Planned, ...]]]:
-    """The items of a plan; raises ValueError or ValidationError."""
+    """The items of a plan; raises ValueError or DecodeError."""
+    decoder = msgspec.json.Decoder(Planned)
     for line in lines:
-        item = msgspec.convert(_parsed(line), _Item)
-        yield item.item, tuple(_planned(next(lines, b"")) for _ in range(item.objects))
+        item = _decoded(line, msgspec.json.Decoder(_Item))
+        found = tuple(_decoded(next(lines, b""), decoder) for _ in range(item.objects))
+        if any(each.size < 0 for each in found):
+            raise ValueError("no size")
+        yield item.item, found
 
 
-def _planned(line: bytes) -> Planned:
-    fields = msgspec.convert(_parsed(line), dict[str, Any])
-    state = msgspec.convert(fields.pop("state", "missing"), State)
-    in_parts = msgspec.convert(fields.pop("in_parts", False), bool)
-    remote = msgspec.convert({"key": "", **fields}, RemoteObject)
-    if remote.size < 0:
-        raise ValueError("no size")
-    return Planned(remote, state, in_parts)
+StructT = TypeVar("StructT")
+
+
+def _decoded(line: bytes, decoder: msgspec.json.Decoder[StructT]) -> StructT:
+    try:
+        return decoder.decode(line)
+    except msgspec.DecodeError:  # perhaps half a character, which Python's decoder accepts
+        found: StructT = msgspec.convert(json.loads(line), decoder.type)
+        return found
 
 
 def digest_of(wants: Sequence[Want], place_of: Callable[[Want], str]) -> str:

@@ -21,7 +21,7 @@ from kaiwo.state.small_files import remove
 #: In place of the number of a shard: all of them have ended well, and the whole was checked.
 ALL = "all"
 _LAST_LINE = 200
-_END = re.compile(rb'\{"end": "([0-9a-f]{16})[0-9a-f]{48}"\}\n\Z')
+_END = re.compile(rb'\{"end":"([0-9a-f]{16})[0-9a-f]{48}"\}\n\Z')
 
 
 def temporaries_of(root: str, token: str) -> Iterator[str]:
