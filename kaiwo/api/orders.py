@@ -77,16 +77,18 @@ def order_of(config: Config, *, is_run: bool = True) -> Order:
     return Order(settings, tasks, asked, used_lock(config), config.download_root)
 
 
-def shard_of(settings: Settings, environ: Mapping[str, str]) -> Shard | None:
-    """Which part of the plan a process is to fetch; None: all of it.
-
-    Args:
-        settings: of the run.
-        environ: of the process: a pod of an Indexed Job has its number there.
+def as_shard(order: Order) -> Order:
+    """The order for this process: for its part of the plan, if settings or environment say so.
 
     Raises:
         ConfigError: that is no part, or other settings exclude it.
     """
+    shard = _shard_of(order.settings, os.environ)
+    return order if shard is None else replace(order, shard=shard)
+
+
+def _shard_of(settings: Settings, environ: Mapping[str, str]) -> Shard | None:
+    """Which part of the plan a process is to fetch; None: all of it."""
     text = settings.shard
     if text is None and (count := environ.get(_SHARDS)):
         index = environ.get(_INDEX)

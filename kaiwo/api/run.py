@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from kaiwo import environment
-from kaiwo.api.orders import Order, order_of, shard_of
+from kaiwo.api.orders import Order, as_shard, order_of
 from kaiwo.api.places import MakeRoom, require_writable
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.tools import listed, opened
@@ -36,9 +34,7 @@ class Done(Struct, frozen=True):
 @environment.cleaned(proxies.canonical)
 def run(config: Config, sink: Sink) -> Report:
     """Carry out a validated configuration; see ``download``."""
-    order = order_of(config)
-    shard = shard_of(config.settings, os.environ)
-    return carry_out(order if shard is None else replace(order, shard=shard), sink).report
+    return carry_out(as_shard(order_of(config)), sink).report
 
 
 def decide(order: Order, sink: Sink) -> Decision:

@@ -204,6 +204,8 @@ def fetch(
     locked: options.Locked = None,
     write_lock: options.WriteLock = None,
     lock_file: options.LockFile = None,
+    shard: options.Shard = None,
+    shard_job: options.ShardJob = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Download URLs, without a file, and print their paths."""

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 import yaml
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
 import kaiwo
 from kaiwo.api import locking
 from kaiwo.api.orders import order_of
 from kaiwo.api.report import Report
+from kaiwo.cli.app import app
 from kaiwo.config.document import Document
 from kaiwo.config.loader import Config, build
 from kaiwo.errors import ConfigError, IntegrityError, KaiwoError, exit_code_of
@@ -369,3 +371,12 @@ def test_plans_of_other_jobs_go_some_time_after_their_end(
     assert few.run("0/2", shard_job="later").ok
     assert len(list(few.root.glob(".kaiwo/plan-*"))) == 3
     assert checked(few.run("1/2", shard_job="unfinished"))
+
+
+def test_the_last_shard_of_urls_prints_their_paths(few: Shards) -> None:
+    fields = [f"-o{name}={value}" for name, value in few.store.fields.items()]
+    command = ["fetch", f"s3://{few.bucket}/d/", str(few.root), "--progress=none", *fields]
+    done = [CliRunner().invoke(app, [*command, f"--shard={index}/2"]) for index in range(2)]
+    assert [each.exit_code for each in done] == [0, 0]
+    assert [each.stdout for each in done] == ["", f"{few.root}\n"]
+    few.assert_whole()
