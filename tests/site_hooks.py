@@ -136,7 +136,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
 
 def on_page_content(html: str, page: Page, **_: object) -> str:
     """Compare what became of a page with what a forge shows."""
-    expected, found = _in_commonmark(page.markdown or ""), _in_html(html)
+    expected, found = in_commonmark(page.markdown or ""), in_html(html)
     for what in sorted(expected.keys() | found.keys()):
         if expected[what] != found[what]:
             logger.warning(
@@ -150,7 +150,7 @@ def on_post_build(config: MkDocsConfig) -> None:
     """Look for what a browser would load from another host."""
     for path in sorted(Path(config.site_dir).rglob("*")):
         if path.suffix in (".html", ".css"):
-            for address in _loaded(path.read_text(encoding="utf-8")):
+            for address in loaded(path.read_text(encoding="utf-8")):
                 logger.warning("%s loads %s", os.path.relpath(path, config.site_dir), address)
 
 
@@ -162,7 +162,7 @@ _LOADED = re.compile(
 )
 
 
-def _loaded(text: str) -> Iterator[str]:
+def loaded(text: str) -> Iterator[str]:
     for match in _LOADED.finditer(text):
         yield next(each for each in match.groups() if each)
 
@@ -184,13 +184,23 @@ _ELEMENTS = {
 }
 
 
-def _in_commonmark(text: str) -> Counter[str]:
+def _named(element: str, depth: int) -> str:
+    """An element and in how many lists it is, where that is seen."""
+    return f"{element} in {depth} lists" if element in ("li", "pre") else element
+
+
+def in_commonmark(text: str) -> Counter[str]:
     """The parts of a page by CommonMark, and each span of code with its text."""
     found: Counter[str] = Counter()
+    depth = 0
     for block in tokens(text):
+        if block.type in ("bullet_list_open", "ordered_list_open"):
+            depth += 1
+        elif block.type in ("bullet_list_close", "ordered_list_close"):
+            depth -= 1
         for token in (block, *(block.children or [])):
             if token.type in _ELEMENTS:
-                found[_ELEMENTS[token.type]] += 1
+                found[_named(_ELEMENTS[token.type], depth)] += 1
             elif token.type == "code_inline":
                 found[f"`{token.content}`"] += 1
     return found
@@ -204,6 +214,7 @@ class _Parts(HTMLParser):
         self.found: Counter[str] = Counter()
         self._code: list[str] | None = None
         self._inside_pre = False
+        self._depth = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         classes = dict(attrs).get("class") or ""
@@ -211,12 +222,14 @@ class _Parts(HTMLParser):
             return
         if tag == "pre":
             self._inside_pre = True
+        elif tag in ("ul", "ol"):
+            self._depth += 1
         elif tag == "code":
             self._code = []
             return
         name = "heading" if re.fullmatch("h[1-6]", tag) else tag
         if name in _ELEMENTS.values():
-            self.found[name] += 1
+            self.found[_named(name, self._depth)] += 1
 
     def handle_data(self, data: str) -> None:
         if self._code is not None:
@@ -225,13 +238,15 @@ class _Parts(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "pre":
             self._inside_pre = False
+        elif tag in ("ul", "ol"):
+            self._depth -= 1
         elif tag == "code" and self._code is not None:
             text = re.sub(r"\s+", " ", "".join(self._code))
             self.found[f"`{text}`"] += 1
             self._code = None
 
 
-def _in_html(html: str) -> Counter[str]:
+def in_html(html: str) -> Counter[str]:
     parts = _Parts()
     parts.feed(html)
     return parts.found
