@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from xml.etree.ElementTree import Element
 
 from markdown import Markdown
@@ -41,6 +41,8 @@ AT_ROOT = {
     **{name: name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")},
 }
 REPOSITORY = "repository/"
+#: The name of a page that lists a folder.
+LIST = "index.md"
 
 
 def place_of(path: str) -> str:
@@ -59,14 +61,33 @@ def source_of(place: str) -> str:
 
 
 def linked(page: str, link: str) -> str | None:
-    """The file of the repository that a link of a page leads to; None for all other links."""
+    """The file of the repository that a link of a page leads to; None for all other links.
+
+    A folder is its README.md, or else a page that lists its files (``LIST``).
+    """
     parts = urlsplit(link)
     if parts.scheme or parts.netloc or not parts.path:
         return None
-    return posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(parts.path)))
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(parts.path)))
+    if (ROOT / path).is_dir():
+        readme = posixpath.join(path, "README.md")
+        return readme if (ROOT / readme).exists() else posixpath.join(path, LIST)
+    return path
 
 
-class _Links(Treeprocessor):  # type: ignore[misc] - it has no types
+def text_of(path: str) -> str | None:
+    """The text of a page, or None if there is none: a file, or the list of a folder."""
+    if (ROOT / path).is_file():
+        return read(ROOT / path)
+    folder, name = (ROOT / path).parent, posixpath.basename(path)
+    if name != LIST or not folder.is_dir():
+        return None
+    names = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
+    shown = [f"- [`{each}`]({quote(each)})" for each in sorted(names)]
+    return "\n".join([f"# {posixpath.dirname(path)}", "", *shown, ""])
+
+
+class _Links(Treeprocessor):  # type: ignore[misc]  # it has no types
     """Makes the links of a page fit the site."""
 
     page = ""
@@ -82,7 +103,7 @@ class _Links(Treeprocessor):  # type: ignore[misc] - it has no types
                     element.set(name, posixpath.relpath(place_of(path), start) + found + anchor)
 
 
-class _Extension(Extension):  # type: ignore[misc] - it has no types
+class _Extension(Extension):  # type: ignore[misc]  # it has no types
     """Registers the links before mkdocs' own, which has priority 0."""
 
     def __init__(self) -> None:
@@ -108,24 +129,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     waiting = [*AT_ROOT, *(DOCS + file.src_uri for file in files.documentation_pages())]
     seen = set(waiting)
     for page in waiting:
-        place = place_of(page)
-        if files.get_file_from_path(place) is None:
-            level = InclusionLevel.INCLUDED if page in AT_ROOT else InclusionLevel.NOT_IN_NAV
-            files.append(
-                File.generated(config, place, abs_src_path=str(ROOT / page), inclusion=level)
-            )
-        if not page.endswith(".md"):
-            continue
-        for link in links(read(ROOT / page)):
+        if files.get_file_from_path(place_of(page)) is None:
+            files.append(_added(page, config))
+        for link in links(text_of(page) or "") if page.endswith(".md") else ():
             path = linked(page, link)
             if path is None or path in seen or files.get_file_from_path(place_of(path)):
                 continue
-            if not (ROOT / path).is_file():
-                logger.warning("%s: the link %s leads to no file of the repository", page, link)
-                continue
             seen.add(path)
-            waiting.append(path)
+            if (ROOT / path).exists() or text_of(path) is not None:
+                waiting.append(path)
+            else:
+                logger.warning("%s: the link %s leads to no file of the repository", page, link)
     return files
+
+
+def _added(path: str, config: MkDocsConfig) -> File:
+    """A file of the site that is not in ``docs/``."""
+    level = InclusionLevel.INCLUDED if path in AT_ROOT else InclusionLevel.NOT_IN_NAV
+    place = place_of(path)
+    if (ROOT / path).is_file():
+        return File.generated(config, place, abs_src_path=str(ROOT / path), inclusion=level)
+    return File.generated(config, place, content=text_of(path) or "", inclusion=level)
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:

@@ -37,6 +37,11 @@ FRAGMENTS: Mapping[str, Mapping[str, Any]] = {
     "items": {"buckets": [{"name": "b"}]},
     "signature": {"buckets": [{"name": "b", "items": [{"folder": "", "target_path": "t"}]}]},
 }
+#: Keys of parts of a manifest. Of these and of whole ones, what is kaiwo's is looked at here.
+PARTS = {
+    "args", "backoffLimit", "command", "containers", "env", "initContainers", "podFailurePolicy",
+    "resources", "securityContext", "spec", "volumeMounts", "volumes",
+}  # fmt: skip
 
 
 def blocks(page: str, *languages: str) -> list[str]:
@@ -118,7 +123,7 @@ def test_each_yaml_is_what_it_shows(page: str) -> None:
                 build(text, page)
             elif fragment := next((key for key in FRAGMENTS if key in found), None):
                 build(yaml.safe_dump(completed(fragment, found)), page)
-            elif "initContainers" in found or {"apiVersion", "kind"} <= found.keys():
+            elif {"apiVersion", "kind"} <= found.keys() or found.keys() <= PARTS:
                 check_manifest(found, page)
             else:
                 pytest.fail(f"{page}: unknown YAML, see FRAGMENTS:\n{text}")
@@ -139,6 +144,8 @@ def check_manifest(found: Mapping[str, Any], page: str) -> None:
     for text in found.get("data", {}).values() if found.get("kind") == "ConfigMap" else ():
         if "download_items" in text:
             build(text, page)
+    if found.keys() & {"command", "args"}:
+        check_container(found)
     for pod in pods(found):
         volumes = {each["name"] for each in pod.get("volumes", ())}
         for container in (*pod.get("initContainers", ()), *pod.get("containers", ())):

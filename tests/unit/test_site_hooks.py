@@ -33,6 +33,13 @@ def test_links_are_files_of_the_repository() -> None:
     assert linked("README.md", "#anchor") is None
 
 
+def test_a_folder_is_its_readme_or_a_list_of_its_files() -> None:
+    assert linked("docs/a.md", "decisions/") == "docs/decisions/README.md"
+    assert linked("docs/a.md", "../.ci") == ".ci/index.md"
+    assert site_hooks.text_of(".ci/index.md") == "# .ci\n\n- [`run`](run)\n"
+    assert site_hooks.text_of("docs/nothing.md") is None
+
+
 @pytest.mark.parametrize(
     ("text", "differs"),
     [
