@@ -7,10 +7,14 @@ import importlib.util
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import typer
 
+from kaiwo.api.fetch_fields import OF_COMMAND
+from kaiwo.api.fetch_order import Goal, order_of_urls
+from kaiwo.cli import options
 from kaiwo.cli.app import app
 from tests.servers import ROOT
 from tests.support.markdown import read
@@ -22,6 +26,8 @@ OTHERS = {
 }  # fmt: skip
 #: The image's name: what follows it is for its entry point.
 IMAGE = "kaiwo-downloader"
+#: The scheme of the provider in ``examples/``, which is not installed.
+OF_EXAMPLE = "shelf://"
 #: Between simple commands; what follows one of the others is a file.
 _ENDS, _FILES = {"|", "||", "&&", ";", "&"}, {">", ">>", "<", "2>"}
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -91,7 +97,9 @@ def parse(words: Sequence[str], *, is_whole: bool = True) -> None:
     if command is None:
         raise WrongCommandError(f"kaiwo has no command {name}")
     try:
-        command.make_context(name, [name, *rest] if command is group else rest)
+        context = command.make_context(name, [name, *rest] if command is group else rest)
+        if name in ("fetch", "ls"):
+            _check_urls(context.params)
     except typer.Exit:  # --help, --version
         return
     except SystemExit as error:
@@ -102,6 +110,30 @@ def parse(words: Sequence[str], *, is_whole: bool = True) -> None:
         if type(error).__name__ in ("MissingParameter", "BadOptionUsage") and not is_whole:
             return
         raise WrongCommandError(f"kaiwo {shlex.join(words)}: {error}") from error
+
+
+def _check_urls(parameters: Mapping[str, Any]) -> None:
+    """The URLs of ``fetch`` and ``ls``, and the fields of ``-o``; placeholders are left out.
+
+    Raises:
+        ConfigError: the program would refuse them.
+    """
+    words = [*parameters.get("urls", ()), parameters.get("url") or ""]
+    urls = [word for word in words if "://" in word]
+    targets = [word for word in words if word and "://" not in word]
+    if not urls or urls[0].startswith(OF_EXAMPLE):
+        return
+    if parameters.get("into"):
+        targets.append(parameters["into"])
+    if len(targets) > 1 or (len(urls) > 1 and not parameters.get("into")):
+        raise WrongCommandError(f"too many targets, or too many URLs for one: {words}")
+    given = dict(options.field(text) for text in parameters["option"] or ())
+    # Secret files are those of somebody else.
+    fields = {
+        name.removesuffix("_file"): "a" if name.endswith("_file") else value
+        for name, value in given.items()
+    }
+    order_of_urls(urls, Goal(target=targets[0] if targets else None), fields, {}, OF_COMMAND)
 
 
 @functools.cache
