@@ -119,6 +119,8 @@ def _check_urls(parameters: Mapping[str, Any]) -> None:
         ConfigError: the program would refuse them.
     """
     words = [*parameters.get("urls", ()), parameters.get("url") or ""]
+    if any("…" in word for word in words):
+        return
     urls = [word for word in words if "://" in word]
     targets = [word for word in words if word and "://" not in word]
     if not urls or urls[0].startswith(OF_EXAMPLE):
