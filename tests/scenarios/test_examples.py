@@ -30,8 +30,8 @@ PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"))
 )
-#: Languages of blocks that hold what programs print, or a drawing.
-SHOWN = {"", "text", "console", "pycon"}
+#: Languages of blocks that hold what programs print, a drawing, or what is not typed.
+SHOWN = {"", "console", "dockerfile", "pycon", "text"}
 #: Fragments of a configuration, by their first key, and what is missing around them.
 FRAGMENTS: Mapping[str, Mapping[str, Any]] = {
     "items": {"buckets": [{"name": "b"}]},
