@@ -11,10 +11,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests import reference
+from kaiwo.errors import EXIT_CODES
+from tests import messages, reference
 from tests.servers import ROOT
 from tests.support import identities
-from tests.support.markdown import links, read, tokens
+from tests.support.markdown import links, read, spans, tokens
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
@@ -24,6 +25,8 @@ PLACES = (ROOT, ROOT / "kaiwo")
 #: A path of a Python file, or of a folder that is ours; ``<name>`` stands for any name.
 NAMED = re.compile(r"`([\w.-]+/(?:[\w.-]+/)*(?:[\w.-]+\.\w+)?)(?:::\w+)?`")
 OURS = {path.name for place in PLACES for path in place.iterdir() if path.is_dir()}
+#: What commands make may be there or not.
+OURS -= {line.rstrip("/") for line in read(ROOT / ".gitignore").splitlines()}
 
 
 def text_of(page: str) -> str:
@@ -94,6 +97,19 @@ def test_pages_name_files_and_link_to_others() -> None:
     named = NAMED.findall(text_of("docs/architecture.md"))
     assert len([name for name in named if name.partition("/")[0] in OURS]) > 30
     assert sum(len(list(links(text_of(page)))) for page in PAGES) > 50
+
+
+def test_troubleshooting_has_every_exit_code_and_quotes_what_kaiwo_says() -> None:
+    rows = re.findall(
+        r"^\| ([\d, ]+) \| (.+?) \|", text_of("docs/troubleshooting.md"), re.MULTILINE
+    )
+    codes = {int(code) for row, _ in rows for code in row.split(", ")}
+    # 137 is a kill, of which kaiwo knows nothing.
+    assert codes == EXIT_CODES.keys() - {0} | {137}
+    said = "\n".join(each.text for each in messages.all_messages())
+    quoted = [text for _, seen in rows for text in spans(seen)]
+    assert len(quoted) > 20
+    assert [text for text in quoted if text not in said] == []
 
 
 def test_each_way_to_sign_in_is_tried_by_a_test_that_exists() -> None:
