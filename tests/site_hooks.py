@@ -82,8 +82,9 @@ def text_of(path: str) -> str | None:
     folder, name = (ROOT / path).parent, posixpath.basename(path)
     if name != LIST or not folder.is_dir():
         return None
-    names = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
-    shown = [f"- [`{each}`]({quote(each)})" for each in sorted(names)]
+    found = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
+    names = sorted(each for each in found if "__pycache__" not in each)
+    shown = [f"- [`{each}`]({quote(each)})" for each in names]
     return "\n".join([f"# {posixpath.dirname(path)}", "", *shown, ""])
 
 
