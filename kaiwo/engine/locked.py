@@ -10,7 +10,7 @@ from kaiwo.objects import RemoteObject, same_bytes
 def as_counted(transfer: Transfer, error: KaiwoError) -> KaiwoError:
     """The error that an object failed with; what a lock has, and is not there, has changed."""
     is_gone = transfer.is_fixed and isinstance(error, NotFoundError)
-    return _differs(transfer, "is gone") if is_gone else error
+    return differs(transfer, "is gone") if is_gone else error
 
 
 def replacement(transfer: Transfer, now: RemoteObject) -> ChangedError | None:
@@ -18,10 +18,11 @@ def replacement(transfer: Transfer, now: RemoteObject) -> ChangedError | None:
     same = same_bytes(now, transfer.object)
     # Where the bytes alone do not tell, nothing else may leave it open.
     is_other = transfer.is_fixed and (same is False or (same is None and transfer.required is None))
-    return _differs(transfer, "was replaced") if is_other else None
+    return differs(transfer, "was replaced") if is_other else None
 
 
-def _differs(transfer: Transfer, why: str) -> ChangedError:
+def differs(transfer: Transfer, why: str) -> ChangedError:
+    """The error for such an object, for people."""
     if transfer.locked:
         return ChangedError(
             f"{transfer.source}: the object that the lock has {why}; `kaiwo lock --check` shows "

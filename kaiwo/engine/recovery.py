@@ -124,11 +124,8 @@ class Recovery:
             self._settlement.fail(flight, changed)
             return
         left, flight.left = flight.left or [], None
-        if flight.transfer.part is not None:
-            self._continue_part(flight, now, left)
-            return
         flight.agreed = statements.agreed(flight.agreed or flight.transfer.object, as_read(now))
-        if now.read_as is not None:
+        if now.read_as is not None or flight.transfer.part is not None:
             self._continue_as(flight, now, left)
             return
         try:
@@ -144,21 +141,12 @@ class Recovery:
             logger.warning("%s %s", asked, text)
         if now.checksum is None and not is_unconditional:
             # Only the date says that it is the same: what has arrived may be older.
-            self._restarts.again_as(flight, now)
+            if flight.transfer.part is None:
+                self._restarts.again_as(flight, now)
+            else:
+                self._settlement.fail(flight, locked.differs(flight.transfer, "may be another one"))
             return
         flight.transfer = replace(flight.transfer, object=now)
-        if flight.large is not None:
-            flight.large.transfer = flight.transfer
-        for job in left:
-            self._dispatcher.repeat(updated(job, flight), 0)
-
-    def _continue_part(self, flight: Flight, now: RemoteObject, left: Sequence[Job]) -> None:
-        """It is the object that was planned, of which this run brings a part."""
-        # What it was planned as stays: parts of all runs must be of one object.
-        by = now.read_as
-        flight.transfer = replace(
-            flight.transfer, object=replace(flight.transfer.object, read_as=by)
-        )
         if flight.large is not None:
             flight.large.transfer = flight.transfer
         for job in left:
