@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import signal
@@ -33,6 +34,7 @@ from kaiwo.state import leftovers
 from tests.servers import ROOT
 from tests.support.bucket import client_of
 from tests.support.command import tree
+from tests.support.signing import Signer
 from tests.support.stores import Store
 from tests.support.waiting import wait_until
 
@@ -309,13 +311,21 @@ def test_what_is_no_shard_is_refused(
 
 
 def test_the_pods_of_an_indexed_job_need_no_option(
-    few: Shards, monkeypatch: pytest.MonkeyPatch
+    few: Shards,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
+    caplog.set_level(logging.INFO, "kaiwo")
+    metrics = tmp_path / "metrics"
     monkeypatch.setenv("KAIWO_SHARDS", "2")
     for index in "01":
         monkeypatch.setenv("JOB_COMPLETION_INDEX", index)
-        report = kaiwo.download(few.config, download_root=str(few.root))
+        report = kaiwo.download(few.config, download_root=str(few.root), metrics_file=metrics)
     assert report.to_dict()["shard"]["index"] == 1
+    assert 'kaiwo_shard_info{shard="1/2"} 1' in metrics.read_text()
+    assert "shard 0/2 made the plan" in caplog.text
+    assert "shard 1/2: 3 of 6 objects" in caplog.text
     assert checked(report)
     few.assert_whole()
 
@@ -380,3 +390,18 @@ def test_the_last_shard_of_urls_prints_their_paths(few: Shards) -> None:
     assert [each.exit_code for each in done] == [0, 0]
     assert [each.stdout for each in done] == ["", f"{few.root}\n"]
     few.assert_whole()
+
+
+def test_every_shard_checks_signatures_itself(s3: Store, tmp_path: Path) -> None:
+    signer = Signer.new(tmp_path / "signer")
+    files = {name.removeprefix("d/"): data for name, data in FEW.items()}
+    signed = {**FEW, "d/model.sig": signer.bundle(files)}
+    shards = Shards(s3, tmp_path / "root", signed)
+    shards.config["download_items"][0]["signature"] = signer.field()
+    assert checked([shards.run(f"{index}/2") for index in range(2)][-1])
+    shards.assert_whole()
+    assert shards.run("0/2").ok
+    other = {**files, "0": b"not what the plan has"}
+    s3.fill(shards.bucket, {"d/model.sig": signer.bundle(other)})
+    with pytest.raises(IntegrityError, match="the signatures say now"):
+        shards.run("1/2")
