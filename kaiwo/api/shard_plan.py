@@ -36,6 +36,7 @@ from kaiwo.shards import finished, objects, plan_file, trust
 from kaiwo.shards.plan_file import SharedPlan
 from kaiwo.shards.results import Results
 from kaiwo.shards.split import Split, split
+from kaiwo.state import small_files
 from kaiwo.state.claims import Claim, targets_of
 from kaiwo.state.folder import plan_path
 
@@ -223,12 +224,13 @@ def _write(home: Home, tools: Tools, listing: Listing) -> None:
     }
     planned = list(objects.planned(listing, drafted, serves))
     in_parts = any(each.in_parts for _, some in planned for each in some)
+    folders = (small_files.folder_of_state(each) for each in home.roots)
     head = plan_file.new_head(
         home.shard.count,
         _digest(home),
         _lock_digest(home.order),
         time.time(),
-        shares_files=in_parts and all(trust.is_trusted(each) for each in home.roots),
+        shares_files=in_parts and all(map(trust.is_trusted, folders)),
     )
     plan_file.write(home.path, head, planned)
     logger.info("shard %s made the plan of all shards, %s", home.shard, home.path)

@@ -144,7 +144,7 @@ class Recovery:
             if flight.transfer.part is None:
                 self._restarts.again_as(flight, now)
             else:
-                self._settlement.fail(flight, locked.differs(flight.transfer, "may be another one"))
+                self._settlement.fail(flight, locked.differs(flight.transfer))
             return
         flight.transfer = replace(flight.transfer, object=now)
         if flight.large is not None:

@@ -30,11 +30,9 @@ def is_trusted(folder: str, table: str = "/proc/self/mountinfo") -> bool:
     """Whether several writers into one file of that folder can be trusted.
 
     Args:
-        folder: absolute path; it may be missing, then that above it counts.
+        folder: absolute path of a folder of kaiwo.
         table: what is mounted where.
     """
-    while folder != "/" and not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
     kind = _kind_of(folder, table)
     if kind in _NEVER or (kind.startswith("fuse.") and kind not in _OF_FUSE):
         logger.info("%s is of type %s: whole files only for each shard", folder, kind)

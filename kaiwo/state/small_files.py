@@ -9,7 +9,22 @@ from collections.abc import Iterable
 from kaiwo.files import documents, temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import in_folder
+from kaiwo.own_names import STATE_FOLDER
 from kaiwo.state.sharing import make_folder, root_of_state, share_file
+
+
+def folder_of_state(root: str) -> str:
+    """The folder of the state in a root; it is made.
+
+    Raises:
+        DiskError: the file system refused.
+    """
+    folder = os.path.join(root, STATE_FOLDER)
+    try:
+        make_folder(folder, root_of_state(folder))
+    except OSError as error:
+        raise disk_error(error, folder) from None
+    return folder
 
 
 def write(path: str, lines: Iterable[str | bytes]) -> None:
