@@ -4,6 +4,8 @@
     <root>/.kaiwo/journal-<run>.jsonl    what a run has begun and not finished     journal.py
     <root>/.kaiwo/claims/                who has which targets                     claim_files.py
         <run>-<attempt>-<number>.json
+    <root>/.kaiwo/unpacking/             entries of an archive, until all are      initializer/
+                                         there
 
 With ``--state-dir`` the state of all roots is in that folder, apart by a hash of the root's path:
 

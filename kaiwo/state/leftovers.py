@@ -31,7 +31,7 @@ from kaiwo.own_names import STATE_FOLDER, is_temporary_of
 from kaiwo.state.claim_files import ForeignClaim, read_claim, remove_folder
 from kaiwo.state.claims import FORGOTTEN_NS, USUAL, Timing
 from kaiwo.state.earlier_runs import EarlierRun, earlier_runs
-from kaiwo.state.folder import claim_paths, claims_folder, part_paths
+from kaiwo.state.folder import claim_paths, claims_folder, manifest_path, part_paths
 from kaiwo.state.manifest import Manifest
 from kaiwo.state.processes import is_running
 from kaiwo.state.sharing import root_of_state
@@ -123,6 +123,23 @@ def remove(found: Leftovers, state_dir: str | None = None, *, partial: bool = Fa
     above = posixpath.dirname(folder)
     if posixpath.basename(above) == STATE_FOLDER:
         remove_folder(above)
+
+
+def forget(root: str) -> None:
+    """Remove what the state in a root remembers of files that are in place.
+
+    The next run there believes bytes alone. Nothing happens while a run is at work there, and what
+    a run could resume stays.
+    """
+    folder = claims_folder(root)
+    if claim_paths(folder):
+        return
+    manifest = manifest_path(root)
+    state = posixpath.dirname(manifest)
+    for path in (manifest, *part_paths(root)):
+        discard(path, root_of_state(state))
+    remove_folder(folder)
+    remove_folder(state)
 
 
 def _resumable(earlier: EarlierRun) -> Iterator[str]:
