@@ -41,7 +41,7 @@ _MODE, _MODE_OF_PROGRAMS = 0o644, 0o755
 def shown(name: str) -> str:
     """The name of an entry, for messages: bounded, and harmless for a terminal."""
     text = units.printable(name)
-    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
+    return f"'{text if len(text) <= _MOST_SHOWN else f'{text[:_MOST_SHOWN]}…'}'"
 
 
 class Staging:
@@ -78,7 +78,8 @@ class Staging:
 
     def damage(self, fault: str) -> IntegrityError:
         """The error of an archive that cannot be read."""
-        return IntegrityError(f"archive {self._archive} is damaged: {units.printable(fault)}")
+        text = units.printable(fault)
+        return IntegrityError(f"archive {self._archive} cannot be unpacked: {text}")
 
     def require_room(self, size: int, entries: int = 0) -> None:
         """Return if so many more bytes and entries are allowed, and there is room for them.

@@ -136,7 +136,8 @@ def forget(root: str) -> None:
         return
     manifest = manifest_path(root)
     state = posixpath.dirname(manifest)
-    for path in (manifest, *part_paths(root)):
+    runs = (each for each in earlier_runs(root) if not [*_resumable(each), *_temporary(each)])
+    for path in (manifest, *part_paths(root), *(each.path for each in runs)):
         discard(path, root_of_state(state))
     remove_folder(folder)
     remove_folder(state)
