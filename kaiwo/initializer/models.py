@@ -40,6 +40,8 @@ from kaiwo.tasks.base import Task, TaskOpener
 from kaiwo.tasks.gcs import GcsTask
 from kaiwo.tasks.gcs_identity import ambient_file
 
+#: KServe's own then decrypts what it has fetched.
+_CONFIDENTIAL = "CONFIDENTIAL_ENABLED"
 _SPELLING = Spelling(lambda name: variables.NAMES.get(name, name), "set KAIWO_{}".format)
 logger = logging.getLogger(__name__)
 
@@ -132,6 +134,11 @@ def prepared(
         ConfigError: a URI, a folder or a variable is wrong, or kaiwo does not fetch it.
     """
     given, patterns = Variables(environment), patterns_of(environment)
+    if given.get(_CONFIDENTIAL).lower() == "true":
+        raise ConfigError(
+            f"{_CONFIDENTIAL}: kaiwo decrypts nothing; leave such models to KServe's own "
+            "initializer"
+        )
     orders: list[Order] = []
     links: list[Linked] = []
     for uri, place in dict.fromkeys(pairs):

@@ -29,7 +29,7 @@ from kaiwo.files.names import fault_of_place
 MOST_ENTRIES = 100_000
 #: Weights hardly shrink, and text shrinks to a tenth; a bomb shrinks to a thousandth.
 MOST_RATIO = 100
-#: A small archive may hold this much, whatever the ratio: empty tables shrink as bombs do.
+#: A small archive may hold this much at any ratio: empty tables shrink as bombs do.
 ALWAYS_ALLOWED = 64 << 20
 #: Characters of an entry's name that a message shows.
 _MOST_SHOWN = 120
@@ -82,7 +82,7 @@ class Staging:
         return IntegrityError(f"archive {self._archive} cannot be unpacked: {text}")
 
     def require_room(self, size: int, entries: int = 0) -> None:
-        """Return if so many more bytes and entries are allowed, and there is room for them.
+        """Return if these bytes and entries are allowed besides, and there is room for them.
 
         Raises:
             IntegrityError: the archive holds more than any model would.

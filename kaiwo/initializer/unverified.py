@@ -1,7 +1,7 @@
 """S3 without verified certificates: KServe's ``S3_VERIFY_SSL=0``, which counts here alone.
 
 It is no field and no option: no configuration can name this class, for no table of task types has
-it. So ``kaiwo download`` and ``kaiwo.fetch`` verify, whatever the environment says.
+it. So ``kaiwo download`` and ``kaiwo.fetch`` verify in any environment.
 
 Who is on the way to the store can then read the keys' signatures and give other bytes, with other
 checksums: what arrives is whole, but whose it is, nobody knows.

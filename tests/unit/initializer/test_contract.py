@@ -252,6 +252,11 @@ def test_one_pair_twice_is_one_pair(tmp_path: Path) -> None:
     assert len(order("s3://b/m", "s3://b/m", "s3://b/n", folder=tmp_path).asked) == 2
 
 
+def test_models_that_would_have_to_be_decrypted_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="decrypts nothing"):
+        order("s3://bucket/m", folder=tmp_path, CONFIDENTIAL_ENABLED="True")
+
+
 @pytest.mark.parametrize("place", ["", "s3://bucket/x"])
 def test_a_model_needs_a_folder(place: str) -> None:
     with pytest.raises(ConfigError):
