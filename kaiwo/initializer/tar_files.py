@@ -3,7 +3,8 @@
 The headers are tarfile's to read, but not to believe. It reads a header's whole text into memory,
 follows one header after another, and takes what is no header for the end. So:
 
-- A header's text has at most ``_MOST_TEXT`` bytes. Sparse files and negative sizes are refused.
+- A header's text has at most ``_MOST_TEXT`` bytes, and few attributes are for all entries. Sparse
+  files and negative sizes are refused.
 - An archive ends with its end marker; after it, the compressed bytes are read to their checksum.
 - What comes out of the compression has a bound beside that of the files: headers are bytes, too.
 - Each entry passes tarfile's ``data`` filter beside kaiwo's own rules (``staging.py``).
@@ -24,6 +25,8 @@ from kaiwo.initializer.staging import MOST_ENTRIES, Staging
 _BLOCK = 1 << 20
 #: Bytes of a long name, or of the attributes of an entry.
 _MOST_TEXT = 64 << 10
+#: Attributes for all entries that follow; tarfile keeps each, and copies all for each entry.
+_MOST_GLOBAL = 100
 #: Bytes of headers, on average for each entry that is allowed.
 _OF_HEADERS = 4 << 10
 _TEXTS = (
@@ -75,6 +78,8 @@ class _Entry(tarfile.TarInfo):
             raise tarfile.ReadError("an entry has a negative size")
         if self.type in _TEXTS and self.size > _MOST_TEXT:
             raise tarfile.ReadError("a header is longer than any name")
+        if self.type == tarfile.XGLTYPE and len(archive.pax_headers) > _MOST_GLOBAL:
+            raise tarfile.ReadError("it has more attributes for all entries than any model")
         if self.type == tarfile.GNUTYPE_SPARSE:
             raise tarfile.ReadError("it has a sparse file")
         return super()._proc_member(archive)  # type: ignore[misc, no-any-return]
@@ -165,6 +170,8 @@ def _chunks(archive: tarfile.TarFile, entry: tarfile.TarInfo, staging: Staging) 
 
 def _filtered(entry: tarfile.TarInfo, staging: Staging) -> tarfile.TarInfo:
     """The entry, which tarfile's filter lets pass, too."""
+    if not hasattr(tarfile, "data_filter"):
+        return entry  # Python before 3.11.4
     try:
         tarfile.data_filter(entry, _ANY_FOLDER)
     except tarfile.FilterError as error:

@@ -22,7 +22,7 @@ _BLOCK = 1 << 20
 #: How each line of the directory begins.
 _LINE = b"PK\x01\x02"
 #: Bytes of all lines together: a line has 46, and a name.
-_MOST_OF_LINES = 64 << 20
+_MOST_OF_LINES = 32 << 20
 #: Bytes before an entry's data, without its name and its extra field.
 _LOCAL_HEADER = 30
 _ENCRYPTED = 0x1

@@ -243,6 +243,19 @@ def test_a_container_that_is_started_again_finds_its_model(
         assert everything(folder) == dict(sorted(MODEL.items()))
 
 
+def test_what_is_in_place_is_remembered_until_all_is(pod: Store, tmp_path: Path) -> None:
+    bucket = pod.new_bucket(KEYS)
+    pairs = ((f"s3://{bucket}/m", tmp_path / "a"), (f"s3://{bucket}/n", tmp_path / "b"))
+    assert initialize(*pairs).code == 4
+    assert ".kaiwo/manifest.jsonl" in everything(tmp_path / "a")
+    pod.fill(bucket, {"n/x": b"1"})
+    done = initialize(*pairs)
+    assert done.report is not None
+    assert {item.status for item in done.report.items} == {"unchanged", "downloaded"}
+    assert everything(tmp_path / "a") == dict(sorted(MODEL.items()))
+    assert everything(tmp_path / "b") == {"x": b"1"}
+
+
 def test_a_run_that_was_killed_while_unpacking_is_resumed(
     s3: Store, pod: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,20 @@ def negative() -> bytes:
     return blocks(bytes(raw))
 
 
+def many_global() -> bytes:
+    """A file after each global header, which has another attribute each time."""
+    parts: list[bytes] = []
+    for number in range(150):
+        text = b"20 a%03d=aaaaaaaaaa\n" % number
+        text = b"%d %s" % (len(text), text[3:])
+        parts += [
+            block("g", len(text), type=tarfile.XGLTYPE),
+            text,
+            block(f"d{number % 50}", type=tarfile.DIRTYPE),
+        ]
+    return blocks(*parts)
+
+
 GOOD = ("good", b"1")
 #: Each archive, its name, and the exit code: 2 for a name, 7 for all else.
 HOSTILE: dict[str, tuple[str, Callable[[], bytes], int]] = {
@@ -188,6 +202,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], int]] = {
     "a negative pax size": (TAR, lambda: tar(pax(size="-1")), 7),
     "a name of many megabytes": (TAR, lambda: gnu_long(b"a" * (4 << 20)), 7),
     "attributes of many megabytes": (TAR, lambda: tar(pax(comment="a" * (4 << 20))), 7),
+    "attributes for all entries without end": (TAR, many_global, 7),
     "headers without end": (
         TAR, lambda: blocks(*[block("x", 2, type=tarfile.GNUTYPE_LONGNAME), b"a\0"] * 5000), 7,
     ),
