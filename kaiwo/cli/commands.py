@@ -34,11 +34,11 @@ Options = Mapping[str, Any]
 
 def download(path: str, options: Options) -> int:
     """Carry out a file, and report how the run ended."""
-    done = delivered(lambda: config_file.load(path, options), run.run, options)
+    done = _delivered(lambda: config_file.load(path, options), run.run, options)
     return done.exit_code
 
 
-def delivered(
+def _delivered(
     prepare: Callable[[], PreparedT],
     carry_out: Callable[[PreparedT, Sink], Report],
     options: Options,
@@ -130,7 +130,7 @@ def fetch(
         if dry_run:
             _log_early(options)
             return _planned(prepare().order)
-        done = delivered(prepare, carry_out, options)
+        done = _delivered(prepare, carry_out, options)
     if order is None or order.settings.report != "-":
         results.show_paths(paths)
     return done.exit_code
@@ -144,7 +144,7 @@ def initialize(pairs: Sequence[tuple[str, str]], options: Options) -> int:
         return models.prepared(pairs, options, os.environ)
 
     with environment.cleaned(proxies.canonical):
-        return delivered(prepare, models.Prepared.carry_out, options).exit_code
+        return _delivered(prepare, models.Prepared.carry_out, options).exit_code
 
 
 def _log_early(options: Options) -> None:

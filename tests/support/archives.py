@@ -102,21 +102,18 @@ def with_flag(archive: bytes, flag: int) -> bytes:
 
 def many_lines(number: int) -> bytes:
     """A zip archive whose directory has so many lines, all for one entry."""
-    lines = bytearray()
     local = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, 1, 0) + b"a"
-    for each in range(number):
-        name = b"%x" % each
-        lines += struct.pack(
-            "<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0, 0, 0, 0, 0, 0
-        )
-        lines += name
+    line = struct.pack(
+        "<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0
+    )
+    lines = b"".join(line + b"%06x" % each for each in range(number))
     start = len(local)
     end64 = struct.pack(
         "<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, number, number, len(lines), start
     )
     locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, start + len(lines), 1)
     end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
-    return local + bytes(lines) + end64 + locator + end
+    return local + lines + end64 + locator + end
 
 
 def overlapping() -> bytes:
