@@ -16,7 +16,6 @@ import contextlib
 import filecmp
 import logging
 import os
-import shutil
 
 from kaiwo import units
 from kaiwo.errors import ConfigError, DiskError, IntegrityError
@@ -26,16 +25,16 @@ from kaiwo.files.kept_folders import kept_open
 from kaiwo.files.modes import publish_mode
 from kaiwo.files.paths import regular_file
 from kaiwo.files.renames import rename
-from kaiwo.files.temporary_files import discard, status_of
+from kaiwo.files.temporary_files import status_of
 from kaiwo.initializer import tar_files, zip_files
 from kaiwo.initializer.staging import Staging
-from kaiwo.own_names import STATE_FOLDER
+from kaiwo.state.folder import unpacking_folder
+from kaiwo.state.leftovers import remove_staged
 from kaiwo.state.sharing import make_folder
 
 _ZIP = ".zip"
 #: KServe unpacks these, too; nothing bounds the memory that they ask for.
 _REFUSED = (".tar.xz", ".txz")
-_STAGING = f"{STATE_FOLDER}/unpacking"
 logger = logging.getLogger(__name__)
 
 
@@ -61,57 +60,60 @@ def unpack(archive: str, folder: str, *, is_own: bool) -> None:
         DiskError: there is no room, or the file system refuses.
     """
     root = resolved(folder)
-    clear(folder)
+    _clear(folder)
     logger.info("unpacking %s", units.printable(archive))
     try:
         with kept_open():
             staging = _staged(archive, folder, root)
             if is_own:
-                discard(archive, root)
+                _remove(archive, root)
             _publish(staging, folder, root)
     except (IntegrityError, ConfigError):
         if is_own:
-            discard(archive, root)
-        clear(folder)
+            _remove(archive, root)
+        _clear(folder)
         raise
     except DiskError:
-        clear(folder)
+        _clear(folder)
         raise
     # After a signal there is no time: the next run clears it.
-    clear(folder)
+    _clear(folder)
     files = sum(kind == "file" for kind in staging.kinds.values())
     name = units.printable(os.path.basename(archive))
     logger.info("unpacked %s of %s", units.count(files, "file"), name)
 
 
-def clear(folder: str) -> None:
+def _clear(folder: str) -> None:
     """Remove what was staged.
 
     Raises:
         DiskError: the file system refuses.
     """
-
-    def remove(parent: int | None, name: str) -> None:
-        shutil.rmtree(name, dir_fd=parent)
-
     try:
-        in_folder(f"{folder}/{_STAGING}", resolved(folder), remove)
-    except (FileNotFoundError, NotADirectoryError):
-        return
+        remove_staged(folder)
     except OSError as error:
-        raise disk_error(error, f"{folder}/{_STAGING}") from error
+        raise disk_error(error, unpacking_folder(folder)) from error
+
+
+def _remove(archive: str, root: Root) -> None:
+    """Remove an archive: a server would take it for a part of its model."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            in_folder(archive, root, lambda folder, name: os.unlink(name, dir_fd=folder))
+    except OSError as error:
+        raise disk_error(error, archive) from error
 
 
 def _staged(archive: str, folder: str, root: Root) -> Staging:
     """Write all entries below the staging folder."""
-    ending, place = ending_of(archive), f"{folder}/{_STAGING}"
+    ending, place = ending_of(archive), unpacking_folder(folder)
     if ending is None or ending in _REFUSED:
         raise ConfigError(
             f"archive {units.printable(os.path.basename(archive))}: kaiwo does not unpack archives "
             f"of this kind; it knows {', '.join((*tar_files.OPENERS, _ZIP))}"
         )
     try:
-        make_folder(f"{folder}/{STATE_FOLDER}", root)
+        make_folder(os.path.dirname(place), root)
         in_folder(place, root, lambda above, name: os.mkdir(name, 0o700, dir_fd=above))
         with open(archive, "rb") as file:
             staging = Staging(place, root, archive, os.fstat(file.fileno()).st_size)

@@ -60,6 +60,11 @@ def claims_folder(root: str, state_dir: str | None = None) -> str:
     return _path(root, state_dir, _CLAIMS, "")
 
 
+def unpacking_folder(root: str) -> str:
+    """Where the entries of an archive are staged: always in the root, which they stay in."""
+    return posixpath.join(root, STATE_FOLDER, "unpacking")
+
+
 def is_claims_folder(folder: str) -> bool:
     """Whether that folder, of the state or above it, is one of claims."""
     parent, name = posixpath.split(folder)

@@ -269,7 +269,7 @@ def test_a_run_that_was_killed_while_unpacking_is_resumed(
 
     with monkeypatch.context() as patch:
         patch.setattr(unpacking, "_publish", killed)
-        patch.setattr(unpacking, "discard", lambda *_: None)
+        patch.setattr(unpacking, "_remove", lambda *_: None)
         with pytest.raises(Killed):
             initialize((f"s3://{bucket}/m.tgz", folder))
     assert (folder / ".kaiwo/unpacking/config.json").exists()
