@@ -22,7 +22,9 @@ from kaiwo.api.fetch_fields import Spelling
 from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_requests, requests_of
 from kaiwo.api.orders import Order
 from kaiwo.config import fetch_url
+from kaiwo.config.diagnostics import invalid
 from kaiwo.config.settings import Settings, layered
+from kaiwo.config.variables import wrong
 from kaiwo.errors import ConfigError, CredentialsError, IntegrityError
 from kaiwo.files.placement import absolute
 from kaiwo.initializer import uris, variables
@@ -152,6 +154,8 @@ def prepared(
         else:
             orders.append(_order(found, folder, patterns, options, verifies=given.verifies_s3))
     if not orders:
+        if faults := wrong():
+            raise invalid(faults)
         chosen = {name: value for name, value in options.items() if value is not None}
         return Prepared(layered({}, chosen), None, tuple(links))
     tasks = tuple(each for order in orders for each in order.tasks)

@@ -187,6 +187,16 @@ def test_a_volume_is_linked_and_linked_again(tmp_path: Path, folder: Path) -> No
     assert initialize((str(claim), folder)).code == 2
 
 
+def test_a_wrong_option_of_the_environment_is_named(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAIWO_MAX_WORKERS", "many")
+    for uri in (str(tmp_path), "s3://bucket/m"):
+        ended = initialize((uri, folder))
+        assert ended.code == 2
+        assert "KAIWO_MAX_WORKERS" in ended.message
+
+
 def test_an_archive_on_a_volume_is_unpacked_and_stays(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "pvc").mkdir()
     archive = tmp_path / "pvc/model.zip"
