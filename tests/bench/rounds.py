@@ -132,11 +132,13 @@ def _run(tool: Tool, order: Order, pod: Path | None) -> dict[str, float]:
     for bucket in order.buckets:
         if order.action is not Action.CACHE:  # what a cache holds, its tools decide
             order.folder(bucket).mkdir(parents=True, exist_ok=True)
-    _warm(order)
     commands, env = tool.commands(tool.program, order), environment(tool, order)
+    files = (str(order.work / "stdout"), str(order.work / "stderr"))
     before = len(order.endpoint.troubles())
     try:
-        files = (str(order.work / "stdout"), str(order.work / "stderr"))
+        if first := tool.before(tool.program, order):
+            meter.run(first, env, *files)
+        _warm(order)
         return meter.run(commands, env, *files, pod)
     finally:
         if troubles := order.endpoint.troubles()[before:]:

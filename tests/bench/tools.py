@@ -12,12 +12,17 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bench import hub, peers
 from tests.bench.load import MATCHING, Action
 from tests.bench.orders import KEYS, REGION, Commands, Order, Tool
 from tests.servers import ROOT
+
+
+def _config(order: Order) -> Path:
+    return order.work / "kaiwo.yaml"
 
 
 def _kaiwo(options: Sequence[str], program: str, order: Order) -> Commands:
@@ -42,7 +47,7 @@ def _kaiwo(options: Sequence[str], program: str, order: Order) -> Commands:
             "buckets": [{"name": bucket.name, "items": [item]}],
         }
         tasks.append(task | ({"ca_bundle": order.bundle} if order.bundle else {}))
-    config = order.work / "kaiwo.yaml"
+    config = _config(order)
     document = {"download_root": str(order.target), "download_items": tasks}
     config.write_text(json.dumps(document, indent=1))  # JSON is YAML
     if order.action is Action.LIST:
@@ -57,7 +62,7 @@ def _kaiwo_hub(program: str, order: Order) -> Commands:
     """One configuration with one task."""
     place = "cache_dir" if order.action is Action.CACHE else "target_path"
     task = {"type": "hf", "endpoint_url": order.url, "repo_id": hub.REPOSITORY}
-    config = order.work / "kaiwo.yaml"
+    config = _config(order)
     config.write_text(json.dumps({"download_items": [task | {place: str(order.target)}]}))
     return [[program, "download", str(config), "--progress", "none", "--log-level", "WARNING"]]
 
@@ -78,6 +83,12 @@ def kaiwo_of(checkout: Path, name: str = "kaiwo", *options: str) -> Tool:
     )
 
 
+def _locking(program: str, order: Order) -> Commands:
+    """Writes the lock that the configuration of the next command has beside it."""
+    _kaiwo((), program, order)
+    return [[program, "lock", str(_config(order)), "--log-level", "WARNING"]]
+
+
 def all_tools() -> Mapping[str, Tool]:
     """By name; which of them are installed, they say."""
     python = sys.executable
@@ -85,6 +96,7 @@ def all_tools() -> Mapping[str, Tool]:
         kaiwo_of(ROOT),
         kaiwo_of(ROOT, "kaiwo-obstore", "--engine", "obstore"),
         kaiwo_of(ROOT, "kaiwo-fsspec", "--engine", "fsspec"),
+        replace(kaiwo_of(ROOT, "kaiwo-locked", "--locked"), before=_locking),
         Tool("s5cmd", _installed("s5cmd"), peers.s5cmd, peers.aws),
         Tool("s5cmd-defaults", _installed("s5cmd"), peers.s5cmd_told, peers.aws),
         Tool("s5cmd-told", _installed("s5cmd"), peers.s5cmd_told, peers.aws),
