@@ -21,10 +21,6 @@ from tests.bench.orders import KEYS, REGION, Commands, Order, Tool
 from tests.servers import ROOT
 
 
-def _config(order: Order) -> Path:
-    return order.work / "kaiwo.yaml"
-
-
 def _kaiwo(options: Sequence[str], program: str, order: Order) -> Commands:
     """One configuration; each bucket is a separate task."""
     if any(bucket.in_hub for bucket in order.buckets):
@@ -47,7 +43,7 @@ def _kaiwo(options: Sequence[str], program: str, order: Order) -> Commands:
             "buckets": [{"name": bucket.name, "items": [item]}],
         }
         tasks.append(task | ({"ca_bundle": order.bundle} if order.bundle else {}))
-    config = _config(order)
+    config = order.work / "kaiwo.yaml"
     document = {"download_root": str(order.target), "download_items": tasks}
     config.write_text(json.dumps(document, indent=1))  # JSON is YAML
     if order.action is Action.LIST:
@@ -62,7 +58,7 @@ def _kaiwo_hub(program: str, order: Order) -> Commands:
     """One configuration with one task."""
     place = "cache_dir" if order.action is Action.CACHE else "target_path"
     task = {"type": "hf", "endpoint_url": order.url, "repo_id": hub.REPOSITORY}
-    config = _config(order)
+    config = order.work / "kaiwo.yaml"
     config.write_text(json.dumps({"download_items": [task | {place: str(order.target)}]}))
     return [[program, "download", str(config), "--progress", "none", "--log-level", "WARNING"]]
 
@@ -84,9 +80,8 @@ def kaiwo_of(checkout: Path, name: str = "kaiwo", *options: str) -> Tool:
 
 
 def _locking(program: str, order: Order) -> Commands:
-    """Writes the lock that the configuration of the next command has beside it."""
-    _kaiwo((), program, order)
-    return [[program, "lock", str(_config(order)), "--log-level", "WARNING"]]
+    """Fetches everything once, writes the lock, and leaves nothing else behind."""
+    return [*_kaiwo(["--write-lock"], program, order), ["rm", "-r", str(order.target)]]
 
 
 def all_tools() -> Mapping[str, Tool]:

@@ -355,15 +355,21 @@ def test_a_model_that_is_one_file(s3: Store, tmp_path: Path, signer: Signer) -> 
 
 
 def test_a_model_on_the_web(tmp_path: Path, signer: Signer) -> None:
-    """The address of a file may have a query, and a server may state no length."""
+    """The address of a file may have a query or be escaped; a server may state no length."""
     with web.site() as site:
         site.pages["/m/a.bin?v=1"] = web.Page(b"aaa", {"ETag": '"1"'})
         site.pages["/m/b.bin"] = web.Page(b"bbb", {"ETag": '"2"'})
-        site.pages["/m/model.sig"] = web.Page(signer.bundle({"a.bin": b"aaa"}), sized=False)
-        items = [{"file": f"{site.at}/m/a.bin?v=1", "target_path": "a.bin"}]
+        site.pages["/m/my%20file"] = web.Page(b"mine", {"ETag": '"3"'})
+        bundle = signer.bundle({"a.bin": b"aaa", "my file": b"mine"})
+        site.pages["/m/model.sig"] = web.Page(bundle, sized=False)
+        items = [
+            {"file": f"{site.at}/m/a.bin?v=1", "target_path": "a.bin"},
+            {"file": f"{site.at}/m/my%20file", "target_path": "my file"},
+        ]
         task: dict[str, Any] = {"type": "url", "items": items, "signature": signer.field()}
         report = kaiwo.download(configured(tmp_path, task))
-        assert (report.exit_code, tree(tmp_path / "out")) == (0, {"a.bin": b"aaa"}), report.failed
+        assert report.exit_code == 0, report.failed
+        assert tree(tmp_path / "out") == {"a.bin": b"aaa", "my file": b"mine"}
         other = [{"file": f"{site.at}/m/b.bin", "target_path": "other/b.bin"}]
         path = configured(tmp_path, {**task, "items": other})
         refused(path, tmp_path / "out" / "other", "b.bin: not signed")

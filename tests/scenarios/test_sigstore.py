@@ -17,8 +17,10 @@ import sigstore as library
 
 import kaiwo
 from kaiwo import signatures
-from kaiwo.errors import ConfigError
+from kaiwo.errors import ConfigError, SignatureError
+from kaiwo.objects import Signature
 from kaiwo.signatures import identity
+from kaiwo.signatures.envelope import PAYLOAD_TYPE, opened
 from tests.scenarios.test_signatures import FILES, ITEMS, refused, uploaded
 from tests.support.command import configured, tree
 from tests.support.signing import Signer, payload_of
@@ -244,6 +246,16 @@ def test_what_is_wrong_in_a_task(
     monkeypatch.setattr(identity, "IS_INSTALLED", False)
     with pytest.raises(ConfigError, match=r"pip install 'kaiwo\[sign\]'"):
         kaiwo.download(configured(tmp_path, s3.task("bucket", ITEMS, signature=field)))
+
+
+def test_both_readers_must_have_read_the_same(sigstore: Sigstore, payload: bytes) -> None:
+    class Other:
+        def verify_dsse(self, *_: Any) -> tuple[str, bytes]:
+            return PAYLOAD_TYPE, b"{}"
+
+    envelope = opened(json.dumps(sigstore.bundle(payload)).encode(), "s3://b/model.sig")
+    with pytest.raises(SignatureError, match="two payloads"):
+        identity.require_identity(envelope, Other(), Signature("model.sig"), "s3://b/model.sig")
 
 
 def test_the_trust_root_of_the_public_sigstore_is_read(
