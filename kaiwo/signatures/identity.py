@@ -12,10 +12,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from msgspec import Struct
+
 from kaiwo import units
 from kaiwo.errors import ConfigError, SignatureError
 from kaiwo.loading import loading
 from kaiwo.objects import Signature
+from kaiwo.signatures import periods
 from kaiwo.signatures.envelope import PAYLOAD_TYPE, Envelope
 
 with loading():
@@ -32,7 +35,14 @@ with loading():
 _LONGEST_REASON = 300
 
 
-def verifier_of(signature: Signature) -> Any:
+class Judge(Struct, frozen=True):
+    """What judges bundles by a trust root: the library's verifier, and what it does not compare."""
+
+    verifier: Any
+    periods: periods.Periods
+
+
+def judge_of(signature: Signature) -> Judge:
     """What judges bundles by the trust root of a signature.
 
     Raises:
@@ -44,7 +54,10 @@ def verifier_of(signature: Signature) -> Any:
         )
     path = signature.trust_root
     try:
-        return Verifier(trusted_root=TrustedRoot.from_file(os.path.expanduser(path)))
+        at = os.path.expanduser(path)
+        with open(at, "rb") as file:
+            found = periods.read(file.read())
+        return Judge(Verifier(trusted_root=TrustedRoot.from_file(at)), found)
     except OSError as error:
         raise ConfigError(f"signature.trust_root: cannot read {path}: {error.strerror}") from None
     except Exception as error:  # each fault of a file has another class
@@ -54,12 +67,12 @@ def verifier_of(signature: Signature) -> Any:
         ) from None
 
 
-def require_identity(envelope: Envelope, verifier: Any, signature: Signature, url: str) -> None:
+def require_identity(envelope: Envelope, judge: Judge, signature: Signature, url: str) -> None:
     """Check that the expected identity has signed an envelope.
 
     Args:
         envelope: of a bundle.
-        verifier: see ``verifier_of``.
+        judge: see ``judge_of``.
         signature: what the task says.
         url: of the bundle, for errors.
 
@@ -71,7 +84,7 @@ def require_identity(envelope: Envelope, verifier: Any, signature: Signature, ur
     who, provider = signature.identity, signature.identity_provider
     try:
         policy = Identity(identity=who, issuer=provider)
-        judged = verifier.verify_dsse(Bundle.from_json(envelope.bundle), policy)
+        judged = judge.verifier.verify_dsse(Bundle.from_json(envelope.bundle), policy)
     except Exception as error:  # anybody's bytes; not every fault of them has a class of sigstore
         raise SignatureError(
             f"{url}: nothing proves that {who} has signed it, known to {provider}: {_reason(error)}"
@@ -79,6 +92,7 @@ def require_identity(envelope: Envelope, verifier: Any, signature: Signature, ur
     # Two readers of one file must have read the same.
     if judged != (PAYLOAD_TYPE, envelope.payload):
         raise SignatureError(f"{url}: it has two payloads")
+    periods.require_in_use(envelope.bundle, envelope.certificates[0], judge.periods, url)
 
 
 def _reason(error: Exception) -> str:

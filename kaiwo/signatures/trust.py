@@ -44,14 +44,14 @@ class Trust(Struct, frozen=True):
         key: of a signer who has no certificate.
         roots: certificates that are trusted.
         others: certificates on the way from them to that of a signer.
-        verifier: of sigstore, for an identity.
+        judge: of identities of Sigstore, if one has to sign.
     """
 
     signature: Signature
     key: Any = None
     roots: tuple[Any, ...] = ()
     others: tuple[Any, ...] = ()
-    verifier: Any = None
+    judge: Any = None
 
 
 def trust_of(signature: Signature) -> Trust:
@@ -75,7 +75,7 @@ def trust_of(signature: Signature) -> Trust:
     if signature.identity:
         from kaiwo.signatures import identity  # noqa: PLC0415 - few signatures have one
 
-        return Trust(signature, verifier=identity.verifier_of(signature))
+        return Trust(signature, judge=identity.judge_of(signature))
     read = x509.load_pem_x509_certificates
     files = [_loaded(each, "certificate", read) for each in signature.certificates]
     found = [certificate for each in files for certificate in each]
@@ -116,10 +116,10 @@ def require_signed(envelope: Envelope, trust: Trust, url: str) -> str:
     Raises:
         SignatureError: nobody who is trusted has signed this payload.
     """
-    if trust.verifier is not None:
-        from kaiwo.signatures import identity  # noqa: PLC0415 - loaded with the verifier
+    if trust.judge is not None:
+        from kaiwo.signatures import identity  # noqa: PLC0415 - loaded with the judge
 
-        identity.require_identity(envelope, trust.verifier, trust.signature, url)
+        identity.require_identity(envelope, trust.judge, trust.signature, url)
         return trust.signature.identity
     key, signer = trust.key, "the key"
     if key is None:

@@ -21,6 +21,7 @@ from kaiwo.errors import ConfigError, SignatureError
 from kaiwo.objects import Signature
 from kaiwo.signatures import identity
 from kaiwo.signatures.envelope import PAYLOAD_TYPE, opened
+from kaiwo.signatures.periods import Periods
 from tests.scenarios.test_signatures import FILES, ITEMS, refused, uploaded
 from tests.support.command import configured, tree
 from tests.support.signing import Signer, payload_of
@@ -131,6 +132,12 @@ def _both_readings(bundle: Bundle) -> None:
     envelope["payload_type"] = envelope["payloadType"]
 
 
+def _other_spelling(bundle: Bundle) -> None:
+    """The library reads it, and a reader who does not would miss the promise and its time."""
+    entry = _entry(bundle)
+    entry["inclusion_promise"] = entry.pop("inclusionPromise")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -142,6 +149,7 @@ def _both_readings(bundle: Bundle) -> None:
         (_no_entry, "exactly one log entry"),
         (_other_payload, "invalid signature"),
         (_both_readings, "failed to load bundle"),
+        (_other_spelling, "otherwise than Sigstore writes it"),
     ],
 )
 def test_a_bundle_that_was_changed_is_refused(
@@ -156,7 +164,7 @@ def test_a_bundle_that_was_changed_is_refused(
     change(bundle)
     bucket = uploaded(s3, SMALL, json.dumps(bundle).encode())
     path = configured(tmp_path, s3.task(bucket, ITEMS, signature=sigstore.field()))
-    refused(path, tmp_path / "out", "nothing proves that", said)
+    refused(path, tmp_path / "out", said)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +191,31 @@ def test_what_others_vouch_for_is_refused(
     bucket = uploaded(s3, SMALL, json.dumps(bundle).encode())
     path = configured(tmp_path, s3.task(bucket, ITEMS, signature=sigstore.field()))
     refused(path, tmp_path / "out", "nothing proves that", said)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("certificateAuthorities", "the authority of its certificate was not in use"),
+        ("ctlogs", "the log of certificates was not in use"),
+        ("tlogs", "the log of signatures was not in use"),
+    ],
+)
+def test_what_was_no_longer_in_use_vouches_for_nothing(
+    s3: Store, tmp_path: Path, sigstore: Sigstore, payload: bytes, part: str, said: str
+) -> None:
+    """A key that was replaced stays in the trust root, with an end."""
+    bucket = uploaded(s3, SMALL, json.dumps(sigstore.bundle(payload)).encode())
+    path = tmp_path / "ended.json"
+    for year, code in (("2022", 7), ("2100", 0)):
+        root = sigstore.root()
+        (held,) = root[part]
+        held.get("publicKey", held)["validFor"]["end"] = f"{year}-01-01T00:00:00Z"
+        path.write_text(json.dumps(root))
+        task = s3.task(bucket, ITEMS, signature=sigstore.field(trust_root=str(path)))
+        report = kaiwo.download(configured(tmp_path, task))
+        assert report.exit_code == code, report.failed
+        assert code == 0 or said in str(report.failed[0].error)
 
 
 def test_the_entry_of_another_signature_is_refused(
@@ -254,8 +287,9 @@ def test_both_readers_must_have_read_the_same(sigstore: Sigstore, payload: bytes
             return PAYLOAD_TYPE, b"{}"
 
     envelope = opened(json.dumps(sigstore.bundle(payload)).encode(), "s3://b/model.sig")
+    judge = identity.Judge(Other(), Periods())
     with pytest.raises(SignatureError, match="two payloads"):
-        identity.require_identity(envelope, Other(), Signature("model.sig"), "s3://b/model.sig")
+        identity.require_identity(envelope, judge, Signature("model.sig"), "s3://b/model.sig")
 
 
 def test_the_trust_root_of_the_public_sigstore_is_read(

@@ -72,7 +72,7 @@ class Log:
             "publicKey": {
                 "rawBytes": _text(self.der),
                 "keyDetails": "PKIX_ECDSA_P256_SHA_256",
-                "validFor": _SINCE,
+                "validFor": dict(_SINCE),
             },
             "logId": {"keyId": _text(self.id)},
         }
@@ -132,7 +132,7 @@ class Sigstore:
                     "subject": {"organization": "Example", "commonName": "authority"},
                     "uri": "https://authority.invalid",
                     "certChain": {"certificates": [{"rawBytes": _text(der)}]},
-                    "validFor": _SINCE,
+                    "validFor": dict(_SINCE),
                 }
             ],
             "ctlogs": [self.certificates.in_root()],
