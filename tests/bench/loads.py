@@ -61,7 +61,7 @@ LOADS = (
         "locked",
         "10,000 objects of 4 kB, with a lock and without",
         (Bucket("locked", 10_000, 4_000),),
-        (Goal("wall_s", 1.0, "kaiwo", "kaiwo-locked"),),
+        tuple(Goal(each, 1.0, "kaiwo", "kaiwo-locked") for each in ("wall_s", "cpu_s")),
         tools=("kaiwo", "kaiwo-locked", "s5cmd"),
     ),
     Load(
