@@ -129,17 +129,15 @@ def _second(tool: Tool, order: Order, place: Place) -> dict[str, float]:
 def _run(tool: Tool, order: Order, pod: Path | None) -> dict[str, float]:
     """Run the tool's commands; trouble of the server is a failure too."""
     assert tool.program is not None
-    env = environment(tool, order)
-    files = (str(order.work / "stdout"), str(order.work / "stderr"))
+    for bucket in order.buckets:
+        if order.action is not Action.CACHE:  # what a cache holds, its tools decide
+            order.folder(bucket).mkdir(parents=True, exist_ok=True)
+    tool.before(order)
+    _warm(order)
+    commands, env = tool.commands(tool.program, order), environment(tool, order)
     before = len(order.endpoint.troubles())
     try:
-        if first := tool.before(tool.program, order):
-            meter.run(first, env, *files)
-        for bucket in order.buckets:
-            if order.action is not Action.CACHE:  # what a cache holds, its tools decide
-                order.folder(bucket).mkdir(parents=True, exist_ok=True)
-        _warm(order)
-        commands = tool.commands(tool.program, order)
+        files = (str(order.work / "stdout"), str(order.work / "stderr"))
         return meter.run(commands, env, *files, pod)
     finally:
         if troubles := order.endpoint.troubles()[before:]:

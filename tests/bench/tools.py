@@ -83,7 +83,7 @@ def kaiwo_of(checkout: Path, name: str = "kaiwo", *options: str) -> Tool:
     )
 
 
-def _locking(_: str, order: Order) -> Commands:
+def _lock(order: Order) -> None:
     """Writes the lock. Its digests prove the bytes, as those of stores do; nginx states none."""
     items = []
     for bucket in order.buckets:
@@ -95,7 +95,6 @@ def _locking(_: str, order: Order) -> Commands:
             entries.append(Entry(url, target, bucket.size, key, f"sha256:{digest}", etag))
         items.append(LockedItem(f"s3://{bucket.name}/**/*", tuple(entries)))
     lock_file.write(str(order.work / "kaiwo.lock"), Lock(tuple(items)))
-    return []
 
 
 def all_tools() -> Mapping[str, Tool]:
@@ -105,7 +104,7 @@ def all_tools() -> Mapping[str, Tool]:
         kaiwo_of(ROOT),
         kaiwo_of(ROOT, "kaiwo-obstore", "--engine", "obstore"),
         kaiwo_of(ROOT, "kaiwo-fsspec", "--engine", "fsspec"),
-        replace(kaiwo_of(ROOT, "kaiwo-locked", "--locked"), before=_locking),
+        replace(kaiwo_of(ROOT, "kaiwo-locked", "--locked"), before=_lock),
         Tool("s5cmd", _installed("s5cmd"), peers.s5cmd, peers.aws),
         Tool("s5cmd-defaults", _installed("s5cmd"), peers.s5cmd_told, peers.aws),
         Tool("s5cmd-told", _installed("s5cmd"), peers.s5cmd_told, peers.aws),
