@@ -45,7 +45,7 @@ from kaiwo.tasks.fields import (
     listed,
     matching,
 )
-from kaiwo.tasks.upkeep import PRUNE, READY_FILE, under
+from kaiwo.tasks.upkeep import KEEP_GENERATIONS, PRUNE, PUBLISH, READY_FILE, Publish, under
 from kaiwo.workers.globs import not_meant
 
 
@@ -83,6 +83,24 @@ class FolderItem(_Item):
 
     prune: bool = Field(False, description=PRUNE)
     ready_file: FileName | None = Field(None, description=READY_FILE)
+    publish: Publish = Field("files", description=PUBLISH)
+    keep_generations: int | None = Field(None, ge=1, description=KEEP_GENERATIONS)
+
+    @field_validator("publish")
+    @classmethod
+    def _of_whole_sets(cls, value: Publish, info: ValidationInfo) -> Publish:
+        if value == "snapshot" and info.data.get("allow_partial"):
+            raise PydanticCustomError(
+                "publish", "publish: snapshot and allow_partial exclude each other"
+            )
+        return value
+
+    @field_validator("keep_generations")
+    @classmethod
+    def _of_snapshots(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("publish", "snapshot") != "snapshot":
+            raise PydanticCustomError("publish", "keep_generations needs publish: snapshot")
+        return value
 
     @field_validator("prune")
     @classmethod
@@ -178,6 +196,16 @@ def named_target(item: FolderItem | FileItem, download_root: str) -> str | None:
     except ConfigError:
         return None
     return placement.path if isinstance(placement, At) else None
+
+
+def snapshot_target(item: FolderItem | FileItem, download_root: str) -> str | None:
+    """The path of an item whose files change all at once; None for others."""
+    if isinstance(item, FileItem) or item.publish != "snapshot":
+        return None
+    try:
+        return resolve(item.target_path, download_root, is_file=False)[0]
+    except ConfigError:
+        return None
 
 
 def globs_not_meant(item: FolderItem | FileItem) -> Iterator[tuple[Location, str, str]]:
