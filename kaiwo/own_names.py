@@ -72,6 +72,13 @@ def next_name(name: str) -> str:
     return f"{_PREFIX}{name}{_NEXT}"
 
 
+def name_of_next(name: str) -> str | None:
+    """The name of the snapshot whose next generation's link has that name; None for others."""
+    if not (name.startswith(_PREFIX) and name.endswith(_NEXT)):
+        return None
+    return name[len(_PREFIX) : -len(_NEXT)] or None
+
+
 def is_of_generations(name: str) -> bool:
     """Whether kaiwo gives such names to what it has beside a snapshot."""
     return name.startswith(_PREFIX) and name.endswith((_GENERATIONS, _NEXT))
@@ -79,9 +86,7 @@ def is_of_generations(name: str) -> bool:
 
 def is_staged(path: str) -> bool:
     """Whether a path leads through the link to a generation that is being filled."""
-    return _PREFIX in path and any(
-        name.endswith(_NEXT) and name.startswith(_PREFIX) for name in path.split("/")
-    )
+    return _NEXT in path and any(map(name_of_next, path.split("/")))
 
 
 def document_part_name(name: str) -> str:

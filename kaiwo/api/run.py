@@ -33,6 +33,7 @@ from kaiwo.planning import free_space, plan
 from kaiwo.planning.decision import Decision
 from kaiwo.planning.gather import Listing
 from kaiwo.protocols import Sink
+from kaiwo.state.claims import Claimable
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Task
 
@@ -183,7 +184,7 @@ class _Rounds:
             drafted = plan.draft(self.listing, tools.state, tools.comparison, of=found)
             stale, snapshots = self._upkeep.stale(self.listing), self._snapshots.listed(listing)
             switches = changing(snapshots, drafted)
-            also = (*stale, *switches)
+            also: tuple[Claimable, ...] = (*stale, *switches)
             with claimed(tools, order.tasks, drafted, sink, self._make_room, also) as closed:
                 self._snapshots.open(tools, switches, closed)
                 self._upkeep.announce(self.listing, closed, stale)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -35,6 +35,7 @@ from kaiwo.planning.case_folding import folded
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft
 from kaiwo.planning.snapshots import Snapshot
+from kaiwo.state.claims import is_alone
 from kaiwo.state.records import Record
 
 logger = logging.getLogger(__name__)
@@ -147,36 +148,25 @@ class Snapshots:
         """Switch a link, if anything has changed."""
         current = self._begun[snapshot.target][1]
         known = {each.target for each in closed.unchanged}
-        manifest = tools.state.manifest(snapshot.root)
-
-        def is_staged(transfer: Transfer) -> bool:
-            status = regular_file(transfer.destination)
-            if status is None or transfer.target not in known:
-                return status is not None
-            # What another run has left there counts only if it is known, and needed.
-            is_known = manifest.find_staged(transfer, status) is not None
-            return is_known and not _is_at_target(tools, transfer)
-
-        staged = [each for each in transfers if is_staged(each)]
+        staged = [each for each in transfers if _is_staged(tools, each, known)]
         if not (staged or snapshot.gone or current is None):
             _abandon(snapshot)
             del self._begun[snapshot.target]
             return
-        root, durable = resolved(snapshot.root), tools.order.settings.fsync
+        settings, manifest = tools.order.settings, tools.state.manifest(snapshot.root)
+        root, durable = resolved(snapshot.root), settings.fsync
         folder = generations.require_next(snapshot.target, root)
         new = {each.target for each in staged}
-        for each in transfers:
-            if each.target not in new:
-                if current is None:
-                    raise DiskError(f"{each.target} is gone: something else than kaiwo changes it")
-                if each.target in known and not _is_at_target(tools, each):
-                    raise DiskError(
-                        f"{each.target} was changed while kaiwo was at work there, so nothing is "
-                        "switched; run it again"
-                    )
-                source = generations.path_of(snapshot.target, current)
-                below = each.target[len(snapshot.target) :]
-                _give(f"{source}{below}", f"{folder}{below}", root, durable=durable)
+        old = [each for each in transfers if each.target not in new]
+        for each in old:
+            if current is None or (each.target in known and not _is_at_target(tools, each)):
+                raise DiskError(
+                    f"{each.target} was changed while kaiwo was at work there, so nothing is "
+                    "switched; run it again"
+                )
+            source = generations.path_of(snapshot.target, current)
+            below = each.target[len(snapshot.target) :]
+            _give(f"{source}{below}", f"{folder}{below}", root, durable=durable)
         if snapshot.place.ready:
             below = snapshot.place.ready[len(snapshot.target) :]
             write_ready(f"{folder}{below}", snapshot.root, tools.state.run)
@@ -188,9 +178,26 @@ class Snapshots:
             )
         generations.switch(snapshot.target, root, durable=durable)
         del self._begun[snapshot.target]
-        logger.info("%s has a new generation", units.printable(snapshot.target))
+        logger.info(
+            "%s has a new generation: %s, of which %d did not change",
+            units.printable(snapshot.target),
+            units.count(len(transfers), "file"),
+            len(old),
+        )
         manifest.settle(staged)
+        if snapshot.gone and is_alone(snapshot.root, settings.state_dir, tools.state.run):
+            manifest.forget(snapshot.gone)
         generations.remove_old(snapshot.target, root, snapshot.place.generations)
+
+
+def _is_staged(tools: Tools, transfer: Transfer, known: Collection[str]) -> bool:
+    """Whether the next generation's file is the right one."""
+    status = regular_file(transfer.destination)
+    if status is None or transfer.target not in known:
+        return status is not None
+    # What another run has left there counts only if it is known, and needed.
+    record = tools.state.manifest(transfer.root).find_staged(transfer, status)
+    return record is not None and not _is_at_target(tools, transfer)
 
 
 def require_places(listing: Listing) -> None:

@@ -139,11 +139,11 @@ def switch(target: str, root: Root, *, durable: bool) -> None:
     try:
         if durable:
             for each, _, _ in os.walk(folder):
-                sync_folder(each, root)
-            sync_folder(posixpath.dirname(folder), root)
+                sync_folder(each)
+            sync_folder(posixpath.dirname(folder))
         rename(path, target, root)
         if durable:
-            sync_folder(posixpath.dirname(target), root)
+            sync_folder(posixpath.dirname(target))
     except OSError as error:
         raise disk_error(error, target) from error
 
@@ -177,19 +177,28 @@ def remove_old(target: str, root: Root, keep: int) -> None:
             logger.warning("an old generation stays: %s", disk_error(error, path).message)
 
 
-def sizes(target: str) -> tuple[str, int] | None:
-    """The next generation's folder, and the bytes that only it takes; None: there is none."""
-    number = number_of(target, next_path(target))
-    if number is None or number == number_of(target):
-        return None
-    folder = path_of(target, number)
+def unswitched(folder: str) -> Iterator[str]:
+    """The targets in a folder that have a next generation."""
+    with contextlib.suppress(OSError):
+        for name in filter(None, map(own_names.name_of_next, sorted(os.listdir(folder)))):
+            if has_next(target := posixpath.join(folder, name)):
+                yield target
+
+
+def has_next(target: str) -> bool:
+    """Whether a next generation was begun."""
+    return number_of(target, next_path(target)) is not None
+
+
+def size_of_next(target: str) -> int:
+    """The bytes that nothing but the next generation takes."""
     taken = 0
-    for above, _, names in os.walk(folder):
+    for above, _, names in os.walk(next_path(target)):
         for name in names:
             with contextlib.suppress(OSError):
                 status = os.lstat(posixpath.join(above, name))
                 taken += status.st_blocks * 512 if status.st_nlink == 1 else 0
-    return folder, taken
+    return taken
 
 
 def _numbers(target: str) -> Iterator[int]:

@@ -215,13 +215,13 @@ def sync(path: str, root: Root | None = None) -> None:
     repeat(attempt, PASSING - {errno.EIO})
 
 
-def sync_folder(path: str, root: Root | None = None) -> None:
+def sync_folder(path: str) -> None:
     """Synchronise the names in a folder; raises OSError.
 
     A folder that cannot be synchronised is no failure: its file system keeps names in its own way.
     """
     try:
-        sync(path, root)
+        sync(path)
     except OSError as error:
         if error.errno not in _NO_FOLDER_SYNC:
             raise

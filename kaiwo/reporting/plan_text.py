@@ -52,8 +52,8 @@ def lines(decision: Decision, width: int | None, *, all_: bool = False) -> Itera
                 yield from _action(action, some, width, all_=all_)
     if decision.stale:
         yield from _removals(decision.stale, width)
-    for each in decision.switches:
-        yield from _switch(each, width)
+    for snapshot in decision.switches:
+        yield from _switch(snapshot, width)
     if any(by_task.values()):
         yield ""
     for line in (*_totals(decision), *map(_room, decision.rooms)):
