@@ -34,7 +34,7 @@ from kaiwo.planning import snapshots
 from kaiwo.planning.case_folding import folded
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft
-from kaiwo.planning.snapshots import Snapshot
+from kaiwo.planning.snapshots import Snapshot, below_of
 from kaiwo.state.claims import is_alone
 from kaiwo.state.records import Record
 
@@ -122,6 +122,7 @@ class Snapshots:
             if each.place.ready and generations.number_of(each.target) is not None:
                 write_ready(each.place.ready, each.root, tools.state.run)
             tools.state.manifest(each.root).settle()
+            _forget_gone(tools, each)
 
     def as_visible(self, items: Sequence[Item]) -> Sequence[Item]:
         """The items, where those that are in a next generation only are not in place."""
@@ -153,8 +154,7 @@ class Snapshots:
             _abandon(snapshot)
             del self._begun[snapshot.target]
             return
-        settings, manifest = tools.order.settings, tools.state.manifest(snapshot.root)
-        root, durable = resolved(snapshot.root), settings.fsync
+        root, durable = resolved(snapshot.root), tools.order.settings.fsync
         folder = generations.require_next(snapshot.target, root)
         new = {each.target for each in staged}
         old = [each for each in transfers if each.target not in new]
@@ -184,9 +184,7 @@ class Snapshots:
             units.count(len(transfers), "file"),
             len(old),
         )
-        manifest.settle(staged)
-        if snapshot.gone and is_alone(snapshot.root, settings.state_dir, tools.state.run):
-            manifest.forget(snapshot.gone)
+        tools.state.manifest(snapshot.root).settle(staged)
         generations.remove_old(snapshot.target, root, snapshot.place.generations)
 
 
@@ -219,6 +217,15 @@ def _as_visible(item: Item, snapshot: Snapshot | None) -> Item:
         return item
     text = f"{item.source}: is not at the target, because the snapshot is not whole; the next run "
     return replace(item, status="failed", error=UnfinishedError(f"{text}continues"))
+
+
+def _forget_gone(tools: Tools, snapshot: Snapshot) -> None:
+    """Forget the files that were in earlier generations only."""
+    manifest = tools.state.manifest(snapshot.root)
+    below = below_of(snapshot.place, manifest.records())
+    gone = [each for each in below if each not in snapshot.files and not os.path.lexists(each)]
+    if gone and is_alone(snapshot.root, tools.order.settings.state_dir, tools.state.run):
+        manifest.forget(gone)
 
 
 def _abandon(snapshot: Snapshot) -> None:

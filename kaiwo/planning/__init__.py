@@ -4,6 +4,7 @@ gather       list all wants at once
 plan         draft a plan; close it once its targets are claimed
 decision     what a run would do, for a plan that is shown
 prune        what may be removed
+snapshots    folders whose files change all at once
 free_space   is there space for a plan?
 
 The other modules are planning's own business.

@@ -23,6 +23,7 @@ from kaiwo.planning.case_folding import folded
 from kaiwo.planning.conflicts import Offenders
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.prune import Records
+from kaiwo.state.records import Record
 
 logger = logging.getLogger(__name__)
 
@@ -96,11 +97,19 @@ def snapshots(listing: Listing, records: Records) -> tuple[Snapshot, ...]:
 def _gone(place: Under, files: Iterable[str], records: Records) -> Iterator[str]:
     """The files of the current generation that are not in the next one."""
     listed = {folded(each) for each in files}
-    for record in records(place.root):
-        target = posixpath.normpath(posixpath.join(place.root, record.target))
-        is_there = is_within(target, place.folder) and folded(target) not in listed
-        if is_there and os.path.lexists(target):
+    for target in below_of(place, records(place.root)):
+        if folded(target) not in listed and os.path.lexists(target):
             yield target
+
+
+def below_of(place: Under, records: Iterable[Record]) -> Iterator[str]:
+    """The paths of the records that are below a folder."""
+    above = f"{posixpath.relpath(place.folder, place.root)}/"
+    for record in records:
+        if record.target.startswith(above):
+            target = posixpath.normpath(posixpath.join(place.root, record.target))
+            if is_within(target, place.folder):
+                yield target
 
 
 def require_places(listing: Listing) -> None:

@@ -169,9 +169,10 @@ class Manifest:
             for each in transfers
             if (record := self._records.get(self._relative(each.destination))) is not None
         ]
+        self._unsettled = []
         if lines and not self._reader.is_foreign:
             self._file.append(b"".join(lines))
-        self._unsettled = []
+            self.refresh()
 
     def answers(self, origin: str, url: str) -> tuple[Answer, ...]:
         """What is known of the doubtful objects below a URL.
