@@ -20,6 +20,8 @@ the end of a run if they are many and no other run is at work in the root. ``crc
 of the line in front of it: a line that is torn or damaged is skipped. A manifest of another version
 is not read and not written. A file counts as unchanged only if the store still states the same
 bytes, and the file still has the size and modification time that it was published with.
+
+Longer than 300 lines: publications and answers, which are lines of one file.
 """
 
 from __future__ import annotations

@@ -86,15 +86,6 @@ class FolderItem(_Item):
     publish: Publish = Field("files", description=PUBLISH)
     keep_generations: int | None = Field(None, ge=1, description=KEEP_GENERATIONS)
 
-    @field_validator("publish")
-    @classmethod
-    def _of_whole_sets(cls, value: Publish, info: ValidationInfo) -> Publish:
-        if value == "snapshot" and info.data.get("allow_partial"):
-            raise PydanticCustomError(
-                "publish", "publish: snapshot and allow_partial exclude each other"
-            )
-        return value
-
     @field_validator("keep_generations")
     @classmethod
     def _of_snapshots(cls, value: int | None, info: ValidationInfo) -> int | None:
@@ -102,11 +93,13 @@ class FolderItem(_Item):
             raise PydanticCustomError("publish", "keep_generations needs publish: snapshot")
         return value
 
-    @field_validator("prune")
+    @field_validator("prune", "publish")
     @classmethod
-    def _of_whole_listings(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("allow_partial"):
-            raise PydanticCustomError("prune", "prune and allow_partial exclude each other")
+    def _of_whole_listings(cls, value: bool | Publish, info: ValidationInfo) -> bool | Publish:
+        if value in (True, "snapshot") and info.data.get("allow_partial"):
+            what = "prune" if value is True else "publish: snapshot"
+            text = "{what} and allow_partial exclude each other"
+            raise PydanticCustomError("prune", text, {"what": what})
         return value
 
     @property
@@ -185,27 +178,6 @@ Item = Annotated[
     ),
     BeforeValidator(_flat),
 ]
-
-
-def named_target(item: FolderItem | FileItem, download_root: str) -> str | None:
-    """The path of an item that names one file which must be there; None for others."""
-    if isinstance(item, FolderItem) or item.allow_empty:
-        return None
-    try:
-        _, placement = selected(item, download_root)
-    except ConfigError:
-        return None
-    return placement.path if isinstance(placement, At) else None
-
-
-def snapshot_target(item: FolderItem | FileItem, download_root: str) -> str | None:
-    """The path of an item whose files change all at once; None for others."""
-    if isinstance(item, FileItem) or item.publish != "snapshot":
-        return None
-    try:
-        return resolve(item.target_path, download_root, is_file=False)[0]
-    except ConfigError:
-        return None
 
 
 def globs_not_meant(item: FolderItem | FileItem) -> Iterator[tuple[Location, str, str]]:

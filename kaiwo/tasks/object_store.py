@@ -24,10 +24,9 @@ from kaiwo.tasks.items import (
     FileItem,
     FolderItem,
     globs_not_meant,
-    named_target,
     selected,
-    snapshot_target,
 )
+from kaiwo.tasks.targets import named_target, snapshot_target
 
 logger = logging.getLogger(__name__)
 

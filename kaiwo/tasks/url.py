@@ -29,12 +29,11 @@ from kaiwo.tasks.items import (
     FolderItem,
     Item,
     globs_not_meant,
-    named_target,
     selected,
-    snapshot_target,
 )
 from kaiwo.tasks.registry import SCHEMES, type_of_scheme
 from kaiwo.tasks.secrets import SecretFile
+from kaiwo.tasks.targets import named_target, snapshot_target
 
 #: Schemes of the other task types, which know how to sign in and what to verify.
 _OTHERS = SCHEMES | {"s3a": "s3"}

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,12 @@ def test_killed_at_any_step_the_next_run_ends_with_the_new_set(
     fill(source, new)
     begun, environment = tmp_path / "begun", clean_environment(tmp_path)
     shutil.copytree(out, begun, symlinks=True)
-    kinds = {"os.symlink": (1,), "os.link": (2,), "os.rename": (2, 3), "os.rmdir": (1,)}
+    kinds: dict[str, Sequence[int]] = {
+        "os.symlink": (1,),
+        "os.link": (2,),
+        "os.rename": (2, 3),
+        "os.rmdir": (1,),
+    }
     if LONG:
         kinds = dict.fromkeys((*kinds, "os.mkdir", "os.remove", "write"), range(1, 9))
     died: set[str] = set()
@@ -306,9 +311,9 @@ def test_a_failure_leaves_the_generation_before_and_the_next_run_continues(
         "b": "unchanged",
         "c": "unchanged",
     }
-    assert [item.error.kind for item in report.failed if item.target.endswith("/a")] == [
-        "unfinished"
-    ]
+    (error,) = (item.error for item in report.failed if item.target.endswith("/a"))
+    assert error is not None
+    assert error.kind == "unfinished"
     assert tree((out / "m").resolve()) == {"a": b"a", "b": b"bb", "sub/c": b"ccc"}
     with counting(s3) as proxy:
         way = proxy.stores[0].task(bucket, [ITEM | {"exclude": "*.gguf"}])
@@ -476,12 +481,13 @@ def test_what_cannot_be_a_snapshot_is_refused_before_the_first_byte(
     assert not out.exists()
 
     out.mkdir()
-    for make in (
+    obstacles: tuple[Callable[[], Any], ...] = (
         (out / "m").mkdir,
         (out / "m").touch,
         lambda: (out / "m").symlink_to(tmp_path),
         (out / ".kaiwo-m.next").mkdir,
-    ):
+    )
+    for make in obstacles:
         make()
         with counting(s3) as proxy:
             with pytest.raises(UnsafeNameError, match="where publish: snapshot puts a link; move"):
