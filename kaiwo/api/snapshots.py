@@ -76,11 +76,14 @@ class Snapshots:
         Raises:
             DiskError: it cannot be written.
         """
+        if not (changing := tuple(changing)):
+            return
+        fetched = {one.target: one for one in closed.transfers}
         for each in changing:
-            transfers = [one for one in closed.transfers if one.target in each.files]
+            transfers = [fetched[target] for target in each.files & fetched.keys()]
             current = generations.number_of(each.target)
-            staged = {one.target for one in closed.unchanged if os.path.lexists(one.destination)}
-            if not (transfers or each.gone or current is None or staged & each.files):
+            is_begun = generations.has_next(each.target)
+            if not (transfers or each.gone or current is None or is_begun):
                 continue  # another run has done it meanwhile
             tools.state.manifest(each.root).settle()
             try:
@@ -105,18 +108,17 @@ class Snapshots:
         Raises:
             DiskError: the file system refused; what was not switched is as it was.
         """
-        listed = list(listed)
-        there = {item.target for item in items if item.status != "failed" and listed}
-        failed = {item.target for item in items if item.status == "failed" and listed}
+        if not (listed := tuple(listed)):
+            return
+        there = {item.target for item in items if item.status != "failed"}
+        failed = {item.target for item in items} - there
+        planned = {one.target: one for one in (*closed.transfers, *closed.unchanged)}
         for each in listed:
             if not each.is_whole or each.files & failed:
                 self._leave(each)
                 continue
-            transfers = [
-                one
-                for one in (*closed.transfers, *closed.unchanged)
-                if one.target in each.files & there  # an object that is no file is not there
-            ]
+            # An object that turned out to be no file is not there, and has not failed.
+            transfers = [planned[target] for target in each.files & there & planned.keys()]
             if each.target in self._begun:
                 self._end(tools, each, transfers, closed)
             if each.place.ready and generations.number_of(each.target) is not None:
@@ -205,7 +207,8 @@ def require_places(listing: Listing) -> None:
 
 def changing(listed: Iterable[Snapshot], drafted: Draft) -> tuple[Snapshot, ...]:
     """The snapshots that may get a new generation: their links are claimed."""
-    missing = [transfer for transfer, _ in drafted.missing]
+    listed = tuple(listed)
+    missing = {transfer.target for transfer, _ in drafted.missing if listed}
     return tuple(each for each in listed if each.may_change(missing))
 
 

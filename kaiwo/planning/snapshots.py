@@ -11,6 +11,7 @@ import logging
 import os
 import posixpath
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
@@ -18,7 +19,7 @@ from kaiwo.errors import UnsafeNameError
 from kaiwo.files import generations
 from kaiwo.files.paths import is_within, real_path
 from kaiwo.files.placement import Under, folder_of
-from kaiwo.jobs import Transfer, Want
+from kaiwo.jobs import Want
 from kaiwo.planning.case_folding import folded
 from kaiwo.planning.conflicts import Offenders
 from kaiwo.planning.gather import Listing
@@ -51,9 +52,9 @@ class Snapshot(Struct, frozen=True):
     is_whole: bool = True
     blob: str | None = None
 
-    def may_change(self, missing: Iterable[Transfer]) -> bool:
-        """Whether there may be a new generation; ``missing`` are objects that may be fetched."""
-        if any(each.target in self.files for each in missing):
+    def may_change(self, missing: AbstractSet[str]) -> bool:
+        """Whether there may be a new generation; ``missing`` are targets of what may be fetched."""
+        if not self.files.isdisjoint(missing):
             return True
         return self.is_whole and (bool(self.gone) or generations.number_of(self.target) is None)
 

@@ -29,6 +29,7 @@ from kaiwo.reporting.displays import QuietSink
 from tests.support import crashing
 from tests.support.command import clean_environment, configured, tree
 from tests.support.crashing import Death
+from tests.support.faulty import content
 from tests.support.proxies import counting
 from tests.support.signing import Signer
 from tests.support.stores import Store
@@ -192,6 +193,28 @@ def test_killed_at_any_step_the_next_run_ends_with_the_new_set(
     assert died == set(kinds)
 
 
+def test_a_run_that_is_killed_within_a_file_is_resumed_there(
+    tmp_path: Path, out: Path, source: Path
+) -> None:
+    data = content(12 << 20)
+    fill(source, {"large": data, "small": b"s"})
+    path = configured(tmp_path, of_folder(source))
+    environment = clean_environment(tmp_path)
+    with crashing.commands(environment) as command:
+        arguments = (path, "--max-workers", "1")
+        death = Death(8, among="pwrite")
+        order = crashing.Order(arguments, environment, str(tmp_path), str(out), death)
+        assert command(order) == -signal.SIGKILL
+    assert not os.path.lexists(out / "m")
+    report = kaiwo.download(path, progress="none")
+    assert {Path(item.target).name: item.status for item in report.items} == {
+        "large": "resumed",
+        "small": "downloaded",
+    }
+    assert tree((out / "m").resolve()) == {"large": data, "small": b"s"}
+    assert numbers(out) == ["0001"]
+
+
 OPTIONS: dict[str, Any] = {
     "log_level": None,
     "log_format": None,
@@ -346,14 +369,23 @@ def test_a_repository_follows_its_commits(hub: Store, tmp_path: Path, out: Path)
 
 
 def test_what_is_at_the_target_counts_under_a_lock_only_when_it_was_hashed(
-    s3: Store, tmp_path: Path, out: Path
+    s3: Store, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = s3.new_bucket(OBJECTS)
     task = s3.task(bucket, [ITEM])
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
     run(tmp_path, task, write_lock=True).raise_for_failures()
-    report = run(tmp_path, task, locked=True)
-    assert (report.exit_code, numbers(out)) == (0, ["0001"])
-    assert not (out / ".kaiwo-m.next").is_symlink()
+    for options in {"locked": True}, {"write_lock": True}:
+        report = run(tmp_path, task, **options)
+        assert {item.status for item in report.items} == {"unchanged"}
+        assert (report.exit_code, numbers(out)) == (0, ["0001"])
+        assert not (out / ".kaiwo-m.next").is_symlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "symlink", refuse)
+        assert run(tmp_path, task, locked=True).exit_code == 0  # there is nothing to write
     times = (out / "m/b").stat()
     (out / "m/b").write_bytes(b"xx")  # of the same size and time
     os.utime(out / "m/b", ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -489,11 +521,9 @@ def test_what_cannot_be_a_snapshot_is_refused_before_the_first_byte(
     )
     for make in obstacles:
         make()
-        with counting(s3) as proxy:
-            with pytest.raises(UnsafeNameError, match="where publish: snapshot puts a link; move"):
-                run(tmp_path, proxy.stores[0].task(bucket, [ITEM]))
-            assert proxy.counts().gets == 0
-        (path,) = out.iterdir()
+        with pytest.raises(UnsafeNameError, match="where publish: snapshot puts a link; move"):
+            run(tmp_path, s3.task(bucket, [ITEM]))
+        (path,) = out.iterdir()  # nothing else was written
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     # An item beside it may not lead there by another way.
     run(tmp_path, s3.task(bucket, [ITEM])).raise_for_failures()
@@ -516,6 +546,14 @@ def test_without_symbolic_links_nothing_is_fetched(
         run(tmp_path, of_folder(source))
     assert raised.value.exit_code == 6
     assert tree(out) == {}
+
+
+def test_a_url_is_fetched_as_a_snapshot(tmp_path: Path, source: Path) -> None:
+    fill(source, {"a": b"a"})
+    path = kaiwo.fetch(f"file://{source}/", tmp_path / "x/y", publish="snapshot", progress="none")
+    assert (path, os.readlink(path)) == (tmp_path / "x/y", ".kaiwo-y.generations/0001")
+    assert tree(path.resolve()) == {"a": b"a"}
+    assert sorted(os.listdir(path.parent)) == [".kaiwo", ".kaiwo-y.generations", "y"]
 
 
 # --- what is left behind ----------------------------------------------------------------------
