@@ -11,7 +11,7 @@ from msgspec import Struct
 from kaiwo import environment
 from kaiwo.api.orders import Order, Wanted, order_of
 from kaiwo.api.places import MakeRoom, claimed, require_writable
-from kaiwo.api.snapshots import Snapshots, changing, require_places
+from kaiwo.api.snapshots import Snapshots, changing
 from kaiwo.api.tools import Tools, listed, opened
 from kaiwo.api.upkeep import Upkeep
 from kaiwo.config.loader import Config
@@ -32,6 +32,7 @@ from kaiwo.objects import Item, Report
 from kaiwo.planning import free_space, plan
 from kaiwo.planning.decision import Decision
 from kaiwo.planning.gather import Listing
+from kaiwo.planning.snapshots import require_places
 from kaiwo.protocols import Sink
 from kaiwo.state.claims import Claimable
 from kaiwo.state.state import State

@@ -200,11 +200,6 @@ def _is_staged(tools: Tools, transfer: Transfer, known: Collection[str]) -> bool
     return record is not None and not _is_at_target(tools, transfer)
 
 
-def require_places(listing: Listing) -> None:
-    """See ``planning/snapshots.py``."""
-    snapshots.require_places(listing)
-
-
 def changing(listed: Iterable[Snapshot], drafted: Draft) -> tuple[Snapshot, ...]:
     """The snapshots that may get a new generation: their links are claimed."""
     listed = tuple(listed)
