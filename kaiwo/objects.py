@@ -238,6 +238,7 @@ class Place(Struct, frozen=True):
     root: str
     blob: str | None = None
     symlinks: bool = True
+    staged: bool = False
 
 
 class Item(Struct, frozen=True):

@@ -219,6 +219,10 @@ class Task(SecretFields):
         """
         return iter(())
 
+    def snapshots(self, download_root: str) -> Iterator[tuple[Location, str]]:  # noqa: ARG002
+        """Folders whose files change all at once: where in the task, and their paths."""
+        return iter(())
+
     def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
         """Globs that select nothing: where in the task, what is wrong, what to do."""
         return iter(())
