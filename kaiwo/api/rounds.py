@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kaiwo.api.orders import Order, Wanted
 from kaiwo.api.places import MakeRoom, claimed
+from kaiwo.api.snapshots import Snapshots, changing
 from kaiwo.api.tools import Tools, listed, opened
 from kaiwo.api.upkeep import Upkeep
 from kaiwo.engine.scheduler import Scheduler
@@ -18,7 +19,9 @@ from kaiwo.objects import Item, Report
 from kaiwo.planning import plan
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft
+from kaiwo.planning.snapshots import require_places
 from kaiwo.protocols import Sink
+from kaiwo.state.claims import Claimable
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Task
 
@@ -50,7 +53,7 @@ class Rounds:
         self._begun_s, self._started_at_s = time.monotonic(), time.time()
         self._schedulers: list[Scheduler] = []
         self._left: Sequence[Item] = ()
-        self._upkeep = Upkeep()
+        self._upkeep, self._snapshots = Upkeep(), Snapshots()
 
     def run(self) -> None:
         """Carry out the order."""
@@ -78,6 +81,7 @@ class Rounds:
         order, sink = self._order, self._sink
         with opened(order, self._begun_s) as tools:
             self._upkeep.begin(tools, asked)
+            self._snapshots.begin(tools, asked)
             listing = listed(tools, asked, sink, patience_s)
             for service in {want.opener.service for want in listing.unreached}:
                 logger.warning("%s cannot be reached yet; all else is fetched first", service)
@@ -85,6 +89,7 @@ class Rounds:
             if self._ends(listing):
                 self._execute(Plan(missed=listing.missed), tools)
                 return listing.unreached
+            require_places(self.listing)
             # A want may have turned out to be another one, of another opener.
             found = [want for want, _ in listing.found]
             drafted = plan.draft(self.listing, tools.state, tools.comparison, of=found)
@@ -100,12 +105,16 @@ class Rounds:
             listing: what was listed for it.
         """
         tasks, found = self._order.tasks, [want for want, _ in listing.found]
-        stale = self._upkeep.stale(self.listing)
-        with claimed(tools, tasks, drafted, self._sink, self._make_room, stale) as closed:
+        stale, snapshots = self._upkeep.stale(self.listing), self._snapshots.listed(listing)
+        switches = changing(snapshots, drafted)
+        also: tuple[Claimable, ...] = (*stale, *switches)
+        with claimed(tools, tasks, drafted, self._sink, self._make_room, also) as closed:
+            self._snapshots.open(tools, switches, closed)
             self._upkeep.announce(self.listing, closed, stale)
             _remember_answers(listing, closed, tools.state)
             report = self._execute(closed, tools)
             _settle(_of(tasks, found), closed, self.listing, report)
+            self._snapshots.finish(tools, snapshots, closed, self._settled())
             self._upkeep.finish(tools, self.listing, stale, self.report())
 
     def _ends(self, listing: Listing) -> bool:
@@ -123,26 +132,27 @@ class Rounds:
         self._schedulers.append(scheduler)
         return scheduler.run()
 
-    def _items(self) -> tuple[Item, ...]:
-        return (*(item for each in self._schedulers for item in each.report().items), *self._left)
-
     def report(self, error: KaiwoError | None = None) -> Report:
         """The report so far.
 
         Args:
             error: what ended the run before all was done; it decides the exit code.
         """
-        reports = [each.report() for each in self._schedulers]
-        items = self._items()
+        items = self._snapshots.as_visible(self._settled())
         codes = [item.error.exit_code for item in items if item.error is not None]
         return Report(
             first_exit_code(codes) if error is None else exit_code_of(error),
             time.monotonic() - self._begun_s,
-            sum(each.transferred_bytes for each in reports),
+            sum(each.report().transferred_bytes for each in self._schedulers),
             items,
             error,
             self._started_at_s,
         )
+
+    def _settled(self) -> Sequence[Item]:
+        """What became of each object, also of those that no link leads to yet."""
+        items = (item for each in self._schedulers for item in each.report().items)
+        return (*items, *self._left)
 
 
 def _joined(earlier: Listing, listing: Listing) -> Listing:

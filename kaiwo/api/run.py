@@ -10,6 +10,7 @@ from kaiwo import environment
 from kaiwo.api.orders import Order, as_shard, order_of
 from kaiwo.api.places import MakeRoom, require_writable
 from kaiwo.api.rounds import Rounds
+from kaiwo.api.snapshots import Snapshots, changing
 from kaiwo.api.tools import listed, opened
 from kaiwo.api.upkeep import Upkeep
 from kaiwo.config.loader import Config
@@ -21,6 +22,7 @@ from kaiwo.objects import Report
 from kaiwo.planning import free_space, plan
 from kaiwo.planning.decision import Decision
 from kaiwo.planning.gather import Listing
+from kaiwo.planning.snapshots import require_places
 from kaiwo.protocols import Sink
 
 
@@ -43,11 +45,13 @@ def decide(order: Order, sink: Sink) -> Decision:
     Names and places that may not be are an error of the decision.
     """
     labels = tuple(dict.fromkeys(task.label for task, _ in order.tasks))
-    upkeep = Upkeep()
+    upkeep, snapshots = Upkeep(), Snapshots()
     with opened(order, time.monotonic()) as tools:
         upkeep.begin(tools, order.asked)
+        snapshots.begin(tools, order.asked)
         listing = listed(tools, order.asked, sink)
         try:
+            require_places(listing)
             drafted = plan.draft(listing, tools.state, tools.comparison)
         except UnsafeNameError as error:
             return Decision(labels, Plan(missed=listing.missed), error=error)
@@ -57,7 +61,8 @@ def decide(order: Order, sink: Sink) -> Decision:
             require_writable(order.tasks, closed)
         except DiskError as error:
             shortage = error
-        return Decision(labels, closed, rooms, shortage, upkeep.stale(listing))
+        switches = changing(snapshots.listed(listing), drafted)
+        return Decision(labels, closed, rooms, shortage, upkeep.stale(listing), switches)
 
 
 def list_all(order: Order, sink: Sink) -> Listing:

@@ -31,6 +31,7 @@ from kaiwo.jobs import Want
 from kaiwo.objects import Folder, Named, Place, RemoteObject, Shard
 from kaiwo.planning import plan, prune
 from kaiwo.planning.gather import Listing
+from kaiwo.planning.snapshots import in_snapshots
 from kaiwo.protocols import Sink
 from kaiwo.shards import finished, objects, plan_file, trust
 from kaiwo.shards.plan_file import SharedPlan
@@ -39,6 +40,7 @@ from kaiwo.shards.split import Split, split
 from kaiwo.state import small_files
 from kaiwo.state.claims import Claim, targets_of
 from kaiwo.state.folder import plan_path
+from kaiwo.tasks.base import Task
 
 logger = logging.getLogger(__name__)
 #: Task types whose stores serve any range of an object that is identified.
@@ -82,12 +84,12 @@ def home_of(order: Order, shard: Shard) -> Home:
     Raises:
         ConfigError: the order has no target, or asks for what shards do not do.
     """
-    pruned = next((want for want, _, _ in prune.pruned(order.asked)), None)
-    if pruned is not None:
-        # What is stale must have been there before the listing; that is another shard's.
+    # What is stale must have been there before the listing, and that is another shard's.
+    pruned = (("prune", want) for want, _, _ in prune.pruned(order.asked))
+    switched = (("publish: snapshot", want) for want, _ in in_snapshots(order.asked))
+    for what, want in (*pruned, *switched):
         raise ConfigError(
-            f"{pruned.where}: prune and shard exclude each other: leave prune out, and run `kaiwo "
-            "download` with it once all shards are done"
+            f"{want.where}: {what} and shard exclude each other: leave one of them out"
         )
     places = map(_place_of, order.asked)
     roots = sorted({place.root for place in places if place is not None})
@@ -218,7 +220,7 @@ def _write(home: Home, tools: Tools, listing: Listing) -> None:
     serves = {
         each.opener
         for task, wants in home.order.tasks
-        if task.type in IN_PARTS
+        if isinstance(task, Task) and task.type in IN_PARTS
         for want in wants
         for each in want.readings()
     }

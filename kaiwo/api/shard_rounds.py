@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -83,7 +83,7 @@ class ShardRounds(Rounds):
             return report
         return replace(report, exit_code=exit_code_of(self._failed), error=self._failed)
 
-    def _items(self) -> tuple[Item, ...]:
+    def _settled(self) -> Sequence[Item]:
         """One for each object of this shard's part, and for what was done for others."""
         if not self._schedulers:
             return ()

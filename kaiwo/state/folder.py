@@ -7,6 +7,8 @@
     <root>/.kaiwo/plan-<job>.jsonl       what all shards do                shards/plan_file.py
     <root>/.kaiwo/shard-<plan>-<index>.jsonl    how one of them ended      shards/results.py
     <root>/.kaiwo/ranges-<plan>-<run>.jsonl     what a run has of objects that shards share
+    <root>/.kaiwo/unpacking/             entries of an archive, until all are      initializer/
+                                         there
 
 With ``--state-dir`` the state of all roots is in that folder, apart by a hash of the root's path:
 
@@ -121,6 +123,11 @@ def _matching(root: str, state_dir: str | None, matches: Callable[[str], object]
 def claims_folder(root: str, state_dir: str | None = None) -> str:
     """The folder of the claims on targets of a root."""
     return _path(root, state_dir, _CLAIMS, "")
+
+
+def unpacking_folder(root: str) -> str:
+    """Where the entries of an archive are staged: always in the root, which they stay in."""
+    return posixpath.join(root, STATE_FOLDER, "unpacking")
 
 
 def is_claims_folder(folder: str) -> bool:

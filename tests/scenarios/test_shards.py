@@ -351,9 +351,12 @@ def test_what_shards_have_left_is_cleaned(shards: Shards) -> None:
     shards.assert_whole()
 
 
-def test_what_prune_would_remove_may_be_newer_than_the_plan(few: Shards) -> None:
-    few.config["download_items"][0]["buckets"][0]["items"][0]["prune"] = True
-    with pytest.raises(ConfigError, match="prune and shard exclude each other"):
+@pytest.mark.parametrize("field", [{"prune": True}, {"publish": "snapshot"}])
+def test_what_needs_one_run_from_the_listing_to_the_end_is_refused(
+    few: Shards, field: dict[str, Any]
+) -> None:
+    few.config["download_items"][0]["buckets"][0]["items"][0].update(field, target_path="sub")
+    with pytest.raises(ConfigError, match="and shard exclude each other"):
         few.run("0/2")
 
 
