@@ -143,7 +143,7 @@ def require_same(sdist: Path, wheel: Path) -> None:
 def start(wheel: Path, folder: Path) -> None:
     """Install the wheel into a fresh environment, with the locked dependencies, and run it."""
     shutil.rmtree(folder, ignore_errors=True)
-    venv.create(folder, with_pip=True)
+    venv.create(folder)  # without pip: what is in it afterwards is an installation, see `make sbom`
     python, kaiwo = str(folder / "bin/python"), str(folder / "bin/kaiwo")
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     run(
