@@ -145,12 +145,11 @@ def start(wheel: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder)  # without pip: what is in it afterwards is an installation, see `make sbom`
     python, kaiwo = str(folder / "bin/python"), str(folder / "bin/kaiwo")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run(
-        [*pip, "--only-binary=:all:", "--require-hashes", "-r", "requirements/image.lock"], cwd=ROOT
-    )
-    run([*pip, "--no-deps", "--no-index", str(wheel)])
-    run([python, "-m", "pip", "check"])
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+    locked = ["--only-binary=:all:", "--require-hashes", "-r", "requirements/image.lock"]
+    run([*pip, "install", "--quiet", *locked])
+    run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)])
+    run([*pip, "check"])
     with tempfile.TemporaryDirectory() as name:
         elsewhere = Path(name)
         config = elsewhere / "kaiwo.yaml"
