@@ -47,7 +47,7 @@ from kaiwo.sources.translation import NotForObstoreError
 
 #: Every host, in obstore's form: a star stands for names alone.
 _ALL = "*,0.0.0.0/0,::/0"
-#: A proxy that can be asked nothing, whatever runs on this machine; ``errors`` knows it.
+#: A proxy that nobody can be: nothing listens at port 0. ``errors`` knows it.
 _NOWHERE = "http://0.0.0.0:0"
 #: The process that loaded obstore.
 _LOADED_BY = os.getpid()
