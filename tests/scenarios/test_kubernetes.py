@@ -139,7 +139,7 @@ def faults(container: Container) -> Iterator[str]:
     for path in container.files_read():
         if container.mount(path) is None:
             yield f"{path} is not mounted"
-        container.file(path)  # of a Secret beside the pod, the key has to be there
+        container.file(path)  # of a Secret beside the pod, the key must be there
     for path in container.places_written():
         if not container.is_writable(path):
             yield f"{path} cannot be written"
