@@ -64,6 +64,11 @@ RUN python -m pip --disable-pip-version-check uninstall --quiet --yes --root-use
 
 COPY --from=build /opt/kaiwo /opt/kaiwo
 
+# KServe's own image has its command here.
+RUN mkdir -p /storage-initializer/scripts && cd /storage-initializer/scripts \
+    && printf '#!/bin/sh\nexec kaiwo storage-initializer "$@"\n' > initializer-entrypoint \
+    && chmod 755 initializer-entrypoint
+
 # SAFEPATH: `python -m` shall not import what lies in the working directory, such as downloads.
 ENV PATH="/opt/kaiwo/bin:${PATH}" \
     PYTHONDONTWRITEBYTECODE=1 \

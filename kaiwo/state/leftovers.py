@@ -16,22 +16,30 @@ may be an empty folder to which a volume is not mounted, or another volume.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import posixpath
+import shutil
 import time
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from kaiwo.files.folders import resolved
+from kaiwo.files.folders import in_folder, resolved
 from kaiwo.files.paths import is_within
 from kaiwo.files.temporary_files import discard
 from kaiwo.own_names import STATE_FOLDER, is_temporary_of
 from kaiwo.state.claim_files import ForeignClaim, read_claim, remove_folder
 from kaiwo.state.claims import FORGOTTEN_NS, USUAL, Timing
 from kaiwo.state.earlier_runs import EarlierRun, earlier_runs
-from kaiwo.state.folder import claim_paths, claims_folder, part_paths
+from kaiwo.state.folder import (
+    claim_paths,
+    claims_folder,
+    manifest_path,
+    part_paths,
+    unpacking_folder,
+)
 from kaiwo.state.manifest import Manifest
 from kaiwo.state.processes import is_running
 from kaiwo.state.sharing import root_of_state
@@ -123,6 +131,36 @@ def remove(found: Leftovers, state_dir: str | None = None, *, partial: bool = Fa
     above = posixpath.dirname(folder)
     if posixpath.basename(above) == STATE_FOLDER:
         remove_folder(above)
+
+
+def forget(root: str) -> None:
+    """Remove what the state in a root remembers of files that are in place.
+
+    The next run there believes bytes alone. Nothing happens while a run is at work there, and what
+    a run could resume stays.
+    """
+    folder = claims_folder(root)
+    if claim_paths(folder):
+        return
+    manifest = manifest_path(root)
+    state = posixpath.dirname(manifest)
+    runs = (each for each in earlier_runs(root) if not [*_resumable(each), *_temporary(each)])
+    for path in (manifest, *part_paths(root), *(each.path for each in runs)):
+        discard(path, root_of_state(state))
+    with contextlib.suppress(OSError):
+        remove_staged(root)
+    remove_folder(folder)
+    remove_folder(state)
+
+
+def remove_staged(root: str) -> None:
+    """Remove the entries of an archive that were staged; raises OSError."""
+
+    def remove(parent: int | None, name: str) -> None:
+        shutil.rmtree(name, dir_fd=parent)
+
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        in_folder(unpacking_folder(root), resolved(root), remove)
 
 
 def _resumable(earlier: EarlierRun) -> Iterator[str]:

@@ -139,8 +139,8 @@ class Task(SecretFields):
     )
     signature: Signature | None = Field(
         None,
-        description="The signature of a model (``bundle``, and ``key`` or ``certificate``) that "
-        "says what may arrive.",
+        description="The signature of a model (``bundle``, and ``key``, ``certificate`` or "
+        "``identity``) that says what may arrive.",
     )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:

@@ -139,6 +139,14 @@ class Checks:
         without_home = ["-u", "HOME", "kaiwo", "validate", "/config/good.yaml"]
         ended = self._run(*without_home, entry="env", flags=mounts)
         self._check("runs without HOME", ended.code == 0, ended)
+        models = _writable(folder / "models-of-kserve")
+        ended = self._run(
+            *("file:///config/good.yaml", "/mnt/models"),
+            entry="/storage-initializer/scripts/initializer-entrypoint",
+            flags=[*mounts, f"--volume={models}:/mnt/models"],
+        )
+        there = sorted(path.name for path in models.iterdir())
+        self._check("KServe's command", ended.code == 0 and there == ["good.yaml"], ended)
 
     def _download(
         self, folder: Path, running: Mapping[str, Store], expected: Mapping[Path, bytes]
