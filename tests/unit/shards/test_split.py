@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kaiwo.jobs import RANGE
@@ -36,6 +36,8 @@ def loads(objects: list[Weighed], shards: int) -> list[int]:
     return found
 
 
+#: A busy machine is no failure.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(OBJECTS, max_size=30), st.integers(1, 9))
 def test_each_byte_is_one_shards(objects: list[Weighed], shards: int) -> None:
     assert sum(loads(objects, shards)) == sum(each.size for each in objects)
