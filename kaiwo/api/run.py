@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 
 from msgspec import Struct
 
 from kaiwo import environment
+from kaiwo.api.carrying import carrying, require_one
 from kaiwo.api.orders import Order, Wanted, order_of
 from kaiwo.api.places import MakeRoom, claimed, require_writable
 from kaiwo.api.tools import Tools, listed, opened
@@ -48,9 +50,9 @@ class Done(Struct, frozen=True):
 
 
 @environment.cleaned(proxies.canonical)
-def run(config: Config, sink: Sink) -> Report:
+def run(config: Config, sink: Sink, executor: Executor | None = None) -> Report:
     """Carry out a validated configuration; see ``download``."""
-    return carry_out(order_of(config), sink).report
+    return carry_out(order_of(config), sink, executor=executor).report
 
 
 def decide(order: Order, sink: Sink) -> Decision:
@@ -90,7 +92,12 @@ def list_all(order: Order, sink: Sink) -> Listing:
 
 
 def carry_out(
-    order: Order, sink: Sink, make_room: MakeRoom = lambda _: None, *, raises: bool = False
+    order: Order,
+    sink: Sink,
+    make_room: MakeRoom = lambda _: None,
+    *,
+    raises: bool = False,
+    executor: Executor | None = None,
 ) -> Done:
     """List, claim, close the plan, execute it, settle the tasks.
 
@@ -101,9 +108,11 @@ def carry_out(
         sink: gets the events.
         make_room: is called with the plan before it is checked that there is room for it.
         raises: with ``fail_fast``, the error of a listing is raised, and is not in a report.
+        executor: moves the bytes; None: threads of this process.
     """
-    rounds = _Rounds(order, sink, make_room, raises=raises)
+    rounds = _Rounds(order, sink, make_room, executor, raises=raises)
     try:
+        require_one(order, executor)
         rounds.run()
         report = rounds.report()
         # Inside ``try``: a signal that arrives now still ends in a report.
@@ -124,15 +133,25 @@ class _Rounds:
         order: see ``carry_out``.
         sink: as above.
         make_room: as above.
+        executor: as above.
         raises: as above.
 
     Attributes:
         listing: what was listed so far.
     """
 
-    def __init__(self, order: Order, sink: Sink, make_room: MakeRoom, *, raises: bool) -> None:
+    def __init__(
+        self,
+        order: Order,
+        sink: Sink,
+        make_room: MakeRoom,
+        executor: Executor | None,
+        *,
+        raises: bool,
+    ) -> None:
         self.listing = Listing()
         self._order, self._sink, self._make_room = order, sink, make_room
+        self._executor = executor
         self._raises = raises
         self._begun_s, self._started_at_s = time.monotonic(), time.time()
         self._schedulers: list[Scheduler] = []
@@ -193,11 +212,18 @@ class _Rounds:
         return True
 
     def _execute(self, closed: Plan, tools: Tools) -> Report:
-        scheduler = Scheduler(
-            closed, tools.executor, tools.rules, tools.state, self._sink, tools.health
-        )
-        self._schedulers.append(scheduler)
-        return scheduler.run()
+        with carrying(tools, closed, self._executor) as where:
+            scheduler = Scheduler(
+                closed,
+                where.executor,
+                tools.rules,
+                tools.state,
+                self._sink,
+                tools.health,
+                where.machines,
+            )
+            self._schedulers.append(scheduler)
+            return scheduler.run()
 
     def report(self, error: KaiwoError | None = None) -> Report:
         """The report so far.

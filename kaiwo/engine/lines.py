@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -105,12 +105,19 @@ class Lines:
         services: that the run asks.
         rules: how the plan is carried out.
         channel: where workers report what arrives.
+        machines: how many machines share the work now; the limits are those of each.
 
     Attributes:
         limits: how many jobs of each lane may be under way; the dispatcher follows it.
     """
 
-    def __init__(self, services: Iterable[str], rules: Rules, channel: Channel) -> None:
+    def __init__(
+        self,
+        services: Iterable[str],
+        rules: Rules,
+        channel: Channel,
+        machines: Callable[[], int] = lambda: 1,
+    ) -> None:
         most, first = (MOST, FIRST) if rules.workers is None else (rules.workers, rules.workers)
         self._bandwidth = None if rules.bandwidth is None else new_bandwidth(rules.bandwidth)
         if self._bandwidth is not None:
@@ -118,6 +125,8 @@ class Lines:
         self._unused = None if self._bandwidth is None else bandwidth_share.unused(self._bandwidth)
         self._lines = {each: Line(RequestLimit(most, first)) for each in services}
         self._channel = channel
+        self._count_machines = machines
+        self._machines = max(machines(), 1)
         self._memory = rules.memory
         self._most = rules.requests
         self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}
@@ -156,12 +165,17 @@ class Lines:
     def _share(self) -> None:
         """Divide what there is between the requests of all services."""
         wanted = {each: line.limit.limit for each, line in self._lines.items()}
-        self.limits.update(request_budget.shares(wanted, self._most))
-        total = self._total = max(sum(self.limits[each] for each in self._lines), 1)
+        shares = request_budget.shares(wanted, self._most)
+        self.limits.update({each: share * self._machines for each, share in shares.items()})
+        on_each = max(sum(shares.values()), 1)
+        total = self._total = on_each * self._machines
         #: How much of a request is in memory before it is written, and is written before it is
         #: reported; and how much may come at once, by what a kill may cost and memory allows.
-        self._piece = min(request_budget.piece_size(self._memory, total), LONGEST_PIECE)
-        self._at_once = min(UNSAVED, (self._memory - request_budget.BASE) / COPIES) / total
+        least = request_budget.PIECE
+        self._piece = min(request_budget.piece_size(self._memory, on_each), LONGEST_PIECE)
+        self._piece = min(self._piece, max(UNSAVED // total, least))
+        by_memory = (self._memory - request_budget.BASE) / COPIES / on_each
+        self._at_once = min(UNSAVED / total, by_memory)
         if self._bandwidth is not None:
             most = bandwidth_share.piece_size(self._bandwidth.rate, total)
             self._piece = min(self._piece, most)
@@ -247,6 +261,9 @@ class Lines:
         if now_s - self._stepped_s < STEP_S:
             return
         self._stepped_s = now_s
+        if (machines := max(self._count_machines(), 1)) != self._machines:
+            self._machines = machines
+            self._share()
         is_busy = self._is_busy(now_s)
         is_held_back = False
         if self._unused is not None:
@@ -255,7 +272,7 @@ class Lines:
         for service, line in self._lines.items():
             line.rate = line.limit.connection_rate
             change = line.limit.step(
-                now_s, line.in_flight, is_busy=is_busy, is_held_back=is_held_back
+                now_s, line.in_flight // self._machines, is_busy=is_busy, is_held_back=is_held_back
             )
             self._take(service, change)
 

@@ -10,7 +10,7 @@ Only this thread changes the state of flights, remembers what is in place, and e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -29,7 +29,7 @@ from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
-from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, UnfinishedError
+from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, LostError, UnfinishedError
 from kaiwo.events import Planned, Ticked
 from kaiwo.jobs import (
     Batch,
@@ -66,6 +66,8 @@ class Scheduler:
         state: remembers what is in place and what is unfinished.
         sink: gets the events.
         health: what the listings learned of the services; this run learns more.
+        machines: how many machines share the work, each with as many requests as one has alone;
+            None: the executor decides how many jobs run at once, and there is one.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Scheduler:
         state: State,
         sink: Sink,
         health: ServiceHealth,
+        machines: Callable[[], int] | None = None,
     ) -> None:
         self._plan = plan
         self._rules = rules
@@ -87,7 +90,7 @@ class Scheduler:
         self._digests = RunningDigests()
         self._channel = new_channel()
         services = {each.opener.service for each in plan.transfers}
-        self._lines = Lines(services, rules, self._channel)
+        self._lines = Lines(services, rules, self._channel, machines or (lambda: 1))
         self._marks = Marks(state)
         #: Small objects that are in place, and are not remembered yet.
         self._in_place: list[Outcome] = []
@@ -116,7 +119,8 @@ class Scheduler:
             wanted=self._feed.is_wanted,
             lane=self._feed.lane,
             starts_s=self._feed.starts_s,
-            most=rules.ceiling,
+            # Of several machines, each has its own limits.
+            most=rules.ceiling if machines is None else None,
         )
         self._restarts = Restarts(self._feed, self._dispatcher, self._digests, state, sink)
         self._recovery = Recovery(
@@ -212,6 +216,9 @@ class Scheduler:
             job = continued(job, outcome)
         if outcome.error is None:
             self._advance(job, outcome, flight)
+            return
+        if isinstance(outcome.error, LostError):
+            self._recovery.send_elsewhere(job, flight)
             return
         self._health.failed(service(job), outcome.error)
         self._recovery.recover(job, outcome.error, flight)
