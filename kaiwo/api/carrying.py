@@ -108,7 +108,8 @@ def require_one(order: Order, executor: Executor | None) -> None:
 @contextlib.contextmanager
 def _cluster(order: Order, meeting: Meeting) -> Iterator[Cluster]:
     """The workers of the cluster that the order names."""
-    from kaiwo.remote.cluster import Cluster, connect  # noqa: PLC0415 - few runs have one
+    from kaiwo.remote.cluster import Cluster  # noqa: PLC0415 - few runs have one
+    from kaiwo.remote.probing import connect  # noqa: PLC0415
 
     settings = order.settings
     client = connect(settings.dask or "", settings.startup_wait)

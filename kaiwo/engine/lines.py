@@ -21,6 +21,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from kaiwo.engine import bandwidth_share, request_budget
+from kaiwo.engine.flight import size_of
 from kaiwo.engine.pace import Pace
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
@@ -105,7 +106,7 @@ class Lines:
         services: that the run asks.
         rules: how the plan is carried out.
         channel: where workers report what arrives.
-        machines: how many machines share the work now; the limits are those of each.
+        machines: how many share the work now, each with these limits.
 
     Attributes:
         limits: how many jobs of each lane may be under way; the dispatcher follows it.
@@ -171,9 +172,8 @@ class Lines:
         total = self._total = on_each * self._machines
         #: How much of a request is in memory before it is written, and is written before it is
         #: reported; and how much may come at once, by what a kill may cost and memory allows.
-        least = request_budget.PIECE
-        self._piece = min(request_budget.piece_size(self._memory, on_each), LONGEST_PIECE)
-        self._piece = min(self._piece, max(UNSAVED // total, least))
+        most = request_budget.piece_size(self._memory, on_each, self._machines)
+        self._piece = min(most, LONGEST_PIECE)
         by_memory = (self._memory - request_budget.BASE) / COPIES / on_each
         self._at_once = min(UNSAVED / total, by_memory)
         if self._bandwidth is not None:
@@ -187,7 +187,7 @@ class Lines:
         line = self._lines[service]
         if isinstance(job, BringingJob):
             line.in_flight += 1
-        rate, size = self._connection_rate(line), _size(job)
+        rate, size = self._connection_rate(line), size_of(job)
         is_quick = size < LEAST_TOLD if rate is None else size <= rate * AT_ONCE_S
         if is_quick and size <= self._at_once:
             return Reading(channel=self._channel, bandwidth=self._bandwidth)
@@ -293,14 +293,3 @@ class Lines:
             self._share()
             text = "%s: %d requests at once instead of %d: %s"
             logger.debug(text, service, change.after, change.before, change.why)
-
-
-def _size(job: Job) -> int:
-    """The bytes that a request is to bring."""
-    match job:
-        case Range():
-            return job.end - max(job.start, job.reached)
-        case Batch():
-            return max(each.object.size for each in job.transfers)
-        case _:
-            return job.transfer.object.size

@@ -10,7 +10,7 @@ Only this thread changes the state of flights, remembers what is in place, and e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -19,7 +19,7 @@ from kaiwo.engine.counting import Counting
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights, continued
-from kaiwo.engine.job_feed import JobFeed, service
+from kaiwo.engine.job_feed import JobFeed, by_service, service
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.lines import Lines
 from kaiwo.engine.marks import Marks
@@ -43,7 +43,6 @@ from kaiwo.jobs import (
     Progress,
     Range,
     Restat,
-    Transfer,
     Whole,
 )
 from kaiwo.objects import Report
@@ -285,14 +284,6 @@ class Scheduler:
 def _is_of_object(outcome: Outcome) -> bool:
     """Whether its object is in place now; what has the item's checksum may be another one's."""
     return outcome.published or (outcome.adopted and outcome.transfer.required is None)
-
-
-def by_service(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:
-    """The transfers of each service, in their order."""
-    found: dict[str, list[Transfer]] = {}
-    for each in transfers:
-        found.setdefault(each.opener.service, []).append(each)
-    return found
 
 
 def _planned(plan: Plan) -> Planned:

@@ -8,6 +8,9 @@ carrier    the executor that the scheduler is given: sends jobs to other process
 calls      what goes there and back
 site       what a worker process has of a run
 meeting    the folder in the download root where a run and its sites meet
+places     where calls go: any executor
+cluster    the same, of Dask; only who uses it loads it
+probing    which workers of a cluster can be used
 
 See docs/decisions/0058.
 """

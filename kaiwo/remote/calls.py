@@ -28,12 +28,14 @@ class Call:
         folders: where the run and its workers meet, see ``meeting``: one for each file system. The
             first has the letters.
         packed: the job, and how its bytes are read.
+        requests: how many the run has, with this one.
         version: of the kaiwo that has packed it.
     """
 
     run: str
     folders: tuple[str, ...]
     packed: bytes = field(repr=False)
+    requests: int = 0
     version: str = __version__
 
     def job(self) -> tuple[Job, Reading]:
@@ -42,9 +44,9 @@ class Call:
         return found
 
 
-def call_for(run: str, folders: tuple[str, ...], job: Job, how: Reading) -> Call:
-    """The call that does a job."""
-    return Call(run, folders, pickle.dumps((job, how), pickle.HIGHEST_PROTOCOL))
+def packed(job: Job, how: Reading) -> bytes:
+    """A job as it travels."""
+    return pickle.dumps((job, how), pickle.HIGHEST_PROTOCOL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from kaiwo.jobs import (
     Progress,
     Transfer,
 )
-from kaiwo.remote.calls import Answer, call_for, transfers_of, with_transfers
+from kaiwo.remote.calls import Answer, Call, packed, transfers_of, with_transfers
 from kaiwo.remote.meeting import BEAT_S, Arrived, Busy, Letter, Logged, Meeting
 from kaiwo.remote.places import Places
 from kaiwo.remote.site import here
@@ -102,6 +102,8 @@ class Carrier(Executor):
         self._busy: dict[str, int] = {}
         self._began_s = 0.0
         self._ended = threading.Event()
+        #: Somebody has more to say than that the run goes on.
+        self._is_due = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="kaiwo-carrier", daemon=True)
 
     @property
@@ -125,6 +127,7 @@ class Carrier(Executor):
 
     def _end(self) -> None:
         self._ended.set()
+        self._is_due.set()
         self._meeting.end()
         with self._lock:
             left = [each.sent for each in self._under_way if each.sent is not None]
@@ -144,15 +147,18 @@ class Carrier(Executor):
             self._under_way.add(parcel)
             self._began_s = time.monotonic()
         parcel.add_done_callback(self._forget)
+        if parcel.how.bandwidth is not None:
+            self._is_due.set()  # others have a smaller share from now on
         self._send(parcel)
         return parcel
 
     def _forget(self, parcel: Future[Any]) -> None:
         with self._lock:
-            self._under_way.discard(parcel)  # type: ignore[arg-type]
+            self._under_way.discard(parcel)
 
     def _send(self, parcel: _Parcel) -> None:
-        call = call_for(self._run, self._meeting.folders, parcel.job, parcel.how)
+        job = packed(parcel.job, parcel.how)
+        call = Call(self._run, self._meeting.folders, job, self._requests())
         try:
             sent = parcel.sent = self._places.submit(call)
         except RuntimeError as error:  # a broken executor is one, too
@@ -214,7 +220,9 @@ class Carrier(Executor):
     def _listen(self) -> None:
         redact.mark_thread()
         beaten_s, told = 0.0, 0
-        while not self._ended.wait(LOOK_S + LOOK_S_EACH * len(self._busy)):
+        while not self._ended.is_set():
+            self._is_due.wait(LOOK_S + LOOK_S_EACH * len(self._busy))
+            self._is_due.clear()
             for site, letter in self._meeting.letters():
                 self._hear(site, letter)
             now_s, requests = time.monotonic(), self._requests()

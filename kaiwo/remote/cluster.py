@@ -24,11 +24,10 @@ from typing import Any
 from distributed import Client, secede
 
 from kaiwo import redact, units
-from kaiwo._version import __version__
-from kaiwo.errors import ConfigError, DiskError, KaiwoError, ServiceError
+from kaiwo.errors import KaiwoError, ServiceError
 from kaiwo.files import new_threads
 from kaiwo.remote.calls import Answer, Call
-from kaiwo.remote.meeting import unseen_of
+from kaiwo.remote.probing import fault_of, probe
 from kaiwo.remote.site import carry
 
 #: How often the cluster is asked which workers it has.
@@ -36,26 +35,6 @@ _LOOK_S = 0.5
 #: Once one worker can be used, others are waited for no longer than that.
 _OTHERS_S = 5.0
 logger = logging.getLogger(__name__)
-
-
-def connect(address: str, patience_s: float) -> Client:
-    """A client of the cluster of that scheduler, with Dask's own settings of TLS.
-
-    Raises:
-        ConfigError: there is no such address, or the certificates of Dask's settings do not do.
-        ServiceError: no scheduler answers there.
-    """
-    shown = redact.url(address)
-    try:
-        return Client(address, timeout=max(patience_s, 1.0), set_as_default=False, name="kaiwo")
-    except OSError as error:
-        raise ServiceError(
-            f"cannot connect to the Dask scheduler at {shown}: {type(error).__name__}; check that "
-            "it runs, and that it is reached from here"
-        ) from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        text = redact.text(units.printable(str(error)))[:200]
-        raise ConfigError(f"--dask {shown}: {text}") from error
 
 
 class LostWorkerError(Exception):
@@ -66,35 +45,6 @@ def on_worker(call: Call) -> Answer:
     """Do a call on a worker of Dask, outside of its pool."""
     secede()
     return carry(call)
-
-
-def probe(folders: Sequence[str], secret_files: Sequence[str]) -> dict[str, Any]:
-    """What a worker says before it is used; plain data, which any version of kaiwo understands.
-
-    Args:
-        folders: that it must see.
-        secret_files: that it must be able to read.
-    """
-    return {
-        "version": __version__,
-        "unseen": _unseen(folders),
-        "unread": next(filter(_is_unread, secret_files), None),
-    }
-
-
-def _unseen(folders: Sequence[str]) -> str | None:
-    try:
-        return unseen_of(folders)
-    except DiskError as error:
-        return error.message
-
-
-def _is_unread(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return not file.read(1)
-    except OSError:
-        return True
 
 
 class _Worker:
@@ -184,7 +134,7 @@ class Cluster:
 
     @property
     def _name(self) -> str:
-        return redact.url(self._client.scheduler.address)
+        return redact.url(str(getattr(self._client.scheduler, "address", "")))
 
     # --- calls
 
@@ -256,9 +206,9 @@ class Cluster:
         if not self._is_reached:
             return None
         try:
-            asked = self._client.scheduler.identity
+            asked = getattr(self._client.scheduler, "identity", None)
             found: Mapping[str, Any] = self._client.sync(asked, n_workers=-1)["workers"]
-        except Exception as error:  # whatever a connection fails with
+        except Exception as error:  # any that a connection fails with
             logger.debug("the Dask scheduler does not answer: %s", type(error).__name__)
             return None
         return found
@@ -275,7 +225,7 @@ class Cluster:
         return self._executor(address).submit(probe, *self._asked)
 
     def _take_probe(self, address: str, asked: Future[dict[str, Any]]) -> None:
-        fault = _fault_of(address, asked)
+        fault = fault_of(address, asked)
         if fault is None:
             with self._lock:
                 self._workers[address] = _Worker(address, self._executor(address))
@@ -320,28 +270,3 @@ class Cluster:
         )
         for future, _ in waiting:
             future.set_exception(error)
-
-
-def _fault_of(address: str, asked: Future[dict[str, Any]]) -> KaiwoError | None:
-    """Why a worker cannot be used, if it cannot."""
-    try:
-        said = asked.result()
-    except BaseException as error:
-        text = redact.text(units.printable(str(error)))[:200]
-        return ConfigError(
-            f"the Dask worker {address} cannot run kaiwo ({type(error).__name__}: {text}): install "
-            f"kaiwo {__version__} there"
-        )
-    if said["version"] != __version__:
-        return ConfigError(
-            f"the Dask worker {address} has kaiwo {said['version']}, and this is {__version__}: "
-            "install the same version on all of them"
-        )
-    if said["unseen"]:
-        return DiskError(
-            f"the Dask worker {address} does not see the download root ({said['unseen']}): all "
-            "workers need the same folder at the same path"
-        )
-    if said["unread"]:
-        return ConfigError(f"the Dask worker {address} cannot read {said['unread']}")
-    return None

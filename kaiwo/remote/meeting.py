@@ -4,7 +4,7 @@
     <root>/.kaiwo/run-<run>/<site>.jsonl    by each worker process: what has arrived, what it logs
 
 All workers see the download root, because they write there: so no port, no address and no further
-service is needed, whatever the executor is. Each file has one writer. Network file systems ask
+service is needed, for any executor. Each file has one writer. Network file systems ask
 their server when a file is opened, so each look opens it.
 
     run.json is gone              the run is over
@@ -27,7 +27,6 @@ from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import Root, in_folder
 from kaiwo.files.temporary_files import discard
-from kaiwo.state.claim_files import remove_folder
 from kaiwo.state.folder import meeting_folder, meeting_folders
 from kaiwo.state.sharing import make_folder, root_of_state, share_file
 
@@ -172,8 +171,9 @@ def _remove(folder: str) -> None:
     root = root_of_state(folder)
     for name in _names_in(folder):
         discard(posixpath.join(folder, name), root)
-    remove_folder(folder)
-    remove_folder(posixpath.dirname(folder))
+    for each in (folder, posixpath.dirname(folder)):  # each if nothing else is in it
+        with contextlib.suppress(OSError):
+            in_folder(each, root, lambda above, name: os.rmdir(name, dir_fd=above))
 
 
 def _names_in(folder: str) -> list[str]:

@@ -5,9 +5,7 @@
     each job     in the executor's thread; asks between its steps whether the run goes on
     the end      jobs end, sources are closed, all is as it was before
 
-Whether the run goes on is looked up at the moment it is asked, if that was last done a moment ago:
-so a process that was stopped for an hour publishes nothing when it wakes up. A site of a run that
-is in the same process needs nothing of that.
+A run that is in the same process needs nothing of that.
 
 Module state: the sites of this process, and the runs that are in it.
 """
@@ -33,25 +31,21 @@ from kaiwo.jobs import Job, Outcome, Progress
 from kaiwo.net import proxies
 from kaiwo.protocols import Opener
 from kaiwo.remote.calls import Answer, Call, transfers_of, without_transfers
+from kaiwo.remote.ending import EndElsewhere
 from kaiwo.remote.meeting import (
-    SILENT_S,
     Arrived,
     Busy,
     Letter,
     LetterBox,
     Logged,
-    read_beat,
     unseen_of,
 )
-from kaiwo.state.sharing import root_of_state
 from kaiwo.workers.jobs import run as run_job
 from kaiwo.workers.progress import Channel, listen
 from kaiwo.workers.reading import Reading
 from kaiwo.workers.source_cache import close_source
 from kaiwo.workers.threads import Ending, working_until
 
-#: What is known of the end is no older than that.
-LOOK_S = 0.05
 #: How often a site reports.
 REPORT_S = 0.1
 #: A site of a run that is over waits so long for its jobs before it closes what they use.
@@ -87,6 +81,7 @@ def _carried(call: Call, where: str) -> Answer:
     site = _sites.open(call, how)
     if site is None:
         return Answer(unseen=f"{unseen_of(call.folders) or call.folders[0]} is not there")
+    site.end.requests = max(site.end.requests, call.requests)
     with site.working(job, how):
         return Answer(without_transfers(run_job(job, how)), worker=where)
 
@@ -105,56 +100,6 @@ def here(run: str, end: Ending) -> Iterator[None]:
         del _here[run]
 
 
-class _End:
-    """The end of a run in another process; as ``threading.Event``.
-
-    Args:
-        folder: where the run says that it goes on.
-
-    Attributes:
-        requests: how many all its workers have, as far as is known.
-    """
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._root = root_of_state(folder)
-        self._ended = threading.Event()
-        self._looked_s = self._heard_s = time.monotonic()
-        self._count = -1
-        self.requests = 0
-
-    def is_set(self) -> bool:
-        """Whether the run is over."""
-        if not self._ended.is_set() and time.monotonic() - self._looked_s >= LOOK_S:
-            self._look()
-        return self._ended.is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the run is over, or for these seconds; returns whether it is."""
-        until_s = None if timeout is None else time.monotonic() + timeout
-        while not self.is_set():
-            left_s = REPORT_S if until_s is None else min(until_s - time.monotonic(), REPORT_S)
-            if left_s <= 0:
-                return False
-            self._ended.wait(left_s)
-        return True
-
-    def _look(self) -> None:
-        now_s = self._looked_s = time.monotonic()
-        try:
-            beat = read_beat(self._folder, self._root)
-        except OSError:
-            pass  # a file system that fails for a moment is no end
-        else:
-            if beat is None:
-                self._ended.set()
-                return
-            if beat.count != self._count:
-                self._count, self._heard_s, self.requests = beat.count, now_s, beat.requests
-        if now_s - self._heard_s >= SILENT_S:
-            self._ended.set()
-
-
 class _Site:
     """One run in this process.
 
@@ -166,7 +111,7 @@ class _Site:
     def __init__(self, call: Call, how: Reading) -> None:
         self.run = call.run
         self._folder = call.folders[0]
-        self.end = _End(self._folder)
+        self.end = EndElsewhere(self._folder)
         self._channel, self._bandwidth = how.channel, how.bandwidth
         self._lock = threading.Lock()
         self._jobs = 0

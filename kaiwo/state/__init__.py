@@ -6,6 +6,7 @@
     records       a line of the manifest
     leftovers     what runs that are over left behind, and its removal
     claims        which run may write which targets
+    sharing       who may read and write the state
 
 The other modules are for these only.
 """
