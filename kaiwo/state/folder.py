@@ -121,6 +121,11 @@ def part_paths(root: str, state_dir: str | None = None) -> list[str]:
             if f"{ending}{_LINES}." in name and name.endswith(".part")
         ),
         *(posixpath.join(claims, name) for name in _names_in(claims) if not name.endswith(_CLAIM)),
+        *(
+            posixpath.join(meeting, name)
+            for _, meeting in meeting_folders(root)
+            for name in _names_in(meeting)
+        ),
     ]
 
 

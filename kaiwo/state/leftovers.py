@@ -31,7 +31,7 @@ from kaiwo.own_names import STATE_FOLDER, is_temporary_of
 from kaiwo.state.claim_files import ForeignClaim, read_claim, remove_folder
 from kaiwo.state.claims import FORGOTTEN_NS, USUAL, Timing
 from kaiwo.state.earlier_runs import EarlierRun, earlier_runs
-from kaiwo.state.folder import claim_paths, claims_folder, part_paths
+from kaiwo.state.folder import claim_paths, claims_folder, meeting_folders, part_paths
 from kaiwo.state.manifest import Manifest
 from kaiwo.state.processes import is_running
 from kaiwo.state.sharing import root_of_state
@@ -119,7 +119,8 @@ def remove(found: Leftovers, state_dir: str | None = None, *, partial: bool = Fa
         discard(path, root_of_state(folder))
     if found.gone:
         Manifest(found.root, state_dir).forget(found.gone)
-    remove_folder(folder)
+    for each in (folder, *(meeting for _, meeting in meeting_folders(found.root))):
+        remove_folder(each)
     above = posixpath.dirname(folder)
     if posixpath.basename(above) == STATE_FOLDER:
         remove_folder(above)

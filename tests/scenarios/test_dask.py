@@ -18,14 +18,14 @@ from kaiwo.remote.probing import connect
 from tests.bench.machines import Trigger, config_of
 from tests.servers import serving
 from tests.servers.paced import paced
-from tests.support.command import Kaiwo, tree
+from tests.support.command import tree
 from tests.support.dask_cluster import DaskCluster, dask_cluster
 from tests.support.stores import Store
 from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 CHANCE = random.Random(11)
-SIZES = (40 * MIB, 9 * MIB, *(1000 + each for each in range(150)))
+SIZES = (20 * MIB, 9 * MIB, *(1000 + each for each in range(150)))
 OBJECTS = {f"{number:03}": CHANCE.randbytes(size) for number, size in enumerate(SIZES)}
 TOTAL = sum(SIZES)
 PATIENCE_S = 120.0
@@ -35,13 +35,6 @@ PATIENCE_S = 120.0
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
     with dask_cluster(tmp_path_factory.mktemp("dask"), 1) as found:
         yield found
-
-
-@pytest.fixture(name="command")
-def command_of(request: pytest.FixtureRequest) -> Kaiwo:
-    """The fixture ``kaiwo``, whose name is that of the package here."""
-    found: Kaiwo = request.getfixturevalue("kaiwo")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +78,8 @@ def test_a_worker_that_joins_takes_over_from_one_that_is_killed(
     assert os.listdir(tmp_path / ".kaiwo") == ["manifest.jsonl"]
 
 
-def test_the_command_uses_a_cluster_and_a_second_run_does_not_ask_for_it(
-    cluster: DaskCluster, command: Kaiwo, s3: Store, tmp_path: Path
+def test_secret_files_are_read_there_and_a_second_run_asks_no_cluster(
+    cluster: DaskCluster, s3: Store, tmp_path: Path
 ) -> None:
     secrets: dict[str, str | None] = {}
     for name in ("access_key_id", "secret_key"):
@@ -95,22 +88,34 @@ def test_the_command_uses_a_cluster_and_a_second_run_does_not_ask_for_it(
         secrets |= {name: None, f"{name}_file": str(path)}
     objects = {"a": b"a" * 1000, "b": b"b" * 2_000_000}
     items = [{"folder": "", "target_path": "x"}]
-    config = {"download_items": [s3.task(s3.new_bucket(objects), items, **secrets)]}
-    done = command(config, "--dask", cluster.address)
-    assert done.code == 0, done
-    assert tree(tmp_path / "out" / "x") == objects
-    assert command(config, "--dask", f"tcp://{serving.HOST}:1").code == 0
-
-
-@pytest.mark.parametrize("fields", [{}, {"access_key_id": None, "secret_key": None}])
-def test_secrets_do_not_travel_as_plain_text(
-    fields: dict[str, Any], s3: Store, tmp_path: Path
-) -> None:
-    if fields:
-        fields = fields | {"anonymous": True, "endpoint_url": "http://user:hush@127.0.0.1:9"}
-    task = s3.task("bucket", [{"folder": "", "target_path": "."}], **fields)
+    task = s3.task(s3.new_bucket(objects), items, **secrets)
     config = {"download_root": f"{tmp_path}", "download_items": [task]}
-    with pytest.raises(kaiwo.ConfigError, match=r"plain text: use .*tls://") as raised:
+    kaiwo.download(config, dask=cluster.address).raise_for_failures()
+    assert tree(tmp_path / "x") == objects
+    again = kaiwo.download(config, dask=f"tcp://{serving.HOST}:1")
+    assert {item.status for item in again.items} == {"unchanged"}
+
+
+S3_WITH_KEY = {
+    "type": "s3",
+    "access_key_id": "me",
+    "secret_key": "hush",
+    "buckets": [{"name": "bucket", "items": [{"folder": "", "target_path": "x"}]}],
+}
+URL_WITH_PASSWORD = {
+    "type": "url",
+    "items": [{"file": "https://me:hush@localhost/a", "target_path": "a"}],
+}
+SIGNED_URL = {
+    "type": "url",
+    "items": [{"file": "https://localhost/a?X-Amz-Signature=hush", "target_path": "a"}],
+}
+
+
+@pytest.mark.parametrize("task", [S3_WITH_KEY, URL_WITH_PASSWORD, SIGNED_URL])
+def test_secrets_do_not_travel_as_plain_text(task: dict[str, Any], tmp_path: Path) -> None:
+    config = {"download_root": f"{tmp_path}", "download_items": [task]}
+    with pytest.raises(kaiwo.ConfigError, match=r"plain text: use a field .*tls://") as raised:
         kaiwo.download(config, dask="tcp://127.0.0.1:1")
     assert raised.value.exit_code == 2
     assert "hush" not in str(raised.value)
