@@ -183,6 +183,7 @@ def main() -> None:
                 tempfile.TemporaryDirectory() as folder,
                 dask_cluster(Path(folder), workers) as found,
             ):
+                found.wait_for_workers()
                 yield found
 
         LOADS[name](cluster)

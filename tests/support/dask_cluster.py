@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from distributed import Client
+
 from tests.servers import ROOT
 from tests.support.waiting import wait_until
 
@@ -49,6 +51,11 @@ class DaskCluster:
         process = self.workers.pop(name)
         process.send_signal(signal.SIGKILL)
         process.wait(_END_S)
+
+    def wait_for_workers(self) -> None:
+        """Return when all workers have joined."""
+        with Client(self.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(len(self.workers), timeout=120)
 
     def close(self) -> None:
         """End all of it."""
