@@ -36,6 +36,8 @@ MB = 1_000_000
 #: Of the 600 MB: large objects, and small ones, which fill what is left of the workers' time.
 LARGE, SMALL = (100 * MB,) * 5, (MB,) * 100
 MANY = (1000,) * 20_000
+#: Gives a cluster with so many workers.
+Clusters = Callable[[int], contextlib.AbstractContextManager[DaskCluster]]
 
 
 def fill(folder: Path, sizes: tuple[int, ...]) -> None:
@@ -151,7 +153,7 @@ def spread(cluster: Callable[[int], contextlib.AbstractContextManager[DaskCluste
                     )
 
 
-def small(cluster: Callable[[int], contextlib.AbstractContextManager[DaskCluster]]) -> None:
+def small(cluster: Clusters, _rate: int) -> None:
     """See the module."""
     with shelf(MANY) as (folder, address), tempfile.TemporaryDirectory(dir=_fast()) as out:
         config = config_of(address, Path(out) / "root")
@@ -175,7 +177,10 @@ def main() -> None:
     """Run the loads that are named; all, if none is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("loads", nargs="*", metavar="LOAD", choices=[*LOADS, []])
-    for name in parser.parse_args().loads or LOADS:
+    text = "bytes a second of each connection (a busy machine needs fewer)"
+    parser.add_argument("--rate", type=int, default=RATE, help=text)
+    given = parser.parse_args()
+    for name in given.loads or LOADS:
 
         @contextlib.contextmanager
         def cluster(workers: int) -> Iterator[DaskCluster]:
@@ -186,7 +191,7 @@ def main() -> None:
                 found.wait_for_workers()
                 yield found
 
-        LOADS[name](cluster)
+        LOADS[name](cluster, given.rate)
 
 
 if __name__ == "__main__":
