@@ -1,6 +1,6 @@
 # Everything that a checkout needs, by name. Bare `make` prints this list; CI runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup reference demo test test-lowest trials messages bench faults lint format types floors coverage lock image image-test clean
+.PHONY: help setup reference demo serve docs test test-lowest trials messages bench faults lint format types floors coverage lock image image-test clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +30,9 @@ $(READY): pyproject.toml $(LOCKS)
 demo: $(READY)  ## start four local servers, download from them, show what arrived
 	$(BIN)/python -m tests.demo
 
+serve: $(READY)  ## the same servers and data, kept up until Ctrl-C (docs/start.md)
+	$(BIN)/python -m tests.demo --serve
+
 # Test files run in parallel: most of the time, tests wait for servers and conditions.
 test: $(READY)  ## run the tests, against real local servers
 	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
@@ -55,12 +58,17 @@ test-lowest: $(READY)  ## run the tests with the oldest versions that pyproject.
 # Not part of CI: it takes an hour, and wants a quiet machine. BENCH_FLAGS="--only small" is short.
 bench: $(READY)  ## compare kaiwo with its peers; writes docs/benchmark.*
 	$(BIN)/python -m tests.bench $(BENCH_FLAGS)
+	$(BIN)/python -m tests.reference  # README.md has some of the figures
 
 # Not part of CI: tools that hang are waited for.
 faults: $(READY)  ## what kaiwo and its peers do when a store misbehaves; writes docs/reliability.md
 	$(BIN)/python -m tests.faults $(FAULTS_FLAGS)
+	$(BIN)/python -m tests.reference  # README.md has some of the figures
 
-lint: $(READY) types floors  ## formatting, lint, types, floors
+docs: $(READY)  ## build the site of the docs into site/, strictly: every link and anchor holds
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+lint: $(READY) types floors docs  ## formatting, lint, types, floors, and the site of the docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
@@ -77,7 +85,7 @@ floors: $(READY)  ## imports go down only
 messages: $(READY)  ## print every text that kaiwo can show, to be read in one sitting
 	$(BIN)/python -m tests.messages
 
-reference: $(READY)  ## write the tables of README.md and docs/architecture.md from the code
+reference: $(READY)  ## write what README.md and docs/ have from the code and from results
 	$(BIN)/python -m tests.reference
 
 lock: $(READY)  ## renew requirements/*.lock; UPGRADE=--upgrade takes the newest versions
@@ -99,4 +107,4 @@ image-test: $(READY)  ## build the image, and run it against the local servers
 
 clean:  ## remove everything that the targets made
 	rm -rf $(VENV) .venv-lowest .servers .demo .mypy_cache .pytest_cache .ruff_cache \
-		.import_linter_cache .hypothesis .coverage* tests/output
+		.import_linter_cache .hypothesis .coverage* tests/output site

@@ -1,4 +1,4 @@
-"""The tables of README.md and of pages in docs/, and the JSON Schema, made from the code.
+"""What README.md and pages in docs/ have from the code and from results; and the JSON Schema.
 
 ``python -m tests.reference`` writes them. Each table is between two comments that name it.
 ``tests/scenarios/test_docs.py`` holds them equal.
@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -26,18 +26,16 @@ from kaiwo.tasks.registry import BUILT_IN, task_class
 from kaiwo.tasks.s3_services import SERVICES
 from kaiwo.tasks.signature import Signature
 from tests.support import identities
+from tests.support.command_reference import commands
+from tests.support.headline import headline, numbers
+from tests.support.markdown import table
 from tests.support.packages import offers, summary
+from tests.support.python_reference import python
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table in Markdown."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-# --- README.md --------------------------------------------------------------------------------
+# --- docs/reference ---------------------------------------------------------------------------
 
 
 def exit_codes() -> str:
@@ -164,11 +162,17 @@ def signing_in() -> str:
 
 #: For each page, what is between which comments.
 PAGES: Mapping[str, Mapping[tuple[str, str], Callable[[], str]]] = {
-    "README.md": {
-        ("<!-- table: exit codes -->", "<!-- end of table -->"): exit_codes,
-        ("<!-- table: fields -->", "<!-- end of table -->"): fields,
+    "README.md": {("<!-- table: numbers -->", "<!-- end of table -->"): numbers},
+    "docs/performance.md": {("<!-- table: headline -->", "<!-- end of table -->"): headline},
+    "docs/reference/file.md": {("<!-- table: fields -->", "<!-- end of table -->"): fields},
+    "docs/reference/command-line.md": {
+        ("<!-- table: commands -->", "<!-- end of table -->"): commands,
         ("<!-- table: options -->", "<!-- end of table -->"): options,
     },
+    "docs/reference/exit-codes.md": {
+        ("<!-- table: exit codes -->", "<!-- end of table -->"): exit_codes,
+    },
+    "docs/reference/python.md": {("<!-- python -->", "<!-- /python -->"): python},
     "docs/identities.md": {("<!-- table: identities -->", "<!-- end of table -->"): signing_in},
     "docs/s3-services.md": {("<!-- table: s3 services -->", "<!-- end of table -->"): s3_services},
     "docs/architecture.md": {("<!-- floors -->", "<!-- /floors -->"): floors},

@@ -159,7 +159,9 @@ class AzureTask(BucketTask):
             "use_fabric_endpoint": False,
         }
         provider = None if give is None else Provider(give, found.identity)
-        store = connect(AzureStore, container, config, provider, network, self.ca_bundle)
+        stays = found.is_signed and not _is_own(str(endpoint))
+        trusted = self.ca_bundle
+        store = connect(AzureStore, container, config, provider, network, trusted, stays=stays)
         return ObstoreSource(
             store,
             self.url(container),
@@ -230,11 +232,15 @@ class AzureTask(BucketTask):
         if named or self.endpoint_url is None:
             return None
         endpoint = self.endpoint_url.rstrip("/")
-        host = urlsplit(endpoint).hostname or ""
-        if endpoint.startswith("http://") or host.endswith(_OWN_HOSTS):
+        if endpoint.startswith("http://") or _is_own(endpoint):
             return None  # no token is sent over plain HTTP, see ``azure_settings``
         return (
             f"Azure credentials of the environment are not sent to {redact.url(endpoint)}; give "
             "client_id if they are meant for it, or sas_token_file or account_key_file, or "
             "anonymous: true"
         )
+
+
+def _is_own(endpoint: str) -> bool:
+    """Whether an endpoint is at a host of Azure."""
+    return (urlsplit(endpoint).hostname or "").endswith(_OWN_HOSTS)

@@ -61,6 +61,11 @@ class AzureSettings(Struct, frozen=True):
         """Of the connection string, by their names in lower case."""
         return fields_of(self.connection)
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether a signature is part of each address."""
+        return not self.is_anonymous and bool(self.fields.get(SIGNATURE))
+
     def describe(self) -> str:
         """Who signs in, for messages; see ``StoreSource``."""
         if self.is_anonymous:

@@ -150,7 +150,10 @@ class S3Task(BucketTask):
             "s3_express": False,
         }
         bucket = s3_settings.encoded(container)
-        return connect(S3Store, bucket, config, provider, network, found.ca_bundle)
+        # AWS redirects to its own hosts; keys that the SDK finds may be temporary.
+        has_token = self.given("session_token") or self._identity(network) is not None
+        stays = found.endpoint is not None and has_token
+        return connect(S3Store, bucket, config, provider, network, found.ca_bundle, stays=stays)
 
     def fast_source(self, container: str, network: NetworkSettings) -> ObstoreSource:
         """See ``BucketTask``."""

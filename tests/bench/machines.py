@@ -118,11 +118,11 @@ def timed(config: dict[str, Any], folder: Path, **options: Any) -> tuple[float, 
     return took_s, report
 
 
-def spread(cluster: Callable[[int], contextlib.AbstractContextManager[DaskCluster]]) -> None:
+def spread(cluster: Clusters, rate: int) -> None:
     """See the module."""
     sizes = LARGE + SMALL
     with (
-        shelf(sizes, rate=RATE) as (folder, address),
+        shelf(sizes, rate=rate) as (folder, address),
         tempfile.TemporaryDirectory(dir=_fast()) as out,
     ):
         config = config_of(address, Path(out) / "root")

@@ -11,7 +11,7 @@ from tests.faults.behaviour import Behaviour
 from tests.faults.catalogue import Case
 from tests.faults.runs import OK, Outcome
 from tests.faults.store_runs import Verdict
-from tests.reference import table
+from tests.support.markdown import table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 

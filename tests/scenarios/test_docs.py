@@ -6,16 +6,16 @@ import ast
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from markdown_it import MarkdownIt
 
-from tests import reference
+from kaiwo.errors import EXIT_CODES
+from tests import messages, reference
 from tests.servers import ROOT
 from tests.support import identities
+from tests.support.markdown import links, read, spans, tokens
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))
@@ -25,10 +25,12 @@ PLACES = (ROOT, ROOT / "kaiwo")
 #: A path of a Python file, or of a folder that is ours; ``<name>`` stands for any name.
 NAMED = re.compile(r"`([\w.-]+/(?:[\w.-]+/)*(?:[\w.-]+\.\w+)?)(?:::\w+)?`")
 OURS = {path.name for place in PLACES for path in place.iterdir() if path.is_dir()}
+#: What commands make may be there or not.
+OURS -= {line.rstrip("/") for line in read(ROOT / ".gitignore").splitlines()}
 
 
 def text_of(page: str) -> str:
-    return (ROOT / page).read_text(encoding="utf-8")
+    return read(ROOT / page)
 
 
 @pytest.mark.parametrize("page", reference.PAGES)
@@ -46,21 +48,11 @@ def test_the_page_of_the_architecture_is_read_in_one_sitting() -> None:
     assert len(text_of("docs/architecture.md").splitlines()) <= 150
 
 
-def links(page: str) -> Iterator[str]:
-    """The targets of all links and images."""
-    for block in MarkdownIt().enable("table").parse(text_of(page)):
-        for part in block.children or []:
-            target = part.attrGet("href") or part.attrGet("src")
-            if isinstance(target, str):
-                yield target
-
-
 def anchors(path: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub names them."""
-    tokens = MarkdownIt().parse(path.read_text(encoding="utf-8"))
     found: Counter[str] = Counter()
     names = set()
-    for heading, content in itertools.pairwise(tokens):
+    for heading, content in itertools.pairwise(tokens(read(path))):
         if heading.type == "heading_open":
             words = re.sub(r"[^\w\- ]", "", content.content.lower()).replace(" ", "-")
             names.add(f"{words}-{found[words]}" if found[words] else words)
@@ -70,7 +62,7 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page: str) -> None:
-    for link in links(page):
+    for link in links(text_of(page)):
         if re.match(r"[a-z]+:", link):
             continue
         name, _, anchor = unquote(link).partition("#")
@@ -104,7 +96,20 @@ def test_the_example_of_a_provider_uses_only_what_is_stated_to_be_public() -> No
 def test_pages_name_files_and_link_to_others() -> None:
     named = NAMED.findall(text_of("docs/architecture.md"))
     assert len([name for name in named if name.partition("/")[0] in OURS]) > 30
-    assert sum(len(list(links(page))) for page in PAGES) > 50
+    assert sum(len(list(links(text_of(page)))) for page in PAGES) > 50
+
+
+def test_troubleshooting_has_every_exit_code_and_quotes_what_kaiwo_says() -> None:
+    rows = re.findall(
+        r"^\| ([\d, ]+) \| (.+?) \|", text_of("docs/troubleshooting.md"), re.MULTILINE
+    )
+    codes = {int(code) for row, _ in rows for code in row.split(", ")}
+    # 137 is a kill, of which kaiwo knows nothing.
+    assert codes == EXIT_CODES.keys() - {0} | {137}
+    said = "\n".join(each.text for each in messages.all_messages())
+    quoted = [text for _, seen in rows for text in spans(seen)]
+    assert len(quoted) > 20
+    assert [text for text in quoted if text not in said] == []
 
 
 def test_each_way_to_sign_in_is_tried_by_a_test_that_exists() -> None:

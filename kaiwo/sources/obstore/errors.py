@@ -8,6 +8,7 @@ Some texts say that the fsspec source may succeed (``FallbackReason``):
     RANGES       the service answers ranges oddly; only ranges go through fsspec from now on
     CONNECTION   a certificate that rustls refuses and OpenSSL accepts; something that is not TLS;
                  a redirect or a setting (the SDK finds a bucket's region)
+    REDIRECT     to another host, which would see credentials, see ``store``
     LANGUAGE     405 or 501: an emulator of GCS that speaks JSON only
     ANSWER       a header is missing, or the answer is not a listing, or not text
     PATIENCE     the failure passes: the answer may hold a Retry-After, which obstore does not show;
@@ -60,6 +61,8 @@ _NO_HTTP = re.compile(r"^\s*Parse\($", re.MULTILINE)
 #: The request was sent, and no answer began.
 _NO_ANSWER = re.compile(r"^\s*SendRequest,$", re.MULTILINE)
 _SYSTEM = re.compile(r"^\s*code: (\d{1,3}),$", re.MULTILINE)
+#: The proxy of ``store`` for hosts that requests may not go to.
+_NOWHERE = re.compile(r"^\s*0\.0\.0\.0:0,$", re.MULTILINE)
 _TLS = re.compile(r"^\s*error: (Invalid(Certificate|Message)|AlertReceived)\(", re.MULTILINE)
 _NO_PASSWORD = re.compile(r"^\s*ProxyAuthRequired,$", re.MULTILINE)
 _NO_TUNNEL = re.compile(r"^\s*TunnelUnsuccessful,$", re.MULTILINE)
@@ -70,6 +73,7 @@ class FallbackReason(Enum):
 
     RANGES = "the service answers ranges oddly"
     CONNECTION = "obstore cannot connect to the service"
+    REDIRECT = "the service redirects to another host, which obstore would show credentials"
     LANGUAGE = "the service does not support obstore's requests"
     ANSWER = "obstore cannot read the answer"
     PATIENCE = "the answer may say how long to wait"
@@ -83,6 +87,7 @@ _REASONS = (
     # finds a bucket's region.
     (_SETTINGS, FallbackReason.CONNECTION),
     (_TLS, FallbackReason.CONNECTION),
+    (_NOWHERE, FallbackReason.REDIRECT),
     (_NO_TUNNEL, FallbackReason.PATIENCE),
     (_UNSUPPORTED, FallbackReason.LANGUAGE),
     (_HEADERS, FallbackReason.ANSWER),

@@ -289,7 +289,7 @@ class ObstoreSource(OfferingSource):
                 self._fallback.take_ranges()
             case FallbackReason.LANGUAGE if what.startswith("listing"):
                 pass  # it may know the first version of S3's listings only, and read well
-            case FallbackReason.CONNECTION | FallbackReason.LANGUAGE:
+            case FallbackReason.CONNECTION | FallbackReason.REDIRECT | FallbackReason.LANGUAGE:
                 self._fallback.take_all(reason.value)
         return NotForObstoreError(reason.value)
 

@@ -18,6 +18,12 @@ the child of a process that has loaded obstore gets no store.
 The proxy is that for the store's endpoint. obstore asks no other host for credentials, since these
 come from the callback. For the host of a redirect it reads ``no_proxy`` itself, without ports.
 
+obstore follows redirects, and its client takes but the header ``Authorization`` off a request to
+another host: a session token stays, and a signature that is part of an address is told as
+``Referer``. Requests with such credentials stay at the host of the endpoint (``stays``): for all
+other hosts there is a proxy at port 0, where nobody can listen. The fsspec source follows such
+redirects, without credentials.
+
 obstore repeats nothing: ``max_retries`` is 0. The timeout of a whole request is seven days, since
 only a stall is an error.
 """
@@ -28,6 +34,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
 
@@ -40,6 +47,8 @@ from kaiwo.sources.translation import NotForObstoreError
 
 #: Every host, in obstore's form: a star stands for names alone.
 _ALL = "*,0.0.0.0/0,::/0"
+#: A proxy that nobody can be: nothing listens at port 0. ``errors`` knows it.
+_NOWHERE = "http://0.0.0.0:0"
 #: The process that loaded obstore.
 _LOADED_BY = os.getpid()
 
@@ -82,6 +91,8 @@ def connect(
     network: NetworkSettings,
     ca_bundle: str | None,
     headers: Mapping[str, str] | None = None,
+    *,
+    stays: bool = False,
 ) -> Any:
     """A store of obstore that repeats nothing.
 
@@ -93,6 +104,7 @@ def connect(
         network: timeouts.
         ca_bundle: path of certificates to trust, or None for the environment's.
         headers: of every request.
+        stays: a redirect to another host is not followed, since it would show credentials there.
 
     Raises:
         ConfigError: the environment's proxy cannot be used.
@@ -113,7 +125,8 @@ def connect(
         "default_headers": dict(headers or {}),
         "allow_invalid_certificates": False,
     }
-    options |= _trusted(ca_bundle) | _proxied(str(config.get("endpoint") or config["base_url"]))
+    endpoint = str(config.get("endpoint") or config["base_url"])
+    options |= _trusted(ca_bundle) | _proxied(endpoint, stays=stays)
     try:
         return kind(
             container,
@@ -137,9 +150,13 @@ def _trusted(ca_bundle: str | None) -> dict[str, Any]:
     return {} if trusted is None else {"root_certificate": trusted}
 
 
-def _proxied(endpoint: str) -> dict[str, Any]:
+def _proxied(endpoint: str, *, stays: bool) -> dict[str, Any]:
     """The options for the proxy; with them, obstore does not read the environment's."""
     proxy = proxies.url_for(endpoint)
+    if proxy is not None and stays:
+        raise NotForObstoreError("behind a proxy, obstore would show credentials to other hosts")
+    if stays:
+        return {"proxy_url": _NOWHERE, "proxy_excludes": urlsplit(endpoint).hostname}
     if proxy is not None:
         return {"proxy_url": proxy, "proxy_excludes": proxies.exceptions()}
     # Only a proxy that is given switches the environment's off; this one is never asked.

@@ -25,8 +25,9 @@ from kaiwo.sources.obstore.source import ObstoreSource
 from kaiwo.tasks.base import Engine
 from tests.servers import serving
 from tests.support import certificates
+from tests.support.azure import signature
 from tests.support.command import Kaiwo, tree
-from tests.support.engines import ALL, OBJECTS, everything, opened
+from tests.support.engines import ALL, OBJECTS, blob_endpoint, everything, opened
 from tests.support.faulty import content
 from tests.support.proxies import Answer, Spoil, spoiling
 from tests.support.quirks_words import (
@@ -39,6 +40,7 @@ from tests.support.quirks_words import (
     refuses_first,
     seen_by,
 )
+from tests.support.recorded import recorded
 from tests.support.stores import Store
 
 pytestmark = pytest.mark.usefixtures("loopback_only")
@@ -311,6 +313,36 @@ def test_a_gateway_that_redirects_to_a_signed_address_is_read(
 
     with spoiling(s3, elsewhere) as by_way, opened(by_way, bucket, engine) as source:
         assert everything(source) == OBJECTS
+
+
+def test_no_credentials_go_to_the_host_that_a_gateway_redirects_to(
+    s3: Store, azure: Store, engine: Engine
+) -> None:
+    """A session token is a header that clients of HTTP keep; a signed address becomes a Referer."""
+    bucket, container = s3.new_bucket(OBJECTS), azure.new_bucket(OBJECTS)
+    signed = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=c&X-Amz-Signature=s"
+    with recorded(s3) as (other, asked):
+        at = str(other.fields["endpoint_url"]).replace(serving.HOST, "localhost")
+
+        def elsewhere(method: str, path: str, answer: Answer) -> Answer:
+            if method != "GET" or path.rstrip("/").count("/") < 2:
+                return answer
+            return Answer(307, {"Location": f"{at}{quote(path)}?{signed}"}, b"")
+
+        with (
+            spoiling(s3, elsewhere) as by_way,
+            opened(by_way, bucket, engine, session_token="Kanarienvogel8") as source,
+        ):
+            assert everything(source) == OBJECTS
+        assert asked
+        sas = {"connection_string": None, "sas_token": signature(azure, container)}
+        with spoiling(azure, elsewhere) as by_way:
+            fields = {**sas, "endpoint_url": blob_endpoint(by_way)}
+            with opened(by_way, container, engine, **fields) as source, pytest.raises(KaiwoError):
+                source.read(RemoteObject("k", len(OBJECTS["k"]), "e"), 1, 2)
+    sent = {name.lower() for each in asked for name in each.headers}
+    assert not sent & {"x-amz-security-token", "authorization", "referer"}
+    assert "sig=" not in str([(each.target, dict(each.headers)) for each in asked])
 
 
 def test_a_forbidden_object_does_not_slow_the_others_down(s3: Store) -> None:
