@@ -149,3 +149,17 @@ def test_an_executor_and_a_cluster_exclude_each_other(tmp_path: Path) -> None:
     config = {"download_root": f"{tmp_path}", "download_items": [task]}
     with ThreadPoolExecutor(1) as pool, pytest.raises(kaiwo.ConfigError, match="exclude each"):
         kaiwo.download(config, executor=pool, dask="tcp://localhost:1")
+
+
+def test_the_executor_of_a_client_is_one_as_any_other(
+    cluster: DaskCluster, shelf: Path, tmp_path: Path
+) -> None:
+    with (
+        paced(shelf) as server,
+        connect(cluster.address, PATIENCE_S) as client,
+        client.get_executor(pure=False) as executor,
+    ):
+        config = config_of(server["endpoint_url"], tmp_path)
+        kaiwo.download(config, executor=executor).raise_for_failures()
+        assert executor.submit(pow, 2, 3).result(PATIENCE_S) == 8
+    assert published(tmp_path) == OBJECTS
