@@ -7,7 +7,6 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -34,7 +33,7 @@ class Carrying(Struct, frozen=True):
 
     Attributes:
         executor: that runs them.
-        machines: how many machines it has now; None: it decides itself how many jobs run at once.
+        machines: how many machines it has now; None: it is of this process.
     """
 
     executor: Executor
@@ -69,15 +68,13 @@ def carrying(tools: Tools, closed: Plan, executor: Executor | None) -> Iterator[
     with contextlib.ExitStack() as stack:
         meeting = Meeting(tools.state.run, _roots(closed.transfers), is_dead)
         stack.callback(meeting.close)
-        machines: Callable[[], int] | None = None
         if executor is not None:
             places: Places = OneExecutor(executor)
         else:
             places = stack.enter_context(_cluster(order, meeting))
-            machines = partial(_machines, places)
         carrier = Carrier(tools.state.run, places, meeting, tools.executor)
         stack.enter_context(carrier.opened())
-        yield Carrying(carrier, machines)
+        yield Carrying(carrier, lambda: places.machines)
 
 
 def require_one(order: Order, executor: Executor | None) -> None:
@@ -121,10 +118,6 @@ def _cluster(order: Order, meeting: Meeting) -> Iterator[Cluster]:
             yield found
         finally:
             found.end()
-
-
-def _machines(places: Places) -> int:
-    return places.machines
 
 
 def _told_secrets(task: Task) -> Iterator[str]:

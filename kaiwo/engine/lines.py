@@ -74,6 +74,7 @@ class Line:
 
     Args:
         limit: how many requests may be in flight.
+        is_far: jobs travel to other processes.
 
     Attributes:
         in_flight: requests for object bytes that are under way.
@@ -84,10 +85,10 @@ class Line:
         rate: bytes a second of a connection, as it was known at the last step.
     """
 
-    def __init__(self, limit: RequestLimit) -> None:
+    def __init__(self, limit: RequestLimit, *, is_far: bool) -> None:
         self.limit = limit
         self.in_flight = 0
-        self.pace = Pace()
+        self.pace = Pace(is_far=is_far)
         self.refusals = self.successes = 0
         self.arrived_s = -math.inf
         self.rate: float | None = None
@@ -106,7 +107,7 @@ class Lines:
         services: that the run asks.
         rules: how the plan is carried out.
         channel: where workers report what arrives.
-        machines: how many share the work now, each with these limits.
+        machines: how many share the work now, each with these limits; None: this process alone.
 
     Attributes:
         limits: how many jobs of each lane may be under way; the dispatcher follows it.
@@ -117,17 +118,19 @@ class Lines:
         services: Iterable[str],
         rules: Rules,
         channel: Channel,
-        machines: Callable[[], int] = lambda: 1,
+        machines: Callable[[], int] | None = None,
     ) -> None:
         most, first = (MOST, FIRST) if rules.workers is None else (rules.workers, rules.workers)
         self._bandwidth = None if rules.bandwidth is None else new_bandwidth(rules.bandwidth)
         if self._bandwidth is not None:
             first = min(first, bandwidth_share.first_requests(self._bandwidth.rate))
         self._unused = None if self._bandwidth is None else bandwidth_share.unused(self._bandwidth)
-        self._lines = {each: Line(RequestLimit(most, first)) for each in services}
+        self._lines = {
+            each: Line(RequestLimit(most, first), is_far=machines is not None) for each in services
+        }
         self._channel = channel
-        self._count_machines = machines
-        self._machines = max(machines(), 1)
+        self._count_machines = machines or (lambda: 1)
+        self._machines = max(self._count_machines(), 1)
         self._memory = rules.memory
         self._most = rules.requests
         self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}

@@ -2,6 +2,7 @@
 
 quick objects    up to 64 of them and 1 MiB in a batch
 slow objects     fewer in a batch
+far away         more in a batch, which costs a journey: up to 256, in a second
 """
 
 from __future__ import annotations
@@ -13,15 +14,24 @@ from kaiwo.jobs import Outcome
 BATCH_OBJECTS = 64
 #: A batch should take this long: its outcomes arrive together.
 BATCH_S = 0.1
+#: The same for batches that travel to other processes.
+FAR_OBJECTS, FAR_S = 256, 1.0
 #: The first batches hold one object, until it is known how long that takes.
 FIRST_BATCH_OBJECTS = 1
 
 
 class Pace:
-    """How long a small object took lately."""
+    """How long a small object took lately.
 
-    def __init__(self) -> None:
+    Args:
+        is_far: batches travel to other processes.
+    """
+
+    def __init__(self, *, is_far: bool = False) -> None:
         self._object_s: float | None = None
+        self._most, self._batch_s = BATCH_OBJECTS, BATCH_S
+        if is_far:
+            self._most, self._batch_s = FAR_OBJECTS, FAR_S
 
     def measure(self, outcomes: Sequence[Outcome]) -> None:
         """Take a batch's outcomes into account."""
@@ -31,5 +41,5 @@ class Pace:
         """How many objects a batch may have when ``left`` objects remain for ``workers``."""
         longest = FIRST_BATCH_OBJECTS
         if self._object_s is not None:
-            longest = min(BATCH_OBJECTS, max(1, int(BATCH_S / max(self._object_s, 1e-6))))
+            longest = min(self._most, max(1, int(self._batch_s / max(self._object_s, 1e-6))))
         return min(longest, -(-left // (2 * workers)))

@@ -65,8 +65,8 @@ class Scheduler:
         state: remembers what is in place and what is unfinished.
         sink: gets the events.
         health: what the listings learned of the services; this run learns more.
-        machines: how many machines share the work, each with as many requests as one has alone;
-            None: the executor decides how many jobs run at once, and there is one.
+        machines: how many share the work now, each with as many requests as one has alone; None:
+            jobs run in this process.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Scheduler:
         self._digests = RunningDigests()
         self._channel = new_channel()
         services = {each.opener.service for each in plan.transfers}
-        self._lines = Lines(services, rules, self._channel, machines or (lambda: 1))
+        self._lines = Lines(services, rules, self._channel, machines)
         self._marks = Marks(state)
         #: Small objects that are in place, and are not remembered yet.
         self._in_place: list[Outcome] = []
@@ -118,7 +118,7 @@ class Scheduler:
             wanted=self._feed.is_wanted,
             lane=self._feed.lane,
             starts_s=self._feed.starts_s,
-            # Of several machines, each has its own limits.
+            # Of machines, each has its own limits.
             most=rules.ceiling if machines is None else None,
         )
         self._restarts = Restarts(self._feed, self._dispatcher, self._digests, state, sink)

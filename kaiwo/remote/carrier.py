@@ -38,6 +38,7 @@ from kaiwo.jobs import (
     Mark,
     Outcome,
     Progress,
+    Range,
     Transfer,
 )
 from kaiwo.remote.calls import Answer, Call, packed, transfers_of, with_transfers
@@ -99,6 +100,8 @@ class Carrier(Executor):
         self._local = local
         self._lock = threading.Lock()
         self._under_way: set[_Parcel] = set()
+        #: The job that brings bytes, by index and round of the object and start of the range.
+        self._bringing: dict[tuple[int, int, int], tuple[_Parcel, Transfer]] = {}
         self._busy: dict[str, int] = {}
         self._began_s = 0.0
         self._ended = threading.Event()
@@ -145,16 +148,20 @@ class Carrier(Executor):
         parcel = _Parcel(job, how if isinstance(how, Reading) else AT_ONCE)
         with self._lock:
             self._under_way.add(parcel)
+            for each in transfers_of(job):
+                self._bringing[_key(job, each)] = parcel, each
             self._began_s = time.monotonic()
-        parcel.add_done_callback(self._forget)
+        parcel.add_done_callback(lambda _: self._forget(parcel))
         if parcel.how.bandwidth is not None:
             self._is_due.set()  # others have a smaller share from now on
         self._send(parcel)
         return parcel
 
-    def _forget(self, parcel: Future[Any]) -> None:
+    def _forget(self, parcel: _Parcel) -> None:
         with self._lock:
             self._under_way.discard(parcel)
+            for each in transfers_of(parcel.job):
+                self._bringing.pop(_key(parcel.job, each), None)
 
     def _send(self, parcel: _Parcel) -> None:
         job = packed(parcel.job, parcel.how)
@@ -248,7 +255,7 @@ class Carrier(Executor):
                 self._hear_of_bytes(letter)
 
     def _hear_of_bytes(self, letter: Arrived) -> None:
-        found = self._parcel_of(letter)
+        found = self._bringing.get((letter.index, letter.round, letter.start))
         if found is None:
             return
         parcel, transfer = found
@@ -260,14 +267,9 @@ class Carrier(Executor):
             parcel.how.bandwidth.note(letter.bytes)
         parcel.how.report(Progress(transfer, letter.start, letter.bytes, letter.kept, mark))
 
-    def _parcel_of(self, letter: Arrived) -> tuple[_Parcel, Transfer] | None:
-        """The job that brings these bytes, if it is under way; and their object."""
-        with self._lock:
-            for parcel in self._under_way:
-                for each in transfers_of(parcel.job):
-                    if (each.index, each.round) == (letter.index, letter.round):
-                        return parcel, each
-        return None
+
+def _key(job: Job, transfer: Transfer) -> tuple[int, int, int]:
+    return transfer.index, transfer.round, job.start if isinstance(job, Range) else 0
 
 
 def other_version(worker: str, version: str) -> ConfigError:
