@@ -28,6 +28,8 @@ from typing import Any
 import kaiwo
 from kaiwo.events import Event, Progressed
 from tests import servers
+from tests.bench import nginx
+from tests.bench.buckets import Bucket, Shelf
 from tests.support.dask_cluster import DaskCluster, dask_cluster
 
 RATE = 10_000_000
@@ -35,7 +37,7 @@ CONNECTIONS = 8
 MB = 1_000_000
 #: Of the 600 MB: large objects, and small ones, which fill what is left of the workers' time.
 LARGE, SMALL = (100 * MB,) * 5, (MB,) * 100
-MANY = (1000,) * 20_000
+MANY = Bucket("small", 20_000, 1000)
 #: Gives a cluster with so many workers.
 Clusters = Callable[[int], contextlib.AbstractContextManager[DaskCluster]]
 
@@ -63,14 +65,14 @@ def _fast() -> str | None:
     return "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
-def config_of(address: str, root: Path) -> dict[str, Any]:
+def config_of(address: str, root: Path, bucket: str = "bucket") -> dict[str, Any]:
     """Everything, without credentials."""
     task = {
         "type": "s3",
         "endpoint_url": address,
         "anonymous": True,
         "region": "us-east-1",
-        "buckets": [{"name": "bucket", "items": [{"folder": "", "target_path": "."}]}],
+        "buckets": [{"name": bucket, "items": [{"folder": "", "target_path": "."}]}],
     }
     return {"download_root": f"{root}", "download_items": [task]}
 
@@ -155,17 +157,22 @@ def spread(cluster: Clusters, rate: int) -> None:
 
 def small(cluster: Clusters, _rate: int) -> None:
     """See the module."""
-    with shelf(MANY) as (folder, address), tempfile.TemporaryDirectory(dir=_fast()) as out:
-        config = config_of(address, Path(out) / "root")
+    with tempfile.TemporaryDirectory(dir=_fast()) as work, contextlib.ExitStack() as stack:
+        served = Shelf(Path(work) / "served")
+        served.fill(MANY)
+        (Path(work) / "nginx").mkdir()
+        server = stack.enter_context(nginx.nginx(Path(work) / "nginx", served, [MANY]))
+        folder = served.root / MANY.name
+        config = config_of(server.plain, Path(work) / "root", MANY.name)
         timed(config, folder)
         threads_s, _ = timed(config, folder)
-        print(f"20,000 objects of 1 kB on threads: {threads_s:5.2f} s", flush=True)
-        with cluster(2) as dask:
-            timed(config, folder, dask=dask.address)
-            took_s, _ = timed(config, folder, dask=dask.address)
+        print(f"{MANY.count:,} objects of 1 kB on threads: {threads_s:5.2f} s", flush=True)
+        dask = stack.enter_context(cluster(2))
+        timed(config, folder, dask=dask.address)
+        took_s, _ = timed(config, folder, dask=dask.address)
         print(
-            f"20,000 objects of 1 kB on 2 workers: {took_s:5.2f} s, {took_s / threads_s:.2f} times "
-            "the threads",
+            f"{MANY.count:,} objects of 1 kB on 2 workers: {took_s:5.2f} s, "
+            f"{took_s / threads_s:.2f} times the threads",
             flush=True,
         )
 
