@@ -2,7 +2,8 @@
 
 quick objects    up to 64 of them and 1 MiB in a batch
 slow objects     fewer in a batch
-far away         more in a batch, which costs a journey: up to 256, in a second
+far away         more in a batch, which costs a journey: up to 256, in a second; and when few are
+                 left, none is shorter than a batch of this process
 """
 
 from __future__ import annotations
@@ -29,9 +30,7 @@ class Pace:
 
     def __init__(self, *, is_far: bool = False) -> None:
         self._object_s: float | None = None
-        self._most, self._batch_s = BATCH_OBJECTS, BATCH_S
-        if is_far:
-            self._most, self._batch_s = FAR_OBJECTS, FAR_S
+        self._is_far = is_far
 
     def measure(self, outcomes: Sequence[Outcome]) -> None:
         """Take a batch's outcomes into account."""
@@ -39,7 +38,14 @@ class Pace:
 
     def batch_size(self, left: int, workers: int) -> int:
         """How many objects a batch may have when ``left`` objects remain for ``workers``."""
-        longest = FIRST_BATCH_OBJECTS
-        if self._object_s is not None:
-            longest = min(self._most, max(1, int(self._batch_s / max(self._object_s, 1e-6))))
-        return min(longest, -(-left // (2 * workers)))
+        if self._object_s is None:
+            return FIRST_BATCH_OBJECTS
+        share = -(-left // (2 * workers))
+        if self._is_far:
+            share = max(share, self._in(BATCH_S, BATCH_OBJECTS))
+            return min(share, self._in(FAR_S, FAR_OBJECTS))
+        return min(share, self._in(BATCH_S, BATCH_OBJECTS))
+
+    def _in(self, seconds: float, most: int) -> int:
+        """How many objects that time is enough for; at least 1."""
+        return min(most, max(1, int(seconds / max(self._object_s or 0.0, 1e-6))))
