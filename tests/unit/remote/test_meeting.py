@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,16 @@ import pytest
 from kaiwo.errors import DiskError
 from kaiwo.remote import ending
 from kaiwo.remote.ending import EndElsewhere
-from kaiwo.remote.meeting import Arrived, Busy, LetterBox, Logged, Meeting, unseen_of
+from kaiwo.remote.meeting import (
+    SILENT_S,
+    Arrived,
+    Busy,
+    Letter,
+    LetterBox,
+    Logged,
+    Meeting,
+    unseen_of,
+)
 
 
 def always(_root: str, _run: str) -> bool:
@@ -33,7 +43,11 @@ def looks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_letters_arrive_once_and_in_order(meeting: Meeting) -> None:
     box = LetterBox(meeting.folders[0], "site")
-    first = [Busy(2), Arrived(1, 0, 8, 100, 0, (108, "crc32c", 7)), Logged(30, "kaiwo", "a\nb")]
+    first: list[Letter] = [
+        Busy(2),
+        Arrived(1, 0, 8, 100, 0, (108, "crc32c", 7)),
+        Logged(30, "kaiwo", "a\nb"),
+    ]
     box.post(first)
     assert list(meeting.letters()) == [("site", each) for each in first]
     box.post([Busy(0)])
@@ -65,14 +79,14 @@ def test_a_run_that_says_nothing_for_long_is_over(
     meeting: Meeting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(ending.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     end = EndElsewhere(meeting.folders[0])
     assert not end.is_set()
-    now_s += ending.SILENT_S - 1
+    now_s += SILENT_S - 1
     assert not end.is_set()
     meeting.beat(0)
     assert not end.is_set()
-    now_s += ending.SILENT_S
+    now_s += SILENT_S
     assert end.is_set()
 
 
