@@ -123,6 +123,8 @@ class Transfer(Struct, frozen=True):
         round: how often it was started again. Each round has another temporary file, so that what
             arrives late of an earlier round disturbs nothing.
         symlinks: where there is a blob, the target may be a symbolic link to it.
+        staged: the blob is of a generation that becomes the target later, together with all its
+            files; until then, what is at the target is of the generation before.
         real_root: the root without links, as it was when the plan was made; empty: not resolved.
         required: the checksum that its item, a lock or a signature asks for, even if its store
             states another.
@@ -146,6 +148,7 @@ class Transfer(Struct, frozen=True):
     partial: PartialDownload | None = None
     round: int = 0
     symlinks: bool = True
+    staged: bool = False
     real_root: str = ""
     required: Checksum | None = None
     locked: bool = False
@@ -164,6 +167,11 @@ class Transfer(Struct, frozen=True):
         if self.partial is None or self.present or self.object.unsized:
             return 0
         return min(self.partial.bytes, self.object.size)
+
+    @property
+    def destination(self) -> str:
+        """Where its file is published: the target, or for now its generation."""
+        return self.blob if self.staged and self.blob is not None else self.target
 
     @property
     def temporary(self) -> str:
@@ -366,6 +374,7 @@ class Outcome(Struct, frozen=True):
         answer_s: how long until the first byte came; 0 where that was not measured.
         published: the target is in place now.
         adopted: the file at the target was right already.
+        staged: that file is in the next generation, not at the target.
         mtime_ns: of the published or adopted file.
         checksum: what was verified or is known.
         verified: the file's bytes have that checksum.
@@ -384,6 +393,7 @@ class Outcome(Struct, frozen=True):
     answer_s: float = 0.0
     published: bool = False
     adopted: bool = False
+    staged: bool = False
     mtime_ns: int = 0
     checksum: Checksum | None = None
     verified: bool = False

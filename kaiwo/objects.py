@@ -207,11 +207,15 @@ class Signature(Struct, frozen=True):
         bundle: key of the object that holds it.
         folder: what the names in it are relative to: empty, or ending in ``/``.
         key: file with the public key.
-        certificates: files with the certificates that are trusted; of these or a key, one is given.
+        certificates: files with the certificates that are trusted; of a key, these and an identity,
+            one is given.
         subject: who the signing certificate must be of.
         valid_at_s: judge certificates at that time, in seconds since 1970; None: now.
         digest: the sha256 of the signed payload, as hexadecimal digits; empty: any.
         skips: objects that are not signed are left out, and no error.
+        identity: who must have signed by Sigstore; then the next two are given.
+        identity_provider: who vouches for the identity.
+        trust_root: file with the authorities and logs of Sigstore.
     """
 
     bundle: str
@@ -222,6 +226,9 @@ class Signature(Struct, frozen=True):
     valid_at_s: float | None = None
     digest: str = ""
     skips: bool = False
+    identity: str = ""
+    identity_provider: str = ""
+    trust_root: str = ""
 
 
 class Place(Struct, frozen=True):
@@ -231,6 +238,7 @@ class Place(Struct, frozen=True):
     root: str
     blob: str | None = None
     symlinks: bool = True
+    staged: bool = False
 
 
 class Item(Struct, frozen=True):

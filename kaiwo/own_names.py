@@ -4,6 +4,8 @@
 .kaiwo-<run>-<index>[.<round>].part  the bytes of an object, beside its target or blob
 .kaiwo-<run>-<index>[.<round>].link  a link, until it gets the name of its target
 .kaiwo-<run>-ready.part              a ready file, until it is whole
+.kaiwo-<name>.generations/           the generations of a snapshot, beside the link of that name
+.kaiwo-<name>.next                   the link to the generation that is being filled
 .kaiwo-ref-<token>.part              a reference of the Hugging Face cache, until it is whole
 .kaiwo-<token>.part                  a probe: which names does this folder treat as equal?
 <name>.<pid>.part                    a report or metrics, until they are whole
@@ -21,6 +23,8 @@ _PREFIX = ".kaiwo-"
 _REF = "ref-"
 _PART = ".part"
 _LINK = ".link"
+_GENERATIONS = ".generations"
+_NEXT = ".next"
 
 
 def part_name(stem: str) -> str:
@@ -58,6 +62,33 @@ def link_name(part: str) -> str:
     return part.removesuffix(_PART) + _LINK
 
 
+def generations_name(name: str) -> str:
+    """The name of the folder that holds the generations of a snapshot of that name."""
+    return f"{_PREFIX}{name}{_GENERATIONS}"
+
+
+def next_name(name: str) -> str:
+    """The name of the link to the next generation of a snapshot of that name."""
+    return f"{_PREFIX}{name}{_NEXT}"
+
+
+def name_of_next(name: str) -> str | None:
+    """The name of the snapshot whose next generation's link has that name; None for others."""
+    if not (name.startswith(_PREFIX) and name.endswith(_NEXT)):
+        return None
+    return name[len(_PREFIX) : -len(_NEXT)] or None
+
+
+def is_of_generations(name: str) -> bool:
+    """Whether kaiwo gives such names to what it has beside a snapshot."""
+    return name.startswith(_PREFIX) and name.endswith((_GENERATIONS, _NEXT))
+
+
+def is_staged(path: str) -> bool:
+    """Whether a path leads through the link to a generation that is being filled."""
+    return _NEXT in path and any(map(name_of_next, path.split("/")))
+
+
 def document_part_name(name: str) -> str:
     """The name of the temporary file of a document: unique for this process."""
     return f"{name}.{os.getpid()}{_PART}"
@@ -80,4 +111,4 @@ def is_part_of(name: str, run: str) -> bool:
 
 def is_own(name: str) -> bool:
     """Whether kaiwo uses this name for itself, as a file or as a folder."""
-    return name == STATE_FOLDER or is_temporary(name)
+    return name == STATE_FOLDER or is_temporary(name) or is_of_generations(name)

@@ -123,7 +123,7 @@ def order_of_urls(
     require_known(fields, type_, spelling)
     if "checksum" in of_item and len(parsed) > 1:
         raise ConfigError("fetch: checksum is for one file: give one URL with it")
-    requests = [[*_requests(url, goal, of_item)] for url in parsed]
+    requests = [[*requests_of(url, goal, of_item)] for url in parsed]
     return order_of_requests(requests, fields, options, spelling)
 
 
@@ -175,7 +175,7 @@ def _chained(readings: Iterable[Asked]) -> tuple[Asked, ...]:
     return tuple(chained)
 
 
-def _requests(url: ObjectUrl, goal: Goal, of_item: Mapping[str, Any]) -> Iterator[FetchRequest]:
+def requests_of(url: ObjectUrl, goal: Goal, of_item: Mapping[str, Any]) -> Iterator[FetchRequest]:
     """What a URL may ask for, the likeliest first."""
     type_ = _task_type(url)
     named = url
@@ -199,7 +199,7 @@ def _requests(url: ObjectUrl, goal: Goal, of_item: Mapping[str, Any]) -> Iterato
         if folder is not None:
             yield FetchRequest(folder, place, False, within, of_item)
     if (other := named.other_reading()) is not None:
-        yield from _requests(other, goal, of_item)
+        yield from requests_of(other, goal, of_item)
 
 
 def _below(folder: str, target: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,15 +16,34 @@ from kaiwo.config.settings import Settings
 from kaiwo.engine.request_limit import MOST
 from kaiwo.errors import BugError, ConfigError, KaiwoError
 from kaiwo.files.placement import absolute
-from kaiwo.jobs import Want
+from kaiwo.jobs import Transfer, Want
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.tasks.base import Context, Task
 
 logger = logging.getLogger(__name__)
 #: A run logs at most this many warnings about its configuration.
 MOST_WARNINGS = 10
+
+
+class Settled(Protocol):
+    """What a run asks of a task, beside its wants: see ``Task``, which is one."""
+
+    @property
+    def label(self) -> str:
+        """For plans and messages."""
+        ...
+
+    def require_writable(self, transfers: Sequence[Transfer]) -> None:
+        """Refuse targets that cannot be written."""
+        ...
+
+    def settle(self, transfers: Sequence[Transfer]) -> None:
+        """Do what remains, now that all objects are in place."""
+        ...
+
+
 #: A task, and what it wants.
-Wanted = tuple[Task, tuple[Want, ...]]
+Wanted = tuple[Settled, tuple[Want, ...]]
 
 
 class Order(Struct, frozen=True):
@@ -105,7 +125,7 @@ def _log_warnings(config: Config) -> None:
         logger.warning("and %d more like these: kaiwo validate shows all", more)
 
 
-def wanted(config: Config) -> tuple[Wanted, ...]:
+def wanted(config: Config) -> tuple[tuple[Task, tuple[Want, ...]], ...]:
     """What each task of a configuration wants.
 
     Raises:

@@ -12,9 +12,8 @@ from kaiwo.events import Ticked
 from kaiwo.jobs import Plan
 from kaiwo.planning import free_space, plan
 from kaiwo.planning.plan import Draft
-from kaiwo.planning.prune import Stale
 from kaiwo.protocols import Sink
-from kaiwo.state.claims import Claim, is_alone, is_claiming, targets_of
+from kaiwo.state.claims import Claim, Claimable, is_alone, is_claiming, targets_of
 from kaiwo.state.folder import claims_folder
 from kaiwo.tasks.base import Task
 
@@ -29,12 +28,20 @@ def claimed(
     drafted: Draft,
     sink: Sink,
     make_room: MakeRoom,
-    stale: Iterable[Stale] = (),
+    also: Iterable[Claimable] = (),
 ) -> Iterator[Plan]:
     """The closed plan, once no other run is at its targets; until the end, none will be.
 
     What another run put in place meanwhile need not be fetched; what it left unfinished is resumed
     or removed. Only then is it known how much space is needed.
+
+    Args:
+        tools: of the run.
+        tasks: with what they want.
+        drafted: the plan before it is closed.
+        sink: gets an event now and then while this waits.
+        make_room: is called with the plan before it is checked that there is room for it.
+        also: what else is claimed: stale files, and links that may be switched.
 
     Raises:
         DiskError: see ``_require_place``.
@@ -47,7 +54,7 @@ def claimed(
 
     with Claim(state.run, lambda: sink.emit(Ticked()), until_s) as claim:
         missing = (each for each, _ in drafted.missing)
-        waited = claim.take(targets_of((*missing, *stale), state_dir))
+        waited = claim.take(targets_of((*missing, *also), state_dir))
         # Another run may have ended right before its claim could be seen.
         others_worked = state.refresh() or waited
         closed = plan.close(drafted, state, tools.comparison, recheck=others_worked)

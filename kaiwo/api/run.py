@@ -13,6 +13,7 @@ from kaiwo import environment
 from kaiwo.api.carrying import carrying, require_one
 from kaiwo.api.orders import Order, Wanted, order_of
 from kaiwo.api.places import MakeRoom, claimed, require_writable
+from kaiwo.api.snapshots import Snapshots, changing
 from kaiwo.api.tools import Tools, listed, opened
 from kaiwo.api.upkeep import Upkeep
 from kaiwo.config.loader import Config
@@ -33,7 +34,9 @@ from kaiwo.objects import Item, Report
 from kaiwo.planning import free_space, plan
 from kaiwo.planning.decision import Decision
 from kaiwo.planning.gather import Listing
+from kaiwo.planning.snapshots import require_places
 from kaiwo.protocols import Sink
+from kaiwo.state.claims import Claimable
 from kaiwo.state.state import State
 from kaiwo.tasks.base import Task
 
@@ -61,11 +64,13 @@ def decide(order: Order, sink: Sink) -> Decision:
     Names and places that may not be are an error of the decision.
     """
     labels = tuple(dict.fromkeys(task.label for task, _ in order.tasks))
-    upkeep = Upkeep()
+    upkeep, snapshots = Upkeep(), Snapshots()
     with opened(order, time.monotonic()) as tools:
         upkeep.begin(tools, order.asked)
+        snapshots.begin(tools, order.asked)
         listing = listed(tools, order.asked, sink)
         try:
+            require_places(listing)
             drafted = plan.draft(listing, tools.state, tools.comparison)
         except UnsafeNameError as error:
             return Decision(labels, Plan(missed=listing.missed), error=error)
@@ -75,7 +80,8 @@ def decide(order: Order, sink: Sink) -> Decision:
             require_writable(order.tasks, closed)
         except DiskError as error:
             shortage = error
-        return Decision(labels, closed, rooms, shortage, upkeep.stale(listing))
+        switches = changing(snapshots.listed(listing), drafted)
+        return Decision(labels, closed, rooms, shortage, upkeep.stale(listing), switches)
 
 
 def list_all(order: Order, sink: Sink) -> Listing:
@@ -156,7 +162,7 @@ class _Rounds:
         self._begun_s, self._started_at_s = time.monotonic(), time.time()
         self._schedulers: list[Scheduler] = []
         self._left: Sequence[Item] = ()
-        self._upkeep = Upkeep()
+        self._upkeep, self._snapshots = Upkeep(), Snapshots()
 
     def run(self) -> None:
         """Carry out the order."""
@@ -184,6 +190,7 @@ class _Rounds:
         order, sink = self._order, self._sink
         with opened(order, self._begun_s) as tools:
             self._upkeep.begin(tools, asked)
+            self._snapshots.begin(tools, asked)
             listing = listed(tools, asked, sink, patience_s)
             for service in {want.opener.service for want in listing.unreached}:
                 logger.warning("%s cannot be reached yet; all else is fetched first", service)
@@ -193,13 +200,18 @@ class _Rounds:
                 return listing.unreached
             # A want may have turned out to be another one, of another opener.
             found = [want for want, _ in listing.found]
+            require_places(self.listing)
             drafted = plan.draft(self.listing, tools.state, tools.comparison, of=found)
-            stale = self._upkeep.stale(self.listing)
-            with claimed(tools, order.tasks, drafted, sink, self._make_room, stale) as closed:
+            stale, snapshots = self._upkeep.stale(self.listing), self._snapshots.listed(listing)
+            switches = changing(snapshots, drafted)
+            also: tuple[Claimable, ...] = (*stale, *switches)
+            with claimed(tools, order.tasks, drafted, sink, self._make_room, also) as closed:
+                self._snapshots.open(tools, switches, closed)
                 self._upkeep.announce(self.listing, closed, stale)
                 _remember_answers(listing, closed, tools.state)
                 report = self._execute(closed, tools)
                 _settle(_of(order.tasks, found), closed, self.listing, report)
+                self._snapshots.finish(tools, snapshots, closed, self._settled())
                 self._upkeep.finish(tools, self.listing, stale, self.report())
         return listing.unreached
 
@@ -231,17 +243,21 @@ class _Rounds:
         Args:
             error: what ended the run before all was done; it decides the exit code.
         """
-        reports = [each.report() for each in self._schedulers]
-        items = (*(item for each in reports for item in each.items), *self._left)
+        items = self._snapshots.as_visible(self._settled())
         codes = [item.error.exit_code for item in items if item.error is not None]
         return Report(
             first_exit_code(codes) if error is None else exit_code_of(error),
             time.monotonic() - self._begun_s,
-            sum(each.transferred_bytes for each in reports),
+            sum(each.report().transferred_bytes for each in self._schedulers),
             items,
             error,
             self._started_at_s,
         )
+
+    def _settled(self) -> Sequence[Item]:
+        """What became of each object, also of those that no link leads to yet."""
+        items = (item for each in self._schedulers for item in each.report().items)
+        return (*items, *self._left)
 
 
 def _joined(earlier: Listing, listing: Listing) -> Listing:

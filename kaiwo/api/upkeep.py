@@ -85,7 +85,7 @@ class Upkeep:
             blocked |= {place.ready for want, place, _ in prune.pruned(_found(listing))}
         for path, root, targets in ready:
             if path not in blocked and not targets & failed:
-                _write_ready(path, root, tools.state.run)
+                write_ready(path, root, tools.state.run)
 
 
 def _found(listing: Listing) -> Iterator[Want]:
@@ -97,6 +97,8 @@ def _ready(listing: Listing) -> Iterator[tuple[str, str, set[str]]]:
     found: dict[tuple[str, str], set[str]] = {}
     for want, objects in listing.found:
         for _, place in prune.with_ready((want,)):
+            if place.generations:
+                continue  # a snapshot has its ready file from the beginning
             targets = found.setdefault((place.ready, place.root), set())
             targets.update(want.placement.place(remote).target for remote in objects)
     for (path, root), targets in found.items():
@@ -145,7 +147,7 @@ def _remove_ready(path: str, root: str) -> None:
         raise _refused("remove", path, error) from error
 
 
-def _write_ready(path: str, root: str, run: str) -> None:
+def write_ready(path: str, root: str, run: str) -> None:
     """Write a ready file, unless it is there."""
     if regular_file(path) is not None:
         return

@@ -245,7 +245,7 @@ def _extra(wants: Sequence[Want], known: set[str]) -> Iterator[str]:
     seen = {place.ready for _, place in with_ready(wants)}
     for folder in folders:
         for path, names, files in os.walk(folder):
-            names[:] = [each for each in names if each != own_names.STATE_FOLDER]
+            names[:] = [each for each in names if not own_names.is_own(each)]
             for name in sorted(files):
                 target = f"{path.rstrip('/')}/{name}"
                 if target not in known | seen and not own_names.is_temporary(name):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kaiwo._version import __version__
-from kaiwo.cli import lock_commands, options
+from kaiwo.cli import lock_commands, options, storage_initializer
 from kaiwo.cli.plain_help import PlainCommand
 from kaiwo.cli.process import guarded, run_and_leave
 from kaiwo.errors import EXIT_CODES
@@ -279,6 +279,7 @@ app.command(cls=PlainCommand)(lock_commands.lock)
 app.command(cls=PlainCommand)(ls)
 app.command(cls=PlainCommand)(plan)
 app.command(cls=PlainCommand)(schema)
+app.command(cls=PlainCommand)(storage_initializer.storage_initializer)
 app.command(cls=PlainCommand)(validate)
 app.command(cls=PlainCommand)(lock_commands.verify)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,17 @@ from kaiwo.cli import config_file, results
 from kaiwo.cli.logs import early_format, early_level, log_to_stderr
 from kaiwo.config.settings import before_file
 from kaiwo.errors import ConfigError
-from kaiwo.files.placement import absolute
+from kaiwo.files import generations
+from kaiwo.files.placement import absolute, next_path
 from kaiwo.net import proxies
 from kaiwo.own_names import STATE_FOLDER
+from kaiwo.planning.snapshots import in_snapshots
 from kaiwo.state import leftovers
 from kaiwo.state.leftovers import Leftovers
 from kaiwo.state.state import root_of
+
+#: Folders that have the state of targets, each with the snapshots of a configuration in it.
+_Roots = dict[str, list[str]]
 
 
 def clean(place: str, options: Mapping[str, Any], *, yes: bool, partial: bool) -> int:
@@ -33,7 +38,9 @@ def clean(place: str, options: Mapping[str, Any], *, yes: bool, partial: bool) -
     """
     log_to_stderr(early_level(options["log_level"]), early_format(options["log_format"]))
     roots, state_dir = (_of_folder if os.path.isdir(place) else _of_config)(place, options)
-    found = [leftovers.find(root, state_dir) for root in roots]
+    found = [
+        leftovers.find(root, state_dir, snapshots=snapshots) for root, snapshots in roots.items()
+    ]
     results.show(_lines(found, state_dir, yes=yes, partial=partial))
     if yes:
         for each in found:
@@ -42,20 +49,22 @@ def clean(place: str, options: Mapping[str, Any], *, yes: bool, partial: bool) -
     return 0
 
 
-def _of_config(path: str, options: Mapping[str, Any]) -> tuple[Iterable[str], str | None]:
+def _of_config(path: str, options: Mapping[str, Any]) -> tuple[_Roots, str | None]:
     """The folders that have the state of a configuration's targets, and the ``state_dir``."""
     loaded = config_file.load(path, options)
     log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
     with environment.cleaned(proxies.canonical):
         asked = order_of(loaded, is_run=False).asked
-        roots = dict.fromkeys(root for want in asked if (root := root_of(want)))
+        roots: _Roots = {root: [] for want in asked if (root := root_of(want))}
+        for _, snapshot in in_snapshots(asked):
+            roots.setdefault(snapshot.root, []).append(snapshot.folder)
     return roots, loaded.settings.state_dir
 
 
-def _of_folder(path: str, options: Mapping[str, Any]) -> tuple[Iterable[str], str | None]:
+def _of_folder(path: str, options: Mapping[str, Any]) -> tuple[_Roots, str | None]:
     if options["download_root"] is not None:
         raise ConfigError("--download-root is for a CONFIG_FILE: a folder is looked in as it is")
-    return (absolute(path),), before_file("state_dir", options)
+    return {absolute(path): []}, before_file("state_dir", options)
 
 
 def _lines(
@@ -104,6 +113,11 @@ def _of_root(found: Leftovers, *, partial: bool) -> Iterator[str]:
         count = units.count(len(found.resumable), "file")
         kept = "" if partial else "; kept, --partial removes them"
         yield from _files(f"{count} that a run can resume{kept}", found.resumable)
+    for target in found.unswitched:
+        kept = "" if partial else "; kept, --partial removes it"
+        yield f"  a generation that a run can continue{kept}"
+        size = units.size(generations.size_of_next(target))
+        yield f"  {size:>10}  {units.printable(next_path(target))}"
     if found.claims:
         yield f"  {units.count(len(found.claims), 'claim')} of runs that are over"
     if found.gone:

@@ -136,6 +136,17 @@ def fetch(
     return done.exit_code
 
 
+def initialize(pairs: Sequence[tuple[str, str]], options: Options) -> int:
+    """Put each model, whose URI is given, into the folder beside it."""
+    from kaiwo.initializer import models  # noqa: PLC0415 - only this command is KServe's
+
+    def prepare() -> models.Prepared:
+        return models.prepared(pairs, options, os.environ)
+
+    with environment.cleaned(proxies.canonical):
+        return _delivered(prepare, models.Prepared.carry_out, options).exit_code
+
+
 def _log_early(options: Options) -> None:
     """Log as option or environment say, before the file is read."""
     log_to_stderr(early_level(options["log_level"]), early_format(options["log_format"]))

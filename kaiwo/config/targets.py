@@ -7,7 +7,7 @@ file is taken as it is, which is right for few names: ``kaiwo validate`` warns o
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -24,9 +24,14 @@ class Placed(Struct, frozen=True):
     place: Callable[[Location], Place]
 
 
+#: A task, where it names a target, and the source of that or the target itself.
+_Owner = tuple[Placed, Location, str]
+
+
 def conflicts(tasks: Iterable[Placed], download_root: str) -> Iterator[Diagnostic]:
     """The files whose targets exclude each other."""
-    owners: dict[str, tuple[Placed, Location, str]] = {}
+    tasks = list(tasks)
+    owners: dict[str, _Owner] = {}
     for each in tasks:
         for location, source, target in each.task.named_targets(download_root):
             if target not in owners:
@@ -39,6 +44,32 @@ def conflicts(tasks: Iterable[Placed], download_root: str) -> Iterator[Diagnosti
             if above in owners:
                 problem = f"this needs a folder where {_named(owners[above])} puts a file"
                 yield Diagnostic(owner.place(location), problem, _HINT)
+    yield from _in_snapshots(tasks, owners, download_root)
+
+
+def _in_snapshots(
+    tasks: Iterable[Placed], owners: Mapping[str, _Owner], download_root: str
+) -> Iterator[Diagnostic]:
+    """The targets in a folder whose files change all at once, which is for one item alone."""
+    folders: dict[str, _Owner] = {}
+    for each in tasks:
+        for location, folder in each.task.snapshots(download_root):
+            if folder in folders:
+                problem = f"this is the snapshot of {_named(folders[folder])} too"
+                yield Diagnostic(each.place(location), problem, _HINT)
+            folders.setdefault(folder, (each, location, folder))
+    for target, owner in (*owners.items(), *folders.items()):
+        for above in (target, *_folders(target)):
+            if above in folders and not _is_of(owner, folders[above]):
+                named = _named(folders[above])
+                problem = f"this is in the snapshot of {named}, which holds nothing else"
+                yield Diagnostic(owner[0].place(owner[1]), problem, _HINT)
+
+
+def _is_of(owner: _Owner, snapshot: _Owner) -> bool:
+    """Whether what is named there is of the item, or the task, of the snapshot."""
+    above = snapshot[1][:-1]
+    return owner[0] is snapshot[0] and owner[1][: len(above)] == above
 
 
 def globs_not_meant(tasks: Iterable[Placed]) -> Iterator[Diagnostic]:
@@ -55,7 +86,7 @@ def _folders(path: str) -> Iterator[str]:
         path = above
 
 
-def _named(owner: tuple[Placed, Location, str]) -> str:
+def _named(owner: _Owner) -> str:
     """Where a target is named, in the same file, for people."""
     placed, location, _ = owner
     place = placed.place(location)

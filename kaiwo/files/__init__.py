@@ -9,6 +9,7 @@ modes            who may write a file, and from when on
 temporary_files  the bytes of an object, beside its target
 publish          the rename that makes a file visible
 second_names     links, clones and copies of a file
+generations      of a folder, of which a rename makes the next one the newest
 renames          a rename whose answer may be lost
 hashing          checksums of files
 repeat           calls that fail in a way that passes

@@ -41,8 +41,9 @@ def _fault_of_segment(segment: str) -> str | None:
         return f"{segment!r} is not a file name"
     if segment == own_names.STATE_FOLDER:
         return f"{own_names.STATE_FOLDER} is kaiwo's own folder"
-    if own_names.is_temporary(segment):
-        return "kaiwo names its own temporary files like that"
+    if own_names.is_own(segment):
+        kind = "temporary files" if own_names.is_temporary(segment) else "generations of snapshots"
+        return f"kaiwo names its own {kind} like that"
     if _CONTROL.search(segment):
         return "it has a control character"
     try:

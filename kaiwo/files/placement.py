@@ -7,6 +7,7 @@ import posixpath
 
 from msgspec import Struct
 
+from kaiwo import own_names
 from kaiwo.errors import ConfigError, UnsafeNameError
 from kaiwo.files.names import PLAIN, fault_of
 from kaiwo.files.paths import is_within
@@ -22,6 +23,8 @@ class Under(Struct, frozen=True):
         prefix: removed from the front of each key.
         prune: files that kaiwo put there are removed when their source no longer has them.
         ready: path of the file that says that all is in place; empty: there is none.
+        generations: the folder is a link to one of them, and this number of them stays; 0: it is a
+            folder.
     """
 
     folder: str
@@ -29,6 +32,7 @@ class Under(Struct, frozen=True):
     prefix: str = ""
     prune: bool = False
     ready: str = ""
+    generations: int = 0
 
     def place(self, remote: RemoteObject) -> Place:
         """A path below the folder.
@@ -38,11 +42,15 @@ class Under(Struct, frozen=True):
         """
         relative = remote.key.removeprefix(self.prefix)
         if PLAIN.fullmatch(relative):
-            return Place(f"{self.folder.rstrip('/')}/{relative}", self.root)
-        if fault := fault_of(relative):
+            target = f"{self.folder.rstrip('/')}/{relative}"
+        elif fault := fault_of(relative):
             raise UnsafeNameError(f"key {remote.key!r}: {fault}")
-        target = posixpath.normpath(posixpath.join(self.folder, relative))
-        return Place(target, self.root)
+        else:
+            target = posixpath.normpath(posixpath.join(self.folder, relative))
+        if not self.generations:
+            return Place(target, self.root)
+        staged = next_path(self.folder) + target[len(self.folder) :]
+        return Place(target, self.root, staged, staged=True)
 
 
 class At(Struct, frozen=True):
@@ -59,6 +67,12 @@ class At(Struct, frozen=True):
     def place(self, remote: RemoteObject) -> Place:  # noqa: ARG002 - the user named the path
         """That path."""
         return Place(self.path, self.root)
+
+
+def next_path(folder: str) -> str:
+    """The path of the link to the next generation of a folder."""
+    above, name = posixpath.split(folder)
+    return posixpath.join(above, own_names.next_name(name))
 
 
 def folder_of(placement: object) -> Under | None:

@@ -6,6 +6,8 @@ no symbolic links, a second name of another kind (``second_names.py``), and wher
 all, the bytes go to the target alone. That is known before the blob gets its bytes, and a blob that
 is there is never moved: other snapshots share it.
 
+A staged transfer only gets its place in the next generation; ``generations.py`` has the rest.
+
 A durable transfer survives a loss of power after ``publish``: the bytes, the name, and the folders
 above it. The file is synchronised before the rename, the folders up to the root after it.
 """
@@ -56,13 +58,13 @@ def publish(temporary: str, transfer: Transfer, written: os.stat_result | None =
         PassingDiskError: it is not at the target, since its folder was moved meanwhile.
         DiskError: the file system refused; the temporary file stays for the next attempt.
     """
-    target, root = transfer.target, root_of(transfer)
+    target, root = transfer.destination, root_of(transfer)
     try:
         status = status_of(temporary, root) if written is None else written
         if transfer.durable:
-            _sync(temporary, root)
+            sync(temporary, root)
         place = target
-        if transfer.blob is None:
+        if transfer.blob is None or transfer.staged:
             rename(temporary, target, root, status)
         else:
             place = _publish_both(temporary, transfer.blob, transfer, status)
@@ -130,17 +132,27 @@ def _require_there(target: str, place: str, root: Root, written: os.stat_result)
     )
 
 
-def adopt(transfer: Transfer) -> int:
+def adopt(transfer: Transfer, path: str) -> int:
     """Use the file that is there already; where that is the blob, the target gets its bytes.
 
+    Of a staged transfer, nothing else stays in the next generation: what is there is right.
+
+    Args:
+        transfer: the object.
+        path: of that file: the target, or the blob.
+
     Returns:
-        The modification time of the target in ns.
+        The modification time of the file in ns.
 
     Raises:
         DiskError: the file system refused.
     """
     target, blob = transfer.target, transfer.blob
     try:
+        if transfer.staged:
+            if path == target:
+                discard(transfer.destination, root_of(transfer))
+            return repeat(lambda: os.stat(path)).st_mtime_ns
         is_elsewhere = blob is not None and os.path.exists(blob)
         if is_elsewhere and not (os.path.exists(target) and os.path.samefile(target, str(blob))):
             link(transfer)
@@ -188,7 +200,7 @@ def _symlink(blob: str, path: str, transfer: Transfer, root: Root) -> bool:
     return second_names.symlink(os.path.relpath(blob, os.path.dirname(path)), path, root)
 
 
-def _sync(path: str, root: Root | None = None) -> None:
+def sync(path: str, root: Root | None = None) -> None:
     """Synchronise a file's bytes, or a folder's names, with the disk; raises OSError."""
     flags = os.O_RDONLY | os.O_CLOEXEC | (0 if root is None else os.O_NOFOLLOW)
 
@@ -203,25 +215,32 @@ def _sync(path: str, root: Root | None = None) -> None:
     repeat(attempt, PASSING - {errno.EIO})
 
 
+def sync_folder(path: str) -> None:
+    """Synchronise the names in a folder; raises OSError.
+
+    A folder that cannot be synchronised is no failure: its file system keeps names in its own way.
+    """
+    try:
+        sync(path)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+        logger.debug("%s cannot be synchronised: %s", path, error.strerror)
+
+
 def _sync_folders(place: str, root: str) -> None:
     """Synchronise the names of a file and of all folders above it; raises OSError.
 
-    It is not known here which of them are new; for one that is not, this costs almost nothing. A
-    folder that cannot be synchronised is no failure: its file system keeps names in its own way.
+    It is not known here which of them are new; for one that is not, this costs almost nothing.
     """
     folder = os.path.dirname(place)
     while len(folder) >= len(root):
-        try:
-            _sync(folder)
-        except OSError as error:
-            if error.errno not in _NO_FOLDER_SYNC:
-                raise
-            logger.debug("%s cannot be synchronised: %s", folder, error.strerror)
+        sync_folder(folder)
         if folder == "/":
             return
         folder = os.path.dirname(folder)
     # Folders further up may belong to others; those that this run made can be read.
     with contextlib.suppress(OSError):
         while folder != "/":
-            _sync(folder)
+            sync(folder)
             folder = os.path.dirname(folder)

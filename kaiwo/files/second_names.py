@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import sys
 from typing import BinaryIO
 
@@ -76,6 +77,30 @@ def share(source: str, path: str, root: Root | None = None) -> bool:
         OSError: the file system refused.
     """
     return _clone(source, path, root) or _hard_link(source, path, root)
+
+
+def give(source: str, path: str, root: Root | None = None, *, durable: bool) -> None:
+    """Make a file of the same bytes and the same time, in whichever way the file system has.
+
+    A hard link comes first: it takes no room, and its time is that of the file.
+
+    Args:
+        source: the file.
+        path: of the other one; nothing is there.
+        root: of both, see ``folders.py``.
+        durable: its bytes must be on the disk itself.
+
+    Raises:
+        OSError: the file system refused.
+    """
+    if _hard_link(source, path, root):
+        return
+    if not _clone(source, path, root):
+        copy(source, path, root, durable=durable)
+    with _reading(source, root) as file, _reading(path, root) as other:
+        status = os.fstat(file.fileno())
+        os.fchmod(other.fileno(), stat.S_IMODE(status.st_mode))
+        os.utime(other.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def copy(source: str, path: str, root: Root | None = None, *, durable: bool) -> None:

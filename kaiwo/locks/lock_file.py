@@ -249,13 +249,18 @@ def _entry(line: bytes, path: str, number: int) -> Entry:
         entry.is_strong()
     except ConfigError as error:
         raise ConfigError(f"{path}:{number}: {error.message}") from None
+    if {entry.checksum, entry.version, entry.etag, entry.modified_ns} == {None}:
+        # kaiwo writes none: it reads and hashes an object that nothing identifies.
+        raise ConfigError(
+            f"{path}:{number}: nothing identifies this object; restore the file, or write it again"
+        )
     return entry
 
 
 def _parsed(line: bytes, type_: Any, path: str, number: int) -> Any:
     try:
         return msgspec.json.decode(line, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ConfigError(
             f"{path}:{number}: this line is damaged; restore the file, or write it again"
         ) from None

@@ -56,7 +56,7 @@ def _entry(want: Want, remote: RemoteObject, download_root: str) -> Entry:
     if want.required is not None:  # what its item says of the bytes goes before the store's word
         remote = replace(remote, checksum=want.required, may_be_pointer=False)
     place = want.placement.place(remote)
-    root = place.root if place.blob is not None else download_root
+    root = place.root if place.blob is not None and not place.staged else download_root
     within = is_within(place.target, root)
     target = posixpath.relpath(place.target, root) if within else place.target
     return entry_of(remote, url, target, is_named=is_named)

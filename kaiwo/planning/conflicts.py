@@ -150,6 +150,7 @@ class TargetCheck:
                     *fields,
                     *places,
                     symlinks=place.symlinks,
+                    staged=place.staged,
                     real_root=self._roots[place.root].real,
                     required=want.required or remote.signed or self._of_lock(remote),
                     locked=self._locked,
@@ -177,7 +178,9 @@ class TargetCheck:
 
     def _fault(self, transfer: Transfer) -> str | None:
         """What is wrong with the path of a transfer by itself."""
-        places = (transfer.target,) if transfer.blob is None else (transfer.target, transfer.blob)
+        places = [transfer.target]
+        if transfer.blob is not None and not transfer.staged:  # kaiwo has named that one's folder
+            places.append(transfer.blob)
         for path in places:
             is_checked = is_plain(path, transfer.root)
             if not is_checked and (fault := fault_of_place(path, transfer.root)):

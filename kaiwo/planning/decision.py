@@ -12,6 +12,7 @@ from kaiwo.jobs import Plan, Transfer
 from kaiwo.objects import Item
 from kaiwo.planning.free_space import Room
 from kaiwo.planning.prune import Stale
+from kaiwo.planning.snapshots import Snapshot
 
 #: What becomes of an object. ``check``: a file of its size is there, and its checksum decides.
 Action = Literal["fetch", "resume", "check", "unchanged", "failed"]
@@ -50,6 +51,7 @@ class Decision(Struct, frozen=True):
         rooms: the file systems where something would be written.
         error: why nothing would be done.
         stale: what would be removed once all is in place.
+        switches: the snapshots that may get a new generation.
     """
 
     tasks: tuple[str, ...]
@@ -57,6 +59,7 @@ class Decision(Struct, frozen=True):
     rooms: tuple[Room, ...] = ()
     error: KaiwoError | None = None
     stale: tuple[Stale, ...] = ()
+    switches: tuple[Snapshot, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -231,7 +231,7 @@ def _needs(transfers: Sequence[Transfer]) -> _Volumes:
         if volume is not None and transfer.blob not in blobs:
             left = _left_behind(transfer)
             volume.add_needed(max(transfer.object.size - left, 0), 0 if left else 1)
-        if transfer.blob is not None:
+        if transfer.blob is not None and not transfer.staged:
             blobs.add(transfer.blob)
             if (volume := volumes.volume_of(transfer.target)) is not None:
                 volume.add_needed(0, 1)
@@ -263,7 +263,7 @@ def _left_behind(transfer: Transfer) -> int:
 def _count_replaced(transfers: Iterable[Transfer], volumes: _Volumes) -> None:
     """Subtract what the files that will be replaced take now."""
     freed: dict[int, tuple[int, int]] = {}
-    for path in {path for each in transfers for path in (each.blob, each.target) if path}:
+    for path in {path for each in transfers for path in (each.blob, each.destination) if path}:
         try:
             status = os.lstat(path)
         except OSError:

@@ -35,6 +35,8 @@ from kaiwo.state.state import State
 from kaiwo.workers import formats
 
 logger = logging.getLogger(__name__)
+#: Objects, each with the status of a file at its target that may be right.
+_Missing = list[tuple[Transfer, os.stat_result | None]]
 
 
 class Comparison(Struct, frozen=True):
@@ -120,6 +122,9 @@ def close(drafted: Draft, state: State, how: Comparison, *, recheck: bool = Fals
         ]
         in_place, missing = _compared(now, state, how)
         unchanged += in_place
+    if any(each.staged for each, _ in missing):
+        staged, missing = _without_staged(missing, state, how)
+        unchanged += staged
     todo = [_to_fetch(transfer, there, state, how) for transfer, there in missing]
     todo.sort(key=lambda each: -each.object.size)
     _warn_of_sizes_alone(todo)
@@ -152,16 +157,13 @@ def _warn_of_no_sizes(transfers: Iterable[Transfer]) -> None:
         )
 
 
-def _compared(
-    found: list[tuple[Transfer, os.stat_result | None]], state: State, how: Comparison
-) -> tuple[list[Transfer], list[tuple[Transfer, os.stat_result | None]]]:
+def _compared(found: _Missing, state: State, how: Comparison) -> tuple[list[Transfer], _Missing]:
     """The objects that are known to be in place, and the others."""
     unchanged: list[Transfer] = []
-    missing: list[tuple[Transfer, os.stat_result | None]] = []
+    missing: _Missing = []
     for transfer, there in found:
         record = None
-        is_believed = transfer.required is None and not (transfer.locked or how.hashed)
-        if there is not None and not how.force and is_believed:
+        if there is not None and _is_believed(transfer, how):
             record = state.manifest(transfer.root).find(transfer, there)
         if record is None or not _is_same(record, transfer, how):
             missing.append((transfer, there))
@@ -172,9 +174,43 @@ def _compared(
         elif record.checksum == transfer.object.checksum and not transfer.object.unsized:
             unchanged.append(transfer)
         else:
-            known = replace(transfer.object, checksum=record.checksum, size=record.size)
-            unchanged.append(replace(transfer, object=known))
+            unchanged.append(_as_published(transfer, record))
     return unchanged, missing
+
+
+def _as_published(transfer: Transfer, record: Record) -> Transfer:
+    """The transfer with what is known of its object since it was published."""
+    known = replace(transfer.object, checksum=record.checksum, size=record.size)
+    return replace(transfer, object=known)
+
+
+def _without_staged(
+    missing: _Missing, state: State, how: Comparison
+) -> tuple[list[Transfer], _Missing]:
+    """The objects that a run which was killed has put into the next generation, and the others."""
+    there = statuses(each.destination for each, _ in missing if each.staged)
+    staged: list[Transfer] = []
+    others: _Missing = []
+    for transfer, status in missing:
+        found = _of_size(there.get(transfer.destination), transfer) if transfer.staged else None
+        record = None
+        if found is not None and _is_believed(transfer, how):
+            record = state.manifest(transfer.root).find_staged(transfer, found)
+        if (
+            record is None
+            or not _is_same(record, transfer, how)
+            or (how.verify and _is_unproven(record, transfer))
+            or (transfer.check_format and formats.fault_of_file(transfer.destination, record.size))
+        ):
+            others.append((transfer, status))
+        else:
+            staged.append(_as_published(transfer, record))
+    return staged, others
+
+
+def _is_believed(transfer: Transfer, how: Comparison) -> bool:
+    """Whether memory says what is in place, and not a hash of each file."""
+    return not (how.force or how.hashed or transfer.locked or transfer.required is not None)
 
 
 def _is_same(record: Record, transfer: Transfer, how: Comparison) -> bool:

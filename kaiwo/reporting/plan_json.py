@@ -7,6 +7,7 @@
   "file_systems": [{"folder": …, "bytes_needed": …, "bytes_free": …, "is_enough": true, …}],
   "conflicts": [],                   why nothing would be done, if targets conflict
   "removals": [],                    task, target and bytes of what ``prune`` would remove
+  "switches": [],                    task, target and ``gone`` of snapshots that may change
   "error": null,                     kind and message of what would end the run
   "items": [
     {"task": …, "source": …, "target": …, "action": "fetch", "bytes": 3, "bytes_to_fetch": 3,
@@ -78,6 +79,11 @@ def _head(decision: Decision) -> dict[str, Any]:
         "removals": [
             {"task": each.task, "target": each.target, "bytes": each.record.size}
             for each in decision.stale
+        ],
+        "switches": [
+            {"task": each.task, "target": each.target, "gone": [*each.gone]}
+            for each in decision.switches
+            if each.is_whole
         ],
         "error": None if error is None else error_as_json(error),
     }

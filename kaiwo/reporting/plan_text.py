@@ -23,6 +23,7 @@ from kaiwo import units
 from kaiwo.planning.decision import Action, Decision, Planned
 from kaiwo.planning.free_space import Room
 from kaiwo.planning.prune import Stale
+from kaiwo.planning.snapshots import Snapshot
 from kaiwo.reporting.plan_json import totals
 
 #: Columns before a path: the size and the space around it.
@@ -51,6 +52,8 @@ def lines(decision: Decision, width: int | None, *, all_: bool = False) -> Itera
                 yield from _action(action, some, width, all_=all_)
     if decision.stale:
         yield from _removals(decision.stale, width)
+    for snapshot in decision.switches:
+        yield from _switch(snapshot, width)
     if any(by_task.values()):
         yield ""
     for line in (*_totals(decision), *map(_room, decision.rooms)):
@@ -81,6 +84,16 @@ def _removals(stale: Sequence[Stale], width: int | None) -> Iterator[str]:
     for each in stale:
         target = shortened(units.printable(each.target), width and width - _BEFORE)
         yield f"{units.size(each.record.size):>{_BEFORE - 2}}  {target}"
+
+
+def _switch(snapshot: Snapshot, width: int | None) -> Iterator[str]:
+    """What becomes of a snapshot, and what it will lack."""
+    kept = "" if not snapshot.gone else f", without {units.count(len(snapshot.gone), 'file')}"
+    if not snapshot.is_whole:
+        kept = "; not in this run: not all of it could be listed"
+    yield from _wrapped(f"switch, once all is in place: a new generation{kept}", width)
+    for path in (snapshot.target, *snapshot.gone):
+        yield " " * _BEFORE + shortened(units.printable(path), width and width - _BEFORE)
 
 
 def _object(planned: Planned, width: int | None) -> Iterator[str]:

@@ -18,7 +18,8 @@ from kaiwo.errors import SignatureError
 
 #: The kinds of bundle that are read.
 _MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-_PAYLOAD_TYPE = "application/vnd.in-toto+json"
+#: The kind of payload that is read.
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
 #: A chain of certificates is not longer.
 _MOST_CERTIFICATES = 16
 
@@ -30,16 +31,18 @@ class Envelope(Struct, frozen=True):
         payload: what was signed, not yet believed.
         signature: of it.
         certificates: DER, that of the signer first; empty: it was signed with a key.
+        bundle: the bytes that all this was read from.
     """
 
     payload: bytes
     signature: bytes
     certificates: tuple[bytes, ...] = ()
+    bundle: bytes = b""
 
     @property
     def signed(self) -> bytes:
         """The bytes that the signature is of: DSSE's encoding of the payload and its type."""
-        head = f"DSSEv1 {len(_PAYLOAD_TYPE)} {_PAYLOAD_TYPE} {len(self.payload)} "
+        head = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(self.payload)} "
         return head.encode() + self.payload
 
 
@@ -92,9 +95,9 @@ def opened(data: bytes, url: str) -> Envelope:
             f"{url} is no signature of a model: not a DSSE envelope in a bundle of type "
             f"{_MEDIA_TYPE}"
         )
-    if envelope.payload_type != _PAYLOAD_TYPE or len(envelope.signatures) != 1:
+    if envelope.payload_type != PAYLOAD_TYPE or len(envelope.signatures) != 1:
         raise SignatureError(
-            f"{url} is no signature of a model: its payload must be of type {_PAYLOAD_TYPE}, with "
+            f"{url} is no signature of a model: its payload must be of type {PAYLOAD_TYPE}, with "
             "one signature"
         )
     chain = material.x509_certificate_chain
@@ -104,5 +107,8 @@ def opened(data: bytes, url: str) -> Envelope:
     if len(found) > _MOST_CERTIFICATES:
         raise SignatureError(f"{url}: a chain of {len(found)} certificates is too long")
     return Envelope(
-        envelope.payload, envelope.signatures[0].sig, tuple(each.raw_bytes for each in found)
+        envelope.payload,
+        envelope.signatures[0].sig,
+        tuple(each.raw_bytes for each in found),
+        data,
     )

@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from urllib.parse import unquote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -206,9 +207,11 @@ def _judged(
         raise TypeError(want)
     is_folder = isinstance(selection, Folder)
     names = [each.key for each in objects]
-    if is_web(want.opener.url("")):  # a query says nothing of the file
+    is_web_task = is_web(want.opener.url(""))
+    if is_web_task:  # a query says nothing of the file
         names = [name.partition("?")[0] for name in names]
-    digests = [_digest_of(name, signature, state) for name in names]
+    is_address = is_web_task and not is_folder
+    digests = [_digest_of(name, signature, state, is_address=is_address) for name in names]
     url = want.opener.url(signature.bundle)
     unsigned = [each.key for each, digest in zip(objects, digests, strict=True) if digest is None]
     if unsigned and not (signature.skips and is_folder):
@@ -232,13 +235,23 @@ def _judged(
     return tuple(found)
 
 
-def _digest_of(name: str, signature: Signature, state: _Signed) -> Checksum | None:
-    """What the bytes of a file must have; None if it is not signed."""
+def _digest_of(
+    name: str, signature: Signature, state: _Signed, *, is_address: bool
+) -> Checksum | None:
+    """What the bytes of a file must have; None if it is not signed.
+
+    Args:
+        name: its key.
+        signature: where its bundle is.
+        state: what the bundle says.
+        is_address: the name may be escaped (``my%20model``), as in a browser.
+    """
     if name == signature.bundle:
         return state.own  # what was checked is what is published
     if not name.startswith(signature.folder):
         return None
-    return state.statement.files.get(name[len(signature.folder) :])
+    relative = name[len(signature.folder) :]
+    return state.statement.files.get(unquote(relative) if is_address else relative)
 
 
 def _selected(selection: Folder, keys: Iterable[str]) -> Iterator[str]:

@@ -19,6 +19,8 @@ from kaiwo.objects import Checksum
 
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATE = "https://model_signing/signature/v1.0"
+#: A message quotes no more of a word.
+_LONGEST = 200
 _OLDER = "https://model_signing/Digests/v0.1"
 
 
@@ -81,11 +83,13 @@ def parsed(payload: bytes, url: str) -> Statement:
         raise _not_followed(url, "is damaged") from None
     how = predicate.serialization
     if how.method != "files":
-        fault = f"is by the method {how.method!r}, and kaiwo knows 'files': sign whole files"
+        fault = (
+            f"is by the method {how.method[:_LONGEST]!r}, and kaiwo knows 'files': sign whole files"
+        )
         raise _not_followed(url, fault)
     kinds = {how.hash_type, *(each.algorithm for each in predicate.resources)}
     if kinds != {"sha256"}:
-        named = ", ".join(sorted(repr(each) for each in kinds - {"sha256"})[:3])
+        named = ", ".join(sorted(repr(each[:_LONGEST]) for each in kinds - {"sha256"})[:3])
         raise _not_followed(url, f"has digests of {named}, and kaiwo knows 'sha256': sign with it")
     _require_root(statement.subject, predicate.resources, url)
     files = dict(_files(predicate.resources, statement.subject[0].name, url))
@@ -119,14 +123,14 @@ def _files(found: Iterable[_Resource], own_name: str, url: str) -> Iterator[tupl
         # A model that is one file is named by the statement's subject.
         name, checksum = own_name if each.name == "." else each.name, _checksum(each, url)
         if digests.setdefault(name, checksum) != checksum:
-            raise _not_followed(url, f"has two digests for {name!r}")
+            raise _not_followed(url, f"has two digests for {name[:_LONGEST]!r}")
     return ((name, digest) for name, digest in digests.items() if _is_plain(name))
 
 
 def _checksum(resource: _Resource, url: str) -> Checksum:
     found = checksums.stated("sha256", resource.digest)
     if found is None or found.value != resource.digest.lower():
-        raise _not_followed(url, f"has no sha256 for {resource.name!r}")
+        raise _not_followed(url, f"has no sha256 for {resource.name[:_LONGEST]!r}")
     return found
 
 

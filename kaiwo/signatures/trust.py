@@ -1,8 +1,8 @@
-"""Who may have signed: a public key, or certificates and the subject that is expected.
+"""Who may have signed: a public key, certificates and a subject, or an identity of Sigstore.
 
 The keys are those of the signers that exist: elliptic curves, with the hash that belongs to each.
 A certificate is judged now, or at a time that the user gives: nothing in a bundle that is signed
-with a certificate proves when it was signed.
+with a certificate proves when it was signed. Identities are judged by ``identity``.
 """
 
 from __future__ import annotations
@@ -44,16 +44,18 @@ class Trust(Struct, frozen=True):
         key: of a signer who has no certificate.
         roots: certificates that are trusted.
         others: certificates on the way from them to that of a signer.
+        judge: of identities of Sigstore, if one has to sign.
     """
 
     signature: Signature
     key: Any = None
     roots: tuple[Any, ...] = ()
     others: tuple[Any, ...] = ()
+    judge: Any = None
 
 
 def trust_of(signature: Signature) -> Trust:
-    """The key or the certificates of a signature, read from their files.
+    """What a signature trusts, read from its files.
 
     Raises:
         ConfigError: they cannot be used, or what checks signatures is not installed.
@@ -70,6 +72,10 @@ def trust_of(signature: Signature) -> Trust:
                 f"{_CURVES}: models are signed with these"
             )
         return Trust(signature, key)
+    if signature.identity:
+        from kaiwo.signatures import identity  # noqa: PLC0415 - few signatures have one
+
+        return Trust(signature, judge=identity.judge_of(signature))
     read = x509.load_pem_x509_certificates
     files = [_loaded(each, "certificate", read) for each in signature.certificates]
     found = [certificate for each in files for certificate in each]
@@ -110,6 +116,11 @@ def require_signed(envelope: Envelope, trust: Trust, url: str) -> str:
     Raises:
         SignatureError: nobody who is trusted has signed this payload.
     """
+    if trust.judge is not None:
+        from kaiwo.signatures import identity  # noqa: PLC0415 - loaded with the judge
+
+        identity.require_identity(envelope, trust.judge, trust.signature, url)
+        return trust.signature.identity
     key, signer = trust.key, "the key"
     if key is None:
         key = _key_of_certificate(envelope, trust, url)

@@ -115,9 +115,15 @@ class Head:
 
     def __call__(self, key: str) -> RemoteObject:
         """The object of that key, or any exception; the SDK is asked then."""
-        return parse_head_with_parts(
-            key, self._fetch(key), lambda: self._fetch(key, "?partNumber=1")
-        )
+        return self._parse(key, self._fetch(key))
+
+    def pin(self, key: str) -> RemoteObject:
+        """The same with its version."""
+        headers = self._fetch(key)
+        return replace(self._parse(key, headers), version=version_of(headers))
+
+    def _parse(self, key: str, headers: Mapping[str, str]) -> RemoteObject:
+        return parse_head_with_parts(key, headers, lambda: self._fetch(key, "?partNumber=1"))
 
     def _fetch(self, key: str, query: str = "") -> Mapping[str, str]:
         """The headers of the answer, by their names in lower case."""
@@ -202,6 +208,12 @@ def parse_head(key: str, headers: Mapping[str, str]) -> RemoteObject:
         checksums.best(stated),
         modified_ns=http_date_ns(headers.get("last-modified")),
     )
+
+
+def version_of(headers: Mapping[str, str]) -> str | None:
+    """The version that a HEAD states; a bucket without versions states none, or ``null``."""
+    version = headers.get("x-amz-version-id", "")
+    return version if version not in ("", "null") else None
 
 
 def parse_head_with_parts(

@@ -25,7 +25,7 @@ from kaiwo.errors import (
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.folder_markers import is_marker_by_headers, not_a_file
-from kaiwo.sources.s3_head import parse_head, parse_head_with_parts
+from kaiwo.sources.s3_head import parse_head, parse_head_with_parts, version_of
 
 logger = logging.getLogger(__name__)
 Headers = Mapping[str, str]
@@ -61,11 +61,9 @@ class S3Lookup:
         return self._with_checksum(key, self._headers(key))
 
     def pin(self, key: str) -> RemoteObject:
-        """See ``protocols.Source``; a bucket without versions states none, or ``null``."""
+        """See ``protocols.Source``."""
         headers = self._headers(key)
-        version = headers.get("x-amz-version-id", "")
-        known = version if version not in ("", "null") else None
-        return replace(self._with_checksum(key, headers), version=known)
+        return replace(self._with_checksum(key, headers), version=version_of(headers))
 
     def _with_checksum(self, key: str, headers: Headers) -> RemoteObject:
         return parse_head_with_parts(key, headers, lambda: self.part(key, 1))

@@ -5,6 +5,7 @@
     manifest      what is in place
     records       a line of the manifest
     leftovers     what runs that are over left behind, and its removal
+    sharing       who may read and write it
     claims        which run may write which targets
     sharing       who may read and write the state
 

@@ -5,6 +5,8 @@
     <root>/.kaiwo/claims/                who has which targets                     claim_files.py
         <run>-<attempt>-<number>.json
     <root>/.kaiwo/run-<run>/             where a run meets workers of other processes   remote/
+    <root>/.kaiwo/unpacking/             entries of an archive, until all are      initializer/
+                                         there
 
 With ``--state-dir`` the state of all roots is in that folder, apart by a hash of the root's path:
 
@@ -72,6 +74,11 @@ def meeting_folders(root: str) -> list[tuple[str, str]]:
 def claims_folder(root: str, state_dir: str | None = None) -> str:
     """The folder of the claims on targets of a root."""
     return _path(root, state_dir, _CLAIMS, "")
+
+
+def unpacking_folder(root: str) -> str:
+    """Where the entries of an archive are staged: always in the root, which they stay in."""
+    return posixpath.join(root, STATE_FOLDER, "unpacking")
 
 
 def is_claims_folder(folder: str) -> bool:

@@ -3,6 +3,7 @@
     temporary files    of such runs, as far as their journals name the folders, and of the state;
                        those that a later run can resume are told apart
     journals           that name nothing else any more
+    generations        of snapshots to which no run has switched; a later run can continue them
     claims             of such runs
     manifest lines     of files that are gone
 
@@ -16,22 +17,33 @@ may be an empty folder to which a volume is not mounted, or another volume.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import posixpath
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
-from kaiwo.files.folders import resolved
+from kaiwo.files import generations
+from kaiwo.files.folders import in_folder, resolved
+from kaiwo.files.generations import has_next
 from kaiwo.files.paths import is_within
 from kaiwo.files.temporary_files import discard
 from kaiwo.own_names import STATE_FOLDER, is_temporary_of
 from kaiwo.state.claim_files import ForeignClaim, read_claim, remove_folder
 from kaiwo.state.claims import FORGOTTEN_NS, USUAL, Timing
 from kaiwo.state.earlier_runs import EarlierRun, earlier_runs
-from kaiwo.state.folder import claim_paths, claims_folder, meeting_folders, part_paths
+from kaiwo.state.folder import (
+    claim_paths,
+    claims_folder,
+    manifest_path,
+    meeting_folders,
+    part_paths,
+    unpacking_folder,
+)
 from kaiwo.state.manifest import Manifest
 from kaiwo.state.processes import is_running
 from kaiwo.state.sharing import root_of_state
@@ -48,6 +60,7 @@ class Leftovers(Struct, frozen=True):
         root: see ``Transfer.root``.
         temporary: files that no run can resume.
         resumable: files that a later run can resume.
+        unswitched: targets of snapshots whose next generation was begun.
         journals: that name nothing but these files.
         claims: of runs that are over.
         gone: targets of the manifest that do not exist any more.
@@ -58,6 +71,7 @@ class Leftovers(Struct, frozen=True):
     root: str
     temporary: tuple[str, ...] = ()
     resumable: tuple[str, ...] = ()
+    unswitched: tuple[str, ...] = ()
     journals: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
@@ -67,16 +81,23 @@ class Leftovers(Struct, frozen=True):
     @property
     def is_empty(self) -> bool:
         """Nothing is left behind."""
-        return not (self.temporary or self.resumable or self.journals or self.claims or self.gone)
+        left = self.temporary or self.resumable or self.unswitched
+        return not (left or self.journals or self.claims or self.gone)
 
 
-def find(root: str, state_dir: str | None = None, timing: Timing = USUAL) -> Leftovers:
+def find(
+    root: str,
+    state_dir: str | None = None,
+    timing: Timing = USUAL,
+    snapshots: Iterable[str] = (),
+) -> Leftovers:
     """What runs that are over left in a root.
 
     Args:
         root: absolute path.
         state_dir: see ``folder.py``.
         timing: how long a claim is watched.
+        snapshots: targets of snapshots in that root; those right in it are found without.
     """
     dead, holders = _claims(claims_folder(root, state_dir), timing)
     if holders:
@@ -91,9 +112,9 @@ def find(root: str, state_dir: str | None = None, timing: Timing = USUAL) -> Lef
         journals.append(earlier.path)
     temporary += part_paths(root, state_dir)
     gone, unsure = Manifest(root, state_dir).gone()
-    return Leftovers(
-        root, tuple(temporary), tuple(resumable), tuple(journals), dead, gone, unsure=unsure
-    )
+    begun = dict.fromkeys((*generations.unswitched(root), *filter(has_next, snapshots)))
+    left = tuple(temporary), tuple(resumable), tuple(begun), tuple(journals)
+    return Leftovers(root, *left, dead, gone, unsure=unsure)
 
 
 def remove(found: Leftovers, state_dir: str | None = None, *, partial: bool = False) -> None:
@@ -112,6 +133,9 @@ def remove(found: Leftovers, state_dir: str | None = None, *, partial: bool = Fa
     for path in (*found.temporary, *(found.resumable if partial else ())):
         in_root = is_within(path, found.root)
         discard(path, root if in_root else root_of_state(posixpath.dirname(path)))
+    for target in found.unswitched if partial else ():
+        with contextlib.suppress(OSError):
+            generations.abandon(target, root)
     for earlier in earlier_runs(found.root, state_dir):
         if earlier.path in found.journals and not [*_resumable(earlier), *_temporary(earlier)]:
             discard(earlier.path, root_of_state(posixpath.dirname(earlier.path)))
@@ -124,6 +148,36 @@ def remove(found: Leftovers, state_dir: str | None = None, *, partial: bool = Fa
     above = posixpath.dirname(folder)
     if posixpath.basename(above) == STATE_FOLDER:
         remove_folder(above)
+
+
+def forget(root: str) -> None:
+    """Remove what the state in a root remembers of files that are in place.
+
+    The next run there believes bytes alone. Nothing happens while a run is at work there, and what
+    a run could resume stays.
+    """
+    folder = claims_folder(root)
+    if claim_paths(folder):
+        return
+    manifest = manifest_path(root)
+    state = posixpath.dirname(manifest)
+    runs = (each for each in earlier_runs(root) if not [*_resumable(each), *_temporary(each)])
+    for path in (manifest, *part_paths(root), *(each.path for each in runs)):
+        discard(path, root_of_state(state))
+    with contextlib.suppress(OSError):
+        remove_staged(root)
+    remove_folder(folder)
+    remove_folder(state)
+
+
+def remove_staged(root: str) -> None:
+    """Remove the entries of an archive that were staged; raises OSError."""
+
+    def remove(parent: int | None, name: str) -> None:
+        shutil.rmtree(name, dir_fd=parent)
+
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        in_folder(unpacking_folder(root), resolved(root), remove)
 
 
 def _resumable(earlier: EarlierRun) -> Iterator[str]:

@@ -12,11 +12,16 @@ with what its listing stated and its real size. Its ``source`` ends in a slash, 
 is no file but a folder's placeholder. No file has such a target, so earlier versions of kaiwo
 ignore the line. An answer that it is a placeholder ends with the next publication of that target.
 
+A file of a generation that is being filled (``files/generations.py``) has the path that it has
+there. Once the generation is the target, lines with the path of the target are appended.
+
 ``target`` is relative to the root; the last line of a target counts. Earlier ones are removed at
 the end of a run if they are many and no other run is at work in the root. ``crc32`` is the checksum
 of the line in front of it: a line that is torn or damaged is skipped. A manifest of another version
 is not read and not written. A file counts as unchanged only if the store still states the same
 bytes, and the file still has the size and modification time that it was published with.
+
+Longer than 300 lines: publications and answers, which are lines of one file.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from msgspec.structs import replace
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Answer, is_identified
+from kaiwo.own_names import is_staged
 from kaiwo.protocols import Opener
 from kaiwo.state.compaction import compact
 from kaiwo.state.folder import manifest_path
@@ -65,6 +71,7 @@ class Manifest:
 
     def _read(self) -> None:
         self._records: dict[str, Record] = {}
+        self._unsettled: list[Transfer] = []
         self._answers: dict[tuple[str, str, str], Record] = {}
         self._lines = 0
         self._reader = Reader(self._path, _HEADER)
@@ -121,7 +128,20 @@ class Manifest:
             transfer: the object as its store states it now.
             status: of the file at the target now.
         """
-        record = self._records.get(self._relative(transfer.target))
+        record = self._find(transfer.target, transfer, status)
+        if record is None and transfer.staged and not os.path.lexists(transfer.destination):
+            # A run was killed right after it had switched a link.
+            record = self._find(transfer.destination, transfer, status)
+            if record is not None:
+                self._unsettled.append(transfer)
+        return record
+
+    def find_staged(self, transfer: Transfer, status: os.stat_result) -> Record | None:
+        """The same, for the file in the next generation, which has that status."""
+        return self._find(transfer.destination, transfer, status)
+
+    def _find(self, path: str, transfer: Transfer, status: os.stat_result) -> Record | None:
+        record = self._records.get(self._relative(path))
         if record is None:
             return None
         if (record.origin, record.source) != (transfer.opener.origin, transfer.source):
@@ -136,6 +156,25 @@ class Manifest:
             return
         # One write for all of a batch: each hands the interpreter to the workers and waits for it.
         self._file.append(b"".join([line_of(self._record(outcome)) for outcome in outcomes]))
+
+    def settle(self, switched: Iterable[Transfer] = ()) -> None:
+        """Append what is at targets since their links were switched.
+
+        Args:
+            switched: whose files were in the next generation, which is the target now.
+        """
+        if not (transfers := [*switched, *self._unsettled]):
+            return
+        self.refresh()
+        lines = [
+            line_of(replace(record, target=self._relative(each.target)))
+            for each in transfers
+            if (record := self._records.get(self._relative(each.destination))) is not None
+        ]
+        self._unsettled = []
+        if lines and not self._reader.is_foreign:
+            self._file.append(b"".join(lines))
+            self.refresh()
 
     def answers(self, origin: str, url: str) -> tuple[Answer, ...]:
         """What is known of the doubtful objects below a URL.
@@ -184,7 +223,7 @@ class Manifest:
     def _record(self, outcome: Outcome) -> Record:
         transfer, remote = outcome.transfer, outcome.transfer.object
         return Record(
-            self._relative(transfer.target),
+            self._relative(transfer.destination if outcome.staged else transfer.target),
             transfer.opener.origin,
             transfer.source,
             remote.size,
@@ -210,7 +249,7 @@ class Manifest:
 
     def records(self) -> tuple[Record, ...]:
         """What is known of each target."""
-        return tuple(self._records.values())
+        return tuple(each for each in self._records.values() if not is_staged(each.target))
 
     def record_of(self, target: str) -> Record | None:
         """What is known of the file at that absolute path."""
@@ -224,7 +263,7 @@ class Manifest:
         """
         gone: list[str] = []
         is_same = False
-        for record in self._records.values():
+        for record in self.records():
             target = posixpath.normpath(posixpath.join(self._root, record.target))
             try:
                 status = os.stat(target)
@@ -263,6 +302,8 @@ class Manifest:
         record = parsed(line, self._decoder)
         if record is None:
             return unsealed(line)  # this version does not know it, or it is torn
+        if is_staged(record.target) and not os.path.lexists(f"{self._below}{record.target}"):
+            return None
         if not record.target.endswith("/"):
             return record.target
         about = _object_of(record)

@@ -10,9 +10,11 @@
     registry        task types and URL schemes by name
     gcs_identity    who a GCS task is for Google
     azure_identity  who an Azure task is for Microsoft Entra
+    gcs             the task type: whether anybody signs in
+    s3              the task type: base of the one of ``kaiwo.initializer``
     plugins         task types of other packages
     schema_rules    what a JSON Schema says of several fields at once
 
-The modules of the task types (``s3``; ``gcs``; ``azure`` for ``azure-blob``; ``hub`` for ``hf``;
-``url``) are loaded through ``registry``. The other modules are the package's own business.
+For a run, the modules of the task types (``s3``; ``gcs``; ``azure`` for ``azure-blob``; ``hub`` for
+``hf``; ``url``) are loaded through ``registry``. The other modules are the package's own business.
 """

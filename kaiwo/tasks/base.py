@@ -139,8 +139,8 @@ class Task(SecretFields):
     )
     signature: Signature | None = Field(
         None,
-        description="The signature of a model (``bundle``, and ``key`` or ``certificate``) that "
-        "says what may arrive.",
+        description="The signature of a model (``bundle``, and ``key``, ``certificate`` or "
+        "``identity``) that says what may arrive.",
     )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -217,6 +217,10 @@ class Task(SecretFields):
         Neither the network nor a secret file is used. What cannot be placed is left out, and what
         may be missing at its source.
         """
+        return iter(())
+
+    def snapshots(self, download_root: str) -> Iterator[tuple[Location, str]]:  # noqa: ARG002
+        """Folders whose files change all at once: where in the task, and their paths."""
         return iter(())
 
     def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:

@@ -25,7 +25,7 @@ from kaiwo.loading import loading
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.objects import Folder, Item, Named
 from kaiwo.protocols import Placement, Source
-from kaiwo.tasks import hub_cache, hub_xet
+from kaiwo.tasks import hub_cache, hub_xet, upkeep
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest, HubUrl
 from kaiwo.tasks.fields import (
@@ -41,7 +41,7 @@ from kaiwo.tasks.fields import (
 from kaiwo.tasks.hub_cache import InHubCache
 from kaiwo.tasks.items import request_selection
 from kaiwo.tasks.secrets import SecretFile
-from kaiwo.tasks.upkeep import PRUNE, READY_FILE, under
+from kaiwo.tasks.upkeep import KEEP_GENERATIONS, PRUNE, PUBLISH, READY_FILE, Publish, under
 from kaiwo.workers.globs import not_meant
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,8 @@ class HfTask(Task):
     allow_empty: bool = Field(False, description="It is no error if nothing matches.")
     prune: bool = Field(False, description=PRUNE)
     ready_file: FileName | None = Field(None, description=READY_FILE)
+    publish: Publish = Field("files", description=PUBLISH)
+    keep_generations: int | None = Field(None, ge=1, description=KEEP_GENERATIONS)
 
     @field_validator("repo_id")
     @classmethod
@@ -122,9 +124,12 @@ class HfTask(Task):
                 break
         if self.target_path is not None and self.cache_dir is not None:
             yield "cache_dir", "target_path and cache_dir exclude each other"
+        yield from upkeep.contradictions(self)
         for name in ("prune", "ready_file") if self.target_path is None else ():
             if getattr(self, name):
                 yield name, f"{name} needs target_path"
+        if self.publish == "snapshot" and self.target_path is None:
+            yield "publish", "publish: snapshot needs target_path"
         if self.prune and self.files:
             yield "prune", "prune and files exclude each other"
 
@@ -201,6 +206,13 @@ class HfTask(Task):
                 source = f"{self.endpoint_url} {self.url(self.repo_id, name)}"
                 yield ("files", index), source, posixpath.normpath(posixpath.join(folder, name))
 
+    def snapshots(self, download_root: str) -> Iterator[tuple[Location, str]]:
+        """See ``Task``."""
+        if self.target_path is not None and self.publish == "snapshot":
+            with contextlib.suppress(ConfigError):
+                folder, _ = resolve(self.target_path, download_root, is_file=False)
+                yield ("target_path",), folder
+
     def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
         """See ``Task``."""
         for index, name in enumerate(self.files):
@@ -276,8 +288,8 @@ class HfTask(Task):
         if target is None or request.root is None:
             return want
         if request.is_file:
-            if self.prune or self.ready_file:
-                raise ConfigError("fetch: prune and ready_file are for a folder")
+            if self.prune or self.ready_file or self.publish == "snapshot":
+                raise ConfigError("fetch: prune, ready_file and publish: snapshot are for a folder")
             return replace(want, placement=At(target, request.root))
         return replace(want, placement=under(self, target, request.root, url.path))
 

@@ -45,7 +45,7 @@ from kaiwo.tasks.fields import (
     listed,
     matching,
 )
-from kaiwo.tasks.upkeep import PRUNE, READY_FILE, under
+from kaiwo.tasks.upkeep import KEEP_GENERATIONS, PRUNE, PUBLISH, READY_FILE, Publish, under
 from kaiwo.workers.globs import not_meant
 
 
@@ -83,12 +83,23 @@ class FolderItem(_Item):
 
     prune: bool = Field(False, description=PRUNE)
     ready_file: FileName | None = Field(None, description=READY_FILE)
+    publish: Publish = Field("files", description=PUBLISH)
+    keep_generations: int | None = Field(None, ge=1, description=KEEP_GENERATIONS)
 
-    @field_validator("prune")
+    @field_validator("keep_generations")
     @classmethod
-    def _of_whole_listings(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("allow_partial"):
-            raise PydanticCustomError("prune", "prune and allow_partial exclude each other")
+    def _of_snapshots(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and info.data.get("publish", "snapshot") != "snapshot":
+            raise PydanticCustomError("publish", "keep_generations needs publish: snapshot")
+        return value
+
+    @field_validator("prune", "publish")
+    @classmethod
+    def _of_whole_listings(cls, value: bool | Publish, info: ValidationInfo) -> bool | Publish:
+        if value in (True, "snapshot") and info.data.get("allow_partial"):
+            what = "prune" if value is True else "publish: snapshot"
+            text = "{what} and allow_partial exclude each other"
+            raise PydanticCustomError("prune", text, {"what": what})
         return value
 
     @property
@@ -167,17 +178,6 @@ Item = Annotated[
     ),
     BeforeValidator(_flat),
 ]
-
-
-def named_target(item: FolderItem | FileItem, download_root: str) -> str | None:
-    """The path of an item that names one file which must be there; None for others."""
-    if isinstance(item, FolderItem) or item.allow_empty:
-        return None
-    try:
-        _, placement = selected(item, download_root)
-    except ConfigError:
-        return None
-    return placement.path if isinstance(placement, At) else None
 
 
 def globs_not_meant(item: FolderItem | FileItem) -> Iterator[tuple[Location, str, str]]:

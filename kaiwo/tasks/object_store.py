@@ -24,9 +24,9 @@ from kaiwo.tasks.items import (
     FileItem,
     FolderItem,
     globs_not_meant,
-    named_target,
     selected,
 )
+from kaiwo.tasks.targets import named_target, snapshot_target
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +134,12 @@ class BucketTask(Task):
             if target is not None and isinstance(item, FileItem):
                 source = self.url(bucket.name, item.file)
                 yield (*location, "target_path"), source, target
+
+    def snapshots(self, download_root: str) -> Iterator[tuple[Location, str]]:
+        """See ``Task``."""
+        for location, _, item in self._items():
+            if (target := snapshot_target(item, download_root)) is not None:
+                yield (*location, "target_path"), target
 
     def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
         """See ``Task``."""

@@ -124,6 +124,12 @@ def _hub(of: _Rules) -> list[Rule]:
         of.excludes("target_path", "cache_dir"),
         of.needs("prune", "target_path"),
         of.needs("ready_file", "target_path"),
+        of.needs("keep_generations", "publish"),
+        {
+            "$comment": "publish: snapshot needs target_path",
+            "if": {"required": ["publish"], "properties": {"publish": {"const": "snapshot"}}},
+            "then": of.given("target_path"),
+        },
         of.excludes("files", "prune"),
     ]
 

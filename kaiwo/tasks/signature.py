@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,6 +20,8 @@ from kaiwo import objects
 from kaiwo.objects import Folder, Named
 from kaiwo.tasks.fields import LocalPath, Model, Text, matching
 
+#: What an identity of Sigstore consists of.
+_OF_IDENTITY = ("identity", "identity_provider", "trust_root")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
 
 
@@ -48,21 +49,34 @@ _Files = Annotated[
 ]
 
 
-#: For a schema: either a key, or certificates and a subject.
-_EITHER: dict[str, Any] = {
+def _only(*names: str) -> dict[str, Any]:
+    """For a schema: of the fields that say who signs, these are given at most."""
+    return {name: {"enum": [None, []]} for name in _OF_SIGNERS if name not in names}
+
+
+_OF_SIGNERS = ("key", "certificate", "subject", "valid_at", *_OF_IDENTITY)
+#: For a schema: a key, or certificates and a subject, or an identity with what it needs.
+_ONE_SIGNER: dict[str, Any] = {
     "if": {
         "required": ["certificate"],
         "properties": {"certificate": {"not": {"enum": [None, []]}}},
     },
-    "then": {"required": ["subject"], "properties": {"key": {"type": "null"}}},
-    "else": {"required": ["key"]},
+    "then": {
+        "required": ["subject"],
+        "properties": _only("certificate", "subject", "valid_at"),
+    },
+    "else": {
+        "if": {"required": ["identity"], "properties": {"identity": {"not": {"type": "null"}}}},
+        "then": {"required": [*_OF_IDENTITY], "properties": _only(*_OF_IDENTITY)},
+        "else": {"required": ["key"], "properties": _only("key")},
+    },
 }
 
 
 class Signature(Model):
     """Which signature says what may arrive, and whose it must be."""
 
-    model_config = ConfigDict(json_schema_extra=_EITHER)
+    model_config = ConfigDict(json_schema_extra=_ONE_SIGNER)
 
     bundle: Annotated[Text, AfterValidator(_relative)] = Field(
         description="The file with the signature: relative to the folder of an item, of a "
@@ -82,6 +96,18 @@ class Signature(Model):
     valid_at: AwareDatetime | None = Field(
         None, description="Judge certificates at that time, not now."
     )
+    identity: Text | None = Field(
+        None,
+        description="Who must have signed by Sigstore: an e-mail address, or a workflow's URI.",
+    )
+    identity_provider: Text | None = Field(
+        None, description="Who must have vouched for the identity: the URL of an OpenID provider."
+    )
+    trust_root: LocalPath | None = Field(
+        None,
+        description="File with the authorities and logs of Sigstore that are trusted: its "
+        "``trusted_root.json``.",
+    )
     digest: (
         Annotated[
             Text,
@@ -99,25 +125,19 @@ class Signature(Model):
         "item, ``skip`` leaves them out.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_identity(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and {"identity", "identity_provider"} & data.keys():
-            raise PydanticCustomError(
-                "signature",
-                "identities of Sigstore are not checked: kaiwo takes a key or a certificate",
-            )
-        return data
-
     @model_validator(mode="after")
     def _with_one_signer(self) -> Signature:
         fault = None
-        if (self.key is None) == (not self.certificate):
-            fault = "a signature needs either key or certificate: who must have signed"
+        of_identity = [getattr(self, name) is not None for name in _OF_IDENTITY]
+        given = (self.key is not None, bool(self.certificate), any(of_identity))
+        if sum(given) != 1:
+            fault = "a signature needs one of key, certificate and identity: who must have signed"
         elif self.certificate and self.subject is None:
             fault = "certificate needs subject: a root vouches for others, too"
-        elif self.key is not None and (self.subject or self.valid_at):
-            fault = "subject and valid_at are for a certificate; a key has none"
+        elif any(of_identity) and not all(of_identity):
+            fault = "an identity needs identity, identity_provider and trust_root"
+        elif not self.certificate and (self.subject or self.valid_at):
+            fault = "subject and valid_at are for a certificate"
         if fault:
             raise PydanticCustomError("signature", "{fault}", {"fault": fault})
         return self
@@ -136,6 +156,9 @@ class Signature(Model):
             None if self.valid_at is None else self.valid_at.timestamp(),
             self.digest or "",
             self.unsigned == "skip",
+            self.identity or "",
+            self.identity_provider or "",
+            self.trust_root or "",
         )
 
 

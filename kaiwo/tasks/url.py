@@ -29,11 +29,11 @@ from kaiwo.tasks.items import (
     FolderItem,
     Item,
     globs_not_meant,
-    named_target,
     selected,
 )
 from kaiwo.tasks.registry import SCHEMES, type_of_scheme
 from kaiwo.tasks.secrets import SecretFile
+from kaiwo.tasks.targets import named_target, snapshot_target
 
 #: Schemes of the other task types, which know how to sign in and what to verify.
 _OTHERS = SCHEMES | {"s3a": "s3"}
@@ -179,6 +179,12 @@ class UrlTask(Task):
                 target = named_target(_with_file_name(item), download_root)
                 if target is not None:
                     yield ("items", index, "target_path"), item.file, target
+
+    def snapshots(self, download_root: str) -> Iterator[tuple[Location, str]]:
+        """See ``Task``."""
+        for index, item in enumerate(self.items):
+            if (target := snapshot_target(item, download_root)) is not None:
+                yield ("items", index, "target_path"), target
 
     def globs_not_meant(self) -> Iterator[tuple[Location, str, str]]:
         """See ``Task``."""

@@ -34,13 +34,20 @@ def check_existing(transfer: Transfer) -> Outcome:
             continue
         require_format(transfer, reader(path), status.st_size)
         mtime_ns = status.st_mtime_ns
-        if path != transfer.target:
+        if path != transfer.target or transfer.staged:
             require_open()
-            mtime_ns = adopt(transfer)
+            mtime_ns = adopt(transfer, path)
         now = regular_file(path)
         if now is None or (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
             continue  # what is there now is not what was hashed
-        return Outcome(transfer, adopted=True, mtime_ns=mtime_ns, checksum=required, verified=True)
+        return Outcome(
+            transfer,
+            adopted=True,
+            staged=transfer.staged and path != transfer.target,
+            mtime_ns=mtime_ns,
+            checksum=required,
+            verified=True,
+        )
     return Outcome(transfer)
 
 

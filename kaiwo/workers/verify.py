@@ -135,7 +135,8 @@ def check_existing(transfer: Transfer) -> Outcome:
             continue  # it is read again, and refused if it still is one
         stated = remote.checksum
         actual = _compared(remote, stated, partial(hash_file, path=path, size=remote.size))
-        is_known = transfer.published or actual is not None or _is_as_written(transfer, path)
+        is_known = transfer.published and (path == transfer.target or not transfer.staged)
+        is_known = is_known or actual is not None or _is_as_written(transfer, path)
         if not is_known or (actual and stated and not checksums.proves(actual, stated)):
             continue
         if stated is not None and actual is None:
@@ -145,14 +146,19 @@ def check_existing(transfer: Transfer) -> Outcome:
         elif transfer.check_format and fault_of_file(path, status.st_size):
             continue  # nothing proves that its source has these bytes
         mtime_ns = status.st_mtime_ns
-        if path != transfer.target:
+        if path != transfer.target or transfer.staged:
             require_open()
-            mtime_ns = adopt(transfer)
+            mtime_ns = adopt(transfer, path)
             now = regular_file(path)
             if now is None or now.st_mtime_ns != status.st_mtime_ns:
                 continue  # what became the target is not what was hashed
         return Outcome(
-            transfer, adopted=True, mtime_ns=mtime_ns, checksum=actual, verified=actual is not None
+            transfer,
+            adopted=True,
+            staged=transfer.staged and path != transfer.target,
+            mtime_ns=mtime_ns,
+            checksum=actual,
+            verified=actual is not None,
         )
     return Outcome(transfer)
 
@@ -282,6 +288,7 @@ def published(
         transfer,
         bytes=count,
         published=True,
+        staged=transfer.staged,
         mtime_ns=mtime_ns,
         checksum=checksum or transfer.object.checksum,
         verified=checksum is not None,

@@ -94,7 +94,7 @@ class Shelf:
                 os.link(self.root / twin / key, path)
                 continue
             with path.open("wb") as file:
-                for piece in _content(number, bucket.size):
+                for piece in content(number, bucket.size):
                     file.write(piece)
             os.utime(path, (MTIME, MTIME))
 
@@ -109,7 +109,7 @@ class Shelf:
 _BODY = random.Random(1).randbytes(MIB - 16)
 
 
-def _content(number: int, size: int) -> Iterator[bytes]:
+def content(number: int, size: int) -> Iterator[bytes]:
     """The bytes of an object: each MiB of each object is another."""
     for start in range(0, size, MIB):
         head = number.to_bytes(8) + start.to_bytes(8)

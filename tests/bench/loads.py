@@ -58,6 +58,13 @@ LOADS = (
     Load("medium", "2,000 objects of 1 MB", (Bucket("medium", 2_000, 1_000_000),), _goals(0.9, 1)),
     Load("small", "5,000 objects of 4 kB", (Bucket("small", 5_000, 4_000),), _goals(0.65, 0.65)),
     Load(
+        "locked",
+        "10,000 objects of 4 kB, with a lock and without",
+        (Bucket("locked", 10_000, 4_000),),
+        tuple(Goal(each, 1.0, "kaiwo", "kaiwo-locked") for each in ("wall_s", "cpu_s")),
+        tools=("kaiwo", "kaiwo-locked", "s5cmd"),
+    ),
+    Load(
         "tls",
         "1 object of 1 GiB over TLS 1.3",
         (Bucket("tls", 1, GIB, tls=True),),

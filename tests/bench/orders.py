@@ -68,12 +68,14 @@ class Tool:
         program: the file to run; None if it is not installed.
         commands: what to run, one after the other.
         env: what it needs in the environment, besides what all get.
+        before: what is done first, and not measured.
     """
 
     name: str
     program: str | None
     commands: Callable[[str, Order], Commands]
     env: Callable[[Order], dict[str, str]] = lambda _: {}
+    before: Callable[[Order], None] = lambda _: None
 
 
 def environment(tool: Tool, order: Order) -> dict[str, str]:

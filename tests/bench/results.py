@@ -120,7 +120,7 @@ in use, since a virtual machine may have to ask its host for more. CPU is user a
 all processes of the tool, peak the memory of its largest process. The best peer is the best of
 s5cmd, rclone, boto3 and s3fs, for each column by itself, and of the Hub `hf download`; curl is told
 all names, checks nothing, and shows what a client could do. `kaiwo` is kaiwo as it comes; its other
-rows name their engine, or `--max-workers`.
+rows name their engine, or `--max-workers`; `kaiwo-locked` has a lock, and asks for no listing.
 
 The rows `wan-...` are lines as users have them: nginx waits 30 ms before each answer, and limits
 each connection to 25 or 60 MB/s. kaiwo has its defaults there. s5cmd and rclone run twice: with

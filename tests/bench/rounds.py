@@ -132,6 +132,7 @@ def _run(tool: Tool, order: Order, pod: Path | None) -> dict[str, float]:
     for bucket in order.buckets:
         if order.action is not Action.CACHE:  # what a cache holds, its tools decide
             order.folder(bucket).mkdir(parents=True, exist_ok=True)
+    tool.before(order)
     _warm(order)
     commands, env = tool.commands(tool.program, order), environment(tool, order)
     before = len(order.endpoint.troubles())

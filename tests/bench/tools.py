@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import compileall
 import functools
+import hashlib
 import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from kaiwo.locks import lock_file
+from kaiwo.locks.lock_file import Entry, Lock, LockedItem
 from tests.bench import hub, peers
+from tests.bench.buckets import MTIME, content
 from tests.bench.load import MATCHING, Action
 from tests.bench.orders import KEYS, REGION, Commands, Order, Tool
 from tests.servers import ROOT
@@ -78,6 +83,20 @@ def kaiwo_of(checkout: Path, name: str = "kaiwo", *options: str) -> Tool:
     )
 
 
+def _lock(order: Order) -> None:
+    """Writes the lock. Its digests prove the bytes, as those of stores do; nginx states none."""
+    items = []
+    for bucket in order.buckets:
+        entries = []
+        for number, key in enumerate(bucket.names()):
+            digest = hashlib.sha256(b"".join(content(number, bucket.size))).hexdigest()
+            url, target = f"s3://{bucket.name}/{key}", f"{bucket.name}/{key}"
+            etag = f"{MTIME:x}-{bucket.size:x}"
+            entries.append(Entry(url, target, bucket.size, key, f"sha256:{digest}", etag))
+        items.append(LockedItem(f"s3://{bucket.name}/**/*", tuple(entries)))
+    lock_file.write(str(order.work / "kaiwo.lock"), Lock(tuple(items)))
+
+
 def all_tools() -> Mapping[str, Tool]:
     """By name; which of them are installed, they say."""
     python = sys.executable
@@ -85,6 +104,7 @@ def all_tools() -> Mapping[str, Tool]:
         kaiwo_of(ROOT),
         kaiwo_of(ROOT, "kaiwo-obstore", "--engine", "obstore"),
         kaiwo_of(ROOT, "kaiwo-fsspec", "--engine", "fsspec"),
+        replace(kaiwo_of(ROOT, "kaiwo-locked", "--locked"), before=_lock),
         Tool("s5cmd", _installed("s5cmd"), peers.s5cmd, peers.aws),
         Tool("s5cmd-defaults", _installed("s5cmd"), peers.s5cmd_told, peers.aws),
         Tool("s5cmd-told", _installed("s5cmd"), peers.s5cmd_told, peers.aws),

@@ -107,6 +107,31 @@ def test_a_lock_that_was_cut_off_is_refused(tmp_path: Path, s3: Store, site: Sit
     assert not (tmp_path / "out").exists()
 
 
+def test_a_lock_that_is_too_deep_is_refused(tmp_path: Path, site: Site) -> None:
+    path = _of_web(tmp_path, site)
+    for text in (
+        '{"kaiwo-lock": %s',
+        '{"kaiwo-lock": 1}\n{"item":%s',
+        '{"kaiwo-lock": 1}\n{"url":%s',
+    ):
+        Path(path).with_suffix(".lock").write_text(text % ("[" * 60_000))
+        with pytest.raises(ConfigError, match=r"damaged|without an item"):
+            kaiwo.download(path, locked=True)
+
+
+def test_the_bytes_of_a_run_are_known_to_its_lock(tmp_path: Path, site: Site) -> None:
+    """A file of the web, of which nobody states a checksum."""
+    site.pages["/f.bin"] = Page(OLD, {"ETag": '"e1"'})
+    path, target = _of_web(tmp_path, site), tmp_path / "out" / "f.bin"
+    assert kaiwo.download(path, write_lock=True).exit_code == 0
+    before = target.stat()
+    target.write_bytes(NEW)
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = verification.verify(_order(path), QuietSink())
+    assert [item.target for item in found.report.items if item.error] == [str(target)]
+    assert (kaiwo.download(path, locked=True).exit_code, target.read_bytes()) == (0, OLD)
+
+
 def test_a_lock_is_not_written_from_a_file_that_was_changed(
     tmp_path: Path, s3: Store, site: Site
 ) -> None:

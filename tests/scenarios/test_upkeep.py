@@ -271,7 +271,7 @@ def test_a_run_that_is_cut_short_leaves_no_ready_file(
     remove("m/b")
     for data, owner, name in (
         (b"one", upkeep.Upkeep, "finish"),  # before anything is removed
-        (b"two", upkeep, "_write_ready"),
+        (b"two", upkeep, "write_ready"),
         (b"four", documents, "replace"),
     ):
         s3.fill(bucket, {"m/a": data})

@@ -16,10 +16,21 @@ def test_the_names_are_those_that_are_documented() -> None:
     assert own_names.object_part_name("9f1c22aa", 31, 2) == ".kaiwo-9f1c22aa-1f.2.part"
     assert own_names.link_name(PART) == ".kaiwo-9f1c22aa-1f.link"
     assert own_names.part_name("main") == ".kaiwo-main.part"
+    assert own_names.generations_name("x.y") == ".kaiwo-x.y.generations"
+    assert own_names.next_name("x.y") == ".kaiwo-x.y.next"
+    assert own_names.name_of_next(".kaiwo-x.y.next") == "x.y"
 
 
 @pytest.mark.parametrize(
-    "name", [PART, own_names.link_name(PART), own_names.part_name("x"), own_names.STATE_FOLDER]
+    "name",
+    [
+        PART,
+        own_names.link_name(PART),
+        own_names.part_name("x"),
+        own_names.STATE_FOLDER,
+        own_names.generations_name("x"),
+        own_names.next_name("x"),
+    ],
 )
 def test_no_object_may_have_a_name_of_kaiwos_own(name: str) -> None:
     assert own_names.is_own(name)

@@ -34,3 +34,7 @@ class Repository(Struct, frozen=True):
     def resolve_address(self, key: str, commit: str) -> str:
         """Where the endpoint answers with a file, or with a redirect to it."""
         return f"{self.page}/resolve/{quote(commit, safe='')}/{quote(key)}"
+
+    def token_address(self, commit: str) -> str:
+        """Where the endpoint gives a token for the store of Xet."""
+        return f"{self.api}/xet-read-token/{quote(commit, safe='')}"

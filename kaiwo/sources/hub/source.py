@@ -260,7 +260,7 @@ class HubSource(StoreSource):
     def _stream_by_xet(self, remote: RemoteObject) -> Iterator[Buffer]:
         with self._lock:
             if self._xet is None:
-                token_url = f"{self._repository.api}/xet-read-token/{remote.version}"
+                token_url = self._repository.token_address(remote.version or "")
                 authorization = self._endpoint.authorization
                 self._xet = Xet(token_url, authorization, self._network, self._fetch_xet_token)
         try:

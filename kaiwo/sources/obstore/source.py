@@ -65,6 +65,9 @@ class Look(Protocol):
     def __call__(self, key: str) -> RemoteObject:
         """What the store states of an object."""
 
+    def pin(self, key: str) -> RemoteObject:
+        """The same with its version."""
+
     def close(self) -> None:
         """Give connections back."""
 
@@ -159,17 +162,22 @@ class ObstoreSource(OfferingSource):
 
     def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        if self._look is not None and not self.is_bypassed:
-            try:
-                return self._look(key)
-            except Exception as error:
-                # The fsspec source succeeds, or says what is wrong.
-                logger.debug("%s: %s, asking through fsspec", self.display_url(key), type(error))
-        return self.fallback().fetch_checksum(key)
+        return self._looked(key, self._look) or self.fallback().fetch_checksum(key)
 
     def pin(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return self.fallback().pin(key)
+        return self._looked(key, self._look and self._look.pin) or self.fallback().pin(key)
+
+    def _looked(self, key: str, look: Callable[[str], RemoteObject] | None) -> RemoteObject | None:
+        """The answer to the cheap question; None if there is none."""
+        if look is None or self.is_bypassed:
+            return None
+        try:
+            return look(key)
+        except Exception as error:
+            # The fsspec source succeeds, or says what is wrong.
+            logger.debug("%s: %s, asking through fsspec", self.display_url(key), type(error))
+            return None
 
     def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
         """See ``protocols.Source``."""

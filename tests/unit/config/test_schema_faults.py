@@ -50,6 +50,8 @@ ITEM_AT = f"{AT}/buckets/0/items/0"
 URL_AT = f"{AT}/items/0"
 KEYS = {"access_key_id": "a", "secret_key": "b"}
 PAIR = {"account_name": "n"}
+SIGNATURE_AT = f"{AT}/signature"
+IDENTITY = {"identity": "me@example.org", "identity_provider": "https://p", "trust_root": "r.json"}
 #: A broken file, where its fault is, and what is said there.
 BROKEN: list[tuple[dict[str, Any], str, str]] = [
     # A fault is that of its own task, not of all types.
@@ -106,6 +108,14 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
         f"{URL_AT}/file/file",
         "does not match",
     ),
+    # Who has signed.
+    (of("hf", signature={"bundle": "m.sig"}), SIGNATURE_AT, "is not valid"),
+    (of("hf", signature={"bundle": "m.sig", **IDENTITY, "key": "k"}), f"{SIGNATURE_AT}/key", "'k'"),
+    (
+        of("hf", signature={"bundle": "m.sig", "identity": "me@example.org"}),
+        SIGNATURE_AT,
+        "is not valid",
+    ),
     # Items, flat and nested.
     (items({"target_path": "t"}), ITEM_AT, "'folder' is a required property"),
     (items({**FILE, "folder": "f"}), ITEM_AT, "'folder'"),
@@ -139,6 +149,7 @@ GOOD: list[dict[str, Any]] = [
     of("s3", anonymous=False, **KEYS),
     of("hf", signature={"bundle": "m.sig", "key": "k", "digest": "${D}", "unsigned": "skip"}),
     of("hf", signature={"bundle": "m.sig", "certificate": ["r.pem"], "subject": "CN=a"}),
+    of("hf", signature={"bundle": "m.sig", **IDENTITY}),
     of("s3", endpoint_url="${A}", addressing_style="${B}", anonymous="${C}"),
     of("hf", files=[], allow_patterns=["*.json"], ignore_patterns=[]),
     of("azure-blob", account_key_file="/f", account_name_file="/n"),

@@ -31,7 +31,7 @@ def test_a_link_to_the_blob_stays_the_same_link(adopted: Transfer, tmp_path: Pat
     target = tmp_path / "a"
     target.symlink_to("blobs/1")
     before = target.lstat()
-    publish.adopt(adopted)
+    publish.adopt(adopted, str(adopted.blob))
     assert (target.lstat().st_ino, target.lstat().st_ctime_ns) == (
         before.st_ino,
         before.st_ctime_ns,
@@ -49,7 +49,7 @@ def test_anything_else_becomes_a_link_to_the_blob(
     elif before != "nothing":
         (tmp_path / "blobs" / "2").write_bytes(b"other")
         target.symlink_to("blobs/2" if before == "another link" else "blobs/3")
-    publish.adopt(adopted)
+    publish.adopt(adopted, str(adopted.blob))
     assert target.readlink() == Path("blobs/1")
 
 
@@ -57,7 +57,7 @@ def test_a_file_without_a_blob_behind_it_stays_a_file(adopted: Transfer, tmp_pat
     """As on a file system without links."""
     target = tmp_path / "a"
     target.write_bytes(b"bytes")
-    publish.adopt(adopted)
+    publish.adopt(adopted, str(adopted.blob))
     assert (target.is_symlink(), target.read_bytes()) == (False, b"bytes")
 
 
