@@ -17,7 +17,7 @@ from kaiwo.api.tools import Tools
 from kaiwo.errors import ConfigError
 from kaiwo.jobs import Plan, Transfer
 from kaiwo.state.claims import is_claiming
-from kaiwo.tasks.base import Task
+from kaiwo.tasks.base import Task, TaskOpener
 
 if TYPE_CHECKING:
     from kaiwo.remote.cluster import Cluster
@@ -93,7 +93,7 @@ def require_one(order: Order, executor: Executor | None) -> None:
         raise ConfigError("dask needs the extra kaiwo[dask]: pip install 'kaiwo[dask]'")
     if address.startswith(_ENCRYPTED):
         return
-    for task, _ in order.tasks:
+    for task in _tasks(order):
         for name in _told_secrets(task):
             raise ConfigError(
                 f"{task.label}: {name} holds a secret, and would travel to the workers of Dask as "
@@ -111,13 +111,23 @@ def _cluster(order: Order, meeting: Meeting) -> Iterator[Cluster]:
     settings = order.settings
     client = connect(settings.dask or "", settings.startup_wait)
     with client:
-        files = dict.fromkeys(path for task, _ in order.tasks for path in task.secret_paths())
+        files = dict.fromkeys(path for task in _tasks(order) for path in task.secret_paths())
         found = Cluster(client, meeting.folders, tuple(files), settings.startup_wait)
         try:
             found.begin()
             yield found
         finally:
             found.end()
+
+
+def _tasks(order: Order) -> Iterator[Task]:
+    """The tasks whose credentials workers need."""
+    for task, wants in order.tasks:
+        if isinstance(task, Task):
+            yield task
+        for want in wants:
+            if isinstance(want.opener, TaskOpener):
+                yield want.opener.task
 
 
 def _told_secrets(task: Task) -> Iterator[str]:

@@ -225,14 +225,9 @@ class _Rounds:
 
     def _execute(self, closed: Plan, tools: Tools) -> Report:
         with carrying(tools, closed, self._executor) as where:
+            rules, state, health = tools.rules, tools.state, tools.health
             scheduler = Scheduler(
-                closed,
-                where.executor,
-                tools.rules,
-                tools.state,
-                self._sink,
-                tools.health,
-                where.machines,
+                closed, where.executor, rules, state, self._sink, health, where.machines
             )
             self._schedulers.append(scheduler)
             return scheduler.run()

@@ -7,7 +7,6 @@
     leftovers     what runs that are over left behind, and its removal
     sharing       who may read and write it
     claims        which run may write which targets
-    sharing       who may read and write the state
 
 The other modules are for these only.
 """
