@@ -18,6 +18,7 @@
     │       │   └── UnavailableError  5  yes      503 without a code: or it is not up yet
     │       ├── NoAnswerError      5     yes      closed, 502 or 504: it may not be up yet
     │       │   └── UnreachableError  5  yes      no connection: it may come up yet
+    │       ├── LostError          5     yes      the worker that did it is gone
     │       ├── UnansweredError    5     yes      only the question for a checksum failed
     │       ├── WrongRangeError    5     yes      the server answers with another range
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
@@ -221,6 +222,10 @@ class UnreachableError(NoAnswerError):
     """No connection can be made (yet): refused, no route, not permitted, or the name is unknown."""
 
     kind = "unreachable"
+
+
+class LostError(TransientError):
+    """The worker that did it, in another process, is gone: another one does it."""
 
 
 class UnansweredError(TransientError):

@@ -223,6 +223,7 @@ class Tries(Struct, frozen=True):
         reached: how far the job had come, see ``TransientError``.
         refused: what its line had seen when it was last refused without being charged: refusals,
             and requests that succeeded.
+        lost: how often the worker that made it was gone before its end.
     """
 
     count: int = 0
@@ -230,6 +231,7 @@ class Tries(Struct, frozen=True):
     first: str = ""
     reached: int = 0
     refused: tuple[int, int] | None = None
+    lost: int = 0
 
 
 class ListJob(Struct, frozen=True):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 
+from kaiwo.api.carrying import carrying
 from kaiwo.api.orders import Order, Wanted
 from kaiwo.api.places import MakeRoom, claimed
 from kaiwo.api.snapshots import Snapshots, changing
@@ -40,15 +42,25 @@ class Rounds:
         order: see ``carry_out``.
         sink: as above.
         make_room: as above.
+        executor: as above.
         raises: as above.
 
     Attributes:
         listing: what was listed so far.
     """
 
-    def __init__(self, order: Order, sink: Sink, make_room: MakeRoom, *, raises: bool) -> None:
+    def __init__(
+        self,
+        order: Order,
+        sink: Sink,
+        make_room: MakeRoom,
+        executor: Executor | None,
+        *,
+        raises: bool,
+    ) -> None:
         self.listing = Listing()
         self._order, self._sink, self._make_room = order, sink, make_room
+        self._executor = executor
         self._raises = raises
         self._begun_s, self._started_at_s = time.monotonic(), time.time()
         self._schedulers: list[Scheduler] = []
@@ -126,11 +138,13 @@ class Rounds:
         return True
 
     def _execute(self, closed: Plan, tools: Tools) -> Report:
-        scheduler = Scheduler(
-            closed, tools.executor, tools.rules, tools.state, self._sink, tools.health
-        )
-        self._schedulers.append(scheduler)
-        return scheduler.run()
+        with carrying(tools, closed, self._executor) as where:
+            rules, state, health = tools.rules, tools.state, tools.health
+            scheduler = Scheduler(
+                closed, where.executor, rules, state, self._sink, health, where.machines
+            )
+            self._schedulers.append(scheduler)
+            return scheduler.run()
 
     def report(self, error: KaiwoError | None = None) -> Report:
         """The report so far.

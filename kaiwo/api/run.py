@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Executor
 
 from msgspec import Struct
 
 from kaiwo import environment
+from kaiwo.api.carrying import require_one
 from kaiwo.api.orders import Order, as_shard, order_of
 from kaiwo.api.places import MakeRoom, require_writable
 from kaiwo.api.rounds import Rounds
@@ -34,9 +36,9 @@ class Done(Struct, frozen=True):
 
 
 @environment.cleaned(proxies.canonical)
-def run(config: Config, sink: Sink) -> Report:
+def run(config: Config, sink: Sink, executor: Executor | None = None) -> Report:
     """Carry out a validated configuration; see ``download``."""
-    return carry_out(as_shard(order_of(config)), sink).report
+    return carry_out(as_shard(order_of(config)), sink, executor=executor).report
 
 
 def decide(order: Order, sink: Sink) -> Decision:
@@ -78,16 +80,23 @@ def list_all(order: Order, sink: Sink) -> Listing:
     return listing
 
 
-def _rounds(order: Order, sink: Sink, make_room: MakeRoom, *, raises: bool) -> Rounds:
+def _rounds(
+    order: Order, sink: Sink, make_room: MakeRoom, executor: Executor | None, *, raises: bool
+) -> Rounds:
     if order.shard is None:
-        return Rounds(order, sink, make_room, raises=raises)
+        return Rounds(order, sink, make_room, executor, raises=raises)
     from kaiwo.api.shard_rounds import ShardRounds  # noqa: PLC0415 - few runs are shards
 
-    return ShardRounds(order, sink, make_room, raises=raises)
+    return ShardRounds(order, sink, make_room, executor, raises=raises)
 
 
 def carry_out(
-    order: Order, sink: Sink, make_room: MakeRoom = lambda _: None, *, raises: bool = False
+    order: Order,
+    sink: Sink,
+    make_room: MakeRoom = lambda _: None,
+    *,
+    raises: bool = False,
+    executor: Executor | None = None,
 ) -> Done:
     """List, claim, close the plan, execute it, settle the tasks.
 
@@ -98,9 +107,11 @@ def carry_out(
         sink: gets the events.
         make_room: is called with the plan before it is checked that there is room for it.
         raises: with ``fail_fast``, the error of a listing is raised, and is not in a report.
+        executor: moves the bytes; None: threads of this process.
     """
-    rounds = _rounds(order, sink, make_room, raises=raises)
+    rounds = _rounds(order, sink, make_room, executor, raises=raises)
     try:
+        require_one(order, executor)
         rounds.run()
         report = rounds.report()
         # Inside ``try``: a signal that arrives now still ends in a report.

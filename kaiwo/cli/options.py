@@ -54,6 +54,14 @@ MaxBandwidth = Annotated[
         metavar="RATE",
     ),
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        help="The scheduler of a Dask cluster, such as tcp://scheduler:8786, whose workers move "
+        "the bytes; needs kaiwo[dask] [default: this process does] [env: KAIWO_DASK].",
+        metavar="ADDRESS",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(

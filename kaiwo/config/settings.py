@@ -157,6 +157,11 @@ class Settings(BaseModel):
         description="Hard time limit of the whole run: seconds, or a duration such as ``1h30m``; "
         "what is missing then fails with exit code 8.",
     )
+    dask: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="The scheduler of a Dask cluster, such as ``tcp://scheduler:8786``: its "
+        "workers, which all have the download root, move the bytes. Needs ``kaiwo[dask]``.",
+    )
     fsync: bool = Field(False, description="Sync each file to disk before it gets its name.")
     fail_fast: bool = Field(False, description="End the run at the first object that fails.")
     force: bool = Field(False, description="Fetch objects again that are in place already.")

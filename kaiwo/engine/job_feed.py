@@ -240,3 +240,11 @@ def service(job: Job) -> str:
     """The service that a job asks."""
     transfer = job.transfers[0] if isinstance(job, Batch) else job.transfer
     return transfer.opener.service
+
+
+def by_service(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:
+    """The transfers of each service, in their order."""
+    found: dict[str, list[Transfer]] = {}
+    for each in transfers:
+        found.setdefault(each.opener.service, []).append(each)
+    return found

@@ -118,6 +118,12 @@ class Recovery:
             case _:
                 self._settlement.fail(flight, error)
 
+    def send_elsewhere(self, job: Job, flight: Flight) -> None:
+        """The worker of a job is gone; neither the object nor its service had a part in that."""
+        job = alone(job, flight)
+        tries = replace(job.tries, lost=job.tries.lost + 1)
+        self._dispatcher.repeat(replace(job, tries=tries), 0)
+
     def take_lookup(self, flight: Flight, now: RemoteObject) -> None:
         """The object was looked up: fetch it as it is now, or continue with it."""
         if (changed := locked.replacement(flight.transfer, now)) is not None:

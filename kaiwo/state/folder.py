@@ -7,6 +7,7 @@
     <root>/.kaiwo/plan-<job>.jsonl       what all shards do                shards/plan_file.py
     <root>/.kaiwo/shard-<plan>-<index>.jsonl    how one of them ended      shards/results.py
     <root>/.kaiwo/ranges-<plan>-<run>.jsonl     what a run has of objects that shards share
+    <root>/.kaiwo/run-<run>/             where a run meets workers of other processes   remote/
     <root>/.kaiwo/unpacking/             entries of an archive, until all are      initializer/
                                          there
 
@@ -15,6 +16,8 @@ With ``--state-dir`` the state of all roots is in that folder, apart by a hash o
     <state_dir>/manifest-<hash>.jsonl
     <state_dir>/journal-<run>-<hash>.jsonl
     <state_dir>/claims-<hash>/
+
+Where a run meets its workers stays in the root: that is what all of them see.
 
 ``<run>`` is the token of a run, in hexadecimal digits. Who may read and write: ``sharing.py``.
 """
@@ -38,6 +41,7 @@ _CLAIMS_BY_HASH = re.compile(r"claims-[0-9a-f]{16}")
 _JOURNAL = re.compile(r"journal-([0-9a-f]{1,32})")
 _OF_PLAN = re.compile(r"(?:ranges|shard)-([0-9a-f]{16})-[0-9a-z]+")
 _PLAN = re.compile(r"plan-[0-9a-f]{16}")
+_MEETING = re.compile(r"run-([0-9a-f]{1,32})")
 
 
 def manifest_path(root: str, state_dir: str | None = None) -> str:
@@ -120,6 +124,18 @@ def _matching(root: str, state_dir: str | None, matches: Callable[[str], object]
             yield posixpath.join(folder, name)
 
 
+def meeting_folder(root: str, run: str) -> str:
+    """The folder of a root where that run meets its workers of other processes."""
+    return posixpath.join(root, STATE_FOLDER, f"run-{run}")
+
+
+def meeting_folders(root: str) -> list[tuple[str, str]]:
+    """Those of all runs: the token of the run, and the path."""
+    folder = posixpath.join(root, STATE_FOLDER)
+    found = ((_MEETING.fullmatch(name), name) for name in _names_in(folder))
+    return [(run[1], posixpath.join(folder, name)) for run, name in found if run]
+
+
 def claims_folder(root: str, state_dir: str | None = None) -> str:
     """The folder of the claims on targets of a root."""
     return _path(root, state_dir, _CLAIMS, "")
@@ -136,6 +152,12 @@ def is_claims_folder(folder: str) -> bool:
     if posixpath.basename(parent) == STATE_FOLDER:
         return name == _CLAIMS
     return _CLAIMS_BY_HASH.fullmatch(name) is not None
+
+
+def is_meeting_folder(folder: str) -> bool:
+    """Whether that folder is one where a run meets its workers."""
+    parent, name = posixpath.split(folder)
+    return posixpath.basename(parent) == STATE_FOLDER and _MEETING.fullmatch(name) is not None
 
 
 def claim_path(folder: str, run: str, attempt: int, number: int) -> str:
@@ -171,6 +193,11 @@ def part_paths(root: str, state_dir: str | None = None) -> list[str]:
             if f"{ending}{_LINES}." in name and name.endswith(".part")
         ),
         *(posixpath.join(claims, name) for name in _names_in(claims) if not name.endswith(_CLAIM)),
+        *(
+            posixpath.join(meeting, name)
+            for _, meeting in meeting_folders(root)
+            for name in _names_in(meeting)
+        ),
     ]
 
 

@@ -42,6 +42,7 @@ from kaiwo.state.folder import (
     claim_paths,
     claims_folder,
     manifest_path,
+    meeting_folders,
     part_paths,
     unpacking_folder,
 )
@@ -146,7 +147,8 @@ def remove(found: Leftovers, state_dir: str | None = None, *, partial: bool = Fa
         discard(path, root_of_state(folder))
     if found.gone:
         Manifest(found.root, state_dir).forget(found.gone)
-    remove_folder(folder)
+    for each in (folder, *(meeting for _, meeting in meeting_folders(found.root))):
+        remove_folder(each)
     above = posixpath.dirname(folder)
     if posixpath.basename(above) == STATE_FOLDER:
         remove_folder(above)
