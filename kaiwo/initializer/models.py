@@ -11,8 +11,10 @@ that outlives its container. Then it goes, so that a server finds nothing but it
 from __future__ import annotations
 
 import logging
+import mimetypes
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,6 +31,7 @@ from kaiwo.errors import ConfigError, CredentialsError, IntegrityError
 from kaiwo.files.placement import absolute
 from kaiwo.initializer import uris, variables
 from kaiwo.initializer.links import Linked
+from kaiwo.initializer.places import Places
 from kaiwo.initializer.selection import Patterns, patterns_of
 from kaiwo.initializer.unpacking import ending_of, unpack
 from kaiwo.initializer.uris import Remote
@@ -54,10 +57,14 @@ class Model(Struct, frozen=True):
     Attributes:
         task: the model's.
         folder: absolute path.
+        places: of all models of the run.
+        query: of a URL of the web: as with KServe's own, it may name an archive.
     """
 
     task: Task
     folder: str
+    places: Places
+    query: str = ""
 
     @property
     def label(self) -> str:
@@ -75,11 +82,18 @@ class Model(Struct, frozen=True):
             KaiwoError: see ``unpacking.unpack``.
         """
         self.task.settle(transfers)
-        if self.task.type == "hf" or len(transfers) != 1:
-            return  # KServe leaves repositories as they are
-        target = transfers[0].target
-        if ending_of(target) is not None:
-            unpack(target, self.folder, is_own=True)
+        targets = [each.target for each in transfers]
+        # KServe leaves repositories as they are.
+        ending = self._ending(targets[0]) if len(targets) == 1 and self.task.type != "hf" else None
+        if ending is None:
+            self.places.take(targets, self.folder)
+        else:
+            unpack(targets[0], self.folder, ending, is_own=True, places=self.places)
+
+    def _ending(self, target: str) -> str | None:
+        if self.query and mimetypes.guess_type(target)[0] is None:
+            return ending_of(self.query)
+        return ending_of(target)
 
 
 class Prepared(Struct, frozen=True):
@@ -89,11 +103,13 @@ class Prepared(Struct, frozen=True):
         settings: options of the run.
         order: for what services have; None if there is none.
         links: to what volumes have.
+        places: of all models.
     """
 
     settings: Settings
     order: Order | None
     links: tuple[Linked, ...]
+    places: Places
 
     def carry_out(self, sink: Sink) -> Report:
         """Fetch, unpack, link.
@@ -104,7 +120,7 @@ class Prepared(Struct, frozen=True):
         report = Report(0, 0.0) if self.order is None else self._fetched(self.order, sink)
         if report.ok:
             for each in self.links:
-                each.carry_out()
+                each.carry_out(self.places)
                 forget(each.folder)
         return report
 
@@ -143,6 +159,7 @@ def prepared(
         )
     orders: list[Order] = []
     links: list[Linked] = []
+    places = Places()
     for uri, place in dict.fromkeys(pairs):
         if not place:
             raise ConfigError("each URI is followed by the folder that its model goes to")
@@ -152,22 +169,25 @@ def prepared(
             if found != folder:
                 links.append(Linked(found, folder, patterns))
         else:
-            orders.append(_order(found, folder, patterns, options, verifies=given.verifies_s3))
+            made, task = _order(found, folder, patterns, options, verifies=given.verifies_s3)
+            query = urlsplit(found.url.path).query if found.url.type == "url" else ""
+            model = Model(task, folder, places, query)
+            orders.append(replace(made, tasks=((model, (*made.asked[0].readings(),)),)))
     if not orders:
         if faults := wrong():
             raise invalid(faults)
         chosen = {name: value for name, value in options.items() if value is not None}
-        return Prepared(layered({}, chosen), None, tuple(links))
+        return Prepared(layered({}, chosen), None, tuple(links), places)
     tasks = tuple(each for order in orders for each in order.tasks)
     asked = tuple(each for order in orders for each in order.asked)
     order = replace(orders[0], tasks=tasks, asked=asked)
-    return Prepared(order.settings, order, tuple(links))
+    return Prepared(order.settings, order, tuple(links), places)
 
 
 def _order(
     model: Remote, folder: str, patterns: Patterns, options: Mapping[str, Any], *, verifies: bool
-) -> Order:
-    """The order for one model."""
+) -> tuple[Order, Task]:
+    """What is asked for one model, and its task."""
     is_s3 = model.url.type == "s3"
     fetched = _fetch_order(model, folder, patterns, options)
     if model.url.type == "gcs" and _is_nobody(fetched):
@@ -182,10 +202,7 @@ def _order(
 
         unverified.warn()
         first = _opened_by(first, unverified.unverified(first.opener))
-    task = fetched.readings[0][0].task
-    return replace(
-        fetched.order, tasks=((Model(task, folder), (*first.readings(),)),), asked=(first,)
-    )
+    return replace(fetched.order, asked=(first,)), fetched.readings[0][0].task
 
 
 def _fetch_order(
