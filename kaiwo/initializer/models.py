@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kaiwo import units
 from kaiwo.api import run
 from kaiwo.api.fetch_fields import Spelling
 from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_requests, requests_of
@@ -27,7 +28,7 @@ from kaiwo.config import fetch_url
 from kaiwo.config.diagnostics import invalid
 from kaiwo.config.settings import Settings, layered
 from kaiwo.config.variables import wrong
-from kaiwo.errors import ConfigError, CredentialsError, IntegrityError
+from kaiwo.errors import ConfigError, CredentialsError, IntegrityError, NotFoundError
 from kaiwo.files.placement import absolute
 from kaiwo.initializer import uris, variables
 from kaiwo.initializer.links import Linked
@@ -47,6 +48,8 @@ from kaiwo.tasks.gcs_identity import ambient_file
 
 #: KServe's own then decrypts what it has fetched.
 _CONFIDENTIAL = "CONFIDENTIAL_ENABLED"
+#: KServe's own leaves out empty objects of these.
+_BUCKETS = ("s3", "gcs", "azure-blob")
 _SPELLING = Spelling(lambda name: variables.NAMES.get(name, name), "set KAIWO_{}".format)
 logger = logging.getLogger(__name__)
 
@@ -79,9 +82,18 @@ class Model(Struct, frozen=True):
         """Unpack an archive that is the whole model, while no other run is in its folder.
 
         Raises:
+            NotFoundError: all objects of a bucket are empty.
             KaiwoError: see ``unpacking.unpack``.
         """
         self.task.settle(transfers)
+        is_empty = not any(each.object.size for each in transfers)
+        if self.task.type in _BUCKETS and transfers and is_empty:
+            # Some tools mark a folder by such an object, and the folder was meant.
+            only = units.printable(transfers[0].opener.url(transfers[0].object.key))
+            raise NotFoundError(
+                f"{only} is empty, and nothing else is there: that is no model; the URI of a "
+                "folder may end in '/'"
+            )
         targets = [each.target for each in transfers]
         # KServe leaves repositories as they are.
         ending = self._ending(targets[0]) if len(targets) == 1 and self.task.type != "hf" else None

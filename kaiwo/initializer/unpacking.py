@@ -16,6 +16,7 @@ import contextlib
 import filecmp
 import logging
 import os
+import secrets
 
 from kaiwo import units
 from kaiwo.errors import ConfigError, DiskError, IntegrityError
@@ -122,6 +123,8 @@ def _staged(archive: str, folder: str, root: Root, ending: str) -> Staging:
         make_folder(os.path.dirname(place), root)
         in_folder(place, root, lambda above, name: os.mkdir(name, 0o700, dir_fd=above))
         with open(archive, "rb") as file:
+            # Of this run alone: another one in this folder may clear it, but not put files there.
+            place = f"{place}/{secrets.token_hex(8)}"
             staging = Staging(place, root, archive, os.fstat(file.fileno()).st_size)
             if ending == _ZIP:
                 zip_files.unpack(file, staging)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kaiwo.errors import ConfigError, DiskError, IntegrityError, KaiwoError, exit_code_of
-from kaiwo.initializer import staging
+from kaiwo.initializer import staging, unpacking
 from kaiwo.initializer.places import Places
 from kaiwo.initializer.unpacking import ending_of, unpack
 from tests.support import archives
@@ -112,6 +112,33 @@ def test_unpacking_again_changes_no_file_whose_bytes_are_there(folder: Path) -> 
     (folder / "model/config.json").write_bytes(b"[]")
     assert unpacked(folder, TAR, archives.tar_of(MODEL)) == MODEL
     assert os.path.samestat((folder / "model/1/weights.bin").stat(), before)
+
+
+def test_two_runs_in_one_folder_never_take_each_others_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "other.tgz").write_bytes(archives.tar_of(dict.fromkeys(MODEL, b"other")))
+    (folder / TAR).write_bytes(archives.tar_of(MODEL))
+
+    class Killed(BaseException):
+        """As if the other run had ended there."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    class Meanwhile(Places):
+        """Another run stages its archive once this one has staged its own."""
+
+        def take(self, *_: object) -> None:
+            other = f"{folder}/other.tgz"
+            with monkeypatch.context() as patch:
+                patch.setattr(unpacking, "_publish", killed)
+                with pytest.raises(Killed):
+                    unpack(other, str(folder), ".tgz", is_own=False, places=Places())
+
+    with pytest.raises(DiskError):
+        unpack(f"{folder}/{TAR}", str(folder), ".tgz", is_own=True, places=Meanwhile())
+    assert [*found(folder)] == ["other.tgz"]
 
 
 def test_what_a_killed_run_had_staged_is_removed(folder: Path) -> None:
