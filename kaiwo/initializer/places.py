@@ -35,10 +35,10 @@ class Places:
         Raises:
             UnsafeNameError: one of them is of another archive, or is an object.
         """
-        owner = _owner(archive, folder)
+        owner, real = _owner(archive, folder), os.path.realpath(folder)
         for path in paths:
             place = os.path.join(folder, path)
-            other = self._owners.setdefault(_real(place, folder), owner)
+            other = self._owners.setdefault(_below(real, place, folder), owner)
             if other != owner:
                 name = units.printable(os.path.basename(archive or other[0]))
                 raise UnsafeNameError(
@@ -48,13 +48,15 @@ class Places:
 
     def has(self, archive: str, folder: str) -> bool:
         """Whether that archive was unpacked there already, for the same URI in other letters."""
-        return self._owners.get(_real(archive, folder)) == _owner(archive, folder)
+        real = os.path.realpath(folder)
+        return self._owners.get(_below(real, archive, folder)) == _owner(archive, folder)
 
 
 def _owner(archive: str, folder: str) -> _Owner:
-    return (_real(archive, folder), os.path.realpath(folder)) if archive else _PLAN
+    real = os.path.realpath(folder)
+    return (_below(real, archive, folder), real) if archive else _PLAN
 
 
-def _real(path: str, folder: str) -> str:
+def _below(real: str, path: str, folder: str) -> str:
     """The path, by the folder that links may lead to."""
-    return os.path.join(os.path.realpath(folder), os.path.relpath(path, folder))
+    return os.path.join(real, os.path.relpath(path, folder))
