@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
@@ -32,6 +32,7 @@ from kaiwo.protocols import Buffer, Listed, Source
 from kaiwo.sources.base import OfferingSource
 from kaiwo.sources.folder_markers import is_marker, not_a_file
 from kaiwo.sources.identity import Identity, TokenError
+from kaiwo.sources.obstore.cheap_look import Look, looked
 from kaiwo.sources.obstore.errors import (
     FallbackReason,
     description,
@@ -57,19 +58,6 @@ from kaiwo.workers.doubts import settled
 _UNNAMEABLE = re.compile(r"(^|/)(\.{0,2})(/|$)|[\x00-\x1f\x7f]")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-class Look(Protocol):
-    """A cheap way to ask for an object's checksum, which may fail."""
-
-    def __call__(self, key: str) -> RemoteObject:
-        """What the store states of an object."""
-
-    def pin(self, key: str) -> RemoteObject:
-        """The same with its version."""
-
-    def close(self) -> None:
-        """Give connections back."""
 
 
 class ObstoreSource(OfferingSource):
@@ -172,12 +160,7 @@ class ObstoreSource(OfferingSource):
         """The answer to the cheap question; None if there is none."""
         if look is None or self.is_bypassed:
             return None
-        try:
-            return look(key)
-        except Exception as error:
-            # The fsspec source succeeds, or says what is wrong.
-            logger.debug("%s: %s, asking through fsspec", self.display_url(key), type(error))
-            return None
+        return looked(look, key, self.display_url(key))
 
     def part_lengths(self, key: str, count: int) -> tuple[int, ...] | None:
         """See ``protocols.Source``."""
