@@ -23,10 +23,10 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import astuple, replace
 
 from kaiwo.errors import ConfigError, IntegrityError
@@ -41,6 +41,8 @@ from kaiwo.workers.globs import matcher
 _HEADER = {"kaiwo-plan": 1}
 #: A larger file is no plan: a million objects take a quarter of it.
 _LARGEST = 1 << 30
+#: Times in nanoseconds are within 64 bits.
+_MOST = 1 << 63
 #: What is at an object's target: nothing, a file that is to be checked, or what is to be there.
 State = Literal["missing", "present", "in_place"]
 
@@ -57,7 +59,7 @@ class Head(Struct, frozen=True, forbid_unknown_fields=True):
         shares_files: several shards may write into one file.
     """
 
-    made_s: float
+    made_s: Annotated[float, Meta(ge=0, le=1e11)]
     nonce: str
     shards: int
     of: str
@@ -266,8 +268,8 @@ def _items(lines: Iterator[bytes]) -> Iterator[tuple[str, tuple[Planned, ...]]]:
     for line in lines:
         item = _decoded(line, msgspec.json.Decoder(_Item))
         found = tuple(_decoded(next(lines, b""), decoder) for _ in range(item.objects))
-        if any(each.size < 0 for each in found):
-            raise ValueError("no size")
+        if any(each.size < 0 or not -_MOST <= (each.modified_ns or 0) < _MOST for each in found):
+            raise ValueError("no size, or no time")
         yield item.item, found
 
 
