@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Literal, TypeVar
@@ -234,17 +233,14 @@ def read(path: str) -> SharedPlan | None:
     """The plan of a file; None if there is none, or none that is whole.
 
     Raises:
-        ConfigError: it cannot be read, or is of a newer kaiwo.
+        ConfigError: it is of a newer kaiwo.
+        DiskError: it cannot be read.
     """
-    try:
-        with open(path, "rb") as stream:
-            if os.fstat(stream.fileno()).st_size > _LARGEST:
-                return None
-            lines = stream.readlines()
-    except FileNotFoundError:
+    whole = small_files.beginning(path, _LARGEST + 1)
+    if whole is None or len(whole) > _LARGEST:
         return None
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    lines = whole.splitlines(keepends=True)
+    del whole
     if not lines or not lines[0].startswith(b'{"kaiwo-plan":'):
         return None
     if lines[0] != _line(_HEADER):

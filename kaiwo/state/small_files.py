@@ -90,7 +90,8 @@ def beginning(path: str, length: int) -> bytes | None:
 
     def attempt() -> bytes:
         with open(path, "rb") as stream:
-            return stream.read(length)
+            # Python allocates as much as is asked for.
+            return stream.read(min(length, os.fstat(stream.fileno()).st_size))
 
     try:
         return repeat(attempt)
