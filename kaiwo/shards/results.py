@@ -85,7 +85,7 @@ class Results:
     def _read(self, index: str) -> Result | None:
         """How that shard ended; None if it is at work, or what is there says nothing."""
         # What cannot be read may say that all are done: then nobody would check the whole.
-        found = small_files.beginning(self._path(index), 10 * _LONGEST) or b""
+        found = small_files.beginning(self._path(index), 20 * _LONGEST) or b""
         head, _, line = found.partition(b"\n")
         try:
             result = msgspec.json.decode(line, type=Result) if head == _HEADER else None

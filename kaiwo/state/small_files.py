@@ -12,6 +12,7 @@ from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import in_folder
 from kaiwo.files.repeat import repeat
 from kaiwo.own_names import STATE_FOLDER
+from kaiwo.state.json_lines import without_waiting
 from kaiwo.state.sharing import make_folder, root_of_state, share_file
 
 
@@ -89,7 +90,7 @@ def beginning(path: str, length: int) -> bytes | None:
     """
 
     def attempt() -> bytes:
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=without_waiting) as stream:
             # Python allocates as much as is asked for.
             return stream.read(min(length, os.fstat(stream.fileno()).st_size))
 

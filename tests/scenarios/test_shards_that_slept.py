@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -132,3 +133,16 @@ def test_what_shards_have_is_not_cleaned_in_any_root_while_one_is_at_work(
     assert shards.run("0/2", sink=Sink(look)).ok
     assert holders
     assert all(holders)
+
+
+def test_nobody_waits_for_the_other_end_of_a_pipe_in_place_of_a_plan_or_a_result(
+    few: Shards,
+) -> None:
+    assert few.run("0/2").ok
+    for name in ("plan-*.jsonl", "shard-*-0.jsonl"):
+        (path,) = few.root.glob(f".kaiwo/{name}")
+        path.unlink()
+        os.mkfifo(path)
+    assert few.run("1/2").ok
+    assert checked(few.run("0/2"))
+    few.assert_whole()
