@@ -31,7 +31,7 @@ from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Plan, Transfer, Want
 from kaiwo.objects import Item, same_bytes
 from kaiwo.planning import snapshots
-from kaiwo.planning.case_folding import folded
+from kaiwo.planning.case_folding import Spellings
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft
 from kaiwo.planning.snapshots import Snapshot, below_of
@@ -157,7 +157,8 @@ class Snapshots:
             del self._begun[snapshot.target]
             return
         root, durable = resolved(snapshot.root), tools.order.settings.fsync
-        folder = generations.require_next(snapshot.target, root)
+        generation = generations.require_next(snapshot.target, root)
+        folder = generation.path
         new = {each.target for each in staged}
         old = [each for each in transfers if each.target not in new]
         for each in old:
@@ -172,7 +173,7 @@ class Snapshots:
         if snapshot.place.ready:
             below = snapshot.place.ready[len(snapshot.target) :]
             write_ready(f"{folder}{below}", snapshot.root, tools.state.run)
-        _require_exactly(folder, _names(snapshot, transfers), root)
+        _require_exactly(generation, _names(snapshot, transfers))
         if generations.number_of(snapshot.target) != current:
             raise DiskError(
                 f"{snapshot.target} leads elsewhere since this run began, so it is not switched; "
@@ -187,7 +188,7 @@ class Snapshots:
             len(old),
         )
         tools.state.manifest(snapshot.root).settle(staged)
-        generations.remove_old(snapshot.target, root, snapshot.place.generations)
+        generations.remove_old(snapshot.target, root, snapshot.place.generations, current)
 
 
 def _is_staged(tools: Tools, transfer: Transfer, known: Collection[str]) -> bool:
@@ -260,26 +261,31 @@ def _names(snapshot: Snapshot, transfers: Iterable[Transfer]) -> Iterator[str]:
             yield path[len(snapshot.target) + 1 :]
 
 
-def _require_exactly(folder: str, names: Iterable[str], root: Root) -> None:
+def _require_exactly(root: Root, names: Iterable[str]) -> None:
     """Remove what is in a generation besides these files, such as what a killed run has left.
+
+    Args:
+        root: the generation.
+        names: of its files, relative to it.
 
     Raises:
         DiskError: one of them is missing.
     """
-    missing = {folded(os.fsdecode(os.fsencode(name))): name for name in names}
-    wanted = set(missing)
+    folder = root.path
+    missing = {os.fsdecode(os.fsencode(name)) for name in names}
+    wanted = Spellings(f"{folder}/{name}" for name in missing)
     for above, folders, files in os.walk(folder, topdown=False):
         for name in files:
             path = f"{above}/{name}"
-            below = folded(path[len(folder) + 1 :])
-            missing.pop(below, None)
-            if below not in wanted:
+            if (same := wanted.find(path)) is not None:
+                missing.discard(same[len(folder) + 1 :])
+            else:
                 discard(path, root)
                 if os.path.lexists(path):
                     raise DiskError(f"cannot remove {path}, which is not of the snapshot")
         for name in folders:
             _remove_empty(f"{above}/{name}", root)
-    for name in missing.values():
+    for name in missing:
         raise DiskError(f"{folder}/{name} is gone: something else than kaiwo changes that folder")
 
 

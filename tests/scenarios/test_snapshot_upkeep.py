@@ -1,0 +1,155 @@
+"""``publish: snapshot``: what is left out, kept and removed, also after kills and by hand."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kaiwo.api import snapshots
+from kaiwo.api.verification import verify
+from kaiwo.errors import DiskError, UnsafeNameError
+from kaiwo.files import generations
+from kaiwo.reporting.displays import QuietSink
+from kaiwo.state import manifest
+from tests.scenarios.test_snapshots import _verifiable, fill, numbers, of_folder, run
+from tests.support.command import tree
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(loopback_only: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder that is a source."""
+    (tmp_path / "source").mkdir()
+    return tmp_path / "source"
+
+
+def go_back(out: Path, number: str) -> None:
+    (out / "m").unlink()
+    (out / "m").symlink_to(f".kaiwo-m.generations/{number}")
+
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+def test_what_a_run_had_put_there_that_was_killed_at_the_switch_is_known(
+    tmp_path: Path, out: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = manifest.Manifest.settle
+
+    def killed(self: manifest.Manifest, switched: Any = ()) -> None:
+        if switched:
+            raise Killed
+        settle(self)
+
+    task = of_folder(source)
+    fill(source, {"a": b"a", "b": b"b"})
+    run(tmp_path, task).raise_for_failures()
+    fill(source, {"a": b"a", "b": b"new", "x": b"x"})
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest.Manifest, "settle", killed)
+        with pytest.raises(Killed):
+            run(tmp_path, task)
+    assert set(tree((out / "m").resolve())) == {"a", "b", "x"}
+    found = verify(_verifiable(str(tmp_path / "config.yaml")), QuietSink())
+    assert (found.report.exit_code, found.extra) == (0, ())
+    manifest.Manifest(str(out)).forget(())  # old lines are removed, and not these
+    fill(source, {"a": b"a", "b": b"new"})
+    report = run(tmp_path, task)
+    assert {item.status for item in report.items} == {"unchanged"}
+    assert tree((out / "m").resolve()) == {"a": b"a", "b": b"new"}
+
+
+def test_names_that_differ_in_case_are_two_files_where_they_are(
+    tmp_path: Path, out: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = of_folder(source)
+    fill(source, {"readme": b"1"})
+    if (source / "README").exists():
+        pytest.skip("this file system ignores case")
+    fill(source, {"readme": b"1", "README": b"2"})
+    run(tmp_path, task).raise_for_failures()
+    fill(source, {"readme": b"1"})
+    run(tmp_path, task).raise_for_failures()
+    assert tree((out / "m").resolve()) == {"readme": b"1"}
+    # What a killed run has left in the next generation.
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "switch", _fail)
+        fill(source, {"readme": b"1", "Config": b"3"})
+        with pytest.raises(DiskError):
+            run(tmp_path, task)
+    fill(source, {"readme": b"1", "config": b"4"})
+    run(tmp_path, task).raise_for_failures()
+    assert tree((out / "m").resolve()) == {"readme": b"1", "config": b"4"}
+
+
+def _fail(*_: Any, **__: Any) -> None:
+    raise DiskError("cannot switch")
+
+
+def test_after_going_back_what_the_source_lacks_goes_and_what_was_read_stays(
+    tmp_path: Path, out: Path, source: Path
+) -> None:
+    task = of_folder(source, ready_file=".ready")
+    fill(source, {"a": b"1", "x": b"x"})
+    run(tmp_path, task).raise_for_failures()
+    fill(source, {"a": b"1"})
+    run(tmp_path, task).raise_for_failures()
+    go_back(out, "0001")
+    report = run(tmp_path, task)
+    assert {item.status for item in report.items} == {"unchanged"}
+    assert tree((out / "m").resolve()) == {"a": b"1", ".ready": b""}
+    # Programs still read the generation that was gone back to, and not the one after it.
+    assert numbers(out) == ["0001", "0003"]
+    go_back(out, "0001")
+    (out / ".kaiwo-m.generations/0001/x").unlink()
+    run(tmp_path, task).raise_for_failures()
+    assert os.readlink(out / "m") == ".kaiwo-m.generations/0001"  # nothing to do
+
+
+@pytest.mark.parametrize("where", ["generations", "next", "old"])
+def test_nothing_is_removed_by_way_of_a_link_in_the_root(
+    tmp_path: Path, out: Path, source: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    task = of_folder(source, keep_generations=1)
+    for data in (b"1", b"2"):
+        fill(source, {"a": data})
+        run(tmp_path, task).raise_for_failures()
+    mine = out / "mine/0001"
+    mine.mkdir(parents=True)
+    (mine / "precious").write_bytes(b"precious")
+    above = out / ".kaiwo-m.generations"
+    fill(source, {"a": b"3"})
+    names = vars(snapshots)["_names"]
+
+    def swapped(*args: Any) -> Any:
+        if where == "next":
+            (above / "0003").rename(out / "away")
+            (above / "0003").symlink_to(mine)
+        return names(*args)
+
+    if where == "old":
+        (above / "0001").symlink_to(mine)
+    if where == "generations":
+        above.rename(out / "away")
+        above.symlink_to("mine")
+        with pytest.raises(UnsafeNameError, match=r"a link is at .*generations, where publish"):
+            run(tmp_path, task)
+    else:
+        monkeypatch.setattr(snapshots, "_names", swapped)
+        with pytest.raises(DiskError) if where == "next" else nullcontext():
+            run(tmp_path, task).raise_for_failures()
+    assert tree(mine) == {"precious": b"precious"}
