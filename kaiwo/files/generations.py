@@ -115,8 +115,8 @@ def require_next(target: str, root: Root) -> Root:
     """
     path = next_path(target)
     number = number_of(target, path)
-    if number is None:
-        raise DiskError(f"{path} is gone: something else than kaiwo changes {target}")
+    if number is None or number <= (number_of(target) or 0):
+        raise DiskError(f"{path} leads elsewhere: something else than kaiwo changes {target}")
     folder = path_of(target, number)
     try:
         confined = _confined(folder, target, root)

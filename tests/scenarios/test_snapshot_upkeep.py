@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,56 @@ def test_nothing_is_removed_by_way_of_a_link_in_the_root(
         with pytest.raises(DiskError) if where == "next" else nullcontext():
             run(tmp_path, task).raise_for_failures()
     assert tree(mine) == {"precious": b"precious"}
+
+
+@pytest.mark.parametrize(
+    ("killed", "then"), [({"a": b"1"}, {"a/b": b"2"}), ({"a/b": b"1"}, {"a": b"2"})]
+)
+def test_a_file_that_became_a_folder_is_no_obstacle_to_the_next_run(
+    tmp_path: Path,
+    out: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: dict[str, bytes],
+    then: dict[str, bytes],
+) -> None:
+    task = of_folder(source)
+    fill(source, killed)
+    with monkeypatch.context() as patch:
+        patch.setattr(generations, "switch", _fail)
+        with pytest.raises(DiskError):
+            run(tmp_path, task)
+    shutil.rmtree(source)
+    source.mkdir()
+    fill(source, then)
+    run(tmp_path, task).raise_for_failures()
+    assert (tree((out / "m").resolve()), numbers(out)) == (then, ["0001"])
+
+
+@pytest.mark.parametrize("what", ["a file is removed", "the link leads to the current one"])
+def test_what_others_change_in_the_next_generation_is_never_switched_to(
+    tmp_path: Path, out: Path, source: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    old, new = {"a": b"1", "b": b"1", "c": b"same"}, {"a": b"2", "b": b"2", "c": b"same"}
+    finish = snapshots.Snapshots.finish
+
+    def disturbed(*args: Any) -> None:
+        link = out / ".kaiwo-m.next"
+        if what == "a file is removed":
+            (link / "a").unlink()
+        else:
+            link.unlink()
+            link.symlink_to(".kaiwo-m.generations/0001")
+        finish(*args)
+
+    task = of_folder(source)
+    fill(source, old)
+    run(tmp_path, task).raise_for_failures()
+    fill(source, new)
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots.Snapshots, "finish", disturbed)
+        with pytest.raises(DiskError):
+            run(tmp_path, task)
+    assert tree((out / "m").resolve()) == old
+    run(tmp_path, task).raise_for_failures()
+    assert tree((out / "m").resolve()) == new
