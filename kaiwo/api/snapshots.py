@@ -162,13 +162,6 @@ class Snapshots:
         current = self._begun[snapshot.target][1]
         known = {each.target for each in closed.unchanged}
         staged = [each for each in transfers if _is_staged(tools, each, known)]
-        if not (staged or snapshot.gone or current is None):
-            _abandon(snapshot)
-            del self._begun[snapshot.target]
-            return
-        root, durable = resolved(snapshot.root), tools.order.settings.fsync
-        generation = generations.require_next(snapshot.target, root)
-        folder = generation.path
         new = {each.target for each in staged}
         old = [each for each in transfers if each.target not in new]
         for each in old:
@@ -178,7 +171,15 @@ class Snapshots:
                     f"{each.target} was changed while kaiwo was at work there, so nothing is "
                     "switched; run it again"
                 )
-            source = generations.path_of(snapshot.target, current)
+        if not (staged or snapshot.gone or current is None):
+            _abandon(snapshot)
+            del self._begun[snapshot.target]
+            return
+        root, durable = resolved(snapshot.root), tools.order.settings.fsync
+        generation = generations.require_next(snapshot.target, root)
+        folder = generation.path
+        for each in old:
+            source = generations.path_of(snapshot.target, current or 0)
             below = each.target[len(snapshot.target) :]
             _give(f"{source}{below}", f"{folder}{below}", root, durable=durable)
         if snapshot.place.ready:

@@ -180,7 +180,7 @@ def test_a_file_that_became_a_folder_is_no_obstacle_to_the_next_run(
     assert (tree((out / "m").resolve()), numbers(out)) == (then, ["0001"])
 
 
-@pytest.mark.parametrize("what", ["a file is removed", "the link leads to the current one"])
+@pytest.mark.parametrize("what", ["a", "ab", "link", "leads to the current one"])
 def test_what_others_change_in_the_next_generation_is_never_switched_to(
     tmp_path: Path, out: Path, source: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -189,10 +189,12 @@ def test_what_others_change_in_the_next_generation_is_never_switched_to(
 
     def disturbed(*args: Any) -> None:
         link = out / ".kaiwo-m.next"
-        if what == "a file is removed":
-            (link / "a").unlink()
+        if what in ("a", "ab"):
+            for name in what:
+                (link / name).unlink()
         else:
             link.unlink()
+        if what == "leads to the current one":
             link.symlink_to(".kaiwo-m.generations/0001")
         finish(*args)
 
@@ -207,3 +209,24 @@ def test_what_others_change_in_the_next_generation_is_never_switched_to(
     assert tree((out / "m").resolve()) == old
     run(tmp_path, task).raise_for_failures()
     assert tree((out / "m").resolve()) == new
+
+
+def test_a_run_that_does_not_know_of_another_one_makes_nothing_that_is_in_the_way(
+    tmp_path: Path, out: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_ = snapshots.Snapshots.open
+
+    def overtaken(*args: Any) -> None:
+        open_(*args)
+        monkeypatch.setattr(snapshots.Snapshots, "open", open_)
+        # Its claims are elsewhere.
+        run(tmp_path, task, state_dir=str(tmp_path / "state")).raise_for_failures()
+
+    task = of_folder(source)
+    fill(source, {"a": b"1", "b": b"1"})
+    monkeypatch.setattr(snapshots.Snapshots, "open", overtaken)
+    report = run(tmp_path, task)
+    assert report.exit_code == 6
+    assert tree((out / "m").resolve()) == {"a": b"1", "b": b"1"}
+    run(tmp_path, task).raise_for_failures()
+    assert not os.path.lexists(out / ".kaiwo-m.next")
