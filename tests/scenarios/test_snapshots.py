@@ -497,6 +497,7 @@ def test_what_cannot_be_a_snapshot_is_refused_before_the_first_byte(
         ([ITEM | {"publish": "files", "keep_generations": 2}], "needs publish: snapshot"),
         ([ITEM | {"allow_partial": True}], "publish: snapshot and allow_partial exclude"),
         ([ITEM | {"target_path": "/"}], "puts a link there"),
+        ([ITEM | {"target_path": "./"}], "this is download_root, and a snapshot has its files"),
         ([ITEM | {"target_path": "x" * 250}], "name is too long"),
         ([ITEM | {"target_path": ".kaiwo-x.next/y"}], "generations of snapshots"),
     ]
