@@ -89,7 +89,7 @@ class Snapshots:
             root = resolved(each.root)
             try:
                 generations.begin(each.target, root)
-                if is_begun:  # of another listing, perhaps
+                if is_begun and each.is_whole:  # of another listing, perhaps
                     keep_only(generations.require_next(each.target, root), _names(each, each.files))
             except DiskError as error:
                 if not (transfers and all(one.present for one in transfers)):

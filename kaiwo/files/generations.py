@@ -27,6 +27,7 @@ from kaiwo.errors import DiskError
 from kaiwo.files import second_names
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import Root, in_folder, open_folder
+from kaiwo.files.kept_folders import kept
 from kaiwo.files.paths import is_within
 from kaiwo.files.placement import next_path
 from kaiwo.files.publish import sync_folder
@@ -88,6 +89,7 @@ def begin(target: str, root: Root) -> None:
     Raises:
         DiskError: the file system refused, or has no symbolic links.
     """
+    kept.clear()  # what was opened by way of the link before may be complete by now
     path, current = next_path(target), number_of(target) or 0
     if (number := number_of(target, path)) is not None:
         if number > current:
@@ -147,6 +149,7 @@ def switch(target: str, root: Root, *, durable: bool) -> None:
                 sync_folder(each)
             sync_folder(posixpath.dirname(folder))
         rename(path, target, root)
+        kept.clear()
         if durable:
             sync_folder(posixpath.dirname(target))
     except OSError as error:

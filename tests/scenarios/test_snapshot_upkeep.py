@@ -14,6 +14,8 @@ from kaiwo.api import snapshots
 from kaiwo.api.verification import verify
 from kaiwo.errors import DiskError, UnsafeNameError
 from kaiwo.files import generations
+from kaiwo.files.folders import open_folder, resolved
+from kaiwo.files.kept_folders import kept_open
 from kaiwo.reporting.displays import QuietSink
 from kaiwo.state import manifest
 from tests.scenarios.test_snapshots import _verifiable, fill, numbers, of_folder, run
@@ -230,3 +232,19 @@ def test_a_run_that_does_not_know_of_another_one_makes_nothing_that_is_in_the_wa
     assert tree((out / "m").resolve()) == {"a": b"1", "b": b"1"}
     run(tmp_path, task).raise_for_failures()
     assert not os.path.lexists(out / ".kaiwo-m.next")
+
+
+def test_what_is_opened_by_way_of_the_link_is_the_next_generation(out: Path) -> None:
+    out.mkdir()
+    root, link = resolved(str(out)), f"{out}/.kaiwo-m.next"
+    with kept_open():  # of another run in this program
+        for number in ("0001", "0002", "0003"):
+            generations.begin(f"{out}/m", root)
+            generations.require_next(f"{out}/m", root)
+            folder = open_folder(link, root)
+            expected = os.stat(out / ".kaiwo-m.generations" / number)
+            assert os.path.samestat(os.fstat(folder.descriptor), expected)
+            if number == "0002":  # somebody else switches
+                os.rename(link, out / "m")
+            else:
+                generations.switch(f"{out}/m", root, durable=False)
