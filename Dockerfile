@@ -4,12 +4,17 @@
 #     docker run -v "$PWD/kaiwo.yaml:/config/kaiwo.yaml:ro" -v "$PWD/data:/workload" \
 #         kaiwo-downloader /config/kaiwo.yaml --log-level=INFO
 #
+# Other commands go by `--entrypoint kaiwo` (in a pod: `command: [kaiwo, plan, /config/kaiwo.yaml]`).
+#
 # It runs as any user and group, without a passwd entry, with a read-only root file system and
 # without a writable HOME; what has to be writable is the download root and, for `hf` tasks without
 # target_path, a volume that HF_HOME names. `python -m tests.image` builds it and proves all that.
 #
 # Another package index, or a proxy's certificate, comes as pip's own configuration file:
 # `--secret id=pip.conf,src=FILE`. It is mounted for the build, and part of no layer.
+#
+# A tag moves: who wants the same base next month looks its digest up and builds with
+# `--build-arg BASE=python:3.12-slim@sha256:…`, as the release workflow does.
 
 ARG BASE=python:3.12-slim
 
@@ -48,8 +53,6 @@ RUN /opt/build/bin/python -m hatchling build --target wheel --directory /dist \
 
 # ------------------------------------------------------------------------------------ image
 FROM ${BASE}
-LABEL org.opencontainers.image.title="kaiwo-downloader" \
-      org.opencontainers.image.description="Puts models and data where a program needs them: S3, GCS, Azure Blob Storage and the Hugging Face Hub, from one YAML file"
 
 # The official images come without bytecode of the standard library, which then is compiled at each
 # start: 0.47 s instead of 0.29 s until a file is read, and 0.82 s without any bytecode.
@@ -73,3 +76,18 @@ ENV PATH="/opt/kaiwo/bin:${PATH}" \
 
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "kaiwo.downloader"]
+
+# At the end, since they differ in every build. `make image` fills in all but the source. There is no
+# label for licenses: none is chosen yet.
+ARG BASE
+ARG VERSION=""
+ARG REVISION=""
+ARG CREATED=""
+ARG SOURCE=""
+LABEL org.opencontainers.image.title="kaiwo-downloader" \
+      org.opencontainers.image.description="Puts models and data where a program needs them: S3, GCS, Azure Blob Storage and the Hugging Face Hub, from one YAML file" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${BASE}"

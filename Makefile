@@ -1,10 +1,11 @@
 # Everything that a checkout needs, by name. Bare `make` prints this list; CI runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup reference demo serve docs test test-lowest trials messages bench faults lint format types floors coverage lock image image-test clean
+.PHONY: help setup reference demo serve docs test test-units test-lowest trials messages bench faults lint format types floors coverage lock dist sbom image image-test clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' kaiwo/_version.py)
 # Made again when what it is made from changes.
 READY := $(VENV)/.ready
 GROUPS := test lint docs build bench
@@ -36,6 +37,9 @@ serve: $(READY)  ## the same servers and data, kept up until Ctrl-C (docs/start.
 # Test files run in parallel: most of the time, tests wait for servers and conditions.
 test: $(READY)  ## run the tests, against real local servers
 	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+
+test-units: $(READY)  ## run the tests of single modules only; few of them start a server
+	$(BIN)/python -m pytest tests/unit
 
 coverage: $(READY)  ## run the tests, and say which branches they leave out
 	$(BIN)/coverage erase
@@ -96,15 +100,32 @@ lock: $(READY)  ## renew requirements/*.lock; UPGRADE=--upgrade takes the newest
 		$(COMPILE) --group $$group --constraints requirements/image.lock \
 			--constraints requirements/test.lock --output-file requirements/$$group.lock || exit 1; \
 	done
+	$(COMPILE) --group release --output-file requirements/release.lock
 	@! git diff --quiet -- requirements || touch $(READY)  # nothing new: nothing to install
 
+# TAG=v1.2.3 must name the version. Not part of CI's tests: it makes a whole environment.
+dist: $(READY)  ## build sdist and wheel, look them through, install the wheel afresh and run it
+	$(BIN)/python -m tests.dist --tag "$(TAG)" --venv .venv-dist
+
+sbom: dist  ## write dist/kaiwo.cdx.json: what an installation consists of
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip --disable-pip-version-check install --quiet --only-binary :all: \
+		--require-hashes --requirement requirements/release.lock
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) .venv-release/bin/cyclonedx-py environment \
+		--pyproject pyproject.toml --output-reproducible --output-file dist/kaiwo.cdx.json .venv-dist
+
+# BUILD_FLAGS="--build-arg BASE=python:3.12-slim@sha256:..." pins the base.
 image:  ## build the container image, with podman or docker
-	$(or $(ENGINE),$(shell command -v podman || command -v docker)) build $(BUILD_FLAGS) -t kaiwo-downloader .
+	$(or $(ENGINE),$(shell command -v podman || command -v docker)) build \
+		--build-arg VERSION="$(VERSION)" \
+		--build-arg REVISION="$$(git rev-parse HEAD)" \
+		--build-arg CREATED="$$(git log -1 --format=%cI)" \
+		$(BUILD_FLAGS) -t kaiwo-downloader .
 
 # IMAGE_FLAGS="--stand-in --offline" where no image can be pulled; see python -m tests.image --help
 image-test: $(READY)  ## build the image, and run it against the local servers
 	$(BIN)/python -m tests.image $(IMAGE_FLAGS)
 
 clean:  ## remove everything that the targets made
-	rm -rf $(VENV) .venv-lowest .servers .demo .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) .venv-lowest .venv-dist .venv-release dist .servers .demo .mypy_cache .pytest_cache .ruff_cache \
 		.import_linter_cache .hypothesis .coverage* tests/output site

@@ -18,6 +18,7 @@
     │       │   └── UnavailableError  5  yes      503 without a code: or it is not up yet
     │       ├── NoAnswerError      5     yes      closed, 502 or 504: it may not be up yet
     │       │   └── UnreachableError  5  yes      no connection: it may come up yet
+    │       ├── LostError          5     yes      the worker that did it is gone
     │       ├── UnansweredError    5     yes      only the question for a checksum failed
     │       ├── WrongRangeError    5     yes      the server answers with another range
     │       └── RangeIgnoredError  5     yes      the server answers ranges with the whole object
@@ -32,7 +33,8 @@
     │   ├── SignatureError         7     no       not signed, or not by who is trusted
     │   └── StandInError           7     no       a page or an LFS pointer came, not the file
     ├── UnfinishedError            1     no       the run ended before this was done
-    │   └── DeadlineError          8     no       because its time was over
+    │   ├── DeadlineError          8     no       because its time was over
+    │   └── ShardError             any   no       because another shard failed: with its code
     └── StoppedError               130, 143  no   a signal ended the run
 
 Every message says what failed, where, why, and what to do. Errors travel from worker processes, so
@@ -222,6 +224,10 @@ class UnreachableError(NoAnswerError):
     kind = "unreachable"
 
 
+class LostError(TransientError):
+    """The worker that did it, in another process, is gone: another one does it."""
+
+
 class UnansweredError(TransientError):
     """The bytes are here, but the store did not say which checksum they should have."""
 
@@ -314,6 +320,21 @@ class DeadlineError(UnfinishedError):
     kind = "deadline"
 
 
+class ShardError(UnfinishedError):
+    """This shard's part is done, and another one failed.
+
+    Args:
+        message: which of them, and why.
+        code: the exit code of that one.
+    """
+
+    kind = "shard"
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message, code)
+        self.code = code
+
+
 class StoppedError(KaiwoError):
     """A signal ended the run.
 
@@ -356,6 +377,8 @@ def exit_code_of(error: KaiwoError) -> int:
     """The exit code of a run that ended with this error."""
     if isinstance(error, StoppedError):
         return 128 + error.signal_number
+    if isinstance(error, ShardError):
+        return error.code
     return error.exit_code
 
 

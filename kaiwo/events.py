@@ -1,5 +1,6 @@
 """What a run reports to its sinks while it is at work, as frozen data.
 
+Joined      the run is one of several that carry out one plan
 Planned     the plan is complete; once more, where a service could not be reached at first
 Started     a large object starts
 Progressed  bytes arrived
@@ -15,6 +16,16 @@ from msgspec import Struct
 
 from kaiwo.errors import KaiwoError
 from kaiwo.objects import Item, Report
+
+
+class Joined(Struct, frozen=True):
+    """The run is one of several that carry out one plan.
+
+    Attributes:
+        shard: which one, as ``0/3``.
+    """
+
+    shard: str
 
 
 class Planned(Struct, frozen=True):
@@ -98,4 +109,4 @@ class Ended(Struct, frozen=True):
     report: Report
 
 
-Event = Planned | Started | Progressed | Settled | Retried | Ticked | Ended
+Event = Joined | Planned | Started | Progressed | Settled | Retried | Ticked | Ended

@@ -132,6 +132,8 @@ class Transfer(Struct, frozen=True):
         signed: a signature asks for the checksum.
         hashed: its sha256 is wanted, too.
         check_format: see ``Policy``.
+        part: start and end of what this run brings of it, if other runs bring the rest. They all
+            write into one temporary file, and none of them publishes it here.
     """
 
     index: int
@@ -155,6 +157,17 @@ class Transfer(Struct, frozen=True):
     hashed: bool = False
     check_format: bool = False
     signed: bool = False
+    part: tuple[int, int] | None = None
+
+    @property
+    def is_fixed(self) -> bool:
+        """No other object takes its place: it is that of a lock, or others bring parts of it."""
+        return self.locked or self.part is not None
+
+    @property
+    def length(self) -> int:
+        """How many bytes of it this run brings."""
+        return self.object.size if self.part is None else self.part[1] - self.part[0]
 
     @property
     def expected(self) -> Checksum | None:
@@ -166,7 +179,7 @@ class Transfer(Struct, frozen=True):
         """What is not fetched again, as far as an earlier run's marks are right."""
         if self.partial is None or self.present or self.object.unsized:
             return 0
-        return min(self.partial.bytes, self.object.size)
+        return min(self.partial.bytes, self.length)
 
     @property
     def destination(self) -> str:
@@ -210,6 +223,7 @@ class Tries(Struct, frozen=True):
         reached: how far the job had come, see ``TransientError``.
         refused: what its line had seen when it was last refused without being charged: refusals,
             and requests that succeeded.
+        lost: how often the worker that made it was gone before its end.
     """
 
     count: int = 0
@@ -217,6 +231,7 @@ class Tries(Struct, frozen=True):
     first: str = ""
     reached: int = 0
     refused: tuple[int, int] | None = None
+    lost: int = 0
 
 
 class ListJob(Struct, frozen=True):

@@ -1,6 +1,8 @@
 """What kaiwo knows of objects, and what it reports: frozen, picklable, free of behaviour.
 
 Sizes and offsets are bytes; ranges are half-open ``start, end``.
+
+Longer than 300 lines: the words that all floors share, one small structure each.
 """
 
 from __future__ import annotations
@@ -261,6 +263,37 @@ class Item(Struct, frozen=True):
     locked: RemoteObject | None = None
 
 
+class Shard(Struct, frozen=True):
+    """One of several processes that carry out one plan.
+
+    Attributes:
+        index: which one, from 0.
+        count: how many there are.
+        job: what all of them belong to, where that has a name.
+    """
+
+    index: int
+    count: int
+    job: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+class ShardOutcome(Struct, frozen=True):
+    """What is known of a plan at the end of one shard.
+
+    Attributes:
+        shard: see there.
+        plan: identifies the plan; empty: there is none.
+        union_checked: all shards have ended well, and the whole was checked.
+    """
+
+    shard: Shard
+    plan: str = ""
+    union_checked: bool = False
+
+
 class Report(Struct, frozen=True):
     """What a run did; ``ok`` means that every object is in place and verified.
 
@@ -271,6 +304,7 @@ class Report(Struct, frozen=True):
         items: one for each object.
         error: what ended the run, if anything did.
         started_at_s: when it began, in seconds since 1970.
+        shard: which part of a plan this was, if it was one.
     """
 
     exit_code: int
@@ -279,6 +313,7 @@ class Report(Struct, frozen=True):
     items: Sequence[Item] = ()
     error: KaiwoError | None = None
     started_at_s: float = 0.0
+    shard: ShardOutcome | None = None
 
     def __repr__(self) -> str:
         files = len(self.items)

@@ -7,6 +7,7 @@
 .kaiwo-<name>.generations/           the generations of a snapshot, beside the link of that name
 .kaiwo-<name>.next                   the link to the generation that is being filled
 .kaiwo-ref-<token>.part              a reference of the Hugging Face cache, until it is whole
+.kaiwo-<run>-look.part               a new file, to see whose files are there
 .kaiwo-<token>.part                  a probe: which names does this folder treat as equal?
 <name>.<pid>.part                    a report or metrics, until they are whole
 """
@@ -40,6 +41,11 @@ def ref_part_name(token: str) -> str:
 def ready_part_name(run: str) -> str:
     """The name of the temporary file of a ready file."""
     return part_name(f"{run}-ready")
+
+
+def look_part_name(run: str) -> str:
+    """The name of a new file that shows which owner and mode new files have."""
+    return part_name(f"{run}-look")
 
 
 def is_ref_part(name: str) -> bool:

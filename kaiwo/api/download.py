@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from kaiwo import objects
@@ -27,6 +29,7 @@ def plain(value: Any) -> Any:
 def download(
     config: str | os.PathLike[str] | Mapping[str, Any],
     *,
+    executor: Executor | None = None,
     progress: str = "auto",
     sink: Sink | None = None,
     **options: Any,
@@ -39,6 +42,9 @@ def download(
 
     Args:
         config: path of a YAML file, or a mapping with the content of such a file.
+        executor: any ``concurrent.futures.Executor``, whose workers move the bytes: threads, other
+            processes, other machines, which all have the download root at the same path. It is not
+            shut down. See docs/executors.md.
         progress: ``auto`` shows a bar in a notebook and on a terminal, unless the environment or
             the file say otherwise; ``bar``, ``log`` (a log line every 10 s), ``json`` (JSON lines
             on stderr) or ``none``.
@@ -78,7 +84,7 @@ def download(
         return sink or program_sink(settings.progress)
 
     try:
-        return Report.of(run_and_deliver(loaded, run, display))
+        return Report.of(run_and_deliver(loaded, partial(run, executor=executor), display))
     except KaiwoError as error:
         if is_whole(error):
             raise

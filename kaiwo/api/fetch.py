@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, overload
 
@@ -23,6 +24,7 @@ def fetch(
     url_spec: str,
     target: str | os.PathLike[str] | None = None,
     *,
+    executor: Executor | None = None,
     progress: str = "auto",
     sink: Sink | None = None,
     locked: str | os.PathLike[str] | None = None,
@@ -36,6 +38,7 @@ def fetch(
     url_spec: list[str] | tuple[str, ...],
     target: str | os.PathLike[str] | None = None,
     *,
+    executor: Executor | None = None,
     progress: str = "auto",
     sink: Sink | None = None,
     locked: str | os.PathLike[str] | None = None,
@@ -48,6 +51,7 @@ def fetch(
     url_spec: str | Iterable[str],
     target: str | os.PathLike[str] | None = None,
     *,
+    executor: Executor | None = None,
     progress: str = "auto",
     sink: Sink | None = None,
     locked: str | os.PathLike[str] | None = None,
@@ -72,6 +76,8 @@ def fetch(
             a file. Of a list: the folder for all, each under its own name (a glob under that of
             the folder before it). ``~`` is the home folder. Default: the own name in the working
             directory (of ``hf://``: the Hugging Face cache).
+        executor: any ``concurrent.futures.Executor``, whose workers move the bytes. It is not shut
+            down. See docs/executors.md.
         progress: ``auto`` shows a bar in a notebook and on a terminal; ``bar``, ``log`` (a log line
             every 10 s), ``json`` (JSON lines on stderr) or ``none``.
         sink: gets the events of the run, instead of a display.
@@ -102,7 +108,8 @@ def fetch(
         [PosixPath('/data/both/models'), PosixPath('/data/both/top.txt')]
     """
     try:
-        return _fetch(url_spec, target, progress, sink, fields, _options(locked, write_lock))
+        options = _options(locked, write_lock)
+        return _fetch(url_spec, target, executor, sink or program_sink(progress), fields, options)
     except KaiwoError as error:
         if is_whole(error):
             raise
@@ -123,21 +130,20 @@ def _options(
 def _fetch(
     url_spec: str | Iterable[str],
     target: str | os.PathLike[str] | None,
-    progress: str,
-    sink: Sink | None,
+    executor: Executor | None,
+    sink: Sink,
     fields: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Path | list[Path]:
     several = isinstance(url_spec, Iterable) and not isinstance(url_spec, str)
     urls = list(url_spec) if several else [str(url_spec)]
     fields = {name: plain(value) for name, value in fields.items()}
-    sink = sink or program_sink(progress)
     if not urls:
         return []
     place = None if target is None else os.fspath(target)
     goal = Goal(None, place, True) if several and place is not None else Goal(place)
     with environment.cleaned(proxies.canonical):
         asked = order_of_urls(urls, goal, fields, options)
-        done = carry_out(asked.order, sink, raises=True)
+        done = carry_out(asked.order, sink, raises=True, executor=executor)
     paths = paths_of(asked.outcomes(done))
     return paths if several else paths[0]

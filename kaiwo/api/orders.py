@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -12,15 +12,23 @@ from msgspec.structs import replace
 
 from kaiwo.config import variables
 from kaiwo.config.loader import Config
-from kaiwo.config.settings import Settings
+from kaiwo.config.settings import SHARD, Settings
 from kaiwo.engine.request_limit import MOST
 from kaiwo.errors import BugError, ConfigError, KaiwoError
 from kaiwo.files.placement import absolute
 from kaiwo.jobs import Transfer, Want
 from kaiwo.net.settings import NetworkSettings
+from kaiwo.objects import Shard
 from kaiwo.tasks.base import Context, Task
 
 logger = logging.getLogger(__name__)
+#: Kubernetes sets the one in the pods of an Indexed Job, and their template the other.
+_INDEX, _SHARDS = "JOB_COMPLETION_INDEX", "KAIWO_SHARDS"
+_WHY_NOT = {
+    "force": "remove the files that are to be fetched again",
+    "write_lock": "write the lock with `kaiwo lock`",
+    "state_dir": "shards find each other in the folder .kaiwo of the root that they share",
+}
 #: A run logs at most this many warnings about its configuration.
 MOST_WARNINGS = 10
 
@@ -56,6 +64,7 @@ class Order(Struct, frozen=True):
             ``otherwise``.
         lock_file: path of the lock that is followed or written; empty: there is none.
         download_root: absolute path.
+        shard: which part of the plan this is; None: all of it.
     """
 
     settings: Settings
@@ -63,6 +72,7 @@ class Order(Struct, frozen=True):
     asked: tuple[Want, ...]
     lock_file: str = ""
     download_root: str = ""
+    shard: Shard | None = None
 
 
 def order_of(config: Config, *, is_run: bool = True) -> Order:
@@ -85,6 +95,42 @@ def order_of(config: Config, *, is_run: bool = True) -> Order:
     settings, tasks = config.settings, wanted(config)
     asked = tuple(want for _, wants in tasks for want in wants)
     return Order(settings, tasks, asked, used_lock(config), config.download_root)
+
+
+def as_shard(order: Order) -> Order:
+    """The order for this process: for its part of the plan, if settings or environment say so.
+
+    Raises:
+        ConfigError: that is no part, or other settings exclude it.
+    """
+    shard = _shard_of(order.settings, os.environ)
+    return order if shard is None else replace(order, shard=shard)
+
+
+def _shard_of(settings: Settings, environ: Mapping[str, str]) -> Shard | None:
+    """Which part of the plan a process is to fetch; None: all of it."""
+    text = settings.shard
+    if text is None and (count := environ.get(_SHARDS)):
+        index = environ.get(_INDEX)
+        if not index:
+            raise ConfigError(
+                f"{_SHARDS} is set and {_INDEX} is not: give the pods `completionMode: Indexed`, "
+                "or each process --shard I/N"
+            )
+        text = f"{index}/{count}"
+        found = SHARD.fullmatch(text)
+        if found is None or int(found[1]) >= int(found[2]):
+            raise ConfigError(
+                f"{_INDEX}={index} and {_SHARDS}={count} are no shard: {_SHARDS} must be the "
+                "number of completions of the Job"
+            )
+    if text is None:
+        return None
+    for name in ("force", "write_lock", "state_dir"):
+        if getattr(settings, name):
+            raise ConfigError(f"{name} and shard exclude each other: {_WHY_NOT[name]}")
+    index, _, count = text.partition("/")
+    return Shard(int(index), int(count), settings.shard_job or "")
 
 
 def used_lock(config: Config) -> str:

@@ -53,7 +53,8 @@ def claimed(
         return not is_claiming(root, state_dir, run)
 
     with Claim(state.run, lambda: sink.emit(Ticked()), until_s) as claim:
-        missing = (each for each, _ in drafted.missing)
+        # Others bring parts of the same object; who finishes it has all of it.
+        missing = (each for each, _ in drafted.missing if each.part is None)
         waited = claim.take(targets_of((*missing, *also), state_dir))
         # Another run may have ended right before its claim could be seen.
         others_worked = state.refresh() or waited

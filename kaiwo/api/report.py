@@ -28,6 +28,8 @@ class Report(objects.Report, frozen=True):
             (``downloaded``, ``resumed``, ``unchanged`` or ``failed``), ``bytes``, ``seconds``,
             ``attempts``, ``etag``, ``checksum``, ``verified``, and ``error`` or None.
         error: what ended the run, if anything did.
+        shard: of one of several processes with one plan, which one it is (``shard.shard``), and
+            whether it has checked the whole (``shard.union_checked``); else None.
     """
 
     @classmethod

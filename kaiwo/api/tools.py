@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -101,12 +101,23 @@ def listed(
         sink: gets an event for each retry.
         patience_s: see ``gather``.
     """
+    return as_signed(tools, asked, lambda: _listed(tools, asked, sink, patience_s))
+
+
+def as_signed(tools: Tools, asked: Sequence[Want], list_all: Callable[[], Listing]) -> Listing:
+    """A listing, with what signatures say of the bytes.
+
+    Args:
+        tools: of the run.
+        asked: what is listed.
+        list_all: lists it, once the keys of signatures are known.
+    """
     if all(want.signature is None for want in asked):
-        return _listed(tools, asked, sink, patience_s)
+        return list_all()
     from kaiwo.signatures.signed import signed, trusted  # noqa: PLC0415 - few runs have one
 
     trusts = trusted(asked)
-    listing = _listed(tools, asked, sink, patience_s)
+    listing = list_all()
     return signed(listing, trusts, tools.executor, tools.rules.policy, until_s=tools.rules.until_s)
 
 

@@ -47,12 +47,15 @@ def download(
     stall_timeout: options.StallTimeout = None,
     deadline: options.Deadline = None,
     state_dir: options.StateDir = None,
+    dask: options.Dask = None,
     fail_fast: options.FailFast = None,
     fsync: options.Fsync = None,
     force: options.Force = None,
     locked: options.Locked = None,
     write_lock: options.WriteLock = None,
     lock_file: options.LockFile = None,
+    shard: options.Shard = None,
+    shard_job: options.ShardJob = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Download everything that CONFIG_FILE asks for."""
@@ -196,12 +199,15 @@ def fetch(
     stall_timeout: options.StallTimeout = None,
     deadline: options.Deadline = None,
     state_dir: options.StateDir = None,
+    dask: options.Dask = None,
     fail_fast: options.FailFast = None,
     fsync: options.Fsync = None,
     force: options.Force = None,
     locked: options.Locked = None,
     write_lock: options.WriteLock = None,
     lock_file: options.LockFile = None,
+    shard: options.Shard = None,
+    shard_job: options.ShardJob = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Download URLs, without a file, and print their paths."""

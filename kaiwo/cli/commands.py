@@ -16,7 +16,7 @@ from kaiwo.api import run
 from kaiwo.api.download import PreparedT, run_and_deliver
 from kaiwo.api.fetch_fields import OF_COMMAND
 from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_urls
-from kaiwo.api.orders import Order, order_of
+from kaiwo.api.orders import Order, as_shard, order_of
 from kaiwo.cli import config_file
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.config import fetch_url
@@ -122,8 +122,10 @@ def fetch(
         return order
 
     def carry_out(prepared: FetchOrder, sink: Sink) -> Report:
-        done = run.carry_out(prepared.order, sink)
-        paths.extend(each for each in prepared.outcomes(done) if isinstance(each, Path))
+        done = run.carry_out(as_shard(prepared.order), sink)
+        shard = done.report.shard
+        if shard is None or shard.union_checked:  # else others have parts of these files
+            paths.extend(each for each in prepared.outcomes(done) if isinstance(each, Path))
         return done.report
 
     with environment.cleaned(proxies.canonical):

@@ -54,6 +54,14 @@ MaxBandwidth = Annotated[
         metavar="RATE",
     ),
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        help="The scheduler of a Dask cluster, such as tcp://scheduler:8786, whose workers move "
+        "the bytes; needs kaiwo[dask] [default: this process does] [env: KAIWO_DASK].",
+        metavar="ADDRESS",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(
@@ -174,6 +182,22 @@ Locked = Annotated[
     typer.Option(
         "--locked",
         help="Fetch exactly what the lock file has, or end with exit code 7 [env: KAIWO_LOCKED].",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        help="Fetch part I (from 0) of N balanced parts of the plan, into folders that all shards "
+        "share [default: JOB_COMPLETION_INDEX/KAIWO_SHARDS] [env: KAIWO_SHARD].",
+        metavar="I/N",
+    ),
+]
+ShardJob = Annotated[
+    str | None,
+    typer.Option(
+        help="What all shards belong to, another one for each run of all of them: the uid of a Job "
+        "[env: KAIWO_SHARD_JOB].",
+        metavar="NAME",
     ),
 ]
 WriteLock = Annotated[

@@ -7,6 +7,7 @@ them: to import it is a third of a start, and without it two layers are left, wh
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -94,6 +95,11 @@ Rate = Annotated[
 ]
 
 
+SHARD = re.compile(r"([0-9]{1,4})/([1-9][0-9]{0,3})")
+WRONG_SHARD = "must be I/N: the shard I, counted from 0, of N, such as 0/3"
+HIGH_SHARD = "must be less than the number of shards: they are counted from 0"
+
+
 class Settings(BaseModel):
     """The settings of a run. Each is an option, a variable, and a key of the file."""
 
@@ -151,6 +157,11 @@ class Settings(BaseModel):
         description="Hard time limit of the whole run: seconds, or a duration such as ``1h30m``; "
         "what is missing then fails with exit code 8.",
     )
+    dask: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        description="The scheduler of a Dask cluster, such as ``tcp://scheduler:8786``: its "
+        "workers, which all have the download root, move the bytes. Needs ``kaiwo[dask]``.",
+    )
     fsync: bool = Field(False, description="Sync each file to disk before it gets its name.")
     fail_fast: bool = Field(False, description="End the run at the first object that fails.")
     force: bool = Field(False, description="Fetch objects again that are in place already.")
@@ -169,6 +180,29 @@ class Settings(BaseModel):
         description="The lock file. Default: the configuration's name with the extension "
         "``.lock``, beside it. A name that ends in ``.gz`` is compressed.",
     )
+
+    shard: str | None = Field(
+        None,
+        description="``I/N``: fetch part I (from 0) of N balanced parts of the plan, into folders "
+        "that all shards share. Default: ``JOB_COMPLETION_INDEX`` and ``KAIWO_SHARDS``.",
+    )
+    shard_job: str | None = Field(
+        None,
+        description="What all shards belong to, different for each run of all of them: the uid of "
+        "a Job. Without it, a plan that is finished gives way to a new one.",
+    )
+
+    @field_validator("shard")
+    @classmethod
+    def _shard(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        found = SHARD.fullmatch(value.strip())
+        if found is None:
+            raise PydanticCustomError("shard", WRONG_SHARD)
+        if int(found[1]) >= int(found[2]):
+            raise PydanticCustomError("shard", HIGH_SHARD)
+        return f"{int(found[1])}/{int(found[2])}"
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -102,6 +102,17 @@ class Flights:
         self._settled.add(transfer.index)
 
 
+def size_of(job: Job) -> int:
+    """The bytes that a request is to bring."""
+    match job:
+        case Range():
+            return job.end - max(job.start, job.reached)
+        case Batch():
+            return max(each.object.size for each in job.transfers)
+        case _:
+            return job.transfer.object.size
+
+
 def gained(job: Job, outcome: Outcome) -> int:
     """How many bytes of its object a job brought that need not be read again."""
     if isinstance(job, Range):

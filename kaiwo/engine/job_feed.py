@@ -26,7 +26,7 @@ from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
-from kaiwo.errors import DiskError
+from kaiwo.errors import DiskError, RangeIgnoredError
 from kaiwo.events import Started
 from kaiwo.jobs import (
     Batch,
@@ -137,6 +137,9 @@ class JobFeed:
         streams = streams or (by is not None and by.in_one)
         streams = streams or self._health.ignores_ranges(transfer.opener.service)
         streams = streams or self._file_systems.is_sequential(transfer)
+        if streams and transfer.part is not None:
+            self._settlement.fail(flight, RangeIgnoredError(_no_parts(transfer)))
+            return
         large = flight.large = LargeObject(
             transfer,
             self._digests,
@@ -144,7 +147,7 @@ class JobFeed:
             streams=streams,
             answer=flight.large.answer if flight.large else None,
         )
-        self._sink.emit(Started(transfer.source, transfer.object.size))
+        self._sink.emit(Started(transfer.source, transfer.length))
         questions = large.questions()
         if not streams:
             try:
@@ -193,6 +196,14 @@ class JobFeed:
         return self._health.quiet_until_s(service(job))
 
 
+def _no_parts(transfer: Transfer) -> str:
+    start, end = transfer.part or (0, 0)
+    return (
+        f"{transfer.source}: bytes {start} to {end} cannot be read or written alone, as its plan "
+        "wants it: its service ignores ranges, or its file system takes none; leave --shard out"
+    )
+
+
 def in_turns(
     transfers: Iterable[Transfer],
     jobs: Callable[[Transfer], Iterator[Job]],
@@ -229,3 +240,11 @@ def service(job: Job) -> str:
     """The service that a job asks."""
     transfer = job.transfers[0] if isinstance(job, Batch) else job.transfer
     return transfer.opener.service
+
+
+def by_service(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:
+    """The transfers of each service, in their order."""
+    found: dict[str, list[Transfer]] = {}
+    for each in transfers:
+        found.setdefault(each.opener.service, []).append(each)
+    return found

@@ -78,7 +78,7 @@ class LargeObject:
         self.answer = answer
         self._digests = digests
         self._verify = verify
-        self._received = ReceivedRanges(transfer.object.size, RANGE)
+        self._received = self._nothing_received()
         self._streamed = False
         #: What its checksum should be, as far as is known, and whether that is being asked.
         self._stated = answer.checksum if answer else transfer.expected
@@ -93,6 +93,10 @@ class LargeObject:
         self._found: Checksum | None = None
         self._finishing = False
 
+    def _nothing_received(self) -> ReceivedRanges:
+        start, end = self.transfer.part or (0, self.transfer.object.size)
+        return ReceivedRanges(start, end, RANGE)
+
     # --- which jobs there are
 
     def questions(self) -> Iterator[FetchChecksum]:
@@ -100,7 +104,9 @@ class LargeObject:
 
         To be called before any range is handed out.
         """
-        if self.transfer.required is not None:
+        if self.transfer.part is not None:
+            self._stated = None  # only the whole has a checksum
+        elif self.transfer.required is not None:
             self._stated = self.transfer.required
         elif not self._verify:
             self._stated = None
@@ -138,7 +144,7 @@ class LargeObject:
     def ranges_again(self) -> Iterator[Range]:
         """Each of its ranges again, to be compared with the first read."""
         before = self._received
-        self._received = ReceivedRanges(self.transfer.object.size, RANGE)
+        self._received = self._nothing_received()
         self._reached = 0
         self._found, self._finishing = None, False
         self._choose_checks()
@@ -178,6 +184,11 @@ class LargeObject:
         if progress.mark is not None:
             self._received.reach(progress.start, progress.mark.end)
 
+    @property
+    def is_part_there(self) -> bool:
+        """It is a part of an object, and all of that is in the file."""
+        return self.transfer.part is not None and self._received.complete
+
     def take_range(self, job: Range, outcome: Outcome) -> Range | None:
         """A range was read; returns the job that reads it again, if need be.
 
@@ -207,6 +218,8 @@ class LargeObject:
     def next_jobs(self) -> Iterator[HashPrefix | Finish]:
         """What can be done now: a step of the running checksum, or the last check."""
         size = self.transfer.object.size
+        if self.transfer.part is not None:
+            return  # the run that finds all parts finishes it
         if self.transfer.object.unsized and not self._streamed:
             return  # its size is not known
         frontier = size if self._streamed else self._received.frontier

@@ -15,12 +15,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
 
 from kaiwo.engine import bandwidth_share, request_budget
+from kaiwo.engine.flight import size_of
 from kaiwo.engine.pace import Pace
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
@@ -73,6 +74,7 @@ class Line:
 
     Args:
         limit: how many requests may be in flight.
+        is_far: jobs travel to other processes.
 
     Attributes:
         in_flight: requests for object bytes that are under way.
@@ -83,10 +85,10 @@ class Line:
         rate: bytes a second of a connection, as it was known at the last step.
     """
 
-    def __init__(self, limit: RequestLimit) -> None:
+    def __init__(self, limit: RequestLimit, *, is_far: bool) -> None:
         self.limit = limit
         self.in_flight = 0
-        self.pace = Pace()
+        self.pace = Pace(is_far=is_far)
         self.refusals = self.successes = 0
         self.arrived_s = -math.inf
         self.rate: float | None = None
@@ -105,19 +107,30 @@ class Lines:
         services: that the run asks.
         rules: how the plan is carried out.
         channel: where workers report what arrives.
+        machines: how many share the work now, each with these limits; None: this process alone.
 
     Attributes:
         limits: how many jobs of each lane may be under way; the dispatcher follows it.
     """
 
-    def __init__(self, services: Iterable[str], rules: Rules, channel: Channel) -> None:
+    def __init__(
+        self,
+        services: Iterable[str],
+        rules: Rules,
+        channel: Channel,
+        machines: Callable[[], int] | None = None,
+    ) -> None:
         most, first = (MOST, FIRST) if rules.workers is None else (rules.workers, rules.workers)
         self._bandwidth = None if rules.bandwidth is None else new_bandwidth(rules.bandwidth)
         if self._bandwidth is not None:
             first = min(first, bandwidth_share.first_requests(self._bandwidth.rate))
         self._unused = None if self._bandwidth is None else bandwidth_share.unused(self._bandwidth)
-        self._lines = {each: Line(RequestLimit(most, first)) for each in services}
+        self._lines = {
+            each: Line(RequestLimit(most, first), is_far=machines is not None) for each in services
+        }
         self._channel = channel
+        self._count_machines = machines or (lambda: 1)
+        self._machines = max(self._count_machines(), 1)
         self._memory = rules.memory
         self._most = rules.requests
         self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}
@@ -156,12 +169,16 @@ class Lines:
     def _share(self) -> None:
         """Divide what there is between the requests of all services."""
         wanted = {each: line.limit.limit for each, line in self._lines.items()}
-        self.limits.update(request_budget.shares(wanted, self._most))
-        total = self._total = max(sum(self.limits[each] for each in self._lines), 1)
+        shares = request_budget.shares(wanted, self._most)
+        self.limits.update({each: share * self._machines for each, share in shares.items()})
+        on_each = max(sum(shares.values()), 1)
+        total = self._total = on_each * self._machines
         #: How much of a request is in memory before it is written, and is written before it is
         #: reported; and how much may come at once, by what a kill may cost and memory allows.
-        self._piece = min(request_budget.piece_size(self._memory, total), LONGEST_PIECE)
-        self._at_once = min(UNSAVED, (self._memory - request_budget.BASE) / COPIES) / total
+        most = request_budget.piece_size(self._memory, on_each, self._machines)
+        self._piece = min(most, LONGEST_PIECE)
+        by_memory = (self._memory - request_budget.BASE) / COPIES / on_each
+        self._at_once = min(UNSAVED / total, by_memory)
         if self._bandwidth is not None:
             most = bandwidth_share.piece_size(self._bandwidth.rate, total)
             self._piece = min(self._piece, most)
@@ -173,7 +190,7 @@ class Lines:
         line = self._lines[service]
         if isinstance(job, BringingJob):
             line.in_flight += 1
-        rate, size = self._connection_rate(line), _size(job)
+        rate, size = self._connection_rate(line), size_of(job)
         is_quick = size < LEAST_TOLD if rate is None else size <= rate * AT_ONCE_S
         if is_quick and size <= self._at_once:
             return Reading(channel=self._channel, bandwidth=self._bandwidth)
@@ -247,6 +264,9 @@ class Lines:
         if now_s - self._stepped_s < STEP_S:
             return
         self._stepped_s = now_s
+        if (machines := max(self._count_machines(), 1)) != self._machines:
+            self._machines = machines
+            self._share()
         is_busy = self._is_busy(now_s)
         is_held_back = False
         if self._unused is not None:
@@ -255,7 +275,7 @@ class Lines:
         for service, line in self._lines.items():
             line.rate = line.limit.connection_rate
             change = line.limit.step(
-                now_s, line.in_flight, is_busy=is_busy, is_held_back=is_held_back
+                now_s, line.in_flight // self._machines, is_busy=is_busy, is_held_back=is_held_back
             )
             self._take(service, change)
 
@@ -276,14 +296,3 @@ class Lines:
             self._share()
             text = "%s: %d requests at once instead of %d: %s"
             logger.debug(text, service, change.after, change.before, change.why)
-
-
-def _size(job: Job) -> int:
-    """The bytes that a request is to bring."""
-    match job:
-        case Range():
-            return job.end - max(job.start, job.reached)
-        case Batch():
-            return max(each.object.size for each in job.transfers)
-        case _:
-            return job.transfer.object.size

@@ -12,30 +12,31 @@ class ReceivedRanges:
     """Ranges of one object, which may arrive in any order.
 
     Args:
-        size: of the object.
+        start: the first byte that is to arrive.
+        end: the byte after the last one.
         length: of each range but the last.
     """
 
-    def __init__(self, size: int, length: int) -> None:
-        self._size = size
+    def __init__(self, start: int, end: int, length: int) -> None:
+        self._start, self._end = start, end
         self._length = length
         self._crcs: dict[int, Mapping[str, int]] = {}
         #: Where the first range begins that is not complete.
-        self._first = 0
+        self._first = start
         #: How far ranges are written that are under way, by their starts.
         self._reached: dict[int, int] = {}
 
     def limits(self) -> Iterator[tuple[int, int]]:
         """Start and end of each range, in their order."""
-        for start in range(0, self._size, self._length):
-            yield start, self._end(start)
+        for start in range(self._start, self._end, self._length):
+            yield start, self._end_of(start)
 
     def add(self, start: int, crcs: Mapping[str, int]) -> None:
         """A range is in the file, and has these checksums."""
         self._crcs[start] = crcs
         self._reached.pop(start, None)
         while self._first in self._crcs:
-            self._first = self._end(self._first)
+            self._first = self._end_of(self._first)
 
     def reach(self, start: int, end: int) -> None:
         """A range is in the file up to ``end``."""
@@ -50,13 +51,13 @@ class ReceivedRanges:
         """The checksum of the range that starts there, if it is known."""
         return self._crcs.get(start, {}).get(algorithm)
 
-    def _end(self, start: int) -> int:
-        return min(start + self._length, self._size)
+    def _end_of(self, start: int) -> int:
+        return min(start + self._length, self._end)
 
     @property
     def complete(self) -> bool:
         """All bytes are there."""
-        return self._first == self._size
+        return self._first == self._end
 
     def checksum(self, algorithm: str) -> Checksum | None:
         """The checksum of the whole object; None when some range was read without it."""

@@ -118,6 +118,12 @@ class Recovery:
             case _:
                 self._settlement.fail(flight, error)
 
+    def send_elsewhere(self, job: Job, flight: Flight) -> None:
+        """The worker of a job is gone; neither the object nor its service had a part in that."""
+        job = alone(job, flight)
+        tries = replace(job.tries, lost=job.tries.lost + 1)
+        self._dispatcher.repeat(replace(job, tries=tries), 0)
+
     def take_lookup(self, flight: Flight, now: RemoteObject) -> None:
         """The object was looked up: fetch it as it is now, or continue with it."""
         if (changed := locked.replacement(flight.transfer, now)) is not None:
@@ -125,7 +131,7 @@ class Recovery:
             return
         left, flight.left = flight.left or [], None
         flight.agreed = statements.agreed(flight.agreed or flight.transfer.object, as_read(now))
-        if now.read_as is not None:
+        if now.read_as is not None or flight.transfer.part is not None:
             self._continue_as(flight, now, left)
             return
         try:
@@ -141,7 +147,10 @@ class Recovery:
             logger.warning("%s %s", asked, text)
         if now.checksum is None and not is_unconditional:
             # Only the date says that it is the same: what has arrived may be older.
-            self._restarts.again_as(flight, now)
+            if flight.transfer.part is None:
+                self._restarts.again_as(flight, now)
+            else:
+                self._settlement.fail(flight, locked.differs(flight.transfer))
             return
         flight.transfer = replace(flight.transfer, object=now)
         if flight.large is not None:

@@ -58,6 +58,10 @@ class Remedy(Enum):
     GIVE_UP = auto()
 
 
+#: Nothing that has arrived of the object counts.
+_FROM_THE_START = (Remedy.STREAM, Remedy.IN_ONE, Remedy.READ_RANGES_AGAIN, Remedy.START_AGAIN)
+
+
 def decide(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
     """What to do about the failure of a job.
 
@@ -67,6 +71,13 @@ def decide(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
         flight: how its object fared until now.
         retries: how often bytes that are wrong in another way each time are read again.
     """
+    remedy = _of_object(job, error, flight, retries)
+    if flight.transfer.part is not None and remedy in _FROM_THE_START:
+        return Remedy.GIVE_UP  # other runs have written into its file
+    return remedy
+
+
+def _of_object(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Remedy:
     match error:
         case RangeIgnoredError() | RandomWriteError() if isinstance(job, Range):
             return Remedy.STREAM
@@ -91,8 +102,8 @@ def _of_another(job: Job, error: KaiwoError, flight: Flight) -> Remedy:
         if flight.lookups < MOST_LOOKUPS:
             return Remedy.RESTAT
         is_final = isinstance(job, Restat) or flight.transfer.object.silent_reads
-        if flight.transfer.locked:
-            return Remedy.GIVE_UP  # what its answer states would take the place of the lock
+        if flight.transfer.is_fixed:
+            return Remedy.GIVE_UP  # what its answer states would take its place
         return Remedy.RETRY if is_final else Remedy.IN_ONE
     is_read = isinstance(job, Range | Whole | Batch)
     is_bound = is_read and not flight.lookups and not flight.transfer.object.unpinned

@@ -56,15 +56,16 @@ def most_requests(budget: int) -> int:
     return max(int((budget - BASE) / (COPIES * PIECE + BESIDE)), 1)
 
 
-def piece_size(budget: int, requests: int) -> int:
+def piece_size(budget: int, requests: int, machines: int = 1) -> int:
     """How many bytes a request may hold before they are written and remembered.
 
     Args:
         budget: see ``memory_budget``.
-        requests: in flight at all services together, at least 1.
+        requests: in flight at all services together, on each machine, at least 1.
+        machines: that share the work; what a kill of the run can cost is that of all of them.
     """
     by_memory = ((budget - BASE) / requests - BESIDE) / COPIES
-    size = min(by_memory, UNSAVED / requests)
+    size = min(by_memory, UNSAVED / (requests * machines))
     return max(int(size) // _STEP * _STEP, PIECE)
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kaiwo.engine.flight import Flight
 from kaiwo.errors import IntegrityError, KaiwoError, NotFoundError
-from kaiwo.files import temporary_files
+from kaiwo.files import inherited_files, temporary_files
 from kaiwo.files.folders import Root, root_of
 from kaiwo.jobs import Transfer
 from kaiwo.state.state import State
@@ -23,7 +23,11 @@ def prepare(transfer: Transfer, state: State) -> None:
         DiskError: the file system refused.
     """
     root, partial = root_of(transfer), transfer.partial
-    is_own = partial is not None and temporary_files.is_own(partial.temporary, root)
+    if state.is_shared(transfer) and not transfer.round:
+        state.begin(transfer)
+        inherited_files.join(transfer.temporary, state.run, root)
+        return
+    is_own = partial is not None and inherited_files.is_own(partial.temporary, root)
     # Ranges that are copied from a file of somebody else are noted when they are there.
     state.begin(transfer if is_own else replace(transfer, partial=None))
     # What the journal cannot hold stays where a further run finds it.
@@ -35,7 +39,7 @@ def prepare(transfer: Transfer, state: State) -> None:
 def _take_over(transfer: Transfer, root: Root) -> bool:
     """Give what an earlier run left the name of this round."""
     partial = transfer.partial
-    return partial is not None and temporary_files.take_over(
+    return partial is not None and inherited_files.take_over(
         partial.temporary, transfer.temporary, root
     )
 
@@ -47,6 +51,8 @@ def discard(transfer: Transfer) -> None:
 
 def drop(transfer: Transfer, state: State) -> None:
     """Leave nothing of this round, nor of an earlier run."""
+    if transfer.part is not None:
+        return  # what other runs have written stays
     discard(transfer)
     if transfer.partial is not None:
         temporary_files.discard(transfer.partial.temporary, root_of(transfer))
@@ -62,6 +68,8 @@ def leave(flight: Flight, state: State, error: KaiwoError | None) -> None:
         error: why it failed; None when it is in place.
     """
     transfer = flight.transfer
+    if transfer.part is not None:
+        return  # other runs write into it, or will finish it
     if error is None or isinstance(error, IntegrityError | NotFoundError):
         drop(transfer, state)
     elif not (state.can_resume(transfer) and (flight.received or transfer.partial)):

@@ -10,7 +10,7 @@ Only this thread changes the state of flights, remembers what is in place, and e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -19,7 +19,7 @@ from kaiwo.engine.counting import Counting
 from kaiwo.engine.dispatcher import Dispatcher
 from kaiwo.engine.file_systems import FileSystems
 from kaiwo.engine.flight import Flight, Flights, continued
-from kaiwo.engine.job_feed import JobFeed, service
+from kaiwo.engine.job_feed import JobFeed, by_service, service
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.lines import Lines
 from kaiwo.engine.marks import Marks
@@ -29,7 +29,7 @@ from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
-from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, UnfinishedError
+from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, LostError, UnfinishedError
 from kaiwo.events import Planned, Ticked
 from kaiwo.jobs import (
     Batch,
@@ -43,7 +43,6 @@ from kaiwo.jobs import (
     Progress,
     Range,
     Restat,
-    Transfer,
     Whole,
 )
 from kaiwo.objects import Report
@@ -66,6 +65,8 @@ class Scheduler:
         state: remembers what is in place and what is unfinished.
         sink: gets the events.
         health: what the listings learned of the services; this run learns more.
+        machines: how many share the work now, each with as many requests as one has alone; None:
+            jobs run in this process.
     """
 
     def __init__(
@@ -76,10 +77,9 @@ class Scheduler:
         state: State,
         sink: Sink,
         health: ServiceHealth,
+        machines: Callable[[], int] | None = None,
     ) -> None:
-        self._plan = plan
-        self._rules = rules
-        self._state = state
+        self._plan, self._rules, self._state = plan, rules, state
         self._sink = sink
         self._flights = Flights()
         self._health = health
@@ -87,7 +87,7 @@ class Scheduler:
         self._digests = RunningDigests()
         self._channel = new_channel()
         services = {each.opener.service for each in plan.transfers}
-        self._lines = Lines(services, rules, self._channel)
+        self._lines = Lines(services, rules, self._channel, machines)
         self._marks = Marks(state)
         #: Small objects that are in place, and are not remembered yet.
         self._in_place: list[Outcome] = []
@@ -116,7 +116,8 @@ class Scheduler:
             wanted=self._feed.is_wanted,
             lane=self._feed.lane,
             starts_s=self._feed.starts_s,
-            most=rules.ceiling,
+            # Of machines, each has its own limits.
+            most=rules.ceiling if machines is None else None,
         )
         self._restarts = Restarts(self._feed, self._dispatcher, self._digests, state, sink)
         self._recovery = Recovery(
@@ -213,6 +214,9 @@ class Scheduler:
         if outcome.error is None:
             self._advance(job, outcome, flight)
             return
+        if isinstance(outcome.error, LostError):
+            self._recovery.send_elsewhere(job, flight)
+            return
         self._health.failed(service(job), outcome.error)
         self._recovery.recover(job, outcome.error, flight)
         self._continue(flight.large)
@@ -252,6 +256,8 @@ class Scheduler:
         if again is not None:
             flight.attempts += 1
             self._dispatcher.repeat(again, 0)
+        elif large.is_part_there:
+            self._settlement.in_place(flight, outcome)
 
     def _continue(self, large: LargeObject | None) -> None:
         """Let the running checksum follow, and finish the object when all is there."""
@@ -280,16 +286,8 @@ def _is_of_object(outcome: Outcome) -> bool:
     return outcome.published or (outcome.adopted and outcome.transfer.required is None)
 
 
-def by_service(transfers: Iterable[Transfer]) -> dict[str, list[Transfer]]:
-    """The transfers of each service, in their order."""
-    found: dict[str, list[Transfer]] = {}
-    for each in transfers:
-        found.setdefault(each.opener.service, []).append(each)
-    return found
-
-
 def _planned(plan: Plan) -> Planned:
-    sizes: Sequence[int] = [each.object.size for each in plan.transfers]
+    sizes: Sequence[int] = [each.length for each in plan.transfers]
     present = [each.object.size for each in plan.transfers if each.present]
     kept = sum(each.kept_bytes for each in plan.transfers)
     return Planned(len(sizes), sum(sizes), len(plan.unchanged), len(present), sum(present), kept)

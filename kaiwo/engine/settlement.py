@@ -146,7 +146,7 @@ def _item(
         source=transfer.source,
         target=transfer.target,
         status=status,
-        bytes=transfer.object.size,
+        bytes=transfer.length,
         seconds=0.0 if flight is None else time.monotonic() - flight.started_s,
         attempts=0 if flight is None else flight.attempts,
         etag=transfer.object.etag,

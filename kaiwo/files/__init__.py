@@ -7,6 +7,7 @@ folders          folders below a root, opened one by one
 kept_folders     those that stay open while a run lasts
 modes            who may write a file, and from when on
 temporary_files  the bytes of an object, beside its target
+inherited_files  those that other runs have written
 publish          the rename that makes a file visible
 second_names     links, clones and copies of a file
 generations      of a folder, of which a rename makes the next one the newest

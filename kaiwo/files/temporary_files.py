@@ -10,25 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import stat
 import threading
 from collections.abc import Iterable, Sequence
 
-from kaiwo import own_names
 from kaiwo.errors import DiskError, PassingDiskError, RandomWriteError
 from kaiwo.files import modes
 from kaiwo.files.disk_errors import NO_RANDOM_WRITES, disk_error
 from kaiwo.files.folders import Root, in_folder, open_new
-from kaiwo.files.renames import rename
 from kaiwo.files.repeat import PASSING, repeat
 from kaiwo.protocols import Buffer
 
 #: The kernel lets one thread at a time write to a file; the others burn processor time while they
 #: wait (2 GiB by 8 threads: 2 to 7 s of it). A wait for one of these locks costs nothing.
 _WRITE_LOCKS = [threading.Lock() for _ in range(16)]
-logger = logging.getLogger(__name__)
 
 
 def _renew_locks() -> None:
@@ -86,7 +82,7 @@ def _write_parts(path: str, parts: Sequence[Buffer], offset: int, root: Root | N
     # The file is not made here: a late worker must not bring back one that was removed.
     descriptor = _open(path, os.O_WRONLY, root)
     try:
-        _require_own(os.fstat(descriptor))
+        require_own(os.fstat(descriptor))
         with _WRITE_LOCKS[hash(path) % len(_WRITE_LOCKS)]:
             at = offset
             for part in parts:
@@ -181,11 +177,11 @@ def status_of(path: str, root: Root | None = None) -> os.stat_result:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
     status = repeat(lambda: in_folder(path, root, look))
-    _require_own(status)
+    require_own(status)
     return status
 
 
-def _require_own(status: os.stat_result) -> None:
+def require_own(status: os.stat_result) -> None:
     """It must be a file, and have no other name; raises OSError."""
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.ELOOP, "kaiwo's temporary file was replaced by something else")
@@ -214,40 +210,6 @@ def read_range(path: str, offset: int, length: int, root: Root | None = None) ->
         return repeat(attempt)
     except OSError:
         return b""
-
-
-def is_own(path: str, root: Root | None = None) -> bool:
-    """Whether an earlier run's temporary file may become this run's: nobody else can write it.
-
-    It must be a regular file with no other name: what a link leads to, or what others share, must
-    not be written. It must have the owner of new files, and no more writers than new files have.
-    Some file systems give all files one owner and one mode; a new file shows that.
-    """
-    folder, name = os.path.split(path)
-    beside = os.path.join(folder, own_names.link_name(name))
-    try:
-        old = status_of(path, root)
-        descriptor = open_new(beside, root, modes.PRIVATE)
-        try:
-            new = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-            discard(beside, root)
-    except OSError as error:
-        logger.debug("%s is not taken over: %s", path, error.strerror)
-        return False
-    return old.st_uid == new.st_uid and not old.st_mode & ~new.st_mode & modes.OTHERS_WRITE
-
-
-def take_over(old_temporary: str, temporary: str, root: Root | None = None) -> bool:
-    """Rename an earlier run's temporary file to this run's; False if that is not possible."""
-    try:
-        _require_own(status_of(old_temporary, root))
-        rename(old_temporary, temporary, root)
-    except OSError as error:
-        logger.debug("%s is not taken over: %s", old_temporary, error.strerror)
-        return False
-    return True
 
 
 def discard(path: str, root: Root | None = None) -> None:

@@ -17,6 +17,7 @@ from kaiwo.errors import ConfigError, DiskError, NotFoundError
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import Root, open_folder, resolved
 from kaiwo.files.second_names import symlink
+from kaiwo.initializer.places import Places
 from kaiwo.initializer.selection import Patterns
 from kaiwo.initializer.unpacking import ending_of, unpack
 
@@ -36,8 +37,11 @@ class Linked(Struct, frozen=True):
     folder: str
     patterns: Patterns
 
-    def carry_out(self) -> None:
+    def carry_out(self, places: Places) -> None:
         """Link what is at the path into the folder, or unpack it there.
+
+        Args:
+            places: of all models of the run.
 
         Raises:
             NotFoundError: nothing is there.
@@ -45,9 +49,11 @@ class Linked(Struct, frozen=True):
             KaiwoError: see ``unpacking.unpack``.
         """
         found = self._found()
-        if len(found) == 1 and os.path.isfile(found[0]) and ending_of(found[0]) is not None:
-            unpack(found[0], self.folder, is_own=False)
+        ending = ending_of(found[0]) if len(found) == 1 and os.path.isfile(found[0]) else None
+        if ending is not None:
+            unpack(found[0], self.folder, ending, is_own=False, places=places)
             return
+        places.take(map(os.path.basename, found), self.folder)
         root = resolved(self.folder)
         for path in found:
             _link(path, f"{self.folder}/{os.path.basename(path)}", root)

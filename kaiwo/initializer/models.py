@@ -11,12 +11,15 @@ that outlives its container. Then it goes, so that a server finds nothing but it
 from __future__ import annotations
 
 import logging
+import mimetypes
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kaiwo import units
 from kaiwo.api import run
 from kaiwo.api.fetch_fields import Spelling
 from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_requests, requests_of
@@ -25,10 +28,11 @@ from kaiwo.config import fetch_url
 from kaiwo.config.diagnostics import invalid
 from kaiwo.config.settings import Settings, layered
 from kaiwo.config.variables import wrong
-from kaiwo.errors import ConfigError, CredentialsError, IntegrityError
+from kaiwo.errors import ConfigError, CredentialsError, IntegrityError, NotFoundError
 from kaiwo.files.placement import absolute
 from kaiwo.initializer import uris, variables
 from kaiwo.initializer.links import Linked
+from kaiwo.initializer.places import Places
 from kaiwo.initializer.selection import Patterns, patterns_of
 from kaiwo.initializer.unpacking import ending_of, unpack
 from kaiwo.initializer.uris import Remote
@@ -44,6 +48,8 @@ from kaiwo.tasks.gcs_identity import ambient_file
 
 #: KServe's own then decrypts what it has fetched.
 _CONFIDENTIAL = "CONFIDENTIAL_ENABLED"
+#: KServe's own leaves out empty objects of these.
+_BUCKETS = ("s3", "gcs", "azure-blob")
 _SPELLING = Spelling(lambda name: variables.NAMES.get(name, name), "set KAIWO_{}".format)
 logger = logging.getLogger(__name__)
 
@@ -54,10 +60,14 @@ class Model(Struct, frozen=True):
     Attributes:
         task: the model's.
         folder: absolute path.
+        places: of all models of the run.
+        query: of a URL of the web: as with KServe's own, it may name an archive.
     """
 
     task: Task
     folder: str
+    places: Places
+    query: str = ""
 
     @property
     def label(self) -> str:
@@ -72,14 +82,30 @@ class Model(Struct, frozen=True):
         """Unpack an archive that is the whole model, while no other run is in its folder.
 
         Raises:
+            NotFoundError: all objects of a bucket are empty.
             KaiwoError: see ``unpacking.unpack``.
         """
         self.task.settle(transfers)
-        if self.task.type == "hf" or len(transfers) != 1:
-            return  # KServe leaves repositories as they are
-        target = transfers[0].target
-        if ending_of(target) is not None:
-            unpack(target, self.folder, is_own=True)
+        is_empty = not any(each.object.size for each in transfers)
+        if self.task.type in _BUCKETS and transfers and is_empty:
+            # Some tools mark a folder by such an object, and the folder was meant.
+            only = units.printable(transfers[0].opener.url(transfers[0].object.key))
+            raise NotFoundError(
+                f"{only} is empty, and nothing else is there: that is no model; the URI of a "
+                "folder may end in '/'"
+            )
+        targets = [each.target for each in transfers]
+        # KServe leaves repositories as they are.
+        ending = self._ending(targets[0]) if len(targets) == 1 and self.task.type != "hf" else None
+        if ending is None:
+            self.places.take(targets, self.folder)
+        else:
+            unpack(targets[0], self.folder, ending, is_own=True, places=self.places)
+
+    def _ending(self, target: str) -> str | None:
+        if self.query and mimetypes.guess_type(target)[0] is None:
+            return ending_of(self.query)
+        return ending_of(target)
 
 
 class Prepared(Struct, frozen=True):
@@ -89,11 +115,13 @@ class Prepared(Struct, frozen=True):
         settings: options of the run.
         order: for what services have; None if there is none.
         links: to what volumes have.
+        places: of all models.
     """
 
     settings: Settings
     order: Order | None
     links: tuple[Linked, ...]
+    places: Places
 
     def carry_out(self, sink: Sink) -> Report:
         """Fetch, unpack, link.
@@ -104,7 +132,7 @@ class Prepared(Struct, frozen=True):
         report = Report(0, 0.0) if self.order is None else self._fetched(self.order, sink)
         if report.ok:
             for each in self.links:
-                each.carry_out()
+                each.carry_out(self.places)
                 forget(each.folder)
         return report
 
@@ -143,6 +171,7 @@ def prepared(
         )
     orders: list[Order] = []
     links: list[Linked] = []
+    places = Places()
     for uri, place in dict.fromkeys(pairs):
         if not place:
             raise ConfigError("each URI is followed by the folder that its model goes to")
@@ -152,22 +181,25 @@ def prepared(
             if found != folder:
                 links.append(Linked(found, folder, patterns))
         else:
-            orders.append(_order(found, folder, patterns, options, verifies=given.verifies_s3))
+            made, task = _order(found, folder, patterns, options, verifies=given.verifies_s3)
+            query = urlsplit(found.url.path).query if found.url.type == "url" else ""
+            model = Model(task, folder, places, query)
+            orders.append(replace(made, tasks=((model, (*made.asked[0].readings(),)),)))
     if not orders:
         if faults := wrong():
             raise invalid(faults)
         chosen = {name: value for name, value in options.items() if value is not None}
-        return Prepared(layered({}, chosen), None, tuple(links))
+        return Prepared(layered({}, chosen), None, tuple(links), places)
     tasks = tuple(each for order in orders for each in order.tasks)
     asked = tuple(each for order in orders for each in order.asked)
     order = replace(orders[0], tasks=tasks, asked=asked)
-    return Prepared(order.settings, order, tuple(links))
+    return Prepared(order.settings, order, tuple(links), places)
 
 
 def _order(
     model: Remote, folder: str, patterns: Patterns, options: Mapping[str, Any], *, verifies: bool
-) -> Order:
-    """The order for one model."""
+) -> tuple[Order, Task]:
+    """What is asked for one model, and its task."""
     is_s3 = model.url.type == "s3"
     fetched = _fetch_order(model, folder, patterns, options)
     if model.url.type == "gcs" and _is_nobody(fetched):
@@ -182,10 +214,7 @@ def _order(
 
         unverified.warn()
         first = _opened_by(first, unverified.unverified(first.opener))
-    task = fetched.readings[0][0].task
-    return replace(
-        fetched.order, tasks=((Model(task, folder), (*first.readings(),)),), asked=(first,)
-    )
+    return replace(fetched.order, asked=(first,)), fetched.readings[0][0].task
 
 
 def _fetch_order(

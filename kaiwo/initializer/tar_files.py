@@ -16,7 +16,7 @@ import bz2
 import gzip
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO, Protocol, Self, cast
 
 from kaiwo.files.disk_errors import disk_error
@@ -47,14 +47,9 @@ class _Readable(Protocol):
         ...
 
 
-#: What opens the bytes of an archive, by the end of its name.
-OPENERS: dict[str, Callable[[BinaryIO], _Readable]] = {
-    ".tar": lambda file: file,
-    ".tar.gz": lambda file: cast("_Readable", gzip.GzipFile(fileobj=file, mode="rb")),
-    ".tgz": lambda file: cast("_Readable", gzip.GzipFile(fileobj=file, mode="rb")),
-    ".tar.bz2": bz2.BZ2File,
-    ".tbz2": bz2.BZ2File,
-}
+#: Ends of the names of archives; which compression one has, its first bytes say.
+ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2")
+_GZIP, _BZIP2 = b"\x1f\x8b", b"BZh"
 
 
 class _Entry(tarfile.TarInfo):
@@ -105,19 +100,18 @@ class _Bounded:
         return data
 
 
-def unpack(file: BinaryIO, ending: str, staging: Staging) -> None:
+def unpack(file: BinaryIO, staging: Staging) -> None:
     """Write all entries.
 
     Args:
         file: the archive.
-        ending: of its name, one of ``OPENERS``.
         staging: gets the entries.
 
     Raises:
         KaiwoError: the archive or one of its entries is refused, or cannot be written.
     """
     most = staging.most_bytes + MOST_ENTRIES * _OF_HEADERS
-    stream = _Bounded(OPENERS[ending](file), most, staging)
+    stream = _Bounded(_opened(file), most, staging)
     try:
         with tarfile.open(
             fileobj=cast("BinaryIO", stream),
@@ -142,6 +136,18 @@ def unpack(file: BinaryIO, ending: str, staging: Staging) -> None:
         raise staging.damage(str(error)) from error  # of bz2, which has no class for it
     except RecursionError as error:
         raise staging.damage("its headers follow each other without an entry") from error
+
+
+def _opened(file: BinaryIO) -> _Readable:
+    """The bytes of an archive without its compression.
+
+    Names often say another one than it has, because other programs do not look at them.
+    """
+    first = file.read(len(_BZIP2))
+    file.seek(0)
+    if first.startswith(_GZIP):
+        return cast("_Readable", gzip.GzipFile(fileobj=file, mode="rb"))
+    return bz2.BZ2File(file) if first == _BZIP2 else file
 
 
 def _add(archive: tarfile.TarFile, entry: tarfile.TarInfo, staging: Staging) -> None:

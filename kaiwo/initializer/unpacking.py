@@ -16,6 +16,7 @@ import contextlib
 import filecmp
 import logging
 import os
+import secrets
 
 from kaiwo import units
 from kaiwo.errors import ConfigError, DiskError, IntegrityError
@@ -27,6 +28,7 @@ from kaiwo.files.paths import regular_file
 from kaiwo.files.renames import rename
 from kaiwo.files.temporary_files import status_of
 from kaiwo.initializer import tar_files, zip_files
+from kaiwo.initializer.places import Places
 from kaiwo.initializer.staging import Staging
 from kaiwo.state.folder import unpacking_folder
 from kaiwo.state.leftovers import remove_staged
@@ -41,30 +43,36 @@ logger = logging.getLogger(__name__)
 def ending_of(name: str) -> str | None:
     """What makes a file an archive: the end of its name; None if it is none."""
     name = name.lower()
-    known = (*tar_files.OPENERS, _ZIP, *_REFUSED)
+    known = (*tar_files.ENDINGS, _ZIP, *_REFUSED)
     return next((each for each in known if name.endswith(each)), None)
 
 
-def unpack(archive: str, folder: str, *, is_own: bool) -> None:
+def unpack(archive: str, folder: str, ending: str, *, is_own: bool, places: Places) -> None:
     """Put the files of an archive into a folder.
 
     Args:
-        archive: path of a whole and verified file, whose name ``ending_of`` knows.
+        archive: path of a whole and verified file.
         folder: absolute path.
+        ending: what makes it an archive: see ``ending_of``.
         is_own: the archive was fetched for this, and goes away.
+        places: of all models of the run.
 
     Raises:
         IntegrityError: the archive is damaged, or has what no model has.
-        UnsafeNameError: an entry has a name that is refused.
+        UnsafeNameError: an entry has a name that is refused, or the place of another model's.
         ConfigError: archives of this kind are not unpacked.
         DiskError: there is no room, or the file system refuses.
     """
+    if places.has(archive, folder):
+        return
     root = resolved(folder)
     _clear(folder)
     logger.info("unpacking %s", units.printable(archive))
     try:
         with kept_open():
-            staging = _staged(archive, folder, root)
+            staging = _staged(archive, folder, root, ending)
+            files = [path for path, kind in staging.kinds.items() if kind == "file"]
+            places.take((archive, *files) if is_own else files, folder, archive)
             if is_own:
                 _remove(archive, root)
             _publish(staging, folder, root)
@@ -78,9 +86,8 @@ def unpack(archive: str, folder: str, *, is_own: bool) -> None:
         raise
     # After a signal there is no time: the next run clears it.
     _clear(folder)
-    files = sum(kind == "file" for kind in staging.kinds.values())
     name = units.printable(os.path.basename(archive))
-    logger.info("unpacked %s of %s", units.count(files, "file"), name)
+    logger.info("unpacked %s of %s", units.count(len(files), "file"), name)
 
 
 def _clear(folder: str) -> None:
@@ -104,23 +111,25 @@ def _remove(archive: str, root: Root) -> None:
         raise disk_error(error, archive) from error
 
 
-def _staged(archive: str, folder: str, root: Root) -> Staging:
+def _staged(archive: str, folder: str, root: Root, ending: str) -> Staging:
     """Write all entries below the staging folder."""
-    ending, place = ending_of(archive), unpacking_folder(folder)
-    if ending is None or ending in _REFUSED:
+    place = unpacking_folder(folder)
+    if ending in _REFUSED:
         raise ConfigError(
             f"archive {units.printable(os.path.basename(archive))}: kaiwo does not unpack archives "
-            f"of this kind; it knows {', '.join((*tar_files.OPENERS, _ZIP))}"
+            f"of this kind; it knows {', '.join((*tar_files.ENDINGS, _ZIP))}"
         )
     try:
         make_folder(os.path.dirname(place), root)
         in_folder(place, root, lambda above, name: os.mkdir(name, 0o700, dir_fd=above))
         with open(archive, "rb") as file:
+            # Of this run alone: another one in this folder may clear it, but not put files there.
+            place = f"{place}/{secrets.token_hex(8)}"
             staging = Staging(place, root, archive, os.fstat(file.fileno()).st_size)
             if ending == _ZIP:
                 zip_files.unpack(file, staging)
             else:
-                tar_files.unpack(file, ending, staging)
+                tar_files.unpack(file, staging)
     except OSError as error:
         raise disk_error(error, place) from error
     if "file" not in staging.kinds.values():

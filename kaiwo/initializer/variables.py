@@ -84,7 +84,9 @@ class Variables:
         self._of_config: dict[str, str] = {}
         if config.get("type") == "s3":
             self._of_config = {
-                name: str(config[key]) for key, name in _OF_CONFIG.items() if config.get(key)
+                name: str(config[key])
+                for key, name in _OF_CONFIG.items()
+                if config.get(key) not in (None, "")
             }
         self._all = {**environment, **self._of_config}
 

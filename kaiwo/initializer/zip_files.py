@@ -9,6 +9,7 @@ What an entry states is compared with what comes out of it: size and CRC.
 
 from __future__ import annotations
 
+import os
 import stat
 import zipfile
 import zlib
@@ -44,7 +45,7 @@ def unpack(file: BinaryIO, staging: Staging) -> None:
         _require_few(file, staging)
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-            _require_harmless(entries, staging)
+            _require_harmless(entries, staging, os.fstat(file.fileno()).st_size)
             for entry in entries:
                 _add(archive, entry, staging)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
@@ -71,8 +72,8 @@ def _require_few(file: BinaryIO, staging: Staging) -> None:
     staging.require_room(0, file.read(size).count(_LINE))
 
 
-def _require_harmless(entries: Sequence[zipfile.ZipInfo], staging: Staging) -> None:
-    """Judge all entries by what the directory says of them."""
+def _require_harmless(entries: Sequence[zipfile.ZipInfo], staging: Staging, size: int) -> None:
+    """Judge all entries by what the directory of an archive of that size says."""
     for entry in entries:
         if entry.orig_filename != entry.filename:
             raise staging.refusal(entry.orig_filename, "has a name with a zero byte")
@@ -90,6 +91,8 @@ def _require_harmless(entries: Sequence[zipfile.ZipInfo], staging: Staging) -> N
         if entry.header_offset < end:
             raise staging.refusal(entry.filename, "shares bytes with another one")
         end = entry.header_offset + _LOCAL_HEADER + entry.compress_size
+        if end > size:
+            raise staging.refusal(entry.filename, "lies behind the end of the archive")
 
 
 def _add(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, staging: Staging) -> None:

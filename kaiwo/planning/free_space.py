@@ -230,7 +230,7 @@ def _needs(transfers: Sequence[Transfer]) -> _Volumes:
         # Equal files of a snapshot share one blob.
         if volume is not None and transfer.blob not in blobs:
             left = _left_behind(transfer)
-            volume.add_needed(max(transfer.object.size - left, 0), 0 if left else 1)
+            volume.add_needed(max(transfer.length - left, 0), 0 if left else 1)
         if transfer.blob is not None and not transfer.staged:
             blobs.add(transfer.blob)
             if (volume := volumes.volume_of(transfer.target)) is not None:
@@ -254,6 +254,8 @@ def _left_behind(transfer: Transfer) -> int:
     """Bytes that the temporary file of an earlier run already takes on the disk."""
     if transfer.partial is None:
         return 0
+    if transfer.part is not None:
+        return transfer.kept_bytes  # the rest of the file is of other runs
     try:
         return os.lstat(transfer.partial.temporary).st_blocks * 512
     except OSError:

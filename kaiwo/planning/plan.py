@@ -243,7 +243,8 @@ def _to_fetch(
     transfer: Transfer, there: os.stat_result | None, state: State, how: Comparison
 ) -> Transfer:
     """The transfer with what is known of its target."""
-    present = not how.force and (there is not None or _has_blob(transfer))
+    present = not how.force and (there is not None or has_blob(transfer))
+    present = present and transfer.part is None
     if transfer.required is None:
         present = present and not (transfer.object.unsized or transfer.locked)
     partial = state.partial_download(transfer, published=present)
@@ -254,7 +255,7 @@ def _to_fetch(
     )
 
 
-def _has_blob(transfer: Transfer) -> bool:
+def has_blob(transfer: Transfer) -> bool:
     """The bytes may be there, for another file, and lack only a link."""
     status = regular_file(transfer.blob) if transfer.blob is not None else None
     return status is not None and status.st_size == transfer.object.size

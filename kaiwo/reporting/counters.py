@@ -16,7 +16,7 @@ from collections.abc import Callable
 from msgspec import Struct, field
 
 from kaiwo.errors import UnfinishedError
-from kaiwo.events import Event, Planned, Progressed, Retried, Settled, Started
+from kaiwo.events import Event, Joined, Planned, Progressed, Retried, Settled, Started
 from kaiwo.objects import Item
 
 #: At most this many large objects are followed; a run has far fewer in progress at a time.
@@ -83,6 +83,7 @@ class Counters(Struct):
         received: bytes that came from the store since the plan was complete.
         checked: bytes that were there: an earlier run left them, or they were found in place.
         lost: bytes of failed files that are not done, and will not be.
+        shard: which shard of a plan the run is; empty: it is none.
         in_progress: the large objects that have started and not ended, oldest first.
     """
 
@@ -97,6 +98,7 @@ class Counters(Struct):
     received: int = 0
     checked: int = 0
     lost: int = 0
+    shard: str = ""
     #: When, and what had been received and checked by then.
     _noted: deque[tuple[float, int, int]] = field(default_factory=deque)
     in_progress: dict[str, ObjectProgress] = field(default_factory=dict)
@@ -128,6 +130,8 @@ class Counters(Struct):
                 self._settle(item)
             case Retried():
                 self.retries += 1
+            case Joined(shard):
+                self.shard = shard
             case _:
                 pass
 

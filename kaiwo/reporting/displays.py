@@ -73,7 +73,9 @@ class LogSink:
             if not self._is_planned:
                 logger.info("still listing after %s", units.duration(now_s - self._start_s))
             elif self._counters.files:
-                logger.info("%s%s", progress_line(self._counters), slowest_text(self._counters))
+                shard = f"shard {self._counters.shard}: " if self._counters.shard else ""
+                slowest = slowest_text(self._counters)
+                logger.info("%s%s%s", shard, progress_line(self._counters), slowest)
 
 
 class JsonSink:
@@ -97,7 +99,9 @@ class JsonSink:
         }
         match event:
             case Planned():
-                self._print({"event": "planned", "unchanged": event.unchanged, **counts})
+                shard = {"shard": counters.shard} if counters.shard else {}
+                planned = {"event": "planned", **shard, "unchanged": event.unchanged}
+                self._print({**planned, **counts})
             case Settled(item) if item.error is not None:
                 message = redact.text(item.error.message)
                 failure = {"source": item.source, "target": item.target, "message": message}

@@ -3,6 +3,7 @@
 {
   "version": 1, "kaiwo_version": …, "started_at": "2026-01-31T12:00:00.123Z", "ended_at": …,
   "ok": true, "exit_code": 0, … the counts …
+  "shard": {"index": 0, "count": 3, "plan": …, "union_checked": true},    only of a shard
   "error": {"kind": …, "message": …},        only if an error or a signal ended the run
   "items": [
     {"task": …, "source": …, "target": …, "status": "downloaded", … , "error": null},
@@ -25,7 +26,7 @@ from kaiwo._version import __version__
 from kaiwo.errors import DiskError, KaiwoError, exit_code_of
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.objects import Checksum, Item, Report
+from kaiwo.objects import Checksum, Item, Report, ShardOutcome
 
 VERSION = 1
 
@@ -48,7 +49,21 @@ def summary(report: Report) -> dict[str, Any]:
         "unchanged": counts["unchanged"],
         "resumed": counts["resumed"],
         "failed": counts["failed"],
+        **_shard(report.shard),
     }
+
+
+def _shard(outcome: ShardOutcome | None) -> dict[str, Any]:
+    """Which part of a plan a run was, if it was one."""
+    if outcome is None:
+        return {}
+    shard = {
+        "index": outcome.shard.index,
+        "count": outcome.shard.count,
+        "plan": outcome.plan,
+        "union_checked": outcome.union_checked,
+    }
+    return {"shard": shard}
 
 
 def as_json(report: Report) -> dict[str, Any]:

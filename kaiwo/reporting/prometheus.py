@@ -126,6 +126,9 @@ class MetricsFile:
         by_kind = dict(sorted(self._failures.items()))
         seconds = round(self._clock() - self._start_s, 3)
         yield Metric("kaiwo_info", "The version of kaiwo.", {__version__: 1}, "version")
+        if counters.shard:
+            name = "kaiwo_shard_info"
+            yield Metric(name, "Which shard of a plan this is.", {counters.shard: 1}, "shard")
         yield _one("kaiwo_seconds", "Seconds since the start of the run.", seconds)
         yield _one("kaiwo_files_planned", "Objects to check or to fetch.", counters.files)
         yield _one("kaiwo_bytes_planned", "Size of the planned objects, in bytes.", counters.bytes)

@@ -7,6 +7,8 @@
     leftovers     what runs that are over left behind, and its removal
     sharing       who may read and write it
     claims        which run may write which targets
+    small_files   files of the state that are written whole
+    shared_parts  what the shards of a plan have left
 
 The other modules are for these only.
 """

@@ -16,7 +16,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -131,6 +131,20 @@ def earlier_runs(root: str, state_dir: str | None = None) -> Iterator[EarlierRun
             yield EarlierRun(
                 path, resolved(root), run, lines.folders, list(lines.unfinished.values())
             )
+
+
+def entries_of(paths: Iterable[str], root: str, token: str) -> Iterator[Entry]:
+    """What some journals say of objects that are not finished.
+
+    Args:
+        paths: of the journals.
+        root: absolute path.
+        token: in the names of the temporary files.
+    """
+    for path in paths:
+        lines = _Lines(root, token)
+        Reader(path, HEADER).read(lines.take)
+        yield from lines.unfinished.values()
 
 
 class _Lines:

@@ -5,6 +5,7 @@
     journals           that name nothing else any more
     generations        of snapshots to which no run has switched; a later run can continue them
     claims             of such runs
+    plans of shards    with what these have left; a plan that is not finished can be resumed
     manifest lines     of files that are gone
 
 Never a file that is in place, and nothing at all in a root where a run is at work: which of these
@@ -33,6 +34,7 @@ from kaiwo.files.generations import has_next
 from kaiwo.files.paths import is_within
 from kaiwo.files.temporary_files import discard
 from kaiwo.own_names import STATE_FOLDER, is_temporary_of
+from kaiwo.state import shared_parts
 from kaiwo.state.claim_files import ForeignClaim, read_claim, remove_folder
 from kaiwo.state.claims import FORGOTTEN_NS, USUAL, Timing
 from kaiwo.state.earlier_runs import EarlierRun, earlier_runs
@@ -40,6 +42,7 @@ from kaiwo.state.folder import (
     claim_paths,
     claims_folder,
     manifest_path,
+    meeting_folders,
     part_paths,
     unpacking_folder,
 )
@@ -110,6 +113,8 @@ def find(
         temporary += (each for each in _temporary(earlier) if each not in can_resume)
         journals.append(earlier.path)
     temporary += part_paths(root, state_dir)
+    for path, is_needed in shared_parts.left(root) if state_dir is None else ():
+        (resumable if is_needed else temporary).append(path)
     gone, unsure = Manifest(root, state_dir).gone()
     begun = dict.fromkeys((*generations.unswitched(root), *filter(has_next, snapshots)))
     left = tuple(temporary), tuple(resumable), tuple(begun), tuple(journals)
@@ -142,7 +147,8 @@ def remove(found: Leftovers, state_dir: str | None = None, *, partial: bool = Fa
         discard(path, root_of_state(folder))
     if found.gone:
         Manifest(found.root, state_dir).forget(found.gone)
-    remove_folder(folder)
+    for each in (folder, *(meeting for _, meeting in meeting_folders(found.root))):
+        remove_folder(each)
     above = posixpath.dirname(folder)
     if posixpath.basename(above) == STATE_FOLDER:
         remove_folder(above)

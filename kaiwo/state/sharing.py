@@ -18,7 +18,7 @@ import stat
 from kaiwo.files.folders import Root, in_folder, resolved
 from kaiwo.files.paths import is_within
 from kaiwo.own_names import STATE_FOLDER
-from kaiwo.state.folder import is_claims_folder
+from kaiwo.state.folder import is_claims_folder, is_meeting_folder
 
 
 def root_of_state(folder: str) -> Root:
@@ -81,7 +81,7 @@ def _share(descriptor: int, root: Root, status: os.stat_result, own: int) -> Non
 
 def _root_of(folder: str) -> str:
     """The root above a folder of the state; with ``--state-dir``, that folder itself."""
-    if is_claims_folder(folder):
+    if is_claims_folder(folder) or is_meeting_folder(folder):
         folder = posixpath.dirname(folder)
     if posixpath.basename(folder) == STATE_FOLDER:
         folder = posixpath.dirname(folder)

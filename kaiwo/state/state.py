@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable
 from kaiwo.errors import UnsafeNameError
 from kaiwo.jobs import RANGE, Mark, Outcome, PartialDownload, Transfer, Want
 from kaiwo.objects import Answer, Folder, Named, Place, RemoteObject
-from kaiwo.state.earlier_runs import EarlierRun, Entry, earlier_runs
-from kaiwo.state.folder import journal_path
+from kaiwo.state.earlier_runs import EarlierRun, Entry, earlier_runs, entries_of
+from kaiwo.state.folder import journal_path, shared_journal_path, shared_journal_paths
 from kaiwo.state.journal import Journal
 from kaiwo.state.manifest import Manifest
 
@@ -35,9 +35,25 @@ class State:
         self._state_dir = state_dir
         self._manifests: dict[str, Manifest] = {}
         self._journals: dict[str, Journal] = {}
+        self._shared_journals: dict[str, Journal] = {}
         # By root: read when they are needed, forgotten by ``refresh``.
         self._earlier_runs: dict[str, tuple[EarlierRun, ...]] = {}
         self._unfinished: dict[str, dict[str, list[Entry]]] = {}
+        #: The token of the temporary files that several runs share; empty: there are none.
+        self._shared = ""
+        self._shared_entries: dict[str, dict[str, list[Entry]]] = {}
+
+    def share(self, plan: str) -> None:
+        """Several runs carry out a plan; this is its token.
+
+        They share the temporary files that have this token in their names: each notes what it has
+        of them in a journal that it alone writes, and all of them read.
+        """
+        self._shared = plan
+
+    def is_shared(self, transfer: Transfer) -> bool:
+        """Whether several runs share the object's temporary file."""
+        return bool(self._shared) and transfer.run == self._shared
 
     # --- what is in place
 
@@ -99,6 +115,8 @@ class State:
             transfer: the object.
             published: it may be in place already, and its temporary file gone.
         """
+        if self.is_shared(transfer):
+            return self._shared_download(transfer)
         entries = self._unfinished_of(transfer.root).get(transfer.target)
         if not entries:
             return None
@@ -108,6 +126,31 @@ class State:
         existing = [partial for partial in known if os.path.lexists(partial.temporary)]
         usable = existing or (known if published else [])
         return max(usable, key=lambda each: each.bytes, default=None)
+
+    def _shared_download(self, transfer: Transfer) -> PartialDownload | None:
+        """What all runs have of the bytes that this one is to bring."""
+        start, end = transfer.part or (0, transfer.object.size)
+        marks: dict[int, Mark] = {}
+        for entry in self._shared_entries_of(transfer.root).get(transfer.target, ()):
+            found = entry.partial_download(transfer, RANGE)
+            if found is None or found.temporary != transfer.temporary:
+                continue
+            for at, mark in found.marks.items():
+                if start <= at < end and (at not in marks or marks[at].end < mark.end):
+                    marks[at] = mark
+        if not (marks and os.path.lexists(transfer.temporary)):
+            return None
+        return PartialDownload(transfer.temporary, marks)
+
+    def _shared_entries_of(self, root: str) -> dict[str, list[Entry]]:
+        """What the journals of all runs of the plan say, by target."""
+        if root not in self._shared_entries:
+            paths = shared_journal_paths(root, self._state_dir, self._shared)
+            by_target: dict[str, list[Entry]] = {}
+            for entry in entries_of(paths, root, self._shared):
+                by_target.setdefault(entry.target, []).append(entry)
+            self._shared_entries[root] = by_target
+        return self._shared_entries[root]
 
     def _unfinished_of(self, root: str) -> dict[str, list[Entry]]:
         """What earlier runs did not finish, by target."""
@@ -154,7 +197,7 @@ class State:
 
     def begin(self, transfer: Transfer) -> None:
         """An object begins that a later run may resume."""
-        self._journal(transfer.root).begin(transfer)
+        self._journal_of(transfer).begin(transfer)
 
     def note_marks(self, marks: Iterable[tuple[Transfer, int, Mark]]) -> None:
         """Ranges of objects are in their temporary files, as far as the marks say.
@@ -162,20 +205,30 @@ class State:
         Args:
             marks: the object, the start of the range, and how far it is written.
         """
-        by_root: dict[str, list[tuple[Transfer, int, Mark]]] = {}
+        by_journal: dict[Journal, list[tuple[Transfer, int, Mark]]] = {}
         for each in marks:
-            by_root.setdefault(each[0].root, []).append(each)
-        for root, own in by_root.items():
-            self._journal(root).note_marks(own)
+            by_journal.setdefault(self._journal_of(each[0]), []).append(each)
+        for journal, own in by_journal.items():
+            journal.note_marks(own)
 
     def end(self, transfer: Transfer) -> None:
         """It is published or given up."""
-        self._journal(transfer.root).end(transfer)
+        self._journal_of(transfer).end(transfer)
 
     def can_resume(self, transfer: Transfer) -> bool:
         """Whether a later run could resume it from its temporary file."""
-        journal = self._journals.get(transfer.root)
+        journals = self._shared_journals if self.is_shared(transfer) else self._journals
+        journal = journals.get(transfer.root)
         return journal is not None and journal.can_resume(transfer)
+
+    def _journal_of(self, transfer: Transfer) -> Journal:
+        root = transfer.root
+        if not self.is_shared(transfer):
+            return self._journal(root)
+        if root not in self._shared_journals:
+            path = shared_journal_path(root, self._state_dir, self._shared, self.run)
+            self._shared_journals[root] = Journal(path, root)
+        return self._shared_journals[root]
 
     def _journal(self, root: str) -> Journal:
         if root not in self._journals:
@@ -193,6 +246,7 @@ class State:
         """
         self._earlier_runs.clear()
         self._unfinished.clear()
+        self._shared_entries.clear()
         changed = [manifest.refresh() for manifest in self._manifests.values()]
         return any(changed)
 
@@ -216,6 +270,8 @@ class State:
             manifest.close()
         for journal in self._journals.values():
             journal.close(ended=ended)
+        for journal in self._shared_journals.values():
+            journal.close(ended=False)  # other runs need it
 
 
 def root_of(want: Want) -> str | None:

@@ -75,6 +75,10 @@ class SecretFields(Model):
             except ConfigError as error:
                 yield name, error.message
 
+    def secret_paths(self) -> Iterator[str]:
+        """The secret files."""
+        return (expanded(path) for _, path in self._secret_files())
+
     def secrets_digest(self) -> bytes:
         """See ``protocols.Opener``."""
         digest = hashlib.sha256()

@@ -7,7 +7,8 @@ So a thread waits between two reads and never inside one: no timeout of a connec
 What is not used is lost, but for ``SAVED_S``: after a pause, no burst follows.
 
 A limit is a name and a rate: it travels to any worker. The first worker of a process that waits
-makes the clock. An executor whose workers are several processes has to divide the rate.
+makes the clock. Where the workers are several processes, each has a share of the rate, by the
+requests that it has; in the scheduler's process, the clock then only counts.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Pacer:
         now_s: the time, by any clock that never goes back.
     """
 
-    def __init__(self, rate: int, now_s: float) -> None:
+    def __init__(self, rate: float, now_s: float) -> None:
         self._rate = rate
         self._lock = threading.Lock()
         #: Until then, the line is taken.
@@ -48,6 +49,13 @@ class Pacer:
             self._forget_unused(now_s)
             self._taken_s += size / self._rate
             return max(self._taken_s - now_s, 0.0)
+
+    def change(self, rate: float, now_s: float) -> None:
+        """From now on, it is this many bytes a second."""
+        with self._lock:
+            owed_s = max(self._taken_s - now_s, 0.0)
+            self._taken_s += owed_s * (self._rate / rate - 1)
+            self._rate = rate
 
     def unused_s(self, now_s: float) -> float:
         """For how many seconds until now the line could have carried more."""
@@ -87,6 +95,14 @@ class Bandwidth(Struct, frozen=True):
             return 0.0
         pause(wait_s)
         return wait_s
+
+    def note(self, size: int) -> None:
+        """Bytes were read in another process, which waited."""
+        self._pacer.take(size, time.monotonic())
+
+    def take_share(self, part: float) -> None:
+        """This process may read that part of what the limit allows; more than 0, at most 1."""
+        self._pacer.change(self.rate * part, time.monotonic())
 
     def unused_s(self) -> float:
         """For how many seconds so far this process could have read more."""

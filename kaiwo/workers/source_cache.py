@@ -8,9 +8,9 @@ Mounted secrets change during a long run. When a source's credentials are refuse
 files have changed since it was opened, it is opened again and the attempt is repeated once. The old
 source is kept to the end of the run: other threads may be reading from it at that moment.
 
-A forked child opens its own sources: connections of its parent are not for it, and the threads that
-serve them do not exist there. No run of the child has an opener of its parent, so the entries that
-it inherits are never asked for. They are not closed either, which would need those threads.
+A forked child opens its own sources, also where it works for a run of its parent: the parent's
+connections are not for it, and the threads that serve them do not exist there. What it inherits is
+kept and never used: to close it or to let it go would need those threads.
 """
 
 from __future__ import annotations
@@ -57,14 +57,21 @@ class _Entry(Struct):
 
 
 class _Opening:
-    """The sources that are being opened; a forked child gets other ones."""
+    """The sources that are being opened; a forked child gets other ones.
+
+    Attributes:
+        inherited: sources of the processes that this one was forked from.
+    """
 
     def __init__(self) -> None:
-        self.renew()
+        self.inherited: list[_Entry] = []
+        self.calls = SharedCalls[Opener, _Entry]()
 
     def renew(self) -> None:
-        """A forked child must not wait for a thread of its parent."""
+        """A forked child must not wait for a thread of its parent, nor use what is its parent's."""
         self.calls = SharedCalls[Opener, _Entry]()
+        self.inherited += _entries.values()
+        _entries.clear()
 
 
 _entries: dict[Opener, _Entry] = {}

@@ -26,10 +26,10 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from kaiwo import redact
 from kaiwo.errors import UnfinishedError
@@ -42,9 +42,21 @@ T = TypeVar("T")
 LEFT_TO_OTHERS = 2
 #: Wait for threads at most this long at the end of a run, and at the end of the program.
 ENDS_IN_S, EXITS_IN_S = 1.0, 5.0
-#: Of a thread: the ``WorkerThreads`` that it belongs to.
+#: Of a thread: the end of the run that it works for.
 _of_thread = threading.local()
 logger = logging.getLogger(__name__)
+
+
+class Ending(Protocol):
+    """The end of a run; a ``threading.Event``, where the run is in this process."""
+
+    def is_set(self) -> bool:
+        """Whether the run is over."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the run is over, or for these seconds; returns whether it is."""
+        ...
 
 
 def require_open() -> None:
@@ -59,13 +71,24 @@ def require_open() -> None:
 
 def over() -> Callable[[], bool]:
     """Says, in any thread, whether the run that this thread works for is over."""
-    threads = _own()
-    return (lambda: False) if threads is None else (lambda: threads.is_over)
+    end = _own()
+    return (lambda: False) if end is None else end.is_set
 
 
-def _own() -> WorkerThreads | None:
-    """The threads that this one belongs to."""
-    return getattr(_of_thread, "threads", None)
+def _own() -> Ending | None:
+    """The end of the run that this thread works for."""
+    return getattr(_of_thread, "end", None)
+
+
+@contextlib.contextmanager
+def working_until(end: Ending) -> Iterator[None]:
+    """Inside the block, this thread works for the run that has this end."""
+    before = _own()
+    _of_thread.end = end
+    try:
+        yield
+    finally:
+        _of_thread.end = before
 
 
 def pause(seconds: float) -> None:
@@ -74,10 +97,10 @@ def pause(seconds: float) -> None:
     Raises:
         UnfinishedError: it is over.
     """
-    threads = _own()
-    if threads is None:
+    end = _own()
+    if end is None:
         time.sleep(seconds)
-    elif threads.wait_for_end(seconds):
+    elif end.wait(seconds):
         raise UnfinishedError("the run is over")
 
 
@@ -130,15 +153,6 @@ class WorkerThreads(Executor):
         if wait:
             self.join()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether calls that are under way should end."""
-        return self._ended.is_set()
-
-    def wait_for_end(self, most_s: float) -> bool:
-        """Wait until calls should end, or for this time; returns whether they should."""
-        return self._ended.wait(most_s)
-
     def join(self, most_s: float | None = None) -> None:
         """After ``shutdown``, wait until the threads have ended, or for this time."""
         with self._lock:
@@ -181,7 +195,7 @@ class WorkerThreads(Executor):
             logger.info("no more threads can be started: %d do the work", max(self._most, 1))
 
     def _work(self) -> None:
-        _of_thread.threads = self
+        _of_thread.end = self._ended
         redact.mark_thread()
         while (step := self._calls.get()) is not None:
             step()

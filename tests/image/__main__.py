@@ -25,7 +25,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tests.image import standin
-from tests.image.checks import Checks
+from tests.image.checks import BUILT, Checks
 from tests.image.engine import NAMES, CannotTest, Engine
 from tests.servers import ROOT, serving
 
@@ -60,7 +60,8 @@ def main() -> int:
             engine, options.base, options.pip_config, offline=options.offline
         ) as flags:
             say(f"building {_TAG} with {engine.name}")
-            engine.build(str(ROOT), _TAG, options.base, flags)
+            built = [f"--build-arg={name.upper()}={text}" for name, text in BUILT.items()]
+            engine.build(str(ROOT), _TAG, options.base, [*flags, *built])
         say(f"built in {time.monotonic() - start_s:.0f} s")
         failed = Checks(engine, _TAG).run()
     except CannotTest as error:

@@ -6,6 +6,7 @@ root file system, no capabilities, no writable /tmp, no HOME that could be writt
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import string
@@ -17,12 +18,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from kaiwo._version import __version__
 from tests import demo, servers
+from tests.image import examples
 from tests.image.engine import Ended, Engine
 from tests.servers import ROOT
 from tests.support import stores
 from tests.support.stores import Store
 
+#: What the build says about itself; its arguments are these names in capital letters.
+BUILT = {
+    "version": __version__,
+    "revision": "0123456789abcdef0123456789abcdef01234567",
+    "created": "2026-01-02T03:04:05+00:00",
+    "source": "https://example.com/kaiwo",
+}
+LABELS = {
+    "title": "kaiwo-downloader",
+    "description": importlib.metadata.metadata("kaiwo")["Summary"],
+    **BUILT,
+}
+_LABEL = "org.opencontainers.image."
 _HERE = Path(__file__).resolve().parent
 _LIMIT = 350_000_000
 _LARGEST = 10
@@ -63,6 +79,7 @@ class Checks:
                 self._download(folder, running, expected)
                 self._hub_cache(folder, running["hf"])
                 self._stop(folder, running["s3"])
+            examples.check(folder, self._run, self._check)
         return self._failed
 
     # ------------------------------------------------------------------------------ the checks
@@ -74,8 +91,12 @@ class Checks:
         self._check("its user", config.get("User") == _USER, config.get("User"))
         entry = config.get("Entrypoint")
         self._check("its entry", entry == ["python", "-m", "kaiwo.downloader"], entry)
-        titled = (config.get("Labels") or {}).get("org.opencontainers.image.title")
-        self._check("its labels", titled == "kaiwo-downloader", titled)
+        labels = config.get("Labels") or {}
+        wrong = {key: labels.get(f"{_LABEL}{key}") for key in LABELS} | {
+            key: text for key, text in labels.items() if "license" in key
+        }
+        wrong = {key: text for key, text in wrong.items() if text != LABELS.get(key)}
+        self._check("its labels", not wrong, wrong)
         print(f"     the engine's own count: {known['Size'] / 1e6:.0f} MB")
 
     def _look_inside(self) -> None:

@@ -74,6 +74,7 @@ DOWNLOAD = VALIDATION | {"awscrt", "obstore"}
 OWN_COMMAND = {
     "__main__", "_version", "cli.app", "cli.bootstrap", "cli.lock_commands",
     "cli.logs", "cli.numbers", "cli.options", "cli.plain_help", "cli.process", "cli.signals",
+    "cli.storage_initializer",
     "errors", "files.process_limits", "loading", "redact", "units",
 }  # fmt: skip
 OWN_VALIDATION = OWN_COMMAND | {
@@ -89,7 +90,8 @@ OWN_VALIDATION = OWN_COMMAND | {
     "tasks.fetch_request",
     "tasks.fields", "tasks.items", "tasks.customer_key", "tasks.kept", "tasks.object_store",
     "tasks.plugins", "tasks.upkeep",
-    "tasks.registry", "tasks.s3", "tasks.secrets", "tasks.signature", "units", "workers.globs",
+    "tasks.registry", "tasks.s3", "tasks.secrets", "tasks.signature", "tasks.targets",
+    "units", "workers.globs",
 }  # fmt: skip
 OWN_DOWNLOAD = OWN_VALIDATION | {
     "api.*", "checksums", "cli.commands", "config.fetch_url", "engine.*", "files.*",

@@ -152,6 +152,19 @@ def test_an_object_a_folder_and_a_bucket_go_into_the_folder(pod: Store, tmp_path
     assert initialize((f"s3://{bucket}", tmp_path / "all")).code == 0
 
 
+def test_an_empty_object_is_no_model(pod: Store, folder: Path) -> None:
+    """Some tools mark a folder by one; KServe's own leaves it out."""
+    bucket = pod.new_bucket({"m": b"", "m/config.json": b"{}", "alone/model": b""})
+    for path in ("m", "alone"):
+        ended = initialize((f"s3://{bucket}/{path}", folder))
+        assert ended.code == 4
+        assert f"s3://{bucket}/" in ended.message
+    (folder / "m").unlink()
+    (folder / "model").unlink()
+    assert initialize((f"s3://{bucket}/m/", folder)).code == 0
+    assert everything(folder) == {"config.json": b"{}"}
+
+
 def test_patterns_choose_files_as_they_do_for_the_hub(
     pod: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +240,43 @@ def test_an_only_archive_is_unpacked_and_one_of_several_files_is_not(
     assert everything(tmp_path / "two") == {"m.zip": archive, "readme": b""}
 
 
+@pytest.mark.parametrize(
+    "beside", ["two.tgz", "plain", "of/archives", "one-volume", "archive-volume"]
+)
+def test_an_archive_mixes_with_no_other_model(
+    pod: Store, tmp_path: Path, folder: Path, beside: str
+) -> None:
+    one, two = archives.tar_of(MODEL), archives.tar_of({"config.json": b"[]", "other": b""})
+    files = {"one.tgz": one, "two.tgz": two, "plain/config.json": b"[]"}
+    bucket = pod.new_bucket({**files, "of/archives/one.tgz": one, "of/archives/readme": b""})
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume/config.json").write_bytes(b"[]")
+    (tmp_path / "two.tgz").write_bytes(two)
+    volumes = {"one-volume": f"{tmp_path}/volume", "archive-volume": f"{tmp_path}/two.tgz"}
+    uri = "of/archives/one.tgz" if beside.startswith("of") else "one.tgz"
+    pairs = [(f"s3://{bucket}/{uri}", folder)]
+    pairs.append((volumes.get(beside, f"s3://{bucket}/{beside}"), folder))
+    for each in (pairs, pairs, pairs[::-1]):  # a container that is started again
+        ended = initialize(*each)
+        assert ended.code == 2, ended.message
+    assert initialize(pairs[0], (pairs[1][0], tmp_path / "own")).code == 0
+
+
+def test_one_archive_by_two_names_is_unpacked_once(pod: Store, folder: Path) -> None:
+    bucket = pod.new_bucket({"m/model.tgz": archives.tar_of(MODEL)})
+    uris = (f"s3://{bucket}/m", f"s3://{bucket}/m/model.tgz")
+    assert initialize(*((uri, each) for uri in uris for each in (folder, f"{folder}/"))).code == 0
+    assert everything(folder) == dict(sorted(MODEL.items()))
+
+
+def test_a_query_names_an_archive_where_the_path_names_no_kind(tmp_path: Path) -> None:
+    with web.site() as site:
+        for name, number in (("get?v=1&file=m.tgz", len(MODEL)), ("get.bin?m.tgz", 1)):
+            site.pages[f"/{name}"] = web.Page(archives.tar_of(MODEL))
+            assert initialize((f"{site.at}/{name}", tmp_path / name[:5])).code == 0
+            assert len(everything(tmp_path / name[:5])) == number
+
+
 def test_a_refused_archive_leaves_an_empty_folder(pod: Store, folder: Path) -> None:
     bucket = pod.new_bucket({"m.tgz": archives.tar(("good", b"1"), ("../../outside", b"1"))})
     for _ in range(2):
@@ -282,7 +332,7 @@ def test_a_run_that_was_killed_while_unpacking_is_resumed(
         patch.setattr(unpacking, "_remove", lambda *_: None)
         with pytest.raises(Killed):
             initialize((f"s3://{bucket}/m.tgz", folder))
-    assert (folder / ".kaiwo/unpacking/config.json").exists()
+    assert [*(folder / ".kaiwo/unpacking").glob("*/config.json")]
     with counting(s3) as way:
         monkeypatch.setenv("AWS_ENDPOINT_URL", str(way.stores[0].fields["endpoint_url"]))
         way.reset()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import kaiwo
-from kaiwo.api import run
+from kaiwo.api import rounds
 from kaiwo.errors import IntegrityError, UnfinishedError, UnsafeNameError
 from kaiwo.events import Event, Planned, Settled
 from kaiwo.reporting.counters import Counters
@@ -60,7 +60,7 @@ class Watching:
 @pytest.fixture
 def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Waking]]:
     """One that answers, and one that does not yet."""
-    monkeypatch.setattr(run, "UNREACHED_S", 0.2)
+    monkeypatch.setattr(rounds, "UNREACHED_S", 0.2)
     for name, data in (("here/a", b"aaa"), ("there/b", b"bbbbb")):
         path = tmp_path / name
         path.parent.mkdir()

@@ -90,6 +90,17 @@ def with_size(archive: bytes, size: int) -> bytes:
     return changed(archive, change)
 
 
+def with_offset(offset: int) -> bytes:
+    """A zip archive whose only entry is said to begin there, as zip64 can say it."""
+    with_extra = zip_header("a")
+    with_extra.extra = struct.pack("<HHQ", 1, 8, offset)
+
+    def change(data: bytearray, local: int, line: int) -> None:
+        struct.pack_into("<I", data, line + 42, 2**32 - 1)
+
+    return changed(zip_of((with_extra, b"1234")), change)
+
+
 def with_flag(archive: bytes, flag: int) -> bytes:
     """The only entry has this flag."""
 

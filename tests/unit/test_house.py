@@ -101,8 +101,8 @@ def entered(user: str, used: str) -> Iterator[tuple[str, str]]:
 
 
 def test_imports_are_found() -> None:
-    assert "kaiwo.engine.scheduler" in set(imported("kaiwo.api.run"))
-    assert list(entered("kaiwo.api.run", "kaiwo.engine.scheduler")) == [
+    assert "kaiwo.engine.scheduler" in set(imported("kaiwo.api.rounds"))
+    assert list(entered("kaiwo.api.rounds", "kaiwo.engine.scheduler")) == [
         ("kaiwo.engine", "scheduler")
     ]
     assert list(entered("kaiwo.sources.hub.source", "kaiwo.sources.base")) == []

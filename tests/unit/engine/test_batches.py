@@ -110,6 +110,14 @@ def test_every_object_is_in_one_batch_in_its_order_and_no_batch_is_empty_or_too_
         assert len(batch) == 1 or sum(each.object.size for each in batch) <= BATCH_BYTES
 
 
+def test_batches_that_travel_are_longer_and_few_objects_are_not_cut_into_many() -> None:
+    near, far = Pace(), Pace(is_far=True)
+    for each in (near, far):
+        each.measure([Outcome(transfers([1])[0], seconds=0.01)])
+    assert (near.batch_size(10_000, 8), far.batch_size(10_000, 8)) == (10, 100)
+    assert (near.batch_size(64, 128), far.batch_size(64, 128)) == (1, 10)
+
+
 def test_a_batch_is_made_when_it_is_asked_for() -> None:
     known = Pace()
     batches = cut(deque(transfers([1] * 300)), lambda _: True, known, lambda: 1)

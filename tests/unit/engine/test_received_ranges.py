@@ -22,7 +22,7 @@ def crcs_of(data: bytes, start: int, *algorithms: str) -> dict[str, int]:
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_the_frontier_is_where_the_first_bytes_are_missing(order: tuple[int, ...]) -> None:
     size = 3 * LENGTH + 1
-    parts = ReceivedRanges(size, LENGTH)
+    parts = ReceivedRanges(0, size, LENGTH)
     there: set[int] = set()
     for number in order:
         parts.add(number * LENGTH, {})
@@ -37,7 +37,7 @@ def test_the_frontier_is_where_the_first_bytes_are_missing(order: tuple[int, ...
 def test_in_any_order_the_checksum_is_that_of_the_whole(algorithm: str, size: int) -> None:
     data = content(size)
     for order in itertools.permutations(range(0, size, LENGTH)):
-        parts = ReceivedRanges(size, LENGTH)
+        parts = ReceivedRanges(0, size, LENGTH)
         for start in order:
             parts.add(start, crcs_of(data, start, *checksums.COMBINABLE))
         assert parts.complete
@@ -46,7 +46,7 @@ def test_in_any_order_the_checksum_is_that_of_the_whole(algorithm: str, size: in
 
 def test_a_range_that_was_read_without_it_leaves_no_checksum() -> None:
     data = content(3 * LENGTH)
-    parts = ReceivedRanges(len(data), LENGTH)
+    parts = ReceivedRanges(0, len(data), LENGTH)
     parts.add(0, crcs_of(data, 0, "crc32c", "crc64nvme"))
     parts.add(LENGTH, crcs_of(data, LENGTH, "crc32c"))
     parts.add(2 * LENGTH, crcs_of(data, 2 * LENGTH, "crc32c", "crc64nvme"))
@@ -57,7 +57,7 @@ def test_a_range_that_was_read_without_it_leaves_no_checksum() -> None:
 
 def test_the_checksum_of_a_single_range_is_told_if_it_is_known() -> None:
     data = content(2 * LENGTH)
-    parts = ReceivedRanges(len(data), LENGTH)
+    parts = ReceivedRanges(0, len(data), LENGTH)
     parts.add(LENGTH, crcs_of(data, LENGTH, "crc32c"))
     assert parts.crc(LENGTH, "crc32c") == checksums.crc("crc32c", data[LENGTH:])
     assert parts.crc(LENGTH, "crc64nvme") is None
@@ -67,14 +67,14 @@ def test_the_checksum_of_a_single_range_is_told_if_it_is_known() -> None:
 
 def test_what_is_not_there_yet_has_no_checksum() -> None:
     data = content(2 * LENGTH)
-    parts = ReceivedRanges(len(data), LENGTH)
+    parts = ReceivedRanges(0, len(data), LENGTH)
     parts.add(LENGTH, crcs_of(data, LENGTH, "crc32c"))
     assert (parts.complete, parts.checksum("crc32c")) == (False, None)
 
 
 def test_a_range_that_comes_again_is_what_it_is_then() -> None:
     data = content(2 * LENGTH)
-    parts = ReceivedRanges(len(data), LENGTH)
+    parts = ReceivedRanges(0, len(data), LENGTH)
     parts.add(0, {"crc32c": 7})
     for start in (0, LENGTH):
         parts.add(start, crcs_of(data, start, "crc32c"))
@@ -83,7 +83,7 @@ def test_a_range_that_comes_again_is_what_it_is_then() -> None:
 
 def test_a_range_that_comes_twice_counts_once() -> None:
     data = content(2 * LENGTH)
-    parts = ReceivedRanges(len(data), LENGTH)
+    parts = ReceivedRanges(0, len(data), LENGTH)
     for start in (0, 0, LENGTH, 0):
         parts.add(start, crcs_of(data, start, "crc32c"))
     assert parts.checksum("crc32c") == checksums.of_bytes("crc32c", data)

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.errors import DiskError, PassingDiskError
-from kaiwo.files import kept_folders, publish, temporary_files
+from kaiwo.files import inherited_files, kept_folders, publish, temporary_files
 from kaiwo.files.folders import Root, in_folder, open_folder, resolved
 from kaiwo.files.kept_folders import kept, kept_open
 from kaiwo.jobs import Transfer
@@ -201,7 +201,7 @@ def test_neither_has_a_large_file(root: Root, outside: Path, step: str) -> None:
     with pytest.raises(DiskError, match="leads out of"):
         go_on()
     temporary_files.discard(each.temporary, root)
-    assert not temporary_files.take_over(each.temporary, f"{root.path}/sub/b", root)
+    assert not inherited_files.take_over(each.temporary, f"{root.path}/sub/b", root)
 
 
 def test_what_is_elsewhere_is_neither_read_renamed_nor_removed(tmp_path: Path, root: Root) -> None:
@@ -212,7 +212,7 @@ def test_what_is_elsewhere_is_neither_read_renamed_nor_removed(tmp_path: Path, r
     swap(Path(root.path) / "sub", outside)
     temporary_files.discard(each.temporary, root)
     assert temporary_files.read_range(each.temporary, 0, 9, root) == b""
-    assert not temporary_files.take_over(each.temporary, f"{root.path}/b", root)
+    assert not inherited_files.take_over(each.temporary, f"{root.path}/b", root)
     assert (outside / name).read_bytes() == b"another's"
 
 

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.errors import DiskError, PassingDiskError, RangeIgnoredError
-from kaiwo.files import documents, repeat, temporary_files
+from kaiwo.files import documents, inherited_files, repeat, temporary_files
 from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import publish
 from kaiwo.files.renames import rename
@@ -139,7 +139,7 @@ def test_a_document_and_an_earlier_runs_file_are_renamed_so(
     assert (tmp_path / "report").read_text() == "text"
     (tmp_path / "old").write_bytes(b"begun")
     once("replace", errno.ENOENT, after=True)
-    assert temporary_files.take_over(str(tmp_path / "old"), str(tmp_path / "new"))
+    assert inherited_files.take_over(str(tmp_path / "old"), str(tmp_path / "new"))
 
 
 def test_what_is_there_is_found_in_spite_of_such_a_failure(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kaiwo.errors import DiskError
-from kaiwo.files import temporary_files
+from kaiwo.files import inherited_files, temporary_files
 from kaiwo.files.publish import publish
 from kaiwo.jobs import Transfer
 from tests.support.faulty import MIB, content, ranges_of
@@ -197,7 +197,7 @@ def test_an_earlier_runs_file_gets_this_runs_name(tmp_path: Path) -> None:
     old, new = tmp_path / ".kaiwo-1-0.part", tmp_path / ".kaiwo-2-0.part"
     old.write_bytes(b"begun")
     inode = old.stat().st_ino
-    assert temporary_files.take_over(str(old), str(new))
+    assert inherited_files.take_over(str(old), str(new))
     assert os.listdir(tmp_path) == [new.name]
     assert (new.stat().st_ino, new.read_bytes()) == (inode, b"begun")
 
@@ -222,7 +222,7 @@ def test_anything_else_is_left_where_it_is(tmp_path: Path, kind: str) -> None:
         old.write_bytes(b"begun")
         new = tmp_path / "gone" / "new"
     before = sorted(os.listdir(tmp_path))
-    assert not temporary_files.take_over(str(old), str(new))
+    assert not inherited_files.take_over(str(old), str(new))
     assert sorted(os.listdir(tmp_path)) == before
     assert victim.read_bytes() == b"another's"
 

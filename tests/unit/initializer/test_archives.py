@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from kaiwo.errors import ConfigError, DiskError, IntegrityError, KaiwoError, exit_code_of
-from kaiwo.initializer import staging
+from kaiwo.initializer import staging, unpacking
+from kaiwo.initializer.places import Places
 from kaiwo.initializer.unpacking import ending_of, unpack
 from tests.support import archives
 from tests.support.archives import block, blocks, header, tar, zip_header, zip_of
@@ -42,10 +43,17 @@ def found(folder: Path) -> dict[str, bytes]:
     }
 
 
+def unpack_own(folder: Path, name: str) -> None:
+    """Unpack an archive that is in the folder."""
+    ending = ending_of(name)
+    assert ending is not None
+    unpack(f"{folder}/{name}", str(folder), ending, is_own=True, places=Places())
+
+
 def unpacked(folder: Path, name: str, content: bytes) -> dict[str, bytes]:
     """What is there after an archive was unpacked, without the folder of the state."""
     (folder / name).write_bytes(content)
-    unpack(f"{folder}/{name}", str(folder), is_own=True)
+    unpack_own(folder, name)
     return found(folder)
 
 
@@ -57,16 +65,19 @@ def unpacked(folder: Path, name: str, content: bytes) -> dict[str, bytes]:
         ("model.tar", tar(*MODEL.items(), mode="w", format_=tarfile.USTAR_FORMAT)),
         ("model.tar.bz2", tar(*MODEL.items(), mode="w:bz2")),
         (TAR, gzip.compress(PLAIN[:2048]) + gzip.compress(PLAIN[2048:])),
+        # Named for another compression than they have.
+        ("model.tar", archives.tar_of(MODEL)),
+        ("model.tgz", PLAIN),
+        (TAR, tar(*MODEL.items(), mode="w:bz2")),
         (ZIP, zip_of(*MODEL.items())),
         (ZIP, zip_of(*MODEL.items(), method=zipfile.ZIP_STORED)),
         # As ``tar -c .`` and ``zip -r`` make them.
         (TAR, tar((DOT, b""), *((f"./{n}", c) for n, c in MODEL.items()))),
         (ZIP, zip_of(("model/", b""), *MODEL.items())),
     ],
-    ids=range(9),
+    ids=range(12),
 )  # fmt: skip
 def test_the_files_of_an_archive_take_its_place(folder: Path, name: str, content: bytes) -> None:
-    assert ending_of(name) is not None
     assert unpacked(folder, name, content) == MODEL
 
 
@@ -101,6 +112,33 @@ def test_unpacking_again_changes_no_file_whose_bytes_are_there(folder: Path) -> 
     (folder / "model/config.json").write_bytes(b"[]")
     assert unpacked(folder, TAR, archives.tar_of(MODEL)) == MODEL
     assert os.path.samestat((folder / "model/1/weights.bin").stat(), before)
+
+
+def test_two_runs_in_one_folder_never_take_each_others_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "other.tgz").write_bytes(archives.tar_of(dict.fromkeys(MODEL, b"other")))
+    (folder / TAR).write_bytes(archives.tar_of(MODEL))
+
+    class Killed(BaseException):
+        """As if the other run had ended there."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    class Meanwhile(Places):
+        """Another run stages its archive once this one has staged its own."""
+
+        def take(self, *_: object) -> None:
+            other = f"{folder}/other.tgz"
+            with monkeypatch.context() as patch:
+                patch.setattr(unpacking, "_publish", killed)
+                with pytest.raises(Killed):
+                    unpack(other, str(folder), ".tgz", is_own=False, places=Places())
+
+    with pytest.raises(DiskError):
+        unpack(f"{folder}/{TAR}", str(folder), ".tgz", is_own=True, places=Meanwhile())
+    assert [*found(folder)] == ["other.tgz"]
 
 
 def test_what_a_killed_run_had_staged_is_removed(folder: Path) -> None:
@@ -235,6 +273,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], int]] = {
     "zip: a file and a folder": (ZIP, lambda: zip_of(("a", b"1"), ("a/b", b"1")), 2),
     "zip: a bomb": (ZIP, lambda: zip_of(("a", bytes(70 << 20))), 7),
     "zip: entries that share bytes": (ZIP, archives.overlapping, 7),
+    "zip: an entry that is elsewhere": (ZIP, lambda: archives.with_offset(1 << 62), 7),
     "zip: a size that is less": (ZIP, lambda: archives.with_size(zip_of(("a", b"1234")), 3), 7),
     "zip: a size that is more": (ZIP, lambda: archives.with_size(zip_of(("a", b"1234")), 9), 7),
     "zip: an encrypted entry": (ZIP, lambda: archives.with_flag(zip_of(("a", b"1234")), 1), 7),
@@ -260,7 +299,7 @@ def test_a_hostile_archive_leaves_nothing_behind(
     (folder / name).write_bytes(make())
     (folder / "of-another-model").write_bytes(b"stays")
     with pytest.raises((IntegrityError, ConfigError)) as caught:
-        unpack(f"{folder}/{name}", str(folder), is_own=True)
+        unpack_own(folder, name)
     assert exit_code_of(caught.value) == code, caught.value
     assert found(folder) == {"of-another-model": b"stays"}
     assert [*(folder / ".kaiwo").iterdir()] == []
@@ -273,7 +312,7 @@ def test_a_hostile_archive_leaves_nothing_behind(
 def test_a_million_entries_leave_nothing_behind(folder: Path) -> None:
     (folder / TAR).write_bytes(archives.many_entries(1_000_000))
     with pytest.raises(IntegrityError, match="more than 100,000"):
-        unpack(f"{folder}/{TAR}", str(folder), is_own=True)
+        unpack_own(folder, TAR)
     assert found(folder) == {}
 
 
@@ -295,7 +334,7 @@ def test_an_archive_needs_room(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "statvfs", lambda _: little)
     (folder / TAR).write_bytes(archives.tar_of(MODEL))
     with pytest.raises(DiskError, match="not enough space"):
-        unpack(f"{folder}/{TAR}", str(folder), is_own=True)
+        unpack_own(folder, TAR)
     # Another run, with more room, need not fetch it again.
     assert [*found(folder)] == [TAR]
 

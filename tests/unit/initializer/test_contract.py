@@ -141,6 +141,13 @@ def test_the_sdk_reads_its_variables_by_itself() -> None:
             {"STORAGE_CONFIG": '{"type": "s3", "access_key_id": "a", "anonymous": "true"}'},
             {"anonymous": True},
         ),
+        (
+            {
+                "awsAnonymousCredential": "true",
+                "STORAGE_CONFIG": '{"type": "s3", "anonymous": false, "region": ""}',
+            },
+            {},
+        ),
     ],
 )
 def test_variables_become_fields_of_s3(
@@ -149,10 +156,11 @@ def test_variables_become_fields_of_s3(
     assert fields("s3://bucket/m", **variables) == expected
 
 
-@pytest.mark.parametrize("value", ["", "1", "no", "True", "0", "False"])
-def test_only_zero_and_false_switch_verification_off(value: str) -> None:
-    verifies = value not in ("0", "False")
-    assert Variables({"S3_VERIFY_SSL": value}).verifies_s3 is verifies
+@pytest.mark.parametrize("value", ["", "1", "no", "True", "0", "False", False, 0, None])
+def test_only_zero_and_false_switch_verification_off(value: object) -> None:
+    verifies = str(value) not in ("0", "False")
+    if isinstance(value, str):
+        assert Variables({"S3_VERIFY_SSL": value}).verifies_s3 is verifies
     config = json.dumps({"type": "s3", "verify_ssl": value})
     assert Variables({"STORAGE_CONFIG": config}).verifies_s3 is verifies
 

@@ -142,3 +142,13 @@ def test_a_root_without_anything_is_left_alone(tmp_path: Path) -> None:
     assert found.is_empty
     leftovers.remove(found)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_killed_run_met_its_workers_is_removed(tmp_path: Path) -> None:
+    meeting = tmp_path / ".kaiwo" / "run-ab"
+    meeting.mkdir(parents=True)
+    (meeting / "run.json").write_text("{}")
+    found = leftovers.find(str(tmp_path))
+    assert found.temporary == (str(meeting / "run.json"),)
+    leftovers.remove(found)
+    assert not meeting.exists()

@@ -1,0 +1,16 @@
+"""Jobs that run in other processes, and on other machines, by an executor of somebody else.
+
+    scheduler ─ job ─> carrier ─ call ─> executor ─ call ─> site ─ job ─> worker function
+        ▲                 ▲ └─────────── meeting folder ──────┘ ▲
+        └── outcome ──────┴──────────────── answer ─────────────┘
+
+carrier    the executor that the scheduler is given: sends jobs to other processes
+calls      what goes there and back
+site       what a worker process has of a run
+meeting    the folder in the download root where a run and its sites meet
+places     where calls go: any executor
+cluster    the same, of Dask; only who uses it loads it
+probing    which workers of a cluster can be used
+
+See docs/decisions/0058.
+"""

@@ -1,0 +1,102 @@
+"""A Dask cluster of real processes on this machine, whose workers come, go and are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distributed import Client
+
+from tests.servers import ROOT
+from tests.support.waiting import wait_until
+
+_HOST = "127.0.0.1"
+_END_S = 20.0
+
+
+@dataclass
+class DaskCluster:
+    """A scheduler and its workers, each a process of one thread.
+
+    Attributes:
+        folder: for their files and logs.
+        address: of the scheduler.
+        workers: the processes, by their names.
+    """
+
+    folder: Path
+    address: str = ""
+    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _count: int = 0
+
+    def add(self, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+        """Start a worker; returns its name. It joins by itself."""
+        name = f"w{self._count}"
+        self._count += 1
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", self.address]
+        command += ["--nthreads=1", "--no-nanny", "--no-dashboard", f"--name={name}"]
+        command += [f"--local-directory={self.folder / name}", f"--host={_HOST}"]
+        self.workers[name] = self.start(command, name, dict(env or {}), cwd)
+        return name
+
+    def kill(self, name: str) -> None:
+        """End a worker as a machine ends that is switched off."""
+        process = self.workers.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait(_END_S)
+
+    def wait_for_workers(self) -> None:
+        """Return when all workers have joined."""
+        with Client(self.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(len(self.workers), timeout=120)
+
+    def close(self) -> None:
+        """End all of it."""
+        for process in self.workers.values():
+            process.kill()
+        for process in self.workers.values():
+            process.wait(_END_S)
+        self.workers.clear()
+
+    def start(
+        self, command: list[str], name: str, env: dict[str, str], cwd: Path | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a process of the cluster, with a log of that name."""
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        with (self.folder / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(
+                command,
+                cwd=cwd or self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": path, **env},
+            )
+
+
+@contextlib.contextmanager
+def dask_cluster(folder: Path, workers: int = 0) -> Iterator[DaskCluster]:
+    """A cluster that runs until the block is left, with that many workers."""
+    found = DaskCluster(folder)
+    told = folder / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", f"--host={_HOST}"]
+    command += ["--port=0", "--no-dashboard", f"--scheduler-file={told}"]
+    scheduler = found.start(command, "scheduler", {})
+    try:
+        wait_until(told.exists, "the scheduler does not start", 60)
+        wait_until(lambda: told.read_text().endswith("}"), "its file is not whole", 60)
+        found.address = json.loads(told.read_text())["address"]
+        for _ in range(workers):
+            found.add()
+        yield found
+    finally:
+        found.close()
+        scheduler.kill()
+        scheduler.wait(_END_S)
