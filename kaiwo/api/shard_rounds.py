@@ -15,8 +15,9 @@ range is read back and must have the checksum that was noted for it, else it is 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from msgspec.structs import replace
 
@@ -25,7 +26,7 @@ from kaiwo.api.places import claimed
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.shard_plan import Home, announce, home_of, joined, still_followed
 from kaiwo.api.tools import opened
-from kaiwo.errors import BugError, IntegrityError, KaiwoError, ShardError, exit_code_of
+from kaiwo.errors import BugError, DiskError, IntegrityError, KaiwoError, ShardError, exit_code_of
 from kaiwo.events import Event, Joined, Planned, Progressed, Settled, Started, Ticked
 from kaiwo.jobs import RANGE, Plan, Transfer
 from kaiwo.objects import Item, Place, Report, ShardOutcome
@@ -93,7 +94,8 @@ class ShardRounds(Rounds):
         for item in (each for some in later for each in some):
             name = item.target or item.source
             mine = items.get(name)
-            if item.status == "failed" or (mine is None and item.status != "unchanged"):
+            is_new = item.status != "unchanged" if mine is None else mine.status == "failed"
+            if item.status == "failed" or is_new:
                 items[name] = item
             elif mine is not None and mine.checksum is None:
                 items[name] = replace(mine, checksum=item.checksum, verified=item.verified)
@@ -106,6 +108,8 @@ class ShardRounds(Rounds):
 
     def _carry_out(self, home: Home, found: SharedPlan, split: Split) -> None:
         self._fetch_part(home, found, split)
+        if lost := self._lost():
+            self._finish_whole(found, split, lost)
         report = self.report()
         first = next((item.error for item in report.items if item.error is not None), None)
         ended = self._concluded(home, found, report.exit_code, first)
@@ -119,8 +123,7 @@ class ShardRounds(Rounds):
         report = self.report()
         if not report.ok:
             first = next((item.error for item in report.items if item.error is not None), None)
-            text = "" if first is None else first.message
-            self._write(home, found, report.exit_code, text)
+            self._write(home, found, report.exit_code, "" if first is None else first.message)
             return
         if self._is_checked:
             home.results(found).write(ALL, 0)
@@ -175,18 +178,24 @@ class ShardRounds(Rounds):
             self._fetch(tools, whole, self.listing)
         self._is_checked = self.report().ok
 
-    def _finish_whole(self, found: SharedPlan, split: Split) -> None:
-        """Finish the objects that were cut, and of which all parts are there."""
+    def _lost(self) -> set[str]:
+        """Targets whose parts had no place any more: another shard has published all of it."""
+        failed = (each for each in self.report().items if isinstance(each.error, DiskError))
+        return {each.target for each in failed if os.path.lexists(each.target)}
+
+    def _finish_whole(self, found: SharedPlan, split: Split, lost: Container[str] = ()) -> None:
+        """Finish the objects that were cut, and of which all parts are there, or were."""
         with opened(self._order, self._begun_s) as tools:
             tools.state.share(found.token)
             drafted = plan.draft(self.listing, tools.state, tools.comparison)
 
             def whole(transfer: Transfer) -> Transfer | None:
                 shared = _shared(transfer, split, found.token)
-                return shared if _is_covered(shared, tools.state) else None
+                is_lost = transfer.index in split.cut and transfer.target in lost
+                return shared if is_lost or _is_covered(shared, tools.state) else None
 
-            cut = _mapped(Draft((), drafted.missing, ()), whole)
-            if not cut.missing:
+            cut = _mapped(replace(drafted, missed=()), whole)
+            if not (cut.missing or cut.unchanged):
                 return
             with claimed(tools, self._order.tasks, cut, self._sink, self._make_room) as closed:
                 self._execute(closed, tools)

@@ -14,6 +14,7 @@ from kaiwo.api import shard_plan, tools
 from kaiwo.api.report import Report
 from kaiwo.errors import DiskError
 from kaiwo.events import Event, Planned, Progressed, Settled
+from kaiwo.files import inherited_files
 from kaiwo.state import leftovers
 from tests.scenarios.test_shards import FEW, LARGE, MIB, Shards, checked
 from tests.support.stores import Store
@@ -146,3 +147,30 @@ def test_nobody_waits_for_the_other_end_of_a_pipe_in_place_of_a_plan_or_a_result
     assert few.run("1/2").ok
     assert checked(few.run("0/2"))
     few.assert_whole()
+
+
+def test_a_part_that_another_shard_publishes_with_the_whole_meanwhile_is_done(
+    s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = Shards(s3, tmp_path / "root", {"d/large": LARGE[: 16 * MIB - 1000]})
+    assert shards.run("0/2").ok
+
+    def end(event: Event) -> None:
+        if isinstance(event, Settled):
+            raise DiskError("evicted right after the last byte")
+
+    with pytest.raises(DiskError, match="evicted"):
+        shards.run("1/2", sink=Sink(end))
+    join = inherited_files.join
+    begun: list[str] = []
+
+    def publish(path: str, *others: Any) -> None:
+        join(path, *others)
+        begun.append(path)
+        if len(begun) == 1:
+            shards.run("0/2")
+            assert (shards.root / "large").exists()
+
+    monkeypatch.setattr(inherited_files, "join", publish)
+    assert checked(shards.run("1/2"))
+    shards.assert_whole()
