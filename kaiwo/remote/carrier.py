@@ -236,11 +236,15 @@ class Carrier(Executor):
                 beaten_s, told = now_s, requests
 
     def _requests(self) -> int:
-        """How many jobs are under way somewhere: those that wait in the executor do not count."""
+        """How many jobs are under way somewhere: those that wait in the executor do not count.
+
+        A site that is gone said how many it had, and does not take that back.
+        """
         begun = sum(self._busy.values())
         with self._lock:
             is_settled = time.monotonic() - self._began_s >= _QUEUED_S
-            return begun if is_settled and begun else max(begun, len(self._under_way))
+            sent = len(self._under_way)
+            return min(begun, sent) if is_settled and begun else sent
 
     def _hear(self, site: str, letter: Letter) -> None:
         match letter:
