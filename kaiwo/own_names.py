@@ -92,7 +92,16 @@ def is_of_generations(name: str) -> bool:
 
 def is_staged(path: str) -> bool:
     """Whether a path leads through the link to a generation that is being filled."""
-    return _NEXT in path and any(map(name_of_next, path.split("/")))
+    return switched(path) is not None
+
+
+def switched(path: str) -> str | None:
+    """The path that a file of a generation that is being filled gets; None for other files."""
+    if _NEXT not in path:
+        return None
+    names = path.split("/")
+    found = [name_of_next(name) or name for name in names]
+    return "/".join(found) if found != names else None
 
 
 def document_part_name(name: str) -> str:

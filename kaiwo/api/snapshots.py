@@ -18,12 +18,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from msgspec.structs import replace
 
 from kaiwo import units
+from kaiwo.api.generation_files import keep_only
 from kaiwo.api.tools import Tools
 from kaiwo.api.upkeep import write_ready
 from kaiwo.errors import DiskError, UnfinishedError
 from kaiwo.files import generations, second_names
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.files.folders import Root, in_folder, open_folder, resolved
+from kaiwo.files.folders import Root, open_folder, resolved
 from kaiwo.files.paths import regular_file
 from kaiwo.files.placement import next_path
 from kaiwo.files.publish import sync
@@ -31,7 +32,6 @@ from kaiwo.files.temporary_files import discard
 from kaiwo.jobs import Plan, Transfer, Want
 from kaiwo.objects import Item, same_bytes
 from kaiwo.planning import snapshots
-from kaiwo.planning.case_folding import folded
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft
 from kaiwo.planning.snapshots import Snapshot, below_of
@@ -86,8 +86,11 @@ class Snapshots:
             if not (transfers or each.gone or current is None or is_begun):
                 continue  # another run has done it meanwhile
             tools.state.manifest(each.root).settle()
+            root = resolved(each.root)
             try:
-                generations.begin(each.target, resolved(each.root))
+                generations.begin(each.target, root)
+                if is_begun and each.is_whole:  # of another listing, perhaps
+                    keep_only(generations.require_next(each.target, root), _names(each, each.files))
             except DiskError as error:
                 if not (transfers and all(one.present for one in transfers)):
                     raise
@@ -110,17 +113,19 @@ class Snapshots:
         """
         if not (listed := tuple(listed)):
             return
-        there = {item.target for item in items if item.status != "failed"}
-        failed = {item.target for item in items} - there
+        there = {item.target: item.status for item in items if item.status != "failed"}
+        failed = {item.target for item in items} - there.keys()
         planned = {one.target: one for one in (*closed.transfers, *closed.unchanged)}
         for each in listed:
             if not each.is_whole or each.files & failed:
                 self._leave(each)
                 continue
             # An object that turned out to be no file is not there, and has not failed.
-            transfers = [planned[target] for target in each.files & there & planned.keys()]
+            targets = each.files & there.keys() & planned.keys()
+            transfers = [planned[target] for target in targets]
+            unchanged = {target for target in targets if there[target] == "unchanged"}
             if each.target in self._begun:
-                self._end(tools, each, transfers, closed)
+                self._end(tools, each, transfers, unchanged, closed)
             if each.place.ready and generations.number_of(each.target) is not None:
                 write_ready(each.place.ready, each.root, tools.state.run)
             tools.state.manifest(each.root).settle()
@@ -146,33 +151,44 @@ class Snapshots:
         )
 
     def _end(
-        self, tools: Tools, snapshot: Snapshot, transfers: Sequence[Transfer], closed: Plan
+        self,
+        tools: Tools,
+        snapshot: Snapshot,
+        transfers: Sequence[Transfer],
+        unchanged: Collection[str],
+        closed: Plan,
     ) -> None:
         """Switch a link, if anything has changed."""
         current = self._begun[snapshot.target][1]
         known = {each.target for each in closed.unchanged}
         staged = [each for each in transfers if _is_staged(tools, each, known)]
+        new = {each.target for each in staged}
+        old = [each for each in transfers if each.target not in new]
+        for each in old:
+            is_lost = current is None or each.target not in unchanged
+            if is_lost or (each.target in known and not _is_at_target(tools, each)):
+                raise DiskError(
+                    f"{each.target} was changed while kaiwo was at work there, so nothing is "
+                    "switched; run it again"
+                )
         if not (staged or snapshot.gone or current is None):
             _abandon(snapshot)
             del self._begun[snapshot.target]
             return
         root, durable = resolved(snapshot.root), tools.order.settings.fsync
-        folder = generations.require_next(snapshot.target, root)
-        new = {each.target for each in staged}
-        old = [each for each in transfers if each.target not in new]
+        generation = generations.require_next(snapshot.target, root)
+        folder = generation.path
         for each in old:
-            if current is None or (each.target in known and not _is_at_target(tools, each)):
-                raise DiskError(
-                    f"{each.target} was changed while kaiwo was at work there, so nothing is "
-                    "switched; run it again"
-                )
-            source = generations.path_of(snapshot.target, current)
+            source = generations.path_of(snapshot.target, current or 0)
             below = each.target[len(snapshot.target) :]
             _give(f"{source}{below}", f"{folder}{below}", root, durable=durable)
         if snapshot.place.ready:
             below = snapshot.place.ready[len(snapshot.target) :]
             write_ready(f"{folder}{below}", snapshot.root, tools.state.run)
-        _require_exactly(folder, _names(snapshot, transfers), root)
+        names = _names(snapshot, (each.target for each in transfers))
+        for name in keep_only(generation, names, parts=False):
+            text = "is gone: something else than kaiwo changes that folder"
+            raise DiskError(f"{folder}/{name} {text}")
         if generations.number_of(snapshot.target) != current:
             raise DiskError(
                 f"{snapshot.target} leads elsewhere since this run began, so it is not switched; "
@@ -187,7 +203,7 @@ class Snapshots:
             len(old),
         )
         tools.state.manifest(snapshot.root).settle(staged)
-        generations.remove_old(snapshot.target, root, snapshot.place.generations)
+        generations.remove_old(snapshot.target, root, snapshot.place.generations, current)
 
 
 def _is_staged(tools: Tools, transfer: Transfer, known: Collection[str]) -> bool:
@@ -253,46 +269,8 @@ def _give(source: str, path: str, root: Root, *, durable: bool) -> None:
         raise disk_error(error, path) from error
 
 
-def _names(snapshot: Snapshot, transfers: Iterable[Transfer]) -> Iterator[str]:
+def _names(snapshot: Snapshot, targets: Iterable[str]) -> Iterator[str]:
     """What the next generation holds: paths, relative to it."""
-    for path in (*(each.target for each in transfers), snapshot.place.ready):
+    for path in (*targets, snapshot.place.ready):
         if path:
             yield path[len(snapshot.target) + 1 :]
-
-
-def _require_exactly(folder: str, names: Iterable[str], root: Root) -> None:
-    """Remove what is in a generation besides these files, such as what a killed run has left.
-
-    Raises:
-        DiskError: one of them is missing.
-    """
-    missing = {folded(os.fsdecode(os.fsencode(name))): name for name in names}
-    wanted = set(missing)
-    for above, folders, files in os.walk(folder, topdown=False):
-        for name in files:
-            path = f"{above}/{name}"
-            below = folded(path[len(folder) + 1 :])
-            missing.pop(below, None)
-            if below not in wanted:
-                discard(path, root)
-                if os.path.lexists(path):
-                    raise DiskError(f"cannot remove {path}, which is not of the snapshot")
-        for name in folders:
-            _remove_empty(f"{above}/{name}", root)
-    for name in missing.values():
-        raise DiskError(f"{folder}/{name} is gone: something else than kaiwo changes that folder")
-
-
-def _remove_empty(path: str, root: Root) -> None:
-    """Remove a folder that holds nothing, or a link to one."""
-
-    def remove(folder: int | None, name: str) -> None:
-        os.rmdir(name, dir_fd=folder)
-
-    if os.path.islink(path):
-        discard(path, root)
-        return
-    try:
-        in_folder(path, root, remove)
-    except OSError:
-        return  # it holds files

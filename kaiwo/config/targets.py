@@ -15,6 +15,7 @@ from kaiwo.config.diagnostics import Diagnostic, Place
 from kaiwo.tasks.base import Location, Task
 
 _HINT = "give one of them another target_path"
+_BELOW = "let download_root be the folder above, and give target_path the name"
 
 
 class Placed(Struct, frozen=True):
@@ -54,6 +55,9 @@ def _in_snapshots(
     folders: dict[str, _Owner] = {}
     for each in tasks:
         for location, folder in each.task.snapshots(download_root):
+            if folder == download_root:
+                problem = "this is download_root, and a snapshot has its files beside its target"
+                yield Diagnostic(each.place(location), problem, _BELOW)
             if folder in folders:
                 problem = f"this is the snapshot of {_named(folders[folder])} too"
                 yield Diagnostic(each.place(location), problem, _HINT)

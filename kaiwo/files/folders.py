@@ -25,6 +25,7 @@ from msgspec import Struct
 from kaiwo.files.kept_folders import Folder, kept
 from kaiwo.files.paths import is_within
 from kaiwo.jobs import Transfer
+from kaiwo.own_names import name_of_next
 
 ResultT = TypeVar("ResultT")
 #: Opens a folder to look up names in it, which needs no right to list them; macOS lacks that.
@@ -240,7 +241,7 @@ def _next(folder: int, name: str, *, make: bool) -> int | None:
     try:
         return os.open(name, _FLAGS, dir_fd=folder)
     except FileNotFoundError:
-        if not make:
+        if not make or name_of_next(name):  # that one is a link, or somebody has removed it
             raise
     except OSError as error:
         if error.errno not in _NO_FOLDER or not _is_link(name, folder):

@@ -13,6 +13,7 @@ all are there, ``next`` is renamed to ``NAME``. So at any moment, a generation i
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import posixpath
@@ -26,6 +27,8 @@ from kaiwo.errors import DiskError
 from kaiwo.files import second_names
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import Root, in_folder, open_folder
+from kaiwo.files.kept_folders import kept
+from kaiwo.files.paths import is_within
 from kaiwo.files.placement import next_path
 from kaiwo.files.publish import sync_folder
 from kaiwo.files.renames import rename
@@ -59,6 +62,8 @@ def number_of(target: str, link: str | None = None) -> int | None:
 
 def fault_of(target: str) -> str | None:
     """Why no generation can become the target; None if one can."""
+    if os.path.islink(folder := folder_of(target)):
+        return f"a link is at {folder}, where publish: snapshot has a folder; move it away"
     for path in (target, next_path(target)):
         try:
             mode = os.lstat(path).st_mode
@@ -84,6 +89,7 @@ def begin(target: str, root: Root) -> None:
     Raises:
         DiskError: the file system refused, or has no symbolic links.
     """
+    kept.clear()  # what was opened by way of the link before may be complete by now
     path, current = next_path(target), number_of(target) or 0
     if (number := number_of(target, path)) is not None:
         if number > current:
@@ -103,22 +109,23 @@ def begin(target: str, root: Root) -> None:
     )
 
 
-def require_next(target: str, root: Root) -> str:
-    """The path of the next generation's folder, which is there.
+def require_next(target: str, root: Root) -> Root:
+    """The next generation's folder, which is there, as a root: no link leads out of it.
 
     Raises:
         DiskError: it cannot be made.
     """
     path = next_path(target)
     number = number_of(target, path)
-    if number is None:
-        raise DiskError(f"{path} is gone: something else than kaiwo changes {target}")
+    if number is None or number <= (number_of(target) or 0):
+        raise DiskError(f"{path} leads elsewhere: something else than kaiwo changes {target}")
     folder = path_of(target, number)
     try:
-        open_folder(folder, root, make=True)
+        confined = _confined(folder, target, root)
+        open_folder(folder, confined, make=True)
     except OSError as error:
         raise disk_error(error, folder) from error
-    return folder
+    return confined
 
 
 def switch(target: str, root: Root, *, durable: bool) -> None:
@@ -135,13 +142,14 @@ def switch(target: str, root: Root, *, durable: bool) -> None:
     path = next_path(target)
     if fault := fault_of(target):
         raise DiskError(fault)
-    folder = require_next(target, root)
+    folder = require_next(target, root).path
     try:
         if durable:
             for each, _, _ in os.walk(folder):
                 sync_folder(each)
             sync_folder(posixpath.dirname(folder))
         rename(path, target, root)
+        kept.clear()
         if durable:
             sync_folder(posixpath.dirname(target))
     except OSError as error:
@@ -159,22 +167,37 @@ def abandon(target: str, root: Root) -> None:
         return
     if number != number_of(target):
         with contextlib.suppress(FileNotFoundError):
-            _remove(path_of(target, number), root)
+            _remove(target, number, root)
     discard(path, root)
     with contextlib.suppress(OSError):  # it holds other generations
         in_folder(folder_of(target), root, lambda above, name: os.rmdir(name, dir_fd=above))
 
 
-def remove_old(target: str, root: Root, keep: int) -> None:
-    """Remove all but that number of generations; one that cannot be removed stays."""
+def remove_old(target: str, root: Root, keep: int, before: int | None = None) -> None:
+    """Remove all but that number of generations; one that cannot be removed stays.
+
+    Args:
+        target: of the generations.
+        root: see ``folders.py``.
+        keep: that number of them stays.
+        before: the number of the one that was the target until now. It goes last: it is read, also
+            if it is not the newest one since somebody has gone back to it.
+    """
     current = number_of(target)
-    old = sorted(each for each in _numbers(target) if current is not None and each < current)
+    old = [each for each in _numbers(target) if current is not None and each < current]
+    old.sort(key=lambda each: (each == before, each))
     for number in old[: max(len(old) + 1 - keep, 0)]:
         path = path_of(target, number)
         try:
-            _remove(path, root)
+            _remove(target, number, root)
         except OSError as error:
             logger.warning("an old generation stays: %s", disk_error(error, path).message)
+
+
+def is_older(target: str) -> bool:
+    """Whether somebody has gone back to an older generation than the newest complete one."""
+    current, begun = number_of(target), number_of(target, next_path(target))
+    return current is not None and any(current < each != begun for each in _numbers(target))
 
 
 def unswitched(folder: str) -> Iterator[str]:
@@ -207,5 +230,18 @@ def _numbers(target: str) -> Iterator[int]:
         yield from (int(name) for name in os.listdir(folder_of(target)) if _NUMBER.fullmatch(name))
 
 
-def _remove(folder: str, root: Root) -> None:
-    in_folder(folder, root, lambda above, name: shutil.rmtree(name, dir_fd=above))
+def _remove(target: str, number: int, root: Root) -> None:
+    in_folder(
+        path_of(target, number),
+        _confined(folder_of(target), target, root),
+        lambda above, name: shutil.rmtree(name, dir_fd=above),
+    )
+
+
+def _confined(folder: str, target: str, root: Root) -> Root:
+    """A folder of generations as a root: nothing is removed by way of a link at it or in it."""
+    above = posixpath.dirname(target)
+    real = os.path.realpath(above)
+    if root.real and not is_within(real, root.real):
+        raise OSError(errno.ELOOP, f"{above} leads out of {root.path}")
+    return Root(folder, real.rstrip("/") + folder[len(above.rstrip("/")) :] if root.real else "")

@@ -98,9 +98,9 @@ class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
         )
 
     def is_strong(self) -> bool:
-        """Whether the bytes alone tell if they are right."""
+        """Whether the bytes alone tell if they are right: those of a pointer tell of its file."""
         checksum = None if self.checksum is None else _parsed_checksum(self.checksum)
-        return checksums.is_of_bytes(checksum) and not self.pointer
+        return checksums.is_of_bytes(checksum)
 
 
 class LockedItem(Struct, frozen=True):
@@ -142,7 +142,7 @@ def entry_of(remote: RemoteObject, url: str, target: str, *, is_named: bool) -> 
         remote.unpinned,
         remote.silent_reads,
         remote.may_be_pointer,
-        remote.may_be_pointer or not checksums.is_of_bytes(checksum),
+        not checksums.is_of_bytes(checksum),
     )
 
 

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
@@ -69,6 +69,28 @@ def folded(name: str) -> str:
     # ext4 ignores invisible characters, too.
     visible = (letter for letter in _composed(name) if unicodedata.category(letter) != "Cf")
     return _composed("".join(visible).casefold())
+
+
+class Spellings:
+    """Paths, each also by other names that the file system treats as equal to its own.
+
+    Args:
+        paths: absolute.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = set(paths)
+        self._folded = {folded(path): path for path in self._paths}
+
+    def find(self, path: str) -> str | None:
+        """The one among them that this path of a file leads to; None if there is none."""
+        if path in self._paths:
+            return path
+        other = self._folded.get(folded(path))
+        with contextlib.suppress(OSError):
+            if other is not None and os.path.samestat(os.lstat(path), os.lstat(other)):
+                return other
+        return None
 
 
 def possible_own_names(path: str, root: str) -> Iterator[tuple[str, str, str]]:

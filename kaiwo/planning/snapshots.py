@@ -20,7 +20,7 @@ from kaiwo.files import generations
 from kaiwo.files.paths import is_within, real_path
 from kaiwo.files.placement import Under, folder_of
 from kaiwo.jobs import Want
-from kaiwo.planning.case_folding import folded
+from kaiwo.planning.case_folding import Spellings, folded
 from kaiwo.planning.conflicts import Offenders
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.prune import Records
@@ -96,10 +96,16 @@ def snapshots(listing: Listing, records: Records) -> tuple[Snapshot, ...]:
 
 
 def _gone(place: Under, files: Iterable[str], records: Records) -> Iterator[str]:
-    """The files of the current generation that are not in the next one."""
-    listed = {folded(each) for each in files}
-    for target in below_of(place, records(place.root)):
-        if folded(target) not in listed and os.path.lexists(target):
+    """The files of the current generation that are not in the next one.
+
+    What the manifest has is of the newest one. Where somebody has gone back, all files count.
+    """
+    wanted = Spellings((*files, *filter(None, (place.ready,))))
+    known = below_of(place, records(place.root))
+    if generations.is_older(place.folder):
+        known = (f"{above}/{name}" for above, _, names in os.walk(place.folder) for name in names)
+    for target in known:
+        if os.path.lexists(target) and wanted.find(target) is None:
             yield target
 
 

@@ -35,9 +35,10 @@ import msgspec
 from msgspec.structs import replace
 
 from kaiwo.files.disk_errors import disk_error
+from kaiwo.files.paths import regular_file
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Answer, is_identified
-from kaiwo.own_names import is_staged
+from kaiwo.own_names import is_staged, switched
 from kaiwo.protocols import Opener
 from kaiwo.state.compaction import compact
 from kaiwo.state.folder import manifest_path
@@ -249,7 +250,27 @@ class Manifest:
 
     def records(self) -> tuple[Record, ...]:
         """What is known of each target."""
-        return tuple(each for each in self._records.values() if not is_staged(each.target))
+        found = {target: each for target, each in self._records.items() if not is_staged(target)}
+        for each in map(self._switched, self._records.values()):
+            if each is not None:
+                found[each.target] = each
+        return tuple(found.values())
+
+    def _switched(self, staged: Record) -> Record | None:
+        """What a line of the next generation says of the target since the link was switched.
+
+        None if that was not done, or has its line: the run was not killed right after it.
+        """
+        if (target := switched(staged.target)) is None:
+            return None
+        record = replace(staged, target=target)
+        known = self._records.get(target) == record
+        if known or os.path.lexists(f"{self._below}{staged.target}"):
+            return None
+        status = regular_file(f"{self._below}{target}")
+        as_published = record.size, record.mtime_ns
+        is_there = status is not None and as_published == (status.st_size, status.st_mtime_ns)
+        return record if is_there else None
 
     def record_of(self, target: str) -> Record | None:
         """What is known of the file at that absolute path."""
@@ -303,7 +324,7 @@ class Manifest:
         if record is None:
             return unsealed(line)  # this version does not know it, or it is torn
         if is_staged(record.target) and not os.path.lexists(f"{self._below}{record.target}"):
-            return None
+            return record.target if self._switched(record) else None
         if not record.target.endswith("/"):
             return record.target
         about = _object_of(record)

@@ -63,4 +63,5 @@ def _hashed(source: Source, remote: RemoteObject, job: PinJob) -> RemoteObject:
     if size != remote.size and not remote.unsized:
         url = job.want.opener.url(remote.key)
         raise TransientError(f"reading {url}: got {size} bytes instead of {remote.size}")
-    return replace(remote, size=size, unsized=False, checksum=Checksum("sha256", found.hexdigest()))
+    checksum = Checksum("sha256", found.hexdigest())
+    return replace(remote, size=size, unsized=False, checksum=checksum, may_be_pointer=False)

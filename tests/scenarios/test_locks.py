@@ -212,12 +212,15 @@ def test_a_version_that_was_overwritten_still_arrives(
 def test_a_branch_that_moved_arrives_at_the_commit_of_the_lock(
     hub: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.fill("locked/repo", ARRIVED)
+    """Files that are not in LFS, too: of these, a mirror may state the pointer's digest."""
+    files = {**ARRIVED, "config.json": b"{}"}
+    hub.fill("locked/repo", files)
     path = configured(tmp_path, hub.task("locked/repo", (), target_path="."))
     entries = locked(path)
-    hub.fill("locked/repo", {"a.bin": b"other"})
+    assert not any(each.get("weak") for each in entries.values())
+    hub.fill("locked/repo", {"a.bin": b"other", "config.json": b"[0]"})
     report = kaiwo.download(path, locked=True)
-    assert (report.exit_code, tree(tmp_path / "out")) == (0, ARRIVED)
+    assert (report.exit_code, tree(tmp_path / "out")) == (0, files)
     assert {each["version"] for each in entries.values()} == {
         item.source.partition("@")[2].partition("/")[0] for item in report.items
     }

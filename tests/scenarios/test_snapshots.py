@@ -477,7 +477,7 @@ def test_a_link_that_somebody_moves_during_a_run_is_not_switched(
     monkeypatch.chdir(tmp_path)
     assert (out / "m/a").read_bytes() == b"1"
     run(tmp_path, task).raise_for_failures()
-    assert ((out / "m/a").read_bytes(), numbers(out)) == (b"3", ["0002", "0003"])
+    assert ((out / "m/a").read_bytes(), numbers(out)) == (b"3", ["0001", "0003"])
 
 
 # --- what cannot be ---------------------------------------------------------------------------
@@ -497,6 +497,7 @@ def test_what_cannot_be_a_snapshot_is_refused_before_the_first_byte(
         ([ITEM | {"publish": "files", "keep_generations": 2}], "needs publish: snapshot"),
         ([ITEM | {"allow_partial": True}], "publish: snapshot and allow_partial exclude"),
         ([ITEM | {"target_path": "/"}], "puts a link there"),
+        ([ITEM | {"target_path": "./"}], "this is download_root, and a snapshot has its files"),
         ([ITEM | {"target_path": "x" * 250}], "name is too long"),
         ([ITEM | {"target_path": ".kaiwo-x.next/y"}], "generations of snapshots"),
     ]
