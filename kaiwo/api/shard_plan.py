@@ -73,6 +73,12 @@ class Home(Struct, frozen=True):
         """Of the plan."""
         return plan_path(self.root, None, self.shard.job)
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """What the shard claims in each root while it is at work."""
+        job, index = self.shard.job, self.shard.index
+        return tuple(Place(f"{plan_path(each, None, job)}-{index}", each) for each in self.roots)
+
     def results(self, found: SharedPlan) -> Results:
         """How the shards of a plan ended."""
         return Results(self.root, found.digest, found.token, found.shards)
@@ -199,6 +205,8 @@ def _made(home: Home, tools: Tools, sink: Sink) -> tuple[SharedPlan | None, List
         with Claim(secrets.token_hex(4), look, tools.rules.until_s) as claim:
             claim.take(targets_of((Place(home.path, home.root),)))
             if (found := _followed(home)) is None:
+                # Not later: if this process sleeps while it lists, another one makes the plan.
+                finished.retire(home.path, home.root, home.roots)
                 listing = listed(tools, home.order.asked, sink)
                 if listing.failed:
                     return None, listing
@@ -212,11 +220,10 @@ def _made(home: Home, tools: Tools, sink: Sink) -> tuple[SharedPlan | None, List
 
 
 def _write(home: Home, tools: Tools, listing: Listing) -> None:
-    """Check a listing, and make it the plan."""
+    """Check a listing, and make it the plan, unless there is one now."""
     drafted = plan.draft(listing, tools.state, tools.comparison)
     for want, answers in listing.answers:
         tools.state.remember_answers(want, answers, home.roots)
-    finished.retire(home.path, home.root, home.roots)
     serves = {
         each.opener
         for task, wants in home.order.tasks

@@ -48,15 +48,16 @@ class ShardRounds(Rounds):
     _plan: SharedPlan | None = None
     _failed: ShardError | None = None
     _is_checked = False
+    _own: Claim | None = None
 
     def run(self) -> None:
         """Carry out this shard's part of the plan."""
         if self._order.shard is None:
             raise BugError("this run is no shard")
         home = home_of(self._order, self._order.shard)
-        with self._claim() as own:
+        with self._claim() as self._own:
             # Another process with the same number, which has not ended yet, is waited for.
-            own.take(targets_of((Place(f"{home.path}-{home.shard.index}", home.root),)))
+            self._own.take(targets_of(home.places))
             with opened(self._order, self._begun_s) as tools:
                 found, split, self.listing = joined(home, tools, self._sink)
                 if found is None:
@@ -158,6 +159,10 @@ class ShardRounds(Rounds):
             return home.results(found).read()
 
     def _write(self, home: Home, found: SharedPlan, exit_code: int, message: str) -> None:
+        if exit_code and self._own is not None and self._own.is_lost:
+            # It slept, and another process with its number may have done all of its part.
+            logger.warning("others took shard %s for dead; its failure is not noted", home.shard)
+            return
         home.results(found).write(home.shard.index, exit_code, redact.text(message))
 
     def _check_union(self, found: SharedPlan, split: Split) -> None:

@@ -60,10 +60,14 @@ class Flight(Struct):
         self.received = self.kept = 0
         return before
 
-    def next_round(self) -> None:
-        """Start again with another temporary file; what was learned of the object stays."""
+    def next_round(self, run: str) -> None:
+        """Start again with another temporary file; what was learned of the object stays.
+
+        Args:
+            run: the token of this run: no other one writes into that file.
+        """
         now = self.transfer
-        self.transfer = replace(now, round=now.round + 1, partial=None)
+        self.transfer = replace(now, run=run, round=now.round + 1, partial=None)
 
 
 class Flights:

@@ -76,7 +76,7 @@ class Restarts:
         round_files.drop(flight.transfer, self._state)
         self._digests.forget(flight.transfer)
         self.reset_counts(flight)
-        flight.next_round()
+        flight.next_round(self._state.run)
 
     def reset_counts(self, flight: Flight) -> None:
         """All of it must be read again."""

@@ -23,7 +23,7 @@ def prepare(transfer: Transfer, state: State) -> None:
         DiskError: the file system refused.
     """
     root, partial = root_of(transfer), transfer.partial
-    if state.is_shared(transfer) and not transfer.round:
+    if state.is_shared(transfer):
         state.begin(transfer)
         inherited_files.join(transfer.temporary, state.run, root)
         return

@@ -20,13 +20,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import astuple, replace
 
 from kaiwo.errors import ConfigError, IntegrityError
@@ -41,6 +40,8 @@ from kaiwo.workers.globs import matcher
 _HEADER = {"kaiwo-plan": 1}
 #: A larger file is no plan: a million objects take a quarter of it.
 _LARGEST = 1 << 30
+#: Times in nanoseconds are within 64 bits.
+_MOST = 1 << 63
 #: What is at an object's target: nothing, a file that is to be checked, or what is to be there.
 State = Literal["missing", "present", "in_place"]
 
@@ -57,7 +58,7 @@ class Head(Struct, frozen=True, forbid_unknown_fields=True):
         shares_files: several shards may write into one file.
     """
 
-    made_s: float
+    made_s: Annotated[float, Meta(ge=0, le=1e11)]
     nonce: str
     shards: int
     of: str
@@ -232,17 +233,14 @@ def read(path: str) -> SharedPlan | None:
     """The plan of a file; None if there is none, or none that is whole.
 
     Raises:
-        ConfigError: it cannot be read, or is of a newer kaiwo.
+        ConfigError: it is of a newer kaiwo.
+        DiskError: it cannot be read.
     """
-    try:
-        with open(path, "rb") as stream:
-            if os.fstat(stream.fileno()).st_size > _LARGEST:
-                return None
-            lines = stream.readlines()
-    except FileNotFoundError:
+    whole = small_files.beginning(path, _LARGEST + 1)
+    if whole is None or len(whole) > _LARGEST:
         return None
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    lines = whole.splitlines(keepends=True)
+    del whole
     if not lines or not lines[0].startswith(b'{"kaiwo-plan":'):
         return None
     if lines[0] != _line(_HEADER):
@@ -266,8 +264,8 @@ def _items(lines: Iterator[bytes]) -> Iterator[tuple[str, tuple[Planned, ...]]]:
     for line in lines:
         item = _decoded(line, msgspec.json.Decoder(_Item))
         found = tuple(_decoded(next(lines, b""), decoder) for _ in range(item.objects))
-        if any(each.size < 0 for each in found):
-            raise ValueError("no size")
+        if any(each.size < 0 or not -_MOST <= (each.modified_ns or 0) < _MOST for each in found):
+            raise ValueError("no size, or no time")
         yield item.item, found
 
 

@@ -18,7 +18,7 @@ from kaiwo.state import small_files
 from kaiwo.state.folder import result_path
 from kaiwo.state.shared_parts import ALL
 
-_HEADER = b'{"kaiwo-shard": 1}\n'
+_HEADER = b'{"kaiwo-shard": 1}'
 #: Of a message, that much is kept.
 _LONGEST = 1000
 
@@ -62,10 +62,14 @@ class Results:
         """
         path = self._path(str(index))
         result = {"plan": self._plan, "exit_code": exit_code, "message": message[:_LONGEST]}
-        small_files.write(path, [_HEADER, json.dumps(result) + "\n"])
+        small_files.write(path, [_HEADER, "\n", json.dumps(result), "\n"])
 
     def read(self) -> dict[int, Result]:
-        """The shards that have ended, and how."""
+        """The shards that have ended, and how.
+
+        Raises:
+            DiskError: one of their files cannot be read.
+        """
         found = ((index, self._read(str(index))) for index in range(self._shards))
         return {index: result for index, result in found if result is not None}
 
@@ -80,10 +84,11 @@ class Results:
 
     def _read(self, index: str) -> Result | None:
         """How that shard ended; None if it is at work, or what is there says nothing."""
+        # What cannot be read may say that all are done: then nobody would check the whole.
+        found = small_files.beginning(self._path(index), 20 * _LONGEST) or b""
+        head, _, line = found.partition(b"\n")
         try:
-            with open(self._path(index), "rb") as stream:
-                head, line = stream.readline(100), stream.readline(10 * _LONGEST)
             result = msgspec.json.decode(line, type=Result) if head == _HEADER else None
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         return result if result is not None and result.plan == self._plan else None

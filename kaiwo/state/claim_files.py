@@ -130,6 +130,13 @@ class OwnClaim:
                 if not self._ended.is_set():
                     self._paths = [path for path in self._paths if _touch(path, self._roots[path])]
 
+    @property
+    def is_gone(self) -> bool:
+        """Another run has removed one of the files, for it took this run for dead."""
+        with self._lock:
+            there = [path for path in self._paths if os.path.lexists(path)]
+        return len(there) < len(self.targets)
+
     def withdraw(self) -> None:
         """Remove the files, and folders that hold nothing else."""
         self._ended.set()

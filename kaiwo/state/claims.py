@@ -204,6 +204,11 @@ class Claim:
                     self._is_alive(path)
             remove_folder(folder)
 
+    @property
+    def is_lost(self) -> bool:
+        """Another run took this one for dead, and may have taken the targets."""
+        return self._own is not None and self._own.is_gone
+
     def release(self) -> None:
         """Release all targets."""
         self._taken = {}

@@ -83,7 +83,7 @@ class Reader:
     def _read_on(self, take: Callable[[bytes], object]) -> bool:
         # Another run removes its journal at any moment, so only an open file can be judged. And
         # opening it makes network file systems ask their server, where stat may not.
-        with open(self._path, "rb", opener=_without_waiting) as file:
+        with open(self._path, "rb", opener=without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 self._refuse("%s is not a regular file: kaiwo ignores it", self._path)
@@ -267,7 +267,7 @@ def _write_whole(descriptor: int, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def without_waiting(path: str, flags: int) -> int:
     """Open what may be a pipe that nobody writes to."""
     return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
 

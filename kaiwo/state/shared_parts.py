@@ -16,6 +16,7 @@ from kaiwo.state.folder import (
     result_path,
     shared_journal_paths,
 )
+from kaiwo.state.json_lines import without_waiting
 from kaiwo.state.small_files import remove
 
 #: In place of the number of a shard: all of them have ended well, and the whole was checked.
@@ -53,7 +54,7 @@ def left(root: str) -> Iterator[tuple[str, bool]]:
 def token_of(path: str) -> str:
     """The token of a plan, from the last line of its file; empty if that is no plan."""
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=without_waiting) as stream:
             stream.seek(max(os.fstat(stream.fileno()).st_size - _LAST_LINE, 0))
             found = _END.search(stream.read())
     except OSError:

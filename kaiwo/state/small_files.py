@@ -6,10 +6,13 @@ import os
 import secrets
 from collections.abc import Iterable
 
+from kaiwo.errors import DiskError
 from kaiwo.files import documents, temporary_files
 from kaiwo.files.disk_errors import disk_error
 from kaiwo.files.folders import in_folder
+from kaiwo.files.repeat import repeat
 from kaiwo.own_names import STATE_FOLDER
+from kaiwo.state.json_lines import without_waiting
 from kaiwo.state.sharing import make_folder, root_of_state, share_file
 
 
@@ -62,7 +65,8 @@ def write_new(path: str, lines: Iterable[str | bytes]) -> None:
         os.link(os.path.basename(written), name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def rename(folder: int | None, name: str) -> None:
-        os.rename(os.path.basename(written), name, src_dir_fd=folder, dst_dir_fd=folder)
+        if not os.path.lexists(path):
+            os.rename(os.path.basename(written), name, src_dir_fd=folder, dst_dir_fd=folder)
 
     root = root_of_state(os.path.dirname(path))
     try:
@@ -76,6 +80,26 @@ def write_new(path: str, lines: Iterable[str | bytes]) -> None:
             raise disk_error(error, path) from None
     finally:
         remove(written)
+
+
+def beginning(path: str, length: int) -> bytes | None:
+    """The first bytes of a file of the state; None if there is no such file.
+
+    Raises:
+        DiskError: it cannot be read.
+    """
+
+    def attempt() -> bytes:
+        with open(path, "rb", opener=without_waiting) as stream:
+            # Python allocates as much as is asked for.
+            return stream.read(min(length, os.fstat(stream.fileno()).st_size))
+
+    try:
+        return repeat(attempt)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DiskError(f"cannot read {path}: {error.strerror}") from error
 
 
 def remove(path: str) -> None:
