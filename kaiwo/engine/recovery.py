@@ -126,7 +126,7 @@ class Recovery:
         """
         if isinstance(job, Batch | Whole):
             round_files.discard(flight.transfer)
-            flight.next_round()
+            flight.next_round(flight.transfer.run)
             job = updated(job, flight)
             if flight.large is not None:
                 flight.large.transfer = flight.transfer
