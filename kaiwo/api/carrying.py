@@ -17,6 +17,7 @@ from kaiwo.api.tools import Tools
 from kaiwo.errors import ConfigError
 from kaiwo.jobs import Plan, Transfer
 from kaiwo.state.claims import is_claiming
+from kaiwo.state.folder import meeting_folders
 from kaiwo.tasks.base import Task, TaskOpener
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def carrying(tools: Tools, closed: Plan, executor: Executor | None) -> Iterator[
         ServiceError: the cluster does not answer.
     """
     order = tools.order
+    _end_dead(tools, closed)
     if not closed.transfers or (executor is None and order.settings.dask is None):
         yield Carrying(tools.executor)
         return
@@ -62,11 +64,8 @@ def carrying(tools: Tools, closed: Plan, executor: Executor | None) -> Iterator[
     from kaiwo.remote.meeting import Meeting  # noqa: PLC0415
     from kaiwo.remote.places import OneExecutor  # noqa: PLC0415
 
-    def is_dead(root: str, run: str) -> bool:
-        return not is_claiming(root, order.settings.state_dir, run)
-
     with contextlib.ExitStack() as stack:
-        meeting = Meeting(tools.state.run, _roots(closed.transfers), is_dead)
+        meeting = Meeting(tools.state.run, _roots(closed.transfers))
         stack.callback(meeting.close)
         if executor is not None:
             places: Places = OneExecutor(executor)
@@ -75,6 +74,19 @@ def carrying(tools: Tools, closed: Plan, executor: Executor | None) -> Iterator[
         carrier = Carrier(tools.state.run, places, meeting, tools.executor)
         stack.enter_context(carrier.opened())
         yield Carrying(carrier, lambda: places.machines)
+
+
+def _end_dead(tools: Tools, closed: Plan) -> None:
+    """Workers of a run that was killed must not publish beside this one, wherever its jobs run."""
+    roots = dict.fromkeys(each.root for each in (*closed.transfers, *closed.unchanged))
+    if not any(map(meeting_folders, roots)):
+        return
+    from kaiwo.remote.meeting import end_dead  # noqa: PLC0415 - few runs find one
+
+    def is_dead(root: str, run: str) -> bool:
+        return not is_claiming(root, tools.order.settings.state_dir, run)
+
+    end_dead(roots, tools.state.run, is_dead)
 
 
 def require_one(order: Order, executor: Executor | None) -> None:

@@ -178,7 +178,8 @@ def _hashed(files: Sequence[Expected], sink: Sink) -> Report:
         code = first_exit_code(codes) if error is None else exit_code_of(error)
         return Report(code, time.monotonic() - begun_s, 0, tuple(items), error, began_at_s)
 
-    sink.emit(Planned(len(files), sum(each.size or 0 for each in files), 0))
+    known = sum(each.size or 0 for each in files)
+    sink.emit(Planned(len(files), known, 0, present=len(files), present_bytes=known))
     dispatcher: Dispatcher[Expected, _Checked] = Dispatcher(
         executor, _MOST, _check, idle=lambda: sink.emit(Ticked())
     )

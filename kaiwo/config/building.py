@@ -81,6 +81,11 @@ class Builder:
 
     def _meant(self, key: str, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
         """What was meant by an unknown key at the top."""
+        if key == "apiVersion":
+            return None, (
+                "this is a manifest of Kubernetes; give the kaiwo file inside it alone (`-` reads "
+                "standard input)"
+            )
         if ITEMS not in values and nearest(key, [ITEMS]):
             return ITEMS, f"did you mean '{ITEMS}'?"
         found: tuple[str | None, str | None] = (None, None)

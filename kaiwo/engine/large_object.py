@@ -92,6 +92,8 @@ class LargeObject:
         self._reached = 0
         self._found: Checksum | None = None
         self._finishing = False
+        #: Its file may have other bytes than those that were checked on their way.
+        self._is_doubted = False
 
     def _nothing_received(self) -> ReceivedRanges:
         start, end = self.transfer.part or (0, self.transfer.object.size)
@@ -211,6 +213,10 @@ class LargeObject:
         if remote.unsized:
             self.transfer = replace(self.transfer, object=replace(remote, size=outcome.bytes))
 
+    def doubt(self) -> None:
+        """Somebody else may have written into its file: at the end, all of it is hashed."""
+        self._is_doubted = True
+
     def take_digest(self, outcome: Outcome) -> None:
         """The running checksum made a step."""
         self._stepping, self._found = False, outcome.checksum
@@ -232,4 +238,4 @@ class LargeObject:
         stated = self._stated
         if stated is not None and checksums.combinable(stated.algorithm) and not self.streams:
             self._found = self._received.checksum(stated.algorithm)
-        yield Finish(self.transfer, stated, self._found)
+        yield Finish(self.transfer, stated, None if self._is_doubted else self._found)

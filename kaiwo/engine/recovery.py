@@ -119,8 +119,21 @@ class Recovery:
                 self._settlement.fail(flight, error)
 
     def send_elsewhere(self, job: Job, flight: Flight) -> None:
-        """The worker of a job is gone; neither the object nor its service had a part in that."""
-        job = alone(job, flight)
+        """The worker of a job is gone; neither the object nor its service had a part in that.
+
+        It may live, and write: what is made again as a whole gets another temporary file, and what
+        is in the file of ranges counts when all of it was hashed.
+        """
+        if isinstance(job, Batch | Whole):
+            round_files.discard(flight.transfer)
+            flight.next_round(flight.transfer.run)
+            job = updated(job, flight)
+            if flight.large is not None:
+                flight.large.transfer = flight.transfer
+                for question in flight.large.questions():
+                    self._dispatcher.repeat(question, 0)
+        elif flight.large is not None:
+            flight.large.doubt()
         tries = replace(job.tries, lost=job.tries.lost + 1)
         self._dispatcher.repeat(replace(job, tries=tries), 0)
 

@@ -169,14 +169,21 @@ def write_small(path: str, data: Buffer, root: Root | None = None) -> os.stat_re
 def status_of(path: str, root: Root | None = None) -> os.stat_result:
     """The status of a temporary file that is complete.
 
+    Of the open file: of a path, a network file system remembers for seconds how large it was before
+    other machines wrote there, and asks its server when it is opened.
+
     Raises:
         OSError: there is none, or it is not this run's alone.
     """
 
-    def look(folder: int | None, name: str) -> os.stat_result:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    def look() -> os.stat_result:
+        descriptor = _open(path, os.O_RDONLY | os.O_NOFOLLOW, root)
+        try:
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
 
-    status = repeat(lambda: in_folder(path, root, look))
+    status = repeat(look)
     require_own(status)
     return status
 

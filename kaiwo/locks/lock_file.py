@@ -98,7 +98,7 @@ class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
         )
 
     def is_strong(self) -> bool:
-        """Whether the bytes alone tell if they are right: those of a pointer tell of its file."""
+        """Whether the bytes alone tell if they are right; a digest of a pointer will do, too."""
         checksum = None if self.checksum is None else _parsed_checksum(self.checksum)
         return checksums.is_of_bytes(checksum)
 

@@ -6,6 +6,7 @@
 
 carrier    the executor that the scheduler is given: sends jobs to other processes
 calls      what goes there and back
+faults     what it means that something does not come back
 site       what a worker process has of a run
 meeting    the folder in the download root where a run and its sites meet
 places     where calls go: any executor

@@ -20,15 +20,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from kaiwo import redact, units
-from kaiwo.errors import (
-    BugError,
-    ConfigError,
-    DiskError,
-    KaiwoError,
-    LostError,
-    ServiceError,
-    UnfinishedError,
-)
+from kaiwo.errors import BugError, DiskError, KaiwoError, ServiceError, UnfinishedError
 from kaiwo.files import new_threads
 from kaiwo.jobs import (
     BringingJob,
@@ -41,6 +33,7 @@ from kaiwo.jobs import (
     Range,
     Transfer,
 )
+from kaiwo.remote import faults
 from kaiwo.remote.calls import Answer, Call, packed, transfers_of, with_transfers
 from kaiwo.remote.meeting import BEAT_S, Arrived, Busy, Letter, Logged, Meeting
 from kaiwo.remote.places import Places
@@ -54,8 +47,6 @@ T = TypeVar("T")
 
 #: How often letters are looked for; longer where many sites write.
 LOOK_S, LOOK_S_EACH = 0.1, 0.01
-#: An object whose job has lost its worker so often has failed: it may be the reason.
-MOST_LOST = 10
 #: Jobs that no worker has begun in this time wait in the executor for others.
 _QUEUED_S = 1.0
 logger = logging.getLogger(__name__)
@@ -68,6 +59,7 @@ class _Parcel(Future[Any]):
         job: what is done.
         how: its bytes are read.
         sent: what the executor gave.
+        is_unwanted: somebody has asked to cancel it.
     """
 
     def __init__(self, job: Job, how: Reading) -> None:
@@ -75,9 +67,11 @@ class _Parcel(Future[Any]):
         self.job = job
         self.how = how
         self.sent: Future[Answer] | None = None
+        self.is_unwanted = False
 
     def cancel(self) -> bool:
         """Cancel it, if the executor has not begun with it."""
+        self.is_unwanted = True
         if self.sent is not None and not self.sent.cancel():
             return False
         return super().cancel()
@@ -164,12 +158,16 @@ class Carrier(Executor):
                 self._bringing.pop(_key(parcel.job, each), None)
 
     def _send(self, parcel: _Parcel) -> None:
-        job = packed(parcel.job, parcel.how)
+        try:
+            job = packed(parcel.job, parcel.how)
+        except Exception as error:  # what a task of another package holds
+            parcel.set_exception(faults.unpacked(error))
+            return
         call = Call(self._run, self._meeting.folders, job, self._requests())
         try:
             sent = parcel.sent = self._places.submit(call)
-        except RuntimeError as error:  # a broken executor is one, too
-            parcel.set_exception(_broken(error))
+        except Exception as error:  # each executor has its own
+            parcel.set_exception(faults.broken(error))
             return
         sent.add_done_callback(partial(self._take, parcel))
 
@@ -177,7 +175,7 @@ class Carrier(Executor):
 
     def _take(self, parcel: _Parcel, sent: Future[Answer]) -> None:
         """A call has ended; in any thread."""
-        if parcel.cancelled():
+        if parcel.is_unwanted and sent.cancelled():
             return
         try:
             answer = sent.result()
@@ -197,11 +195,8 @@ class Carrier(Executor):
         if isinstance(error, KaiwoError):
             return error
         if isinstance(error, BrokenExecutor):
-            return _broken(error)
-        text = f"the worker is gone: {_described(error)}"
-        lost: KaiwoError = LostError(text)
-        if job.tries.lost >= MOST_LOST:
-            lost = ServiceError(f"{units.count(MOST_LOST + 1, 'worker')} in turn had it: {text}")
+            return faults.broken(error)
+        lost = faults.lost(job, f"the worker is gone: {faults.described(error)}")
         return tuple(Outcome(each, error=lost) for each in transfers_of(job))
 
     def _of_answer(self, parcel: _Parcel, answer: Answer) -> tuple[Outcome, ...] | KaiwoError:
@@ -213,14 +208,17 @@ class Carrier(Executor):
                 "workers need the same folder at the same path"
             )
         if answer.version:
-            return other_version(answer.worker, answer.version)
+            return faults.other_version(answer.worker, answer.version)
         if answer.fault:
             return BugError(f"a worker ({answer.worker}) failed: {answer.fault}")
         bandwidth = parcel.how.bandwidth
         # In this process, who read the bytes has waited by the same clock.
         if bandwidth is not None and answer.worker and not parcel.how.piece:
             bandwidth.note(sum(each.bytes for each in answer.outcomes))
-        return with_transfers(parcel.job, answer.outcomes)
+        outcomes = with_transfers(parcel.job, answer.outcomes)
+        if self._ended.is_set():
+            return outcomes
+        return tuple(faults.of_mistaken(parcel.job, each) for each in outcomes)
 
     # --- what sites say meanwhile
 
@@ -238,11 +236,15 @@ class Carrier(Executor):
                 beaten_s, told = now_s, requests
 
     def _requests(self) -> int:
-        """How many jobs are under way somewhere: those that wait in the executor do not count."""
+        """How many jobs are under way somewhere: those that wait in the executor do not count.
+
+        A site that is gone said how many it had, and does not take that back.
+        """
         begun = sum(self._busy.values())
         with self._lock:
             is_settled = time.monotonic() - self._began_s >= _QUEUED_S
-            return begun if is_settled and begun else max(begun, len(self._under_way))
+            sent = len(self._under_way)
+            return min(begun, sent) if is_settled and begun else sent
 
     def _hear(self, site: str, letter: Letter) -> None:
         match letter:
@@ -270,25 +272,3 @@ class Carrier(Executor):
 
 def _key(job: Job, transfer: Transfer) -> tuple[int, int, int]:
     return transfer.index, transfer.round, job.start if isinstance(job, Range) else 0
-
-
-def other_version(worker: str, version: str) -> ConfigError:
-    """The error for a worker with another kaiwo."""
-    from kaiwo._version import __version__  # noqa: PLC0415 - only errors need it
-
-    return ConfigError(
-        f"a worker ({worker}) has kaiwo {version}, and this is {__version__}: install the same "
-        "version on all of them"
-    )
-
-
-def _broken(error: BaseException) -> ServiceError:
-    return ServiceError(
-        f"the executor does no more work: {_described(error)}. Start it again; kaiwo then resumes"
-    )
-
-
-def _described(error: BaseException) -> str:
-    """An error of somebody else's code, for people."""
-    text = redact.text(units.printable(str(error)))[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

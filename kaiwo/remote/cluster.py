@@ -55,13 +55,13 @@ class _Worker:
         executor: runs what it is given on this worker only.
 
     Attributes:
-        calls: that it has.
+        calls: that it has, each with what Dask gave for it.
     """
 
     def __init__(self, address: str, executor: Executor) -> None:
         self.address = address
         self.executor = executor
-        self.calls: set[Future[Answer]] = set()
+        self.calls: dict[Future[Answer], Future[Answer]] = {}
 
 
 class Cluster:
@@ -84,7 +84,8 @@ class Cluster:
         self._client = client
         self._asked = list(folders), list(secret_files)
         self._patience_s = patience_s
-        self._lock = threading.Lock()
+        #: Held again where Dask has done with a call when it is asked.
+        self._lock = threading.RLock()
         self._workers: dict[str, _Worker] = {}
         self._probes: dict[str, Future[dict[str, Any]]] = {}
         self._refused: dict[str, KaiwoError] = {}
@@ -157,7 +158,7 @@ class Cluster:
         except Exception:  # the connection is lost at this moment
             self._waiting.append((future, call))
             return
-        worker.calls.add(future)
+        worker.calls[future] = sent
         sent.add_done_callback(partial(self._take, worker, future))
 
     def _take(self, worker: _Worker, future: Future[Answer], sent: Future[Answer]) -> None:
@@ -165,7 +166,7 @@ class Cluster:
         with self._lock:
             if future not in worker.calls:
                 return  # its worker was gone
-            worker.calls.discard(future)
+            del worker.calls[future]
         if sent.cancelled():
             future.set_exception(LostWorkerError("the cluster has dropped the job"))
         elif (error := sent.exception()) is not None:
@@ -178,7 +179,10 @@ class Cluster:
     def _watch(self) -> None:
         redact.mark_thread()
         while not self._ended.wait(_LOOK_S):
-            self._look()
+            try:
+                self._look()
+            except Exception as error:  # the connection is lost at this moment
+                logger.debug("the Dask cluster was not looked at: %s", type(error).__name__)
             self._send_waiting()
 
     def _look(self) -> None:
@@ -240,14 +244,15 @@ class Cluster:
         self._refused.pop(address, None)
         with self._lock:
             worker = self._workers.pop(address, None)
-            left: list[Future[Answer]] = []
+            left: dict[Future[Answer], Future[Answer]] = {}
             if worker is not None:
-                left, worker.calls = list(worker.calls), set()
+                left, worker.calls = worker.calls, {}
         if worker is None:
             return
         text = "%s has left the cluster: what it had under way (%s) goes to others"
         logger.warning(text, address, units.count(len(left), "request"))
-        for future in left:
+        for future, sent in left.items():
+            sent.cancel()  # Dask would do it again on a worker that comes by this address
             future.set_exception(LostWorkerError(f"{address} has left the cluster"))
 
     def _send_waiting(self) -> None:

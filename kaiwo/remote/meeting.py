@@ -95,7 +95,6 @@ class Meeting:
     Args:
         run: token of the run.
         roots: of its targets, one for each file system.
-        is_dead: whether another run is over, by its root and token.
 
     Attributes:
         folders: the paths.
@@ -104,15 +103,12 @@ class Meeting:
         DiskError: a folder cannot be made.
     """
 
-    def __init__(self, run: str, roots: Iterable[str], is_dead: Callable[[str, str], bool]) -> None:
+    def __init__(self, run: str, roots: Iterable[str]) -> None:
         self._count = 0
         self._read: dict[str, int] = {}
         self._requests = 0
         self.folders: tuple[str, ...] = ()
         for root in roots:
-            for other, left in meeting_folders(root):
-                if other != run and is_dead(root, other):
-                    _remove(left)
             folder = meeting_folder(root, run)
             self.folders += (folder,)
             try:
@@ -165,6 +161,20 @@ class Meeting:
         """Remove the folders."""
         for folder in self.folders:
             _remove(folder)
+
+
+def end_dead(roots: Iterable[str], run: str, is_dead: Callable[[str, str], bool]) -> None:
+    """Tell the workers of runs that were killed that these are over.
+
+    Args:
+        roots: of the targets of a run.
+        run: its token.
+        is_dead: whether another run is over, by its root and token.
+    """
+    for root in roots:
+        for other, left in meeting_folders(root):
+            if other != run and is_dead(root, other):
+                _remove(left)
 
 
 def _remove(folder: str) -> None:

@@ -231,20 +231,35 @@ def _heard(channel: Channel, site: _Site) -> Iterator[None]:
 @contextlib.contextmanager
 def _logged(site: _Site) -> Iterator[None]:
     """Inside the block, warnings of kaiwo go to the run, and not to the log of this process."""
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            site.post(Logged(record.levelno, record.name, record.getMessage()))
-
-    logger, handler = logging.getLogger("kaiwo"), Handler(logging.WARNING)
-    was = logger.propagate
+    logger = logging.getLogger("kaiwo")
+    others = [each.was for each in logger.handlers if isinstance(each, _ToRun)]
+    handler = _ToRun(site, was=others[0] if others else logger.propagate)
     logger.addHandler(handler)
     logger.propagate = False
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.propagate = was
+        if not any(isinstance(each, _ToRun) for each in logger.handlers):
+            logger.propagate = handler.was
+
+
+class _ToRun(logging.Handler):
+    """Says to a run what kaiwo logs in this process.
+
+    Args:
+        site: of the run.
+        was: whether kaiwo's records went on to other handlers before there was any site.
+    """
+
+    def __init__(self, site: _Site, *, was: bool) -> None:
+        super().__init__(logging.WARNING)
+        self.was = was
+        self._site = site
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See ``logging.Handler``."""
+        self._site.post(Logged(record.levelno, record.name, record.getMessage()))
 
 
 class _Sites:

@@ -123,8 +123,11 @@ def _planned(plan: Planned) -> str:
     files = units.count(plan.files - plan.present, "file")
     size = units.size(plan.bytes - plan.present_bytes - plan.kept_bytes)
     kept = f" ({units.size(plan.kept_bytes)} left by earlier runs)" if plan.kept_bytes else ""
-    parts = [f"{files}, {size} to fetch{kept}"]
+    only_checks = 0 < plan.files == plan.present
+    parts = [] if only_checks else [f"{files}, {size} to fetch{kept}"]
     if plan.present:
         present = units.size(plan.present_bytes)
         parts.append(f"{units.count(plan.present, 'file')}, {present} to check")
-    return "; ".join([*parts, f"{units.count(plan.unchanged, 'file')} in place already"])
+    if plan.unchanged or not only_checks:
+        parts.append(f"{units.count(plan.unchanged, 'file')} in place already")
+    return "; ".join(parts)

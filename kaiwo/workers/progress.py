@@ -52,7 +52,8 @@ def listen(channel: Channel, take: Callable[[Progress], object]) -> Iterator[Non
     try:
         yield
     finally:
-        del _listeners[channel.name]
+        if _listeners.get(channel.name) is take:  # not who came after
+            del _listeners[channel.name]
 
 
 # A forked child has no scheduler that would hear it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from kaiwo.errors import (
     ChangedError,
     CredentialsError,
     KaiwoError,
+    LostError,
     NotFoundError,
     RangeIgnoredError,
     ServiceError,
@@ -28,7 +29,7 @@ from kaiwo.errors import (
 from kaiwo.events import Event, Progressed, Settled
 from kaiwo.files import hashing
 from kaiwo.files.folders import Root
-from kaiwo.jobs import RANGE, FetchChecksum, HashPrefix, Outcome, Plan, Transfer
+from kaiwo.jobs import RANGE, FetchChecksum, HashPrefix, Outcome, Plan, Transfer, Whole
 from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer
 from tests.support.faulty import (
@@ -336,6 +337,32 @@ def test_a_stream_tells_how_far_it_has_come_and_begins_from_nothing_when_it_is_c
     assert [told.bytes for told in run.sink.of(Progressed) if told.bytes < 0] == [-5 * MIB]
     assert run.sink.progressed == LARGE
     assert run.report.transferred_bytes == 5 * MIB + LARGE
+    assert files(tmp_path) == store.objects
+
+
+class LosingAStream(InlineExecutor):
+    """The worker of the first stream is gone."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        job = args[0]
+        if not isinstance(job, Whole) or self.of(Whole):
+            return super().submit(fn, *args, **kwargs)
+        self.jobs.append(job)
+        future: Future[Any] = Future()
+        future.set_result((Outcome(job.transfer, error=LostError("gone")),))
+        return future
+
+
+def test_the_stream_of_a_lost_worker_is_made_again_beside_what_that_may_write(
+    tmp_path: Path,
+) -> None:
+    store, executor = FaultyStore({"a": content(LARGE)}, "crc32c"), LosingAStream()
+    store.script(("a", 0), fails(RangeIgnoredError("200")))
+    # What the store answers meanwhile is of the stream that was lost.
+    run = carry_out(inspected(store, tmp_path), tmp_path, executor, workers=8)
+    assert (run.report.ok, run.item("a").verified) == (True, True)
+    first, second = executor.of(Whole)
+    assert first.transfer.temporary != second.transfer.temporary
     assert files(tmp_path) == store.objects
 
 

@@ -233,3 +233,14 @@ def test_discarding_what_is_not_there_is_no_error(tmp_path: Path) -> None:
     temporary_files.discard(str(path))
     temporary_files.discard(str(path))
     assert not path.exists()
+
+
+def test_the_size_is_that_of_the_file_and_not_what_a_mount_remembers_of_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    remembered = os.stat(path)
+    path.write_bytes(b"by another machine")
+    monkeypatch.setattr(os, "stat", lambda *_, **__: remembered)
+    assert temporary_files.status_of(str(path)).st_size == 18

@@ -19,12 +19,9 @@ from kaiwo.remote.meeting import (
     LetterBox,
     Logged,
     Meeting,
+    end_dead,
     unseen_of,
 )
-
-
-def always(_root: str, _run: str) -> bool:
-    return True
 
 
 def only_dead(_root: str, run: str) -> bool:
@@ -33,7 +30,7 @@ def only_dead(_root: str, run: str) -> bool:
 
 @pytest.fixture
 def meeting(tmp_path: Path) -> Meeting:
-    return Meeting("ab", [str(tmp_path)], always)
+    return Meeting("ab", [str(tmp_path)])
 
 
 @pytest.fixture(autouse=True)
@@ -91,9 +88,10 @@ def test_a_run_that_says_nothing_for_long_is_over(
 
 
 def test_nothing_is_left_of_it_nor_of_a_run_that_was_killed(tmp_path: Path) -> None:
-    killed = Meeting("dead", [str(tmp_path)], always)
+    killed = Meeting("dead", [str(tmp_path)])
     LetterBox(killed.folders[0], "site").post([Busy(1)])
-    living = Meeting("ab", [str(tmp_path)], only_dead)
+    living = Meeting("ab", [str(tmp_path)])
+    end_dead([str(tmp_path)], "ab", only_dead)
     assert os.listdir(tmp_path / ".kaiwo") == ["run-ab"]
     living.close()
     assert os.listdir(tmp_path) == []
@@ -102,7 +100,7 @@ def test_nothing_is_left_of_it_nor_of_a_run_that_was_killed(tmp_path: Path) -> N
 def test_a_root_that_takes_no_folder_is_a_disk_error(tmp_path: Path) -> None:
     (tmp_path / ".kaiwo").write_bytes(b"")
     with pytest.raises(DiskError):
-        Meeting("ab", [str(tmp_path)], always)
+        Meeting("ab", [str(tmp_path)])
 
 
 def test_a_link_in_place_of_a_letter_is_not_followed(meeting: Meeting, tmp_path: Path) -> None:
