@@ -134,7 +134,10 @@ def written_down(root: Path) -> int:
     """How many ranges of the large object the next run would fetch; -1: it has not started."""
     most = -1
     for path in root.glob(".kaiwo/journal-*.jsonl"):
-        text = path.read_text()
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            continue  # that run has ended
         if '"begin"' in text:
             most = max(most, len(set(re.findall(r'"part": \[\d+, (\d+),', text))))
     return most
