@@ -76,8 +76,12 @@ class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     pointer: bool = False
     weak: bool = False
 
-    def object(self, key: str) -> RemoteObject:
+    def object(self, key: str, *, by_version: bool = False) -> RemoteObject:
         """The object of that key, as its store would state it.
+
+        Args:
+            key: of the object.
+            by_version: its store never gives other bytes for a version.
 
         Raises:
             ConfigError: the checksum is none.
@@ -92,7 +96,7 @@ class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
             variant=self.variant,
             unsized=self.size is None,
             # What its bytes do not prove is asked for again before they are published.
-            unpinned=self.unpinned or not self.is_strong(),
+            unpinned=self.unpinned or not (self.is_strong() or (by_version and self.version)),
             silent_reads=self.silent_reads,
             may_be_pointer=self.pointer,
         )

@@ -23,6 +23,8 @@ from kaiwo.workers.globs import matcher
 
 #: At most this many items that do not fit are named.
 _MOST_NAMED = 5
+#: Stores whose versions are of one object each; a mirror of the Hub may call a branch a commit.
+_BY_VERSION = ("s3://", "gs://")
 
 
 def lock_of(found: Iterable[tuple[Want, Sequence[RemoteObject]]], download_root: str) -> Lock:
@@ -105,18 +107,19 @@ def _objects(want: Want, locked: LockedItem, path: str) -> Iterator[RemoteObject
         ConfigError: one of them is not what the item asks for.
     """
     selection = want.selection
+    by_version = want.opener.url("").startswith(_BY_VERSION)
     if isinstance(selection, Folder):
         matches, prefix = matcher(selection), selection.prefix
         for entry in locked.entries:
             key = entry.key
             if key is None or not key.startswith(prefix) or not matches(key[len(prefix) :]):
                 raise ConfigError(f"{path}: {entry.url} is not what {locked.item} asks for")
-            yield entry.object(key)
+            yield entry.object(key, by_version=by_version)
         return
     if len(locked.entries) not in {len(selection.keys), 0}:
         raise ConfigError(f"{path}: {locked.item} has more than one object")
     for key, entry in zip(selection.keys, locked.entries, strict=False):
-        remote = entry.object(key)
+        remote = entry.object(key, by_version=by_version)
         if want.required not in {None, remote.checksum}:
             raise ConfigError(
                 f"{path}: the checksum of {locked.item} is not that of its item; write the lock "

@@ -209,6 +209,26 @@ def test_a_version_that_was_overwritten_still_arrives(
     assert (report.exit_code, tree(tmp_path / "out")) == (0, ARRIVED)
 
 
+@pytest.mark.parametrize("name", ["s3", "gcs"])
+def test_a_version_is_enough_where_no_checksum_is_stated(
+    request: pytest.FixtureRequest, name: str, tmp_path: Path, engine: Engine
+) -> None:
+    """So are objects that a key of the user's encrypts."""
+    store: Store = request.getfixturevalue(name)
+    bucket = versioned(store)
+    store.fill(bucket, {"data/z": b"right"})
+    path = configured(tmp_path, store.task(bucket, ITEMS))
+    locked(path)
+    lock = Path(path).with_suffix(".lock")
+    head, item, line = map(json.loads, lock.read_text().splitlines())
+    line |= {"checksum": None, "weak": True}
+    assert line["version"]
+    lock.write_text("".join(json.dumps(each) + "\n" for each in (head, item, line)))
+    store.fill(bucket, {"data/z": b"other"})
+    report = kaiwo.download(path, locked=True, engine=engine)
+    assert (report.exit_code, tree(tmp_path / "out")) == (0, {"z": b"right"})
+
+
 def test_a_branch_that_moved_arrives_at_the_commit_of_the_lock(
     hub: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
