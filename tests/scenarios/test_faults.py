@@ -39,6 +39,8 @@ DEFAULT_WORKERS = 8
 REPEATED_ALONE = {"reset", "short", "500", "503", "429", "stall", "wrong-range", "down", "listing"}
 #: How many bytes of answers the first connections carry before they fail.
 CUTS = (0, 60, 20_000, 300_000, 700, 20_000, 2_000_000, 300_000, 20_000, 5_000_000)
+#: More than the answer to a listing: a connection that carried this much carried an object.
+OF_AN_OBJECT = 20_000
 
 
 def spans(key: str, size: int) -> list[Span]:
@@ -234,5 +236,5 @@ def test_connections_that_fail_at_any_byte_are_made_again(
         done = kaiwo({"download_items": [task]}, *options)
     assert done.code == 0, done.stderr
     assert tree(tmp_path / "out") == stored
-    # Which of them carry an object is not ours to say: some are opened, and used for little.
     assert len(proxy.failed) >= 3
+    assert max(proxy.failed) >= OF_AN_OBJECT, "no object's bytes were cut"

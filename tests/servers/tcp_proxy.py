@@ -4,14 +4,13 @@
         ...  proxy.address, proxy.failed
 
 The first connection fails before a byte of an answer has come, the second after 400 bytes, the
-third after a million. Later connections, and those that carry less, do not fail. The proxy does not
-look at the bytes, so it works for any store.
+third after a million. One that carries less does not fail, and leaves that to the next one. After
+these failures there are no more. The proxy does not look at the bytes, so it works for any store.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import select
 import socket
@@ -48,8 +47,9 @@ class TcpProxy(socketserver.ThreadingTCPServer):
         self.failure = failure
         self.failed: list[int] = []
         self.ending = threading.Event()
-        self._after = after
-        self._numbers = itertools.count()
+        #: Limits that no connection has, in their order.
+        self._after = list(after)
+        self._lock = threading.Lock()
 
     @property
     def address(self) -> str:
@@ -58,8 +58,13 @@ class TcpProxy(socketserver.ThreadingTCPServer):
 
     def next_limit(self) -> int | None:
         """After how many bytes the next connection is to fail, if at all."""
-        number = next(self._numbers)
-        return self._after[number] if number < len(self._after) else None
+        with self._lock:
+            return self._after.pop(0) if self._after else None
+
+    def give_back(self, limit: int) -> None:
+        """A connection ended below its limit: the next one is to fail after that."""
+        with self._lock:
+            self._after.insert(0, limit)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Connections that break are what it is here for."""
@@ -75,7 +80,13 @@ class _Connection(socketserver.BaseRequestHandler):
         with socket.create_connection(self.server.upstream, _PATIENCE_S) as upstream:
             upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._carry(upstream, limit):
+            is_reached = False
+            try:
+                is_reached = self._carry(upstream, limit)
+            finally:
+                if limit is not None and not is_reached:
+                    self.server.give_back(limit)
+            if is_reached:
                 self.server.failed.append(limit or 0)
                 self._fail()
 
