@@ -57,3 +57,22 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name, value in NOWHERE.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory apart."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where configurations of tests have their targets."""
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder that is a source."""
+    (tmp_path / "source").mkdir()
+    return tmp_path / "source"

@@ -39,11 +39,7 @@ LARGE = content((8 << 20) + 1000)
 OBJECTS = {"data/a.bin": b"aaa", "data/sub/b.txt": b"bbbb", "data/large": LARGE}
 ITEMS = [{"folder": "data", "target_path": "."}]
 ARRIVED = {name.removeprefix("data/"): data for name, data in OBJECTS.items()}
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(loopback_only: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("loopback_only", "in_tmp_path")
 
 
 def _order(path: str, **options: Any) -> Any:

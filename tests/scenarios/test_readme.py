@@ -7,9 +7,7 @@ other pages show is looked at by ``test_examples.py``.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import pytest
 
 from tests import demo
 from tests.servers import ROOT
-from tests.support.command import clean_environment, tree
+from tests.support.command import succeeding, tree
 from tests.support.markdown import fences, read
 from tests.support.stores import Store
 
@@ -51,28 +49,14 @@ class Place:
     def type(self, text: str) -> str:
         """Run the lines of a block, but those that set up; returns what they show."""
         lines = [line for line in text.splitlines() if not SETTING_UP.fullmatch(line)]
-        return self._run(["bash", "-eu", "-c", self.here("\n".join(lines))])
+        return succeeding(["bash", "-eu", "-c", self.here("\n".join(lines))], self.folder, {})
 
     def program(self, text: str) -> list[str]:
         """Run a program; returns the words that it prints."""
         # An environment that was installed before knows no entry point that is new.
         found = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         found += "from tests.support.fsspec_plugin import register; register()\n"
-        return self._run([sys.executable, "-c", found + self.here(text)]).split()
-
-    def _run(self, words: list[str]) -> str:
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            words,
-            cwd=self.folder,
-            env=clean_environment(self.folder) | {"PATH": programs},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return succeeding([sys.executable, "-c", found + self.here(text)], self.folder, {}).split()
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,7 @@ from kaiwo.state import leftovers
 from tests.scenarios.test_shards import FEW, LARGE, MIB, Shards, checked
 from tests.support.stores import Store
 
-
-@pytest.fixture(autouse=True)
-def _elsewhere(loopback_only: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("loopback_only", "in_tmp_path")
 
 
 @pytest.fixture

@@ -11,32 +11,16 @@ from typing import Any
 import pytest
 
 from kaiwo.api import snapshots
-from kaiwo.api.verification import verify
 from kaiwo.errors import DiskError, UnsafeNameError
 from kaiwo.files import generations
 from kaiwo.files.folders import open_folder, resolved
 from kaiwo.files.kept_folders import kept_open
-from kaiwo.reporting.displays import QuietSink
 from kaiwo.state import manifest
-from tests.scenarios.test_snapshots import _verifiable, fill, numbers, of_folder, run
 from tests.support.command import tree
+from tests.support.generations import fill, numbers, of_folder, run
+from tests.support.verified import verified
 
-
-@pytest.fixture(autouse=True)
-def _elsewhere(loopback_only: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A folder that is a source."""
-    (tmp_path / "source").mkdir()
-    return tmp_path / "source"
+pytestmark = pytest.mark.usefixtures("loopback_only", "in_tmp_path")
 
 
 def go_back(out: Path, number: str) -> None:
@@ -67,7 +51,7 @@ def test_what_a_run_had_put_there_that_was_killed_at_the_switch_is_known(
         with pytest.raises(Killed):
             run(tmp_path, task)
     assert set(tree((out / "m").resolve())) == {"a", "b", "x"}
-    found = verify(_verifiable(str(tmp_path / "config.yaml")), QuietSink())
+    found = verified(str(tmp_path / "config.yaml"))
     assert (found.report.exit_code, found.extra) == (0, ())
     manifest.Manifest(str(out)).forget(())  # old lines are removed, and not these
     fill(source, {"a": b"a", "b": b"new"})

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ import pytest
 
 import kaiwo
 from kaiwo.api import snapshots
-from kaiwo.api.orders import lock_path, order_of
+from kaiwo.api.orders import order_of
 from kaiwo.api.run import decide
-from kaiwo.api.verification import verify
 from kaiwo.cli.cleaning import clean
 from kaiwo.config.loader import load
 from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
@@ -30,55 +29,15 @@ from tests.support import crashing
 from tests.support.command import clean_environment, configured, tree
 from tests.support.crashing import Death
 from tests.support.faulty import content
+from tests.support.generations import ITEM, fill, numbers, of_folder, run
 from tests.support.proxies import counting
 from tests.support.signing import Signer
 from tests.support.stores import Store
 from tests.support.trials_length import LONG
+from tests.support.verified import verified
 
 OBJECTS = {"m/a": b"a", "m/b": b"bb", "m/sub/c": b"ccc"}
-ITEM: dict[str, Any] = {"folder": "m", "target_path": "m", "publish": "snapshot"}
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(loopback_only: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """A folder that is a source."""
-    (tmp_path / "source").mkdir()
-    return tmp_path / "source"
-
-
-def fill(source: Path, files: Mapping[str, bytes]) -> None:
-    """Let the source have these files and no others; what is the same is not touched."""
-    for path in [each for each in source.rglob("*") if each.is_file()]:
-        if str(path.relative_to(source)) not in files:
-            path.unlink()
-    for name, data in files.items():
-        path = source / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.read_bytes() != data:
-            path.write_bytes(data)
-
-
-def of_folder(source: Path, **fields: Any) -> dict[str, Any]:
-    return {"type": "url", "items": [ITEM | {"folder": f"file://{source}"} | fields]}
-
-
-def run(tmp_path: Path, *tasks: dict[str, Any], **options: Any) -> kaiwo.Report:
-    return kaiwo.download(configured(tmp_path, *tasks), progress="none", **options)
-
-
-def numbers(out: Path) -> list[str]:
-    """The generations that are there."""
-    return sorted(os.listdir(out / ".kaiwo-m.generations"))
+pytestmark = pytest.mark.usefixtures("loopback_only", "in_tmp_path")
 
 
 # --- what a reader sees -----------------------------------------------------------------------
@@ -187,7 +146,7 @@ def test_killed_at_any_step_the_next_run_ends_with_the_new_set(
                 unsaid = fetched & {name for name in there if not name.startswith(".kaiwo")}
                 # The line of a file is written right after the file: two of them at most.
                 assert len(unsaid) <= 2 if kind in ("write", "os.rename") else not unsaid, death
-                found = verify(_verifiable(path), QuietSink())
+                found = verified(path)
                 assert (found.report.exit_code, found.extra) == (0, ()), death
                 assert clean(path, OPTIONS, yes=False, partial=True) == 0
     assert died == set(kinds)
@@ -221,14 +180,6 @@ OPTIONS: dict[str, Any] = {
     "state_dir": None,
     "download_root": None,
 }
-
-
-def _verifiable(path: str, **options: Any) -> Any:
-    config = load(path, options)
-    order = order_of(config)
-    return type(order)(
-        order.settings, order.tasks, order.asked, lock_path(config), order.download_root
-    )
 
 
 # --- what an update costs ---------------------------------------------------------------------
@@ -310,7 +261,7 @@ def test_what_the_source_lacks_is_not_in_the_next_generation(
     run(tmp_path, task).raise_for_failures()
     assert tree((out / "m").resolve()) == {"a": b"a", "sub/c": b"ccc", ".ready": b""}
     assert "mine" in tree(out / ".kaiwo-m.generations/0001")
-    found = verify(_verifiable(str(tmp_path / "config.yaml")), QuietSink())
+    found = verified(str(tmp_path / "config.yaml"))
     assert (found.report.exit_code, found.extra) == (0, ())
     # Nothing listed is probably a mistake.
     task["buckets"][0]["items"][0] |= {"folder": "empty", "allow_empty": True}
@@ -389,7 +340,7 @@ def test_what_is_at_the_target_counts_under_a_lock_only_when_it_was_hashed(
     times = (out / "m/b").stat()
     (out / "m/b").write_bytes(b"xx")  # of the same size and time
     os.utime(out / "m/b", ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert verify(_verifiable(str(tmp_path / "config.yaml")), QuietSink()).report.exit_code == 7
+    assert verified(str(tmp_path / "config.yaml")).report.exit_code == 7
     assert run(tmp_path, task).exit_code == 0  # memory is believed
     assert (out / "m/b").read_bytes() == b"xx"
     report = run(tmp_path, task, locked=True)

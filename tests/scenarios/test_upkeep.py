@@ -16,9 +16,8 @@ import pytest
 
 import kaiwo
 from kaiwo.api import upkeep
-from kaiwo.api.orders import lock_path, order_of
+from kaiwo.api.orders import order_of
 from kaiwo.api.run import decide
-from kaiwo.api.verification import verify
 from kaiwo.config.loader import load
 from kaiwo.errors import ConfigError, DiskError, UnsafeNameError
 from kaiwo.files import documents
@@ -30,15 +29,12 @@ from tests.support.command import clean_environment, configured, tree
 from tests.support.crashing import Death
 from tests.support.proxies import counting
 from tests.support.stores import Store
+from tests.support.verified import verified
 
 OBJECTS = {"m/a": b"a", "m/b": b"bb", "m/sub/c": b"ccc", "other/x": b"x"}
 ITEM: dict[str, Any] = {"folder": "m", "target_path": "m", "prune": True, "ready_file": ".ready"}
 Remove = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(loopback_only: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("loopback_only", "in_tmp_path")
 
 
 @pytest.fixture
@@ -63,11 +59,6 @@ def remove(s3: Store, bucket: str) -> Iterator[Remove]:
 
     yield removing
     client.close()
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def run(tmp_path: Path, task: dict[str, Any], **options: Any) -> kaiwo.Report:
@@ -100,17 +91,9 @@ def test_what_the_source_lacks_is_removed_and_nothing_else(
     left = {"a": b"a", "mine": b"of the user", "changed": b"two", "x": b"x", "y": b"y"}
     assert tree(out / "m") == left | {".ready": b""}
     # What is removed is not missed afterwards, and the ready file is not one too many.
-    found = verify(_verifiable(path), QuietSink())
+    found = verified(path)
     assert [Path(item.target).name for item in found.report.items if item.error] == ["changed"]
     assert [Path(each).name for each in found.extra] == ["mine"]
-
-
-def _verifiable(path: str) -> Any:
-    config = load(path, {})
-    order = order_of(config)
-    return type(order)(
-        order.settings, order.tasks, order.asked, lock_path(config), order.download_root
-    )
 
 
 def test_nothing_is_removed_after_a_failure_or_without_a_whole_listing(
