@@ -296,6 +296,8 @@ def test_more_shards_than_objects_and_no_object_at_all(s3: Store, tmp_path: Path
         ({"shard": "0/2", "force": True}, {}, "exclude each other"),
         ({"shard": "0/2", "state_dir": "s"}, {}, "exclude each other"),
         ({"shard": "0/2", "write_lock": True, "lock_file": "x"}, {}, "exclude each other"),
+        ({"shard": "0/2", "dask": "tcp://127.0.0.1:1"}, {}, "exclude each other"),
+        ({"shard": "0/2", "executor": ThreadPoolExecutor(1)}, {}, "exclude each other"),
         ({}, {"KAIWO_SHARDS": "3"}, "completionMode: Indexed"),
         ({}, {"KAIWO_SHARDS": "3", "JOB_COMPLETION_INDEX": "3"}, "number of completions"),
     ],

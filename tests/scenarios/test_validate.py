@@ -115,6 +115,14 @@ def test_a_list_that_holds_itself_is_refused(folder: Path) -> None:
     assert "too many aliases" in done.stderr
 
 
+@pytest.mark.parametrize("before", ["", "kind: Service\n---\n"])
+def test_a_manifest_of_kubernetes_is_called_one(folder: Path, before: str) -> None:
+    text = f"{before}apiVersion: v1\nkind: ConfigMap\ndata: {{kaiwo.yaml: ''}}\n"
+    done = command(folder, "validate", "-", stdin=text)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "manifest of Kubernetes" in done.stderr
+
+
 def test_what_is_probably_not_meant_is_a_warning(folder: Path) -> None:
     (folder / "glob.yaml").write_text(
         "download_items:\n"

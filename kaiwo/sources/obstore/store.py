@@ -22,7 +22,8 @@ obstore follows redirects, and its client takes but the header ``Authorization``
 another host: a session token stays, and a signature that is part of an address is told as
 ``Referer``. Requests with such credentials stay at the host of the endpoint (``stays``): for all
 other hosts there is a proxy at port 0, where nobody can listen. The fsspec source follows such
-redirects, without credentials.
+redirects, without credentials. An exception from a proxy has no port, and holds for the names below
+a name: these are not kept apart from the endpoint's host.
 
 obstore repeats nothing: ``max_retries`` is 0. The timeout of a whole request is seven days, since
 only a stall is an error.

@@ -172,6 +172,11 @@ def test_files_that_are_there_are_no_files_to_fetch(log: pytest.LogCaptureFixtur
     assert messages(log) == [text]
 
 
+def test_what_only_checks_fetches_nothing(log: pytest.LogCaptureFixture) -> None:
+    tell(LogSink(), [Planned(3, 3 << 20, 0, 3, 3 << 20)])
+    assert messages(log) == ["3 files, 3.0 MiB to check"]
+
+
 def test_a_line_comes_every_ten_seconds(log: pytest.LogCaptureFixture) -> None:
     now_s = 100.0
     sink = LogSink(clock=lambda: now_s)
