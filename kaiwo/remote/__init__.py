@@ -11,7 +11,8 @@ site       what a worker process has of a run
 meeting    the folder in the download root where a run and its sites meet
 places     where calls go: any executor
 cluster    the same, of Dask; only who uses it loads it
-probing    which workers of a cluster can be used
+watching   which workers a cluster has, as they come and go
+probing    which of them can be used
 
 See docs/decisions/0058.
 """

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any
@@ -24,16 +24,13 @@ from typing import Any
 from distributed import Client, secede
 
 from kaiwo import redact, units
-from kaiwo.errors import KaiwoError, ServiceError
+from kaiwo.errors import ServiceError
 from kaiwo.files import new_threads
 from kaiwo.remote.calls import Answer, Call
-from kaiwo.remote.probing import fault_of, probe
+from kaiwo.remote.probing import probe
 from kaiwo.remote.site import carry
+from kaiwo.remote.watching import LOOK_S, Workers
 
-#: How often the cluster is asked which workers it has.
-_LOOK_S = 0.5
-#: Once one worker can be used, others are waited for no longer than that.
-_OTHERS_S = 5.0
 logger = logging.getLogger(__name__)
 
 
@@ -64,7 +61,7 @@ class _Worker:
         self.calls: dict[Future[Answer], Future[Answer]] = {}
 
 
-class Cluster:
+class Cluster(Workers):
     """Where calls go: the workers of a Dask cluster. Called from many threads.
 
     Args:
@@ -81,18 +78,14 @@ class Cluster:
         secret_files: Sequence[str],
         patience_s: float,
     ) -> None:
-        self._client = client
+        super().__init__(client, patience_s)
         self._asked = list(folders), list(secret_files)
-        self._patience_s = patience_s
         #: Held again where Dask has done with a call when it is asked.
         self._lock = threading.RLock()
         self._workers: dict[str, _Worker] = {}
-        self._probes: dict[str, Future[dict[str, Any]]] = {}
-        self._refused: dict[str, KaiwoError] = {}
         self._waiting: list[tuple[Future[Answer], Call]] = []
         #: When there was last a worker to send calls to.
         self._had_s = time.monotonic()
-        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="kaiwo-cluster", daemon=True)
 
     @property
@@ -108,22 +101,7 @@ class Cluster:
             DiskError: no worker sees the download root.
             ServiceError: there is none.
         """
-        begun_s = time.monotonic()
-        first_s: float | None = None
-        while True:
-            self._look()
-            now_s = time.monotonic()
-            first_s = first_s or (now_s if self._workers else None)
-            if first_s is not None and (not self._probes or now_s - first_s >= _OTHERS_S):
-                break
-            if not self._workers and not self._probes and self._refused:
-                raise next(iter(self._refused.values()))
-            if now_s - begun_s >= max(self._patience_s, _OTHERS_S):
-                raise ServiceError(
-                    f"the Dask cluster at {self._name} has no worker that answers: "
-                    f"{units.count(len(self._probes), 'worker')} asked"
-                )
-            self._ended.wait(0.02)
+        self._wait_for_first()
         if not new_threads.start(self._thread):
             raise ServiceError("no thread can be started, which would watch the cluster")
 
@@ -131,11 +109,7 @@ class Cluster:
         """No more calls come."""
         self._ended.set()
         if self._thread.ident is not None:
-            self._thread.join(_LOOK_S)
-
-    @property
-    def _name(self) -> str:
-        return redact.url(str(getattr(self._client.scheduler, "address", "")))
+            self._thread.join(LOOK_S)
 
     # --- calls
 
@@ -176,79 +150,30 @@ class Cluster:
 
     # --- workers that come and go
 
+    @property
+    def _used(self) -> Collection[str]:
+        return self._workers.keys()
+
     def _watch(self) -> None:
         redact.mark_thread()
-        while not self._ended.wait(_LOOK_S):
+        while not self._ended.wait(LOOK_S):
             try:
                 self._look()
             except Exception as error:  # the connection is lost at this moment
                 logger.debug("the Dask cluster was not looked at: %s", type(error).__name__)
             self._send_waiting()
 
-    def _look(self) -> None:
-        """Learn which workers there are."""
-        found = self._found()
-        if found is None:
-            return
-        for address in found:
-            if address not in self._workers and address not in self._refused:
-                self._probes.setdefault(address, self._ask(address))
-        for address in [*self._workers, *self._probes, *self._refused]:
-            if address not in found:
-                self._lose(address)
-        for address, asked in list(self._probes.items()):
-            if asked.done():
-                del self._probes[address]
-                self._take_probe(address, asked)
-
-    @property
-    def _is_reached(self) -> bool:
-        return bool(self._client.status == "running")
-
-    def _found(self) -> Mapping[str, Any] | None:
-        """The workers of the cluster; None where the scheduler does not answer."""
-        if not self._is_reached:
-            return None
-        try:
-            asked = getattr(self._client.scheduler, "identity", None)
-            found: Mapping[str, Any] = self._client.sync(asked, n_workers=-1)["workers"]
-        except Exception as error:  # any that a connection fails with
-            logger.debug("the Dask scheduler does not answer: %s", type(error).__name__)
-            return None
-        return found
-
-    def _executor(self, address: str) -> Executor:
-        found: Executor = self._client.get_executor(
-            pure=False, workers=[address], allow_other_workers=False
-        )
-        return found
-
     def _ask(self, address: str) -> Future[dict[str, Any]]:
-        if address in self._probes:
-            return self._probes[address]
         return self._executor(address).submit(probe, *self._asked)
 
-    def _take_probe(self, address: str, asked: Future[dict[str, Any]]) -> None:
-        fault = fault_of(address, asked)
-        if fault is None:
-            with self._lock:
-                self._workers[address] = _Worker(address, self._executor(address))
-            logger.debug("%s is a worker", address)
-            return
-        self._refused[address] = fault
-        logger.warning("%s is not used: %s", address, fault.message)
-
-    def _lose(self, address: str) -> None:
-        """A worker is gone."""
-        self._probes.pop(address, None)
-        self._refused.pop(address, None)
+    def _use(self, address: str) -> None:
         with self._lock:
-            worker = self._workers.pop(address, None)
-            left: dict[Future[Answer], Future[Answer]] = {}
-            if worker is not None:
-                left, worker.calls = worker.calls, {}
-        if worker is None:
-            return
+            self._workers[address] = _Worker(address, self._executor(address))
+
+    def _leave(self, address: str) -> None:
+        with self._lock:
+            worker = self._workers.pop(address)
+            left, worker.calls = worker.calls, {}
         text = "%s has left the cluster: what it had under way (%s) goes to others"
         logger.warning(text, address, units.count(len(left), "request"))
         for future, sent in left.items():

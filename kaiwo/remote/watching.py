@@ -1,0 +1,149 @@
+"""The workers of a Dask cluster, as they come and go.
+
+at the start   each worker is asked whether it can be used; those that cannot are left out
+joins          a worker that comes is asked as the others were
+leaves         who uses the workers is told
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from distributed import Client
+
+from kaiwo import redact, units
+from kaiwo.errors import KaiwoError, ServiceError
+from kaiwo.remote.probing import fault_of
+
+#: How often the cluster is asked which workers it has.
+LOOK_S = 0.5
+#: Once one worker can be used, others are waited for no longer than that.
+OTHERS_S = 5.0
+logger = logging.getLogger(__name__)
+
+
+class Workers(ABC):
+    """The workers of a cluster.
+
+    Args:
+        client: of the cluster; it is not closed.
+        patience_s: a cluster without workers, or without an answer, is waited for so long.
+    """
+
+    def __init__(self, client: Client, patience_s: float) -> None:
+        self._client = client
+        self._patience_s = patience_s
+        self._probes: dict[str, Future[dict[str, Any]]] = {}
+        self._refused: dict[str, KaiwoError] = {}
+        self._ended = threading.Event()
+
+    # --- what is done with them
+
+    @property
+    @abstractmethod
+    def _used(self) -> Collection[str]:
+        """The addresses of those that can be used."""
+
+    @abstractmethod
+    def _ask(self, address: str) -> Future[dict[str, Any]]:
+        """Ask a worker whether it can be used, see ``probing``."""
+
+    @abstractmethod
+    def _use(self, address: str) -> None:
+        """A worker can be used."""
+
+    @abstractmethod
+    def _leave(self, address: str) -> None:
+        """A worker is gone that could be used."""
+
+    # --- which there are
+
+    def _wait_for_first(self) -> None:
+        """Return when workers can be used.
+
+        Raises:
+            ConfigError: a worker has another kaiwo, or lacks a secret file, and none can be used.
+            DiskError: no worker sees the download root.
+            ServiceError: there is none.
+        """
+        begun_s = time.monotonic()
+        first_s: float | None = None
+        while True:
+            self._look()
+            now_s = time.monotonic()
+            first_s = first_s or (now_s if self._used else None)
+            if first_s is not None and (not self._probes or now_s - first_s >= OTHERS_S):
+                return
+            if not self._used and not self._probes and self._refused:
+                raise next(iter(self._refused.values()))
+            if now_s - begun_s >= max(self._patience_s, OTHERS_S):
+                raise ServiceError(
+                    f"the Dask cluster at {self._name} has no worker that answers: "
+                    f"{units.count(len(self._probes), 'worker')} asked"
+                )
+            self._ended.wait(0.02)
+
+    @property
+    def _name(self) -> str:
+        return redact.url(str(getattr(self._client.scheduler, "address", "")))
+
+    def _look(self) -> bool:
+        """Learn which workers there are; returns whether the scheduler has said it."""
+        found = self._found()
+        if found is None:
+            return False
+        for address in found:
+            if address not in (*self._used, *self._refused, *self._probes):
+                self._probes[address] = self._ask(address)
+        for address in [*self._used, *self._probes, *self._refused]:
+            if address not in found:
+                self._lose(address)
+        for address, asked in list(self._probes.items()):
+            if asked.done():
+                del self._probes[address]
+                self._take_probe(address, asked)
+        return True
+
+    @property
+    def _is_reached(self) -> bool:
+        return bool(self._client.status == "running")
+
+    def _found(self) -> Mapping[str, Any] | None:
+        """The workers of the cluster; None where the scheduler does not answer."""
+        if not self._is_reached:
+            return None
+        try:
+            asked = getattr(self._client.scheduler, "identity", None)
+            found: Mapping[str, Any] = self._client.sync(asked, n_workers=-1)["workers"]
+        except Exception as error:  # any that a connection fails with
+            logger.debug("the Dask scheduler does not answer: %s", type(error).__name__)
+            return None
+        return found
+
+    def _executor(self, address: str) -> Executor:
+        """Runs what it is given on that worker only."""
+        found: Executor = self._client.get_executor(
+            pure=False, workers=[address], allow_other_workers=False
+        )
+        return found
+
+    def _take_probe(self, address: str, asked: Future[dict[str, Any]]) -> None:
+        fault = fault_of(address, asked)
+        if fault is None:
+            self._use(address)
+            logger.debug("%s is a worker", address)
+            return
+        self._refused[address] = fault
+        logger.warning("%s is not used: %s", address, fault.message)
+
+    def _lose(self, address: str) -> None:
+        self._probes.pop(address, None)
+        self._refused.pop(address, None)
+        if address in self._used:
+            self._leave(address)
