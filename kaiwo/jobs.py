@@ -134,6 +134,7 @@ class Transfer(Struct, frozen=True):
         check_format: see ``Policy``.
         part: start and end of what this run brings of it, if other runs bring the rest. They all
             write into one temporary file, and none of them publishes it here.
+        replicated: other nodes have the same object: no other one takes its place.
     """
 
     index: int
@@ -158,11 +159,12 @@ class Transfer(Struct, frozen=True):
     check_format: bool = False
     signed: bool = False
     part: tuple[int, int] | None = None
+    replicated: bool = False
 
     @property
     def is_fixed(self) -> bool:
         """No other object takes its place: it is that of a lock, or others bring parts of it."""
-        return self.locked or self.part is not None
+        return self.locked or self.replicated or self.part is not None
 
     @property
     def length(self) -> int:

@@ -294,6 +294,30 @@ class ShardOutcome(Struct, frozen=True):
     union_checked: bool = False
 
 
+class NodeOutcome(Struct, frozen=True):
+    """What became of a node, where each has all objects on its own disk.
+
+    Attributes:
+        address: of the worker.
+        state: ``complete``, ``failed``, or ``gone``: it was not there any more at the end.
+        root: its download root; empty if it has not said so.
+        store_bytes: object bytes that it read from the store.
+        peer_bytes: object bytes that other nodes gave it.
+        seconds: how long it took.
+        error: why it failed, if one error is the reason; else its objects say so.
+        exit_code: of its failure; 0: it has not failed.
+    """
+
+    address: str
+    state: Literal["complete", "failed", "gone"]
+    root: str = ""
+    store_bytes: int = 0
+    peer_bytes: int = 0
+    seconds: float = 0.0
+    error: KaiwoError | None = None
+    exit_code: int = 0
+
+
 class Report(Struct, frozen=True):
     """What a run did; ``ok`` means that every object is in place and verified.
 
@@ -305,6 +329,7 @@ class Report(Struct, frozen=True):
         error: what ended the run, if anything did.
         started_at_s: when it began, in seconds since 1970.
         shard: which part of a plan this was, if it was one.
+        nodes: where each node has all objects on its own disk: what became of each.
     """
 
     exit_code: int
@@ -314,6 +339,7 @@ class Report(Struct, frozen=True):
     error: KaiwoError | None = None
     started_at_s: float = 0.0
     shard: ShardOutcome | None = None
+    nodes: tuple[NodeOutcome, ...] = ()
 
     def __repr__(self) -> str:
         files = len(self.items)

@@ -97,6 +97,8 @@ def require_one(order: Order, executor: Executor | None) -> None:
             where others can read them; the run is a shard.
     """
     address = order.settings.dask
+    if order.settings.replicate:
+        _require_replicable(order, executor)
     if order.shard is not None and (executor is not None or address is not None):
         name = "dask" if executor is None else "executor"
         raise ConfigError(f"{name} and shard exclude each other: each divides the plan by itself")
@@ -117,6 +119,34 @@ def require_one(order: Order, executor: Executor | None) -> None:
             )
 
 
+def _require_replicable(order: Order, executor: Executor | None) -> None:
+    """Refuse what does not go together with a copy on each node.
+
+    Raises:
+        ConfigError: something does not.
+    """
+    settings = order.settings
+    if executor is not None:
+        raise ConfigError("replicate and executor exclude each other: it needs dask")
+    if settings.dask is None:
+        raise ConfigError("replicate needs dask, the address of a scheduler: --dask ADDRESS")
+    if order.again is None:
+        raise ConfigError("replicate is for configurations and for URLs, and this is neither")
+    if order.shard is not None:
+        raise ConfigError("replicate and shard exclude each other: each node gets everything")
+    for name, instead in (
+        ("write_lock", "write the lock with `kaiwo lock`"),
+        ("max_bandwidth", "several nodes read from the store, and none knows the rate of all"),
+    ):
+        if getattr(settings, name):
+            raise ConfigError(f"replicate and {name} exclude each other: {instead}")
+
+
+def secret_files(order: Order) -> tuple[str, ...]:
+    """The files with secrets that each worker must be able to read."""
+    return tuple(dict.fromkeys(path for task in _tasks(order) for path in task.secret_paths()))
+
+
 @contextlib.contextmanager
 def _cluster(order: Order, meeting: Meeting) -> Iterator[Cluster]:
     """The workers of the cluster that the order names."""
@@ -126,8 +156,7 @@ def _cluster(order: Order, meeting: Meeting) -> Iterator[Cluster]:
     settings = order.settings
     client = connect(settings.dask or "", settings.startup_wait)
     with client:
-        files = dict.fromkeys(path for task in _tasks(order) for path in task.secret_paths())
-        found = Cluster(client, meeting.folders, tuple(files), settings.startup_wait)
+        found = Cluster(client, meeting.folders, secret_files(order), settings.startup_wait)
         try:
             found.begin()
             yield found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo.config import variables
+from kaiwo.config.document import Document
 from kaiwo.config.loader import Config
 from kaiwo.config.settings import SHARD, Settings
 from kaiwo.engine.request_limit import MOST
@@ -65,6 +66,8 @@ class Order(Struct, frozen=True):
         lock_file: path of the lock that is followed or written; empty: there is none.
         download_root: absolute path.
         shard: which part of the plan this is; None: all of it.
+        again: makes the same order on another machine, below that one's own download root; None:
+            it cannot be made there. Picklable, and its text has no secret.
     """
 
     settings: Settings
@@ -73,6 +76,21 @@ class Order(Struct, frozen=True):
     lock_file: str = ""
     download_root: str = ""
     shard: Shard | None = None
+    again: Callable[[str | None], Order] | None = None
+
+
+class _OfConfig(Struct, frozen=True):
+    """Makes the order of a configuration again; its text is that of the configuration."""
+
+    config: Config
+
+    def __call__(self, root: str | None) -> Order:
+        """The order, below this download root if one is given."""
+        config = self.config
+        settings = config.settings.model_copy(update={"locked": False, "write_lock": False})
+        if root is not None:
+            settings = settings.model_copy(update={"download_root": root})
+        return order_of(replace(config, settings=settings))
 
 
 def order_of(config: Config, *, is_run: bool = True) -> Order:
@@ -94,7 +112,9 @@ def order_of(config: Config, *, is_run: bool = True) -> Order:
         config.check_secrets()
     settings, tasks = config.settings, wanted(config)
     asked = tuple(want for _, wants in tasks for want in wants)
-    return Order(settings, tasks, asked, used_lock(config), config.download_root)
+    # Places in the file and its text stay here: values may be secrets.
+    again = _OfConfig(replace(config, document=Document(config.document.name, None)))
+    return Order(settings, tasks, asked, used_lock(config), config.download_root, again=again)
 
 
 def as_shard(order: Order) -> Order:

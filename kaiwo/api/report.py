@@ -30,6 +30,8 @@ class Report(objects.Report, frozen=True):
         error: what ended the run, if anything did.
         shard: of one of several processes with one plan, which one it is (``shard.shard``), and
             whether it has checked the whole (``shard.union_checked``); else None.
+        nodes: with ``replicate``, what became of each node: ``address``, ``state`` (``complete``,
+            ``failed`` or ``gone``), ``root``, ``store_bytes``, ``peer_bytes``, ``error``.
     """
 
     @classmethod

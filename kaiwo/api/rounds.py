@@ -90,11 +90,11 @@ class Rounds:
 
     def _round(self, asked: Sequence[Want], patience_s: float | None) -> tuple[Want, ...]:
         """Fetch what is listed of these; returns those that were left for the next round."""
-        order, sink = self._order, self._sink
+        order = self._order
         with opened(order, self._begun_s) as tools:
             self._upkeep.begin(tools, asked)
             self._snapshots.begin(tools, asked)
-            listing = listed(tools, asked, sink, patience_s)
+            listing = self._list(tools, asked, patience_s)
             for service in {want.opener.service for want in listing.unreached}:
                 logger.warning("%s cannot be reached yet; all else is fetched first", service)
             self.listing = _joined(self.listing, listing)
@@ -107,6 +107,10 @@ class Rounds:
             drafted = plan.draft(self.listing, tools.state, tools.comparison, of=found)
             self._fetch(tools, drafted, listing)
         return listing.unreached
+
+    def _list(self, tools: Tools, asked: Sequence[Want], patience_s: float | None) -> Listing:
+        """See ``tools.listed``."""
+        return listed(tools, asked, self._sink, patience_s)
 
     def _fetch(self, tools: Tools, drafted: Draft, listing: Listing) -> None:
         """Claim, close and execute the plan of a round, then settle the tasks.

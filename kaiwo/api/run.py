@@ -83,6 +83,10 @@ def list_all(order: Order, sink: Sink) -> Listing:
 def _rounds(
     order: Order, sink: Sink, make_room: MakeRoom, executor: Executor | None, *, raises: bool
 ) -> Rounds:
+    if order.settings.replicate:
+        from kaiwo.api.replica_rounds import ReplicaRounds  # noqa: PLC0415 - few have nodes
+
+        return ReplicaRounds(order, sink, make_room, executor, raises=raises)
     if order.shard is None:
         return Rounds(order, sink, make_room, executor, raises=raises)
     from kaiwo.api.shard_rounds import ShardRounds  # noqa: PLC0415 - few runs are shards

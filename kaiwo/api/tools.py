@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from kaiwo import redact, units
 from kaiwo.api.orders import Order
+from kaiwo.config.settings import Settings
 from kaiwo.engine.request_budget import memory_budget
 from kaiwo.engine.request_limit import MOST
 from kaiwo.engine.retry import RetryPolicy
@@ -67,9 +68,10 @@ def opened(order: Order, begun_s: float) -> Iterator[Tools]:
         settings.verify == "checksum" or settings.locked,
         settings.fail_fast,
         None if settings.deadline is None else begun_s + settings.deadline,
-        memory_budget(memory_limit.memory_limit()),
+        _memory(settings),
         process_limits.most_requests(),
         settings.max_bandwidth,
+        by_peers=settings.replicate,
     )
     comparison = Comparison(settings.force, rules.verify, settings.fsync, settings.write_lock)
     wants = [want for _, wants in order.tasks for want in wants]
@@ -88,6 +90,16 @@ def opened(order: Order, begun_s: float) -> Iterator[Tools]:
         finally:
             tools.end()
             state.close()
+
+
+def _memory(settings: Settings) -> int:
+    """How many bytes the requests of a run may use."""
+    budget = memory_budget(memory_limit.memory_limit())
+    if not settings.replicate:
+        return budget
+    from kaiwo.replicas.shelf import HELD  # noqa: PLC0415 - few runs have other nodes
+
+    return max(budget - HELD, budget // 2)
 
 
 def listed(

@@ -62,6 +62,14 @@ Dask = Annotated[
         metavar="ADDRESS",
     ),
 ]
+Replicate = Annotated[
+    bool | None,
+    typer.Option(
+        "--replicate",
+        help="With --dask: the download root is each worker's own disk. Every part leaves the "
+        "store once, and arrives on all of them [env: KAIWO_REPLICATE].",
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(

@@ -162,6 +162,11 @@ class Settings(BaseModel):
         description="The scheduler of a Dask cluster, such as ``tcp://scheduler:8786``: its "
         "workers, which all have the download root, move the bytes. Needs ``kaiwo[dask]``.",
     )
+    replicate: bool = Field(
+        False,
+        description="With ``dask``: the download root is each worker's own disk. Every part leaves "
+        "the store once, and arrives on all of them.",
+    )
     fsync: bool = Field(False, description="Sync each file to disk before it gets its name.")
     fail_fast: bool = Field(False, description="End the run at the first object that fails.")
     force: bool = Field(False, description="Fetch objects again that are in place already.")

@@ -132,6 +132,7 @@ class Lines:
         self._count_machines = machines or (lambda: 1)
         self._machines = max(self._count_machines(), 1)
         self._memory = rules.memory
+        self._by_peers = rules.by_peers
         self._most = rules.requests
         self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}
         self._share()
@@ -199,7 +200,7 @@ class Lines:
             request = bandwidth_share.request_size(self._bandwidth.rate, self._total)
         return Reading(
             self._piece,
-            0.0 if rate is None else rate * CREEPING,
+            0.0 if rate is None or self._by_peers else rate * CREEPING,
             self._channel,
             self._bandwidth,
             request,

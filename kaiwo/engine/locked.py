@@ -35,6 +35,11 @@ def differs(
             f"{transfer.source}: {why}; `kaiwo lock --check` shows what differs, and `kaiwo lock` "
             "writes what is there now"
         )
+    if transfer.replicated:
+        return ChangedError(
+            f"{transfer.source}: the object is not the one of the plan any more, and other nodes "
+            "have it; run kaiwo again, and all of them get what is there now"
+        )
     return ChangedError(
         f"{transfer.source}: the object is not the one of the plan any more, and other shards "
         "have parts of it; start all of them again with another plan"

@@ -24,6 +24,8 @@ class Rules(Struct, frozen=True):
         most_requests: requests of all kinds in flight, as the limits of this process allow; None
             where there are no limits.
         bandwidth: bytes a second of the run; None: as many as come.
+        by_peers: some bytes come from other nodes, after a wait and then fast: the rate of one
+            connection says nothing about the others.
     """
 
     workers: int | None
@@ -34,6 +36,7 @@ class Rules(Struct, frozen=True):
     memory: int = memory_budget(None)
     most_requests: int | None = None
     bandwidth: int | None = None
+    by_peers: bool = False
 
     @property
     def ceiling(self) -> int | None:

@@ -4,6 +4,7 @@
   "version": 1, "kaiwo_version": …, "started_at": "2026-01-31T12:00:00.123Z", "ended_at": …,
   "ok": true, "exit_code": 0, … the counts …
   "shard": {"index": 0, "count": 3, "plan": …, "union_checked": true},    only of a shard
+  "nodes": [{"address": …, "state": "complete", … , "error": null}, …],   only with --replicate
   "error": {"kind": …, "message": …},        only if an error or a signal ended the run
   "items": [
     {"task": …, "source": …, "target": …, "status": "downloaded", … , "error": null},
@@ -26,7 +27,7 @@ from kaiwo._version import __version__
 from kaiwo.errors import DiskError, KaiwoError, exit_code_of
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.objects import Checksum, Item, Report, ShardOutcome
+from kaiwo.objects import Checksum, Item, NodeOutcome, Report, ShardOutcome
 
 VERSION = 1
 
@@ -50,6 +51,7 @@ def summary(report: Report) -> dict[str, Any]:
         "resumed": counts["resumed"],
         "failed": counts["failed"],
         **_shard(report.shard),
+        **({"nodes": [*map(_node, report.nodes)]} if report.nodes else {}),
     }
 
 
@@ -64,6 +66,21 @@ def _shard(outcome: ShardOutcome | None) -> dict[str, Any]:
         "union_checked": outcome.union_checked,
     }
     return {"shard": shard}
+
+
+def _node(outcome: NodeOutcome) -> dict[str, Any]:
+    """What became of a node."""
+    error = outcome.error
+    return {
+        "address": outcome.address,
+        "state": outcome.state,
+        "root": outcome.root,
+        "store_bytes": outcome.store_bytes,
+        "peer_bytes": outcome.peer_bytes,
+        "seconds": round(outcome.seconds, 3),
+        "exit_code": outcome.exit_code,
+        "error": None if error is None else error_as_json(error),
+    }
 
 
 def as_json(report: Report) -> dict[str, Any]:

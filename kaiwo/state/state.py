@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from kaiwo.errors import UnsafeNameError
 from kaiwo.jobs import RANGE, Mark, Outcome, PartialDownload, Transfer, Want
@@ -42,6 +42,8 @@ class State:
         #: The token of the temporary files that several runs share; empty: there are none.
         self._shared = ""
         self._shared_entries: dict[str, dict[str, list[Entry]]] = {}
+        #: Is told which ranges are written, too.
+        self.follower: Callable[[Sequence[tuple[Transfer, int, Mark]]], object] | None = None
 
     def share(self, plan: str) -> None:
         """Several runs carry out a plan; this is its token.
@@ -206,6 +208,9 @@ class State:
             marks: the object, the start of the range, and how far it is written.
         """
         by_journal: dict[Journal, list[tuple[Transfer, int, Mark]]] = {}
+        marks = tuple(marks)
+        if self.follower is not None:
+            self.follower(marks)
         for each in marks:
             by_journal.setdefault(self._journal_of(each[0]), []).append(each)
         for journal, own in by_journal.items():

@@ -1,0 +1,308 @@
+"""A node: a worker that carries out a whole plan on its own disk, and shares it with the others.
+
+Everything is as in any run: the node's own plan, claims, checks, publication, memory. Only what was
+listed is given, and bytes come from the other nodes, too. See ``kaiwo.replicas``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+
+from distributed import secede
+from msgspec.structs import replace
+
+from kaiwo import environment, redact
+from kaiwo._version import __version__
+from kaiwo.api.orders import Order
+from kaiwo.api.rounds import Rounds
+from kaiwo.api.tools import Tools
+from kaiwo.config.settings import PREFIX
+from kaiwo.errors import BugError, ConfigError, Interrupted, KaiwoError, StoppedError, cause_of
+from kaiwo.events import Ended, Event, Joined, Planned, Progressed, Retried, Settled, Started
+from kaiwo.jobs import Plan, Transfer, Want
+from kaiwo.net import proxies
+from kaiwo.objects import Report, as_read
+from kaiwo.planning.gather import Listing
+from kaiwo.planning.plan import Draft
+from kaiwo.protocols import Opener
+from kaiwo.replicas.blocks import Block, length_of
+from kaiwo.replicas.calls import NodeCall, NodeEnd, Place, Told, Work
+from kaiwo.replicas.members import Members
+from kaiwo.replicas.node import Node
+from kaiwo.replicas.peers import DaskPeers
+from kaiwo.replicas.serving import Served, served
+from kaiwo.replicas.sharing import SharedOpener, SharedSource
+from kaiwo.workers.source_cache import close_source, open_source
+from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads, working_until
+
+#: At most so many events and log records are told at once.
+MOST_TOLD = 5_000
+#: Blocks that are read at once for other nodes, before the run comes to them.
+_DEMANDS = 3
+
+
+def run_node(call: NodeCall) -> NodeEnd:
+    """Carry out a plan on this worker of Dask, outside of its pool; never raises.
+
+    Executors log what was called when it raises.
+    """
+    secede()
+    try:
+        _require_version(call)
+        seat = served(call.run)
+        with redact.marked(), working_until(seat):
+            return _carried_out(call, seat)
+    except (KaiwoError, Interrupted) as error:
+        cause = cause_of(error)
+        return NodeEnd(cause.exit_code or 1, error=cause)
+    except BaseException as error:
+        text = f"this is a bug in kaiwo; please report it: {type(error).__name__}"
+        return NodeEnd(BugError.exit_code, error=BugError(text))
+
+
+def _require_version(call: NodeCall) -> None:
+    if call.version != __version__:
+        raise ConfigError(f"this worker has kaiwo {__version__}, and the run {call.version}")
+
+
+@environment.cleaned(proxies.canonical)
+def _carried_out(call: NodeCall, seat: Served) -> NodeEnd:
+    begun_s, work = time.monotonic(), call.work()
+    order = _own_order(work)
+    address = str(seat.worker.address)
+    node = Node(call.run, Members(address, call.first), DaskPeers(seat.worker, call.run))
+    order = _shared(order, node)
+    listing = _listing(work, order)
+    node.know((want.opener, remote) for want, objects in listing.found for remote in objects)
+    sink = _NodeSink(node, seat)
+    rounds = _NodeRounds(order, sink, listing, node)
+    error: KaiwoError | None = None
+    with _serving(seat, node, sink):
+        try:
+            rounds.run()
+        except BaseException as failure:
+            if not isinstance(failure, Exception | Interrupted):
+                raise
+            error = cause_of(failure)
+    report = rounds.report(error)
+    return NodeEnd(
+        report.exit_code,
+        order.download_root,
+        report.items,
+        report.error,
+        node.brought.store,
+        node.brought.peers,
+        time.monotonic() - begun_s,
+    )
+
+
+def _own_order(work: Work) -> Order:
+    """The order, below this worker's own download root."""
+    order: Order = work.again(os.environ.get(f"{PREFIX}DOWNLOAD_ROOT") or None)
+    settings = order.settings.model_copy(
+        update={
+            "dask": None,
+            "shard": None,
+            "replicate": True,
+            "deadline": work.left_s,
+            "verify": "checksum" if work.locked else order.settings.verify,
+        }
+    )
+    return replace(order, settings=settings)
+
+
+def _shared(order: Order, node: Node) -> Order:
+    """The order, with sources that share what they read."""
+    openers: dict[Opener, SharedOpener] = {}
+    wants: dict[int, Want] = {}
+
+    def shared(want: Want) -> Want:
+        if id(want) not in wants:
+            opener = openers.setdefault(want.opener, SharedOpener(want.opener, node))
+            other = None if want.otherwise is None else shared(want.otherwise)
+            wants[id(want)] = replace(want, opener=opener, otherwise=other)
+        return wants[id(want)]
+
+    tasks = tuple((task, tuple(map(shared, all_))) for task, all_ in order.tasks)
+    return replace(order, tasks=tasks, asked=tuple(map(shared, order.asked)))
+
+
+def _listing(work: Work, order: Order) -> Listing:
+    """What was listed, as this node's wants have it."""
+
+    def want_of(place: Place) -> Want:
+        number, reading = place
+        return list(order.asked[number].readings())[reading]
+
+    return Listing(
+        tuple((want_of(place), objects) for place, objects in work.found),
+        tuple((want_of(place), error) for place, error in work.failed),
+        locked=work.locked,
+    )
+
+
+class _NodeRounds(Rounds):
+    """The rounds of a node: of what was listed elsewhere.
+
+    Args:
+        order: with sources that share.
+        sink: hears what happens.
+        listing: what was listed.
+        node: this one.
+    """
+
+    def __init__(self, order: Order, sink: _NodeSink, listing: Listing, node: Node) -> None:
+        super().__init__(order, sink, lambda _: None, None, raises=False)
+        self._given = listing
+        self._node, self._hears = node, sink
+
+    def _list(self, tools: Tools, asked: Sequence[Want], patience_s: float | None) -> Listing:  # noqa: ARG002
+        return self._given
+
+    def _fetch(self, tools: Tools, drafted: Draft, listing: Listing) -> None:
+        missing = tuple((replace(each, replicated=True), there) for each, there in drafted.missing)
+        super()._fetch(tools, replace(drafted, missing=missing), listing)
+
+    def _execute(self, closed: Plan, tools: Tools) -> Report:
+        tools.state.follower = self._node.note_marks
+        self._hears.expect(closed)
+        return super()._execute(closed, tools)
+
+
+class _NodeSink:
+    """Hears what happens on a node: for the shelf, and for the run.
+
+    Args:
+        node: this one.
+        seat: says whether the run is over.
+    """
+
+    def __init__(self, node: Node, seat: Served) -> None:
+        self._node, self._seat = node, seat
+        self._lock = threading.Lock()
+        self._transfers: dict[str, Transfer] = {}
+        self._events: deque[Event] = deque()
+        self._records: deque[tuple[int, str, str]] = deque(maxlen=MOST_TOLD)
+        self._is_stopped = False
+
+    def expect(self, closed: Plan) -> None:
+        """These objects will be settled."""
+        self._transfers |= {each.target: each for each in (*closed.transfers, *closed.unchanged)}
+
+    def emit(self, event: Event) -> None:
+        """See ``protocols.Sink``. When the run is over, it ends as by a signal."""
+        if isinstance(event, Settled) and (found := self._transfers.pop(event.item.target, None)):
+            self._node.settle(found, is_there=event.item.status != "failed")
+        with self._lock:
+            self._add(event)
+        if self._seat.is_set() and not self._is_stopped:
+            self._is_stopped = True
+            raise Interrupted(StoppedError("the run is over", signal.SIGTERM))
+
+    def _add(self, event: Event) -> None:
+        """Keep what the run is to hear; which object bytes belong to is known here alone."""
+        match event:
+            case Progressed():
+                last = self._events[-1] if self._events else None
+                if isinstance(last, Progressed):
+                    self._events[-1] = Progressed(
+                        last.bytes + event.bytes,
+                        None,
+                        last.kept + event.kept,
+                        last.read + event.read,
+                    )
+                else:
+                    self._events.append(replace(event, source=None))
+            case Planned() | Settled() | Retried():
+                self._events.append(event)
+            case Started() | Joined() | Ended() | _:
+                pass
+
+    def record(self, level: int, name: str, text: str) -> None:
+        """Kaiwo logged something."""
+        with self._lock:
+            self._records.append((level, name, text))
+
+    def told(self) -> Told:
+        """What is new."""
+        with self._lock:
+            events = [self._events.popleft() for _ in range(min(len(self._events), MOST_TOLD))]
+            records = list(self._records)
+            self._records.clear()
+        brought = self._node.brought
+        return Told(events, records, brought.store, brought.peers)
+
+
+@contextlib.contextmanager
+def _serving(seat: Served, node: Node, sink: _NodeSink) -> Iterator[None]:
+    """Inside the block, the node's run goes on; what it has is given to others also afterwards."""
+    threads = WorkerThreads(_DEMANDS, "kaiwo-demand")
+
+    def bring(block: Block) -> Future[bytes]:
+        return threads.submit(_brought, node, block, seat)
+
+    seat.told = sink.told
+    node.shelf.bring = bring
+    seat.node = node
+    try:
+        with _told_records(sink):
+            yield
+    finally:
+        node.shelf.bring = None
+        threads.shutdown(wait=False, cancel_futures=True)
+        for opener in {opener for opener, _ in node.objects}:
+            close_source(opener)
+        threads.join(ENDS_IN_S)
+
+
+def _brought(node: Node, block: Block, seat: Served) -> bytes:
+    """A block from the store.
+
+    Raises:
+        KaiwoError: it cannot be had now.
+    """
+    opener, remote = node.objects[block.number]
+    length = length_of(remote.size, block)
+    with redact.marked(), working_until(seat):
+        source = open_source(opener)
+        if not isinstance(source, SharedSource):
+            raise BugError("a node has another source")
+        try:
+            data = source.store.read(as_read(remote), block.start, block.start + length)
+        except Exception as error:
+            raise source.classify(error) from None
+    if len(data) != length:
+        raise BugError("a source gave another number of bytes")
+    node.count(store=length)
+    return bytes(data)
+
+
+class _Records(logging.Handler):
+    """Tells the run what kaiwo logs on a node, from warnings on."""
+
+    def __init__(self, sink: _NodeSink) -> None:
+        super().__init__(logging.WARNING)
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See ``logging.Handler``."""
+        self._sink.record(record.levelno, record.name, record.getMessage())
+
+
+@contextlib.contextmanager
+def _told_records(sink: _NodeSink) -> Iterator[None]:
+    handler = _Records(sink)
+    logger = logging.getLogger("kaiwo")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

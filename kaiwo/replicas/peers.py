@@ -1,0 +1,98 @@
+"""Asks other nodes for blocks, by the connections that Dask's workers have to each other.
+
+here      the bytes, with their checksum
+coming    that node reads it from the store now, which waits for nobody: asked again
+not yet   asked again, for ``PATIENCE_S``
+never     that node will not have it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from concurrent.futures import CancelledError
+from typing import Any
+
+from distributed import Worker
+
+from kaiwo import checksums
+from kaiwo.errors import UnfinishedError
+from kaiwo.protocols import Buffer
+from kaiwo.replicas.blocks import Block
+from kaiwo.replicas.calls import ASK
+from kaiwo.replicas.node import PATIENCE_S, NotHereError
+from kaiwo.replicas.shelf import Has
+from kaiwo.workers.threads import over
+
+#: A node answers in this time, or it is not asked any more for now.
+ANSWERS_S = 15.0
+#: The checksum of what nodes send each other.
+CHECK = "crc32c"
+#: What arrives damaged is asked for so often.
+_MOST_DAMAGED = 3
+_STEP_S = 0.25
+
+
+class DaskPeers:
+    """See ``node.Peers``.
+
+    Args:
+        worker: of this node.
+        run: token of the run.
+    """
+
+    def __init__(self, worker: Worker, run: str) -> None:
+        self._worker = worker
+        self._run = run
+
+    def ask(self, node: str, block: Block, start: int, end: int, *, waits: bool) -> Buffer:
+        """See ``node.Peers``."""
+        waited_s, damaged = 0.0, 0
+        while True:
+            begun_s = time.monotonic()
+            answer = self._answer(node, block, start, end, waits=waits)
+            if (data := answer.get("data")) is not None:
+                if len(data) == end - start and checksums.crc(CHECK, data) == answer.get("crc"):
+                    found: Buffer = data
+                    return found
+                damaged += 1
+                if damaged >= _MOST_DAMAGED:
+                    raise NotHereError(is_avoided=True)
+                continue
+            has = Has(answer["has"])
+            if not waits or has is Has.NEVER:
+                raise NotHereError(is_avoided=False)
+            if has is Has.NOT_YET:
+                waited_s += time.monotonic() - begun_s
+                if waited_s >= PATIENCE_S:
+                    raise NotHereError(is_avoided=True)
+
+    def _answer(
+        self, node: str, block: Block, start: int, end: int, *, waits: bool
+    ) -> Mapping[str, Any]:
+        is_over, until_s = over(), time.monotonic() + ANSWERS_S
+        sent = asyncio.run_coroutine_threadsafe(
+            self._sent(node, block, start, end, waits=waits), self._worker.loop.asyncio_loop
+        )
+        while True:
+            try:
+                return sent.result(_STEP_S)
+            except (CancelledError, Exception) as error:  # each transport of Dask has its own
+                if sent.done():
+                    raise NotHereError(is_avoided=True) from error
+            if is_over():
+                sent.cancel()
+                raise UnfinishedError("the run is over")
+            if time.monotonic() >= until_s:
+                sent.cancel()
+                raise NotHereError(is_avoided=True)
+
+    async def _sent(
+        self, node: str, block: Block, start: int, end: int, *, waits: bool
+    ) -> Mapping[str, Any]:
+        ask = getattr(self._worker.rpc(node), ASK)
+        answer: Mapping[str, Any] = await ask(
+            run=self._run, block=tuple(block), start=start, end=end, waits=waits
+        )
+        return answer
