@@ -29,11 +29,11 @@ from kaiwo.errors import BugError, ConfigError, Interrupted, KaiwoError, Stopped
 from kaiwo.events import Ended, Event, Joined, Planned, Progressed, Retried, Settled, Started
 from kaiwo.jobs import Plan, Transfer, Want
 from kaiwo.net import proxies
-from kaiwo.objects import Report, as_read
+from kaiwo.objects import Report
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft
 from kaiwo.protocols import Opener
-from kaiwo.replicas.blocks import Block, length_of
+from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.calls import NodeCall, NodeEnd, Place, Told, Work
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.node import Node
@@ -270,19 +270,11 @@ def _brought(node: Node, block: Block, seat: Served) -> bytes:
         KaiwoError: it cannot be had now.
     """
     opener, remote = node.objects[block.number]
-    length = length_of(remote.size, block)
     with redact.marked(), working_until(seat):
         source = open_source(opener)
         if not isinstance(source, SharedSource):
             raise BugError("a node has another source")
-        try:
-            data = source.store.read(as_read(remote), block.start, block.start + length)
-        except Exception as error:
-            raise source.classify(error) from None
-    if len(data) != length:
-        raise BugError("a source gave another number of bytes")
-    node.count(store=length)
-    return bytes(data)
+        return source.bring(block, remote)
 
 
 class _Records(logging.Handler):

@@ -22,16 +22,16 @@ class Block(NamedTuple):
 
     Attributes:
         number: of the object in the plan.
-        index: of the block in the object.
+        part: which block of the object it is.
     """
 
     number: int
-    index: int
+    part: int
 
     @property
     def start(self) -> int:
         """Its first byte in the object."""
-        return self.index * RANGE
+        return self.part * RANGE
 
 
 def is_divided(remote: RemoteObject) -> bool:
@@ -59,7 +59,7 @@ def ranked(block: Block, nodes: Iterable[str]) -> list[str]:
     """The nodes in the order in which they own a block."""
 
     def weight(node: str) -> bytes:
-        text = f"{block.number}/{block.index}/{node}"
+        text = f"{block.number}/{block.part}/{node}"
         return hashlib.blake2b(text.encode(), digest_size=8, usedforsecurity=False).digest()
 
     return sorted(nodes, key=weight)

@@ -28,6 +28,7 @@ from kaiwo.protocols import Sink
 from kaiwo.remote.faults import described
 from kaiwo.remote.watching import LOOK_S, Workers
 from kaiwo.replicas.calls import TELL, NodeCall, NodeEnd, Told, Work, unpacked
+from kaiwo.replicas.peers import loop_of
 from kaiwo.replicas.serving import open_node
 
 #: How often nodes are asked what is new, and the run looks at what they said.
@@ -137,9 +138,10 @@ class Nodes(Workers):
     def end(self) -> None:
         """The run is over, on all nodes: nothing goes on there afterwards."""
         left = [each.begun for each in self._nodes.values() if each.begun is not None]
-        asked = [self._tell(each, ends=True) for each in self._nodes.values()]
+        waits: list[Future[Any]] = [*left]
+        waits += [self._tell(each, ends=True) for each in self._nodes.values()]
         until_s = time.monotonic() + _ENDS_IN_S
-        while not all(each.done() for each in (*asked, *left)) and time.monotonic() < until_s:
+        while not all(each.done() for each in waits) and time.monotonic() < until_s:
             self._ended.wait(STEP_S)
         for each in left:
             each.cancel()
@@ -189,7 +191,8 @@ class Nodes(Workers):
         for node in list(self._nodes.values()):
             self._take_told(node)
             self._take_end(node)
-            if node.asked is None and now_s - node.asked_s >= TELL_S:
+            is_due = now_s - node.asked_s >= TELL_S or (node.has_ended and not node.is_settled)
+            if node.asked is None and is_due:
                 node.asked_s, node.was_ended = now_s, node.has_ended
                 node.asked = self._tell(node)
         self._sink.emit(Ticked())
@@ -204,13 +207,13 @@ class Nodes(Workers):
         message = {"op": TELL, "run": self._run, "living": [*self._nodes], "ends": ends}
 
         async def broadcast() -> Mapping[str, Any]:
-            send: Callable[..., Any] = getattr(self._client.scheduler, "broadcast", None)
+            send: Any = getattr(self._client.scheduler, "broadcast", None)
             found: Mapping[str, Any] = await send(
                 msg=message, workers=[node.address], on_error="ignore"
             )
             return found
 
-        return asyncio.run_coroutine_threadsafe(broadcast(), self._client.loop.asyncio_loop)
+        return asyncio.run_coroutine_threadsafe(broadcast(), loop_of(self._client.loop))
 
     def _take_told(self, node: NodeSeen) -> None:
         if node.asked is None or not node.asked.done():

@@ -34,6 +34,12 @@ _MOST_DAMAGED = 3
 _STEP_S = 0.25
 
 
+def loop_of(tornado: Any) -> asyncio.AbstractEventLoop:
+    """The event loop of a worker or client of Dask."""
+    found: asyncio.AbstractEventLoop = tornado.asyncio_loop
+    return found
+
+
 class DaskPeers:
     """See ``node.Peers``.
 
@@ -73,7 +79,7 @@ class DaskPeers:
     ) -> Mapping[str, Any]:
         is_over, until_s = over(), time.monotonic() + ANSWERS_S
         sent = asyncio.run_coroutine_threadsafe(
-            self._sent(node, block, start, end, waits=waits), self._worker.loop.asyncio_loop
+            self._sent(node, block, start, end, waits=waits), loop_of(self._worker.loop)
         )
         while True:
             try:

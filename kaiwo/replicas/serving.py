@@ -21,13 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from distributed import Worker, get_worker
-from distributed.comm import Comm
+from distributed.comm.core import Comm
 from distributed.core import Status
-from distributed.protocol import to_serialize
+from distributed.protocol.serialize import to_serialize
 
 from kaiwo import checksums
 from kaiwo.errors import UnfinishedError
-from kaiwo.remote.meeting import SILENT_S
 from kaiwo.remote.probing import probe
 from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.calls import ASK, TELL, Told, packed
@@ -35,6 +34,9 @@ from kaiwo.replicas.node import Node
 from kaiwo.replicas.peers import ANSWERS_S, CHECK
 from kaiwo.replicas.shelf import Has
 
+#: A run says twice a second that it goes on; it counts as dead after such a silence. A worker that
+#: loads modules on a busy machine hears nothing for a while.
+SILENT_S = 60.0
 #: A question is answered after this time at the latest.
 _WAITS_S = 2.0
 #: A block that its run has not begun with is read on demand after this time.

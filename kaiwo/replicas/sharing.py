@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 
-from kaiwo.errors import KaiwoError
-from kaiwo.objects import RemoteObject
+from kaiwo.errors import KaiwoError, TransientError
+from kaiwo.objects import RemoteObject, as_read
 from kaiwo.protocols import PIECE, Buffer, Listed, Opener, Source, Take
-from kaiwo.replicas.blocks import Block, cut, is_divided
+from kaiwo.replicas.blocks import Block, cut, is_divided, length_of
 from kaiwo.replicas.node import Node, NotHereError
 from kaiwo.workers.threads import require_open
 
@@ -192,19 +192,47 @@ class SharedSource:
     ) -> Iterator[Buffer]:
         """A range of a block that this node is to have from the store."""
         node = self._node
-        if not node.members.is_first_owner(block):
-            for other in node.members.others():
-                for part in self._of_peer(other, block, start, end, piece, waits=False):
-                    start += len(part)
-                    yield part
-                if start == end:
-                    return
+        for part in self._of_others(block, start, end, piece):
+            start += len(part)
+            yield part
+        if start == end:
+            return
         with node.shelf.reading(block) as demanded:
             if demanded is not None and (data := _result(demanded)) is not None:
                 node.shelf.take(block, data)
                 yield from _cut(memoryview(data)[start - block.start : end - block.start], piece)
             else:
                 yield from self._of_store(remote, start, end, piece, take)
+
+    def bring(self, block: Block, remote: RemoteObject) -> bytes:
+        """All of a block that this node owns, for another one that asks for it.
+
+        Raises:
+            KaiwoError: it cannot be had now.
+        """
+        start, end = block.start, block.start + length_of(remote.size, block)
+        parts = [*self._of_others(block, start, end, PIECE)]
+        start += sum(map(len, parts))
+        if start < end:
+            try:
+                parts += self._of_store(as_read(remote), start, end, PIECE, None)
+            except Exception as error:
+                raise self.classify(error) from None
+        data = b"".join(parts)
+        if len(data) != length_of(remote.size, block):
+            raise TransientError(f"reading {self._opener.url(remote.key)}: got {len(data)} bytes")
+        return data
+
+    def _of_others(self, block: Block, start: int, end: int, piece: int) -> Iterator[Buffer]:
+        """What others have of a block whose first owner is gone: all of it, or its beginning."""
+        if self._node.members.is_first_owner(block):
+            return
+        for other in self._node.members.others():
+            for part in self._of_peer(other, block, start, end, piece, waits=False):
+                start += len(part)
+                yield part
+            if start == end:
+                return
 
     def _of_peer(
         self, peer: str, block: Block, start: int, end: int, piece: int, *, waits: bool

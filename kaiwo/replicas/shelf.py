@@ -101,6 +101,8 @@ class Shelf:
                 self._written[number] = written
             written.marks[start] = mark
             self._settling.pop(block, None)
+            if self._is_written(block):
+                self._demanded.pop(block, None)  # an earlier run had left it
         self._tell(block)
 
     def publish(self, number: int, transfer: Transfer) -> None:
@@ -116,13 +118,20 @@ class Shelf:
         with self._lock:
             self._published[number] = found
             self._settling.pop(Block(number, 0), None)
+            self._drop_demanded(number)
         self._tell_all(number)
 
     def fail(self, number: int) -> None:
         """The object cannot be had."""
         with self._lock:
             self._failed.add(number)
+            self._drop_demanded(number)
         self._tell_all(number)
+
+    def _drop_demanded(self, number: int) -> None:
+        """The run will not take what was read on demand of this object."""
+        for block in [each for each in self._demanded if each.number == number]:
+            del self._demanded[block]
 
     @contextmanager
     def reading(self, block: Block) -> Iterator[Future[bytes] | None]:
