@@ -200,7 +200,8 @@ class _NodeSink:
     def emit(self, event: Event) -> None:
         """See ``protocols.Sink``. When the run is over, it ends as by a signal."""
         if isinstance(event, Settled) and (found := self._transfers.pop(event.item.target, None)):
-            self._node.settle(found, is_there=event.item.status != "failed")
+            item = event.item
+            self._node.settle(found, is_there=item.status != "failed", is_proven=item.verified)
         with self._lock:
             self._add(event)
         if self._seat.is_set() and not self._is_stopped:

@@ -133,12 +133,12 @@ class Node:
             if number is not None:
                 self.shelf.note(number, transfer, start, mark)
 
-    def settle(self, transfer: Transfer, *, is_there: bool) -> None:
-        """An object is in place, or cannot be had."""
+    def settle(self, transfer: Transfer, *, is_there: bool, is_proven: bool = False) -> None:
+        """An object is in place, or cannot be had; see ``Shelf.publish``."""
         number = self.number_of(transfer.opener, transfer.object.key)
         if number is None:
             return
         if is_there:
-            self.shelf.publish(number, transfer)
+            self.shelf.publish(number, transfer, is_proven=is_proven)
         else:
             self.shelf.fail(number)

@@ -22,13 +22,11 @@ from kaiwo.protocols import Buffer
 from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.calls import ASK
 from kaiwo.replicas.node import PATIENCE_S, NotHereError
-from kaiwo.replicas.shelf import Has
+from kaiwo.replicas.shelf import CHECK, Has
 from kaiwo.workers.threads import over
 
 #: A node answers in this time, or it is not asked any more for now.
 ANSWERS_S = 15.0
-#: The checksum of what nodes send each other.
-CHECK = "crc32c"
 #: What arrives damaged is asked for so often.
 _MOST_DAMAGED = 3
 _STEP_S = 0.25

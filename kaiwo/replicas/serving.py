@@ -31,8 +31,8 @@ from kaiwo.remote.probing import probe
 from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.calls import ASK, TELL, Told, packed
 from kaiwo.replicas.node import Node
-from kaiwo.replicas.peers import ANSWERS_S, CHECK
-from kaiwo.replicas.shelf import Has
+from kaiwo.replicas.peers import ANSWERS_S
+from kaiwo.replicas.shelf import CHECK, Has
 
 #: A run says twice a second that it goes on; it counts as dead after such a silence. A worker that
 #: loads modules on a busy machine hears nothing for a while.

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 
+from kaiwo import checksums
 from kaiwo.errors import KaiwoError, TransientError
+from kaiwo.jobs import RANGE
 from kaiwo.objects import RemoteObject, as_read
 from kaiwo.protocols import PIECE, Buffer, Listed, Opener, Source, Take
 from kaiwo.replicas.blocks import Block, cut, is_divided, length_of
 from kaiwo.replicas.node import Node, NotHereError
+from kaiwo.replicas.shelf import CHECK
 from kaiwo.workers.threads import require_open
 
 #: Another node is asked for so much at once.
@@ -122,7 +125,11 @@ class SharedSource:
             for block, first, stop in cut(number, start, end)
             for part in self._of_block(block, remote, first, stop, PIECE, None)
         ]
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        passing = _Passing(self._node, number, remote, start, end)
+        passing.add(data)
+        passing.end()
+        return data
 
     def stream(
         self, remote: RemoteObject, start: int = 0, end: int | None = None, piece: int = PIECE
@@ -134,8 +141,7 @@ class SharedSource:
                 self._node.count(store=len(chunk))
                 yield chunk
             return
-        for block, first, stop in cut(number, start, end or 0):
-            yield from self._of_block(block, remote, first, stop, piece, _not_taken)
+        yield from self.stream_into(remote, start, end or 0, piece, _not_taken)
 
     def stream_into(
         self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
@@ -145,8 +151,12 @@ class SharedSource:
         if number is None:
             yield from self._of_store(remote, start, end, piece, take)
             return
+        passing = _Passing(self._node, number, remote, start, end)
         for block, first, stop in cut(number, start, end):
-            yield from self._of_block(block, remote, first, stop, piece, take)
+            for chunk in self._of_block(block, remote, first, stop, piece, passing.taking(take)):
+                passing.add(chunk)
+                yield chunk
+        passing.end()
 
     def _number_of(self, remote: RemoteObject) -> int | None:
         """Which object of the plan it is; None where each node reads it itself."""
@@ -274,6 +284,44 @@ class SharedSource:
         for chunk in self.store.stream_into(remote, start, end, piece, counted):
             node.count(store=len(chunk))
             yield chunk
+
+
+class _Passing:
+    """The checksum of a small object, taken as it passes: no mark of it will be noted.
+
+    Args:
+        node: notes it.
+        number: of the object.
+        remote: the object.
+        start: of what passes.
+        end: of that.
+    """
+
+    def __init__(self, node: Node, number: int, remote: RemoteObject, start: int, end: int) -> None:
+        self._node, self._number = node, number
+        self._is_whole = not start and end == remote.size <= RANGE
+        self._crc = 0
+
+    def add(self, chunk: Buffer) -> None:
+        """The next bytes."""
+        if self._is_whole:
+            self._crc = checksums.crc(CHECK, chunk, self._crc)
+
+    def taking(self, take: Take) -> Take:
+        """What takes bytes, and has them counted here."""
+
+        def taken(chunk: Buffer) -> bool:
+            if not take(chunk):
+                return False
+            self.add(chunk)
+            return True
+
+        return taken
+
+    def end(self) -> None:
+        """All of it has passed."""
+        if self._is_whole:
+            self._node.shelf.note_crc(self._number, self._crc)
 
 
 def _result(demanded: Future[bytes]) -> bytes | None:

@@ -1,10 +1,13 @@
 """What this node has, and can give to others.
 
-in a temporary file   ranges that the run has noted: given if they have the checksum with which
-                      they were written
-in place              a file that this run has published, or found: while size and time are the
-                      same. What was noted of its ranges counts here, too
+in a temporary file   ranges that the run has noted
+in place              a file that this run has published, or found, while size and time are the same
 in memory             blocks that others ask for now
+
+What is in a file is given if it has the checksum with which it came. Of a file that was there
+before, none is known: it is given if its object was checked by what its store states of it, for
+then other nodes check it by that.
+
 
 coming                its own run reads it at this moment, or writes it
 on demand             another node asks for a block that the run has not come to: it is read
@@ -27,7 +30,7 @@ from msgspec import Struct
 from kaiwo import checksums
 from kaiwo.files.folders import Root, in_folder, root_of
 from kaiwo.files.temporary_files import read_range
-from kaiwo.jobs import RANGE, Mark, Transfer
+from kaiwo.jobs import RANGE, Crc, Mark, Transfer
 from kaiwo.protocols import Buffer
 from kaiwo.replicas.blocks import Block, length_of
 
@@ -36,6 +39,8 @@ HELD, DEMANDED = 48 << 20, 24 << 20
 #: What was read is in the file, or in place, after this time at most; small objects come in
 #: batches.
 SETTLES_S = 5.0
+#: The checksum of what nodes send each other, and those that ranges are noted with.
+CHECK, _LONG_CRC = "crc32c", "crc64nvme"
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -49,20 +54,21 @@ class Has(Enum):
 
 
 class _Written(Struct):
-    """The ranges of an object that are written, by their starts; all in one file."""
+    """The blocks of an object that are written; all in one file."""
 
     path: str
     root: Root
-    marks: dict[int, Mark]
+    parts: set[int]
 
 
 class _Published(Struct, frozen=True):
-    """A file that is in place."""
+    """A file that is in place; whether its bytes have the checksum that its store states."""
 
     path: str
     root: Root
     size: int
     mtime_ns: int
+    is_proven: bool
 
 
 class Shelf:
@@ -82,6 +88,8 @@ class Shelf:
         self._written: dict[int, _Written] = {}
         self._published: dict[int, _Published] = {}
         self._failed: set[int] = set()
+        #: The checksums with which blocks came; numbers, because there may be many.
+        self._crcs: dict[int, int] = {}
         self._held: OrderedDict[Block, bytes] = OrderedDict()
         self._held_bytes = 0
         self._demanded: dict[Block, Future[bytes]] = {}
@@ -97,16 +105,29 @@ class Shelf:
         with self._lock:
             written = self._written.get(number)
             if written is None or written.path != transfer.temporary:
-                written = _Written(transfer.temporary, root_of(transfer), {})
+                written = _Written(transfer.temporary, root_of(transfer), set())
                 self._written[number] = written
-            written.marks[start] = mark
+            if mark.end - block.start < self._length(block):
+                return
+            written.parts.add(block.part)
+            self._crcs[_key(block)] = _as_number(mark.crc)
             self._settling.pop(block, None)
-            if self._is_written(block):
-                self._demanded.pop(block, None)  # an earlier run had left it
+            self._demanded.pop(block, None)  # an earlier run had left it
         self._tell(block)
 
-    def publish(self, number: int, transfer: Transfer) -> None:
-        """The object is in place."""
+    def note_crc(self, number: int, value: int) -> None:
+        """All of a small object came, with this checksum; it will be in place soon."""
+        with self._lock:
+            self._crcs[_key(Block(number, 0))] = _as_number(Crc(CHECK, value))
+
+    def publish(self, number: int, transfer: Transfer, *, is_proven: bool) -> None:
+        """The object is in place.
+
+        Args:
+            number: of the object.
+            transfer: of it.
+            is_proven: it has the checksum that its store states.
+        """
         path, root = transfer.blob or transfer.target, root_of(transfer)
         try:
             descriptor = _opened(path, root)
@@ -114,7 +135,7 @@ class Shelf:
             return
         with open(descriptor, "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
-        found = _Published(path, root, status.st_size, status.st_mtime_ns)
+        found = _Published(path, root, status.st_size, status.st_mtime_ns, is_proven)
         with self._lock:
             self._published[number] = found
             self._settling.pop(Block(number, 0), None)
@@ -172,7 +193,7 @@ class Shelf:
             return self._has(block)
 
     def _has(self, block: Block) -> Has:
-        if block in self._held or self._is_written(block) or block.number in self._published:
+        if block in self._held or self._is_written(block) or self._is_published(block):
             return Has.HERE
         asked = self._demanded.get(block)
         if asked is not None:
@@ -185,24 +206,26 @@ class Shelf:
 
     def _is_written(self, block: Block) -> bool:
         written = self._written.get(block.number)
-        mark = None if written is None else written.marks.get(block.start)
-        length = length_of(self._size_of(block.number), block)
-        return mark is not None and mark.end - block.start == length
+        return written is not None and block.part in written.parts
+
+    def _is_published(self, block: Block) -> bool:
+        found = self._published.get(block.number)
+        return found is not None and (found.is_proven or _key(block) in self._crcs)
+
+    def _length(self, block: Block) -> int:
+        return length_of(self._size_of(block.number), block)
 
     def demand(self, block: Block) -> None:
         """Read it for another node, if there is room; its run has not come to it."""
-        size = length_of(self._size_of(block.number), block)
+        size = self._length(block)
         with self._lock:
-            bring, kept = self.bring, sum(map(self._kept, self._demanded))
+            bring, kept = self.bring, sum(map(self._length, self._demanded))
             if bring is None or self._has(block) is not Has.NOT_YET:
                 return
             if kept and kept + size > DEMANDED:
                 return
             asked = self._demanded[block] = bring(block)
         asked.add_done_callback(lambda _: self._take_demanded(block, asked))
-
-    def _kept(self, block: Block) -> int:
-        return length_of(self._size_of(block.number), block)
 
     def _take_demanded(self, block: Block, asked: Future[bytes]) -> None:
         if not _is_done(asked):
@@ -218,18 +241,18 @@ class Shelf:
             asked = self._demanded.get(block)
             written = self._written.get(block.number)
             published = self._published.get(block.number)
-            mark = None if written is None else written.marks.get(block.start)
+            crc = self._crcs.get(_key(block))
             if data is not None:
                 self._held.move_to_end(block)
                 return data
         if asked is not None and _is_done(asked):
             return asked.result()
-        length = length_of(self._size_of(block.number), block)
+        length = self._length(block)
         for found in (
             b"" if published is None else _of_published(published, block.start, length),
             b"" if written is None else read_range(written.path, block.start, length, written.root),
         ):
-            if len(found) == length and (mark is None or _is_as_noted(found, mark)):
+            if len(found) == length and (crc is None or _has_crc(found, crc)):
                 self._hold(block, found)
                 return found
         self._disbelieve(block)
@@ -239,7 +262,7 @@ class Shelf:
         """What is in the files is not what was written."""
         with self._lock:
             if (written := self._written.get(block.number)) is not None:
-                written.marks.pop(block.start, None)
+                written.parts.discard(block.part)
             self._published.pop(block.number, None)
 
     def _hold(self, block: Block, data: bytes) -> None:
@@ -298,5 +321,14 @@ def _of_published(found: _Published, start: int, length: int) -> bytes:
         return b""
 
 
-def _is_as_noted(data: bytes, mark: Mark) -> bool:
-    return checksums.crc(mark.crc.algorithm, data) == mark.crc.value
+def _key(block: Block) -> int:
+    return block.number << 32 | block.part
+
+
+def _as_number(crc: Crc) -> int:
+    return crc.value << 1 | (crc.algorithm == CHECK)
+
+
+def _has_crc(data: bytes, crc: int) -> bool:
+    algorithm = CHECK if crc & 1 else _LONG_CRC
+    return checksums.crc(algorithm, data) == crc >> 1

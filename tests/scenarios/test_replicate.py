@@ -1,0 +1,144 @@
+"""``--replicate``: every part leaves the store once, and arrives on the disk of each worker."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kaiwo
+from tests.bench.machines import Trigger, config_of, sent
+from tests.servers.paced import paced
+from tests.support.command import tree
+from tests.support.dask_cluster import DaskCluster, dask_cluster
+from tests.support.waiting import wait_until
+
+MIB = 1 << 20
+CHANCE = random.Random(29)
+SIZES = (20 * MIB, 9 * MIB, *(1000 + each for each in range(100)))
+OBJECTS = {f"{number:03}": CHANCE.randbytes(size) for number, size in enumerate(SIZES)}
+TOTAL = sum(SIZES)
+PATIENCE_S = 120.0
+
+
+class Machines:
+    """Workers that each have their own disk: a folder, which their environment names."""
+
+    def __init__(self, cluster: DaskCluster, folder: Path) -> None:
+        self.cluster = cluster
+        self.folder = folder
+
+    def add(self) -> str:
+        """One more; returns its name."""
+        root = self.folder / f"disk{len(list(self.folder.iterdir()))}"
+        root.mkdir()
+        name = self.cluster.add({"KAIWO_DOWNLOAD_ROOT": f"{root}"})
+        self.disks = {**getattr(self, "disks", {}), name: root}
+        return name
+
+    def trees(self, below: str) -> dict[str, dict[str, bytes]]:
+        """What is on the disk of each worker that lives."""
+        return {name: tree(self.disks[name] / below) for name in self.cluster.workers}
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as cluster:
+        found = Machines(cluster, tmp_path_factory.mktemp("disks"))
+        for _ in range(3):
+            found.add()
+        cluster.wait_for_workers()
+        yield found
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shelf")
+    for name, data in OBJECTS.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def below(address: str, target: str) -> dict[str, Any]:
+    """Everything into a folder of that name, below each worker's own root."""
+    config = config_of(address, Path("not-here"))
+    config["download_items"][0]["buckets"][0]["items"][0]["target_path"] = target
+    return config
+
+
+def test_every_part_leaves_the_store_once_and_is_on_each_disk(
+    machines: Machines, shelf: Path
+) -> None:
+    with paced(shelf) as server:
+        address = server["endpoint_url"]
+        config = below(address, "first")
+        options: dict[str, Any] = {"dask": machines.cluster.address, "replicate": True}
+        report = kaiwo.download(config, **options)
+        report.raise_for_failures()
+        assert {name: OBJECTS for name in machines.cluster.workers} == machines.trees("first")
+        assert sent(address) <= 1.02 * TOTAL
+        assert [each.state for each in report.nodes] == ["complete"] * 3
+        assert {each.root for each in report.nodes} == {
+            f"{machines.disks[n]}" for n in machines.disks
+        }
+        assert sum(each.store_bytes for each in report.nodes) == report.transferred_bytes
+        assert {each.store_bytes + each.peer_bytes for each in report.nodes} == {TOTAL}
+        assert len(report.items) == len(OBJECTS)
+        assert {each["state"] for each in report.to_dict()["nodes"]} == {"complete"}
+        before = sent(address)
+        again = kaiwo.download(config, **options)
+        assert {each.status for each in again.items} == {"unchanged"}
+        assert sent(address) == before
+
+
+def test_one_is_killed_and_another_one_joins(machines: Machines, shelf: Path) -> None:
+    changed = threading.Event()
+    first = next(iter(machines.cluster.workers))
+
+    def change() -> None:
+        machines.cluster.kill(first)
+        machines.add()
+        changed.set()
+
+    with paced(shelf, whole=6 * MIB) as server:
+        config = below(server["endpoint_url"], "second")
+        report = kaiwo.download(
+            config,
+            dask=machines.cluster.address,
+            replicate=True,
+            sink=Trigger(TOTAL // 2, change),
+        )
+        report.raise_for_failures()
+        assert changed.is_set()
+        # It may have come when all was over.
+        wait_until(lambda: len(machines.cluster.workers) == 3, most_s=PATIENCE_S)
+        assert sent(server["endpoint_url"]) <= 1.02 * TOTAL + 64 * MIB
+    states = [each.state for each in report.nodes]
+    assert states.count("gone") == 1
+    assert states.count("complete") == len(states) - 1 >= 2
+    complete = {each.root for each in report.nodes if each.state == "complete"}
+    trees = machines.trees("second")
+    assert [trees[name] for name, root in machines.disks.items() if f"{root}" in complete] == [
+        OBJECTS
+    ] * len(complete)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "replicate needs dask"),
+        ({"dask": "tcp://localhost:1", "shard": "0/2"}, "replicate and shard"),
+        ({"dask": "tcp://localhost:1", "max_bandwidth": "1M"}, "replicate and max_bandwidth"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    options: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    config = config_of("http://localhost:1", tmp_path)
+    with pytest.raises(kaiwo.ConfigError, match=told) as raised:
+        kaiwo.download(config, replicate=True, **options)
+    assert raised.value.exit_code == 2
