@@ -7,12 +7,8 @@ listed is given, and bytes come from the other nodes, too. See ``kaiwo.replicas`
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import signal
-import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
@@ -22,19 +18,19 @@ from msgspec.structs import replace
 from kaiwo import environment, redact
 from kaiwo._version import __version__
 from kaiwo.api.orders import Order
+from kaiwo.api.replica_events import NodeSink, told_records
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.tools import Tools
 from kaiwo.config.settings import PREFIX
-from kaiwo.errors import BugError, ConfigError, Interrupted, KaiwoError, StoppedError, cause_of
-from kaiwo.events import Ended, Event, Joined, Planned, Progressed, Retried, Settled, Started
-from kaiwo.jobs import Plan, Transfer, Want
+from kaiwo.errors import BugError, ConfigError, Interrupted, KaiwoError, cause_of
+from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
 from kaiwo.objects import Report
 from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft
 from kaiwo.protocols import Opener
 from kaiwo.replicas.blocks import Block
-from kaiwo.replicas.calls import NodeCall, NodeEnd, Place, Told, Work
+from kaiwo.replicas.calls import NodeCall, NodeEnd, Place, Work
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.node import Node
 from kaiwo.replicas.peers import DaskPeers
@@ -43,8 +39,6 @@ from kaiwo.replicas.sharing import SharedOpener, SharedSource
 from kaiwo.workers.source_cache import close_source, open_source
 from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads, working_until
 
-#: At most so many events and log records are told at once.
-MOST_TOLD = 5_000
 #: Blocks that are read at once for other nodes, before the run comes to them.
 _DEMANDS = 3
 
@@ -82,7 +76,7 @@ def _carried_out(call: NodeCall, seat: Served) -> NodeEnd:
     order = _shared(order, node)
     listing = _listing(work, order)
     node.know((want.opener, remote) for want, objects in listing.found for remote in objects)
-    sink = _NodeSink(node, seat)
+    sink = NodeSink(node, seat)
     rounds = _NodeRounds(order, sink, listing, node)
     error: KaiwoError | None = None
     with _serving(seat, node, sink):
@@ -159,7 +153,7 @@ class _NodeRounds(Rounds):
         node: this one.
     """
 
-    def __init__(self, order: Order, sink: _NodeSink, listing: Listing, node: Node) -> None:
+    def __init__(self, order: Order, sink: NodeSink, listing: Listing, node: Node) -> None:
         super().__init__(order, sink, lambda _: None, None, raises=False)
         self._given = listing
         self._node, self._hears = node, sink
@@ -177,73 +171,8 @@ class _NodeRounds(Rounds):
         return super()._execute(closed, tools)
 
 
-class _NodeSink:
-    """Hears what happens on a node: for the shelf, and for the run.
-
-    Args:
-        node: this one.
-        seat: says whether the run is over.
-    """
-
-    def __init__(self, node: Node, seat: Served) -> None:
-        self._node, self._seat = node, seat
-        self._lock = threading.Lock()
-        self._transfers: dict[str, Transfer] = {}
-        self._events: deque[Event] = deque()
-        self._records: deque[tuple[int, str, str]] = deque(maxlen=MOST_TOLD)
-        self._is_stopped = False
-
-    def expect(self, closed: Plan) -> None:
-        """These objects will be settled."""
-        self._transfers |= {each.target: each for each in (*closed.transfers, *closed.unchanged)}
-
-    def emit(self, event: Event) -> None:
-        """See ``protocols.Sink``. When the run is over, it ends as by a signal."""
-        if isinstance(event, Settled) and (found := self._transfers.pop(event.item.target, None)):
-            item = event.item
-            self._node.settle(found, is_there=item.status != "failed", is_proven=item.verified)
-        with self._lock:
-            self._add(event)
-        if self._seat.is_set() and not self._is_stopped:
-            self._is_stopped = True
-            raise Interrupted(StoppedError("the run is over", signal.SIGTERM))
-
-    def _add(self, event: Event) -> None:
-        """Keep what the run is to hear; which object bytes belong to is known here alone."""
-        match event:
-            case Progressed():
-                last = self._events[-1] if self._events else None
-                if isinstance(last, Progressed):
-                    self._events[-1] = Progressed(
-                        last.bytes + event.bytes,
-                        None,
-                        last.kept + event.kept,
-                        last.read + event.read,
-                    )
-                else:
-                    self._events.append(replace(event, source=None))
-            case Planned() | Settled() | Retried():
-                self._events.append(event)
-            case Started() | Joined() | Ended() | _:
-                pass
-
-    def record(self, level: int, name: str, text: str) -> None:
-        """Kaiwo logged something."""
-        with self._lock:
-            self._records.append((level, name, text))
-
-    def told(self) -> Told:
-        """What is new."""
-        with self._lock:
-            events = [self._events.popleft() for _ in range(min(len(self._events), MOST_TOLD))]
-            records = list(self._records)
-            self._records.clear()
-        brought = self._node.brought
-        return Told(events, records, brought.store, brought.peers)
-
-
 @contextlib.contextmanager
-def _serving(seat: Served, node: Node, sink: _NodeSink) -> Iterator[None]:
+def _serving(seat: Served, node: Node, sink: NodeSink) -> Iterator[None]:
     """Inside the block, the node's run goes on; what it has is given to others also afterwards."""
     threads = WorkerThreads(_DEMANDS, "kaiwo-demand")
 
@@ -254,7 +183,7 @@ def _serving(seat: Served, node: Node, sink: _NodeSink) -> Iterator[None]:
     node.shelf.bring = bring
     seat.node = node
     try:
-        with _told_records(sink):
+        with told_records(sink):
             yield
     finally:
         node.shelf.bring = None
@@ -276,26 +205,3 @@ def _brought(node: Node, block: Block, seat: Served) -> bytes:
         if not isinstance(source, SharedSource):
             raise BugError("a node has another source")
         return source.bring(block, remote)
-
-
-class _Records(logging.Handler):
-    """Tells the run what kaiwo logs on a node, from warnings on."""
-
-    def __init__(self, sink: _NodeSink) -> None:
-        super().__init__(logging.WARNING)
-        self._sink = sink
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See ``logging.Handler``."""
-        self._sink.record(record.levelno, record.name, record.getMessage())
-
-
-@contextlib.contextmanager
-def _told_records(sink: _NodeSink) -> Iterator[None]:
-    handler = _Records(sink)
-    logger = logging.getLogger("kaiwo")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)

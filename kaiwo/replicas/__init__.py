@@ -9,11 +9,14 @@ different.
 blocks     what is divided among the nodes, and who owns which part
 members    which nodes there are, and which of them answer
 shelf      what this node has, and can give to others
+stored     the same, in files: is it as it came?
 node       what a node knows of a run; who brings a block
 sharing    a source that asks the owner of a block
+passing    the checksum of a small object, as it passes
 peers      asks another node; only who uses Dask loads it
-serving    answers other nodes, and the run; the same
+serving    answers other nodes, and the run; only who uses Dask loads it
 calls      what goes to a node, and what it says
+nodes      the nodes of a run, as its client sees them; only who uses Dask loads it
 
 See docs/decisions/0059.
 """

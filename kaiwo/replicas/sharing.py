@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 
-from kaiwo import checksums
 from kaiwo.errors import KaiwoError, TransientError
-from kaiwo.jobs import RANGE
 from kaiwo.objects import RemoteObject, as_read
 from kaiwo.protocols import PIECE, Buffer, Listed, Opener, Source, Take
 from kaiwo.replicas.blocks import Block, cut, is_divided, length_of
 from kaiwo.replicas.node import Node, NotHereError
-from kaiwo.replicas.shelf import CHECK
+from kaiwo.replicas.passing import Passing
 from kaiwo.workers.threads import require_open
 
 #: Another node is asked for so much at once.
@@ -126,7 +124,7 @@ class SharedSource:
             for part in self._of_block(block, remote, first, stop, PIECE, None)
         ]
         data = parts[0] if len(parts) == 1 else b"".join(parts)
-        passing = _Passing(self._node, number, remote, start, end)
+        passing = Passing(self._node, number, remote, start, end)
         passing.add(data)
         passing.end()
         return data
@@ -151,7 +149,7 @@ class SharedSource:
         if number is None:
             yield from self._of_store(remote, start, end, piece, take)
             return
-        passing = _Passing(self._node, number, remote, start, end)
+        passing = Passing(self._node, number, remote, start, end)
         for block, first, stop in cut(number, start, end):
             for chunk in self._of_block(block, remote, first, stop, piece, passing.taking(take)):
                 passing.add(chunk)
@@ -172,24 +170,19 @@ class SharedSource:
         take: Take | None,
     ) -> Iterator[Buffer]:
         """A range within a block, by whoever has it."""
-        node = self._node
-        is_first = not node.had_before(block)
-        if is_first:
-            at = start
-            for owner in node.members.owners(block):
-                if owner == node.members.own:
-                    break
-                for part in self._of_peer(owner, block, at, end, piece, waits=True):
-                    at += len(part)
-                    yield part
-                if at == end:
-                    node.note_had(block)
-                    return
-            start = at
-            yield from self._own(block, remote, start, end, piece, take)
-            node.note_had(block)
-        else:
+        node, at = self._node, start
+        if node.had_before(block):
             yield from self._of_store(remote, start, end, piece, take)
+            return
+        for owner in node.members.owners(block):
+            if at == end or owner == node.members.own:
+                break
+            for part in self._of_peer(owner, block, at, end, piece, waits=True):
+                at += len(part)
+                yield part
+        if at < end:
+            yield from self._own(block, remote, at, end, piece, take)
+        node.note_had(block)
 
     def _own(
         self,
@@ -284,44 +277,6 @@ class SharedSource:
         for chunk in self.store.stream_into(remote, start, end, piece, counted):
             node.count(store=len(chunk))
             yield chunk
-
-
-class _Passing:
-    """The checksum of a small object, taken as it passes: no mark of it will be noted.
-
-    Args:
-        node: notes it.
-        number: of the object.
-        remote: the object.
-        start: of what passes.
-        end: of that.
-    """
-
-    def __init__(self, node: Node, number: int, remote: RemoteObject, start: int, end: int) -> None:
-        self._node, self._number = node, number
-        self._is_whole = not start and end == remote.size <= RANGE
-        self._crc = 0
-
-    def add(self, chunk: Buffer) -> None:
-        """The next bytes."""
-        if self._is_whole:
-            self._crc = checksums.crc(CHECK, chunk, self._crc)
-
-    def taking(self, take: Take) -> Take:
-        """What takes bytes, and has them counted here."""
-
-        def taken(chunk: Buffer) -> bool:
-            if not take(chunk):
-                return False
-            self.add(chunk)
-            return True
-
-        return taken
-
-    def end(self) -> None:
-        """All of it has passed."""
-        if self._is_whole:
-            self._node.shelf.note_crc(self._number, self._crc)
 
 
 def _result(demanded: Future[bytes]) -> bytes | None:

@@ -16,7 +16,6 @@ on demand             another node asks for a block that the run has not come to
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import OrderedDict, defaultdict
@@ -25,23 +24,27 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from enum import Enum
 
-from msgspec import Struct
-
-from kaiwo import checksums
-from kaiwo.files.folders import Root, in_folder, root_of
+from kaiwo.files.folders import root_of
 from kaiwo.files.temporary_files import read_range
 from kaiwo.jobs import RANGE, Crc, Mark, Transfer
 from kaiwo.protocols import Buffer
 from kaiwo.replicas.blocks import Block, length_of
+from kaiwo.replicas.stored import (
+    CHECK,
+    Published,
+    Written,
+    as_number,
+    has_crc,
+    key_of,
+    of_published,
+    published,
+)
 
 #: Bytes of blocks in memory; a part of that is for blocks on demand.
 HELD, DEMANDED = 48 << 20, 24 << 20
 #: What was read is in the file, or in place, after this time at most; small objects come in
 #: batches.
 SETTLES_S = 5.0
-#: The checksum of what nodes send each other, and those that ranges are noted with.
-CHECK, _LONG_CRC = "crc32c", "crc64nvme"
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Has(Enum):
@@ -51,24 +54,6 @@ class Has(Enum):
     COMING = "coming"
     NOT_YET = "not yet"
     NEVER = "never"
-
-
-class _Written(Struct):
-    """The blocks of an object that are written; all in one file."""
-
-    path: str
-    root: Root
-    parts: set[int]
-
-
-class _Published(Struct, frozen=True):
-    """A file that is in place; whether its bytes have the checksum that its store states."""
-
-    path: str
-    root: Root
-    size: int
-    mtime_ns: int
-    is_proven: bool
 
 
 class Shelf:
@@ -85,8 +70,8 @@ class Shelf:
         self._size_of = size_of
         self.bring: Callable[[Block], Future[bytes]] | None = None
         self._lock = threading.Lock()
-        self._written: dict[int, _Written] = {}
-        self._published: dict[int, _Published] = {}
+        self._written: dict[int, Written] = {}
+        self._published: dict[int, Published] = {}
         self._failed: set[int] = set()
         #: The checksums with which blocks came; numbers, because there may be many.
         self._crcs: dict[int, int] = {}
@@ -105,12 +90,12 @@ class Shelf:
         with self._lock:
             written = self._written.get(number)
             if written is None or written.path != transfer.temporary:
-                written = _Written(transfer.temporary, root_of(transfer), set())
+                written = Written(transfer.temporary, root_of(transfer), set())
                 self._written[number] = written
             if mark.end - block.start < self._length(block):
                 return
             written.parts.add(block.part)
-            self._crcs[_key(block)] = _as_number(mark.crc)
+            self._crcs[key_of(block)] = as_number(mark.crc)
             self._settling.pop(block, None)
             self._demanded.pop(block, None)  # an earlier run had left it
         self._tell(block)
@@ -118,7 +103,7 @@ class Shelf:
     def note_crc(self, number: int, value: int) -> None:
         """All of a small object came, with this checksum; it will be in place soon."""
         with self._lock:
-            self._crcs[_key(Block(number, 0))] = _as_number(Crc(CHECK, value))
+            self._crcs[key_of(Block(number, 0))] = as_number(Crc(CHECK, value))
 
     def publish(self, number: int, transfer: Transfer, *, is_proven: bool) -> None:
         """The object is in place.
@@ -128,16 +113,12 @@ class Shelf:
             transfer: of it.
             is_proven: it has the checksum that its store states.
         """
-        path, root = transfer.blob or transfer.target, root_of(transfer)
-        try:
-            descriptor = _opened(path, root)
-        except OSError:
+        found = published(transfer, is_proven=is_proven)
+        if found is None:
             return
-        with open(descriptor, "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-        found = _Published(path, root, status.st_size, status.st_mtime_ns, is_proven)
         with self._lock:
             self._published[number] = found
+            self._written.pop(number, None)
             self._settling.pop(Block(number, 0), None)
             self._drop_demanded(number)
         self._tell_all(number)
@@ -210,7 +191,7 @@ class Shelf:
 
     def _is_published(self, block: Block) -> bool:
         found = self._published.get(block.number)
-        return found is not None and (found.is_proven or _key(block) in self._crcs)
+        return found is not None and (found.is_proven or key_of(block) in self._crcs)
 
     def _length(self, block: Block) -> int:
         return length_of(self._size_of(block.number), block)
@@ -241,7 +222,7 @@ class Shelf:
             asked = self._demanded.get(block)
             written = self._written.get(block.number)
             published = self._published.get(block.number)
-            crc = self._crcs.get(_key(block))
+            crc = self._crcs.get(key_of(block))
             if data is not None:
                 self._held.move_to_end(block)
                 return data
@@ -249,10 +230,10 @@ class Shelf:
             return asked.result()
         length = self._length(block)
         for found in (
-            b"" if published is None else _of_published(published, block.start, length),
+            b"" if published is None else of_published(published, block.start, length),
             b"" if written is None else read_range(written.path, block.start, length, written.root),
         ):
-            if len(found) == length and (crc is None or _has_crc(found, crc)):
+            if len(found) == length and (crc is None or has_crc(found, crc)):
                 self._hold(block, found)
                 return found
         self._disbelieve(block)
@@ -303,32 +284,3 @@ class Shelf:
 def _is_done(asked: Future[bytes]) -> bool:
     """Whether what was read on demand is there."""
     return asked.done() and not asked.cancelled() and asked.exception() is None
-
-
-def _opened(path: str, root: Root) -> int:
-    return in_folder(path, root, lambda folder, name: os.open(name, _FLAGS, dir_fd=folder))
-
-
-def _of_published(found: _Published, start: int, length: int) -> bytes:
-    """Bytes of a file, if it is the one that was published."""
-    try:
-        with open(_opened(found.path, found.root), "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if (status.st_size, status.st_mtime_ns) != (found.size, found.mtime_ns):
-                return b""
-            return os.pread(file.fileno(), length, start)
-    except OSError:
-        return b""
-
-
-def _key(block: Block) -> int:
-    return block.number << 32 | block.part
-
-
-def _as_number(crc: Crc) -> int:
-    return crc.value << 1 | (crc.algorithm == CHECK)
-
-
-def _has_crc(data: bytes, crc: int) -> bool:
-    algorithm = CHECK if crc & 1 else _LONG_CRC
-    return checksums.crc(algorithm, data) == crc >> 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,17 @@ from typing import Any
 import pytest
 
 import kaiwo
+from kaiwo.events import Event
 from tests.bench.machines import Trigger, config_of, sent
 from tests.servers.paced import paced
 from tests.support.command import tree
 from tests.support.dask_cluster import DaskCluster, dask_cluster
-from tests.support.waiting import wait_until
 
 MIB = 1 << 20
 CHANCE = random.Random(29)
 SIZES = (20 * MIB, 9 * MIB, *(1000 + each for each in range(100)))
 OBJECTS = {f"{number:03}": CHANCE.randbytes(size) for number, size in enumerate(SIZES)}
 TOTAL = sum(SIZES)
-PATIENCE_S = 120.0
 
 
 class Machines:
@@ -31,13 +29,14 @@ class Machines:
     def __init__(self, cluster: DaskCluster, folder: Path) -> None:
         self.cluster = cluster
         self.folder = folder
+        self.disks: dict[str, Path] = {}
 
     def add(self) -> str:
         """One more; returns its name."""
-        root = self.folder / f"disk{len(list(self.folder.iterdir()))}"
+        root = self.folder / f"disk{len(self.disks)}"
         root.mkdir()
         name = self.cluster.add({"KAIWO_DOWNLOAD_ROOT": f"{root}"})
-        self.disks = {**getattr(self, "disks", {}), name: root}
+        self.disks[name] = root
         return name
 
     def trees(self, below: str) -> dict[str, dict[str, bytes]]:
@@ -79,7 +78,7 @@ def test_every_part_leaves_the_store_once_and_is_on_each_disk(
         options: dict[str, Any] = {"dask": machines.cluster.address, "replicate": True}
         report = kaiwo.download(config, **options)
         report.raise_for_failures()
-        assert {name: OBJECTS for name in machines.cluster.workers} == machines.trees("first")
+        assert machines.trees("first") == dict.fromkeys(machines.cluster.workers, OBJECTS)
         assert sent(address) <= 1.02 * TOTAL
         assert [each.state for each in report.nodes] == ["complete"] * 3
         assert {each.root for each in report.nodes} == {
@@ -95,36 +94,38 @@ def test_every_part_leaves_the_store_once_and_is_on_each_disk(
         assert sent(address) == before
 
 
+class Replacing:
+    """A sink that kills a worker when so many bytes have come, and has another one join."""
+
+    def __init__(self, machines: Machines, at: int) -> None:
+        self._machines = machines
+        self._trigger = Trigger(at, lambda: None)
+        self.new = ""
+
+    def emit(self, event: Event) -> None:
+        """See ``protocols.Sink``; the client waits, and the nodes go on."""
+        self._trigger.emit(event)
+        if self._trigger.is_done and not self.new:
+            self._machines.cluster.kill(next(iter(self._machines.cluster.workers)))
+            self.new = self._machines.add()
+            self._machines.cluster.wait_for_workers()
+
+
 def test_one_is_killed_and_another_one_joins(machines: Machines, shelf: Path) -> None:
-    changed = threading.Event()
-    first = next(iter(machines.cluster.workers))
-
-    def change() -> None:
-        machines.cluster.kill(first)
-        machines.add()
-        changed.set()
-
     with paced(shelf, whole=6 * MIB) as server:
-        config = below(server["endpoint_url"], "second")
+        sink = Replacing(machines, TOTAL // 2)
         report = kaiwo.download(
-            config,
+            below(server["endpoint_url"], "second"),
             dask=machines.cluster.address,
             replicate=True,
-            sink=Trigger(TOTAL // 2, change),
+            sink=sink,
         )
         report.raise_for_failures()
-        assert changed.is_set()
-        # It may have come when all was over.
-        wait_until(lambda: len(machines.cluster.workers) == 3, most_s=PATIENCE_S)
         assert sent(server["endpoint_url"]) <= 1.02 * TOTAL + 64 * MIB
-    states = [each.state for each in report.nodes]
-    assert states.count("gone") == 1
-    assert states.count("complete") == len(states) - 1 >= 2
-    complete = {each.root for each in report.nodes if each.state == "complete"}
-    trees = machines.trees("second")
-    assert [trees[name] for name, root in machines.disks.items() if f"{root}" in complete] == [
-        OBJECTS
-    ] * len(complete)
+    assert machines.trees("second") == dict.fromkeys(machines.cluster.workers, OBJECTS)
+    states = {each.root: each.state for each in report.nodes}
+    assert [*states.values()].count("gone") == 1
+    assert states[f"{machines.disks[sink.new]}"] == "complete"
 
 
 @pytest.mark.parametrize(

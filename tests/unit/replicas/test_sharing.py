@@ -1,0 +1,227 @@
+"""Nodes of one process, which ask each other without a cluster: who reads what from the store."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from kaiwo import checksums
+from kaiwo.jobs import RANGE, Crc, Mark, Transfer
+from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Buffer
+from kaiwo.replicas.blocks import Block, ranked
+from kaiwo.replicas.members import Members
+from kaiwo.replicas.node import Node, NotHereError
+from kaiwo.replicas.sharing import SharedOpener, SharedSource
+from kaiwo.replicas.shelf import Has, Shelf
+from tests.support.waiting import wait_until
+
+DATA = random.Random(41).randbytes(2 * RANGE + 1000)
+REMOTE = RemoteObject("big", len(DATA), etag="one")
+BLOCKS = [Block(0, part) for part in range(3)]
+
+
+class Store:
+    """A source with one object, which counts what it gives."""
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[int, int]] = []
+
+    def read(self, _: RemoteObject, start: int, end: int) -> Buffer:
+        """See ``protocols.Source``."""
+        self.reads.append((start, end))
+        return DATA[start:end]
+
+    def stream_into(self, remote: RemoteObject, start: int, end: int, *_: Any) -> Iterator[Buffer]:
+        """See ``protocols.Source``."""
+        yield self.read(remote, start, end)
+
+    def classify(self, error: Exception) -> Exception:
+        """See ``protocols.Source``."""
+        return error
+
+    def close(self) -> None:
+        """See ``protocols.Source``."""
+
+
+class Opener:
+    """Of that store."""
+
+    origin = service = ambient = "store"
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def open(self) -> Store:
+        """See ``protocols.Opener``."""
+        return self.store
+
+    def secrets_digest(self) -> bytes:
+        """See ``protocols.Opener``."""
+        return b""
+
+    def url(self, key: str, _: str | None = None) -> str:
+        """See ``protocols.Opener``."""
+        return f"store://{key}"
+
+
+class Cluster:
+    """Nodes of this process; each is the ``Peers`` of the others."""
+
+    def __init__(self, *names: str) -> None:
+        self.store = Store()
+        self.dead: set[str] = set()
+        self.nodes: dict[str, Node] = {}
+        self.sources: dict[str, SharedSource] = {}
+        self.threads = ThreadPoolExecutor(4)
+        for name in names:
+            node = self.nodes[name] = Node("run", Members(name, names), self)
+            opener = SharedOpener(Opener(self.store), node)  # type: ignore[arg-type]
+            node.know([(opener, REMOTE)])
+            source = opener.open()
+            assert isinstance(source, SharedSource)
+            self.sources[name] = source
+            node.shelf.bring = self._bringing(source)
+
+    def _bringing(self, source: SharedSource) -> Any:
+        def bring(block: Block) -> Future[bytes]:
+            return self.threads.submit(source.bring, block, REMOTE)
+
+        return bring
+
+    def ask(self, node: str, block: Block, start: int, end: int, *, waits: bool) -> Buffer:
+        """See ``node.Peers``."""
+        if node in self.dead:
+            raise NotHereError(is_avoided=True)
+        shelf = self.nodes[node].shelf
+        if waits:
+            if shelf.has(block) is Has.NOT_YET:
+                shelf.demand(block)
+            wait_until(lambda: shelf.has(block) is not Has.COMING)
+        data = shelf.read(block) if shelf.has(block) is Has.HERE else None
+        if data is None:
+            raise NotHereError(is_avoided=False)
+        return data[start:end]
+
+    def owner(self, block: Block) -> str:
+        """Of a block."""
+        return ranked(block, self.nodes)[0]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    found = Cluster("a", "b")
+    yield found
+    found.threads.shutdown()
+
+
+def test_only_the_blocks_of_a_node_that_is_gone_get_other_owners() -> None:
+    names = ["a", "b", "c", "d"]
+    blocks = [Block(number, part) for number in range(40) for part in range(5)]
+    before = {block: ranked(block, names)[0] for block in blocks}
+    after = {block: ranked(block, names[1:])[0] for block in blocks}
+    assert {*before.values()} == {*names}
+    assert all(after[block] == owner for block, owner in before.items() if owner != "a")
+
+
+def test_two_nodes_that_read_in_opposite_orders_wait_for_nothing_in_vain(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    def read_all(name: str, blocks: list[Block]) -> bytes:
+        folder = tmp_path / name
+        folder.mkdir()
+        transfer = transfer_to(folder)
+        with open(transfer.temporary, "wb") as file:
+            for each in blocks:
+                end = min(each.start + RANGE, len(DATA))
+                data = bytes(cluster.sources[name].read(REMOTE, each.start, end))
+                file.seek(each.start)
+                file.write(data)
+                file.flush()
+                marked(cluster.nodes[name].shelf, transfer, data, each.start)
+        return Path(transfer.temporary).read_bytes()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(read_all, "a", BLOCKS)
+        second = pool.submit(read_all, "b", BLOCKS[::-1])
+        assert (first.result(60), second.result(60)) == (DATA, DATA)
+    assert sorted(cluster.store.reads) == [
+        (each.start, min(each.start + RANGE, len(DATA))) for each in BLOCKS
+    ]
+
+
+def test_what_is_read_again_comes_from_the_store(cluster: Cluster) -> None:
+    source = cluster.sources["a"]
+    for _ in range(2):
+        assert source.read(REMOTE, 0, RANGE) == DATA[:RANGE]
+    assert cluster.store.reads == [(0, RANGE)] * 2
+
+
+def test_blocks_of_a_node_that_dies_are_completed_from_the_store(cluster: Cluster) -> None:
+    block = BLOCKS[0]
+    other = "a" if cluster.owner(block) == "b" else "b"
+    chunks = cluster.sources[other].stream_into(
+        REMOTE, block.start, block.start + RANGE, 1 << 20, lambda _: False
+    )
+    found = bytes(next(iter(chunks)))
+    cluster.dead.add(cluster.owner(block))
+    found += b"".join(map(bytes, chunks))
+    assert found == DATA[block.start : block.start + RANGE]
+    assert cluster.store.reads[-1] == (block.start + (1 << 20), block.start + RANGE)
+
+
+def transfer_to(folder: Path) -> Transfer:
+    opener = Opener(Store())
+    target = f"{folder}/big"
+    return Transfer(0, "run", "task", opener, REMOTE, target, f"{folder}")  # type: ignore[arg-type]
+
+
+def marked(shelf: Shelf, transfer: Transfer, data: bytes, start: int = 0) -> None:
+    """Have a block noted, as it came."""
+    crc = Crc("crc64nvme", checksums.crc("crc64nvme", data))
+    shelf.note(0, transfer, start, Mark(start + len(data), crc))
+
+
+def test_what_is_damaged_in_a_temporary_file_is_not_given(tmp_path: Path) -> None:
+    shelf, transfer = Shelf(lambda _: len(DATA)), transfer_to(tmp_path)
+    path, block = Path(transfer.temporary), Block(0, 0)
+    path.write_bytes(DATA[:RANGE])
+    marked(shelf, transfer, DATA[:RANGE])
+    news = threading.Event()
+    shelf.when_changed(block, news.set)
+    damaged = bytearray(DATA[:RANGE])
+    damaged[4096] ^= 1
+    path.write_bytes(damaged)
+    assert shelf.has(block) is Has.HERE
+    assert shelf.read(block) is None
+    assert shelf.has(block) is Has.NEVER
+    marked(shelf, transfer, bytes(damaged))
+    assert news.is_set()
+    assert shelf.read(block) == damaged
+
+
+def test_a_file_in_place_is_given_while_it_is_the_same_and_can_be_checked(tmp_path: Path) -> None:
+    transfer, block = transfer_to(tmp_path), Block(0, 1)
+    path = Path(transfer.target)
+    path.write_bytes(DATA)
+    unproven, proven = Shelf(lambda _: len(DATA)), Shelf(lambda _: len(DATA))
+    unproven.publish(0, transfer, is_proven=False)
+    proven.publish(0, transfer, is_proven=True)
+    assert unproven.has(block) is Has.NEVER
+    assert proven.read(block) == DATA[RANGE : 2 * RANGE]
+    path.write_bytes(DATA[::-1])
+    assert proven.read(Block(0, 0)) is None
+
+
+def test_objects_that_nothing_identifies_are_not_divided(cluster: Cluster) -> None:
+    unknown = replace(REMOTE, etag=None)
+    for each in cluster.sources.values():
+        assert each.read(unknown, 0, 10) == DATA[:10]
+    assert cluster.store.reads == [(0, 10)] * 2
