@@ -12,6 +12,9 @@ from msgspec.structs import replace
 from kaiwo.api.fetch_order import FetchOrder, Goal, order_of_urls
 from kaiwo.api.orders import Order
 
+#: Settings that belong to the machine where kaiwo was started.
+_OF_CLIENT = {"download_root", "report", "metrics_file", "locked", "write_lock", "lock_file"}
+
 
 class _OfUrls(Struct, frozen=True):
     """Makes an order; see ``Order.again``. Fields as the arguments of ``order_of_urls``."""
@@ -25,7 +28,7 @@ class _OfUrls(Struct, frozen=True):
         """The order, with relative targets below this folder if one is given."""
         goal = self.goal
         if root is not None:
-            goal = replace(goal, folder=os.path.join(root, goal.folder))
+            goal = replace(goal, folder=os.path.join(root, goal.folder) if goal.is_given else root)
         return order_of_urls(self.urls, goal, self.fields, self.options).order
 
     def __repr__(self) -> str:
@@ -33,11 +36,7 @@ class _OfUrls(Struct, frozen=True):
 
 
 def repeatable(
-    asked: FetchOrder,
-    urls: Sequence[str],
-    goal: Goal,
-    fields: Mapping[str, Any],
-    options: Mapping[str, Any],
+    asked: FetchOrder, urls: Sequence[str], goal: Goal, fields: Mapping[str, Any]
 ) -> FetchOrder:
     """The same order, which can be made again elsewhere.
 
@@ -46,9 +45,7 @@ def repeatable(
         urls: it was made of this, see ``order_of_urls``, as all below.
         goal: where they go.
         fields: of the task type, and of an item.
-        options: of the run; what belongs to this machine is left out.
     """
-    here = {"report", "metrics_file", "locked", "write_lock", "lock_file", "dask", "shard"}
-    of_node = {name: value for name, value in options.items() if name not in here}
-    again = _OfUrls(tuple(urls), goal, dict(fields), of_node)
+    options = asked.settings.model_dump(exclude=_OF_CLIENT, exclude_defaults=True)
+    again = _OfUrls(tuple(urls), goal, dict(fields), options)
     return replace(asked, order=replace(asked.order, again=again))

@@ -29,6 +29,8 @@ def fetch(
     sink: Sink | None = None,
     locked: str | os.PathLike[str] | None = None,
     write_lock: str | os.PathLike[str] | None = None,
+    dask: str | None = None,
+    replicate: bool = False,
     **fields: Any,
 ) -> Path: ...
 
@@ -43,6 +45,8 @@ def fetch(
     sink: Sink | None = None,
     locked: str | os.PathLike[str] | None = None,
     write_lock: str | os.PathLike[str] | None = None,
+    dask: str | None = None,
+    replicate: bool = False,
     **fields: Any,
 ) -> list[Path]: ...
 
@@ -56,6 +60,8 @@ def fetch(
     sink: Sink | None = None,
     locked: str | os.PathLike[str] | None = None,
     write_lock: str | os.PathLike[str] | None = None,
+    dask: str | None = None,
+    replicate: bool = False,
     **fields: Any,
 ) -> Path | list[Path]:
     """Download URLs, and return where their files are.
@@ -83,6 +89,9 @@ def fetch(
         sink: gets the events of the run, instead of a display.
         locked: path of a lock file: exactly what it has is fetched.
         write_lock: path of a lock file, which is written when all is in place.
+        dask: the scheduler of a Dask cluster, whose workers move the bytes. See docs/executors.md.
+        replicate: each of its workers gets all files on its own disk; what is returned is below
+            this machine's working directory, as there below theirs. See docs/replicate.md.
         fields: fields of the task type, as in a file: ``endpoint_url``, ``region``,
             ``access_key_id``, ``secret_key_file``, ``token``, ``anonymous=True`` and others; and
             of an item: ``exclude``, ``checksum``. The environment sets options of the run:
@@ -109,6 +118,8 @@ def fetch(
     """
     try:
         options = _options(locked, write_lock)
+        options |= {"dask": dask} if dask is not None else {}
+        options |= {"replicate": True} if replicate else {}
         return _fetch(url_spec, target, executor, sink or program_sink(progress), fields, options)
     except KaiwoError as error:
         if is_whole(error):
@@ -144,6 +155,10 @@ def _fetch(
     goal = Goal(None, place, True) if several and place is not None else Goal(place)
     with environment.cleaned(proxies.canonical):
         asked = order_of_urls(urls, goal, fields, options)
+        if asked.settings.replicate:
+            from kaiwo.api.again import repeatable  # noqa: PLC0415 - few runs have other nodes
+
+            asked = repeatable(asked, urls, goal, fields)
         done = carry_out(asked.order, sink, raises=True, executor=executor)
     paths = paths_of(asked.outcomes(done))
     return paths if several else paths[0]

@@ -119,6 +119,10 @@ def fetch(
     def prepare() -> FetchOrder:
         nonlocal order
         order = order_of_urls(urls, goal, fields, options, OF_COMMAND)
+        if order.settings.replicate:
+            from kaiwo.api.again import repeatable  # noqa: PLC0415 - few runs have other nodes
+
+            order = repeatable(order, urls, goal, fields)
         return order
 
     def carry_out(prepared: FetchOrder, sink: Sink) -> Report:

@@ -3,6 +3,8 @@
     spread    600 MB from a server that paces each connection to 10 MB/s, by 8 connections a
               worker, on 1, 2 and 4 workers; and on 4, of which one is killed on the way
     small     20,000 objects of 1 kB, on threads of this process and on 2 workers
+    replicate 600 MB from a server that sends 30 MB/s in all, onto the disk of each worker: of one,
+              of 4, and of 4 of which one is killed on the way while another one joins
 
 All runs on this machine: processes of one thread each are the workers, and share its processors
 with the server. It is not part of the benchmark's tables, which compare kaiwo with others.
@@ -35,6 +37,8 @@ from tests.support.dask_cluster import DaskCluster, dask_cluster
 RATE = 10_000_000
 CONNECTIONS = 8
 MB = 1_000_000
+#: Of all connections together, where each worker gets all objects.
+LINE = 30 * MB
 #: Of the 600 MB: large objects, and small ones, which fill what is left of the workers' time.
 LARGE, SMALL = (100 * MB,) * 5, (MB,) * 100
 MANY = Bucket("small", 20_000, 1000)
@@ -177,7 +181,70 @@ def small(cluster: Clusters, _rate: int) -> None:
         )
 
 
-LOADS = {"spread": spread, "small": small}
+def replicate(_cluster: Clusters, _rate: int) -> None:
+    """See the module."""
+    sizes = LARGE + SMALL
+    alone_s = 0.0
+    for count in (1, 4):
+        with (
+            shelf(sizes, whole=LINE) as (folder, address),
+            tempfile.TemporaryDirectory(dir=_fast()) as disks,
+            tempfile.TemporaryDirectory() as work,
+            dask_cluster(Path(work)) as dask,
+        ):
+
+            def add() -> None:
+                root = tempfile.mkdtemp(dir=disks)
+                dask.add({"KAIWO_DOWNLOAD_ROOT": root})
+
+            for _ in range(count):
+                add()
+            dask.wait_for_workers()
+            # Workers that have loaded kaiwo, as those of a cluster that is in use.
+            small_config = config_of(address, Path("warm"))
+            small_config["download_items"][0]["buckets"][0]["items"][0]["glob"] = "**/000005.bin"
+            kaiwo.download(small_config, dask=dask.address, replicate=True, progress="none")
+            took_s = _replicated(f"{count} workers", address, folder, dask, None)
+            alone_s = alone_s or took_s
+            print(f"{took_s / alone_s:.2f} times one", flush=True)
+            if count == 4:
+
+                def change() -> None:
+                    dask.kill(next(iter(dask.workers)))
+                    add()
+
+                for root in Path(disks).iterdir():
+                    shutil.rmtree(root)
+                    root.mkdir()
+                changing = Trigger(4 * sum(sizes) // 2, change)
+                took_s = _replicated("one killed, one joins", address, folder, dask, changing)
+                print(f"{took_s / alone_s:.2f} times one", flush=True)
+
+
+def _replicated(
+    what: str, address: str, folder: Path, dask: DaskCluster, sink: Trigger | None
+) -> float:
+    """Seconds of a run onto the disks of all workers, whose files are compared."""
+    before, total = sent(address), sum(LARGE + SMALL)
+    config = config_of(address, Path("all"))
+    begun_s = time.monotonic()
+    options: dict[str, Any] = {} if sink is None else {"sink": sink}
+    report = kaiwo.download(config, dask=dask.address, replicate=True, progress="none", **options)
+    took_s = time.monotonic() - begun_s
+    report.raise_for_failures()
+    complete = [each for each in report.nodes if each.state == "complete"]
+    if wrong := [each.root for each in complete if differences(folder, Path(each.root))]:
+        raise SystemExit(f"wrong bytes: {wrong}")
+    share = (sent(address) - before) / total
+    print(
+        f"{what}: {took_s:5.2f} s, the server sent {share:.3f} of the bytes, "
+        f"{len(complete)} of {len(report.nodes)} nodes are complete",
+        flush=True,
+    )
+    return took_s
+
+
+LOADS = {"spread": spread, "small": small, "replicate": replicate}
 
 
 def main() -> None:
