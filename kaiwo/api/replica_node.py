@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from kaiwo import environment, redact
 from kaiwo._version import __version__
 from kaiwo.api.orders import Order
-from kaiwo.api.replica_events import NodeSink, told_records
+from kaiwo.api.replica_events import NodeSink, collect_sources, told_records
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.tools import Tools
 from kaiwo.config.settings import PREFIX
@@ -191,6 +191,7 @@ def _serving(seat: Served, node: Node, sink: NodeSink) -> Iterator[None]:
         for opener in {opener for opener, _ in node.objects}:
             close_source(opener)
         threads.join(ENDS_IN_S)
+        collect_sources()
 
 
 def _brought(node: Node, block: Block, seat: Served) -> bytes:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from kaiwo import units
 from kaiwo.api.carrying import secret_files
+from kaiwo.api.replica_events import collect_sources
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.tools import opened
 from kaiwo.errors import BugError, KaiwoError, first_exit_code
@@ -49,6 +50,7 @@ class ReplicaRounds(Rounds):
                 self._execute(Plan(missed=self.listing.missed), tools)
                 return
             require_places(self.listing)
+        collect_sources()
         self._replicate(self._work())
 
     def _replicate(self, work: Work) -> None:

@@ -202,7 +202,10 @@ def replicate(_cluster: Clusters, _rate: int) -> None:
             dask.wait_for_workers()
             # Workers that have loaded kaiwo, as those of a cluster that is in use.
             small_config = config_of(address, Path("warm"))
-            small_config["download_items"][0]["buckets"][0]["items"][0]["glob"] = "**/000005.bin"
+            small_config["download_items"][0]["buckets"][0]["items"][0] |= {
+                "glob": "**/000005.bin",
+                "target_path": "warm",
+            }
             kaiwo.download(small_config, dask=dask.address, replicate=True, progress="none")
             took_s = _replicated(f"{count} workers", address, folder, dask, None)
             alone_s = alone_s or took_s
