@@ -6,14 +6,16 @@ avoided   a node that did not answer, or that has not brought its blocks: for a 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from kaiwo.replicas.blocks import Block, ranked
 
-#: A node that does not answer is not asked for so long.
-AVOIDED_S = 30.0
+#: A node that does not answer is not asked for so long; at most, where that repeats.
+AVOIDED_S, LONGEST_S = 5.0, 300.0
+logger = logging.getLogger(__name__)
 
 
 class Members:
@@ -33,17 +35,23 @@ class Members:
         self._clock = clock
         self._lock = threading.Lock()
         self._living = frozenset(first) | {own}
-        self._avoided: dict[str, float] = {}
+        self._avoided: dict[str, tuple[float, float]] = {}
 
     def learn(self, living: Iterable[str]) -> None:
         """These are in the cluster now."""
         with self._lock:
             self._living = frozenset(living) | {self.own}
 
-    def avoid(self, node: str) -> None:
-        """Do not ask that one for a while."""
+    def avoid(self, node: str, why: str) -> None:
+        """Do not ask that one for a while: longer each time."""
         with self._lock:
-            self._avoided[node] = self._clock() + AVOIDED_S
+            until_s, length_s = self._avoided.get(node, (0.0, AVOIDED_S / 2))
+            now_s = self._clock()
+            if until_s > now_s:
+                return
+            length_s = min(2 * length_s, LONGEST_S)
+            self._avoided[node] = now_s + length_s, length_s
+        logger.info("%s is not asked for %.0f s: %s", node, length_s, why)
 
     def owners(self, block: Block) -> list[str]:
         """Who is to have a block: the owner, then who has it when that one is gone."""
@@ -60,5 +68,5 @@ class Members:
 
     def _is_asked(self, node: str) -> bool:
         with self._lock:
-            is_avoided = self._avoided.get(node, 0.0) > self._clock()
+            is_avoided = self._avoided.get(node, (0.0,))[0] > self._clock()
             return node in self._living and (node == self.own or not is_avoided)

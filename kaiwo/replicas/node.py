@@ -9,8 +9,9 @@ Who brings a block, in this order:
     5  another node owns it                                                 that node
     6  nobody who owns it answers, or has brought it in time                the store
 
-No wait lasts for ever. A node waits for another one only while that one reads from the store, which
-waits for nobody, or for ``PATIENCE_S``. After that it reads from the store itself.
+No wait lasts for ever. A node waits for another one only while that one reads the block from the
+store, which waits for nobody; or while bytes come there; or for ``PATIENCE_S``. After that it reads
+from the store itself.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.shelf import Shelf
 
-#: An owner that does not begin with a block is waited for so long.
+#: An owner that does not begin with a block, and to which nothing comes, is waited for so long.
 PATIENCE_S = 10.0
 
 
@@ -36,12 +37,12 @@ class NotHereError(Exception):
     """Another node does not give a block.
 
     Args:
-        is_avoided: it is not to be asked for others, either.
+        why: it is not to be asked for others, either; empty: it is.
     """
 
-    def __init__(self, is_avoided: bool) -> None:
-        super().__init__(is_avoided)
-        self.is_avoided = is_avoided
+    def __init__(self, why: str = "") -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Peers(Protocol):
@@ -117,6 +118,11 @@ class Node:
     def note_had(self, block: Block) -> None:
         """All of a block came."""
         self._had.add(block)
+
+    @property
+    def progress(self) -> int:
+        """Changes while bytes come."""
+        return self.brought.store + self.brought.peers
 
     def count(self, *, store: int = 0, peers: int = 0) -> None:
         """Bytes came."""

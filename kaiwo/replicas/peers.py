@@ -2,7 +2,7 @@
 
 here      the bytes, with their checksum
 coming    that node reads it from the store now, which waits for nobody: asked again
-not yet   asked again, for ``PATIENCE_S``
+not yet   asked again while bytes come to that node, and for ``PATIENCE_S``
 never     that node will not have it
 """
 
@@ -26,7 +26,7 @@ from kaiwo.replicas.shelf import CHECK, Has
 from kaiwo.workers.threads import over
 
 #: A node answers in this time, or it is not asked any more for now.
-ANSWERS_S = 15.0
+ANSWERS_S = 30.0
 #: What arrives damaged is asked for so often.
 _MOST_DAMAGED = 3
 _STEP_S = 0.25
@@ -52,7 +52,7 @@ class DaskPeers:
 
     def ask(self, node: str, block: Block, start: int, end: int, *, waits: bool) -> Buffer:
         """See ``node.Peers``."""
-        waited_s, damaged = 0.0, 0
+        waited_s, damaged, progress = 0.0, 0, -1
         while True:
             begun_s = time.monotonic()
             answer = self._answer(node, block, start, end, waits=waits)
@@ -62,15 +62,17 @@ class DaskPeers:
                     return found
                 damaged += 1
                 if damaged >= _MOST_DAMAGED:
-                    raise NotHereError(is_avoided=True)
+                    raise NotHereError("what it sends arrives damaged")
                 continue
             has = Has(answer["has"])
             if not waits or has is Has.NEVER:
-                raise NotHereError(is_avoided=False)
-            if has is Has.NOT_YET:
+                raise NotHereError
+            if answer.get("progress") != progress:
+                progress, waited_s = answer.get("progress", 0), 0.0
+            elif has is Has.NOT_YET:
                 waited_s += time.monotonic() - begun_s
                 if waited_s >= PATIENCE_S:
-                    raise NotHereError(is_avoided=True)
+                    raise NotHereError("it does not begin with a block, and nothing comes there")
 
     def _answer(
         self, node: str, block: Block, start: int, end: int, *, waits: bool
@@ -84,13 +86,14 @@ class DaskPeers:
                 return sent.result(_STEP_S)
             except (CancelledError, Exception) as error:  # each transport of Dask has its own
                 if sent.done():
-                    raise NotHereError(is_avoided=True) from error
+                    text = f"{type(error).__name__} on the way"
+                    raise NotHereError(text) from error
             if is_over():
                 sent.cancel()
                 raise UnfinishedError("the run is over")
             if time.monotonic() >= until_s:
                 sent.cancel()
-                raise NotHereError(is_avoided=True)
+                raise NotHereError("it does not answer")
 
     async def _sent(
         self, node: str, block: Block, start: int, end: int, *, waits: bool

@@ -149,8 +149,10 @@ async def _on_ask(
         return {"has": Has.NEVER.value}
     asked = Block(*block)
     has = await _awaited(found, asked, waits=waits)
-    if has is not Has.HERE or found.node is None:
+    if found.node is None:
         return {"has": has.value}
+    if has is not Has.HERE:
+        return {"has": has.value, "progress": found.node.progress}
     async with found.turns:
         answer = await _read(found.node, asked, start, end)
         if answer is None:

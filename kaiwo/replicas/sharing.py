@@ -250,8 +250,8 @@ class SharedSource:
                     peer, block, start - block.start, stop - block.start, waits=waits
                 )
             except NotHereError as error:
-                if error.is_avoided:
-                    self._node.members.avoid(peer)
+                if error.why:
+                    self._node.members.avoid(peer, error.why)
                 return
             self._node.count(peers=len(data))
             start = stop

@@ -44,7 +44,7 @@ from kaiwo.replicas.stored import (
 HELD, DEMANDED = 48 << 20, 24 << 20
 #: What was read is in the file, or in place, after this time at most; small objects come in
 #: batches.
-SETTLES_S = 5.0
+SETTLES_S = 30.0
 
 
 class Has(Enum):

@@ -99,7 +99,7 @@ class Cluster:
     def ask(self, node: str, block: Block, start: int, end: int, *, waits: bool) -> Buffer:
         """See ``node.Peers``."""
         if node in self.dead:
-            raise NotHereError(is_avoided=True)
+            raise NotHereError("it is dead")
         shelf = self.nodes[node].shelf
         if waits:
             if shelf.has(block) is Has.NOT_YET:
@@ -107,7 +107,7 @@ class Cluster:
             wait_until(lambda: shelf.has(block) is not Has.COMING)
         data = shelf.read(block) if shelf.has(block) is Has.HERE else None
         if data is None:
-            raise NotHereError(is_avoided=False)
+            raise NotHereError
         return data[start:end]
 
     def owner(self, block: Block) -> str:
