@@ -29,7 +29,7 @@ from kaiwo.workers.threads import over
 ANSWERS_S = 30.0
 #: What arrives damaged is asked for so often.
 _MOST_DAMAGED = 3
-_STEP_S = 0.25
+_STEP_S = 0.5
 
 
 def loop_of(tornado: Any) -> asyncio.AbstractEventLoop:
