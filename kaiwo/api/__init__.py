@@ -1,5 +1,6 @@
 """What a program calls, and the wiring of the floors below.
 
+again         the order for URLs, made again on another machine
 download      ``kaiwo.download``: everything that a configuration asks for
 fetch         ``kaiwo.fetch``: URLs, without a file
 filesystem    ``kaiwo::`` before a URL of fsspec: whole files, from a cache folder

@@ -19,7 +19,7 @@ from kaiwo.replicas.calls import Told
 from kaiwo.replicas.node import Node
 from kaiwo.workers.threads import Ending
 
-#: At most so many events and log records are told at once.
+#: At most this many events and log records are told at once.
 MOST_TOLD = 5_000
 
 

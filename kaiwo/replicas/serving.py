@@ -41,7 +41,7 @@ SILENT_S = 60.0
 _WAITS_S = 2.0
 #: A block that its run has not begun with is read on demand after this time.
 _DEMANDED_S = 0.5
-#: So many answers with bytes are sent at once, and read by so many threads.
+#: Answers with bytes that are sent at once, and the threads that read them.
 _AT_ONCE, _THREADS = 8, 2
 
 
