@@ -2,7 +2,7 @@
 
 probed       it can be used, and answers as a node from then on
 begun        it has the plan
-told         what it says, twice a second; that is also how it hears that the run goes on
+told         what it says, every half second or so; that is also how it hears that the run goes on
 ended        complete, or failed: it still gives to others
 gone         it has left the cluster
 """
@@ -31,8 +31,9 @@ from kaiwo.replicas.calls import TELL, NodeCall, NodeEnd, Told, Work, unpacked
 from kaiwo.replicas.peers import loop_of
 from kaiwo.replicas.serving import open_node
 
-#: How often nodes are asked what is new, and the run looks at what they said.
-TELL_S, STEP_S = 0.5, 0.05
+#: How often nodes are asked what is new: less where there are many, for each question costs the
+#: scheduler 5 ms. And how often the run looks at what they said.
+TELL_S, TELL_S_EACH, STEP_S = 0.5, 0.02, 0.05
 #: At the end, nodes are waited for so long.
 _ENDS_IN_S = 3.0
 logger = logging.getLogger(__name__)
@@ -191,7 +192,8 @@ class Nodes(Workers):
         for node in list(self._nodes.values()):
             self._take_told(node)
             self._take_end(node)
-            is_due = now_s - node.asked_s >= TELL_S or (node.has_ended and not node.is_settled)
+            every_s = max(TELL_S, TELL_S_EACH * len(self._nodes))
+            is_due = now_s - node.asked_s >= every_s or (node.has_ended and not node.is_settled)
             if node.asked is None and is_due:
                 node.asked_s, node.was_ended = now_s, node.has_ended
                 node.asked = self._tell(node)
