@@ -22,7 +22,8 @@ from kaiwo.protocols import Buffer
 from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.calls import ASK
 from kaiwo.replicas.node import PATIENCE_S, NotHereError
-from kaiwo.replicas.shelf import CHECK, Has
+from kaiwo.replicas.shelf import Has
+from kaiwo.replicas.stored import CHECK
 from kaiwo.workers.threads import over
 
 #: A node answers in this time, or it is not asked any more for now.

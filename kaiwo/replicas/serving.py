@@ -32,7 +32,8 @@ from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.calls import ASK, TELL, Told, packed
 from kaiwo.replicas.node import Node
 from kaiwo.replicas.peers import ANSWERS_S
-from kaiwo.replicas.shelf import CHECK, Has
+from kaiwo.replicas.shelf import Has
+from kaiwo.replicas.stored import CHECK
 
 #: A run says twice a second that it goes on; it counts as dead after such a silence. A worker that
 #: loads modules on a busy machine hears nothing for a while.

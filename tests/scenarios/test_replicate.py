@@ -128,6 +128,40 @@ def test_one_is_killed_and_another_one_joins(machines: Machines, shelf: Path) ->
     assert states[f"{machines.disks[sink.new]}"] == "complete"
 
 
+def test_urls_are_fetched_onto_each_disk(machines: Machines, shelf: Path) -> None:
+    with paced(shelf) as server:
+        path = kaiwo.fetch(
+            "s3://bucket/002",
+            "third/",
+            dask=machines.cluster.address,
+            replicate=True,
+            endpoint_url=server["endpoint_url"],
+            anonymous=True,
+            region="us-east-1",
+        )
+    assert [*machines.trees("third").values()] == [{"002": OBJECTS["002"]}] * 3
+    assert path == Path.cwd() / "third/002"
+    assert not path.exists()
+
+
+def test_a_node_that_fails_fails_alone(machines: Machines, shelf: Path) -> None:
+    bad, *good = machines.cluster.workers
+    (machines.disks[bad] / "fourth").write_bytes(b"no folder")
+    with paced(shelf) as server:
+        config = below(server["endpoint_url"], "fourth")
+        item = {"file": "002", "target_path": "fourth/002"}
+        config["download_items"][0]["buckets"][0]["items"] = [item]
+        report = kaiwo.download(config, dask=machines.cluster.address, replicate=True)
+    assert report.exit_code in (2, 6)
+    states = {each.root: each.state for each in report.nodes}
+    assert states[f"{machines.disks[bad]}"] == "failed"
+    for name in good:
+        assert states[f"{machines.disks[name]}"] == "complete"
+        assert tree(machines.disks[name] / "fourth") == {"002": OBJECTS["002"]}
+    with pytest.raises(kaiwo.KaiwoError, match="on tcp://"):
+        report.raise_for_failures()
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
