@@ -83,11 +83,12 @@ class Node:
     Args:
         run: token of the run.
         members: all nodes.
+        peers: asks the others.
 
     Attributes:
+        objects: of the plan, each with what opens its source.
         shelf: what it has.
         brought: what came.
-        peers: asks the others.
     """
 
     def __init__(self, run: str, members: Members, peers: Peers) -> None:

@@ -222,13 +222,16 @@ class Nodes(Workers):
             return
         asked, node.asked = node.asked, None
         try:
-            data = asked.result().get(node.address, {}).get("told")
+            answer = asked.result().get(node.address)
         except Exception as error:  # any that a connection fails with
             logger.debug("%s says nothing: %s", node.address, type(error).__name__)
             return
-        if data is None:
+        if answer is None:
             return
-        told: Told = unpacked(data)
+        if "told" not in answer:  # it has taken the run for dead, and its run has ended
+            node.is_settled = node.was_ended
+            return
+        told: Told = unpacked(answer["told"])
         node.outcome = structs.replace(node.outcome, store_bytes=told.store, peer_bytes=told.peers)
         for event in told.events:
             self._sink.emit(_of_node(event, node.address))
