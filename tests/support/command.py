@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.support.fork_server import READ_LATER, ForkServer, Order, started
+from tests.support.fork_server import READ_LATER, ForkServer, Order, Running, started
 
 
 @dataclass(frozen=True)
@@ -127,19 +128,47 @@ def _forked(
     early: Mapping[str, str],
 ) -> tuple[int, str, str]:
     """The exit code, stdout and stderr of a run in a fork, see ``fork_server``."""
-    idle = _idle[frozenset(early.items())]
-    try:
-        server = idle.pop()
-    except IndexError:
-        server = started(clean_environment(Path(os.devnull)) | dict(early))
-    with tempfile.TemporaryDirectory() as aside:
+    with tempfile.TemporaryDirectory() as aside, _server(early) as server:
         output, errors = (Path(aside, name) for name in ("output", "errors"))
         os.umask(umask := os.umask(0o022))
         paths = (str(folder), str(output), str(errors))
         order = Order(arguments, environment, *paths, umask=umask)
         code = server.run(order)
-        idle.append(server)
         return code, output.read_text(), errors.read_text()
+
+
+@contextlib.contextmanager
+def _server(early: Mapping[str, str]) -> Iterator[ForkServer]:
+    """A fork server with these early variables, which others can have again afterwards.
+
+    One whose run has failed to end is left to its end.
+    """
+    idle = _idle[frozenset(early.items())]
+    try:
+        server = idle.pop()
+    except IndexError:
+        server = started(clean_environment(Path(os.devnull)) | dict(early))
+    yield server
+    idle.append(server)
+
+
+@contextlib.contextmanager
+def begun(arguments: Sequence[str], folder: Path) -> Iterator[Running]:
+    """The command in a fork, for tests that stop it; it is killed when the block is left.
+
+    Args:
+        arguments: of the command.
+        folder: the working directory and the home; what the run says is in ``errors`` there.
+    """
+    environment = clean_environment(folder) | {"AWS_EC2_METADATA_DISABLED": "true"}
+    order = Order(arguments, environment, str(folder), os.devnull, str(folder / "errors"))
+    with _server({}) as server:
+        run = server.begin(order)
+        try:
+            yield run
+        finally:
+            run.kill()
+            run.wait()
 
 
 def succeeding(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> str:
