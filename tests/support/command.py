@@ -152,16 +152,35 @@ def _server(early: Mapping[str, str]) -> Iterator[ForkServer]:
     idle.append(server)
 
 
+def have_ready(count: int) -> None:
+    """See that this many runs can begin at once."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(_server({}))
+
+
 @contextlib.contextmanager
-def begun(arguments: Sequence[str], folder: Path) -> Iterator[Running]:
+def begun(
+    arguments: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str] | None = None,
+    *,
+    errors: Path | None = None,
+) -> Iterator[Running]:
     """The command in a fork, for tests that stop it; it is killed when the block is left.
 
     Args:
         arguments: of the command.
-        folder: the working directory and the home; what the run says is in ``errors`` there.
+        folder: the working directory and the home.
+        variables: those of ``READ_LATER``, besides.
+        errors: where the run says what it does; else ``errors`` in the folder.
     """
     environment = clean_environment(folder) | {"AWS_EC2_METADATA_DISABLED": "true"}
-    order = Order(arguments, environment, str(folder), os.devnull, str(folder / "errors"))
+    environment |= variables or {}
+    assert all(name.startswith(READ_LATER) for name in variables or {}), "a fork is too late"
+    said = errors or folder / "errors"
+    said.touch()
+    order = Order(arguments, environment, str(folder), os.devnull, str(said))
     with _server({}) as server:
         run = server.begin(order)
         try:
