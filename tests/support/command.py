@@ -83,7 +83,7 @@ def downloading(
     environment = clean_environment(folder) | dict(env or {})
     early = {name: value for name, value in (env or {}).items() if not name.startswith(READ_LATER)}
     if not inside and _has_server(early):
-        code, stdout, stderr = _forked(arguments, environment, folder, early)
+        code, stdout, stderr = forked(arguments, environment, folder, early)
     else:
         command = [*inside, sys.executable, "-m", "kaiwo.downloader", *arguments]
         done = subprocess.run(
@@ -121,18 +121,27 @@ def _has_server(early: Mapping[str, str]) -> bool:
     return not kind or kind in _idle or is_frequent
 
 
-def _forked(
+def forked(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     folder: Path,
     early: Mapping[str, str],
+    module: str = "kaiwo.downloader",
 ) -> tuple[int, str, str]:
-    """The exit code, stdout and stderr of a run in a fork, see ``fork_server``."""
+    """The exit code, stdout and stderr of a run in a fork, see ``fork_server``.
+
+    Args:
+        arguments: of the command.
+        environment: all of it.
+        folder: the working directory.
+        early: variables that the fork server begins with, as well.
+        module: the command.
+    """
     with tempfile.TemporaryDirectory() as aside, _server(early) as server:
         output, errors = (Path(aside, name) for name in ("output", "errors"))
         os.umask(umask := os.umask(0o022))
         paths = (str(folder), str(output), str(errors))
-        order = Order(arguments, environment, *paths, umask=umask)
+        order = Order(arguments, environment, *paths, module, umask)
         code = server.run(order)
         return code, output.read_text(), errors.read_text()
 
