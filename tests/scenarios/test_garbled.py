@@ -13,6 +13,7 @@ from kaiwo.tasks.base import Engine
 from tests.support.command import Kaiwo, tree
 from tests.support.proxies import Answer, Spoil, spoiling
 from tests.support.stores import Store
+from tests.support.trials_length import spread_over_places
 
 GARBLED = (
     b"",
@@ -67,7 +68,7 @@ def require_asked_again(
     assert next(bodies, "none left") == "none left"
 
 
-@pytest.mark.parametrize("body", GARBLED, ids=lambda body: str(body)[:20])
+@spread_over_places(("body",), [(body,) for body in GARBLED])
 def test_a_garbled_listing_is_asked_for_again(
     kaiwo: Kaiwo, tmp_path: Path, store: Store, engine: Engine, body: bytes | None
 ) -> None:
