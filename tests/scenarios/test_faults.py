@@ -33,7 +33,7 @@ from tests.servers.tcp_proxy import Failure, tcp_proxy
 from tests.support.command import Kaiwo, tree
 from tests.support.faulty import content
 from tests.support.stores import Store
-from tests.support.trials_length import LONG
+from tests.support.trials_length import LONG, spread_over_places
 
 DEFAULT_WORKERS = 8
 #: Of one of these, one request is the victim, and that one alone is repeated.
@@ -219,7 +219,7 @@ def test_pages_that_lead_back_to_one_before_end_as_a_failure(
     assert not (tmp_path / "out").exists() or tree(tmp_path / "out") == {}
 
 
-@pytest.mark.parametrize("failure", ["reset", "cut", "stall"])
+@spread_over_places(("failure",), [("reset",), ("cut",), ("stall",)])
 def test_connections_that_fail_at_any_byte_are_made_again(
     kaiwo: Kaiwo, tmp_path: Path, store: Store, engine: Engine, failure: Failure
 ) -> None:
