@@ -8,7 +8,7 @@ cases, or many more of them, from a new seed each time. Otherwise a few are trie
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -47,7 +47,10 @@ PLACES = [(store, engine) for store in ("s3", "gcs", "azure") for engine in ("fs
 
 
 def spread_over_places(
-    names: Sequence[str], cases: Sequence[Sequence[Any]]
+    names: Sequence[str],
+    cases: Sequence[Sequence[Any]],
+    *,
+    is_needed: Callable[..., bool] = lambda *_: False,
 ) -> pytest.MarkDecorator:
     """Parametrize a test by the fixtures ``store`` and ``engine``, and by cases.
 
@@ -57,11 +60,14 @@ def spread_over_places(
     Args:
         names: of the arguments of a case.
         cases: their values.
+        is_needed: whether a store, given by its name, has code for a case: then it is always tried.
     """
-    count = len(cases) * len(PLACES) if LONG else max(2 * len(cases), len(PLACES))
-    rows = []
-    for number in range(count):
-        # In a long trial, each round of all places has the next case; in a short one, each engine.
-        turn = number // len(PLACES) if LONG else number // 2
-        rows.append((*PLACES[number % len(PLACES)], *cases[turn % len(cases)]))
+    few = max(2 * len(cases), len(PLACES))
+    chosen = {(number % len(PLACES), number // 2 % len(cases)) for number in range(few)}
+    rows = [
+        (*place, *case)
+        for at, place in enumerate(PLACES)
+        for number, case in enumerate(cases)
+        if LONG or (at, number) in chosen or is_needed(place[0], *case)
+    ]
     return pytest.mark.parametrize(("store", "engine", *names), rows, indirect=["store"])
