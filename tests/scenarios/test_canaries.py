@@ -31,6 +31,7 @@ from tests.servers import serving
 from tests.support import stores
 from tests.support.canaries import WAYS, Canaries, ways
 from tests.support.command import clean_environment, forked
+from tests.support.defective import DEFECTIVE
 from tests.support.proxies import Answer, Spoil, spoiling
 from tests.support.stores import Store
 
@@ -94,13 +95,7 @@ class Scene:
                 timeout=120,
                 check=False,
             )
-        # No canary has an end of line in it: what is in no output is in none of its lines.
-        output = done.stdout + done.stderr
-        if self.canaries.seen_in(output):
-            lines = output.splitlines()
-            pytest.fail(
-                f"{[(found, line) for line in lines if (found := self.canaries.seen_in(line))]}"
-            )
+        assert self.canaries.shown_in(done.stdout + done.stderr) == []
         assert self.canaries.left_in(self.work, OBJECTS.values()) == {}
         return done
 
@@ -506,53 +501,6 @@ def test_the_schema_holds_nothing_of_the_environment(scene: Scene) -> None:
 
 
 # --- defects ------------------------------------------------------------------------------------
-
-DEFECTIVE = """
-from kaiwo.tasks.fields import Secret
-from kaiwo.tasks.items import Bucket
-from kaiwo.tasks.object_store import BucketTask
-
-class Defective(BucketTask):
-    credentials = ("password",)
-    type: str = "defective"
-    password: Secret
-    buckets: tuple[Bucket, ...]
-    when: str
-
-    @property
-    def origin(self):
-        return "defective"
-
-    def url(self, container, key=""):
-        return f"defective://{container}/{key}"
-
-    def wants(self, context):
-        self._fail("wants")
-        yield from super().wants(context)
-
-    def source(self, container, network):
-        self._fail("source")
-        return Broken(self)
-
-    fast_source = source
-
-    def _fail(self, when):
-        if self.when == when:
-            raise RuntimeError(f"cannot sign in with password={self.password.get_secret_value()!r}")
-
-class Broken:
-    def __init__(self, task):
-        self.task = task
-
-    def list(self, prefix):
-        self.task._fail("list")
-
-    def classify(self, error):
-        self.task._fail("list")
-
-    def close(self):
-        self.task._fail("list")
-"""
 
 
 @pytest.mark.parametrize("when", ["wants", "source", "list"])
