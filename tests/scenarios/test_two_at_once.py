@@ -115,7 +115,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
             command = [*prefix, sys.executable, "-m", "kaiwo.downloader", *words]
             environment = clean_environment(tmp_path) | variables
             with errors.open("wb") as file:
-                process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=file)
+                process = subprocess.Popen(
+                    command,
+                    cwd=tmp_path,
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    stderr=file,
+                )
         else:
             process = forks.enter_context(begun(words, tmp_path, variables, errors=errors))
         runs.append(Running(process, errors, report))
