@@ -90,6 +90,13 @@ def is_of_generations(name: str) -> bool:
     return name.startswith(_PREFIX) and name.endswith((_GENERATIONS, _NEXT))
 
 
+def is_in_generation(path: str) -> bool:
+    """Whether a real path leads to a file of a snapshot, or to one that is to be in the next."""
+    return f"{_GENERATIONS}/" in path and any(
+        name.startswith(_PREFIX) and name.endswith(_GENERATIONS) for name in path.split("/")
+    )
+
+
 def is_staged(path: str) -> bool:
     """Whether a path leads through the link to a generation that is being filled."""
     return switched(path) is not None

@@ -11,22 +11,24 @@ works with any ``concurrent.futures.Executor``, which is never shut down here.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import math
-import queue
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from typing import Concatenate, Generic, TypeVar
 
+from kaiwo.engine.inbox import Inbox
+
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
 #: The longest silence between two calls of ``idle``.
 TICK_S = 0.5
+#: What may not start yet is not asked for more often.
+_SHORTEST_WAIT_S = 0.005
 #: At most this many jobs that may start only later are put aside; those after them go first.
 MOST_ASIDE = 1000
 
@@ -79,8 +81,7 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._held: dict[str, JobT] = {}
         self._repeats: list[tuple[float, int, JobT]] = []
         self._order = itertools.count()
-        self._results: queue.SimpleQueue[tuple[JobT, Future[ResultT]] | Callable[[], None]]
-        self._results = queue.SimpleQueue()
+        self._results = Inbox[tuple[JobT, Future[ResultT]] | Callable[[], None]]()
         self._in_flight: dict[Future[ResultT], tuple[JobT, str | None]] = {}
         self._last_tick = time.monotonic()
 
@@ -132,19 +133,16 @@ class Dispatcher(Generic[JobT, ResultT]):
         """
         while until_s is None or time.monotonic() < until_s:
             self._fill()
-            if self._in_flight:
-                finished = self._next_result(until_s)
-                if callable(finished):
-                    finished()
-                elif finished is not None:
-                    job, future = finished
-                    self._busy[self._in_flight.pop(future)[1]] -= 1
-                    if not future.cancelled():
-                        handle(job, future.result())
-            elif self._repeats:
-                self._wait_until(min(self._repeats[0][0], until_s or math.inf))
-            else:
+            if not (self._in_flight or self._repeats):
                 return True
+            finished = self._next_result(until_s)
+            if callable(finished):
+                finished()
+            elif finished is not None:
+                job, future = finished
+                self._busy[self._in_flight.pop(future)[1]] -= 1
+                if not future.cancelled():
+                    handle(job, future.result())
             self._tick()
         return False
 
@@ -237,27 +235,14 @@ class Dispatcher(Generic[JobT, ResultT]):
     def _next_result(
         self, until_s: float | None
     ) -> tuple[JobT, Future[ResultT]] | Callable[[], None] | None:
-        timeout_s = TICK_S
-        if until_s is not None:
-            timeout_s = min(timeout_s, max(until_s - time.monotonic(), 0.001))
-        if self._repeats and (due_in_s := self._repeats[0][0] - time.monotonic()) > 0:
-            # A repeat that is due waits for a result, which makes room for it.
-            timeout_s = min(timeout_s, max(due_in_s, 0.001))
-        if self._results.empty():
+        now_s = time.monotonic()
+        until_s = min(now_s + TICK_S, until_s or math.inf)
+        # A repeat that is due and may not start waits for a result, which makes room for it.
+        if self._repeats and (self._repeats[0][0] > now_s or not self._in_flight):
+            until_s = min(until_s, max(self._repeats[0][0], now_s + _SHORTEST_WAIT_S))
+        if self._results.is_empty():
             self._caught_up()
-        try:
-            return self._results.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-
-    def _wait_until(self, due: float) -> None:
-        # Nothing is in flight, so nothing can arrive: the empty queue serves as an alarm clock
-        # that, unlike a sleep, a signal's exception can end.
-        # Repeats that are due, and may not start before another one ends, must not keep it busy.
-        self._caught_up()
-        delay_s = min(max(due - time.monotonic(), 0.005), TICK_S)
-        with contextlib.suppress(queue.Empty):
-            self._results.get(timeout=delay_s)
+        return self._results.get(until_s - time.monotonic())
 
     def _tick(self) -> None:
         if time.monotonic() - self._last_tick >= TICK_S:

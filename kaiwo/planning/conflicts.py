@@ -7,6 +7,7 @@ Each object gets its target. It is an offender if
                                        mount of its folder
     it is a file where another one     needs a folder
     a link leads out of the root       so that it would be written elsewhere
+    a link leads into a snapshot       whose files never change
 
 All offenders are named in one error.
 """
@@ -20,13 +21,13 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from kaiwo import checksums, units
+from kaiwo import checksums, own_names
 from kaiwo.errors import UnsafeNameError
 from kaiwo.files.folders import Root, resolved
 from kaiwo.files.names import fault_of_place, is_plain
 from kaiwo.files.paths import collisions, is_within, real_path
 from kaiwo.jobs import Transfer, Want
-from kaiwo.objects import Checksum, Folder, RemoteObject, same_bytes
+from kaiwo.objects import Checksum, RemoteObject, same_bytes
 from kaiwo.planning.case_folding import (
     FoldingProbe,
     doubtful_names,
@@ -36,37 +37,7 @@ from kaiwo.planning.case_folding import (
 from kaiwo.planning.existing import statuses
 from kaiwo.planning.long_names import LongNames
 from kaiwo.planning.mounts import twins
-
-#: At most this many offenders are named one by one.
-MOST_OFFENDERS = 100
-
-
-class Offenders:
-    """What is wrong with targets: the first faults, and how many more there are.
-
-    Attributes:
-        are_selected: an object of a folder is among them, which globs can leave out.
-    """
-
-    def __init__(self) -> None:
-        self.are_selected = False
-        self._first: list[str] = []
-        self._count = 0
-
-    def add(self, fault: str, *wants: Want) -> None:
-        """Note a fault, and who asks for the objects."""
-        self._count += 1
-        self.are_selected |= any(isinstance(each.selection, Folder) for each in wants)
-        if len(self._first) < MOST_OFFENDERS:
-            self._first.append(units.printable(fault))
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._first
-        if self._count > len(self._first):
-            yield f"and {self._count - len(self._first):,} more"
+from kaiwo.planning.offenders import Offenders
 
 
 class TargetCheck:
@@ -236,7 +207,11 @@ class TargetCheck:
                 )
 
     def _check_root(self, path: str, transfer: Transfer) -> None:
-        """No link may lead out of the root."""
+        """No link may lead out of the root, or to the files that a snapshot's readers have."""
+        if own_names.is_in_generation(path) and not own_names.is_staged(transfer.destination):
+            also = f"a link leads into a snapshot, whose files never change ({self._owner(path)})"
+            hint = "set publish: snapshot, as it was, or move the link away"
+            self.offenders.add(f"{transfer.target}: {also}; {hint}", *self._wants(path))
         root = transfer.root
         if root not in self._real_roots:
             self._real_roots[root] = os.path.realpath(root)

@@ -17,8 +17,8 @@ from kaiwo.errors import UnsafeNameError
 from kaiwo.jobs import Want
 from kaiwo.net.web_urls import is_web
 from kaiwo.objects import Folder, Policy, RemoteObject
-from kaiwo.planning.conflicts import Offenders
 from kaiwo.planning.gather import Listing
+from kaiwo.planning.offenders import Offenders
 from kaiwo.workers.globs import glob_pattern
 
 

@@ -21,8 +21,8 @@ from kaiwo.files.paths import is_within, real_path
 from kaiwo.files.placement import Under, folder_of
 from kaiwo.jobs import Want
 from kaiwo.planning.case_folding import Spellings, folded
-from kaiwo.planning.conflicts import Offenders
 from kaiwo.planning.gather import Listing
+from kaiwo.planning.offenders import Offenders
 from kaiwo.planning.prune import Records
 from kaiwo.state.records import Record
 

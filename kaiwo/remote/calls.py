@@ -15,6 +15,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from kaiwo._version import __version__
+from kaiwo.errors import KaiwoError
 from kaiwo.jobs import Batch, Job, Outcome, Transfer
 from kaiwo.workers.reading import Reading
 
@@ -70,7 +71,22 @@ class Answer:
 
 def without_transfers(outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """As they travel."""
-    return tuple(replace(each, transfer=cast("Transfer", None)) for each in outcomes)
+    return tuple(
+        replace(each, transfer=cast("Transfer", None), error=_alone(each.error))
+        for each in outcomes
+    )
+
+
+def _alone(error: KaiwoError | None) -> KaiwoError | None:
+    """The error without what it came of.
+
+    Where distributed is loaded, pickle takes causes and tracebacks along: those are an SDK's, which
+    may be unable to travel, and quote requests.
+    """
+    if error is None:
+        return None
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def with_transfers(job: Job, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:

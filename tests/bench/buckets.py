@@ -34,6 +34,7 @@ class Bucket:
         md5: whether the ETag is the md5 of the bytes, as for an ordinary upload to S3.
         late_ms: how long each response waits before it starts.
         rate: bytes per second for each connection; 0 is no limit.
+        at_once: how many answers a client may have under way, others are 503; 0 is no limit.
         tls: whether it is reached over TLS.
         in_hub: whether it is a folder of a repository of the Hub's, not a bucket of S3.
     """
@@ -45,15 +46,15 @@ class Bucket:
     md5: bool = False
     late_ms: int = 0
     rate: int = 0
+    at_once: int = 0
     tls: bool = False
     in_hub: bool = False
 
     @property
     def needs_nginx(self) -> bool:
         """Whether only nginx serves it as described."""
-        return bool(
-            self.md5 or self.late_ms or self.rate or self.tls or self.in_hub or not self.files
-        )
+        limited = self.late_ms or self.rate or self.at_once
+        return bool(self.md5 or limited or self.tls or self.in_hub or not self.files)
 
     @property
     def needs_lua(self) -> bool:

@@ -94,4 +94,12 @@ ON_LINES = (
             ),
         },
     ),
+    Load(
+        "two-at-once",
+        "2 objects of 25 MB, 5 MB/s a connection, a third one is answered 503",
+        (Bucket("two-at-once", 2, 25_000_000, rate=5_000_000, at_once=2),),
+        (Goal("wall_s", 1.3, "wget"),),
+        ("kaiwo", "kaiwo-fsspec", "wget", "s5cmd-defaults", "rclone-defaults"),
+        rounds=3,
+    ),
 )

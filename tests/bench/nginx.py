@@ -166,6 +166,8 @@ def _locations(work: Path, shelf: Shelf, bucket: Bucket, etag: str) -> str:
         match = _IF_MATCH.format(etag=etag)
         header = _ETAG.format(etag=etag)
     rate = f"limit_rate {bucket.rate // 1024}k; sendfile_max_chunk 256k;" if bucket.rate else ""
+    if bucket.at_once:
+        rate += f" limit_conn clients {bucket.at_once};"
     access = f"access_by_lua_block {{ {late} }}" if late else ""
     checked = f"access_by_lua_block {{ {late} {match} }}" if late or match else ""
     return _BUCKET.format(
@@ -250,6 +252,8 @@ http {{
         default unknown;
         {mapped}
     }}
+    limit_conn_zone $binary_remote_addr zone=clients:1m;
+    limit_conn_log_level info;
     ssl_certificate tls/server.pem;
     ssl_certificate_key tls/server.key;
     ssl_protocols TLSv1.3;

@@ -156,6 +156,18 @@ def curl(program: str, order: Order) -> Commands:
     return [[program, "--disable", "--config", str(config)]]
 
 
+def wget(program: str, order: Order) -> Commands:
+    """One process for each object, two at a time."""
+    commands = []
+    for bucket in order.buckets:
+        urls = order.work / f"{bucket.name}.urls"
+        urls.write_text("\n".join(f"{order.url}/{bucket.name}/{key}" for key in bucket.names()))
+        each = [program, "--quiet", "--force-directories", "--no-host-directories"]
+        each.append(f"--directory-prefix={order.target}")
+        commands.append(["xargs", "--max-procs=2", "--max-args=1", f"--arg-file={urls}", *each])
+    return commands
+
+
 def imports(program: str, order: Order) -> Commands:
     """What kaiwo's own imports take before it can begin; it fetches nothing."""
     return [[program, "-c", "import pydantic_settings, typer, yaml, obstore"]]

@@ -117,6 +117,7 @@ def all_tools() -> Mapping[str, Tool]:
         Tool("awscrt", python, functools.partial(peers.script, "awscrt_get"), peers.aws),
         Tool("hf", _installed("hf"), peers.hf, peers.hf_env),
         Tool("curl", _installed("curl"), peers.curl),
+        Tool("wget", _installed("wget"), peers.wget),
         Tool("imports", python, peers.imports),
     )
     return {tool.name: tool for tool in tools}

@@ -486,6 +486,25 @@ def test_what_cannot_be_a_snapshot_is_refused_before_the_first_byte(
     assert tree(out / "n") == {"sub/x": b"x"}
 
 
+@pytest.mark.parametrize("prune", [False, True])
+def test_the_files_of_a_generation_are_not_changed_by_way_of_its_link(
+    tmp_path: Path, out: Path, source: Path, *, prune: bool
+) -> None:
+    fill(source, {"a": b"a", "b": b"bb"})
+    run(tmp_path, of_folder(source)).raise_for_failures()
+    fill(source, {"a": b"new"})
+    item = {"folder": f"file://{source}", "target_path": "m", "prune": prune}
+    file = {"file": f"file://{source}/a", "target_path": "by/sub/new"}
+    (out / "by").symlink_to("m")
+    for each in (item, file):
+        with pytest.raises(UnsafeNameError, match="a link leads into a snapshot, whose files"):
+            run(tmp_path, {"type": "url", "items": [each]})
+    (out / "by").unlink()
+    assert tree(out / "m") == {"a": b"a", "b": b"bb"}
+    run(tmp_path, of_folder(source)).raise_for_failures()
+    assert tree(out / "m") == {"a": b"new"}
+
+
 def test_without_symbolic_links_nothing_is_fetched(
     tmp_path: Path, out: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,11 +131,13 @@ def test_what_the_controller_shows_of_a_failure(
 def test_arguments_that_are_no_pairs_are_a_wrong_usage(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    from typer.testing import CliRunner  # noqa: PLC0415
-
-    from kaiwo.cli.app import app  # noqa: PLC0415
-
-    assert CliRunner().invoke(app, ["storage-initializer", *arguments]).exit_code == 2
+    done = subprocess.run(
+        [sys.executable, "-m", "kaiwo", "storage-initializer", *arguments],
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
 
 
 # --- objects and folders ------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class Reading:
                 return b"".join(bytes(chunk) for chunk in opened.stream(self.remote))
             return bytes(opened.read(self.remote, self.start, self.end))
         except Exception as error:
-            raise opened.classify(error) from error
+            raise opened.classify(error) from None
 
     @property
     def expected(self) -> bytes:
