@@ -20,7 +20,7 @@ from kaiwo.tasks.fields import require_account, require_endpoint
 
 #: Services of AWS that are asked: S3, and those that give credentials.
 _OF_AWS = ("", "_S3", "_STS", "_SSO", "_SSO_OIDC", "_SIGNIN")
-_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?")
+_SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class Address(Struct, frozen=True):
@@ -66,14 +66,20 @@ def _account(name: str, value: str) -> Address:
     return Address(value)
 
 
-def _connection(name: str, value: str) -> Address:  # noqa: ARG001 - as above
-    address, _ = address_of(fields_of(value))
-    return Address(_without_secrets(address) if address else redact.HIDDEN)
+def _connection(name: str, value: str) -> Address:
+    fields = fields_of(value)
+    address, account = address_of(fields)
+    try:
+        if not fields.get("blobendpoint"):
+            require_account(account or "", name)
+        return Address(require_endpoint(address or ""))
+    except ConfigError:
+        # Without a semicolon, the key is a part of the name.
+        return Address(redact.HIDDEN, "the account's name or address is malformed")
 
 
 def _without_secrets(value: str) -> str:
-    scheme = _SCHEME.match(value)
-    start = scheme[0] if scheme else ""
+    start = "".join(_SCHEME.findall(value))
     _, at, host = value.removeprefix(start).rpartition("@")
     user = f"{redact.HIDDEN}@" if at else ""
     return f"{start}{user}{re.split('[?#]', host, maxsplit=1)[0]}"

@@ -152,7 +152,8 @@ def test_each_identity_of_the_environment_has_a_name(
         ("HF_ENDPOINT", "localhost:9001", "localhost:9001", "http://"),
         ("AZURE_AUTHORITY_HOST", "login.chinacloudapi.cn", "login.chinacloudapi.cn", ""),
         ("AZURE_STORAGE_ACCOUNT_NAME", f"AccountKey={SECRET}", "***", "letters"),
-        ("AZURE_STORAGE_CONNECTION_STRING", f"AccountKey={SECRET}", "***", ""),
+        ("AZURE_STORAGE_CONNECTION_STRING", f"AccountKey={SECRET}", "***", "malformed"),
+        ("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=aKey={SECRET}", "***", "malformed"),
         (
             "AZURE_STORAGE_CONNECTION_STRING",
             f"BlobEndpoint=http://h:1/acct;SharedAccessSignature={SECRET}",
