@@ -345,7 +345,9 @@ def test_no_secret_is_told_when_all_is_well(
     # Of the files of the web nothing but their size is stated: they come again each time.
     for new in (2 * 8, 0):
         report = scene.download(tasks, f"--engine={engine}")
-        assert report["ok"], [item for item in report["items"] if item["error"]]
+        assert report["ok"], "\n".join(
+            str(item["error"]) for item in report["items"] if item["error"]
+        )
         assert report["downloaded"] == new + len(guarded)
     assert report["files"] == 2 * 8 + len(guarded)
     assert scene.state_modes() == {"0o640"}  # as its root: the group may read, others not
