@@ -44,8 +44,9 @@ NOWHERE = {
     "AZURE_AUTHORITY_HOST": "https://127.0.0.1:1",
 }
 NOISY = {"PYTHONFAULTHANDLER": "1", "S3FS_LOGGING_LEVEL": "DEBUG", "KAIWO_LOG_LEVEL": "DEBUG"}
+_EARLY = ("PYTHONFAULTHANDLER", "S3FS_LOGGING_LEVEL", "NO_GCE_CHECK")
 #: Those of both that are read when a library is loaded.
-EARLY = {name: (NOWHERE | NOISY)[name] for name in (*list(NOISY)[:2], "NO_GCE_CHECK")}
+EARLY = {name: (NOWHERE | NOISY)[name] for name in _EARLY}
 #: One of a single request, and one that a journal is kept of.
 OBJECTS = {"k": b"data", "large": bytes(range(256)) * (9 << 12)}
 
@@ -320,7 +321,7 @@ def bucket_of(store: Store) -> str:
 
 
 def in_folder(store: Store, target: str, **fields: Any) -> dict[str, Any]:
-    """A task for a new bucket."""
+    """A task for a store's bucket with the objects."""
     if store.type == "hf":
         fields["target_path"] = target
     items = [{"folder": "", "target_path": target}]
