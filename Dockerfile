@@ -1,8 +1,9 @@
 # The image of kaiwo, for init containers and Jobs:
 #
 #     docker build -t kaiwo-downloader .
-#     docker run -v "$PWD/kaiwo.yaml:/config/kaiwo.yaml:ro" -v "$PWD/data:/workload" \
-#         kaiwo-downloader /config/kaiwo.yaml --log-level=INFO
+#     mkdir -p data
+#     docker run --user "$(id -u)" -v "$PWD/kaiwo.yaml:/config/kaiwo.yaml:ro" \
+#         -v "$PWD/data:/workload" kaiwo-downloader /config/kaiwo.yaml --log-level=INFO
 #
 # Other commands go by `--entrypoint kaiwo` (in a pod: `command: [kaiwo, plan, /config/kaiwo.yaml]`).
 #

@@ -3,6 +3,9 @@
 .PHONY: help setup reference demo serve docs test test-units test-lowest trials messages bench faults lint format types floors coverage lock dist sbom image image-test clean
 
 PYTHON ?= python3
+# What Python has compiled once is there for the next process: each one loads thousands of modules.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' kaiwo/_version.py)

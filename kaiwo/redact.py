@@ -105,6 +105,12 @@ def text(message: str) -> str:
     return message
 
 
+def no_url(given: str) -> str:
+    """What was given for a URL and is none, quoted; all before its last ``@`` may be user info."""
+    _, at, rest = given.rpartition("@")
+    return text(repr(f"{HIDDEN}@{rest}" if at else given))
+
+
 def url(address: str) -> str:
     """The URL without user info, query and fragment, as reports show it."""
     try:

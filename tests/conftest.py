@@ -40,10 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 #: The files that take longest begin first: else one process has the last of them alone.
 LONGEST = (
-    "test_words", "test_sweep", "test_faults", "test_hostile_environment", "test_evictions",
-    "test_canaries", "test_crashes", "test_runs_that_are_over", "test_garbled",
-    "test_reading_failures", "test_stores", "test_slow_lines", "test_full_disk", "test_resume",
-    "test_any_order", "test_any_state_file", "test_two_at_once",
+    "test_sweep", "test_faults", "test_evictions", "test_stores", "test_words", "test_canaries",
+    "test_workers", "test_forks", "test_s3", "test_runs_that_are_over", "test_any_order",
+    "test_locks", "test_download", "test_engines", "test_s3_identities", "test_two_at_once",
+    "test_plan_command", "test_crashes", "test_full_disk", "test_any_state_file", "test_hub_cache",
+    "test_web", "test_resume", "test_reading_failures", "test_slow_lines", "test_garbled",
+    "test_memory",
 )  # fmt: skip
 
 

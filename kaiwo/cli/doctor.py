@@ -19,6 +19,7 @@ from msgspec import to_builtins
 from kaiwo import environment, redact, units
 from kaiwo._version import __version__
 from kaiwo.cli import results
+from kaiwo.cli.addresses import addresses
 from kaiwo.cli.identities import identities
 from kaiwo.config import variables
 from kaiwo.config.settings import PREFIX
@@ -169,6 +170,13 @@ def _of_proxies(problems: list[str]) -> Section:
     return found | {"no_proxy": exceptions}
 
 
+def _of_addresses(problems: list[str]) -> Section:
+    """Variables that lead requests elsewhere; those that are not set are left out."""
+    found = dict(addresses())
+    problems += (f"{name}: {each.problem}" for name, each in found.items() if each.problem)
+    return {name: each.shown for name, each in found.items()}
+
+
 def _of_limits(_: list[str]) -> Section:
     limit, left = memory_limit.memory_limit(), memory_limit.memory_left()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -204,6 +212,7 @@ _SECTIONS: Mapping[str, Callable[[list[str]], Section]] = {
     "plugins": _of_plugins,
     "certificates": _of_certificates,
     "proxies": _of_proxies,
+    "addresses": _of_addresses,
     "limits": _of_limits,
     "identity": _of_identities,
     "settings": _of_settings,

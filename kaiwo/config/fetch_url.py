@@ -9,23 +9,41 @@ Keys are taken as they are: no percent-decoding, no query, no fragment. A glob (
 ``[``) or a ``/`` at the end makes it a folder. A key that itself contains one of these characters
 is named in a configuration file, or by its folder. In URLs of other protocols ``?`` is no glob: on
 the web a query begins there, and such a URL names one file.
+
+User info belongs to URLs of other protocols only. Elsewhere it is refused, and no error quotes it;
+so is what may be user info: a ``:`` in a bucket's name with ``@`` in the key, a host as revision.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.net.web_urls import fault_of_address, is_web, plain_name
-from kaiwo.tasks.fetch_request import HubUrl, ObjectUrl, WebUrl, split_bucket
+from kaiwo.tasks.fetch_request import (
+    HubUrl,
+    ObjectUrl,
+    WebUrl,
+    is_access_point,
+    split_bucket,
+)
 from kaiwo.tasks.fields import require_local
 from kaiwo.tasks.registry import SCHEMES, type_of_scheme
 from kaiwo.workers.globs import glob_start
 
 #: Divides a path into a folder and a glob, or gives it as a key.
 _Split = Callable[[str], tuple[str, str | None]]
+#: The Hub's own; no revision has such a name.
+_HUB = re.compile(r"(?:.*\.)?(?:huggingface\.co|hf\.co)", re.IGNORECASE)
+#: For a URL of the Hub with user info.
+NO_USER_OF_HUB = (
+    "hf:// names no host, user or password; a host goes into endpoint_url (HF_ENDPOINT), and a "
+    "token into token_file (HF_TOKEN)"
+)
 
 
 def parse(url: str, *, globs: bool = True) -> ObjectUrl:
@@ -40,8 +58,8 @@ def parse(url: str, *, globs: bool = True) -> ObjectUrl:
             used.
     """
     scheme, separator, rest = str(url).partition("://")
-    if not separator or not scheme:
-        given = redact.text(repr(url))
+    if not separator or not scheme or "@" in scheme:
+        given = redact.no_url(str(url))
         raise ConfigError(f"{given} is not a URL: give s3://, gs://, az://, hf:// or https://")
     scheme = scheme.lower()
     type_ = type_of_scheme(scheme)
@@ -53,6 +71,12 @@ def parse(url: str, *, globs: bool = True) -> ObjectUrl:
     container, path = split_bucket(rest)
     if not container or "@" in container:
         raise ConfigError(f"{scheme}:// needs a bucket or container name, and no user info")
+    if ":" in container and "@" in path and not is_access_point(container):
+        # A secret may have a slash: key:a/b@bucket
+        raise ConfigError(
+            f"{scheme}:// has ':' and then '@', as user info has; a configuration file can name "
+            "such a bucket and its key"
+        )
     path, glob = split(path)
     return ObjectUrl(type_, container, path, glob)
 
@@ -114,6 +138,18 @@ def _parse_hub(rest: str, split: _Split) -> HubUrl:
     if match is None or rest.partition("/")[2].partition("/")[0].endswith("@"):
         raise ConfigError("hf:// needs owner/repo[@revision][/path]")
     revision = match["revision"]
+    if ":" in match["repo"] or (revision and _is_host(revision)):
+        raise ConfigError(f"{NO_USER_OF_HUB}; give hf://owner/repo[@revision][/path]")
     path, glob = split(match["path"] or "")
     name = revision.replace("%2F", "/") if revision else None
     return HubUrl("hf", match["repo"], path, glob, repo_type, name)
+
+
+def _is_host(revision: str) -> bool:
+    """Whether it can be no revision but a host: what is before it is a token then."""
+    try:
+        mirror = urlsplit(os.environ.get("HF_ENDPOINT", "")).hostname
+    except ValueError:
+        mirror = None
+    # No name in git has a colon.
+    return ":" in revision or revision == mirror or _HUB.fullmatch(revision) is not None

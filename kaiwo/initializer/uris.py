@@ -62,8 +62,8 @@ def parse(uri: str, variables: Variables) -> Remote | str:  # noqa: PLR0911 - on
     if uri.startswith("/"):
         return posixpath.normpath(uri)
     scheme = scheme.lower()
-    if not separator:
-        raise ConfigError(f"{_shown(uri)} is no URI: give {_KNOWN}")
+    if not separator or "@" in scheme:
+        raise ConfigError(f"{units.printable(redact.no_url(uri))[:200]} is no URI: give {_KNOWN}")
     if scheme in _OF_KSERVE:
         raise _of_kserve(f"{scheme}://")
     match scheme:
@@ -87,6 +87,8 @@ def _hub_url(uri: str, rest: str) -> ObjectUrl:
     repository, colon, revision = rest.partition(":")
     if not colon:
         return fetch_url.parse(uri, globs=False)
+    if "@" in rest:
+        raise ConfigError(f"{fetch_url.NO_USER_OF_HUB}; give hf://owner/repo[:revision]")
     url = fetch_url.parse(f"hf://{repository}", globs=False)
     if not isinstance(url, HubUrl) or url.path or url.revision:
         raise ConfigError("hf:// needs owner/repo[:revision]")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kaiwo._version import __version__
 from tests import demo, servers
-from tests.image import examples
+from tests.image import examples, kserve
 from tests.image.engine import Ended, Engine
 from tests.servers import ROOT
 from tests.support import stores
@@ -79,6 +79,7 @@ class Checks:
                 self._download(folder, running, expected)
                 self._hub_cache(folder, running["hf"])
                 self._stop(folder, running["s3"])
+                kserve.check(folder, running, self._run, self._check)
             examples.check(folder, self._run, self._check)
         return self._failed
 
@@ -139,14 +140,6 @@ class Checks:
         without_home = ["-u", "HOME", "kaiwo", "validate", "/config/good.yaml"]
         ended = self._run(*without_home, entry="env", flags=mounts)
         self._check("runs without HOME", ended.code == 0, ended)
-        models = _writable(folder / "models-of-kserve")
-        ended = self._run(
-            *("file:///config/good.yaml", "/mnt/models"),
-            entry="/storage-initializer/scripts/initializer-entrypoint",
-            flags=[*mounts, f"--volume={models}:/mnt/models"],
-        )
-        there = sorted(path.name for path in models.iterdir())
-        self._check("KServe's command", ended.code == 0 and there == ["good.yaml"], ended)
 
     def _download(
         self, folder: Path, running: Mapping[str, Store], expected: Mapping[Path, bytes]

@@ -66,6 +66,7 @@ def _finish(tree: Path) -> None:
     for marker in tree.glob(_DROP[0]):
         marker.unlink()
     pip = ["chroot", str(tree), "python3", f"{inside}/pip", "install", "--quiet", "--no-index"]
+    pip.append("--no-warn-script-location")
     subprocess.run([*pip, inside], env=environment, check=True)
     (tree / "usr/local/bin/python").symlink_to("/usr/bin/python3")
     for pattern in _DROP:

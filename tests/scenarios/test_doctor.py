@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import kaiwo
+from kaiwo.cli.addresses import VARIABLES, addresses
 from kaiwo.cli.identities import identities
 from tests.scenarios.test_fetch import run
 
@@ -51,6 +53,7 @@ def test_it_names_where_an_identity_comes_from_and_shows_no_secret(tmp_path: Pat
             "AZURE_CLIENT_SECRET": SECRET,
             "HF_TOKEN": SECRET,
             "HTTPS_PROXY": f"http://me:{SECRET}@{proxy}",
+            "HF_ENDPOINT": f"http://me:{SECRET}@mirror.example:8080/hub",
             "KAIWO_RETRIES": "2",
         }
         found = examined(tmp_path, **variables)
@@ -80,6 +83,7 @@ def test_it_names_where_an_identity_comes_from_and_shows_no_secret(tmp_path: Pat
         "hf": {"found": "a token", "sources": ["HF_TOKEN"], "problem": ""},
     }
     assert found["proxies"]["https"] == f"http://{proxy}"
+    assert found["addresses"] == {"HF_ENDPOINT": "http://***@mirror.example:8080/hub"}
     assert found["settings"] == {"variables": ["KAIWO_RETRIES"]}
     assert found["problems"] == ["azure-blob: AZURE_TENANT_ID is missing"]
     assert text.stdout.splitlines()[-1] == "problem: azure-blob: AZURE_TENANT_ID is missing"
@@ -134,6 +138,48 @@ def test_each_identity_of_the_environment_has_a_name(
     assert identity.found.startswith(found)
     assert problem in identity.problem if problem else not identity.problem
     assert identity.sources[-1] == list(variables)[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown", "problem"),
+    [
+        ("AWS_ENDPOINT_URL", f"http://h:9000/x?sig={SECRET}", "http://h:9000/x", "before '?'"),
+        ("AWS_ENDPOINT_URL_S3", f"http://k:{SECRET}@h:9000", "http://***@h:9000", "no user"),
+        ("AWS_REGION", "eu-west-1", "eu-west-1", ""),
+        ("STORAGE_EMULATOR_HOST", "localhost:4443", "localhost:4443", ""),
+        ("STORAGE_EMULATOR_HOST", f"u:{SECRET}@h:4443", "***@h:4443", "no user"),
+        ("GCE_METADATA_HOST", f"{SECRET}@h", "***@h", ""),
+        ("HF_ENDPOINT", "localhost:9001", "localhost:9001", "http://"),
+        ("AZURE_AUTHORITY_HOST", "login.chinacloudapi.cn", "login.chinacloudapi.cn", ""),
+        ("AZURE_STORAGE_ACCOUNT_NAME", f"AccountKey={SECRET}", "***", "letters"),
+        ("AZURE_STORAGE_CONNECTION_STRING", f"AccountKey={SECRET}", "***", "malformed"),
+        ("AZURE_STORAGE_CONNECTION_STRING", f"AccountName=aKey={SECRET}", "***", "malformed"),
+        (
+            "AZURE_STORAGE_CONNECTION_STRING",
+            f"BlobEndpoint=http://h:1/acct;SharedAccessSignature={SECRET}",
+            "http://h:1/acct",
+            "",
+        ),
+    ],
+)
+def test_where_requests_go_is_shown_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str, problem: str
+) -> None:
+    for each in VARIABLES:
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, value)
+    ((found, address),) = addresses()
+    assert (found, address.shown) == (name, shown)
+    assert problem in address.problem if problem else not address.problem
+    assert SECRET not in address.problem
+
+
+def test_no_variable_with_an_address_is_left_out() -> None:
+    named = re.compile(r'"([A-Z][A-Z0-9_]*_(?:ENDPOINT|HOST|REGION|ENDPOINT_URL(?:_S3)?))"')
+    sources = Path(kaiwo.__file__).parent.rglob("*.py")
+    read = {name for path in sources for name in named.findall(path.read_text("utf-8"))}
+    assert len(read) >= 10
+    assert read <= {*VARIABLES}
 
 
 def test_it_checks_the_values_of_settings(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def compared(kaiwo: Kaiwo, tmp_path: Path) -> Kaiwo:
 
 #: What buckets hold, and what of it arrives.
 SETS: dict[str, dict[str, bytes]] = {
-    "ordinary": {"a": b"1", "d/b": b"22" * 5_000, "d/e/f": b"", "big": BIG, "d/big": BIG * 7},
+    "ordinary": {"a": b"1", "d/b": b"22" * 5_000, "d/e/f": b"", "big": BIG, "d/big": BIG * 3},
     "odd": {f"d/{name}": name.encode() for name in ODD_NAMES},
     "empty": {f"e/{number:03}": b"" for number in range(130)} | {"f": b"1"},
     "placeholders": {"d/": b"", "d/file": b"1", "d/e/": b"", "d/e/f": b"2", "g/": b""},

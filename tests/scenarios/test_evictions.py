@@ -7,8 +7,6 @@ import functools
 import json
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -25,8 +23,9 @@ from kaiwo.jobs import RANGE
 from kaiwo.tasks.base import Engine
 from tests.servers import faulty_s3
 from tests.servers.faulty_s3 import BUCKET
-from tests.support.command import clean_environment, tree
+from tests.support.command import begun, tree
 from tests.support.faulty import MIB
+from tests.support.fork_server import Running
 from tests.support.proxies import counting
 from tests.support.stores import Store
 from tests.support.trials_length import LONG
@@ -148,25 +147,13 @@ class Command:
         return (self.home / "errors").read_text()
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+    def running(self) -> Iterator[Running]:
         """As long as the block takes."""
         config = {"download_root": str(self.out), "download_items": [dict(self.place.task)]}
         (self.home / "config.yaml").write_text(yaml.safe_dump(config))
-        words = [sys.executable, "-m", "kaiwo.downloader", "config.yaml", "--report", "report.json"]
-        with (
-            (self.home / "errors").open("wb") as errors,
-            subprocess.Popen(
-                [*words, *self.options],
-                cwd=self.home,
-                env=clean_environment(self.home) | {"AWS_EC2_METADATA_DISABLED": "true"},
-                stdin=subprocess.DEVNULL,
-                stderr=errors,
-            ) as process,
-        ):
-            try:
-                yield process
-            finally:
-                process.kill()
+        words = ["config.yaml", "--report", "report.json", *self.options]
+        with begun(words, self.home) as run:
+            yield run
 
     def stopped(self, amount: int, number: signal.Signals) -> int:
         """Send that signal once this amount was requested in all, and some of it by this run.

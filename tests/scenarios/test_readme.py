@@ -137,6 +137,17 @@ def test_the_first_five_minutes_can_be_typed_as_they_are(
     assert tree(place.folder / "my-model") == model
 
 
+# --- docs/kserve.md ---------------------------------------------------------------------------
+
+
+def test_the_command_of_kserve_can_be_typed_as_it_is(place: Place) -> None:
+    for _, text in blocks("docs/kserve.md", "bash"):
+        place.type(text)
+    # Nothing of kaiwo's own is beside the model.
+    found = {path.name: path.read_bytes() for path in (place.folder / "model-for-kserve").iterdir()}
+    assert found == demo.data()["hf"]["username/repo"]
+
+
 # --- programs ---------------------------------------------------------------------------------
 
 

@@ -7,8 +7,6 @@ import json
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ import yaml
 
 from kaiwo.jobs import RANGE
 from tests.servers import serving
-from tests.support.command import clean_environment, tree
+from tests.support.command import begun, tree
 from tests.support.faulty import MIB, content
 from tests.support.proxies import Answer, spoiling
 from tests.support.stores import Store
@@ -147,38 +145,25 @@ def killed_until_done(folder: Path, config: Mapping[str, Any], chance: str) -> d
     """Run the command, killed each time but the last; the last one's report."""
     path, report, root = folder / "config.yaml", folder / "report.json", folder / "out"
     path.write_text(yaml.safe_dump({"download_root": str(root), **config}))
-    command = [sys.executable, "-m", "kaiwo.downloader", str(path), "--report", str(report)]
-    command += ["--max-workers", str(WORKERS)]
+    words = [str(path), "--report", str(report), "--max-workers", str(WORKERS)]
     random_moments = random.Random(chance)
     for count in random_moments.sample(KILLS, len(KILLS)):
         enough = max(written_down(root), 0) + count
-        with begun(command, folder) as child:
+        with begun(words, folder) as child:
             wait_until(
                 lambda: child.poll() is not None or written_down(root) >= enough,  # noqa: B023
                 "the run writes nothing down",
             )
             # Anywhere in a range, and perhaps in one of the next.
             threading.Timer(random_moments.uniform(0, 0.03), child.kill).start()
-            _, log = child.communicate(timeout=30)
-        assert child.returncode == -signal.SIGKILL, log
+            code = child.wait(30)
+        assert code == -signal.SIGKILL, (folder / "errors").read_text()
         assert not (root / "in/big").exists()
-    with begun(command, folder) as child:
-        _, log = child.communicate(timeout=60)
-    assert child.returncode == 0, log
+    with begun(words, folder) as child:
+        code = child.wait(60)
+    assert code == 0, (folder / "errors").read_text()
     told: dict[str, Any] = json.loads(report.read_text())
     return told
-
-
-def begun(command: list[str], folder: Path) -> subprocess.Popen[str]:
-    """The command as a child that is running."""
-    return subprocess.Popen(
-        command,
-        cwd=folder,
-        env=clean_environment(folder) | {"AWS_EC2_METADATA_DISABLED": "true"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def require_resumed(folder: Path, watch: Watch, told: Mapping[str, Any]) -> None:

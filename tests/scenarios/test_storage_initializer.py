@@ -109,6 +109,8 @@ def test_models_of_all_services_arrive_in_a_pod_with_a_read_only_root(
         ("s3://nobody-has-this/m", 4, "not_found"),
         ("hdfs://host/m", 2, "config"),
         ("s3:/m", 2, "config"),
+        ("hf://user:hunter2@host/m", 2, "config"),
+        ("s3://key:a/hunter2@bucket/m", 2, "config"),
     ],
 )
 def test_what_the_controller_shows_of_a_failure(
@@ -122,6 +124,7 @@ def test_what_the_controller_shows_of_a_failure(
     assert (ended.code, shown["exit_code"]) == (code, code)
     assert shown["failures"][0]["kind"] == kind
     assert shown["failures"][0]["message"] == ended.message
+    assert "hunter2" not in log.read_text()
 
 
 @pytest.mark.parametrize("arguments", [(), ("s3://bucket/m",), ("s3://bucket/m", "/d", "s3://b/n")])

@@ -20,7 +20,8 @@ import pytest
 import yaml
 
 import kaiwo
-from tests.support.command import clean_environment, tree
+from tests.support.command import begun, clean_environment, have_ready, tree
+from tests.support.fork_server import Running as Forked
 from tests.support.proxies import Answer, Counting, counting, refused, spoiling
 from tests.support.stores import Store
 from tests.support.volumes import volume
@@ -28,6 +29,8 @@ from tests.support.waiting import wait_until
 
 PATIENCE_S = 60.0
 MIB = 1 << 20
+#: Words before a command that is no fork: a few real starts cost less than as many fork servers.
+REALLY = ("env",)
 OBJECTS = {f"d/{number:02}": b"small" * number for number in range(1, 21)}
 OBJECTS |= {"d/large": random.Random(7).randbytes(20 * MIB)}
 #: Requests for object bytes of one run: the large one is read in three ranges.
@@ -69,7 +72,7 @@ def gate(s3: Store) -> Iterator[Gate]:
 class Running:
     """A command at work; what it logs goes to a file."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     errors: Path
     report_path: Path
 
@@ -96,30 +99,40 @@ Start = Callable[..., Running]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts ``python -m kaiwo.downloader`` on a task, below ``tmp_path / "out"``."""
-    begun: list[Running] = []
+    runs: list[Running] = []
+    forks = contextlib.ExitStack()
+    have_ready(2)
 
     def run(task: Mapping[str, Any], *options: str, prefix: Sequence[str] = ()) -> Running:
-        base = tmp_path / f"run{len(begun)}"
+        base = tmp_path / f"run{len(runs)}"
         config, report, errors = (base.with_suffix(each) for each in (".yaml", ".json", ".log"))
         root = str(tmp_path / "out")
         config.write_text(yaml.safe_dump({"download_root": root, "download_items": [task]}))
-        command = [*prefix, sys.executable, "-m", "kaiwo.downloader", str(config)]
-        with errors.open("wb") as file:
-            process = subprocess.Popen(
-                [*command, "--report", str(report), *options],
-                cwd=tmp_path,
-                env=clean_environment(tmp_path) | {"HF_HOME": str(tmp_path / "hf")},
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-            )
-        begun.append(Running(process, errors, report))
-        return begun[-1]
+        words = [str(config), "--report", str(report), *options]
+        variables = {"HF_HOME": str(tmp_path / "hf")}
+        process: subprocess.Popen[bytes] | Forked
+        if prefix:
+            command = [*prefix, sys.executable, "-m", "kaiwo.downloader", *words]
+            environment = clean_environment(tmp_path) | variables
+            with errors.open("wb") as file:
+                process = subprocess.Popen(
+                    command,
+                    cwd=tmp_path,
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                    stderr=file,
+                )
+        else:
+            process = forks.enter_context(begun(words, tmp_path, variables, errors=errors))
+        runs.append(Running(process, errors, report))
+        return runs[-1]
 
-    yield run
-    for each in begun:
-        with contextlib.suppress(OSError):
-            each.process.kill()
-        each.process.wait()
+    with forks:
+        yield run
+        for each in runs:
+            with contextlib.suppress(OSError):
+                each.process.kill()
+            each.process.wait()
 
 
 def folder(store: Store, bucket: str, prefix: str = "d", target: str = "x") -> dict[str, Any]:
@@ -153,7 +166,7 @@ def test_five_at_once_transfer_everything_once(slow: Counting, start: Start) -> 
     objects = {f"d/{number}": b"some" for number in range(12)}
     task = folder(s3, s3.new_bucket(objects))
     slow.reset()
-    runs = [start(task, "--max-workers", "2") for _ in range(5)]
+    runs = [start(task, "--max-workers", "2", prefix=REALLY) for _ in range(5)]
     assert [run.end() for run in runs] == [0] * 5
     assert slow.counts().gets == 12
     assert [status for run in runs for status in run.statuses].count("downloaded") == 1

@@ -119,6 +119,12 @@ class Canaries:
             if any(form in content for form in _forms(text))
         }
 
+    def shown_in(self, output: bytes) -> list[tuple[set[str], bytes]]:
+        """The lines with canaries, and which; what is in no output is in none of its lines."""
+        if not self.seen_in(output):
+            return []
+        return [(found, line) for line in output.splitlines() if (found := self.seen_in(line))]
+
     def left_in(self, folder: Path, objects: Collection[bytes] = ()) -> dict[str, set[str]]:
         """The same of all files below a folder but those that are objects, and of their names."""
         found = {}

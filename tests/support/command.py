@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.support.fork_server import READ_LATER, ForkServer, Order, started
+from tests.support.fork_server import READ_LATER, ForkServer, Order, Running, started
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def downloading(
     environment = clean_environment(folder) | dict(env or {})
     early = {name: value for name, value in (env or {}).items() if not name.startswith(READ_LATER)}
     if not inside and _has_server(early):
-        code, stdout, stderr = _forked(arguments, environment, folder, early)
+        code, stdout, stderr = forked(arguments, environment, folder, early)
     else:
         command = [*inside, sys.executable, "-m", "kaiwo.downloader", *arguments]
         done = subprocess.run(
@@ -120,26 +121,82 @@ def _has_server(early: Mapping[str, str]) -> bool:
     return not kind or kind in _idle or is_frequent
 
 
-def _forked(
+def forked(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     folder: Path,
     early: Mapping[str, str],
+    module: str = "kaiwo.downloader",
 ) -> tuple[int, str, str]:
-    """The exit code, stdout and stderr of a run in a fork, see ``fork_server``."""
+    """The exit code, stdout and stderr of a run in a fork, see ``fork_server``.
+
+    Args:
+        arguments: of the command.
+        environment: all of it.
+        folder: the working directory.
+        early: variables that the fork server begins with, as well.
+        module: the command.
+    """
+    with tempfile.TemporaryDirectory() as aside, _server(early) as server:
+        output, errors = (Path(aside, name) for name in ("output", "errors"))
+        os.umask(umask := os.umask(0o022))
+        paths = (str(folder), str(output), str(errors))
+        order = Order(arguments, environment, *paths, module, umask)
+        code = server.run(order)
+        return code, output.read_text(), errors.read_text()
+
+
+@contextlib.contextmanager
+def _server(early: Mapping[str, str]) -> Iterator[ForkServer]:
+    """A fork server with these early variables, which others can have again afterwards.
+
+    One whose run has failed to end is left to its end.
+    """
     idle = _idle[frozenset(early.items())]
     try:
         server = idle.pop()
     except IndexError:
         server = started(clean_environment(Path(os.devnull)) | dict(early))
-    with tempfile.TemporaryDirectory() as aside:
-        output, errors = (Path(aside, name) for name in ("output", "errors"))
-        os.umask(umask := os.umask(0o022))
-        paths = (str(folder), str(output), str(errors))
-        order = Order(arguments, environment, *paths, umask=umask)
-        code = server.run(order)
-        idle.append(server)
-        return code, output.read_text(), errors.read_text()
+    yield server
+    idle.append(server)
+
+
+def have_ready(count: int) -> None:
+    """See that this many runs can begin at once."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(_server({}))
+
+
+@contextlib.contextmanager
+def begun(
+    arguments: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str] | None = None,
+    *,
+    errors: Path | None = None,
+) -> Iterator[Running]:
+    """The command in a fork, for tests that stop it; it is killed when the block is left.
+
+    Args:
+        arguments: of the command.
+        folder: the working directory and the home.
+        variables: those of ``READ_LATER``, besides.
+        errors: where the run says what it does; else ``errors`` in the folder.
+    """
+    environment = clean_environment(folder) | {"AWS_EC2_METADATA_DISABLED": "true"}
+    environment |= variables or {}
+    assert all(name.startswith(READ_LATER) for name in variables or {}), "a fork is too late"
+    said = errors or folder / "errors"
+    said.touch()
+    order = Order(arguments, environment, str(folder), os.devnull, str(said))
+    with _server({}) as server:
+        run = server.begin(order)
+        try:
+            yield run
+        finally:
+            run.kill()
+            run.wait()
 
 
 def succeeding(words: Sequence[str], folder: Path, variables: Mapping[str, str]) -> str:

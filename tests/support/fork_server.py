@@ -7,17 +7,20 @@ until they are called, and the Hub's library is loaded by each run. What the com
 start is tested with real starts (test_start_up, test_signals, test_loading).
 
 ``python -m <module>`` of a module that calls ``serve`` is such a process. It reads an order, a line
-of JSON, from stdin, forks, and answers with a line: the exit code.
+of JSON, from stdin, forks, and answers with two lines: the id of the process at once, the exit code
+at its end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
 import os
 import runpy
 import select
+import signal
 import subprocess
 import sys
 import traceback
@@ -40,6 +43,9 @@ LIBRARIES = (
     *("kaiwo.tasks.azure", "kaiwo.tasks.gcs", "kaiwo.tasks.hub", "kaiwo.tasks.s3"),
     *("kaiwo.tasks.url", "kaiwo.sources.azure", "kaiwo.sources.gcs", "kaiwo.sources.s3"),
     *("kaiwo.sources.obstore.source", "kaiwo.sources.web.source"),
+    *("kaiwo.sources.s3_answers", "kaiwo.sources.s3_redirects"),
+    *("kaiwo.tasks.s3_filesystem", "kaiwo.tasks.s3_services", "kaiwo.tasks.s3_settings"),
+    *("typer._adapters", "encodings.ascii", "encodings.utf_8_sig"),
 )
 #: A library that reads variables when it is loaded.
 NEVER_LOADED = "huggingface_hub.constants"
@@ -118,8 +124,47 @@ def serve(loaded: Sequence[str], carry_out: Callable[[dict[str, Any]], None]) ->
                 traceback.print_exc()
             finally:
                 os._exit(99)
+        print(pid, flush=True)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         print(code, flush=True)
+
+
+@dataclass
+class Running:
+    """A run that has begun, with what ``subprocess.Popen`` has for one.
+
+    Attributes:
+        pid: of its process.
+        returncode: negative: the number of the signal that killed it; None: it runs.
+    """
+
+    pid: int
+    _answer: Callable[[float], bytes]
+    returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit code; None: it runs."""
+        if self.returncode is None and (line := self._answer(0)):
+            self.returncode = int(line)
+        return self.returncode
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        """The exit code, once it has ended; a failure after this many seconds."""
+        if self.returncode is None:
+            line = self._answer(timeout_s)
+            assert line, f"no end of the run after {timeout_s} s"
+            self.returncode = int(line)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Nothing, if it has ended. Another thread may wait for that meanwhile."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.returncode is None:
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """As SIGKILL does."""
+        self.send_signal(signal.SIGKILL)
 
 
 @dataclass
@@ -128,27 +173,36 @@ class ForkServer:
 
     process: subprocess.Popen[bytes]
 
-    def run(self, order: Any) -> int:
-        """The exit code of a run; negative: the number of the signal that killed it.
+    def begin(self, order: Any) -> Running:
+        """Start a run; it has to end before the next begins.
 
         Args:
             order: a dataclass, as ``carry_out`` of the process understands it.
         """
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(f"{json.dumps(asdict(order))}\n".encode())
         self.process.stdin.flush()
-        ready = select.select([self.process.stdout], [], [], PATIENCE_S)[0]
-        answer = self.process.stdout.readline() if ready else b""
-        assert answer, f"no end of {order}"
-        return int(answer)
+        pid = self._line(PATIENCE_S)
+        assert pid, f"no beginning of {order}"
+        return Running(int(pid), self._line)
+
+    def run(self, order: Any) -> int:
+        """The exit code of a run; see ``begin`` and ``Running``."""
+        return self.begin(order).wait()
+
+    def _line(self, timeout_s: float) -> bytes:
+        """The next line of its answers; nothing, if it takes longer."""
+        assert self.process.stdout is not None
+        ready = select.select([self.process.stdout], [], [], timeout_s)[0]
+        return self.process.stdout.readline() if ready else b""
 
 
 def started(environment: Mapping[str, str], module: str = __name__) -> ForkServer:
     """A process of a module that calls ``serve``. It ends with this one, whose pipe it reads."""
     command = [sys.executable, "-m", module]
+    # Without a buffer: a line that has come in one would not be seen to be there.
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment)
+        command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environment)
     )
     return ForkServer(process)
 

@@ -42,6 +42,7 @@ from tests.support.quirks_words import (
 )
 from tests.support.recorded import recorded
 from tests.support.stores import Store
+from tests.support.trials_length import LONG, spread_over_places
 
 pytestmark = pytest.mark.usefixtures("loopback_only")
 Ask = Callable[[Source, RemoteObject], object]
@@ -73,7 +74,7 @@ def errors(
     yield found
 
 
-@pytest.mark.parametrize(
+@spread_over_places(
     ("status", "code", "kind"),
     [
         (400, "ThrottlingException", BusyError),
@@ -100,7 +101,7 @@ def test_a_run_is_patient_with_any_code(
     assert tree(tmp_path / "out") == OBJECTS
 
 
-@pytest.mark.parametrize(
+@spread_over_places(
     ("status", "code", "kind", "words"),
     [
         (403, "RequestTimeTooSkewed", CredentialsError, "set this machine's clock"),
@@ -127,11 +128,14 @@ NO_WORDS = {
 }
 
 
-@pytest.mark.parametrize("status", [300, 302, 418])
-@pytest.mark.parametrize("body", NO_WORDS.values(), ids=NO_WORDS.keys())
+@spread_over_places(
+    ("status", "kind"), [(status, kind) for status in (300, 302, 418) for kind in NO_WORDS]
+)
 def test_a_refusal_is_told_by_its_status_whatever_comes_with_it(
-    store: Store, engine: Engine, status: int, body: bytes
+    store: Store, engine: Engine, status: int, kind: str
 ) -> None:
+    body = NO_WORDS[kind]
+
     def spoil(_method: str, _path: str, _answer: Answer) -> Answer:
         return Answer(status, {"Content-Type": "application/xml"}, body)
 
@@ -204,7 +208,7 @@ def test_a_run_needs_no_region_that_the_service_names(
         ({"Location": "ftp://x/"}, "give its region"),
     ],
 )
-@pytest.mark.parametrize("code", ["PermanentRedirect", ""])
+@pytest.mark.parametrize("code", ["PermanentRedirect", ""] if LONG else [""])
 def test_a_redirect_that_nobody_can_follow_says_what_to_give(
     s3: Store, engine: Engine, headers: dict[str, str], words: str, code: str
 ) -> None:

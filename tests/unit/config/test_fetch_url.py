@@ -114,12 +114,35 @@ def test_an_unknown_scheme_names_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["s3://key:hunter2@bucket/a", "az://key:hunter2@c/a", "hf://user:hunter2@"]
+    "url",
+    [
+        "s3://key:hunter2@bucket/a",
+        "s3://key:a/hunter2@bucket/a",
+        "az://key:hunter2@c/a",
+        "hf://user:hunter2@",
+        "hf://user:hunter2@host/o/r",
+        "hf://user:a/hunter2@host/o/r",
+        "hf://hunter2@huggingface.co/o/r",
+        "hf://hunter2@mirror.example/o/r",
+        "hf://hunter2@mirror.example:8080/o/r",
+        "user:hunter2@bucket/a",
+        "user:hunter2@s3://bucket/a",
+        "s3:/key:hunter2@bucket/a",
+    ],
 )
-def test_user_info_is_refused_without_being_shown(url: str) -> None:
+def test_user_info_is_refused_without_being_shown(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://mirror.example:8080")
     with pytest.raises(ConfigError) as caught:
         parse(url)
     assert "hunter2" not in caught.value.message
+
+
+def test_what_is_no_user_info_is_not_taken_for_it() -> None:
+    point = "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"
+    assert parse(f"s3://{point}/a@b") == ObjectUrl("s3", point, "a@b")
+    assert parse("s3://tenant:bucket/a") == ObjectUrl("s3", "tenant:bucket", "a")
 
 
 def test_a_file_of_a_web_server_is_a_url_of_another_filesystem() -> None:
