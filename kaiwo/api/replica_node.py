@@ -72,7 +72,7 @@ def _carried_out(call: NodeCall, seat: Served) -> NodeEnd:
     begun_s, work = time.monotonic(), call.work()
     order = _own_order(work)
     address = str(seat.worker.address)
-    node = Node(call.run, Members(address, call.first), DaskPeers(seat.worker, call.run))
+    node = Node(Members(address, call.first), DaskPeers(seat.worker, call.run))
     order = _shared(order, node)
     listing = _listing(work, order)
     node.know((want.opener, remote) for want, objects in listing.found for remote in objects)

@@ -81,7 +81,6 @@ class Node:
     """One node of a run.
 
     Args:
-        run: token of the run.
         members: all nodes.
         peers: asks the others.
 
@@ -91,8 +90,7 @@ class Node:
         brought: what came.
     """
 
-    def __init__(self, run: str, members: Members, peers: Peers) -> None:
-        self.run = run
+    def __init__(self, members: Members, peers: Peers) -> None:
         self.members = members
         self.peers = peers
         self.brought = Brought()

@@ -82,7 +82,7 @@ class Cluster:
         self.sources: dict[str, SharedSource] = {}
         self.threads = ThreadPoolExecutor(4)
         for name in names:
-            node = self.nodes[name] = Node("run", Members(name, names), self)
+            node = self.nodes[name] = Node(Members(name, names), self)
             opener = SharedOpener(Opener(self.store), node)  # type: ignore[arg-type]
             node.know([(opener, REMOTE)])
             source = opener.open()
