@@ -55,7 +55,8 @@ class NodeSink:
         """See ``protocols.Sink``. When the run is over, it ends as by a signal."""
         if isinstance(event, Settled) and (found := self._transfers.pop(event.item.target, None)):
             item = event.item
-            self._node.settle(found, is_there=item.status != "failed", is_proven=item.verified)
+            verified = item.checksum if item.verified else None
+            self._node.settle(found, is_there=item.status != "failed", verified=verified)
         with self._lock:
             self._add(event)
         if self._seat.is_set() and not self._is_stopped:

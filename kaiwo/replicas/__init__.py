@@ -10,6 +10,8 @@ blocks     what is divided among the nodes, and who owns which part
 members    which nodes there are, and which of them answer
 shelf      what this node has, and can give to others
 stored     the same, in files: is it as it came?
+proving    hashes what was in place before
+news       who waits for a block
 node       what a node knows of a run; who brings a block
 sharing    a source that asks the owner of a block
 passing    the checksum of a small object, as it passes

@@ -23,7 +23,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from kaiwo.jobs import Mark, Transfer
-from kaiwo.objects import RemoteObject
+from kaiwo.objects import Checksum, RemoteObject
 from kaiwo.protocols import Buffer, Opener
 from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.members import Members
@@ -138,12 +138,14 @@ class Node:
             if number is not None:
                 self.shelf.note(number, transfer, start, mark)
 
-    def settle(self, transfer: Transfer, *, is_there: bool, is_proven: bool = False) -> None:
+    def settle(
+        self, transfer: Transfer, *, is_there: bool, verified: Checksum | None = None
+    ) -> None:
         """An object is in place, or cannot be had; see ``Shelf.publish``."""
         number = self.number_of(transfer.opener, transfer.object.key)
         if number is None:
             return
         if is_there:
-            self.shelf.publish(number, transfer, is_proven=is_proven)
+            self.shelf.publish(number, transfer, verified=verified)
         else:
             self.shelf.fail(number)

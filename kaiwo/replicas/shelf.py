@@ -5,9 +5,8 @@ in place              a file that this run has published, or found, while size a
 in memory             blocks that others ask for now
 
 What is in a file is given if it has the checksum with which it came. Of a file that was there
-before, none is known: it is given if its object was checked by what its store states of it, for
-then other nodes check it by that.
-
+before, none is known: it is hashed first, and given if it has the checksum that its store states.
+Where nothing is stated, it is not given.
 
 coming                its own run reads it at this moment, or writes it
 on demand             another node asks for a block that the run has not come to: it is read
@@ -27,8 +26,11 @@ from enum import Enum
 from kaiwo.files.folders import root_of
 from kaiwo.files.temporary_files import read_range
 from kaiwo.jobs import RANGE, Crc, Mark, Transfer
+from kaiwo.objects import Checksum
 from kaiwo.protocols import Buffer
 from kaiwo.replicas.blocks import Block, length_of
+from kaiwo.replicas.news import News
+from kaiwo.replicas.proving import Proof, Proven, stated_of
 from kaiwo.replicas.stored import (
     CHECK,
     Published,
@@ -64,6 +66,8 @@ class Shelf:
 
     Attributes:
         bring: reads a block from the store; None before the run begins, and after it.
+        when_changed: has something called when there is news of a block.
+        forget: has it not called any more.
     """
 
     def __init__(self, size_of: Callable[[int], int]) -> None:
@@ -80,7 +84,11 @@ class Shelf:
         self._demanded: dict[Block, Future[bytes]] = {}
         self._read_now: defaultdict[Block, int] = defaultdict(int)
         self._settling: dict[Block, float] = {}
-        self._waiting: defaultdict[Block, list[Callable[[], object]]] = defaultdict(list)
+        #: Files of which no checksum is known yet; one is hashed at a time.
+        self._proofs: dict[int, Proof] = {}
+        self._proving = threading.Lock()
+        self._news = News()
+        self.when_changed, self.forget = self._news.wait, self._news.forget
 
     # --- what the run says
 
@@ -98,37 +106,40 @@ class Shelf:
             self._crcs[key_of(block)] = as_number(mark.crc)
             self._settling.pop(block, None)
             self._demanded.pop(block, None)  # an earlier run had left it
-        self._tell(block)
+        self._news.tell(block)
 
     def note_crc(self, number: int, value: int) -> None:
         """All of a small object came, with this checksum; it will be in place soon."""
         with self._lock:
             self._crcs[key_of(Block(number, 0))] = as_number(Crc(CHECK, value))
 
-    def publish(self, number: int, transfer: Transfer, *, is_proven: bool) -> None:
+    def publish(self, number: int, transfer: Transfer, *, verified: Checksum | None = None) -> None:
         """The object is in place.
 
         Args:
             number: of the object.
             transfer: of it.
-            is_proven: it has the checksum that its store states.
+            verified: the checksum that its store states, if it has that.
         """
-        found = published(transfer, is_proven=is_proven)
+        found = published(transfer)
         if found is None:
             return
         with self._lock:
             self._published[number] = found
+            self._proofs.pop(number, None)
+            if stated := stated_of(transfer, verified):
+                self._proofs[number] = Proof(found, stated)
             self._written.pop(number, None)
             self._settling.pop(Block(number, 0), None)
             self._drop_demanded(number)
-        self._tell_all(number)
+        self._news.tell_all(number)
 
     def fail(self, number: int) -> None:
         """The object cannot be had."""
         with self._lock:
             self._failed.add(number)
             self._drop_demanded(number)
-        self._tell_all(number)
+        self._news.tell_all(number)
 
     def _drop_demanded(self, number: int) -> None:
         """The run will not take what was read on demand of this object."""
@@ -158,7 +169,7 @@ class Shelf:
                 del self._read_now[block]
             if settles_s:
                 self._settling[block] = time.monotonic() + settles_s
-        self._tell(block)
+        self._news.tell(block)
 
     def take(self, block: Block, data: bytes) -> None:
         """The run has what was read on demand."""
@@ -176,6 +187,8 @@ class Shelf:
     def _has(self, block: Block) -> Has:
         if block in self._held or self._is_written(block) or self._is_published(block):
             return Has.HERE
+        if block.number in self._proofs:
+            return Has.COMING if self._proving.locked() else Has.HERE
         asked = self._demanded.get(block)
         if asked is not None:
             return Has.HERE if _is_done(asked) else Has.COMING
@@ -190,8 +203,7 @@ class Shelf:
         return written is not None and block.part in written.parts
 
     def _is_published(self, block: Block) -> bool:
-        found = self._published.get(block.number)
-        return found is not None and (found.is_proven or key_of(block) in self._crcs)
+        return block.number in self._published and key_of(block) in self._crcs
 
     def _length(self, block: Block) -> int:
         return length_of(self._size_of(block.number), block)
@@ -213,31 +225,54 @@ class Shelf:
             with self._lock:
                 if self._demanded.get(block) is asked:
                     del self._demanded[block]
-        self._tell(block)
+        self._news.tell(block)
 
     def read(self, block: Block) -> Buffer | None:
-        """All of a block that is here; None if it is not, after all."""
+        """All of a block that is here; None if it is not, after all, or not yet."""
         with self._lock:
             data = self._held.get(block)
             asked = self._demanded.get(block)
-            written = self._written.get(block.number)
-            published = self._published.get(block.number)
-            crc = self._crcs.get(key_of(block))
             if data is not None:
                 self._held.move_to_end(block)
                 return data
         if asked is not None and _is_done(asked):
             return asked.result()
+        self._prove(block)
+        with self._lock:
+            written = self._written.get(block.number)
+            published = self._published.get(block.number)
+            crc = self._crcs.get(key_of(block))
+        if crc is None:
+            return None
         length = self._length(block)
         for found in (
             b"" if published is None else of_published(published, block.start, length),
             b"" if written is None else read_range(written.path, block.start, length, written.root),
         ):
-            if len(found) == length and (crc is None or has_crc(found, crc)):
+            if len(found) == length and has_crc(found, crc):
                 self._hold(block, found)
                 return found
         self._disbelieve(block)
         return None
+
+    def _prove(self, block: Block) -> None:
+        """Hash a file of which no checksum is known, or continue that."""
+        with self._lock:
+            proof = None if key_of(block) in self._crcs else self._proofs.get(block.number)
+        if proof is None or not self._proving.acquire(blocking=False):
+            return
+        try:
+            proven = proof.proceed()
+        finally:
+            self._proving.release()
+        with self._lock:
+            if proven is not Proven.NOT_YET and self._proofs.get(block.number) is proof:
+                del self._proofs[block.number]
+                if proven is Proven.WRONG:
+                    del self._published[block.number]
+                for part, crc in enumerate(proof.crcs if proven is Proven.RIGHT else ()):
+                    self._crcs[key_of(Block(block.number, part))] = crc
+        self._news.tell_all()
 
     def _disbelieve(self, block: Block) -> None:
         """What is in the files is not what was written."""
@@ -245,6 +280,7 @@ class Shelf:
             if (written := self._written.get(block.number)) is not None:
                 written.parts.discard(block.part)
             self._published.pop(block.number, None)
+            self._proofs.pop(block.number, None)
 
     def _hold(self, block: Block, data: bytes) -> None:
         with self._lock:
@@ -252,33 +288,6 @@ class Shelf:
             self._held[block] = data
             while self._held_bytes > HELD - DEMANDED and len(self._held) > 1:
                 self._held_bytes -= len(self._held.popitem(last=False)[1])
-
-    # --- who waits
-
-    def when_changed(self, block: Block, call: Callable[[], object]) -> None:
-        """Call this once, when there is news of the block."""
-        with self._lock:
-            self._waiting[block].append(call)
-
-    def forget(self, block: Block, call: Callable[[], object]) -> None:
-        """Do not call it any more."""
-        with self._lock:
-            if call in (waiting := self._waiting.get(block, [])):
-                waiting.remove(call)
-            if not waiting:
-                self._waiting.pop(block, None)
-
-    def _tell_all(self, number: int) -> None:
-        with self._lock:
-            blocks = [each for each in self._waiting if each.number == number]
-        for block in blocks:
-            self._tell(block)
-
-    def _tell(self, block: Block) -> None:
-        with self._lock:
-            calls = self._waiting.pop(block, [])
-        for call in calls:
-            call()
 
 
 def _is_done(asked: Future[bytes]) -> bool:

@@ -25,16 +25,15 @@ class Written(Struct):
 
 
 class Published(Struct, frozen=True):
-    """A file that is in place; whether its bytes have the checksum that its store states."""
+    """A file that is in place."""
 
     path: str
     root: Root
     size: int
     mtime_ns: int
-    is_proven: bool
 
 
-def published(transfer: Transfer, *, is_proven: bool) -> Published | None:
+def published(transfer: Transfer) -> Published | None:
     """The file of an object that is in place; None if it is not there, after all."""
     path, root = transfer.blob or transfer.target, root_of(transfer)
     try:
@@ -42,7 +41,7 @@ def published(transfer: Transfer, *, is_proven: bool) -> Published | None:
             status = os.fstat(file.fileno())
     except OSError:
         return None
-    return Published(path, root, status.st_size, status.st_mtime_ns, is_proven)
+    return Published(path, root, status.st_size, status.st_mtime_ns)
 
 
 def _opened(path: str, root: Root) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from kaiwo import checksums
 from kaiwo.jobs import RANGE, Crc, Mark, Transfer
 from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
+from kaiwo.replicas import proving
 from kaiwo.replicas.blocks import Block, ranked
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.node import Node, NotHereError
@@ -207,17 +209,38 @@ def test_what_is_damaged_in_a_temporary_file_is_not_given(tmp_path: Path) -> Non
     assert shelf.read(block) == damaged
 
 
-def test_a_file_in_place_is_given_while_it_is_the_same_and_can_be_checked(tmp_path: Path) -> None:
+def test_a_file_in_place_is_hashed_before_it_is_given(tmp_path: Path) -> None:
     transfer, block = transfer_to(tmp_path), Block(0, 1)
-    path = Path(transfer.target)
+    path, stated = Path(transfer.target), checksums.of_bytes("md5", DATA)
     path.write_bytes(DATA)
-    unproven, proven = Shelf(lambda _: len(DATA)), Shelf(lambda _: len(DATA))
-    unproven.publish(0, transfer, is_proven=False)
-    proven.publish(0, transfer, is_proven=True)
+    status = path.stat()
+    unproven, proven, damaged = (Shelf(lambda _: len(DATA)) for _ in range(3))
+    unproven.publish(0, transfer)
     assert unproven.has(block) is Has.NEVER
+    proven.publish(0, transfer, verified=stated)
+    assert proven.has(block) is Has.HERE
     assert proven.read(block) == DATA[RANGE : 2 * RANGE]
-    path.write_bytes(DATA[::-1])
-    assert proven.read(Block(0, 0)) is None
+    bad = DATA[:10] + bytes([DATA[10] ^ 1]) + DATA[11:]
+    path.write_bytes(bad)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    damaged.publish(0, transfer, verified=stated)
+    assert damaged.read(block) is None
+    assert damaged.has(block) is Has.NEVER
+    assert proven.read(Block(0, 0)) is None  # it has another checksum than when it was hashed
+
+
+def test_a_large_file_is_hashed_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proving, "STEP_S", 0.0)
+    transfer, shelf = transfer_to(tmp_path), Shelf(lambda _: len(DATA))
+    Path(transfer.target).write_bytes(DATA)
+    shelf.publish(0, transfer, verified=checksums.of_bytes("md5", DATA))
+    news = threading.Event()
+    shelf.when_changed(Block(0, 2), news.set)
+    assert shelf.read(Block(0, 1)) is None
+    assert news.is_set()
+    assert shelf.has(Block(0, 1)) is Has.HERE  # who asks again has it go on
+    assert shelf.read(Block(0, 0)) is None
+    assert shelf.read(Block(0, 2)) == DATA[2 * RANGE :]
 
 
 def test_objects_that_nothing_identifies_are_not_divided(cluster: Cluster) -> None:
