@@ -41,6 +41,18 @@ def is_divided(remote: RemoteObject) -> bool:
     return bool(remote.size) and not is_whole and is_identified(remote)
 
 
+def identity_of(remote: RemoteObject) -> tuple[object, ...]:
+    """What tells an object from all others of its source, other versions of its key included.
+
+    Questions for an object may state fractions of a second of its time where listings do not.
+    """
+    states, modified = (remote.version, remote.etag), remote.modified_ns
+    if states != (None, None) and modified is not None:
+        modified //= 1_000_000_000
+    only = remote.checksum if (*states, modified) == (None, None, None) else None
+    return remote.key, remote.variant, remote.size, *states, modified, only
+
+
 def length_of(size: int, block: Block) -> int:
     """How many bytes a block of an object of this size has."""
     return max(min(RANGE, size - block.start), 0)

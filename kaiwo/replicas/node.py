@@ -23,9 +23,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from kaiwo.jobs import Mark, Transfer
-from kaiwo.objects import Checksum, RemoteObject
+from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Buffer, Opener
-from kaiwo.replicas.blocks import Block
+from kaiwo.replicas.blocks import Block, identity_of
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.shelf import Shelf
 
@@ -96,7 +96,7 @@ class Node:
         self.brought = Brought()
         self._lock = threading.Lock()
         self.objects: Sequence[tuple[Opener, RemoteObject]] = ()
-        self._numbers: dict[tuple[Opener, str], int] = {}
+        self._numbers: dict[tuple[Opener, tuple[object, ...]], int | None] = {}
         self._had: set[Block] = set()
         self.shelf = Shelf(lambda number: self.objects[number][1].size)
 
@@ -104,11 +104,19 @@ class Node:
         """These are the objects of the plan, in the order that all nodes have."""
         self.objects = tuple(objects)
         for number, (opener, remote) in enumerate(self.objects):
-            self._numbers.setdefault((opener, remote.key), number)
+            names = [(opener, identity_of(each)) for each in (remote, as_read(remote))]
+            first = self._numbers.setdefault(names[0], number)
+            second = self._numbers.setdefault(names[1], first)
+            if first is None or first != second or self._is_other(first, remote):
+                # Only their checksums tell them apart: nothing of them is shared.
+                self._numbers.update(dict.fromkeys(names))
 
-    def number_of(self, opener: Opener, key: str) -> int | None:
-        """Which object of the plan that is; None if it is none."""
-        return self._numbers.get((opener, key))
+    def _is_other(self, number: int, remote: RemoteObject) -> bool:
+        return same_bytes(self.objects[number][1], remote) is False
+
+    def number_of(self, opener: Opener, remote: RemoteObject) -> int | None:
+        """Which object of the plan that is; None if it is none, or not shared."""
+        return self._numbers.get((opener, identity_of(remote)))
 
     def had_before(self, block: Block) -> bool:
         """Whether all of a block came before."""
@@ -134,7 +142,7 @@ class Node:
     def note_marks(self, marks: Iterable[tuple[Transfer, int, Mark]]) -> None:
         """See ``State.note_marks``."""
         for transfer, start, mark in marks:
-            number = self.number_of(transfer.opener, transfer.object.key)
+            number = self.number_of(transfer.opener, transfer.object)
             if number is not None:
                 self.shelf.note(number, transfer, start, mark)
 
@@ -142,7 +150,7 @@ class Node:
         self, transfer: Transfer, *, is_there: bool, verified: Checksum | None = None
     ) -> None:
         """An object is in place, or cannot be had; see ``Shelf.publish``."""
-        number = self.number_of(transfer.opener, transfer.object.key)
+        number = self.number_of(transfer.opener, transfer.object)
         if number is None:
             return
         if is_there:

@@ -158,7 +158,7 @@ class SharedSource:
 
     def _number_of(self, remote: RemoteObject) -> int | None:
         """Which object of the plan it is; None where each node reads it itself."""
-        return self._node.number_of(self._opener, remote.key) if is_divided(remote) else None
+        return self._node.number_of(self._opener, remote) if is_divided(remote) else None
 
     def _of_block(
         self,

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from kaiwo import checksums
 from kaiwo.jobs import RANGE, Crc, Mark, Transfer
-from kaiwo.objects import RemoteObject
+from kaiwo.objects import Checksum, ReadAs, RemoteObject, as_read
 from kaiwo.protocols import Buffer
 from kaiwo.replicas import proving
 from kaiwo.replicas.blocks import Block, ranked
@@ -241,6 +241,26 @@ def test_a_large_file_is_hashed_in_steps(tmp_path: Path, monkeypatch: pytest.Mon
     assert shelf.has(Block(0, 1)) is Has.HERE  # who asks again has it go on
     assert shelf.read(Block(0, 0)) is None
     assert shelf.read(Block(0, 2)) == DATA[2 * RANGE :]
+
+
+def test_versions_of_one_key_are_never_taken_for_each_other() -> None:
+    node = Node(Members("a", ["a", "b"]), Cluster())
+    opener: Any = Opener(Store())
+    listed = replace(REMOTE, modified_ns=1_500_000_000)
+    newer, pinned = replace(listed, etag="two"), replace(listed, version="7")
+    read = replace(listed, read_as=ReadAs("other", None))
+    node.know((opener, each) for each in (listed, newer, listed, pinned, read))
+    assert node.number_of(opener, listed) == 0
+    assert node.number_of(opener, replace(listed, modified_ns=1_000_000_000)) == 0
+    assert node.number_of(opener, replace(listed, checksum=Checksum("md5", "00"))) == 0
+    assert node.number_of(opener, newer) == 1
+    assert node.number_of(opener, pinned) == 3
+    assert node.number_of(opener, as_read(read)) == 0
+    assert node.number_of(opener, replace(listed, etag="three")) is None
+    ones = [replace(listed, checksum=Checksum("md5", each)) for each in ("00", "11")]
+    node = Node(Members("a", ["a", "b"]), Cluster())
+    node.know((opener, each) for each in ones)
+    assert [node.number_of(opener, each) for each in ones] == [None, None]
 
 
 def test_objects_that_nothing_identifies_are_not_divided(cluster: Cluster) -> None:
