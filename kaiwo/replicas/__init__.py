@@ -11,6 +11,7 @@ members    which nodes there are, and which of them answer
 shelf      what this node has, and can give to others
 stored     the same, in files: is it as it came?
 proving    hashes what was in place before
+demands    what others ask for before the run comes to it
 news       who waits for a block
 node       what a node knows of a run; who brings a block
 sharing    a source that asks the owner of a block

@@ -195,6 +195,9 @@ class SharedSource:
     ) -> Iterator[Buffer]:
         """A range of a block that this node is to have from the store."""
         node = self._node
+        if node.shelf.was_let_go(block) and (data := node.shelf.read(block)) is not None:
+            yield from _cut(memoryview(data)[start - block.start : end - block.start], piece)
+            return
         for part in self._of_others(block, start, end, piece):
             start += len(part)
             yield part
@@ -227,8 +230,8 @@ class SharedSource:
         return data
 
     def _of_others(self, block: Block, start: int, end: int, piece: int) -> Iterator[Buffer]:
-        """What others have of a block whose first owner is gone: all of it, or its beginning."""
-        if self._node.members.is_first_owner(block):
+        """What others have of a block of which all, or the beginning, was at some node."""
+        if self._node.members.is_first_owner(block) and not self._node.shelf.was_let_go(block):
             return
         for other in self._node.members.others():
             for part in self._of_peer(other, block, start, end, piece, waits=False):

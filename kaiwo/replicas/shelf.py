@@ -10,7 +10,7 @@ Where nothing is stated, it is not given.
 
 coming                its own run reads it at this moment, or writes it
 on demand             another node asks for a block that the run has not come to: it is read
-                      there and then, and kept until the run takes it; a few at a time
+                      there and then; see ``demands``
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from kaiwo.jobs import RANGE, Crc, Mark, Transfer
 from kaiwo.objects import Checksum
 from kaiwo.protocols import Buffer
 from kaiwo.replicas.blocks import Block, length_of
+from kaiwo.replicas.demands import Demands, is_done
 from kaiwo.replicas.news import News
 from kaiwo.replicas.proving import Proof, Proven, stated_of
 from kaiwo.replicas.stored import (
@@ -42,8 +43,8 @@ from kaiwo.replicas.stored import (
     published,
 )
 
-#: Bytes of blocks in memory; a part of that is for blocks on demand.
-HELD, DEMANDED = 48 << 20, 24 << 20
+#: Bytes of blocks in memory, beside those on demand.
+HELD = 24 << 20
 #: What was read is in the file, or in place, after this time at most; small objects come in
 #: batches.
 SETTLES_S = 30.0
@@ -81,7 +82,7 @@ class Shelf:
         self._crcs: dict[int, int] = {}
         self._held: OrderedDict[Block, bytes] = OrderedDict()
         self._held_bytes = 0
-        self._demanded: dict[Block, Future[bytes]] = {}
+        self._demands = Demands()
         self._read_now: defaultdict[Block, int] = defaultdict(int)
         self._settling: dict[Block, float] = {}
         #: Files of which no checksum is known yet; one is hashed at a time.
@@ -105,7 +106,7 @@ class Shelf:
             written.parts.add(block.part)
             self._crcs[key_of(block)] = as_number(mark.crc)
             self._settling.pop(block, None)
-            self._demanded.pop(block, None)  # an earlier run had left it
+            self._demands.drop(block)  # an earlier run had left it
         self._news.tell(block)
 
     def note_crc(self, number: int, value: int) -> None:
@@ -131,20 +132,14 @@ class Shelf:
                 self._proofs[number] = Proof(found, stated)
             self._written.pop(number, None)
             self._settling.pop(Block(number, 0), None)
-            self._drop_demanded(number)
         self._news.tell_all(number)
 
     def fail(self, number: int) -> None:
         """The object cannot be had."""
         with self._lock:
             self._failed.add(number)
-            self._drop_demanded(number)
+            self._demands.drop_all(number)
         self._news.tell_all(number)
-
-    def _drop_demanded(self, number: int) -> None:
-        """The run will not take what was read on demand of this object."""
-        for block in [each for each in self._demanded if each.number == number]:
-            del self._demanded[block]
 
     @contextmanager
     def reading(self, block: Block) -> Iterator[Future[bytes] | None]:
@@ -153,7 +148,7 @@ class Shelf:
         It is given what is, or was, read on demand; None if nothing was.
         """
         with self._lock:
-            asked = self._demanded.get(block)
+            asked = self._demands.get(block)
             self._read_now[block] += 1
         try:
             yield asked
@@ -174,8 +169,13 @@ class Shelf:
     def take(self, block: Block, data: bytes) -> None:
         """The run has what was read on demand."""
         with self._lock:
-            self._demanded.pop(block, None)
-        self._hold(block, data)
+            self._demands.drop(block)
+            self._hold(block, data)
+
+    def was_let_go(self, block: Block) -> bool:
+        """Whether it was read on demand, and is not kept for the run any more."""
+        with self._lock:
+            return self._demands.was_let_go(block)
 
     # --- what others ask
 
@@ -189,9 +189,9 @@ class Shelf:
             return Has.HERE
         if block.number in self._proofs:
             return Has.COMING if self._proving.locked() else Has.HERE
-        asked = self._demanded.get(block)
+        asked = self._demands.get(block)
         if asked is not None:
-            return Has.HERE if _is_done(asked) else Has.COMING
+            return Has.HERE if is_done(asked) else Has.COMING
         if self._read_now.get(block) or self._settling.get(block, 0.0) > time.monotonic():
             return Has.COMING
         if block.number in self._failed or self.bring is None:
@@ -212,31 +212,31 @@ class Shelf:
         """Read it for another node, if there is room; its run has not come to it."""
         size = self._length(block)
         with self._lock:
-            bring, kept = self.bring, sum(map(self._length, self._demanded))
+            bring = self.bring
             if bring is None or self._has(block) is not Has.NOT_YET:
                 return
-            if kept and kept + size > DEMANDED:
+            gone = self._demands.make_room(size)
+            for each, data in gone or ():
+                self._hold(each, data)
+            if gone is None:
                 return
-            asked = self._demanded[block] = bring(block)
-        asked.add_done_callback(lambda _: self._take_demanded(block, asked))
+            asked = bring(block)
+            self._demands.add(block, size, asked)
+        asked.add_done_callback(lambda _: self._end_demand(block, asked))
 
-    def _take_demanded(self, block: Block, asked: Future[bytes]) -> None:
-        if not _is_done(asked):
-            with self._lock:
-                if self._demanded.get(block) is asked:
-                    del self._demanded[block]
+    def _end_demand(self, block: Block, asked: Future[bytes]) -> None:
+        with self._lock:
+            self._demands.note_end(block, asked)
         self._news.tell(block)
 
     def read(self, block: Block) -> Buffer | None:
         """All of a block that is here; None if it is not, after all, or not yet."""
         with self._lock:
-            data = self._held.get(block)
-            asked = self._demanded.get(block)
-            if data is not None:
+            if (data := self._held.get(block)) is not None:
                 self._held.move_to_end(block)
                 return data
-        if asked is not None and _is_done(asked):
-            return asked.result()
+            if (data := self._demands.data(block)) is not None:
+                return data
         self._prove(block)
         with self._lock:
             written = self._written.get(block.number)
@@ -250,7 +250,8 @@ class Shelf:
             b"" if written is None else read_range(written.path, block.start, length, written.root),
         ):
             if len(found) == length and has_crc(found, crc):
-                self._hold(block, found)
+                with self._lock:
+                    self._hold(block, found)
                 return found
         self._disbelieve(block)
         return None
@@ -283,13 +284,7 @@ class Shelf:
             self._proofs.pop(block.number, None)
 
     def _hold(self, block: Block, data: bytes) -> None:
-        with self._lock:
-            self._held_bytes += len(data) - len(self._held.pop(block, b""))
-            self._held[block] = data
-            while self._held_bytes > HELD - DEMANDED and len(self._held) > 1:
-                self._held_bytes -= len(self._held.popitem(last=False)[1])
-
-
-def _is_done(asked: Future[bytes]) -> bool:
-    """Whether what was read on demand is there."""
-    return asked.done() and not asked.cancelled() and asked.exception() is None
+        self._held_bytes += len(data) - len(self._held.pop(block, b""))
+        self._held[block] = data
+        while self._held_bytes > HELD and len(self._held) > 1:
+            self._held_bytes -= len(self._held.popitem(last=False)[1])

@@ -17,7 +17,8 @@ from kaiwo import checksums
 from kaiwo.jobs import RANGE, Crc, Mark, Transfer
 from kaiwo.objects import Checksum, ReadAs, RemoteObject, as_read
 from kaiwo.protocols import Buffer
-from kaiwo.replicas import proving
+from kaiwo.replicas import demands, proving
+from kaiwo.replicas import shelf as shelves
 from kaiwo.replicas.blocks import Block, ranked
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.node import Node, NotHereError
@@ -241,6 +242,42 @@ def test_a_large_file_is_hashed_in_steps(tmp_path: Path, monkeypatch: pytest.Mon
     assert shelf.has(Block(0, 1)) is Has.HERE  # who asks again has it go on
     assert shelf.read(Block(0, 0)) is None
     assert shelf.read(Block(0, 2)) == DATA[2 * RANGE :]
+
+
+def test_blocks_that_the_run_does_not_come_to_make_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster("a", "b")
+    monkeypatch.setattr(demands, "DEMANDED", RANGE)
+    monkeypatch.setattr(shelves, "HELD", 1)
+    first, second = (each for each in BLOCKS if cluster.owner(each) == cluster.owner(BLOCKS[0]))
+    name = cluster.owner(first)
+    shelf, transfer = cluster.nodes[name].shelf, transfer_to(tmp_path)
+    Path(transfer.target).write_bytes(DATA)
+    shelf.publish(0, transfer)  # nothing proves it
+    assert give(cluster, first) == DATA[first.start : first.start + RANGE]
+    shelf.demand(second)
+    assert shelf.has(second) is Has.NOT_YET  # the first one was asked for just now
+    monkeypatch.setattr(demands, "IDLE_S", 0.0)
+    assert give(cluster, second) == DATA[second.start : second.start + RANGE]
+    shelf.take(BLOCKS[2], DATA[2 * RANGE :])  # more than there is memory for
+    assert shelf.has(first) is Has.NOT_YET
+    assert len(cluster.store.reads) == 2
+    # The node's own run has what it let go from those that got it, not from the store.
+    monkeypatch.setattr(Cluster, "ask", lambda _, __, block, *part, **___: of_block(block, *part))
+    assert cluster.sources[name].read(REMOTE, first.start, first.start + RANGE)
+    assert len(cluster.store.reads) == 2
+    cluster.threads.shutdown()
+
+
+def of_block(block: Block, start: int, end: int) -> Buffer:
+    """A range of a block."""
+    return DATA[block.start + start : block.start + end]
+
+
+def give(cluster: Cluster, block: Block) -> Buffer:
+    """All of a block, from its owner."""
+    return cluster.ask(cluster.owner(block), block, 0, RANGE, waits=True)
 
 
 def test_versions_of_one_key_are_never_taken_for_each_other() -> None:
