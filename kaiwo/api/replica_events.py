@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from kaiwo.errors import Interrupted, StoppedError
+from kaiwo.errors import ChangedError, IntegrityError, Interrupted, KaiwoError, StoppedError
 from kaiwo.events import Ended, Event, Joined, Planned, Progressed, Retried, Settled, Started
 from kaiwo.jobs import Plan, Transfer
 from kaiwo.replicas.calls import Told
@@ -57,6 +57,8 @@ class NodeSink:
             item = event.item
             verified = item.checksum if item.verified else None
             self._node.settle(found, is_there=item.status != "failed", verified=verified)
+        if isinstance(event, Retried) and _are_bytes_wrong(event.error):
+            self._node.doubt(event.what)
         with self._lock:
             self._add(event)
         if self._seat.is_set() and not self._is_stopped:
@@ -95,6 +97,11 @@ class NodeSink:
             self._records.clear()
         brought = self._node.brought
         return Told(events, records, brought.store, brought.peers)
+
+
+def _are_bytes_wrong(error: KaiwoError) -> bool:
+    """Whether bytes that came are not right; one that has changed at its store is another thing."""
+    return isinstance(error, IntegrityError) and not isinstance(error, ChangedError)
 
 
 class _Records(logging.Handler):

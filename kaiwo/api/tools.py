@@ -97,9 +97,10 @@ def _memory(settings: Settings) -> int:
     budget = memory_budget(memory_limit.memory_limit())
     if not settings.replicate:
         return budget
-    from kaiwo.replicas.shelf import HELD  # noqa: PLC0415 - few runs have other nodes
+    from kaiwo.replicas.demands import DEMANDED  # noqa: PLC0415 - few runs have other nodes
+    from kaiwo.replicas.memory import HELD  # noqa: PLC0415
 
-    return max(budget - HELD, budget // 2)
+    return max(budget - HELD - DEMANDED, budget // 2)
 
 
 def listed(

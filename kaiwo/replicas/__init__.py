@@ -11,10 +11,12 @@ members    which nodes there are, and which of them answer
 shelf      what this node has, and can give to others
 stored     the same, in files: is it as it came?
 proving    hashes what was in place before
+memory     blocks that were in use lately
 demands    what others ask for before the run comes to it
 news       who waits for a block
 node       what a node knows of a run; who brings a block
-sharing    a source that asks the owner of a block
+sharing    a source that shares what it reads
+reading    asks the owner of a block, or the store
 passing    the checksum of a small object, as it passes
 peers      asks another node; only who uses Dask loads it
 serving    answers other nodes, and the run; only who uses Dask loads it

@@ -2,12 +2,13 @@
 
 Who brings a block, in this order:
 
-    1  it was here once, and is read again: something was wrong with it     the store
-    2  this node owns it, and has read it for another one already           memory
-    3  this node owns it                                                    the store
-    4  the same, since its owner is gone: another node may have it          that node, or the store
-    5  another node owns it                                                 that node
-    6  nobody who owns it answers, or has brought it in time                the store
+    1  bytes of its object were wrong                                       the store
+    2  it came for another target of the same object                        its file, or memory
+    3  this node owns it, and has read it for another one already           memory
+    4  this node owns it                                                    the store
+    5  the same, since its owner is gone: another node may have it          that node, or the store
+    6  another node owns it                                                 that node
+    7  nobody who owns it answers, or has brought it in time                the store
 
 No wait lasts for ever. A node waits for another one only while that one reads the block from the
 store, which waits for nobody; or while bytes come there; or for ``PATIENCE_S``. After that it reads
@@ -16,7 +17,9 @@ from the store itself.
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -97,7 +100,10 @@ class Node:
         self._lock = threading.Lock()
         self.objects: Sequence[tuple[Opener, RemoteObject]] = ()
         self._numbers: dict[tuple[Opener, tuple[object, ...]], int | None] = {}
-        self._had: set[Block] = set()
+        #: How many targets of an object are not settled yet.
+        self._left: Counter[int] = Counter()
+        self._repeated: frozenset[int] = frozenset()
+        self._doubted: set[int] = set()
         self.shelf = Shelf(lambda number: self.objects[number][1].size)
 
     def know(self, objects: Iterable[tuple[Opener, RemoteObject]]) -> None:
@@ -110,6 +116,9 @@ class Node:
             if first is None or first != second or self._is_other(first, remote):
                 # Only their checksums tell them apart: nothing of them is shared.
                 self._numbers.update(dict.fromkeys(names))
+        found = (self.number_of(*each) for each in self.objects)
+        self._left = Counter(each for each in found if each is not None)
+        self._repeated = frozenset(number for number, count in self._left.items() if count > 1)
 
     def _is_other(self, number: int, remote: RemoteObject) -> bool:
         return same_bytes(self.objects[number][1], remote) is False
@@ -118,13 +127,13 @@ class Node:
         """Which object of the plan that is; None if it is none, or not shared."""
         return self._numbers.get((opener, identity_of(remote)))
 
-    def had_before(self, block: Block) -> bool:
-        """Whether all of a block came before."""
-        return block in self._had
+    def is_repeated(self, number: int) -> bool:
+        """Whether an object goes to several targets."""
+        return number in self._repeated
 
-    def note_had(self, block: Block) -> None:
-        """All of a block came."""
-        self._had.add(block)
+    def is_doubted(self, number: int) -> bool:
+        """Whether bytes of an object were wrong."""
+        return number in self._doubted
 
     @property
     def progress(self) -> int:
@@ -146,6 +155,20 @@ class Node:
             if number is not None:
                 self.shelf.note(number, transfer, start, mark)
 
+    def doubt(self, source: str) -> None:
+        """The bytes that came of the object with that URL are wrong."""
+        for number in self._by_source.get(source, ()):
+            self._doubted.add(number)
+            self.shelf.drop(number)
+
+    @functools.cached_property
+    def _by_source(self) -> dict[str, set[int]]:
+        found: dict[str, set[int]] = {}
+        for opener, remote in self.objects:
+            if (number := self.number_of(opener, remote)) is not None:
+                found.setdefault(opener.url(remote.key, remote.version), set()).add(number)
+        return found
+
     def settle(
         self, transfer: Transfer, *, is_there: bool, verified: Checksum | None = None
     ) -> None:
@@ -155,5 +178,6 @@ class Node:
             return
         if is_there:
             self.shelf.publish(number, transfer, verified=verified)
-        else:
+        self._left[number] -= 1
+        if not is_there and not self._left[number]:
             self.shelf.fail(number)

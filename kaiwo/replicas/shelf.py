@@ -17,19 +17,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 
 from kaiwo.files.folders import root_of
-from kaiwo.files.temporary_files import read_range
 from kaiwo.jobs import RANGE, Crc, Mark, Transfer
 from kaiwo.objects import Checksum
 from kaiwo.protocols import Buffer
 from kaiwo.replicas.blocks import Block, length_of
 from kaiwo.replicas.demands import Demands, is_done
+from kaiwo.replicas.memory import Memory
 from kaiwo.replicas.news import News
 from kaiwo.replicas.proving import Proof, Proven, stated_of
 from kaiwo.replicas.stored import (
@@ -40,11 +41,10 @@ from kaiwo.replicas.stored import (
     has_crc,
     key_of,
     of_published,
+    of_written,
     published,
 )
 
-#: Bytes of blocks in memory, beside those on demand.
-HELD = 24 << 20
 #: What was read is in the file, or in place, after this time at most; small objects come in
 #: batches.
 SETTLES_S = 30.0
@@ -75,13 +75,12 @@ class Shelf:
         self._size_of = size_of
         self.bring: Callable[[Block], Future[bytes]] | None = None
         self._lock = threading.Lock()
-        self._written: dict[int, Written] = {}
+        self._written: defaultdict[int, dict[str, Written]] = defaultdict(dict)
         self._published: dict[int, Published] = {}
         self._failed: set[int] = set()
         #: The checksums with which blocks came; numbers, because there may be many.
         self._crcs: dict[int, int] = {}
-        self._held: OrderedDict[Block, bytes] = OrderedDict()
-        self._held_bytes = 0
+        self._memory = Memory()
         self._demands = Demands()
         self._read_now: defaultdict[Block, int] = defaultdict(int)
         self._settling: dict[Block, float] = {}
@@ -97,10 +96,10 @@ class Shelf:
         """A range is in the temporary file of an object, as far as the mark says."""
         block = Block(number, start // RANGE)
         with self._lock:
-            written = self._written.get(number)
+            written = self._written[number].get(transfer.target)
             if written is None or written.path != transfer.temporary:
                 written = Written(transfer.temporary, root_of(transfer), set())
-                self._written[number] = written
+                self._written[number][transfer.target] = written
             if mark.end - block.start < self._length(block):
                 return
             written.parts.add(block.part)
@@ -130,7 +129,7 @@ class Shelf:
             self._proofs.pop(number, None)
             if stated := stated_of(transfer, verified):
                 self._proofs[number] = Proof(found, stated)
-            self._written.pop(number, None)
+            self._written[number].pop(transfer.target, None)
             self._settling.pop(Block(number, 0), None)
         self._news.tell_all(number)
 
@@ -139,6 +138,14 @@ class Shelf:
         with self._lock:
             self._failed.add(number)
             self._demands.drop_all(number)
+        self._news.tell_all(number)
+
+    def drop(self, number: int) -> None:
+        """Some bytes of the object are wrong."""
+        with self._lock:
+            self._written.pop(number, None)
+            self._demands.drop_all(number)
+            self._memory.drop_all(number)
         self._news.tell_all(number)
 
     @contextmanager
@@ -166,11 +173,15 @@ class Shelf:
                 self._settling[block] = time.monotonic() + settles_s
         self._news.tell(block)
 
+    def is_read_now(self, block: Block) -> bool:
+        """Whether the run reads this from the store at this moment."""
+        return block in self._read_now
+
     def take(self, block: Block, data: bytes) -> None:
-        """The run has what was read on demand."""
+        """The run has what was read on demand, or for several targets."""
         with self._lock:
             self._demands.drop(block)
-            self._hold(block, data)
+            self._memory.hold(block, data)
 
     def was_let_go(self, block: Block) -> bool:
         """Whether it was read on demand, and is not kept for the run any more."""
@@ -185,7 +196,7 @@ class Shelf:
             return self._has(block)
 
     def _has(self, block: Block) -> Has:
-        if block in self._held or self._is_written(block) or self._is_published(block):
+        if block in self._memory or self._is_written(block) or self._is_published(block):
             return Has.HERE
         if block.number in self._proofs:
             return Has.COMING if self._proving.locked() else Has.HERE
@@ -199,8 +210,8 @@ class Shelf:
         return Has.NOT_YET
 
     def _is_written(self, block: Block) -> bool:
-        written = self._written.get(block.number)
-        return written is not None and block.part in written.parts
+        files = self._written.get(block.number, {}).values()
+        return any(block.part in written.parts for written in files)
 
     def _is_published(self, block: Block) -> bool:
         return block.number in self._published and key_of(block) in self._crcs
@@ -217,7 +228,7 @@ class Shelf:
                 return
             gone = self._demands.make_room(size)
             for each, data in gone or ():
-                self._hold(each, data)
+                self._memory.hold(each, data)
             if gone is None:
                 return
             asked = bring(block)
@@ -232,26 +243,25 @@ class Shelf:
     def read(self, block: Block) -> Buffer | None:
         """All of a block that is here; None if it is not, after all, or not yet."""
         with self._lock:
-            if (data := self._held.get(block)) is not None:
-                self._held.move_to_end(block)
-                return data
-            if (data := self._demands.data(block)) is not None:
+            data = self._memory.get(block) or self._demands.data(block)
+            if data is not None:
                 return data
         self._prove(block)
         with self._lock:
-            written = self._written.get(block.number)
+            files = [*self._written.get(block.number, {}).values()]
             published = self._published.get(block.number)
             crc = self._crcs.get(key_of(block))
         if crc is None:
             return None
         length = self._length(block)
-        for found in (
-            b"" if published is None else of_published(published, block.start, length),
-            b"" if written is None else read_range(written.path, block.start, length, written.root),
-        ):
+        reads = [partial(of_written, each) for each in files if block.part in each.parts]
+        if published is not None:
+            reads.append(partial(of_published, published))
+        for read in reads:
+            found = read(block.start, length)
             if len(found) == length and has_crc(found, crc):
                 with self._lock:
-                    self._hold(block, found)
+                    self._memory.hold(block, found)
                 return found
         self._disbelieve(block)
         return None
@@ -278,13 +288,7 @@ class Shelf:
     def _disbelieve(self, block: Block) -> None:
         """What is in the files is not what was written."""
         with self._lock:
-            if (written := self._written.get(block.number)) is not None:
+            for written in self._written.get(block.number, {}).values():
                 written.parts.discard(block.part)
             self._published.pop(block.number, None)
             self._proofs.pop(block.number, None)
-
-    def _hold(self, block: Block, data: bytes) -> None:
-        self._held_bytes += len(data) - len(self._held.pop(block, b""))
-        self._held[block] = data
-        while self._held_bytes > HELD and len(self._held) > 1:
-            self._held_bytes -= len(self._held.popitem(last=False)[1])

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from kaiwo import checksums
 from kaiwo.files.folders import Root, in_folder, root_of
+from kaiwo.files.temporary_files import read_range
 from kaiwo.jobs import Crc, Transfer
 from kaiwo.replicas.blocks import Block
 
@@ -17,7 +18,7 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Written(Struct):
-    """The blocks of an object that are written; all in one file."""
+    """The blocks of an object that are written into one file."""
 
     path: str
     root: Root
@@ -58,6 +59,11 @@ def of_published(found: Published, start: int, length: int) -> bytes:
             return os.pread(file.fileno(), length, start)
     except OSError:
         return b""
+
+
+def of_written(found: Written, start: int, length: int) -> bytes:
+    """Bytes of a temporary file, as far as there are any."""
+    return read_range(found.path, start, length, found.root)
 
 
 def key_of(block: Block) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo import checksums
+from kaiwo.api.replica_events import NodeSink
+from kaiwo.errors import TransientError, WrongBytesError
+from kaiwo.events import Retried
 from kaiwo.jobs import RANGE, Crc, Mark, Transfer
 from kaiwo.objects import Checksum, ReadAs, RemoteObject, as_read
 from kaiwo.protocols import Buffer
-from kaiwo.replicas import demands, proving
-from kaiwo.replicas import shelf as shelves
+from kaiwo.replicas import demands, memory, proving
 from kaiwo.replicas.blocks import Block, ranked
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.node import Node, NotHereError
@@ -36,10 +38,13 @@ class Store:
 
     def __init__(self) -> None:
         self.reads: list[tuple[int, int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
 
     def read(self, _: RemoteObject, start: int, end: int) -> Buffer:
         """See ``protocols.Source``."""
         self.reads.append((start, end))
+        assert self.gate.wait(60)
         return DATA[start:end]
 
     def stream_into(self, remote: RemoteObject, start: int, end: int, *_: Any) -> Iterator[Buffer]:
@@ -78,7 +83,7 @@ class Opener:
 class Cluster:
     """Nodes of this process; each is the ``Peers`` of the others."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, targets: int = 1) -> None:
         self.store = Store()
         self.dead: set[str] = set()
         self.nodes: dict[str, Node] = {}
@@ -87,7 +92,7 @@ class Cluster:
         for name in names:
             node = self.nodes[name] = Node(Members(name, names), self)
             opener = SharedOpener(Opener(self.store), node)  # type: ignore[arg-type]
-            node.know([(opener, REMOTE)])
+            node.know([(opener, REMOTE)] * targets)
             source = opener.open()
             assert isinstance(source, SharedSource)
             self.sources[name] = source
@@ -160,11 +165,53 @@ def test_two_nodes_that_read_in_opposite_orders_wait_for_nothing_in_vain(
     ]
 
 
-def test_what_is_read_again_comes_from_the_store(cluster: Cluster) -> None:
-    source = cluster.sources["a"]
-    for _ in range(2):
-        assert source.read(REMOTE, 0, RANGE) == DATA[:RANGE]
-    assert cluster.store.reads == [(0, RANGE)] * 2
+def test_what_is_read_again_because_it_was_wrong_comes_from_the_store(cluster: Cluster) -> None:
+    block = BLOCKS[0]
+    owner = cluster.owner(block)
+    other = "a" if owner == "b" else "b"
+    cluster.nodes[owner].shelf.take(block, bytes(RANGE))  # damaged
+    source, node = cluster.sources[other], cluster.nodes[other]
+    assert source.read(REMOTE, 0, RANGE) == bytes(RANGE)
+    assert not cluster.store.reads
+    sink = NodeSink(node, threading.Event())
+    sink.emit(Retried("store://big", TransientError("lost"), 1, 0.0))
+    assert source.read(REMOTE, 0, RANGE) == bytes(RANGE)
+    sink.emit(Retried("store://big", WrongBytesError("wrong", "00"), 1, 0.0))
+    assert source.read(REMOTE, 0, RANGE) == DATA[:RANGE]
+    assert cluster.store.reads == [(0, RANGE)]
+
+
+def test_an_object_with_several_targets_leaves_the_store_once(tmp_path: Path) -> None:
+    cluster = Cluster("a", "b", targets=3)
+    name = cluster.owner(BLOCKS[0])
+    source, shelf = cluster.sources[name], cluster.nodes[name].shelf
+    waits, when_changed = threading.Event(), shelf.when_changed
+
+    def note_wait(block: Block, call: Callable[[], object]) -> None:
+        when_changed(block, call)
+        waits.set()
+
+    shelf.when_changed = note_wait
+    cluster.store.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(source.read, REMOTE, 0, RANGE)
+        wait_until(lambda: len(cluster.store.reads) == 1)
+        second = pool.submit(source.read, REMOTE, 0, RANGE)
+        assert waits.wait(60)
+        cluster.store.gate.set()
+        assert (first.result(60), second.result(60)) == (DATA[:RANGE], DATA[:RANGE])
+    for each in ("one", "two"):  # each target has another file
+        (tmp_path / each).mkdir()
+        transfer = transfer_to(tmp_path / each)
+        Path(transfer.temporary).write_bytes(DATA[:RANGE])
+        marked(shelf, transfer, DATA[:RANGE])
+    Path(transfer.temporary).write_bytes(b"")
+    shelf.take(BLOCKS[2], bytes(25 << 20))  # more than there is memory for
+    assert source.read(REMOTE, 0, RANGE) == DATA[:RANGE]
+    assert cluster.store.reads == [(0, RANGE)]
+    cluster.nodes[name].settle(transfer, is_there=False)
+    assert shelf.has(BLOCKS[1]) is Has.NOT_YET  # its other targets may get it
+    cluster.threads.shutdown()
 
 
 def test_blocks_of_a_node_that_dies_are_completed_from_the_store(cluster: Cluster) -> None:
@@ -249,7 +296,7 @@ def test_blocks_that_the_run_does_not_come_to_make_room_for_others(
 ) -> None:
     cluster = Cluster("a", "b")
     monkeypatch.setattr(demands, "DEMANDED", RANGE)
-    monkeypatch.setattr(shelves, "HELD", 1)
+    monkeypatch.setattr(memory, "HELD", 1)
     first, second = (each for each in BLOCKS if cluster.owner(each) == cluster.owner(BLOCKS[0]))
     name = cluster.owner(first)
     shelf, transfer = cluster.nodes[name].shelf, transfer_to(tmp_path)

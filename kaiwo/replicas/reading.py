@@ -1,0 +1,212 @@
+"""How a node comes by a block; see ``node`` for who is asked.
+
+What other nodes answer is checked like any answer: each part by its checksum, the object as a whole
+by the engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+
+from kaiwo.errors import KaiwoError, TransientError
+from kaiwo.objects import RemoteObject, as_read
+from kaiwo.protocols import PIECE, Buffer, Source, Take
+from kaiwo.replicas.blocks import Block, length_of
+from kaiwo.replicas.node import Node, NotHereError
+from kaiwo.replicas.shelf import Has
+from kaiwo.workers.threads import require_open
+
+#: Another node is asked for so much at once.
+ASKED = 1 << 20
+_LOOKS_S = 0.5
+
+
+class BlockReader:
+    """Reads blocks of one source.
+
+    Args:
+        store: where the bytes are.
+        node: this one.
+    """
+
+    def __init__(self, store: Source, node: Node) -> None:
+        self._store = store
+        self._node = node
+
+    def read(
+        self,
+        block: Block,
+        remote: RemoteObject,
+        start: int,
+        end: int,
+        piece: int,
+        take: Take | None,
+    ) -> Iterator[Buffer]:
+        """A range within a block, by whoever has it."""
+        node, at = self._node, start
+        if node.is_doubted(block.number):
+            yield from self.of_store(remote, start, end, piece, take)
+            return
+        if node.is_repeated(block.number) and (data := self._of_shelf(block)) is not None:
+            yield from _cut(memoryview(data)[start - block.start : end - block.start], piece)
+            return
+        for owner in node.members.owners(block):
+            if at == end or owner == node.members.own:
+                break
+            for part in self._of_peer(owner, block, at, end, piece, waits=True):
+                at += len(part)
+                yield part
+        if at < end:
+            yield from self._own(block, remote, at, end, piece, take)
+
+    def _of_shelf(self, block: Block) -> Buffer | None:
+        """What came for another target; None if nothing did.
+
+        It waits while the store is read for that one, which waits for nobody.
+        """
+        shelf = self._node.shelf
+        while shelf.is_read_now(block):
+            require_open()
+            news = threading.Event()
+            shelf.when_changed(block, news.set)
+            if shelf.is_read_now(block):
+                news.wait(_LOOKS_S)
+            shelf.forget(block, news.set)
+        return shelf.read(block) if shelf.has(block) is Has.HERE else None
+
+    def _own(
+        self,
+        block: Block,
+        remote: RemoteObject,
+        start: int,
+        end: int,
+        piece: int,
+        take: Take | None,
+    ) -> Iterator[Buffer]:
+        """A range of a block that this node is to have from the store."""
+        node = self._node
+        if node.shelf.was_let_go(block) and (data := node.shelf.read(block)) is not None:
+            yield from _cut(memoryview(data)[start - block.start : end - block.start], piece)
+            return
+        for part in self._of_others(block, start, end, piece):
+            start += len(part)
+            yield part
+        if start == end:
+            return
+        with node.shelf.reading(block) as demanded:
+            if demanded is not None and (data := _result(demanded)) is not None:
+                node.shelf.take(block, data)
+                yield from _cut(memoryview(data)[start - block.start : end - block.start], piece)
+            elif node.is_repeated(block.number):
+                yield from self._kept(block, remote, start, end, piece, take)
+            else:
+                yield from self.of_store(remote, start, end, piece, take)
+
+    def _kept(
+        self,
+        block: Block,
+        remote: RemoteObject,
+        start: int,
+        end: int,
+        piece: int,
+        take: Take | None,
+    ) -> Iterator[Buffer]:
+        """A range from the store, which is in memory for other targets until it is written."""
+        parts: list[bytes] = []
+        for part in self.of_store(remote, start, end, piece, take and not_taken):
+            parts.append(bytes(part))
+            yield part
+        data = b"".join(parts)
+        if len(data) == length_of(remote.size, block):
+            self._node.shelf.take(block, data)
+
+    def bring(self, block: Block, remote: RemoteObject, url: str) -> bytes:
+        """All of a block that this node owns, for another one that asks for it.
+
+        Raises:
+            KaiwoError: it cannot be had now.
+        """
+        start, end = block.start, block.start + length_of(remote.size, block)
+        parts = [*self._of_others(block, start, end, PIECE)]
+        start += sum(map(len, parts))
+        if start < end:
+            try:
+                parts += self.of_store(as_read(remote), start, end, PIECE, None)
+            except Exception as error:
+                raise self._store.classify(error) from None
+        data = b"".join(parts)
+        if len(data) != length_of(remote.size, block):
+            raise TransientError(f"a block of {url}: got {len(data)} bytes")
+        return data
+
+    def _of_others(self, block: Block, start: int, end: int, piece: int) -> Iterator[Buffer]:
+        """What others have of a block of which all, or the beginning, was at some node."""
+        if self._node.members.is_first_owner(block) and not self._node.shelf.was_let_go(block):
+            return
+        for other in self._node.members.others():
+            for part in self._of_peer(other, block, start, end, piece, waits=False):
+                start += len(part)
+                yield part
+            if start == end:
+                return
+
+    def _of_peer(
+        self, peer: str, block: Block, start: int, end: int, piece: int, *, waits: bool
+    ) -> Iterator[Buffer]:
+        """What another node gives of a range within a block: all of it, or its beginning."""
+        step = max(min(piece, ASKED), ASKED // 4)
+        while start < end:
+            require_open()
+            stop = min(start + step, end)
+            try:
+                data = self._node.peers.ask(
+                    peer, block, start - block.start, stop - block.start, waits=waits
+                )
+            except NotHereError as error:
+                if error.why:
+                    self._node.members.avoid(peer, error.why)
+                return
+            self._node.count(peers=len(data))
+            start = stop
+            yield data
+
+    def of_store(
+        self, remote: RemoteObject, start: int, end: int, piece: int, take: Take | None
+    ) -> Iterator[Buffer]:
+        """A range, from the store."""
+        node = self._node
+        if take is None:
+            data = self._store.read(remote, start, end)
+            node.count(store=len(data))
+            yield data
+            return
+
+        def counted(chunk: Buffer) -> bool:
+            if not take(chunk):
+                return False
+            node.count(store=len(chunk))
+            return True
+
+        for chunk in self._store.stream_into(remote, start, end, piece, counted):
+            node.count(store=len(chunk))
+            yield chunk
+
+
+def _result(demanded: Future[bytes]) -> bytes | None:
+    """What was read on demand; None if that failed. It is being read, so it ends."""
+    try:
+        return demanded.result()
+    except (KaiwoError, CancelledError):
+        return None
+
+
+def not_taken(_: Buffer) -> bool:
+    """Takes no bytes, see ``protocols.Take``."""
+    return False
+
+
+def _cut(data: memoryview, piece: int) -> Iterator[Buffer]:
+    for start in range(0, len(data), piece):
+        yield data[start : start + piece]
