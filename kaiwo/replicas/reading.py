@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 
+from kaiwo import checksums
 from kaiwo.errors import KaiwoError, TransientError
 from kaiwo.objects import RemoteObject, as_read
 from kaiwo.protocols import PIECE, Buffer, Source, Take
@@ -34,6 +35,7 @@ class BlockReader:
     def __init__(self, store: Source, node: Node) -> None:
         self._store = store
         self._node = node
+        self._is_checked = True
 
     def read(
         self,
@@ -132,14 +134,23 @@ class BlockReader:
         parts = [*self._of_others(block, start, end, PIECE)]
         start += sum(map(len, parts))
         if start < end:
-            try:
-                parts += self.of_store(as_read(remote), start, end, PIECE, None)
-            except Exception as error:
-                raise self._store.classify(error) from None
+            parts += self._brought(remote, start, end)
         data = b"".join(parts)
         if len(data) != length_of(remote.size, block):
             raise TransientError(f"a block of {url}: got {len(data)} bytes")
+        if self._is_checked and _is_wrong(remote, data):
+            # Once more, before all nodes get it. The same again: it is the checksum that is wrong,
+            # such as the etag of an encrypted object, and so are those of others.
+            again = b"".join(self._brought(remote, 0, remote.size))
+            self._is_checked = again != data
+            return again if len(again) == len(data) else data
         return data
+
+    def _brought(self, remote: RemoteObject, start: int, end: int) -> list[Buffer]:
+        try:
+            return [*self.of_store(as_read(remote), start, end, PIECE, None)]
+        except Exception as error:
+            raise self._store.classify(error) from None
 
     def _of_others(self, block: Block, start: int, end: int, piece: int) -> Iterator[Buffer]:
         """What others have of a block of which all, or the beginning, was at some node."""
@@ -200,6 +211,15 @@ def _result(demanded: Future[bytes]) -> bytes | None:
         return demanded.result()
     except (KaiwoError, CancelledError):
         return None
+
+
+def _is_wrong(remote: RemoteObject, data: bytes) -> bool:
+    """Whether these are not the bytes of an object, as far as they can be checked at once."""
+    stated = remote.checksum
+    if len(data) != remote.size or stated is None or remote.may_be_pointer:
+        return False
+    found = None if checksums.is_guess(stated) else checksums.of_bytes(stated.algorithm, data)
+    return found is not None and found != stated
 
 
 def not_taken(_: Buffer) -> bool:

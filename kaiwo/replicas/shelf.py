@@ -102,8 +102,11 @@ class Shelf:
                 self._written[number][transfer.target] = written
             if mark.end - block.start < self._length(block):
                 return
-            written.parts.add(block.part)
             self._crcs[key_of(block)] = as_number(mark.crc)
+            if self._size_of(number) <= RANGE:  # in place soon; until then nothing has checked it
+                self._settling[block] = time.monotonic() + SETTLES_S
+                return
+            written.parts.add(block.part)
             self._settling.pop(block, None)
             self._demands.drop(block)  # an earlier run had left it
         self._news.tell(block)
@@ -203,11 +206,10 @@ class Shelf:
         asked = self._demands.get(block)
         if asked is not None:
             return Has.HERE if is_done(asked) else Has.COMING
-        if self._read_now.get(block) or self._settling.get(block, 0.0) > time.monotonic():
-            return Has.COMING
         if block.number in self._failed or self.bring is None:
             return Has.NEVER
-        return Has.NOT_YET
+        is_settling = self._settling.get(block, 0.0) > time.monotonic()
+        return Has.COMING if is_settling or self._read_now.get(block) else Has.NOT_YET
 
     def _is_written(self, block: Block) -> bool:
         files = self._written.get(block.number, {}).values()

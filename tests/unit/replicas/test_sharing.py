@@ -38,6 +38,7 @@ class Store:
 
     def __init__(self) -> None:
         self.reads: list[tuple[int, int]] = []
+        self.answers: list[bytes] = []
         self.gate = threading.Event()
         self.gate.set()
 
@@ -45,7 +46,7 @@ class Store:
         """See ``protocols.Source``."""
         self.reads.append((start, end))
         assert self.gate.wait(60)
-        return DATA[start:end]
+        return self.answers.pop(0) if self.answers else DATA[start:end]
 
     def stream_into(self, remote: RemoteObject, start: int, end: int, *_: Any) -> Iterator[Buffer]:
         """See ``protocols.Source``."""
@@ -325,6 +326,35 @@ def of_block(block: Block, start: int, end: int) -> Buffer:
 def give(cluster: Cluster, block: Block) -> Buffer:
     """All of a block, from its owner."""
     return cluster.ask(cluster.owner(block), block, 0, RANGE, waits=True)
+
+
+def test_a_small_object_is_checked_before_it_is_given() -> None:
+    good, bad = DATA[:1000], bytes(1000)
+    stated = replace(REMOTE, size=1000, checksum=checksums.of_bytes("md5", good))
+    cluster = Cluster("a", "b")
+    source, store = cluster.sources[cluster.owner(BLOCKS[0])], cluster.store
+    store.answers = [bad, good]
+    assert source.bring(BLOCKS[0], stated) == good
+    store.answers = [bad, bad, good]
+    assert source.bring(BLOCKS[0], stated) == bad  # its checksum is wrong: each node finds out
+    assert source.bring(BLOCKS[0], stated) == good
+    store.answers = [bad]
+    assert source.bring(BLOCKS[0], stated) == bad  # those of its store are not believed any more
+    assert len(store.reads) == 6
+    cluster.threads.shutdown()
+
+
+def test_an_object_of_one_block_is_given_when_it_is_in_place(tmp_path: Path) -> None:
+    shelf, transfer, block = Shelf(lambda _: 1000), transfer_to(tmp_path), Block(0, 0)
+    shelf.bring = lambda _: Future()
+    Path(transfer.temporary).write_bytes(DATA[:1000])
+    marked(shelf, transfer, DATA[:1000])
+    assert shelf.has(block) is Has.COMING  # it is not checked yet
+    Path(transfer.temporary).rename(transfer.target)
+    shelf.publish(0, transfer)
+    assert shelf.read(block) == DATA[:1000]
+    marked(failed := Shelf(lambda _: 1000), transfer, DATA[:1000])
+    assert failed.has(block) is Has.NEVER  # the run is over, and it is not in place
 
 
 def test_versions_of_one_key_are_never_taken_for_each_other() -> None:
