@@ -137,8 +137,8 @@ class Node:
 
     @property
     def progress(self) -> int:
-        """Changes while bytes come."""
-        return self.brought.store + self.brought.peers
+        """Changes while bytes come, or a file is hashed that others wait for."""
+        return self.brought.store + self.brought.peers + self.shelf.hashed
 
     def count(self, *, store: int = 0, peers: int = 0) -> None:
         """Bytes came."""

@@ -15,7 +15,7 @@ from kaiwo.objects import Checksum
 from kaiwo.replicas.stored import CHECK, Published, as_number, of_published
 
 #: One question continues it for so long.
-STEP_S = 5.0
+STEP_S = 2.0
 
 
 class Proven(Enum):

@@ -148,7 +148,8 @@ class BlockReader:
 
     def _brought(self, remote: RemoteObject, start: int, end: int) -> list[Buffer]:
         try:
-            return [*self.of_store(as_read(remote), start, end, PIECE, None)]
+            # In pieces: who waits for it sees that it comes.
+            return [*self.of_store(as_read(remote), start, end, PIECE, not_taken)]
         except Exception as error:
             raise self._store.classify(error) from None
 

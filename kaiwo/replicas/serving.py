@@ -157,7 +157,8 @@ async def _on_ask(
     async with found.turns:
         answer = await _read(found.node, asked, start, end)
         if answer is None:
-            return {"has": Has.NOT_YET.value if waits else Has.NEVER.value}
+            has = Has.NOT_YET if waits else Has.NEVER
+            return {"has": has.value, "progress": found.node.progress}
         try:
             await asyncio.wait_for(comm.write(answer), ANSWERS_S)
         except (TimeoutError, OSError):

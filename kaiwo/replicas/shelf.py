@@ -67,6 +67,7 @@ class Shelf:
 
     Attributes:
         bring: reads a block from the store; None before the run begins, and after it.
+        hashed: changes while a file that was in place is hashed.
         when_changed: has something called when there is news of a block.
         forget: has it not called any more.
     """
@@ -87,6 +88,7 @@ class Shelf:
         #: Files of which no checksum is known yet; one is hashed at a time.
         self._proofs: dict[int, Proof] = {}
         self._proving = threading.Lock()
+        self.hashed = 0
         self._news = News()
         self.when_changed, self.forget = self._news.wait, self._news.forget
 
@@ -279,6 +281,7 @@ class Shelf:
         finally:
             self._proving.release()
         with self._lock:
+            self.hashed += 1
             if proven is not Proven.NOT_YET and self._proofs.get(block.number) is proof:
                 del self._proofs[block.number]
                 if proven is Proven.WRONG:

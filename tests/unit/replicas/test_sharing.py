@@ -280,13 +280,17 @@ def test_a_file_in_place_is_hashed_before_it_is_given(tmp_path: Path) -> None:
 
 def test_a_large_file_is_hashed_in_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proving, "STEP_S", 0.0)
-    transfer, shelf = transfer_to(tmp_path), Shelf(lambda _: len(DATA))
+    cluster = Cluster("a")
+    transfer, node = transfer_to(tmp_path), cluster.nodes["a"]
+    shelf = node.shelf
     Path(transfer.target).write_bytes(DATA)
     shelf.publish(0, transfer, verified=checksums.of_bytes("md5", DATA))
     news = threading.Event()
     shelf.when_changed(Block(0, 2), news.set)
+    before = node.progress
     assert shelf.read(Block(0, 1)) is None
     assert news.is_set()
+    assert node.progress != before  # who waits sees that it is at work
     assert shelf.has(Block(0, 1)) is Has.HERE  # who asks again has it go on
     assert shelf.read(Block(0, 0)) is None
     assert shelf.read(Block(0, 2)) == DATA[2 * RANGE :]
