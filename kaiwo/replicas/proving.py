@@ -39,14 +39,16 @@ class Proof:
 
     def __init__(self, found: Published, stated: list[Checksum]) -> None:
         self._found, self._stated, self._at = found, stated, 0
-        self._hashers = [checksums.hasher(each.algorithm, found.size) for each in stated]
+        self._hashers: list[checksums.Hasher | None] = []
         self.crcs: list[int] = []
 
     def proceed(self) -> Proven:
         """Hash it for a while."""
-        until_s = time.monotonic() + STEP_S
-        while self._at < self._found.size:
-            length = min(RANGE, self._found.size - self._at)
+        until_s, size = time.monotonic() + STEP_S, self._found.size
+        if not self._at:  # there may be very many files of which none is ever asked for
+            self._hashers = [checksums.hasher(each.algorithm, size) for each in self._stated]
+        while self._at < size:
+            length = min(RANGE, size - self._at)
             data = of_published(self._found, self._at, length)
             if len(data) != length:
                 return Proven.WRONG
@@ -55,7 +57,7 @@ class Proof:
                     each.update(data)
             self.crcs.append(as_number(Crc(CHECK, checksums.crc(CHECK, data))))
             self._at += length
-            if time.monotonic() >= until_s and self._at < self._found.size:
+            if time.monotonic() >= until_s and self._at < size:
                 return Proven.NOT_YET
         return Proven.RIGHT if self._is_right() else Proven.WRONG
 

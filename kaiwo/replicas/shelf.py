@@ -45,8 +45,7 @@ from kaiwo.replicas.stored import (
     published,
 )
 
-#: What was read is in the file, or in place, after this time at most; small objects come in
-#: batches.
+#: What was read is in the file, or in place, by then; small objects come in batches.
 SETTLES_S = 30.0
 
 
@@ -132,7 +131,9 @@ class Shelf:
         with self._lock:
             self._published[number] = found
             self._proofs.pop(number, None)
-            if stated := stated_of(transfer, verified):
+            parts = range(-(-found.size // RANGE))
+            is_known = all(key_of(Block(number, part)) in self._crcs for part in parts)
+            if not is_known and (stated := stated_of(transfer, verified)):
                 self._proofs[number] = Proof(found, stated)
             self._written[number].pop(transfer.target, None)
             self._settling.pop(Block(number, 0), None)
@@ -190,8 +191,7 @@ class Shelf:
 
     def was_let_go(self, block: Block) -> bool:
         """Whether it was read on demand, and is not kept for the run any more."""
-        with self._lock:
-            return self._demands.was_let_go(block)
+        return self._demands.was_let_go(block)
 
     # --- what others ask
 
@@ -285,7 +285,7 @@ class Shelf:
             if proven is not Proven.NOT_YET and self._proofs.get(block.number) is proof:
                 del self._proofs[block.number]
                 if proven is Proven.WRONG:
-                    del self._published[block.number]
+                    self._published.pop(block.number, None)
                 for part, crc in enumerate(proof.crcs if proven is Proven.RIGHT else ()):
                     self._crcs[key_of(Block(block.number, part))] = crc
         self._news.tell_all()
