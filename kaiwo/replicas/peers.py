@@ -21,6 +21,7 @@ from kaiwo.errors import UnfinishedError
 from kaiwo.protocols import Buffer
 from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.calls import ASK
+from kaiwo.replicas.members import Members
 from kaiwo.replicas.node import PATIENCE_S, NotHereError
 from kaiwo.replicas.shelf import Has
 from kaiwo.replicas.stored import CHECK
@@ -45,11 +46,13 @@ class DaskPeers:
     Args:
         worker: of this node.
         run: token of the run.
+        members: all nodes.
     """
 
-    def __init__(self, worker: Worker, run: str) -> None:
+    def __init__(self, worker: Worker, run: str, members: Members) -> None:
         self._worker = worker
         self._run = run
+        self._members = members
 
     def ask(self, node: str, block: Block, start: int, end: int, *, waits: bool) -> Buffer:
         """See ``node.Peers``."""
@@ -92,6 +95,9 @@ class DaskPeers:
             if is_over():
                 sent.cancel()
                 raise UnfinishedError("the run is over")
+            if not self._members.lives(node):  # Dask tries for a while to connect to it
+                sent.cancel()
+                raise NotHereError("it has left the cluster")
             if time.monotonic() >= until_s:
                 sent.cancel()
                 raise NotHereError("it does not answer")
