@@ -22,7 +22,14 @@ from kaiwo.api.replica_events import NodeSink, collect_sources, told_records
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.tools import Tools
 from kaiwo.config.settings import PREFIX
-from kaiwo.errors import BugError, ConfigError, Interrupted, KaiwoError, cause_of
+from kaiwo.errors import (
+    BugError,
+    ConfigError,
+    Interrupted,
+    KaiwoError,
+    UnfinishedError,
+    cause_of,
+)
 from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
 from kaiwo.objects import Report
@@ -30,7 +37,7 @@ from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft
 from kaiwo.protocols import Opener
 from kaiwo.replicas.blocks import Block
-from kaiwo.replicas.calls import NodeCall, NodeEnd, Place, Work
+from kaiwo.replicas.calls import NodeCall, NodeEnd, Place, Work, unheard
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.node import Node
 from kaiwo.replicas.peers import DaskPeers
@@ -54,6 +61,8 @@ def run_node(call: NodeCall) -> NodeEnd:
         seat = served(call.run)
         with redact.marked(), working_until(seat):
             return _carried_out(call, seat)
+    except UnfinishedError:  # this process does not know the run
+        return unheard()
     except (KaiwoError, Interrupted) as error:
         cause = cause_of(error)
         return NodeEnd(cause.exit_code or 1, error=cause)

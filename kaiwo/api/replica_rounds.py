@@ -30,7 +30,7 @@ from kaiwo.planning.snapshots import require_places
 from kaiwo.replicas.calls import Place, Work
 
 if TYPE_CHECKING:
-    from kaiwo.replicas.nodes import NodeSeen
+    from kaiwo.replicas.seen import NodeSeen
 
 logger = logging.getLogger(__name__)
 #: The worst state of an object on any node is that of the report.

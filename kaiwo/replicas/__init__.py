@@ -16,6 +16,7 @@ passing    the checksum of a small object, as it passes
 peers      asks another node; only who uses Dask loads it
 serving    answers other nodes, and the run; only who uses Dask loads it
 calls      what goes to a node, and what it says
+seen       a node, as the client of its run sees it
 nodes      the nodes of a run, as its client sees them; only who uses Dask loads it
 
 See docs/decisions/0059.
