@@ -14,6 +14,7 @@ node       what a node knows of a run; who brings a block
 sharing    a source that asks the owner of a block
 passing    the checksum of a small object, as it passes
 peers      asks another node; only who uses Dask loads it
+seats      the runs that this worker is a node of, and whether they go on
 serving    answers other nodes, and the run; only who uses Dask loads it
 calls      what goes to a node, and what it says
 seen       a node, as the client of its run sees it

@@ -29,8 +29,9 @@ from kaiwo.protocols import Sink
 from kaiwo.remote.watching import LOOK_S, Workers
 from kaiwo.replicas.calls import TELL, NodeCall, NodeEnd, Told, Work, unheard, unpacked
 from kaiwo.replicas.peers import loop_of
+from kaiwo.replicas.seats import SILENT_S
 from kaiwo.replicas.seen import NodeSeen
-from kaiwo.replicas.serving import SILENT_S, open_node
+from kaiwo.replicas.serving import open_node
 
 #: How often nodes are asked what is new: less where there are many, for each question costs the
 #: scheduler 5 ms. And how often the run looks at what they said.
