@@ -145,8 +145,11 @@ class Nodes(Workers):
 
     def _leave(self, address: str) -> None:
         node = self._nodes.pop(address)
-        node.leave()
-        logger.warning("%s has left the run; the others go on", address)
+        if (failure := node.leave()) is None:
+            logger.warning("%s has left the run; the others go on", address)
+        else:
+            text = "%s had failed, and has left the run; the others go on: %s"
+            logger.warning(text, address, failure.message)
 
     def _begin(self, node: NodeSeen) -> None:
         """Send the plan to a node."""

@@ -153,7 +153,7 @@ def served(run: str) -> Served:
 
 def _let_go(seat: Served) -> None:
     seat.end()
-    with contextlib.suppress(Exception):  # whatever a source does: the others are watched, too
+    with contextlib.suppress(Exception):  # of any source: the other runs are watched, too
         seat.close()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import structs
 
-from kaiwo.errors import ServiceError
+from kaiwo.errors import KaiwoError, ServiceError
 from kaiwo.objects import Item, NodeOutcome
 from kaiwo.remote.faults import described
 from kaiwo.replicas.calls import NodeEnd
@@ -46,12 +46,19 @@ class NodeSeen:
         """Of the worker."""
         return self.outcome.address
 
-    def leave(self) -> None:
-        """It is not there any more."""
-        self.outcome = structs.replace(self.outcome, state="gone", error=None, exit_code=0)
+    def leave(self) -> KaiwoError | None:
+        """It is not there any more; returns why it had failed, if it had.
+
+        What it had not done does not count any more, and is told.
+        """
+        error = self.outcome.error
+        if self.has_ended and self.outcome.exit_code and error is None:
+            error = next((each.error for each in self.items if each.error is not None), None)
+        self.outcome = structs.replace(self.outcome, state="gone", error=error)
         self.items = ()
         if self.begun is not None:
             self.begun.cancel()  # Dask would do it again on a worker that comes by this address
+        return error
 
     def ended(self) -> NodeEnd | None:
         """What its run has ended with; None if it goes on, or that was taken before."""

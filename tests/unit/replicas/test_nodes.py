@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from kaiwo.errors import ServiceError
+from kaiwo.api.replica_rounds import ReplicaRounds
+from kaiwo.errors import DiskError, ServiceError
+from kaiwo.objects import Item
 from kaiwo.remote import watching
 from kaiwo.remote.probing import probe
 from kaiwo.replicas import nodes
@@ -179,3 +181,28 @@ def test_a_node_that_never_hears_of_the_run_fails(cluster: Cluster) -> None:
     ended.result(ENDS_S)
     (*_, last) = found.seen
     assert (last.outcome.state, last.outcome.exit_code) == ("failed", ServiceError.exit_code)
+
+
+@pytest.mark.parametrize("of_run", [True, False], ids=["of the run", "of an object"])
+def test_the_failure_of_a_node_that_leaves_is_kept_and_said(
+    cluster: Cluster, of_run: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    found, ended = carried_out(cluster)
+    failure = DiskError("no space left")
+    item = Item("t", "s", "/d/s", "failed", 0, error=failure)
+    end = NodeEnd(4, error=failure) if of_run else NodeEnd(4, items=[item])
+    cluster.processes["tcp://b"].runs[0].set_result(end)
+    wait_until(lambda: found.seen[1].is_settled)
+    del cluster.processes["tcp://b"]
+    wait_until(lambda: found.seen[1].outcome.state == "gone")
+    cluster.processes["tcp://a"].runs[0].set_result(NodeEnd(0))
+    ended.result(ENDS_S)
+    gone = found.seen[1]
+    assert (gone.outcome.error, gone.outcome.exit_code, gone.items) == (failure, 4, ())
+    assert "tcp://b had failed, and has left the run" in caplog.text
+    assert "no space left" in caplog.text
+    nothing: Any = None
+    rounds = ReplicaRounds(nothing, nothing, nothing, None, raises=False)
+    rounds._nodes = found.seen  # noqa: SLF001
+    report = rounds.report()
+    assert (report.exit_code, report.error, report.nodes[1].error) == (0, None, failure)
