@@ -81,7 +81,9 @@ async def _on_ask(
     if found.node is None:
         return {"has": has.value}
     if has is not Has.HERE:
-        return {"has": has.value, "progress": found.node.progress}
+        # What is read from the store does not come sooner because other nodes give something.
+        node, is_read = found.node, has is Has.COMING
+        return {"has": has.value, "progress": node.brought.store if is_read else node.progress}
     async with found.turns:
         answer = await _read(found.node, asked, start, end)
         if answer is None:

@@ -219,7 +219,8 @@ class SharedSource:
         start += sum(map(len, parts))
         if start < end:
             try:
-                parts += self._of_store(as_read(remote), start, end, PIECE, None)
+                # In pieces: who waits for it sees that it comes.
+                parts += self._of_store(as_read(remote), start, end, PIECE, _not_taken)
             except Exception as error:
                 raise self.classify(error) from None
         data = b"".join(parts)
