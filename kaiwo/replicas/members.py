@@ -42,6 +42,11 @@ class Members:
         with self._lock:
             self._living = frozenset(living) | {self.own}
 
+    def lives(self, node: str) -> bool:
+        """Whether that one is in the cluster, as far as is known."""
+        with self._lock:
+            return node in self._living
+
     def avoid(self, node: str, why: str) -> None:
         """Do not ask that one for a while: longer each time."""
         with self._lock:

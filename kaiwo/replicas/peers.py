@@ -23,6 +23,7 @@ from kaiwo.errors import UnfinishedError
 from kaiwo.protocols import Buffer
 from kaiwo.replicas.blocks import Block
 from kaiwo.replicas.calls import ASK
+from kaiwo.replicas.members import Members
 from kaiwo.replicas.node import PATIENCE_S, NotHereError
 from kaiwo.replicas.shelf import Has
 from kaiwo.replicas.stored import CHECK
@@ -47,11 +48,13 @@ class DaskPeers:
     Args:
         worker: of this node.
         run: token of the run.
+        members: all nodes.
     """
 
-    def __init__(self, worker: Worker, run: str) -> None:
+    def __init__(self, worker: Worker, run: str, members: Members) -> None:
         self._worker = worker
         self._run = run
+        self._members = members
         #: Nodes to which nothing came from the store for too long, and what had come by then.
         self._stuck: dict[str, int] = {}
 
@@ -108,6 +111,9 @@ class DaskPeers:
             if is_over():
                 sent.cancel()
                 raise UnfinishedError("the run is over")
+            if not self._members.lives(node):  # Dask tries for a while to connect to it
+                sent.cancel()
+                raise NotHereError("it has left the cluster")
             if time.monotonic() >= until_s:
                 sent.cancel()
                 raise NotHereError("it does not answer")

@@ -29,7 +29,7 @@ class Answering(DaskPeers):
     """Has these answers, each after two seconds of its own clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(None, "r")  # type: ignore[arg-type]
+        super().__init__(None, "r", Members("a", ("a", "n")))  # type: ignore[arg-type]
         self.now_s = 0.0
         self.answers: Iterable[Mapping[str, Any]] = ()
         monkeypatch.setattr(peers, "time", SimpleNamespace(monotonic=lambda: self.now_s))
@@ -81,7 +81,7 @@ def test_a_block_that_comes_slowly_is_waited_for(asking: Answering) -> None:
 
 
 def test_what_is_coming_is_told_with_what_came_from_the_store() -> None:
-    node = Node(Members("a", ("a",)), SimpleNamespace())  # type: ignore[arg-type]
+    node = Node(Members("a", ("a",)), SimpleNamespace())
     node.count(store=5, peers=3)
     node.shelf.bring = lambda _: None  # type: ignore[assignment,return-value]
     seat = Served(SimpleNamespace(address="a"))  # type: ignore[arg-type]
