@@ -75,8 +75,7 @@ def call(stuck: Stuck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def test_a_node_ends_its_requests_when_the_client_is_silent(call: NodeCall, stuck: Stuck) -> None:
-    seat = Served(SimpleNamespace(address="tcp://a"))  # type: ignore[arg-type]
-    seats.open("r", seat)
+    seats.open("r", Served(SimpleNamespace(address="tcp://a")))  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(replica_node.run_node, call)
         wait_until(lambda: stuck.begun)
