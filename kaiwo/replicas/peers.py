@@ -136,7 +136,7 @@ class _Waiting:
         self._waited_s = 0.0
 
     def goes_on(self, progress: int, waited_s: float) -> bool:
-        """Whether there is patience left, after so many seconds with this progress."""
+        """Whether there is patience left, after these seconds with this progress."""
         if progress != self._progress:
             self._progress, self._waited_s = progress, 0.0
         else:
