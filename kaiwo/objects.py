@@ -304,8 +304,10 @@ class NodeOutcome(Struct, frozen=True):
         store_bytes: object bytes that it read from the store.
         peer_bytes: object bytes that other nodes gave it.
         seconds: how long it took.
-        error: why it failed, if one error is the reason; else its objects say so.
-        exit_code: of its failure; 0: it has not failed.
+        error: why it failed, if one error is the reason; else its objects say so. Of a node that
+            failed and is gone, the first error.
+        exit_code: of its failure; 0: it has not failed. That of a node that is gone does not count
+            for the run.
     """
 
     address: str

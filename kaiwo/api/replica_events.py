@@ -52,7 +52,7 @@ class NodeSink:
         self._transfers |= {each.target: each for each in (*closed.transfers, *closed.unchanged)}
 
     def emit(self, event: Event) -> None:
-        """See ``protocols.Sink``. When the run is over, it ends as by a signal."""
+        """See ``protocols.Sink``. When the run is over, its engine ends as by a signal."""
         if isinstance(event, Settled) and (found := self._transfers.pop(event.item.target, None)):
             item = event.item
             verified = item.checksum if item.verified else None

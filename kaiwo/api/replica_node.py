@@ -22,7 +22,14 @@ from kaiwo.api.replica_events import NodeSink, collect_sources, told_records
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.tools import Tools
 from kaiwo.config.settings import PREFIX
-from kaiwo.errors import BugError, ConfigError, Interrupted, KaiwoError, cause_of
+from kaiwo.errors import (
+    BugError,
+    ConfigError,
+    Interrupted,
+    KaiwoError,
+    UnfinishedError,
+    cause_of,
+)
 from kaiwo.jobs import Plan, Want
 from kaiwo.net import proxies
 from kaiwo.objects import Report
@@ -30,11 +37,11 @@ from kaiwo.planning.gather import Listing
 from kaiwo.planning.plan import Draft
 from kaiwo.protocols import Opener
 from kaiwo.replicas.blocks import Block
-from kaiwo.replicas.calls import NodeCall, NodeEnd, Place, Work
+from kaiwo.replicas.calls import NodeCall, NodeEnd, Place, Work, unheard
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.node import Node
 from kaiwo.replicas.peers import DaskPeers
-from kaiwo.replicas.serving import Served, served
+from kaiwo.replicas.seats import Served, served
 from kaiwo.replicas.sharing import SharedOpener, SharedSource
 from kaiwo.workers.source_cache import close_source, open_source
 from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads, working_until
@@ -50,10 +57,19 @@ def run_node(call: NodeCall) -> NodeEnd:
     """
     secede()
     try:
+        return _ended(call)
+    finally:
+        collect_sources()  # what ended the run holds the sources that it was reading from
+
+
+def _ended(call: NodeCall) -> NodeEnd:
+    try:
         _require_version(call)
         seat = served(call.run)
         with redact.marked(), working_until(seat):
             return _carried_out(call, seat)
+    except UnfinishedError:  # this process does not know the run
+        return unheard()
     except (KaiwoError, Interrupted) as error:
         cause = cause_of(error)
         return NodeEnd(cause.exit_code or 1, error=cause)
@@ -88,6 +104,8 @@ def _carried_out(call: NodeCall, seat: Served) -> NodeEnd:
                 raise
             error = cause_of(failure)
     report = rounds.report(error)
+    if seat.is_set() and report.exit_code:
+        return unheard()
     return NodeEnd(
         report.exit_code,
         order.download_root,
@@ -180,19 +198,21 @@ def _serving(seat: Served, node: Node, sink: NodeSink) -> Iterator[None]:
     def bring(block: Block) -> Future[bytes]:
         return threads.submit(_brought, node, block, seat)
 
-    seat.told = sink.told
+    def close() -> None:
+        node.shelf.bring = None
+        threads.shutdown(wait=False, cancel_futures=True)
+        for opener in {opener for opener, _ in node.objects}:
+            close_source(opener)
+
+    seat.told, seat.close = sink.told, close
     node.shelf.bring = bring
     seat.node = node
     try:
         with told_records(sink):
             yield
     finally:
-        node.shelf.bring = None
-        threads.shutdown(wait=False, cancel_futures=True)
-        for opener in {opener for opener, _ in node.objects}:
-            close_source(opener)
+        close()
         threads.join(ENDS_IN_S)
-        collect_sources()
 
 
 def _brought(node: Node, block: Block, seat: Served) -> bytes:

@@ -30,7 +30,7 @@ from kaiwo.planning.snapshots import require_places
 from kaiwo.replicas.calls import Place, Work
 
 if TYPE_CHECKING:
-    from kaiwo.replicas.nodes import NodeSeen
+    from kaiwo.replicas.seen import NodeSeen
 
 logger = logging.getLogger(__name__)
 #: The worst state of an object on any node is that of the report.
@@ -106,9 +106,10 @@ class ReplicaRounds(Rounds):
         report = replace(report, nodes=outcomes, transferred_bytes=transferred)
         if error is not None:
             return report
-        codes = [each.exit_code for each in outcomes]
-        code = first_exit_code(each for each in codes if each)
-        reason = next((each for each in outcomes if each.exit_code == code and each.error), None)
+        # One that is gone does not count: the others are all that there is.
+        there = [each for each in outcomes if each.state != "gone"]
+        code = first_exit_code(each.exit_code for each in there if each.exit_code)
+        reason = next((each for each in there if each.exit_code == code and each.error), None)
         if not code or reason is None or reason.error is None:
             return replace(report, exit_code=code)
         return replace(report, exit_code=code, error=_of_node(reason.error, reason.address))

@@ -3,6 +3,7 @@
 at the start   each worker is asked whether it can be used; those that cannot are left out
 joins          a worker that comes is asked as the others were
 leaves         who uses the workers is told
+comes back     by the same address, before anybody saw it leave: it has left, and another one joins
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Workers(ABC):
         self._patience_s = patience_s
         self._probes: dict[str, Future[dict[str, Any]]] = {}
         self._refused: dict[str, KaiwoError] = {}
+        #: Which process was asked at an address, as the scheduler tells them apart.
+        self._processes: dict[str, tuple[Any, ...]] = {}
         self._ended = threading.Event()
 
     # --- what is done with them
@@ -100,10 +103,14 @@ class Workers(ABC):
             return False
         for address in found:
             if address not in (*self._used, *self._refused, *self._probes):
+                self._processes[address] = _process(found[address])
                 self._probes[address] = self._ask(address)
         for address in [*self._used, *self._probes, *self._refused]:
             if address not in found:
                 self._lose(address)
+            elif self._processes.get(address) != _process(found[address]):
+                self._processes[address] = _process(found[address])
+                self._renew(address)
         for address, asked in list(self._probes.items()):
             if asked.done():
                 del self._probes[address]
@@ -147,3 +154,13 @@ class Workers(ABC):
         self._refused.pop(address, None)
         if address in self._used:
             self._leave(address)
+
+    def _renew(self, address: str) -> None:
+        """Another process is at this address, or the same one, which has forgotten what it had."""
+        self._lose(address)
+        self._probes[address] = self._ask(address)
+
+
+def _process(said: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Tells the processes that had an address apart: each has a new folder, if not a new name."""
+    return said.get("id"), said.get("local_directory")

@@ -19,8 +19,10 @@ sharing    a source that shares what it reads
 reading    asks the owner of a block, or the store
 passing    the checksum of a small object, as it passes
 peers      asks another node; only who uses Dask loads it
+seats      the runs that this worker is a node of, and whether they go on
 serving    answers other nodes, and the run; only who uses Dask loads it
 calls      what goes to a node, and what it says
+seen       a node, as the client of its run sees it
 nodes      the nodes of a run, as its client sees them; only who uses Dask loads it
 
 See docs/decisions/0059.

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from kaiwo._version import __version__
-from kaiwo.errors import KaiwoError
+from kaiwo.errors import KaiwoError, ServiceError
 from kaiwo.objects import Item, RemoteObject
 
 #: What nodes understand: of each other, and of the run.
@@ -91,6 +91,8 @@ class NodeEnd(Struct, frozen=True):
         store: bytes from the store.
         peers: bytes from other nodes.
         seconds: how long it took.
+        is_unheard: it does not know the run, or has not heard of it for too long. If the run goes
+            on, it can be given the plan again.
     """
 
     exit_code: int
@@ -100,6 +102,16 @@ class NodeEnd(Struct, frozen=True):
     store: int = 0
     peers: int = 0
     seconds: float = 0.0
+    is_unheard: bool = False
+
+
+def unheard() -> NodeEnd:
+    """How a node ends that does not know the run, or has not heard of it for too long."""
+    error = ServiceError(
+        "it has not heard of this run for too long: its worker was stopped or restarted meanwhile, "
+        "or the scheduler does not reach it. Start kaiwo again; it then resumes"
+    )
+    return NodeEnd(ServiceError.exit_code, error=error, is_unheard=True)
 
 
 def packed(said: Told | NodeEnd) -> bytes:

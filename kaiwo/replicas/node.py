@@ -11,8 +11,8 @@ Who brings a block, in this order:
     7  nobody who owns it answers, or has brought it in time                the store
 
 No wait lasts for ever. A node waits for another one only while that one reads the block from the
-store, which waits for nobody; or while bytes come there; or for ``PATIENCE_S``. After that it reads
-from the store itself.
+store, and something comes from there; or while bytes come there at all; or for ``PATIENCE_S``.
+After that it reads from the store itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from kaiwo.replicas.blocks import Block, identity_of
 from kaiwo.replicas.members import Members
 from kaiwo.replicas.shelf import Shelf
 
-#: An owner that does not begin with a block, and to which nothing comes, is waited for so long.
+#: An owner to which nothing comes is waited for so long.
 PATIENCE_S = 10.0
 
 

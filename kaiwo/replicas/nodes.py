@@ -4,7 +4,8 @@ probed       it can be used, and answers as a node from then on
 begun        it has the plan
 told         what it says, every half second or so; that is also how it hears that the run goes on
 ended        complete, or failed: it still gives to others
-gone         it has left the cluster
+gone         it has left the cluster, or does not know the run any more: if it is there, it is
+             probed as if it came, and gets the plan again
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -23,12 +24,13 @@ from msgspec import structs
 from kaiwo import units
 from kaiwo.errors import DeadlineError, KaiwoError, ServiceError
 from kaiwo.events import Settled, Ticked
-from kaiwo.objects import Item, NodeOutcome
+from kaiwo.objects import NodeOutcome
 from kaiwo.protocols import Sink
-from kaiwo.remote.faults import described
 from kaiwo.remote.watching import LOOK_S, Workers
-from kaiwo.replicas.calls import TELL, NodeCall, NodeEnd, Told, Work, unpacked
+from kaiwo.replicas.calls import TELL, NodeCall, NodeEnd, Told, Work, unheard, unpacked
 from kaiwo.replicas.peers import loop_of
+from kaiwo.replicas.seats import SILENT_S
+from kaiwo.replicas.seen import NodeSeen
 from kaiwo.replicas.serving import open_node
 
 #: How often nodes are asked what is new: less where there are many, for each question costs the
@@ -36,35 +38,9 @@ from kaiwo.replicas.serving import open_node
 TELL_S, TELL_S_EACH, STEP_S = 0.5, 0.02, 0.05
 #: At the end, nodes are waited for so long.
 _ENDS_IN_S = 3.0
+#: An address gets the plan again so often in turn, where nobody says anything in between.
+MOST_UNANSWERED = 3
 logger = logging.getLogger(__name__)
-
-
-class NodeSeen:
-    """A node, as the run sees it.
-
-    Args:
-        address: of the worker.
-
-    Attributes:
-        outcome: what is known of it.
-        items: of its report, once it has ended.
-        begun: its run, once that has begun.
-    """
-
-    def __init__(self, address: str) -> None:
-        self.outcome = NodeOutcome(address, "failed")
-        self.items: Sequence[Item] = ()
-        self.begun: Future[NodeEnd] | None = None
-        #: A question to it that is under way; when it was sent, and whether it had ended by then.
-        self.asked: Future[Mapping[str, Any]] | None = None
-        self.asked_s = 0.0
-        self.has_ended = self.was_ended = False
-        self.is_settled = False
-
-    @property
-    def address(self) -> str:
-        """Of the worker."""
-        return self.outcome.address
 
 
 class Nodes(Workers):
@@ -103,6 +79,8 @@ class Nodes(Workers):
         self._sink, self._until_s = sink, until_s
         self._nodes: dict[str, NodeSeen] = {}
         self._first: tuple[str, ...] = ()
+        #: How often an address got the plan again, and nobody there has said anything since.
+        self._unanswered: dict[str, int] = {}
         self._looked_s = 0.0
         self._is_looked = False
 
@@ -167,11 +145,11 @@ class Nodes(Workers):
 
     def _leave(self, address: str) -> None:
         node = self._nodes.pop(address)
-        node.outcome = structs.replace(node.outcome, state="gone", error=None, exit_code=0)
-        node.items = ()
-        if node.begun is not None:
-            node.begun.cancel()  # Dask would do it again on a worker that comes by this address
-        logger.warning("%s has left the cluster; the others go on", address)
+        if (failure := node.leave()) is None:
+            logger.warning("%s has left the run; the others go on", address)
+        else:
+            text = "%s had failed, and has left the run; the others go on: %s"
+            logger.warning(text, address, failure.message)
 
     def _begin(self, node: NodeSeen) -> None:
         """Send the plan to a node."""
@@ -190,8 +168,12 @@ class Nodes(Workers):
             self._looked_s = now_s
             self._is_looked = self._look()
         for node in list(self._nodes.values()):
-            self._take_told(node)
-            self._take_end(node)
+            self._take_told(node, now_s)
+            self._take_end(node, now_s)
+            if not self._is_here(node):
+                continue
+            if node.has_ended and now_s - node.heard_s >= SILENT_S:
+                node.is_settled = True  # it does not answer, and will not
             every_s = max(TELL_S, TELL_S_EACH * len(self._nodes))
             is_due = now_s - node.asked_s >= every_s or (node.has_ended and not node.is_settled)
             if node.asked is None and is_due:
@@ -217,7 +199,10 @@ class Nodes(Workers):
 
         return asyncio.run_coroutine_threadsafe(broadcast(), loop_of(self._client.loop))
 
-    def _take_told(self, node: NodeSeen) -> None:
+    def _is_here(self, node: NodeSeen) -> bool:
+        return self._nodes.get(node.address) is node
+
+    def _take_told(self, node: NodeSeen, now_s: float) -> None:
         if node.asked is None or not node.asked.done():
             return
         asked, node.asked = node.asked, None
@@ -228,9 +213,13 @@ class Nodes(Workers):
             return
         if answer is None:
             return
-        if "told" not in answer:  # it has taken the run for dead, and its run has ended
+        if "told" not in answer:  # the process there does not know the run, or not any more
             node.is_settled = node.was_ended
+            if not node.has_ended:
+                self._again(node, unheard(), now_s)
             return
+        node.heard_s = now_s
+        self._unanswered.pop(node.address, None)
         told: Told = unpacked(answer["told"])
         node.outcome = structs.replace(node.outcome, store_bytes=told.store, peer_bytes=told.peers)
         for event in told.events:
@@ -240,28 +229,23 @@ class Nodes(Workers):
                 logging.getLogger(name).log(level, "%s: %s", node.address, units.printable(text))
         node.is_settled = node.was_ended and not told.events
 
-    def _take_end(self, node: NodeSeen) -> None:
+    def _take_end(self, node: NodeSeen, now_s: float) -> None:
         """Take what its run has ended with."""
-        if node.has_ended or node.begun is None or not node.begun.done():
+        end = node.ended() if self._is_here(node) else None
+        if end is None:
             return
-        try:
-            end = node.begun.result()
-        except BaseException as error:
-            # A worker that is being lost, or that does not have this kaiwo.
-            text = f"its run did not end well: {described(error)}"
-            end = NodeEnd(ServiceError.exit_code, error=ServiceError(text))
-        node.has_ended = True
-        node.items = end.items
-        node.outcome = NodeOutcome(
-            node.address,
-            "failed" if end.exit_code else "complete",
-            end.root,
-            end.store,
-            end.peers,
-            end.seconds,
-            end.error,
-            end.exit_code,
-        )
+        if end.is_unheard:
+            self._again(node, end, now_s)
+        else:
+            node.take(end, now_s)
+
+    def _again(self, node: NodeSeen, end: NodeEnd, now_s: float) -> None:
+        """The process there does not know the run, or not any more: it gets the plan again."""
+        count = self._unanswered[node.address] = self._unanswered.get(node.address, 0) + 1
+        if count > MOST_UNANSWERED:
+            node.take(end, now_s)
+        else:
+            self._renew(node.address)
 
 
 def _of_node(event: Any, address: str) -> Any:

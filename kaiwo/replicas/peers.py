@@ -1,7 +1,9 @@
 """Asks other nodes for blocks, by the connections that Dask's workers have to each other.
 
 here      the bytes, with their checksum
-coming    that node reads it from the store now, which waits for nobody: asked again
+coming    that node reads it from the store now, which waits for nobody: asked again, unless for
+          ``PATIENCE_S`` nothing comes to it from the store. Then the next one is asked, and of what
+          is coming there nothing is waited for until something comes. It may still give what it has
 not yet   asked again while bytes come to that node, and for ``PATIENCE_S``
 never     that node will not have it
 """
@@ -53,10 +55,12 @@ class DaskPeers:
         self._worker = worker
         self._run = run
         self._members = members
+        #: Nodes to which nothing came from the store for too long, and what had come by then.
+        self._stuck: dict[str, int] = {}
 
     def ask(self, node: str, block: Block, start: int, end: int, *, waits: bool) -> Buffer:
         """See ``node.Peers``."""
-        waited_s, damaged, progress = 0.0, 0, -1
+        damaged, waits_for = 0, {Has.COMING: _Waiting(), Has.NOT_YET: _Waiting()}
         while True:
             begun_s = time.monotonic()
             answer = self._answer(node, block, start, end, waits=waits)
@@ -68,15 +72,27 @@ class DaskPeers:
                 if damaged >= _MOST_DAMAGED:
                     raise NotHereError("what it sends arrives damaged")
                 continue
-            has = Has(answer["has"])
+            has, progress = Has(answer["has"]), int(answer.get("progress", 0))
             if not waits or has is Has.NEVER:
                 raise NotHereError
-            if answer.get("progress") != progress:
-                progress, waited_s = answer.get("progress", 0), 0.0
-            elif has is Has.NOT_YET:
-                waited_s += time.monotonic() - begun_s
-                if waited_s >= PATIENCE_S:
-                    raise NotHereError("it does not begin with a block, and nothing comes there")
+            is_patient = waits_for[has].goes_on(progress, time.monotonic() - begun_s)
+            if has is Has.COMING:
+                self._require_coming(node, progress, is_patient=is_patient)
+            elif not is_patient:
+                raise NotHereError("it does not begin with a block, and nothing comes there")
+
+    def _require_coming(self, node: str, progress: int, *, is_patient: bool) -> None:
+        """Return if what that node reads from the store comes there.
+
+        Raises:
+            NotHereError: it does not; others may have another line to the store.
+        """
+        if not is_patient:
+            self._stuck[node] = progress
+        elif self._stuck.get(node) != progress:
+            self._stuck.pop(node, None)
+            return
+        raise NotHereError
 
     def _answer(
         self, node: str, block: Block, start: int, end: int, *, waits: bool
@@ -110,3 +126,19 @@ class DaskPeers:
             run=self._run, block=tuple(block), start=start, end=end, waits=waits
         )
         return answer
+
+
+class _Waiting:
+    """How long nothing has come to a node that is asked for a block."""
+
+    def __init__(self) -> None:
+        self._progress = -1
+        self._waited_s = 0.0
+
+    def goes_on(self, progress: int, waited_s: float) -> bool:
+        """Whether there is patience left, after these seconds with this progress."""
+        if progress != self._progress:
+            self._progress, self._waited_s = progress, 0.0
+        else:
+            self._waited_s += waited_s
+        return self._waited_s < PATIENCE_S

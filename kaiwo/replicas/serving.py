@@ -3,10 +3,6 @@
 The answers are handlers of the worker, so that they come by its connections, and by its TLS. They
 are there from the moment when the worker is asked whether it can be used until the run is over: a
 node that is complete gives to those that come late.
-
-A run that says nothing for ``SILENT_S`` is over: its process was killed.
-
-Module state: the runs that this worker is a node of.
 """
 
 from __future__ import annotations
@@ -14,84 +10,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from distributed import Worker, get_worker
+from distributed import get_worker
 from distributed.comm.core import Comm
 from distributed.core import Status
 from distributed.protocol.serialize import to_serialize
 
 from kaiwo import checksums
-from kaiwo.errors import UnfinishedError
 from kaiwo.remote.probing import probe
 from kaiwo.replicas.blocks import Block
-from kaiwo.replicas.calls import ASK, TELL, Told, packed
+from kaiwo.replicas.calls import ASK, TELL, packed
 from kaiwo.replicas.node import Node
 from kaiwo.replicas.peers import ANSWERS_S
+from kaiwo.replicas.seats import Served, seats
 from kaiwo.replicas.shelf import Has
 from kaiwo.replicas.stored import CHECK
 
-#: A run says twice a second that it goes on; it counts as dead after such a silence. A worker that
-#: loads modules on a busy machine hears nothing for a while.
-SILENT_S = 60.0
 #: A question is answered after this time at the latest.
 _WAITS_S = 2.0
 #: A block that its run has not begun with is read on demand after this time.
 _DEMANDED_S = 0.5
-#: Answers with bytes that are sent at once, and the threads that read them.
-_AT_ONCE, _THREADS = 8, 2
-
-
-class Served:
-    """A run that this worker is a node of; an ``Ending`` of it, see ``workers.threads``.
-
-    Args:
-        worker: of Dask.
-
-    Attributes:
-        worker: as above.
-        node: once its run has begun.
-        told: says what is new.
-    """
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-        self.node: Node | None = None
-        self.told: Callable[[], Told] = Told
-        self._ended = threading.Event()
-        self._heard_s = time.monotonic()
-        self.turns = asyncio.Semaphore(_AT_ONCE)
-
-    def hear(self, living: Sequence[str]) -> None:
-        """The run goes on; these are its nodes now."""
-        self._heard_s = time.monotonic()
-        if self.node is not None and living:
-            self.node.members.learn(living)
-
-    def end(self) -> None:
-        """The run is over."""
-        self._ended.set()
-
-    def is_set(self) -> bool:
-        """Whether the run is over."""
-        return self._ended.is_set() or time.monotonic() - self._heard_s >= SILENT_S
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the run is over, or for these seconds; returns whether it is."""
-        until_s = None if timeout is None else time.monotonic() + timeout
-        while not self.is_set():
-            left_s = 1.0 if until_s is None else min(until_s - time.monotonic(), 1.0)
-            if left_s <= 0:
-                return False
-            self._ended.wait(left_s)
-        return True
-
-
-_served: dict[str, Served] = {}
+#: Threads that read what is sent.
+_THREADS = 2
 
 
 @functools.cache
@@ -108,36 +51,21 @@ def open_node(run: str, secret_files: Sequence[str]) -> dict[str, Any]:
         secret_files: that must be readable here.
     """
     worker = get_worker()
-    for other in [each for each, served in _served.items() if served.is_set()]:
-        del _served[other]
-    _served[run] = Served(worker)
+    seats.open(run, Served(worker))
     worker.handlers[ASK] = _on_ask
     worker.handlers[TELL] = _on_tell
     return probe((), secret_files)
 
 
-def served(run: str) -> Served:
-    """What this worker has of a run.
-
-    Raises:
-        UnfinishedError: the run is over.
-    """
-    found = _served.get(run)
-    if found is None or found.is_set():
-        raise UnfinishedError("the run is over")
-    return found
-
-
 async def _on_tell(run: str, living: Sequence[str], ends: bool) -> dict[str, Any]:
     """The run says that it goes on, and asks what is new; or it is over."""
-    found = _served.get(run)
+    found = seats.of(run)
     if found is None:
         return {}
     found.hear(living)
     told = found.told()
     if ends:
-        found.end()
-        del _served[run]
+        seats.end(run)
     return {"told": packed(told)}
 
 
@@ -145,15 +73,17 @@ async def _on_ask(
     comm: Comm, run: str, block: tuple[int, int], start: int, end: int, waits: bool
 ) -> Any:
     """Another node asks for bytes of a block."""
-    found = _served.get(run)
-    if found is None or found.is_set():
+    found = seats.of(run)
+    if found is None:
         return {"has": Has.NEVER.value}
     asked = Block(*block)
     has = await _awaited(found, asked, waits=waits)
     if found.node is None:
         return {"has": has.value}
     if has is not Has.HERE:
-        return {"has": has.value, "progress": found.node.progress}
+        # What is read from the store does not come sooner because other nodes give something.
+        node, is_read = found.node, has is Has.COMING
+        return {"has": has.value, "progress": node.brought.store if is_read else node.progress}
     async with found.turns:
         answer = await _read(found.node, asked, start, end)
         if answer is None:

@@ -22,7 +22,8 @@ class SharedOpener:
     """Opens a source that shares what it reads with other nodes."""
 
     inner: Opener
-    node: Node = field(compare=False, repr=False)
+    #: Another run of the same worker has another one, and closes its own sources alone.
+    node: Node = field(repr=False)
 
     @property
     def origin(self) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
@@ -132,7 +132,7 @@ class PinnedReader:
         measured = self._collecting.measuring()
         if loop is None:
             return cut(map(measured, chunks), piece)
-        return arriving((measured(each) async for each in chunks), piece, loop.submit, taken)
+        return arriving(_each(chunks, measured), piece, loop.submit, taken)
 
     async def _read_async(self, remote: RemoteObject, options: Any, named: str) -> Buffer:
         answer = await self._get_async(remote, options, named)
@@ -197,3 +197,13 @@ def marker_attributes(answer: Any) -> tuple[str | None, dict[str, str]]:
     """Content type and metadata of an answer, as ``is_marker`` takes them."""
     attributes = dict(answer.attributes)
     return attributes.pop("Content-Type", None), attributes
+
+
+async def _each(chunks: Any, call: Callable[[Buffer], Buffer]) -> AsyncIterator[Buffer]:
+    """The chunks of a body as that call gives them back."""
+    try:
+        async for chunk in chunks:
+            yield call(chunk)
+    finally:
+        # The traceback of the error that ends this keeps what it finds, and with it the connection.
+        del chunks

@@ -48,7 +48,7 @@ class Client:
 
     def sync(self, *_: Any, **__: Any) -> dict[str, Any]:
         """See ``distributed.Client``."""
-        return {"workers": dict.fromkeys(self.addresses)}
+        return {"workers": {each: {} for each in self.addresses}}
 
     def get_executor(self, **_: Any) -> Executor:
         """See ``distributed.Client``."""
