@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 
 from kaiwo import checksums
 from kaiwo.errors import KaiwoError, TransientError
@@ -22,6 +23,22 @@ from kaiwo.workers.threads import require_open
 #: Another node is asked for so much at once.
 ASKED = 1 << 20
 _LOOKS_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the engine asks for of a block, up to a byte, and how it takes that."""
+
+    block: Block
+    remote: RemoteObject
+    end: int
+    piece: int
+    take: Take | None
+
+    def of(self, data: Buffer, start: int) -> Iterator[Buffer]:
+        """From that byte on, of all bytes of the block."""
+        first = self.block.start
+        return _cut(memoryview(data)[start - first : self.end - first], self.piece)
 
 
 class BlockReader:
@@ -47,12 +64,12 @@ class BlockReader:
         take: Take | None,
     ) -> Iterator[Buffer]:
         """A range within a block, by whoever has it."""
-        node, at = self._node, start
+        node, at, asked = self._node, start, _Part(block, remote, end, piece, take)
         if node.is_doubted(block.number):
             yield from self.of_store(remote, start, end, piece, take)
             return
         if node.is_repeated(block.number) and (data := self._of_shelf(block)) is not None:
-            yield from _cut(memoryview(data)[start - block.start : end - block.start], piece)
+            yield from asked.of(data, start)
             return
         for owner in node.members.owners(block):
             if at == end or owner == node.members.own:
@@ -61,7 +78,7 @@ class BlockReader:
                 at += len(part)
                 yield part
         if at < end:
-            yield from self._own(block, remote, at, end, piece, take)
+            yield from self._own(asked, at)
 
     def _of_shelf(self, block: Block) -> Buffer | None:
         """What came for another target; None if nothing did.
@@ -78,51 +95,36 @@ class BlockReader:
             shelf.forget(block, news.set)
         return shelf.read(block) if shelf.has(block) is Has.HERE else None
 
-    def _own(
-        self,
-        block: Block,
-        remote: RemoteObject,
-        start: int,
-        end: int,
-        piece: int,
-        take: Take | None,
-    ) -> Iterator[Buffer]:
+    def _own(self, part: _Part, start: int) -> Iterator[Buffer]:
         """A range of a block that this node is to have from the store."""
-        node = self._node
+        node, block = self._node, part.block
         if node.shelf.was_let_go(block) and (data := node.shelf.read(block)) is not None:
-            yield from _cut(memoryview(data)[start - block.start : end - block.start], piece)
+            yield from part.of(data, start)
             return
-        for part in self._of_others(block, start, end, piece):
-            start += len(part)
-            yield part
-        if start == end:
+        for chunk in self._of_others(block, start, part.end, part.piece):
+            start += len(chunk)
+            yield chunk
+        if start == part.end:
             return
         with node.shelf.reading(block) as demanded:
             if demanded is not None and (data := _result(demanded)) is not None:
                 node.shelf.take(block, data)
-                yield from _cut(memoryview(data)[start - block.start : end - block.start], piece)
+                yield from part.of(data, start)
             elif node.is_repeated(block.number):
-                yield from self._kept(block, remote, start, end, piece, take)
+                yield from self._kept(part, start)
             else:
-                yield from self.of_store(remote, start, end, piece, take)
+                yield from self.of_store(part.remote, start, part.end, part.piece, part.take)
 
-    def _kept(
-        self,
-        block: Block,
-        remote: RemoteObject,
-        start: int,
-        end: int,
-        piece: int,
-        take: Take | None,
-    ) -> Iterator[Buffer]:
+    def _kept(self, part: _Part, start: int) -> Iterator[Buffer]:
         """A range from the store, which is in memory for other targets until it is written."""
-        parts: list[bytes] = []
-        for part in self.of_store(remote, start, end, piece, take and not_taken):
-            parts.append(bytes(part))
-            yield part
-        data = b"".join(parts)
-        if len(data) == length_of(remote.size, block):
-            self._node.shelf.take(block, data)
+        chunks: list[bytes] = []
+        take = part.take and not_taken
+        for chunk in self.of_store(part.remote, start, part.end, part.piece, take):
+            chunks.append(bytes(chunk))
+            yield chunk
+        data = b"".join(chunks)
+        if len(data) == length_of(part.remote.size, part.block):
+            self._node.shelf.take(part.block, data)
 
     def bring(self, block: Block, remote: RemoteObject, url: str) -> bytes:
         """All of a block that this node owns, for another one that asks for it.

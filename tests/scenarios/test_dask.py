@@ -20,6 +20,7 @@ from tests.servers import serving
 from tests.servers.paced import paced
 from tests.support.command import tree
 from tests.support.dask_cluster import DaskCluster, dask_cluster
+from tests.support.generations import fill
 from tests.support.stores import Store
 from tests.support.waiting import wait_until
 
@@ -40,8 +41,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shelf")
-    for name, data in OBJECTS.items():
-        (folder / name).write_bytes(data)
+    fill(folder, OBJECTS)
     return folder
 
 

@@ -15,6 +15,7 @@ from tests.bench.machines import Trigger, config_of, sent
 from tests.servers.paced import paced
 from tests.support.command import tree
 from tests.support.dask_cluster import DaskCluster, dask_cluster
+from tests.support.generations import fill
 
 MIB = 1 << 20
 CHANCE = random.Random(29)
@@ -57,8 +58,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shelf")
-    for name, data in OBJECTS.items():
-        (folder / name).write_bytes(data)
+    fill(folder, OBJECTS)
     return folder
 
 
