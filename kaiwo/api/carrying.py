@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from kaiwo.remote.meeting import Meeting
     from kaiwo.remote.places import Places
 
-#: By these, everything that goes to workers is encrypted.
-_ENCRYPTED = ("tls://", "wss://")
-
 
 class Carrying(Struct, frozen=True):
     """Where jobs run.
@@ -70,7 +67,7 @@ def carrying(tools: Tools, closed: Plan, executor: Executor | None) -> Iterator[
         if executor is not None:
             places: Places = OneExecutor(executor)
         else:
-            places = stack.enter_context(_cluster(order, meeting))
+            places = stack.enter_context(_cluster(tools, meeting))
         carrier = Carrier(tools.state.run, places, meeting, tools.executor)
         stack.enter_context(carrier.opened())
         yield Carrying(carrier, lambda: places.machines)
@@ -108,15 +105,14 @@ def require_one(order: Order, executor: Executor | None) -> None:
         raise ConfigError("executor and dask exclude each other: use one of them")
     if importlib.util.find_spec("distributed") is None:
         raise ConfigError("dask needs the extra kaiwo[dask]: pip install 'kaiwo[dask]'")
-    if address.startswith(_ENCRYPTED):
-        return
-    for task in _tasks(order):
-        for name in _told_secrets(task):
-            raise ConfigError(
-                f"{task.label}: {name} holds a secret, and would travel to the workers of Dask as "
-                "plain text: use a field ..._file, which each worker reads itself, or a scheduler "
-                "at tls://"
-            )
+    from kaiwo.remote.probing import is_encrypted  # noqa: PLC0415 - few runs have a cluster
+
+    if (told := told_secret(order)) is not None and not is_encrypted(address):
+        raise ConfigError(
+            f"{told} holds a secret, and would travel to the workers of Dask as "
+            "plain text: use a field ..._file, which each worker reads itself, or a scheduler "
+            "at tls://"
+        )
 
 
 def _require_replicable(order: Order, executor: Executor | None) -> None:
@@ -147,16 +143,29 @@ def secret_files(order: Order) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for task in _tasks(order) for path in task.secret_paths()))
 
 
+def told_secret(order: Order) -> str | None:
+    """A field that holds a secret, which would travel to the workers; None: there is none."""
+    found = (f"{task.label}: {name}" for task in _tasks(order) for name in _told_secrets(task))
+    return next(found, None)
+
+
 @contextlib.contextmanager
-def _cluster(order: Order, meeting: Meeting) -> Iterator[Cluster]:
+def _cluster(tools: Tools, meeting: Meeting) -> Iterator[Cluster]:
     """The workers of the cluster that the order names."""
     from kaiwo.remote.cluster import Cluster  # noqa: PLC0415 - few runs have one
-    from kaiwo.remote.probing import connect  # noqa: PLC0415
+    from kaiwo.remote.reaching import connect  # noqa: PLC0415
 
+    order, until_s = tools.order, tools.rules.until_s
     settings = order.settings
-    client = connect(settings.dask or "", settings.startup_wait)
-    with client:
-        found = Cluster(client, meeting.folders, secret_files(order), settings.startup_wait)
+    with connect(settings.dask or "", settings.startup_wait, until_s) as client:
+        found = Cluster(
+            client,
+            meeting.folders,
+            secret_files(order),
+            settings.startup_wait,
+            until_s=until_s,
+            only_encrypted=told_secret(order) is not None,
+        )
         try:
             found.begin()
             yield found

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from kaiwo import units
-from kaiwo.api.carrying import secret_files
+from kaiwo.api.carrying import secret_files, told_secret
 from kaiwo.api.replica_events import collect_sources
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.tools import opened
@@ -55,12 +55,12 @@ class ReplicaRounds(Rounds):
 
     def _replicate(self, work: Work) -> None:
         from kaiwo.api.replica_node import run_node  # noqa: PLC0415
-        from kaiwo.remote.probing import connect  # noqa: PLC0415 - few runs have a cluster
+        from kaiwo.remote.reaching import connect  # noqa: PLC0415 - few runs have a cluster
         from kaiwo.replicas.nodes import Nodes  # noqa: PLC0415
 
         settings = self._order.settings
         until_s = None if settings.deadline is None else self._begun_s + settings.deadline
-        with connect(settings.dask or "", settings.startup_wait) as client:
+        with connect(settings.dask or "", settings.startup_wait, until_s) as client:
             nodes = Nodes(
                 client,
                 secrets.token_hex(8),
@@ -70,6 +70,7 @@ class ReplicaRounds(Rounds):
                 self._sink,
                 settings.startup_wait,
                 until_s,
+                only_encrypted=told_secret(self._order) is not None,
             )
             self._nodes = nodes.seen
             try:

@@ -56,6 +56,8 @@ _BY_CODE = {
         (62, 64), "is for another host ({}); give an address with the host that it names"
     ),
 }
+#: Where errors of SDKs keep what they came of.
+_CAUSES = ("os_error", "reason", "inner_exception", "real_error")
 #: Alerts of TLS: the server wants a client's certificate, or does not accept the one it got.
 _ALERTS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED",
@@ -81,11 +83,11 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(current))
         yield current
         # aiohttp keeps the cause in os_error, requests and urllib3 in reason or args,
-        # botocore in kwargs["error"], azure-core in inner_exception.
+        # botocore in kwargs["error"], azure-core in inner_exception, tornado in real_error.
         candidates = [
             current.__cause__,
             current.__context__,
-            *(getattr(current, name, None) for name in ("os_error", "reason", "inner_exception")),
+            *(getattr(current, name, None) for name in _CAUSES),
             *(getattr(current, "kwargs", None) or {}).values(),
             *current.args,
         ]
@@ -194,12 +196,17 @@ def _tls(cause: ssl.SSLError, what: str) -> KaiwoError | None:
         return ServiceError(f"{what}: the server does not speak TLS; http:// instead of https://?")
     if reason == "UNEXPECTED_EOF_WHILE_READING":
         return NoAnswerError(f"{what}: the connection was closed during TLS")
-    if reason in _ALERTS:
+    if is_alert_of_certificate(cause):
         return CertificateError(
             f"{what}: the server refuses the client's certificate, or the lack of one ({reason}); "
             "give client_certificate and client_key"
         )
     return TransientError(f"{what}: TLS failed ({reason})") if reason else None
+
+
+def is_alert_of_certificate(cause: ssl.SSLError) -> bool:
+    """Whether a server wants a client's certificate, or does not accept the one that it got."""
+    return getattr(cause, "reason", None) in _ALERTS
 
 
 def _lost(cause: ConnectionError, what: str) -> KaiwoError:

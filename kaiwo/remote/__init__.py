@@ -11,6 +11,7 @@ site       what a worker process has of a run
 meeting    the folder in the download root where a run and its sites meet
 places     where calls go: any executor
 cluster    the same, of Dask; only who uses it loads it
+reaching   the client of a cluster, once its scheduler is reached
 watching   which workers a cluster has, as they come and go
 probing    which of them can be used
 

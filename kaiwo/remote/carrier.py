@@ -11,7 +11,6 @@ half of a large object. A job whose worker is gone comes back as an outcome with
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future,
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from kaiwo import redact, units
+from kaiwo import redact
 from kaiwo.errors import BugError, DiskError, KaiwoError, ServiceError, UnfinishedError
 from kaiwo.files import new_threads
 from kaiwo.jobs import (
@@ -49,7 +48,6 @@ T = TypeVar("T")
 LOOK_S, LOOK_S_EACH = 0.1, 0.01
 #: Jobs that no worker has begun in this time wait in the executor for others.
 _QUEUED_S = 1.0
-logger = logging.getLogger(__name__)
 
 
 class _Parcel(Future[Any]):
@@ -250,9 +248,8 @@ class Carrier(Executor):
         match letter:
             case Busy(jobs):
                 self._busy[site] = jobs
-            case Logged(level, name, text):
-                if name == "kaiwo" or name.startswith("kaiwo."):
-                    logging.getLogger(name).log(level, "%s: %s", site, units.printable(text))
+            case Logged():
+                letter.repeat(site)
             case Arrived():
                 self._hear_of_bytes(letter)
 

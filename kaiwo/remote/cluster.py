@@ -69,6 +69,8 @@ class Cluster(Workers):
         folders: that each worker must see.
         secret_files: that each worker must be able to read.
         patience_s: a cluster without workers, or without an answer, is waited for so long.
+        until_s: see ``Workers``.
+        only_encrypted: see ``Workers``.
     """
 
     def __init__(
@@ -77,8 +79,11 @@ class Cluster(Workers):
         folders: Sequence[str],
         secret_files: Sequence[str],
         patience_s: float,
+        *,
+        until_s: float | None = None,
+        only_encrypted: bool = False,
     ) -> None:
-        super().__init__(client, patience_s)
+        super().__init__(client, patience_s, until_s=until_s, only_encrypted=only_encrypted)
         self._asked = list(folders), list(secret_files)
         #: Held again where Dask has done with a call when it is asked.
         self._lock = threading.RLock()
@@ -99,6 +104,7 @@ class Cluster(Workers):
         Raises:
             ConfigError: a worker has another kaiwo, or lacks a secret file, and none can be used.
             DiskError: no worker sees the download root.
+            DeadlineError: the deadline passed before there was one.
             ServiceError: there is none.
         """
         self._wait_for_first()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 from msgspec import Struct
 
+from kaiwo import units
 from kaiwo.errors import DiskError
 from kaiwo.files import documents
 from kaiwo.files.disk_errors import disk_error
@@ -82,6 +84,12 @@ class Logged(Struct, frozen=True, tag=True, array_like=True):
     level: int
     logger: str
     text: str
+
+    def repeat(self, where: str) -> None:
+        """Log it here, with the place where it was logged. What another machine says is data."""
+        if self.logger == "kaiwo" or self.logger.startswith("kaiwo."):
+            text = units.printable(self.text)
+            logging.getLogger(self.logger).log(self.level, "%s: %s", where, text)
 
 
 Letter = Arrived | Busy | Logged

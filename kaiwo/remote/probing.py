@@ -1,4 +1,4 @@
-"""Before the first byte: can a cluster be reached, and which of its workers can be used?"""
+"""Before the first byte: which workers of a cluster can be used?"""
 
 from __future__ import annotations
 
@@ -6,32 +6,18 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from distributed import Client
-
 from kaiwo import redact, units
 from kaiwo._version import __version__
-from kaiwo.errors import ConfigError, DiskError, KaiwoError, ServiceError
+from kaiwo.errors import ConfigError, DiskError, KaiwoError
 from kaiwo.remote.meeting import unseen_of
 
+#: By these, all that goes to a scheduler or a worker is encrypted.
+_ENCRYPTED = ("tls://", "wss://")
 
-def connect(address: str, patience_s: float) -> Client:
-    """A client of the cluster of that scheduler, with Dask's own settings of TLS.
 
-    Raises:
-        ConfigError: there is no such address, or the certificates of Dask's settings do not do.
-        ServiceError: no scheduler answers there.
-    """
-    shown = redact.url(address)
-    try:
-        return Client(address, timeout=max(patience_s, 1.0), set_as_default=False, name="kaiwo")
-    except OSError as error:
-        raise ServiceError(
-            f"cannot connect to the Dask scheduler at {shown}: {type(error).__name__}; check that "
-            "it runs, and that it is reached from here"
-        ) from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        text = redact.text(units.printable(str(error)))[:200]
-        raise ConfigError(f"--dask {shown}: {text}") from error
+def is_encrypted(address: str) -> bool:
+    """Whether all that goes to that scheduler or worker is encrypted."""
+    return address.startswith(_ENCRYPTED)
 
 
 def probe(folders: Sequence[str], secret_files: Sequence[str]) -> dict[str, Any]:
@@ -61,6 +47,14 @@ def _is_unread(path: str) -> bool:
             return not file.read(1)
     except OSError:
         return True
+
+
+def without_tls(address: str) -> ConfigError:
+    """The error for a worker that would get a secret as plain text."""
+    return ConfigError(
+        f"the Dask worker {address} does not use TLS, and the configuration holds a secret: use a "
+        "field ..._file, which each worker reads itself, or start the worker with --protocol tls"
+    )
 
 
 def fault_of(address: str, asked: Future[dict[str, Any]]) -> KaiwoError | None:

@@ -19,13 +19,15 @@ from typing import Any
 from distributed import Client
 
 from kaiwo import redact, units
-from kaiwo.errors import KaiwoError, ServiceError
-from kaiwo.remote.probing import fault_of
+from kaiwo.errors import DeadlineError, KaiwoError, ServiceError
+from kaiwo.remote.probing import fault_of, is_encrypted, without_tls
 
 #: How often the cluster is asked which workers it has.
 LOOK_S = 0.5
 #: Once one worker can be used, others are waited for no longer than that.
 OTHERS_S = 5.0
+#: After this time, the log says that a worker is waited for.
+TOLD_S = 2.0
 logger = logging.getLogger(__name__)
 
 
@@ -35,10 +37,21 @@ class Workers(ABC):
     Args:
         client: of the cluster; it is not closed.
         patience_s: a cluster without workers, or without an answer, is waited for so long.
+        until_s: the deadline of the run, by the monotonic clock.
+        only_encrypted: others are not told a secret that jobs hold, and so are not used.
     """
 
-    def __init__(self, client: Client, patience_s: float) -> None:
+    def __init__(
+        self,
+        client: Client,
+        patience_s: float,
+        *,
+        until_s: float | None = None,
+        only_encrypted: bool = False,
+    ) -> None:
         self._client = client
+        self._until_s = until_s
+        self._only_encrypted = only_encrypted
         self._patience_s = patience_s
         self._probes: dict[str, Future[dict[str, Any]]] = {}
         self._refused: dict[str, KaiwoError] = {}
@@ -73,10 +86,12 @@ class Workers(ABC):
         Raises:
             ConfigError: a worker has another kaiwo, or lacks a secret file, and none can be used.
             DiskError: no worker sees the download root.
+            DeadlineError: the deadline passed before there was one.
             ServiceError: there is none.
         """
         begun_s = time.monotonic()
         first_s: float | None = None
+        is_told = False
         while True:
             self._look()
             now_s = time.monotonic()
@@ -85,6 +100,13 @@ class Workers(ABC):
                 return
             if not self._used and not self._probes and self._refused:
                 raise next(iter(self._refused.values()))
+            if not is_told and not self._used and now_s - begun_s >= TOLD_S:
+                is_told = True
+                text = "no worker of the Dask cluster at %s yet: one is waited for up to %.0f s"
+                logger.info(text, self._name, max(self._patience_s, OTHERS_S))
+            if self._until_s is not None and now_s >= self._until_s:
+                text = f"the deadline passed before the Dask cluster at {self._name} had a worker"
+                raise DeadlineError(text)
             if now_s - begun_s >= max(self._patience_s, OTHERS_S):
                 raise ServiceError(
                     f"the Dask cluster at {self._name} has no worker that answers: "
@@ -104,7 +126,10 @@ class Workers(ABC):
         for address in found:
             if address not in (*self._used, *self._refused, *self._probes):
                 self._processes[address] = _process(found[address])
-                self._probes[address] = self._ask(address)
+                if self._only_encrypted and not is_encrypted(address):
+                    self._refuse(address, without_tls(address))
+                else:
+                    self._probes[address] = self._ask(address)
         for address in [*self._used, *self._probes, *self._refused]:
             if address not in found:
                 self._lose(address)
@@ -146,6 +171,9 @@ class Workers(ABC):
             self._use(address)
             logger.debug("%s is a worker", address)
             return
+        self._refuse(address, fault)
+
+    def _refuse(self, address: str, fault: KaiwoError) -> None:
         self._refused[address] = fault
         logger.warning("%s is not used: %s", address, fault.message)
 

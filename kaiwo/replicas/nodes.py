@@ -21,11 +21,11 @@ from typing import Any
 from distributed import Client
 from msgspec import structs
 
-from kaiwo import units
 from kaiwo.errors import DeadlineError, KaiwoError, ServiceError
 from kaiwo.events import Settled, Ticked
 from kaiwo.objects import NodeOutcome
 from kaiwo.protocols import Sink
+from kaiwo.remote.meeting import Logged
 from kaiwo.remote.watching import LOOK_S, Workers
 from kaiwo.replicas.calls import TELL, NodeCall, NodeEnd, Told, Work, unheard, unpacked
 from kaiwo.replicas.peers import loop_of
@@ -55,6 +55,7 @@ class Nodes(Workers):
         sink: hears what they say.
         patience_s: see ``Workers``.
         until_s: the deadline of the run, by the monotonic clock.
+        only_encrypted: see ``Workers``.
 
     Attributes:
         seen: all nodes that there were.
@@ -70,13 +71,15 @@ class Nodes(Workers):
         sink: Sink,
         patience_s: float,
         until_s: float | None,
+        *,
+        only_encrypted: bool = False,
     ) -> None:
-        super().__init__(client, patience_s)
+        super().__init__(client, patience_s, until_s=until_s, only_encrypted=only_encrypted)
         self.seen: list[NodeSeen] = []
         self._run, self._work, self._secret_files = run, work, list(secret_files)
         self._run_node = run_node
         self._packed = work.packed()
-        self._sink, self._until_s = sink, until_s
+        self._sink = sink
         self._nodes: dict[str, NodeSeen] = {}
         self._first: tuple[str, ...] = ()
         #: How often an address got the plan again, and nobody there has said anything since.
@@ -224,9 +227,8 @@ class Nodes(Workers):
         node.outcome = structs.replace(node.outcome, store_bytes=told.store, peer_bytes=told.peers)
         for event in told.events:
             self._sink.emit(_of_node(event, node.address))
-        for level, name, text in told.records:
-            if name == "kaiwo" or name.startswith("kaiwo."):
-                logging.getLogger(name).log(level, "%s: %s", node.address, units.printable(text))
+        for record in told.records:
+            Logged(*record).repeat(node.address)
         node.is_settled = node.was_ended and not told.events
 
     def _take_end(self, node: NodeSeen, now_s: float) -> None:

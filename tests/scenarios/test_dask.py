@@ -14,12 +14,13 @@ import pytest
 
 import kaiwo
 from kaiwo.remote.cluster import Cluster
-from kaiwo.remote.probing import connect
+from kaiwo.remote.reaching import connect
 from tests.bench.machines import Trigger, config_of
 from tests.servers import serving
 from tests.servers.paced import paced
+from tests.support import certificates
 from tests.support.command import tree
-from tests.support.dask_cluster import DaskCluster, dask_cluster
+from tests.support.dask_cluster import DaskCluster, configured, dask_cluster, tls_settings
 from tests.support.generations import fill
 from tests.support.stores import Store
 from tests.support.waiting import wait_until
@@ -129,6 +130,16 @@ def test_a_scheduler_that_is_not_there_is_named(shelf: Path, tmp_path: Path) -> 
             kaiwo.download(config, dask=f"tcp://{serving.HOST}:1", startup_wait=0)
     assert raised.value.exit_code == 5
     assert published(tmp_path) == {}
+
+
+def test_a_scheduler_that_does_not_speak_tls_is_told_so(
+    cluster: DaskCluster, tmp_path: Path
+) -> None:
+    authority = certificates.authority()
+    settings = tls_settings(tmp_path / "tls", authority, certificates.peer(authority))
+    address = cluster.address.replace("tcp://", "tls://")
+    with configured(settings), pytest.raises(kaiwo.ConfigError, match="does not speak TLS"):
+        connect(address, PATIENCE_S)
 
 
 def test_no_worker_that_does_not_see_the_root_or_a_secret_file_is_used(

@@ -99,6 +99,11 @@ def client(signed_by: Certified) -> Certified:
     return _issue("kaiwo test client", (_IS_NONE, shows), signed_by)
 
 
+def peer(signed_by: Certified) -> Certified:
+    """Both a server and a client that this authority vouches for."""
+    return _issue("kaiwo test peer", (_IS_NONE, _local()), signed_by)
+
+
 def self_signed(*, is_authority: bool = False) -> Certified:
     """A server that only its own key has signed; it may call itself an authority."""
     constraints = (_IS_AUTHORITY,) if is_authority else ()

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dask
 from distributed import Client
 
 from tests.servers import ROOT
+from tests.support.certificates import Certified
 from tests.support.waiting import wait_until
 
 _HOST = "127.0.0.1"
@@ -29,10 +31,12 @@ class DaskCluster:
         folder: for their files and logs.
         address: of the scheduler.
         workers: the processes, by their names.
+        env: variables of all of them.
     """
 
     folder: Path
     address: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _count: int = 0
 
@@ -77,16 +81,40 @@ class DaskCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": path, **env},
+                env={**os.environ, "PYTHONPATH": path, **self.env, **env},
             )
 
 
+def tls_settings(folder: Path, trusted: Certified, shown: Certified) -> dict[str, str]:
+    """Dask's settings for who trusts this authority and shows this certificate, as variables."""
+    folder.mkdir()
+    files = {"CA_FILE": trusted.pem}
+    for role in ("CLIENT", "SCHEDULER", "WORKER"):
+        files |= {f"{role}__CERT": shown.pem, f"{role}__KEY": shown.key_pem}
+    for name, pem in files.items():
+        (folder / name).write_bytes(pem)
+    return {f"DASK_DISTRIBUTED__COMM__TLS__{name}": f"{folder / name}" for name in files}
+
+
 @contextlib.contextmanager
-def dask_cluster(folder: Path, workers: int = 0) -> Iterator[DaskCluster]:
+def configured(variables: Mapping[str, str]) -> Iterator[None]:
+    """Inside the block, these variables configure Dask in this process, too."""
+    dask.config.refresh(env={**os.environ, **variables})
+    try:
+        yield
+    finally:
+        dask.config.refresh()
+
+
+@contextlib.contextmanager
+def dask_cluster(
+    folder: Path, workers: int = 0, *, env: Mapping[str, str] | None = None, protocol: str = "tcp"
+) -> Iterator[DaskCluster]:
     """A cluster that runs until the block is left, with that many workers."""
-    found = DaskCluster(folder)
+    found = DaskCluster(folder, env=env or {})
     told = folder / "scheduler.json"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", f"--host={_HOST}"]
+    command += [f"--protocol={protocol}"]
     command += ["--port=0", "--no-dashboard", f"--scheduler-file={told}"]
     scheduler = found.start(command, "scheduler", {})
     try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kaiwo.errors import ConfigError
 from kaiwo.remote.calls import Answer, Call
 from kaiwo.remote.cluster import Cluster, LostWorkerError
 from kaiwo.remote.probing import probe
@@ -94,3 +95,14 @@ def test_a_lost_worker_is_not_asked_again_and_a_failed_look_is_not_the_last(
         future.result(PATIENCE_S)
     # Dask would do it on a worker that comes by the same address.
     assert [each.cancelled() for each in client.worker.sent] == [True]
+
+
+def test_a_worker_without_tls_is_told_no_secret() -> None:
+    client = Client(Worker(is_quick=True))
+    found = Cluster(client, (), (), PATIENCE_S, only_encrypted=True)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"tcp://w does not use TLS.*a field \.\.\._file"):
+        found.begin()
+    client.addresses = ["tcp://w", "tls://w"]
+    found.begin()
+    assert found.machines == 1
+    found.end()
