@@ -1,11 +1,12 @@
 """A local Hugging Face Hub: a folder, served as huggingface_hub expects it.
 
     python -m tests.servers.hub --root DIR [--port N] [--token T] [--page-size N] [--sign-seconds S]
-                                [--xet]
+                                [--rate N] [--xet]
 
 The settings are `endpoint_url`, `lfs_url` and `token`: T is the only valid token, and empty where
-none is valid. With --xet there is `xet_url` too: LFS files that are not empty are also in a Xet
-store (see `xet`), and trees and HEADs say so.
+none is valid. Each connection sends N bytes of files a second, and as many as it can by default.
+With --xet there is `xet_url` too: LFS files that are not empty are also in a Xet store (see `xet`),
+and trees and HEADs say so.
 
 DIR, read again at each request that names a branch or a tag:
 
@@ -39,8 +40,9 @@ header, 403 when expired or signed otherwise.
 Control (on the hub, not logged):
 
     GET   /__log      [{"method", "path", "range", "authorization": bool, "host"}], of all hosts
-    GET   /__stats    {"in_flight", "max_in_flight"} of GETs that serve file bytes
-    POST  /__reset    forgets the log, the maximum and the faults
+    GET   /__stats    {"in_flight", "max_in_flight"} of GETs that serve file bytes, and how many
+                      of these bytes were "sent"
+    POST  /__reset    forgets the log, the maximum, what was sent and the faults
     POST  /__expire   every URL and Xet token signed so far is refused from now on
     POST  /__fault    {"match": regex on the raw path and query, "action": A, "times": 1,
                        "after": 0, "seconds": any, "method": any}: the first `after` that

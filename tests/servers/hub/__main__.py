@@ -31,7 +31,7 @@ def hub(options: argparse.Namespace) -> Iterator[dict[str, str]]:
         xet_store = xet.Store(Path(keep) / "xet") if options.xet else None
         cas = xet.Cas(xet_store, options.sign_seconds) if xet_store else None
         store = Store(options.root, Path(keep), xet_store)
-        hub = Hub(store, options.token, options.page_size, options.sign_seconds, cas)
+        hub = Hub(store, options.token, options.page_size, options.sign_seconds, cas, options.rate)
         with in_event_loop(all_hosts(hub, options.port)) as settings:
             yield settings
 
@@ -43,5 +43,6 @@ if __name__ == "__main__":
     parser.add_argument("--token", default="", help="the one valid token; default: none is valid")
     parser.add_argument("--page-size", type=int, default=1000, help="entries in a page of a tree")
     parser.add_argument("--sign-seconds", type=float, default=3600.0, help="how long a URL lives")
+    parser.add_argument("--rate", type=int, default=0, help="bytes of files a second, of each line")
     parser.add_argument("--xet", action="store_true", help="LFS files in a Xet store, too")
     serving.run(hub(parser.parse_args()))

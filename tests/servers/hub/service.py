@@ -32,7 +32,7 @@ from tests.servers.hub.answers import (
     storage_error,
 )
 from tests.servers.hub.repositories import DATE, KINDS, Commit, Content, Store
-from tests.servers.hub.sending import send
+from tests.servers.hub.sending import pace, send
 
 
 @dataclass(slots=True)
@@ -44,11 +44,13 @@ class Hub:
     page_size: int
     sign_seconds: float
     cas: xet.Cas | None = None
+    rate: int = 0
     lfs_url: str = ""
     log: list[dict[str, object]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     in_flight: int = 0
     max_in_flight: int = 0
+    sent: int = 0
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(16))
 
     # The hub
@@ -232,12 +234,12 @@ class Hub:
         if what == ("GET", "/__log"):
             return web.json_response(self.log)
         if what == ("GET", "/__stats"):
-            stats = {"in_flight": self.in_flight, "max_in_flight": self.max_in_flight}
-            return web.json_response(stats)
+            names = ("in_flight", "max_in_flight", "sent")
+            return web.json_response({name: getattr(self, name) for name in names})
         if what == ("POST", "/__reset"):
             self.log.clear()
             self.faults.clear()
-            self.max_in_flight = self.in_flight
+            self.max_in_flight, self.sent = self.in_flight, 0
         elif what == ("POST", "/__expire"):
             self.secret = secrets.token_bytes(16)
             if self.cas:
@@ -291,7 +293,12 @@ class Hub:
                 self.in_flight += 1
                 self.max_in_flight = max(self.max_in_flight, self.in_flight)
                 flight.callback(self.land)
-            return await send(request, reply, action, flight)
+                if self.rate:
+                    pace(request, self.rate)
+            return await send(request, reply, action, flight, self.count)
+
+    def count(self, size: int) -> None:
+        self.sent += size
 
     def land(self) -> None:
         self.in_flight -= 1
