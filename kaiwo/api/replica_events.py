@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import signal
 import threading
@@ -21,14 +20,6 @@ from kaiwo.workers.threads import Ending
 
 #: At most this many events and log records are told at once.
 MOST_TOLD = 5_000
-
-
-def collect_sources() -> None:
-    """Let go, in this thread, of what closed sources held.
-
-    s3fs closes a session in the event loop of the thread that collects it: that must not be Dask's.
-    """
-    gc.collect()
 
 
 class NodeSink:

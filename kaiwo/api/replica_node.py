@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from kaiwo import environment, redact
 from kaiwo._version import __version__
 from kaiwo.api.orders import Order
-from kaiwo.api.replica_events import NodeSink, collect_sources, told_records
+from kaiwo.api.replica_events import NodeSink, told_records
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.tools import Tools
 from kaiwo.config.settings import PREFIX
@@ -43,7 +43,7 @@ from kaiwo.replicas.node import Node
 from kaiwo.replicas.peers import DaskPeers
 from kaiwo.replicas.seats import Served, served
 from kaiwo.replicas.sharing import SharedOpener, SharedSource
-from kaiwo.workers.source_cache import close_source, open_source
+from kaiwo.workers.source_cache import close_source, collect_sources, open_source
 from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads, working_until
 
 #: Blocks that are read at once for other nodes, before the run comes to them.

@@ -19,7 +19,6 @@ from msgspec.structs import replace
 
 from kaiwo import units
 from kaiwo.api.carrying import secret_files, told_secret
-from kaiwo.api.replica_events import collect_sources
 from kaiwo.api.rounds import Rounds
 from kaiwo.api.tools import opened
 from kaiwo.errors import BugError, KaiwoError, first_exit_code
@@ -28,6 +27,7 @@ from kaiwo.jobs import Plan
 from kaiwo.objects import Item, NodeOutcome, RemoteObject, Report
 from kaiwo.planning.snapshots import require_places
 from kaiwo.replicas.calls import Place, Work
+from kaiwo.workers.source_cache import collect_sources
 
 if TYPE_CHECKING:
     from kaiwo.replicas.seen import NodeSeen

@@ -43,7 +43,7 @@ from kaiwo.remote.meeting import (
 from kaiwo.workers.jobs import run as run_job
 from kaiwo.workers.progress import Channel, listen
 from kaiwo.workers.reading import Reading
-from kaiwo.workers.source_cache import close_source
+from kaiwo.workers.source_cache import close_source, collect_sources
 from kaiwo.workers.threads import Ending, working_until
 
 #: How often a site reports.
@@ -207,6 +207,8 @@ class _Site:
         until_s = time.monotonic() + _ENDS_IN_S
         while self._jobs and time.monotonic() < until_s:
             time.sleep(REPORT_S)
+        self._openers.clear()
+        collect_sources()
         if self._bandwidth is not None:
             self._bandwidth.end()
 

@@ -16,6 +16,7 @@ kept and never used: to close it or to let it go would need those threads.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -177,3 +178,12 @@ def close_source(opener: Opener) -> None:
 def _close(source: Source) -> None:
     with contextlib.suppress(Exception):  # a connection that is lost needs no closing
         source.close()
+
+
+def collect_sources() -> None:
+    """Let go, in this thread, of what closed sources held.
+
+    s3fs closes a session in the event loop of the thread that collects it: that must not be that of
+    somebody else, such as Dask's.
+    """
+    gc.collect()

@@ -79,17 +79,55 @@ def test_a_worker_that_joins_takes_over_from_one_that_is_killed(
     assert os.listdir(tmp_path / ".kaiwo") == ["manifest.jsonl"]
 
 
+def watch_sessions() -> None:
+    """On a worker: note by which threads sessions of s3fs are closed."""
+    import s3fs  # noqa: PLC0415 - on the worker
+
+    def close_session(*args: Any) -> None:
+        s3fs.closed_by.append(threading.current_thread().name)
+        close(*args)
+
+    s3fs.closed_by, close = [], s3fs.S3FileSystem.close_session
+    s3fs.S3FileSystem.close_session = staticmethod(close_session)
+
+
+def closed_by() -> list[str]:
+    import s3fs  # noqa: PLC0415 - on the worker
+
+    return list(s3fs.closed_by)
+
+
+def test_a_worker_closes_its_sessions_itself_when_the_run_is_over(
+    cluster: DaskCluster, s3: Store, tmp_path: Path
+) -> None:
+    task = with_secret_files(s3, tmp_path, {"a": b"a" * 1000})
+    config = {"download_root": f"{tmp_path}", "download_items": [task]}
+    with connect(cluster.address, PATIENCE_S) as client:
+        client.wait_for_workers(1, PATIENCE_S)
+        client.run(watch_sessions)
+        kaiwo.download(config, dask=cluster.address, engine="fsspec").raise_for_failures()
+        # Else the worker's event loop collects it at any time, and closes a session of another one.
+        wait_until(lambda: any(client.run(closed_by).values()), "a session is left", PATIENCE_S)
+        assert {name for names in client.run(closed_by).values() for name in names} == {
+            "kaiwo-site"
+        }
+
+
+def with_secret_files(s3: Store, folder: Path, objects: dict[str, bytes]) -> dict[str, Any]:
+    """A task for all of these, whose workers read its secrets from files."""
+    secrets: dict[str, str | None] = {}
+    for name in ("access_key_id", "secret_key"):
+        path = folder / name
+        path.write_text(str(s3.fields[name]))
+        secrets |= {name: None, f"{name}_file": str(path)}
+    return s3.task(s3.new_bucket(objects), [{"folder": "", "target_path": "x"}], **secrets)
+
+
 def test_secret_files_are_read_there_and_a_second_run_asks_no_cluster(
     cluster: DaskCluster, s3: Store, tmp_path: Path
 ) -> None:
-    secrets: dict[str, str | None] = {}
-    for name in ("access_key_id", "secret_key"):
-        path = tmp_path / name
-        path.write_text(str(s3.fields[name]))
-        secrets |= {name: None, f"{name}_file": str(path)}
     objects = {"a": b"a" * 1000, "b": b"b" * 2_000_000}
-    items = [{"folder": "", "target_path": "x"}]
-    task = s3.task(s3.new_bucket(objects), items, **secrets)
+    task = with_secret_files(s3, tmp_path, objects)
     config = {"download_root": f"{tmp_path}", "download_items": [task]}
     kaiwo.download(config, dask=cluster.address).raise_for_failures()
     assert tree(tmp_path / "x") == objects
