@@ -32,11 +32,13 @@ class DaskCluster:
         address: of the scheduler.
         workers: the processes, by their names.
         env: variables of all of them.
+        scheduler: its process.
     """
 
     folder: Path
     address: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    scheduler: subprocess.Popen[bytes] | None = None
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _count: int = 0
 
@@ -116,7 +118,7 @@ def dask_cluster(
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", f"--host={_HOST}"]
     command += [f"--protocol={protocol}"]
     command += ["--port=0", "--no-dashboard", f"--scheduler-file={told}"]
-    scheduler = found.start(command, "scheduler", {})
+    scheduler = found.scheduler = found.start(command, "scheduler", {})
     try:
         wait_until(told.exists, "the scheduler does not start", 60)
         wait_until(lambda: told.read_text().endswith("}"), "its file is not whole", 60)
