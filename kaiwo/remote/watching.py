@@ -125,17 +125,13 @@ class Workers(ABC):
             return False
         for address in found:
             if address not in (*self._used, *self._refused, *self._probes):
-                self._processes[address] = _process(found[address])
-                if self._only_encrypted and not is_encrypted(address):
-                    self._refuse(address, without_tls(address))
-                else:
-                    self._probes[address] = self._ask(address)
+                self._meet(address, found[address])
         for address in [*self._used, *self._probes, *self._refused]:
             if address not in found:
                 self._lose(address)
             elif self._processes.get(address) != _process(found[address]):
-                self._processes[address] = _process(found[address])
-                self._renew(address)
+                self._lose(address)
+                self._meet(address, found[address])
         for address, asked in list(self._probes.items()):
             if asked.done():
                 del self._probes[address]
@@ -165,6 +161,14 @@ class Workers(ABC):
         )
         return found
 
+    def _meet(self, address: str, said: Mapping[str, Any]) -> None:
+        """A process is there that was not asked yet."""
+        self._processes[address] = _process(said)
+        if self._only_encrypted and not is_encrypted(address):
+            self._refuse(address, without_tls(address))
+        else:
+            self._probes[address] = self._ask(address)
+
     def _take_probe(self, address: str, asked: Future[dict[str, Any]]) -> None:
         fault = fault_of(address, asked)
         if fault is None:
@@ -184,7 +188,7 @@ class Workers(ABC):
             self._leave(address)
 
     def _renew(self, address: str) -> None:
-        """Another process is at this address, or the same one, which has forgotten what it had."""
+        """The process at this address has forgotten what it had."""
         self._lose(address)
         self._probes[address] = self._ask(address)
 

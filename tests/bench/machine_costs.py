@@ -56,7 +56,7 @@ def main() -> None:
         address = stack.enter_context(nginx.nginx(Path(work) / "nginx", served, both)).plain
         for workers in given.workers or WORKERS:
             with _cluster(workers, Path(work) / "disks") as cluster:
-                options = {"dask": cluster.address} if cluster is not None else {}
+                options: dict[str, Any] = {} if cluster is None else {"dask": cluster.address}
                 if given.replicate:
                     options["replicate"] = True
                 load = _Load(address, served, cluster, options)

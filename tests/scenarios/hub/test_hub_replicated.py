@@ -85,31 +85,31 @@ def names_of(data: bytes) -> set[str]:
     return {blob.hexdigest(), hashlib.sha256(data).hexdigest()}
 
 
-@pytest.mark.parametrize("transport", ["auto", "xet"])
-def test_a_folder_on_each_node(
-    machines: Machines, hub: Hub, tmp_path: Path, transport: str
-) -> None:
-    (tmp_path / "token").write_text(TOKEN)
-    fields: dict[str, Any] = {"token": None, "token_file": f"{tmp_path / 'token'}"}
-    task = hub.store.task("acme/net", (), target_path=transport, transport=transport, **fields)
-    report = kaiwo.download(
-        {"download_items": [task]}, dask=machines.cluster.address, replicate=True
-    )
+def tasks(hub: Hub, folder: Path, *places: dict[str, Any]) -> list[dict[str, Any]]:
+    """All of the repository, with a token that each node reads itself."""
+    (folder / "token").write_text(TOKEN)
+    secret: dict[str, Any] = {"token": None, "token_file": f"{folder / 'token'}"}
+    return [hub.store.task("acme/net", (), **place, **secret) for place in places]
+
+
+def test_folders_on_each_node(machines: Machines, hub: Hub, tmp_path: Path) -> None:
+    ways = ["auto", "xet"]
+    places = [{"target_path": each, "transport": each} for each in ways]
+    config = {"download_items": tasks(hub, tmp_path, *places)}
+    report = kaiwo.download(config, dask=machines.cluster.address, replicate=True)
     report.raise_for_failures()
     for disk in machines.living:
-        assert tree(disk / "root" / transport) == FILES
-    assert hub.ask("stats")["sent"] <= 1.02 * TOTAL
-    assert {each.store_bytes + each.peer_bytes for each in report.nodes} == {TOTAL}
+        assert [tree(disk / "root" / each) for each in ways] == [FILES, FILES]
+    # Each task has a source with other rights, so nothing is shared between tasks.
+    assert hub.ask("stats")["sent"] <= 1.02 * 2 * TOTAL
+    assert {each.store_bytes + each.peer_bytes for each in report.nodes} == {2 * TOTAL}
     assert all(each.verified for each in report.items if each.bytes)
 
 
 def test_the_cache_of_each_node_though_one_of_them_dies(
     machines: Machines, hub: Hub, tmp_path: Path
 ) -> None:
-    (tmp_path / "token").write_text(TOKEN)
-    fields: dict[str, Any] = {"token": None, "token_file": f"{tmp_path / 'token'}"}
-    task = hub.store.task("acme/net", (), **fields)
-    config = {"download_root": f"{tmp_path}", "download_items": [task]}
+    config = {"download_root": f"{tmp_path}", "download_items": tasks(hub, tmp_path, {})}
     options: dict[str, Any] = {"dask": machines.cluster.address, "replicate": True}
     killing = Killing(machines)
     report = kaiwo.download(config, **options, sink=killing)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any
 
 import pytest
 
-from kaiwo.errors import ConfigError
+from kaiwo.errors import ConfigError, DeadlineError
 from kaiwo.remote.calls import Answer, Call
 from kaiwo.remote.cluster import Cluster, LostWorkerError
 from kaiwo.remote.probing import probe
+from tests.support.waiting import wait_until
 
 PATIENCE_S = 5.0
 CALL = Call("ab", (), b"")
@@ -46,13 +48,17 @@ class Client:
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.addresses: Any = ["tcp://w"]
+        #: What tells the processes at an address apart.
+        self.process = "1"
+        self.given: list[Any] = []
 
     def sync(self, *_: Any, **__: Any) -> dict[str, Any]:
         """See ``distributed.Client``."""
-        return {"workers": {each: {} for each in self.addresses}}
+        return {"workers": {each: {"id": self.process} for each in self.addresses}}
 
-    def get_executor(self, **_: Any) -> Executor:
+    def get_executor(self, *, workers: Any = None, **_: Any) -> Executor:
         """See ``distributed.Client``."""
+        self.given += workers
         if self.addresses == ["tcp://lost"]:
             raise RuntimeError("the client is closed")
         return self.worker
@@ -104,5 +110,17 @@ def test_a_worker_without_tls_is_told_no_secret() -> None:
         found.begin()
     client.addresses = ["tcp://w", "tls://w"]
     found.begin()
-    assert found.machines == 1
+    before, client.process = len(client.given), "2"  # both are started again
+    wait_until(lambda: len(client.given) == 2 * before, "nobody is asked again", PATIENCE_S)
     found.end()
+    assert found.machines == 1
+    assert set(client.given) == {"tls://w"}
+
+
+def test_a_cluster_without_workers_is_not_waited_for_beyond_the_deadline() -> None:
+    client = Client(Worker(is_quick=True))
+    client.addresses = []
+    until_s = time.monotonic() + 0.2
+    found = Cluster(client, (), (), 60.0, until_s=until_s)  # type: ignore[arg-type]
+    with pytest.raises(DeadlineError, match="before the Dask cluster"):
+        found.begin()
