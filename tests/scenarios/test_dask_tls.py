@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
+from distributed.security import Security
 
 import kaiwo
+from kaiwo.remote.reaching import connect
 from tests.support import certificates
 from tests.support.command import tree
 from tests.support.dask_cluster import DaskCluster, configured, dask_cluster, tls_settings
@@ -64,6 +67,19 @@ def test_bytes_and_a_secret_of_the_configuration_travel_by_tls(
     logs = b"".join(path.read_bytes() for path in machines.cluster.folder.glob("*.log"))
     assert logs
     assert str(task["secret_key"]).encode() not in logs
+
+
+def loaded(_: Any) -> Security:
+    """A security loader of Dask's, which gives texts in place of files."""
+    own = certificates.peer(AUTHORITY)
+    texts = {"ca_file": AUTHORITY.pem, "client_cert": own.pem, "client_key": own.key_pem}
+    return Security(**{f"tls_{name}": pem.decode() for name, pem in texts.items()})
+
+
+def test_a_security_loader_gives_the_certificates(machines: Machines) -> None:
+    loader = {"distributed.client.security-loader": f"{__name__}.{loaded.__name__}"}
+    with dask.config.set(loader), connect(machines.cluster.address, 60) as client:
+        assert len(client.scheduler_info()["workers"]) == 2
 
 
 def certified(folder: Path, shown_by: certificates.Certified) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Machines:
 
 @pytest.fixture(scope="module")
 def one_hub() -> Iterator[Hub]:
-    with stores.hub(f"--token={TOKEN}", "--xet", f"--rate={2 * MIB}") as store:
+    with stores.hub(f"--token={TOKEN}", "--xet", f"--rate={4 * MIB}") as store:
         store.fill("acme/net", FILES)
         yield Hub(store)
 
@@ -102,6 +102,7 @@ def test_folders_on_each_node(machines: Machines, hub: Hub, tmp_path: Path) -> N
         assert [tree(disk / "root" / each) for each in ways] == [FILES, FILES]
     # Each task has a source with other rights, so nothing is shared between tasks.
     assert hub.ask("stats")["sent"] <= 1.02 * 2 * TOTAL
+    assert hub.counts()["xorbs"] == 0, "Xet gives no parts"
     assert {each.store_bytes + each.peer_bytes for each in report.nodes} == {2 * TOTAL}
     assert all(each.verified for each in report.items if each.bytes)
 
