@@ -275,7 +275,10 @@ def layered(file: Mapping[str, Any], options: Mapping[str, Any]) -> Settings:
             """The layers, the strongest first."""
             return init_settings, env_settings, InitSettingsSource(settings_cls, dict(file))
 
-    return Layered(**options)
+    found = Layered(**options)
+    # A class of a function cannot be pickled, and settings travel to other machines.
+    values = {name: getattr(found, name) for name in Settings.model_fields}
+    return Settings.model_construct(found.model_fields_set, **values)
 
 
 def in_environment() -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,6 +32,17 @@ SETTINGS = [
     ("state_dir", None, "/file", "/env", "/option"),
     ("download_root", None, "/file", "/env", "/option"),
 ]
+
+
+def test_settings_of_the_environment_travel_to_other_machines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KAIWO_RETRIES", "2")
+    settings = read(yaml.safe_dump({"download_items": [LEAST["hf"]]}), max_workers=3).settings
+    arrived = pickle.loads(pickle.dumps(settings))
+    assert arrived == settings
+    assert (arrived.retries, arrived.max_workers) == (2, 3)
+    assert arrived.model_fields_set == settings.model_fields_set
 
 
 @pytest.mark.parametrize(("name", "default", "file", "environment", "option"), SETTINGS)
