@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,10 +19,15 @@ from kaiwo.api import replica_node
 from kaiwo.api.replica_rounds import ReplicaRounds
 from kaiwo.errors import ServiceError
 from kaiwo.jobs import RANGE
+from kaiwo.protocols import Buffer
+from kaiwo.replicas.blocks import Block, ranked
 from kaiwo.replicas.calls import NodeCall, Work
+from kaiwo.replicas.members import Members
+from kaiwo.replicas.node import NotHereError
 from kaiwo.replicas.seats import SILENT_S, STEP_S, Served, seats
 from tests.bench.machines import config_of
 from tests.servers import paced
+from tests.support.command import tree
 from tests.support.waiting import wait_until
 
 SIZE = 3 * RANGE
@@ -60,22 +66,41 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Stuck:
 
 
 @pytest.fixture
-def call(stuck: Stuck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeCall]:
-    """A plan of an object, as it goes to the node ``tcp://a``, whose disk is ``disk``."""
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., NodeCall]]:
+    """Plans of objects, as they go to the node ``tcp://a``, whose disk is ``disk``."""
     works: list[Work] = []
     monkeypatch.setattr(ReplicaRounds, "_replicate", lambda _, work: works.append(work))
     monkeypatch.setattr(replica_node, "secede", lambda: None)
+    monkeypatch.setenv("KAIWO_DOWNLOAD_ROOT", f"{tmp_path / 'disk'}")
     (tmp_path / "bucket").mkdir()
-    (tmp_path / "bucket" / "big").write_bytes(random.Random(1).randbytes(SIZE))
-    with paced.paced(tmp_path / "bucket") as server:
-        config = config_of(server["endpoint_url"], tmp_path / "client")
-        kaiwo.download(config, dask="tcp://localhost:1", replicate=True, progress="none")
-        monkeypatch.setenv("KAIWO_DOWNLOAD_ROOT", f"{tmp_path / 'disk'}")
-        yield NodeCall("r", works[0].packed(), ("tcp://a",))
+
+    def planned(objects: dict[str, bytes], *nodes: str, **options: Any) -> NodeCall:
+        for key, data in objects.items():
+            (tmp_path / "bucket" / key).write_bytes(data)
+        config = config_of(
+            servers.enter_context(paced.paced(tmp_path / "bucket"))["endpoint_url"],
+            tmp_path / "client",
+        )
+        options |= {"dask": "tcp://localhost:1", "replicate": True, "progress": "none"}
+        kaiwo.download(config, **options)
+        return NodeCall("r", works[0].packed(), nodes)
+
+    with ExitStack() as servers:
+        yield planned
 
 
-def test_a_node_ends_its_requests_when_the_client_is_silent(call: NodeCall, stuck: Stuck) -> None:
-    seats.open("r", Served(SimpleNamespace(address="tcp://a")))  # type: ignore[arg-type]
+def seat_of(run: str) -> Served:
+    """Be the node ``tcp://a`` of that run."""
+    seat = Served(SimpleNamespace(address="tcp://a"))  # type: ignore[arg-type]
+    seats.open(run, seat)
+    return seat
+
+
+def test_a_node_ends_its_requests_when_the_client_is_silent(
+    plan: Callable[..., NodeCall], stuck: Stuck
+) -> None:
+    call = plan({"big": random.Random(1).randbytes(SIZE)}, "tcp://a")
+    seat_of("r")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(replica_node.run_node, call)
         wait_until(lambda: stuck.begun)
@@ -90,11 +115,48 @@ def test_a_node_ends_its_requests_when_the_client_is_silent(call: NodeCall, stuc
 
 
 def test_a_node_that_hears_of_the_run_goes_on() -> None:
-    seat = Served(SimpleNamespace(address="tcp://a"))  # type: ignore[arg-type]
-    seats.open("heard", seat)
+    seat = seat_of("heard")
     for _ in range(2):
         seats.step(SILENT_S - 2 * STEP_S)
         seat.hear(["tcp://a"])
     assert seats.of("heard") is seat
     seats.end("heard")
     assert seats.of("heard") is None
+
+
+class NobodyGives:
+    """Other nodes that give nothing.
+
+    Attributes:
+        had: what this node had from the store when it asked for the first time.
+    """
+
+    had: int | None = None
+
+    def __init__(self, worker: Any, run: str, members: Members) -> None:
+        pass
+
+    def ask(self, *_: Any, **__: Any) -> Buffer:
+        """See ``node.Peers``."""
+        served = seats.of("r")
+        if NobodyGives.had is None and served is not None and served.node is not None:
+            NobodyGives.had = served.node.brought.store
+        raise NotHereError
+
+
+def test_small_objects_that_a_node_owns_come_first(
+    plan: Callable[..., NodeCall], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica_node, "DaskPeers", NobodyGives)
+    objects = {f"{number:02}": b"x" * (100 + number) for number in range(60)}
+    call = plan(objects, "tcp://a", "tcp://b", max_workers=1)
+    seat_of("r")
+    end = replica_node.run_node(call)
+    seats.end("r")
+    assert end.exit_code == 0
+    assert tree(tmp_path / "disk")["00"] == objects["00"]
+    # All nodes have the same order: else they wait for each other, again and again.
+    owners = [ranked(Block(number, 0), ["tcp://a", "tcp://b"])[0] for number in range(60)]
+    owned = [100 + number for number, owner in enumerate(owners) if owner == "tcp://a"]
+    assert 10 < len(owned) < 50
+    assert NobodyGives.had == sum(owned)
