@@ -30,7 +30,7 @@ from kaiwo.errors import (
     UnfinishedError,
     cause_of,
 )
-from kaiwo.jobs import Plan, Want
+from kaiwo.jobs import RANGE, Plan, Transfer, Want
 from kaiwo.net import proxies
 from kaiwo.objects import Report
 from kaiwo.planning.gather import Listing
@@ -48,6 +48,8 @@ from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads, working_until
 
 #: Blocks that are read at once for other nodes, before the run comes to them.
 _DEMANDS = 3
+#: So many bytes, or small objects, of the plan: more would be lost with a node that is killed.
+_AHEAD, _MOST_AHEAD = 32 << 20, 2048
 
 
 def run_node(call: NodeCall) -> NodeEnd:
@@ -187,10 +189,25 @@ class _NodeRounds(Rounds):
     def _execute(self, closed: Plan, tools: Tools) -> Report:
         tools.state.follower = self._node.note_marks
         self._hears.expect(closed)
-        # Small objects that others own come last: by then they have them, and nobody waits for a
-        # node that waits for others itself.
-        last = sorted(closed.transfers, key=lambda each: not self._node.begins_with(each))
-        return super()._execute(replace(closed, transfers=tuple(last)), tools)
+        ahead = replace(closed, transfers=_own_ahead(closed.transfers, self._node))
+        return super()._execute(ahead, tools)
+
+
+def _own_ahead(transfers: Sequence[Transfer], node: Node) -> tuple[Transfer, ...]:
+    """The order of a plan, but small objects that this node owns come earlier.
+
+    By the same order, each node would wait for others that wait for it: so it has what it owns some
+    time before others come to that. Not all of it first: stores and nodes send at the same time.
+    """
+    places: list[int] = []
+    place = 0
+    for each in transfers:
+        if each.object.size > RANGE:
+            places.append(-_AHEAD)
+            continue
+        places.append(place - _AHEAD if node.reads(each) else place)
+        place += max(each.object.size, _AHEAD // _MOST_AHEAD)
+    return tuple(transfers[at] for at in sorted(range(len(transfers)), key=places.__getitem__))
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from kaiwo.jobs import RANGE, Mark, Transfer
+from kaiwo.jobs import Mark, Transfer
 from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Buffer, Opener
 from kaiwo.replicas.blocks import Block, identity_of
@@ -146,12 +146,10 @@ class Node:
             self.brought.store += store
             self.brought.peers += peers
 
-    def begins_with(self, transfer: Transfer) -> bool:
-        """Whether an object does not come as a whole from another node."""
+    def reads(self, transfer: Transfer) -> bool:
+        """Whether this node has a small object from the store."""
         number = self.number_of(transfer.opener, transfer.object)
-        if number is None or transfer.object.size > RANGE:
-            return True
-        return self.members.owners(Block(number, 0))[0] == self.members.own
+        return number is None or self.members.owners(Block(number, 0))[0] == self.members.own
 
     # --- what its run says
 
