@@ -48,7 +48,7 @@ from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads, working_until
 
 #: Blocks that are read at once for other nodes, before the run comes to them.
 _DEMANDS = 3
-#: So many bytes, or small objects, of the plan: more would be lost with a node that is killed.
+#: Bytes of the plan, or small objects: more would be lost with a node that is killed.
 _AHEAD, _MOST_AHEAD = 32 << 20, 2048
 
 
