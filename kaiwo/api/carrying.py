@@ -109,9 +109,8 @@ def require_one(order: Order, executor: Executor | None) -> None:
 
     if (told := told_secret(order)) is not None and not is_encrypted(address):
         raise ConfigError(
-            f"{told} holds a secret, and would travel to the workers of Dask as "
-            "plain text: use a field ..._file, which each worker reads itself, or a scheduler "
-            "at tls://"
+            f"{told} holds a secret, and would travel to the workers of Dask as plain text: use a "
+            "field ..._file, which each worker reads itself, or a scheduler at tls://"
         )
 
 

@@ -104,7 +104,7 @@ class Workers(ABC):
                 is_told = True
                 text = "no worker of the Dask cluster at %s yet: one is waited for up to %.0f s"
                 logger.info(text, self._name, max(self._patience_s, OTHERS_S))
-            if self._until_s is not None and now_s >= self._until_s:
+            if self._until_s is not None and now_s >= self._until_s and not self._used:
                 text = f"the deadline passed before the Dask cluster at {self._name} had a worker"
                 raise DeadlineError(text)
             if now_s - begun_s >= max(self._patience_s, OTHERS_S):
