@@ -95,10 +95,11 @@ class _Written:
             self._is_for_thread = True
 
     def _take(self, data: Buffer, write: Callable[[], object]) -> None:
+        if not data:
+            self._timer.begin()
+            return
         if self._how.piece:  # at once, the last byte comes with the first
             self._timer.came()
-        if not data:
-            return
         self.received += len(data)
         self._next_crcs = crcs_after(self._job.checks, data, self._next_crcs)
         self._pending.append(data)

@@ -120,21 +120,22 @@ class PinnedReader:
             named: the object, for messages.
             taken: is offered the bytes where they arrive.
         """
+        from kaiwo.sources.gathering import arriving  # noqa: PLC0415 - asyncio is slow to load
+
         options = self._options(remote, start, end)
-        if self._loop is None:
-            # What an event loop needs is slow to load: the first requests are under way meanwhile.
+        loop = self._open_loop()
+        if taken is not None:
+            taken.begin()
+        if loop is None:
             answer = self._get(remote, options, named)
         else:
-            answer = self._loop.run(self._get_async(remote, options, named))
+            answer = loop.run(self._get_async(remote, options, named))
         if taken is not None:
-            taken.offer(b"")
-        loop = self._open_loop()
+            taken.begin()
         chunks = answer.stream(min(self._collecting.bytes, piece))
         measured = self._collecting.measuring()
         if loop is None:
             return cut(map(measured, chunks), piece)
-        from kaiwo.sources.gathering import arriving  # noqa: PLC0415 - asyncio is slow to load
-
         return arriving(_each(chunks, measured), piece, loop.submit, taken)
 
     async def _read_async(self, remote: RemoteObject, options: Any, named: str) -> Buffer:

@@ -209,7 +209,7 @@ def test_only_pieces_tell_when_the_first_byte_came(
 
 
 class LateBody(FaultyStore):
-    """Its answer comes after a second, and each piece of the body a second later."""
+    """Five seconds until its request goes out, one for the answer, one for each piece."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__({"big": data})
@@ -218,6 +218,8 @@ class LateBody(FaultyStore):
     def stream_into(
         self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
     ) -> Iterator[Buffer]:
+        self.now_s += 5.0
+        assert take(b"")
         self.now_s += 1.0
         assert take(b"")
         for each in self.stream(remote, start, end, piece):
@@ -226,7 +228,7 @@ class LateBody(FaultyStore):
         return iter(())
 
 
-def test_the_answer_counts_as_the_first_byte_and_is_told_with_the_first_bytes(
+def test_from_the_request_to_its_answer_is_told_with_the_first_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = LateBody(DATA)
