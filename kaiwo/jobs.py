@@ -370,6 +370,7 @@ class Progress(Struct, frozen=True):
         bytes: object bytes that were read.
         kept: bytes that an earlier run had written and that were found to be right.
         mark: how far the range is written; None for other jobs.
+        answer_s: how long until the answer came, in the first report of a range; else 0.
     """
 
     transfer: Transfer
@@ -377,6 +378,7 @@ class Progress(Struct, frozen=True):
     bytes: int = 0
     kept: int = 0
     mark: Mark | None = None
+    answer_s: float = 0.0
 
 
 class Outcome(Struct, frozen=True):

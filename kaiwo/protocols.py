@@ -18,6 +18,8 @@ Buffer = bytes | bytearray | memoryview
 #: Bytes of a stream that are handed on at once, unless another size is asked for.
 PIECE = 1 << 20
 #: Takes bytes where they arrive; False: they and all that follow are handed to who waits for them.
+#: Two empty buffers may come first: when the request goes out, and when its answer has come. What a
+#: source loads before and after is no latency of its line.
 Take = Callable[[Buffer], bool]
 #: The objects of a listing, and what was answered about those that are doubtful.
 Listed = tuple[Iterable[RemoteObject], tuple[Answer, ...]]

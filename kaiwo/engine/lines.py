@@ -209,8 +209,11 @@ class Lines:
 
     def note(self, progress: Progress) -> None:
         """Bytes arrived."""
+        line = self._lines[progress.transfer.opener.service]
+        if progress.answer_s:
+            line.limit.note(time.monotonic(), first_byte_s=progress.answer_s)
         if progress.bytes:
-            self._lines[progress.transfer.opener.service].arrived(progress.bytes)
+            line.arrived(progress.bytes)
 
     def end(self, job: Job, outcomes: Sequence[Outcome], service: str, arrived: int) -> None:
         """A request has ended.

@@ -54,7 +54,7 @@ class Client:
 
     Args:
         network: timeouts.
-        trust: how TLS is spoken, see ``certificates``.
+        trust: how TLS is spoken, see ``certificates``; called for the first connection that does.
         credentials: headers for one server or several; None for requests without credentials.
         find_proxy: the proxy for an address; the environment's if none is given.
     """
@@ -62,7 +62,7 @@ class Client:
     def __init__(
         self,
         network: NetworkSettings,
-        trust: ssl.SSLContext,
+        trust: Callable[[], ssl.SSLContext],
         credentials: Keyring | None = None,
         find_proxy: Callable[[str], Proxy | None] = proxy_for,
     ) -> None:

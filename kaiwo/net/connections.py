@@ -19,7 +19,7 @@ import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from http.client import BadStatusLine
 from typing import Any
@@ -53,14 +53,14 @@ class Connections:
 
     Args:
         network: timeouts.
-        trust: how TLS is spoken.
+        trust: how TLS is spoken; called when it first is, for to read certificates takes 50 ms.
     """
 
-    def __init__(self, network: NetworkSettings, trust: ssl.SSLContext) -> None:
+    def __init__(self, network: NetworkSettings, trust: Callable[[], ssl.SSLContext]) -> None:
         self._network = network
         self._trust = trust
         self._retries = Retry(total=False, redirect=False)  # none: kaiwo repeats requests itself
-        self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, Proxy | None], urllib3.PoolManager] = {}
         #: By scheme, server and proxy: the manager itself takes long to look.
         self._pools: dict[tuple[str, str, Proxy | None], HTTPConnectionPool] = {}
         #: Sockets, not connections: of an answer that ends with its connection, only that is left.
@@ -134,16 +134,19 @@ class Connections:
                 raise UnfinishedError("the source is closed")
             found = self._pools.get(place)
             if found is None:
-                manager = self._managers.get(proxy)
+                manager = self._managers.get((parts.scheme, proxy))
                 if manager is None:
-                    manager = self._managers[proxy] = self._manager(proxy)
+                    manager = self._manager(parts.scheme, proxy)
+                    self._managers[parts.scheme, proxy] = manager
                 host = (parts.hostname or "").encode("idna").decode()
                 port = parts.port or _PORTS[parts.scheme]
                 found = manager.connection_from_host(host, port, scheme=parts.scheme)
                 self._pools[place] = found
         return found
 
-    def _manager(self, proxy: Proxy | None) -> urllib3.PoolManager:
+    def _manager(self, scheme: str, proxy: Proxy | None) -> urllib3.PoolManager:
+        is_plain = scheme == "http" and (proxy is None or proxy.address.startswith("http:"))
+        trust = None if is_plain else self._trust()
         timeout = Timeout(
             connect=self._network.connect_timeout_s, read=self._network.stall_timeout_s
         )
@@ -151,7 +154,7 @@ class Connections:
             "num_pools": _MOST_HOSTS,
             "maxsize": self._network.connections,
             "timeout": timeout,
-            "ssl_context": self._trust,
+            "ssl_context": trust,
         }
         if proxy is None:
             manager = urllib3.PoolManager(**options)
@@ -159,7 +162,7 @@ class Connections:
             authorization = proxy.authorization
             named = {"Proxy-Authorization": authorization} if authorization else {}
             manager = urllib3.ProxyManager(
-                proxy.address, proxy_headers=named, proxy_ssl_context=self._trust, **options
+                proxy.address, proxy_headers=named, proxy_ssl_context=trust, **options
             )
         manager.pool_classes_by_scheme = {
             "http": partial(_Pool, owner=self),  # type: ignore[dict-item]

@@ -44,6 +44,10 @@ class Taken:
         self.bytes = 0
         self._take: Take | None = take
 
+    def begin(self) -> None:
+        """A request goes out, or its answer has come: said by empty buffers."""
+        self.offer(b"")
+
     def offer(self, chunk: Buffer) -> bool:
         """Whether these bytes were taken."""
         if self._take is None:

@@ -22,6 +22,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -144,7 +145,7 @@ class Head:
             if self._is_closed:
                 raise UnfinishedError("the source is closed")
             if self._client is None:
-                trust = certificates.context(self._request.ca_bundle)
+                trust = partial(certificates.context, self._request.ca_bundle)
                 self._client = Client(self._request.network, trust)
             return self._client
 

@@ -266,7 +266,7 @@ class Task(SecretFields):
         from kaiwo.net.redirects import Credentials, origin_of  # noqa: PLC0415
 
         trust = certificates.context(self.ca_bundle, self.client_certificate, self.client_key)
-        return Client(network, trust, Credentials(origin_of(address), headers))
+        return Client(network, lambda: trust, Credentials(origin_of(address), headers))
 
     def check(self) -> Iterator[tuple[str, str]]:
         """The fields whose file cannot be used, and why; nothing goes over the network."""

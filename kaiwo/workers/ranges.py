@@ -53,8 +53,9 @@ class _Written:
         self._lock = threading.Lock()
         self._is_for_thread = False
         self.received = 0
-        #: Bytes that are written and not reported.
+        #: Bytes that are written and not reported; whether any were reported.
         self._unreported = 0
+        self._is_first_reported = False
         self.end = job.reached or job.start
         self.crcs = job.crcs or (0,) * len(job.checks)
         #: What has arrived since then, and its checksums.
@@ -94,6 +95,9 @@ class _Written:
             self._is_for_thread = True
 
     def _take(self, data: Buffer, write: Callable[[], object]) -> None:
+        if not data:
+            self._timer.begin()
+            return
         if self._how.piece:  # at once, the last byte comes with the first
             self._timer.came()
         self.received += len(data)
@@ -134,7 +138,9 @@ class _Written:
         job, count = self._job, self._unreported
         self._unreported = 0
         mark = Mark(self.end, Crc(job.checks[0], self.crcs[0]))
-        self._how.report(Progress(job.transfer, job.start, count, kept, mark))
+        answer_s = self._timer.answer_s if count and not self._is_first_reported else 0.0
+        self._is_first_reported = count > 0
+        self._how.report(Progress(job.transfer, job.start, count, kept, mark, answer_s))
 
     def skip(self, count: int, crcs: tuple[int, ...]) -> None:
         """These bytes are in the file."""

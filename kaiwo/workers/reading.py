@@ -87,7 +87,15 @@ class Timer:
     def __init__(self) -> None:
         self.answer_s = 0.0
         self._start_s = time.monotonic()
+        self._is_begun = False
         self._taken_s = 0.0
+
+    def begin(self) -> None:
+        """The request goes out now; told once more, its answer has come."""
+        if self._is_begun:
+            self.came()
+        else:
+            self._start_s, self._is_begun = time.monotonic(), True
 
     def came(self) -> None:
         """Bytes came."""

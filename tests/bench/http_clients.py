@@ -76,7 +76,7 @@ def by_kaiwo(port: int) -> Get:
     from kaiwo.net.client import Client  # noqa: PLC0415
     from kaiwo.net.settings import NetworkSettings  # noqa: PLC0415
 
-    client = Client(NetworkSettings(), certificates.context(None))
+    client = Client(NetworkSettings(), lambda: certificates.context(None))
 
     def get(path: str, start: int, end: int) -> int:
         headers = {"Range": f"bytes={start}-{end - 1}"}

@@ -50,7 +50,8 @@ class Endpoint:
         if token and not self.authorization:
             self.authorization = {"Authorization": f"Bearer {header_token(token, 'token')}"}
         credentials = Credentials(self._origin, self.authorization)
-        self._client = Client(network, certificates.context(ca_bundle, *client), credentials)
+        trust = certificates.context(ca_bundle, *client)
+        self._client = Client(network, lambda: trust, credentials)
 
     def close(self) -> None:
         """Close the connections."""

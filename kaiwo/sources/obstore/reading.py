@@ -124,10 +124,14 @@ class PinnedReader:
 
         options = self._options(remote, start, end)
         loop = self._open_loop()
+        if taken is not None:
+            taken.begin()
         if loop is None:
             answer = self._get(remote, options, named)
         else:
             answer = loop.run(self._get_async(remote, options, named))
+        if taken is not None:
+            taken.begin()
         chunks = answer.stream(min(self._collecting.bytes, piece))
         measured = self._collecting.measuring()
         if loop is None:

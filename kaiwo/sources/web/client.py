@@ -30,7 +30,8 @@ class WebClient:
         self._url = url
         self._query = options.query
         self._keyring = WebKeyring(root, options.headers, has_netrc=options.trusts_environment)
-        self._client = Client(options.network, options.trust, self._keyring, _finder(options))
+        keyring, find_proxy = self._keyring, _finder(options)
+        self._client = Client(options.network, lambda: options.trust, keyring, find_proxy)
         self._warned: set[str] = set()
 
     def close(self) -> None:

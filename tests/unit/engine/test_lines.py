@@ -128,6 +128,14 @@ def test_services_share_what_memory_allows() -> None:
     assert sum(limits[each] for each in "abcd") <= 17
 
 
+def test_the_time_to_the_first_byte_is_known_before_a_request_ends() -> None:
+    known, job = lines(), a_range()
+    known.begin(job, SERVICE)
+    known.note(Progress(job.transfer, bytes=1, answer_s=0.03))
+    known.note(Progress(job.transfer, bytes=1))
+    assert known._lines[SERVICE].limit.first_byte_s == 0.03  # noqa: SLF001 - growth goes by it
+
+
 def test_a_small_object_that_takes_long_tells_that_its_line_is_slow() -> None:
     known, job = lines(8), Batch((of_size(100_000),))
     assert known.begin(job, SERVICE).piece > 0

@@ -8,6 +8,7 @@ import gc
 import gzip
 import http.server
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -93,7 +94,9 @@ def client() -> Iterator[Client]:
 
 
 def made(credentials: Credentials | None = None) -> Client:
-    return Client(NetworkSettings(stall_timeout_s=10), certificates.context(None), credentials)
+    return Client(
+        NetworkSettings(stall_timeout_s=10), lambda: certificates.context(None), credentials
+    )
 
 
 def got(client: Client, address: str, size: int = len(BODY)) -> bytes:
@@ -108,6 +111,21 @@ def test_one_connection_serves_requests_one_after_the_other(client: Client) -> N
     with serves(whole) as server:
         assert [got(client, f"{server.address}/{n}") for n in range(3)] == [BODY] * 3
     assert len(set(server.clients)) == 1
+
+
+def test_certificates_are_read_for_the_first_connection_with_tls() -> None:
+    read: list[ssl.SSLContext] = []
+
+    def trust() -> ssl.SSLContext:
+        read.append(certificates.context(None))
+        return read[0]
+
+    with serves(whole) as server, contextlib.closing(Client(NetworkSettings(), trust)) as client:
+        assert got(client, server.address) == BODY
+        assert not read
+        with pytest.raises(HTTPError):
+            got(client, server.address.replace("http:", "https:"))
+        assert len(read) == 1
 
 
 def test_a_body_that_nobody_read_costs_a_new_connection_and_spoils_nothing(client: Client) -> None:

@@ -48,7 +48,7 @@ def test_a_request_ends_when_its_client_is_closed(step: str) -> None:
         stack.callback(ended.set)
         proxy = Proxy(address, None) if "tunnel" in step else None
         settings = NetworkSettings(stall_timeout_s=PATIENCE_S, connect_timeout_s=PATIENCE_S)
-        client = Client(settings, certificates.context(None), find_proxy=lambda _: proxy)
+        client = Client(settings, lambda: certificates.context(None), find_proxy=lambda _: proxy)
         closing = threading.Thread(target=close)
         closing.start()
         start_s = time.monotonic()

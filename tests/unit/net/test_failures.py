@@ -138,7 +138,7 @@ def _httpx2(address: str) -> None:
 
 def _client(address: str) -> None:
     network = NetworkSettings(connect_timeout_s=TIMEOUT_S, stall_timeout_s=TIMEOUT_S)
-    client = Client(network, certificates.context(_authorities()))
+    client = Client(network, lambda: certificates.context(_authorities()))
     with (
         contextlib.closing(client),
         client.request("GET", f"{address}/?sig={SECRET}") as answer,

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,6 +206,43 @@ def test_only_pieces_tell_when_the_first_byte_came(
     (outcome,) = run(Range(transfer, START, END, ("crc32c",)), how)
     assert (outcome.error, bool(outcome.answer_s)) == (None, is_known)
     assert outcome.answer_s < outcome.seconds
+
+
+class LateBody(FaultyStore):
+    """Five seconds until its request goes out, one for the answer, one for each piece."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__({"big": data})
+        self.now_s = 0.0
+
+    def stream_into(
+        self, remote: RemoteObject, start: int, end: int, piece: int, take: Take
+    ) -> Iterator[Buffer]:
+        self.now_s += 5.0
+        assert take(b"")
+        self.now_s += 1.0
+        assert take(b"")
+        for each in self.stream(remote, start, end, piece):
+            self.now_s += 1.0
+            assert take(each)
+        return iter(())
+
+
+def test_from_the_request_to_its_answer_is_told_with_the_first_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LateBody(DATA)
+    transfer = began(store, tmp_path)
+    monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=lambda: store.now_s))
+    told: list[Progress] = []
+    assert IN_PIECES.channel is not None
+    with listen(IN_PIECES.channel, told.append):
+        (outcome,) = run(Range(transfer, START, END, ("crc64nvme",)), IN_PIECES)
+    assert (outcome.error, outcome.answer_s) == (None, 1.0)
+    assert outcome.crcs[0] == crc(DATA[START:END])
+    assert [each.answer_s for each in told] == [1.0, *[0.0] * (len(told) - 1)]
+    assert len(told) > 1
+    assert all(each.bytes for each in told)
 
 
 def test_what_came_before_a_cut_is_kept_and_not_read_again(tmp_path: Path) -> None:
