@@ -38,8 +38,7 @@ from kaiwo.workers.reading import Reading
 COPIES = 1.5
 #: A piece is at most this large: larger ones save nothing.
 LONGEST_PIECE = 1 << 20
-#: So much of a request is written before it is reported: few reports cost little, and many show
-#: soon what a line brings.
+#: So much is written before it is reported: many reports show soon what a line brings.
 REPORTED = 1 << 20
 #: A request that takes less than this is read at once.
 AT_ONCE_S = 0.25
@@ -210,8 +209,7 @@ class Lines:
     def note(self, progress: Progress) -> None:
         """Bytes arrived."""
         line = self._lines[progress.transfer.opener.service]
-        if progress.answer_s:
-            line.limit.note(time.monotonic(), first_byte_s=progress.answer_s)
+        line.limit.note(time.monotonic(), first_byte_s=progress.answer_s or None)
         if progress.bytes:
             line.arrived(progress.bytes)
 

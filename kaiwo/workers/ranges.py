@@ -43,30 +43,25 @@ class _Written:
         received: bytes that came.
         end: what comes before is in the file.
         crcs: the checksums of that.
+        timer: knows when the answer came.
     """
 
     def __init__(self, job: Range, how: Reading) -> None:
         self._job = job
         self._how = how
-        self._timer = Timer()
+        self.timer = Timer()
         self._root = root_of(job.transfer)
         self._lock = threading.Lock()
         self._is_for_thread = False
         self.received = 0
-        #: Bytes that are written and not reported; whether any were reported.
+        #: Bytes that are written and not reported.
         self._unreported = 0
-        self._is_first_reported = False
         self.end = job.reached or job.start
         self.crcs = job.crcs or (0,) * len(job.checks)
         #: What has arrived since then, and its checksums.
         self._pending: list[Buffer] = []
         self._arrived = 0
         self._next_crcs = self.crcs
-
-    @property
-    def answer_s(self) -> float:
-        """How long until the first byte came; 0 if that is not known."""
-        return self._timer.answer_s
 
     def take_at_once(self, data: Buffer) -> bool:
         """Take bytes that follow, in any thread; False if ``take`` must, in the job's thread.
@@ -96,15 +91,15 @@ class _Written:
 
     def _take(self, data: Buffer, write: Callable[[], object]) -> None:
         if not data:
-            self._timer.begin()
+            self.timer.begin()
             return
         if self._how.piece:  # at once, the last byte comes with the first
-            self._timer.came()
+            self.timer.came()
         self.received += len(data)
         self._next_crcs = crcs_after(self._job.checks, data, self._next_crcs)
         self._pending.append(data)
         self._arrived += len(data)
-        is_due = self._timer.is_due()
+        is_due = self.timer.is_due()
         if self._arrived >= self._how.piece or is_due:
             write()
         if (self._unreported >= self._how.unreported or is_due) and self.end < self._job.end:
@@ -138,9 +133,8 @@ class _Written:
         job, count = self._job, self._unreported
         self._unreported = 0
         mark = Mark(self.end, Crc(job.checks[0], self.crcs[0]))
-        answer_s = self._timer.answer_s if count and not self._is_first_reported else 0.0
-        self._is_first_reported = count > 0
-        self._how.report(Progress(job.transfer, job.start, count, kept, mark, answer_s))
+        untold_s = self.timer.untold_s()
+        self._how.report(Progress(job.transfer, job.start, count, kept, mark, untold_s))
 
     def skip(self, count: int, crcs: tuple[int, ...]) -> None:
         """These bytes are in the file."""
@@ -187,7 +181,7 @@ def read_range(transfer: Transfer, *, job: Range, how: Reading) -> Outcome:
     return Outcome(
         transfer,
         bytes=written.received,
-        answer_s=written.answer_s,
+        answer_s=written.timer.answer_s,
         kept=kept,
         reached=written.end,
         crcs=written.crcs,

@@ -88,6 +88,7 @@ class Timer:
         self.answer_s = 0.0
         self._start_s = time.monotonic()
         self._is_begun = False
+        self._told_s = 0.0
         self._taken_s = 0.0
 
     def begin(self) -> None:
@@ -101,6 +102,11 @@ class Timer:
         """Bytes came."""
         if not self.answer_s:
             self.answer_s = time.monotonic() - self._start_s
+
+    def untold_s(self) -> float:
+        """How long until the first byte came, told once; 0 after that, and before it."""
+        untold_s, self._told_s = self.answer_s - self._told_s, self.answer_s
+        return untold_s
 
     def is_due(self) -> bool:
         """Whether what came since the last time is to be taken; then it is."""
