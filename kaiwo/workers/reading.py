@@ -137,6 +137,10 @@ class Arrived:
         """How long until the first byte came; 0 before that."""
         return self._timer.answer_s
 
+    def begin(self) -> None:
+        """See ``Timer.begin``."""
+        self._timer.begin()
+
     def add(self, size: int) -> None:
         """Bytes came."""
         self._timer.came()

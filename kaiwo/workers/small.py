@@ -75,6 +75,9 @@ def _read(source: Source, transfer: Transfer, how: Reading) -> tuple[Buffer, flo
 
     def take(chunk: Buffer) -> bool:
         nonlocal buffer
+        if not chunk:
+            arrived.begin()
+            return True
         arrived.add(len(chunk))
         buffer += chunk
         if len(buffer) < size:  # else the outcome says so

@@ -245,6 +245,16 @@ def test_from_the_request_to_its_answer_is_told_with_the_first_bytes(
     assert all(each.bytes for each in told)
 
 
+def test_of_a_small_object_too_the_time_since_its_request_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LateBody(DATA)
+    transfer = transfer_of(FaultyOpener(store), store.remote("big"), tmp_path)
+    monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=lambda: store.now_s))
+    (outcome,) = run(Batch((transfer,)), IN_PIECES)
+    assert (outcome.error, outcome.answer_s) == (None, 1.0)
+
+
 def test_what_came_before_a_cut_is_kept_and_not_read_again(tmp_path: Path) -> None:
     store = Cut(DATA, CUT)
     transfer = began(store, tmp_path)
