@@ -14,7 +14,7 @@ from kaiwo.events import Event
 from tests.bench.machines import Trigger, config_of, sent
 from tests.servers.paced import paced
 from tests.support.command import tree
-from tests.support.dask_cluster import DaskCluster, dask_cluster
+from tests.support.dask_cluster import Machines, three_machines
 from tests.support.generations import fill
 
 MIB = 1 << 20
@@ -24,34 +24,15 @@ OBJECTS = {f"{number:03}": CHANCE.randbytes(size) for number, size in enumerate(
 TOTAL = sum(SIZES)
 
 
-class Machines:
-    """Workers that each have their own disk: a folder, which their environment names."""
-
-    def __init__(self, cluster: DaskCluster, folder: Path) -> None:
-        self.cluster = cluster
-        self.folder = folder
-        self.disks: dict[str, Path] = {}
-
-    def add(self) -> str:
-        """One more; returns its name."""
-        root = self.folder / f"disk{len(self.disks)}"
-        root.mkdir()
-        name = self.cluster.add({"KAIWO_DOWNLOAD_ROOT": f"{root}"})
-        self.disks[name] = root
-        return name
-
-    def trees(self, below: str) -> dict[str, dict[str, bytes]]:
-        """What is on the disk of each worker that lives."""
-        return {name: tree(self.disks[name] / below) for name in self.cluster.workers}
+def trees(machines: Machines, below: str) -> dict[str, dict[str, bytes]]:
+    """What is on the disk of each worker that lives."""
+    return {name: tree(disk / below) for name, disk in machines.living.items()}
 
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    with dask_cluster(tmp_path_factory.mktemp("dask")) as cluster:
-        found = Machines(cluster, tmp_path_factory.mktemp("disks"))
-        for _ in range(3):
-            found.add()
-        cluster.wait_for_workers()
+    make, places = tmp_path_factory.mktemp, {"KAIWO_DOWNLOAD_ROOT": ""}
+    with three_machines(make("dask"), make("disks"), places) as found:
         yield found
 
 
@@ -78,7 +59,7 @@ def test_every_part_leaves_the_store_once_and_is_on_each_disk(
         options: dict[str, Any] = {"dask": machines.cluster.address, "replicate": True}
         report = kaiwo.download(config, **options)
         report.raise_for_failures()
-        assert machines.trees("first") == dict.fromkeys(machines.cluster.workers, OBJECTS)
+        assert trees(machines, "first") == dict.fromkeys(machines.cluster.workers, OBJECTS)
         assert sent(address) <= 1.02 * TOTAL
         assert [each.state for each in report.nodes] == ["complete"] * 3
         assert {each.root for each in report.nodes} == {
@@ -122,7 +103,7 @@ def test_one_is_killed_and_another_one_joins(machines: Machines, shelf: Path) ->
         )
         report.raise_for_failures()
         assert sent(server["endpoint_url"]) <= 1.02 * TOTAL + 64 * MIB
-    assert machines.trees("second") == dict.fromkeys(machines.cluster.workers, OBJECTS)
+    assert trees(machines, "second") == dict.fromkeys(machines.cluster.workers, OBJECTS)
     states = {each.root: each.state for each in report.nodes}
     assert [*states.values()].count("gone") == 1
     assert states[f"{machines.disks[sink.new]}"] == "complete"
@@ -139,7 +120,7 @@ def test_urls_are_fetched_onto_each_disk(machines: Machines, shelf: Path) -> Non
             anonymous=True,
             region="us-east-1",
         )
-    assert [*machines.trees("third").values()] == [{"002": OBJECTS["002"]}] * 3
+    assert [*trees(machines, "third").values()] == [{"002": OBJECTS["002"]}] * 3
     assert path == Path.cwd() / "third/002"
     assert not path.exists()
 

@@ -108,6 +108,50 @@ def configured(variables: Mapping[str, str]) -> Iterator[None]:
         dask.config.refresh()
 
 
+class Machines:
+    """Workers that each have their own disk: a folder, in which their environment names places.
+
+    Args:
+        cluster: of the workers.
+        folder: of the disks.
+        places: below a disk, by the variables that name them.
+
+    Attributes:
+        disks: by the names of the workers.
+    """
+
+    def __init__(self, cluster: DaskCluster, folder: Path, places: Mapping[str, str]) -> None:
+        self.cluster = cluster
+        self.disks: dict[str, Path] = {}
+        self._folder, self._places = folder, places
+
+    def add(self) -> str:
+        """One more; returns its name."""
+        disk = self._folder / f"disk{len(self.disks)}"
+        disk.mkdir()
+        name = self.cluster.add({each: f"{disk / place}" for each, place in self._places.items()})
+        self.disks[name] = disk
+        return name
+
+    @property
+    def living(self) -> dict[str, Path]:
+        """The disks of the workers that live."""
+        return {name: self.disks[name] for name in self.cluster.workers}
+
+
+@contextlib.contextmanager
+def three_machines(
+    cluster_folder: Path, disks: Path, places: Mapping[str, str]
+) -> Iterator[Machines]:
+    """A cluster of three such workers; the last two arguments are those of ``Machines``."""
+    with dask_cluster(cluster_folder) as cluster:
+        found = Machines(cluster, disks, places)
+        for _ in range(3):
+            found.add()
+        cluster.wait_for_workers()
+        yield found
+
+
 @contextlib.contextmanager
 def dask_cluster(
     folder: Path, workers: int = 0, *, env: Mapping[str, str] | None = None, protocol: str = "tcp"

@@ -14,7 +14,7 @@ import kaiwo
 from kaiwo.events import Event, Progressed
 from tests.support import stores
 from tests.support.command import tree
-from tests.support.dask_cluster import DaskCluster, dask_cluster
+from tests.support.dask_cluster import Machines, three_machines
 from tests.support.hubs import Hub
 
 MIB = 1 << 20
@@ -30,24 +30,6 @@ FILES = {**SMALL, **LARGE, "empty.txt": b""}
 TOTAL = sum(map(len, FILES.values()))
 
 
-class Machines:
-    """Workers whose disks are folders; each has its own token, and cache of the Hub."""
-
-    def __init__(self, cluster: DaskCluster, folder: Path) -> None:
-        self.cluster, self.folder = cluster, folder
-        self.disks: dict[str, Path] = {}
-
-    def add(self) -> None:
-        disk = self.folder / f"disk{len(self.disks)}"
-        disk.mkdir()
-        env = {"KAIWO_DOWNLOAD_ROOT": f"{disk / 'root'}", "HF_HOME": f"{disk / 'home'}"}
-        self.disks[self.cluster.add(env)] = disk
-
-    @property
-    def living(self) -> list[Path]:
-        return [self.disks[name] for name in self.cluster.workers]
-
-
 @pytest.fixture(scope="module")
 def one_hub() -> Iterator[Hub]:
     with stores.hub(f"--token={TOKEN}", "--xet", f"--rate={4 * MIB}") as store:
@@ -57,11 +39,8 @@ def one_hub() -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    with dask_cluster(tmp_path_factory.mktemp("dask")) as cluster:
-        found = Machines(cluster, tmp_path_factory.mktemp("disks"))
-        for _ in range(3):
-            found.add()
-        cluster.wait_for_workers()
+    make, places = tmp_path_factory.mktemp, {"KAIWO_DOWNLOAD_ROOT": "root", "HF_HOME": "home"}
+    with three_machines(make("dask"), make("disks"), places) as found:
         yield found
 
 
@@ -98,7 +77,7 @@ def test_folders_on_each_node(machines: Machines, hub: Hub, tmp_path: Path) -> N
     config = {"download_items": tasks(hub, tmp_path, *places)}
     report = kaiwo.download(config, dask=machines.cluster.address, replicate=True)
     report.raise_for_failures()
-    for disk in machines.living:
+    for disk in machines.living.values():
         assert [tree(disk / "root" / each) for each in ways] == [FILES, FILES]
     # Each task has a source with other rights, so nothing is shared between tasks.
     assert hub.ask("stats")["sent"] <= 1.02 * 2 * TOTAL
@@ -120,7 +99,7 @@ def test_the_cache_of_each_node_though_one_of_them_dies(
     left = [each.store_bytes for each in report.nodes if each.state == "complete"]
     assert sum(left) <= 1.02 * TOTAL, "those that live read twice what one of them had"
     assert hub.ask("stats")["sent"] <= 1.5 * TOTAL, "more than the dead one had of its third"
-    for disk in machines.living:
+    for disk in machines.living.values():
         (folder,) = (disk / "home/hub").glob("models--*")
         commit = (folder / "refs/main").read_text()
         assert tree(folder / "snapshots" / commit) == FILES
