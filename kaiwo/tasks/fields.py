@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 from kaiwo import redact
 from kaiwo.errors import ConfigError
 from kaiwo.files.names import fault_of
+from kaiwo.loading import loading
 from kaiwo.workers.globs import glob_pattern
 
 #: A scheme and ``://``; a path may have ``:`` in it.
@@ -37,7 +38,18 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 class Model(BaseModel):
     """The base of all that a user may write: frozen, no unknown keys, no value in any error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Most models are parts of others, and never checked by themselves; see ``complete``.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
+
+    @classmethod
+    def complete(cls) -> type[Self]:
+        """The class, ready to check values: pydantic lets several threads divide that."""
+        if not cls.__pydantic_complete__:
+            with loading():
+                cls.model_rebuild()
+        return cls
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():

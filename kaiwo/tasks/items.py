@@ -240,7 +240,7 @@ def request_selection(request: FetchRequest) -> Folder | Named:
         ValidationError: a field of the item is wrong.
     """
     kind = FileItem if request.is_file else FolderItem
-    item = kind.model_validate({**request.item(), "target_path": "."})
+    item = kind.complete().model_validate({**request.item(), "target_path": "."})
     return selected(item, "/")[0]
 
 

@@ -53,9 +53,9 @@ def task_class(type_: str) -> type[Task] | None:
     if path := BUILT_IN.get(type_):
         module, _, name = path.partition(":")
         found: type[Task] = getattr(importlib.import_module(module), name)
-        return found
+        return found.complete()
     plugin = _plugins().get(type_)
-    return None if plugin is None else plugin.load()
+    return None if plugin is None else plugin.load().complete()
 
 
 def type_of_scheme(scheme: str) -> str | None:

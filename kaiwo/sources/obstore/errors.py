@@ -44,28 +44,29 @@ from kaiwo.net.unreachable import unreachable
 #: Of a long description, this is read at its start, and at its end.
 _START, _END = 1 << 16, 1 << 12
 #: These are found in the description that follows an error's text; it quotes names on one line.
-_STATUS = re.compile(r"^\s*status: (\d{3}),$", re.MULTILINE)
-_KIND = re.compile(r"^\s*kind: (\w+),$", re.MULTILINE)
-_BODY = re.compile(r'^\s*body: Some\(\s*"(.*)",$', re.MULTILINE)
+#: They are compiled where they are used: most runs meet no error.
+_STATUS = r"(?m)^\s*status: (\d{3}),$"
+_KIND = r"(?m)^\s*kind: (\w+),$"
+_BODY = r'(?m)^\s*body: Some\(\s*"(.*)",$'
 #: A refusal whose body is no text; obstore does not say its status then.
-_NO_TEXT = re.compile(r"^\s*source: FromUtf8Error", re.MULTILINE)
-_NO_LISTING = re.compile(r"^\s*source: InvalidListResponse", re.MULTILINE)
-_RANGES = re.compile(r"^    source: (NotPartial|NoContentRange|ParseContentRange)\b", re.MULTILINE)
-_OTHER_RANGE = re.compile(r"^    source: UnexpectedRange", re.MULTILINE)
-_HEADERS = re.compile(r"^\s*(source: )?Missing(ContentLength|LastModified|Etag)", re.MULTILINE)
-_SETTINGS = re.compile(r"^\s*(inner: BareRedirect|kind: (Builder|Redirect)),", re.MULTILINE)
+_NO_TEXT = r"(?m)^\s*source: FromUtf8Error"
+_NO_LISTING = r"(?m)^\s*source: InvalidListResponse"
+_RANGES = r"(?m)^    source: (NotPartial|NoContentRange|ParseContentRange)\b"
+_OTHER_RANGE = r"(?m)^    source: UnexpectedRange"
+_HEADERS = r"(?m)^\s*(source: )?Missing(ContentLength|LastModified|Etag)"
+_SETTINGS = r"(?m)^\s*(inner: BareRedirect|kind: (Builder|Redirect)),"
 #: Method not allowed, not implemented.
-_UNSUPPORTED = re.compile(r"^\s*status: (405|501),$", re.MULTILINE)
+_UNSUPPORTED = r"(?m)^\s*status: (405|501),$"
 #: An answer that hyper cannot read, such as one with more headers than usual.
-_NO_HTTP = re.compile(r"^\s*Parse\($", re.MULTILINE)
+_NO_HTTP = r"(?m)^\s*Parse\($"
 #: The request was sent, and no answer began.
-_NO_ANSWER = re.compile(r"^\s*SendRequest,$", re.MULTILINE)
-_SYSTEM = re.compile(r"^\s*code: (\d{1,3}),$", re.MULTILINE)
+_NO_ANSWER = r"(?m)^\s*SendRequest,$"
+_SYSTEM = r"(?m)^\s*code: (\d{1,3}),$"
 #: The proxy of ``store`` for hosts that requests may not go to.
-_NOWHERE = re.compile(r"^\s*0\.0\.0\.0:0,$", re.MULTILINE)
-_TLS = re.compile(r"^\s*error: (Invalid(Certificate|Message)|AlertReceived)\(", re.MULTILINE)
-_NO_PASSWORD = re.compile(r"^\s*ProxyAuthRequired,$", re.MULTILINE)
-_NO_TUNNEL = re.compile(r"^\s*TunnelUnsuccessful,$", re.MULTILINE)
+_NOWHERE = r"(?m)^\s*0\.0\.0\.0:0,$"
+_TLS = r"(?m)^\s*error: (Invalid(Certificate|Message)|AlertReceived)\("
+_PROXY_ASKS = r"(?m)^\s*ProxyAuthRequired,$"
+_NO_TUNNEL = r"(?m)^\s*TunnelUnsuccessful,$"
 
 
 class FallbackReason(Enum):
@@ -116,9 +117,9 @@ def fallback_reason(text: str, found: KaiwoError) -> FallbackReason | None:
         found: the kaiwo error for it, see ``map_text``.
     """
     for pattern, reason in _REASONS:
-        if pattern.search(text):
+        if re.search(pattern, text):
             return reason
-    if _STATUS.search(text) is None:
+    if re.search(_STATUS, text) is None:
         return None if _is_understood(text) else FallbackReason.ANSWER
     if isinstance(found, TransientError):
         return FallbackReason.PATIENCE
@@ -130,20 +131,20 @@ def _is_understood(text: str) -> bool:
 
     Otherwise obstore could not read the answer.
     """
-    if _OTHER_RANGE.search(text):
+    if re.search(_OTHER_RANGE, text):
         return True
-    return _KIND.search(text) is not None and _NO_HTTP.search(text) is None
+    return re.search(_KIND, text) is not None and re.search(_NO_HTTP, text) is None
 
 
 def is_unauthorized(text: str) -> bool:
     """Whether the service refuses the token itself: another one may be accepted."""
-    status = _STATUS.search(text)
+    status = re.search(_STATUS, text)
     return status is not None and status[1] == "401"
 
 
 def error_code(text: str) -> str:
     """The service's code in the description of an error; empty if there is none."""
-    body = _BODY.search(text)
+    body = re.search(_BODY, text)
     return code_in(body[1].replace('\\"', '"').replace("\\n", "\n")) if body else ""
 
 
@@ -155,12 +156,12 @@ def map_text(text: str, what: str, *, by_version: bool) -> KaiwoError:
         what: the operation and its object; the message begins with it.
         by_version: requests name the version of the object.
     """
-    if _OTHER_RANGE.search(text):
+    if re.search(_OTHER_RANGE, text):
         return WrongRangeError(f"{what}: the answer is another range than requested")
-    status = _STATUS.search(text)
+    status = re.search(_STATUS, text)
     if status is None and "Too many open files" in text:
         return too_many_files(what)
-    if status is None and _NO_PASSWORD.search(text):
+    if status is None and re.search(_PROXY_ASKS, text):
         return proxy_error(407, f"{what}: 407")
     if status is None:
         return _map_connection(text, what)
@@ -180,7 +181,7 @@ def _map_status(status: int, text: str, what: str, *, by_version: bool) -> Kaiwo
 
 def _map_connection(text: str, what: str) -> KaiwoError:
     """The error for a request without a complete answer."""
-    kinds = _KIND.findall(text)
+    kinds = re.findall(_KIND, text)
     if "Connect" in kinds:
         if '"dns error"' in text:
             return unreachable(what, "the host name is unknown")
@@ -189,11 +190,11 @@ def _map_connection(text: str, what: str) -> KaiwoError:
         return unreachable(what, f"no connection{_reason(text)}")
     if "Timeout" in kinds:
         return StalledError(f"{what}: no answer in time")
-    kind = NoAnswerError if _NO_ANSWER.search(text) else TransientError
+    kind = NoAnswerError if re.search(_NO_ANSWER, text) else TransientError
     return kind(f"{what}: the connection was cut")
 
 
 def _reason(text: str) -> str:
     """What the system says of a connection that cannot be made, in brackets."""
-    number = _SYSTEM.search(text)
+    number = re.search(_SYSTEM, text)
     return f" ({os.strerror(int(number[1]))})" if number else ""
