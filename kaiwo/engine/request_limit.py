@@ -5,6 +5,7 @@
                share of work, and each request still does its part. Otherwise they are taken back;
                the next attempt is smaller, and waits, longer after each failure
     others     each request does much less than it once did: half as many, if these do the same work
+    processor  where it is used up by tiny objects: half as many, if these do no less work
     refusal    (429, 503, reset) half as many, at once, then slowly more; where a number was refused
                it is tried again seldom
 
@@ -25,12 +26,16 @@ import random
 from msgspec import Struct
 
 from kaiwo.engine.request_work import SHORTEST_S, Period, Work
+from kaiwo.engine.waits import Wait
 
 MOST = 64
 FIRST = 8
 #: Growth is too little below this part of its share: twice as many must bring 1.3 times the work,
 #: half as many must not cost more than 0.15 of it.
 WORTH = 0.3
+#: Requests that bring less are tiny: their threads wait for each other more than for the line.
+#: Fewer of them do the same if they do this much of the work.
+TINY, SAME = 64 << 10, 0.97
 #: The part of its work that each request must keep, the more requests the more: 0.4 with twice the
 #: first number, 0.6 with 4 times, 0.7 with 8 times.
 KEPT = 0.8
@@ -45,10 +50,6 @@ FACTOR = 2.0
 SMALLER_FACTOR = 1.5
 #: After refusals: one more for each 8 that are allowed.
 SLOWLY = 8
-#: After a failed attempt; twice as long after each further one. The first is short, because the
-#: judgement may have been wrong; the longest makes attempts rare, and follows a day's changes.
-WAIT_S = 2.0
-LONGEST_WAIT_S = 240.0
 
 
 class Change(Struct, frozen=True):
@@ -79,44 +80,30 @@ class Trial(Struct, frozen=True):
     is_cautious: bool
 
 
-class Wait:
-    """When something that failed may be tried again: later after each failure."""
-
-    def __init__(self, jitter: random.Random) -> None:
-        self._jitter = jitter
-        self.failures = 0
-        self.until_s = 0.0
-
-    def failed(self, now_s: float) -> None:
-        """It failed again."""
-        wait_s = min(WAIT_S * 2**self.failures, LONGEST_WAIT_S)
-        self.until_s = now_s + wait_s * self._jitter.uniform(0.75, 1.25)
-        self.failures += 1
-
-    def succeeded(self) -> None:
-        """It may go on at once. One success that was chance does not make failures frequent."""
-        self.failures = max(self.failures - 1, 0)
-        self.until_s = 0.0
-
-
 class RequestLimit:
     """The limit of one service.
 
     Args:
         most: the highest limit.
-        first: the limit at the beginning; only refusals lead below it.
+        first: the limit at the beginning; only refusals and a busy processor lead below it.
         jitter: where chance comes from.
+        least: that number keeps the processor busy; more would get in each other's way.
 
     Attributes:
         limit: requests that may be in flight now.
     """
 
     def __init__(
-        self, most: int = MOST, first: int = FIRST, jitter: random.Random | None = None
+        self,
+        most: int = MOST,
+        first: int = FIRST,
+        jitter: random.Random | None = None,
+        least: int = FIRST,
     ) -> None:
         self._jitter = jitter or random.Random()  # noqa: S311 - no secret
         self._most = max(most, 1)
         self._first = max(min(first, most), 1)
+        self._least = least
         self.limit = self._first
         self._work = Work(self._jitter)
         self._work.start_period(0.0, self.limit)
@@ -187,14 +174,19 @@ class RequestLimit:
         return self._set(now_s, after, f"{refused} requests at once were refused")
 
     def step(
-        self, now_s: float, in_flight: int, *, is_busy: bool = False, is_held_back: bool = False
+        self,
+        now_s: float,
+        in_flight: int,
+        *,
+        is_busy: bool | None = False,
+        is_held_back: bool = False,
     ) -> Change | None:
         """Judge what there is to judge; to be called 10 times a second, or more often.
 
         Args:
             now_s: the time.
             in_flight: requests in flight now.
-            is_busy: this process cannot do more: its share of the processor is used up.
+            is_busy: this process's share of the processor is used up; None: that is not known.
             is_held_back: the run may not do more: its bandwidth is used up. What arrives then says
                 nothing about the line, and these requests are enough.
         """
@@ -216,20 +208,25 @@ class RequestLimit:
 
     # --- decisions
 
-    def _judge(self, now_s: float, period: Period, trial: Trial, *, is_busy: bool) -> Change | None:
+    def _judge(
+        self, now_s: float, period: Period, trial: Trial, *, is_busy: bool | None
+    ) -> Change | None:
         """Keep the other limit, or take it back, or wait for more evidence."""
         ratio = self._work.done(period) / self._work.done(trial.period)
-        is_enough = ratio >= 1 + WORTH * (period.in_flight / trial.period.in_flight - 1)
+        least = 1 + WORTH * (period.in_flight / trial.period.in_flight - 1)
         is_growth = self.limit > trial.limit
+        is_less = self.limit < min(trial.limit, self._first)
+        is_enough = ratio >= (SAME if is_less else least)
         # A busy process slows its own connections: that takes from nobody.
-        is_kept = is_busy or self._work.kept(period) >= self._must_keep(self.limit)
+        is_kept = is_busy is not False or self._work.kept(period) >= self._must_keep(self.limit)
         if is_growth and (trial.is_cautious or (is_enough and is_kept)):
             self._trial = None
             self._raise.succeeded()
             if self._refused_at and self.limit > self._refused_at + leeway(self._refused_at):
                 self._refused_at = None
             return self._try_another(now_s, period, is_busy=is_busy)
-        if self._work.look_longer():
+        # Nothing that is new has to get going, where there are fewer.
+        if not is_less and self._work.look_longer():
             return None
         self._trial = None
         if is_enough and not is_growth:
@@ -240,7 +237,7 @@ class RequestLimit:
         (self._raise if is_growth else self._lower).failed(now_s)
         return self._set(now_s, trial.limit, f"{self.limit} requests did {ratio:.1f} x the work")
 
-    def _try_another(self, now_s: float, period: Period, *, is_busy: bool) -> Change | None:
+    def _try_another(self, now_s: float, period: Period, *, is_busy: bool | None) -> Change | None:
         """Allow more requests, or fewer, if there is a reason."""
         kept = self._work.kept(period)
         if kept < LOST and self.limit > self._first and now_s >= self._lower.until_s:
@@ -248,7 +245,11 @@ class RequestLimit:
                 return None
             fewer = max(self.limit // 2, self._first)
             return self._set(now_s, fewer, "each request has become slow", tried=period)
-        if not is_busy and now_s >= self._raise.until_s:
+        is_above = self._least < self.limit <= self._first and now_s >= self._lower.until_s
+        if is_busy and is_above and period.bytes < TINY * period.requests:
+            fewer = max(self.limit // 2, self._least)
+            return self._set(now_s, fewer, "the processor is used up", tried=period)
+        if is_busy is False and now_s >= self._raise.until_s:
             more = self._more(now_s)
             if more > self.limit and kept >= self._must_keep(more):
                 return self._set(now_s, more, "each request does its work", tried=period)

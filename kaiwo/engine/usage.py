@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+
+from kaiwo.files import process_limits
+
+#: How long the processor's use is measured.
+LOAD_S = 0.05
+#: Above this part of the processors, more requests only take them from others: half of the work of
+#: a request is the kernel's and the server's.
+BUSY = 0.55
 
 
 class Usage:
@@ -30,3 +39,34 @@ class Usage:
             counted = self._count()
             self.lately = (counted - before) / (now_s - since_s)
             self._at = now_s, counted
+
+
+class Processor:
+    """How much of the processor this process uses, since bytes arrive.
+
+    Attributes:
+        requests: that number keeps it busy; more would get in each other's way.
+    """
+
+    def __init__(self) -> None:
+        processors = process_limits.processors()
+        self.requests = math.ceil(processors) + 1
+        self._most = BUSY * processors
+        self._used: Usage | None = None
+
+    def is_busy(self, now_s: float, *, has_begun: bool) -> bool | None:
+        """Whether it is used fully, so that more requests would only slow this process down.
+
+        Args:
+            now_s: the time of the monotonic clock.
+            has_begun: bytes have arrived; before, its use says nothing.
+
+        Returns:
+            None as long as that is not known.
+        """
+        if self._used is None:
+            self._used = Usage(time.process_time, LOAD_S) if has_begun else None
+            return None
+        self._used.look(now_s)
+        lately = self._used.lately
+        return None if lately is None else lately > self._most

@@ -251,6 +251,21 @@ def test_a_busy_process_asks_for_no_more(seed: int) -> None:
     assert client.changes == []
 
 
+@seeds
+@pytest.mark.parametrize(
+    ("size", "latency_s", "allowed"), [(SMALL, 0.0005, 3), (SMALL, 0.03, 8), (MIB, 0.0005, 8)]
+)
+def test_tiny_objects_get_fewer_where_the_processor_is_used_up_and_fewer_do_the_same(
+    seed: int, size: int, latency_s: float, allowed: int
+) -> None:
+    simulation = Simulation()
+    line = Line(simulation, seed, connection_rate=1e9, capacity=8e6, latency_s=latency_s)
+    limit = RequestLimit(jitter=random.Random(seed), least=3)
+    client = Client(line, [size] * 20_000, limit, is_busy=lambda: True, turn_s=0.001)
+    simulation.run(6, lambda: client.is_over)
+    assert client.allowed == allowed
+
+
 # --- rivals
 
 
