@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from kaiwo.engine.pace import Pace
 from kaiwo.jobs import Transfer
 
+#: A batch may have this many bytes on any line.
 BATCH_BYTES = 1 << 20
 
 
@@ -20,6 +21,7 @@ def cut(
     is_wanted: Callable[[Transfer], bool],
     pace: Pace,
     workers: Callable[[], int],
+    most_bytes: Callable[[], int] = lambda: BATCH_BYTES,
 ) -> Iterator[tuple[Transfer, ...]]:
     """The next batches, in the order of the transfers; each is made when it is asked for.
 
@@ -28,13 +30,15 @@ def cut(
         is_wanted: whether an object comes in a batch; the first that does not ends them.
         pace: how long they take.
         workers: how many workers share them now.
+        most_bytes: how many bytes a batch may have now; one object may have more.
     """
     while transfers and is_wanted(transfers[0]):
         most, size = pace.batch_size(len(transfers), workers()), 0
+        limit = most_bytes()
         batch: list[Transfer] = []
         while transfers and is_wanted(transfers[0]):
             size += transfers[0].object.size
-            if batch and (size > BATCH_BYTES or len(batch) >= most):
+            if batch and (size > limit or len(batch) >= most):
                 break
             batch.append(transfers.popleft())
         yield tuple(batch)

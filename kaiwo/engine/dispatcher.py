@@ -69,7 +69,9 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._most = math.inf if most is None else most
         self._executor = executor
         self._lane = lane
+        #: Jobs under way of each lane, and of all that take room here.
         self._busy: Counter[str | None] = Counter()
+        self._running = 0
         self._work = work
         self._begin = begin
         self._idle = idle
@@ -106,9 +108,8 @@ class Dispatcher(Generic[JobT, ResultT]):
 
         Returns False when none is under way, so that fewer are not possible.
         """
-        running = self._running()
-        self._most = min(self._most, max(running, 1))
-        return running > 0
+        self._most = min(self._most, max(self._running, 1))
+        return self._running > 0
 
     def abandon(self) -> None:
         """Forget every job that has not started; results of those in flight still come back."""
@@ -140,7 +141,9 @@ class Dispatcher(Generic[JobT, ResultT]):
                 finished()
             elif finished is not None:
                 job, future = finished
-                self._busy[self._in_flight.pop(future)[1]] -= 1
+                lane = self._in_flight.pop(future)[1]
+                self._busy[lane] -= 1
+                self._running -= lane is not None
                 if not future.cancelled():
                     handle(job, future.result())
             self._tick()
@@ -151,16 +154,17 @@ class Dispatcher(Generic[JobT, ResultT]):
             job = self._due() or self._fed()
             if job is None:
                 return
-            lane, more = self._lane(job), self._begin(job)
-            self._track(job, lane, self._executor.submit(self._work, job, *more))
-
-    def _running(self) -> int:
-        return sum(count for lane, count in self._busy.items() if lane is not None)
+            more = self._begin(job)
+            self._track(job, self._lane(job), self._executor.submit(self._work, job, *more))
 
     def _has_room(self) -> bool:
-        if self._running() >= self._most:
+        if self._running >= self._most:
             return False
-        return any(self._busy[lane] < limit for lane, limit in self._limits.items())
+        busy = self._busy
+        for lane, limit in self._limits.items():  # noqa: SIM110 - asked twice for each job
+            if busy[lane] < limit:
+                return True
+        return False
 
     def _may_start(self, job: JobT) -> bool:
         lane = self._lane(job)
@@ -168,6 +172,7 @@ class Dispatcher(Generic[JobT, ResultT]):
 
     def _track(self, job: JobT, lane: str | None, future: Future[ResultT]) -> None:
         self._busy[lane] += 1
+        self._running += lane is not None
         self._in_flight[future] = job, lane
         future.add_done_callback(lambda done: self._results.put((job, done)))
 
@@ -208,10 +213,10 @@ class Dispatcher(Generic[JobT, ResultT]):
 
         Jobs that may start only later are put aside meanwhile, up to a limit.
         """
-        while (job := self._next(name)) is not None:
+        while (job := self._next(name)) is not None and self._may_start(job):
             later_s = self._starts_s(job)
             if later_s <= time.monotonic():
-                return self._held.pop(name) if self._may_start(job) else None
+                return self._held.pop(name)
             if len(self._repeats) >= MOST_ASIDE:
                 return None
             self._postpone(self._held.pop(name), later_s)

@@ -108,6 +108,7 @@ class JobFeed:
             lambda each: not lines.is_remembered(each),
             lines.pace(asked),
             lambda: lines.limits[asked],
+            lambda: lines.batch_bytes(asked),
         )
         for batch in small:
             if current := tuple(map(self._bound, filter(self._flights.is_current, batch))):

@@ -21,14 +21,14 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from kaiwo.engine import bandwidth_share, request_budget
+from kaiwo.engine.batches import BATCH_BYTES
 from kaiwo.engine.flight import size_of
 from kaiwo.engine.pace import Pace
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
 from kaiwo.engine.rules import MOST_LOCAL, Rules
-from kaiwo.engine.usage import Usage
+from kaiwo.engine.usage import Processor
 from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError
-from kaiwo.files import process_limits
 from kaiwo.jobs import RANGE, Batch, BringingJob, Job, Outcome, Progress, Range, Transfer
 from kaiwo.workers.bandwidth import new_bandwidth
 from kaiwo.workers.progress import Channel
@@ -46,8 +46,8 @@ AT_ONCE_S = 0.25
 REMEMBERED_S = 1.0
 #: No object below this size comes in ranges: its second request would cost more than its bytes.
 LEAST_UNIT = 128 << 10
-#: A body has a rate if it is of this size, or if it took this long. While no rate is known, smaller
-#: objects come in batches, and those that may tell it in pieces.
+#: A body has a rate if it is of this size, or if it took this long. While no rate is known, objects
+#: that may tell it come in pieces.
 LEAST_BODY, LEAST_BODY_S = 256 << 10, 0.2
 LEAST_TOLD = 64 << 10
 #: A connection creeps below this part of the rate of the others.
@@ -56,11 +56,6 @@ CREEPING = 1 / 20
 SERVES_S = 5.0
 #: How often the limits are considered.
 STEP_S = 0.02
-#: How long the processor's use is measured.
-LOAD_S = 0.05
-#: Above this part of the processors, more requests only take them from others: half of the work of
-#: a request is the kernel's and the server's.
-BUSY = 0.55
 #: Lanes of the dispatcher besides those of the services: jobs that ask no service, and ranges that
 #: have to wait.
 LOCAL, WAITING = "", "waiting"
@@ -124,8 +119,12 @@ class Lines:
         if self._bandwidth is not None:
             first = min(first, bandwidth_share.first_requests(self._bandwidth.rate))
         self._unused = None if self._bandwidth is None else bandwidth_share.unused(self._bandwidth)
+        self._processor = Processor()
+        # Of other machines, only how many they are is known.
+        least = self._processor.requests if rules.workers is None and machines is None else first
         self._lines = {
-            each: Line(RequestLimit(most, first), is_far=machines is not None) for each in services
+            each: Line(RequestLimit(most, first, least=least), is_far=machines is not None)
+            for each in services
         }
         self._channel = channel
         self._count_machines = machines or (lambda: 1)
@@ -135,9 +134,6 @@ class Lines:
         self._most = rules.requests
         self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}
         self._share()
-        #: How much of the processor this process uses, since bytes arrive.
-        self._worked: Usage | None = None
-        self._most_worked = BUSY * process_limits.processors()
         self._stepped_s = 0.0
 
     def end_run(self) -> None:
@@ -155,8 +151,13 @@ class Lines:
         if remote.size > RANGE or remote.unsized or transfer.partial is not None:
             return True
         rate = self._connection_rate(self._lines[transfer.opener.service])
-        least = LEAST_BODY if rate is None else max(int(rate * REMEMBERED_S), LEAST_UNIT)
+        least = BATCH_BYTES if rate is None else max(int(rate * REMEMBERED_S), LEAST_UNIT)
         return remote.size > least
+
+    def batch_bytes(self, service: str) -> int:
+        """How many bytes of small objects a request brings at most: what is read at once."""
+        rate = self._connection_rate(self._lines[service]) or 0.0
+        return max(int(min(rate * AT_ONCE_S, self._at_once, RANGE)), BATCH_BYTES)
 
     def _connection_rate(self, line: Line) -> float | None:
         """Bytes a second of a connection, as far as is known: what the limit leaves at most."""
@@ -269,7 +270,8 @@ class Lines:
         if (machines := max(self._count_machines(), 1)) != self._machines:
             self._machines = machines
             self._share()
-        is_busy = self._is_busy(now_s)
+        has_begun = any(each.arrived_s > -math.inf for each in self._lines.values())
+        is_busy = self._processor.is_busy(now_s, has_begun=has_begun)
         is_held_back = False
         if self._unused is not None:
             self._unused.look(now_s)
@@ -280,18 +282,6 @@ class Lines:
                 now_s, line.in_flight // self._machines, is_busy=is_busy, is_held_back=is_held_back
             )
             self._take(service, change)
-
-    def _is_busy(self, now_s: float) -> bool:
-        """Whether this process uses the processor fully, so that more would only slow it down.
-
-        It counts as busy until that is known of a time in which bytes arrived.
-        """
-        if self._worked is None:
-            if any(each.arrived_s > -math.inf for each in self._lines.values()):
-                self._worked = Usage(time.process_time, LOAD_S)
-            return True
-        self._worked.look(now_s)
-        return self._worked.lately is None or self._worked.lately > self._most_worked
 
     def _take(self, service: str, change: Change | None) -> None:
         if change is not None:

@@ -205,7 +205,7 @@ class Recovery:
             job,
             error,
             has_answered=self._health.has_answered(asked),
-            is_new=self._health.is_new(flight.transfer.opener.ambient),
+            is_new=self._health.is_new(flight.transfer.opener),
         )
         if again is None and isinstance(error, UnansweredError):
             self._publish_unverified(job, error, flight)

@@ -29,6 +29,7 @@ from kaiwo.engine.rules import Rules
 from kaiwo.engine.running_digests import RunningDigests
 from kaiwo.engine.service_health import ServiceHealth
 from kaiwo.engine.settlement import Settlement
+from kaiwo.engine.unremembered import Unremembered
 from kaiwo.errors import DeadlineError, IntegrityError, KaiwoError, LostError, UnfinishedError
 from kaiwo.events import Planned, Ticked
 from kaiwo.jobs import (
@@ -50,9 +51,6 @@ from kaiwo.protocols import Sink
 from kaiwo.state.state import State
 from kaiwo.workers.jobs import run as run_job
 from kaiwo.workers.progress import listen, new_channel
-
-#: At most this number of small objects is in place, and not remembered yet.
-MOST_UNREMEMBERED = 64
 
 
 class Scheduler:
@@ -89,8 +87,7 @@ class Scheduler:
         services = {each.opener.service for each in plan.transfers}
         self._lines = Lines(services, rules, self._channel, machines)
         self._marks = Marks(state)
-        #: Small objects that are in place, and are not remembered yet.
-        self._in_place: list[Outcome] = []
+        self._unremembered = Unremembered(state)
         self._settlement = Settlement(
             self._flights, state, self._digests, sink, self._after_failure
         )
@@ -112,7 +109,7 @@ class Scheduler:
             run_job,
             begin=self._begin,
             idle=self._idle,
-            caught_up=self._remember,
+            caught_up=self._unremembered.remember_soon,
             wanted=self._feed.is_wanted,
             lane=self._feed.lane,
             starts_s=self._feed.starts_s,
@@ -149,7 +146,7 @@ class Scheduler:
                 else:
                     left = DeadlineError("the deadline passed before it was in place")
         finally:
-            self._remember()
+            self._unremembered.remember()
             self._marks.note()
             self._settlement.give_up(transfers, left)
             self._digests.close()
@@ -186,25 +183,17 @@ class Scheduler:
 
     def _handle(self, job: Job, outcomes: tuple[Outcome, ...]) -> None:
         """Take the outcomes of a job: remember, count, continue."""
-        self._in_place += [each for each in outcomes if _is_of_object(each)]
-        # The journal of a large object must not end before.
-        if not isinstance(job, Batch) or len(self._in_place) >= MOST_UNREMEMBERED:
-            self._remember()
+        self._unremembered.add(job, outcomes)
+        asked = service(job)
         if any(_was_answered(job, each) for each in outcomes):
-            self._health.answered(service(job))
-            self._health.allowed(outcomes[0].transfer.opener.ambient)
+            self._health.answered(asked)
+            self._health.allowed(outcomes[0].transfer.opener)
         read, flights = self._counting.take(job, outcomes)
-        self._lines.end(job, outcomes, service(job), read)
+        self._lines.end(job, outcomes, asked, read)
         self._lines.step()
         for outcome, flight in zip(outcomes, flights, strict=True):
             if flight is not None and self._flights.is_current(outcome.transfer):
                 self._take_outcome(job, outcome, flight)
-
-    def _remember(self) -> None:
-        """Remember what is in place, of all results that had come: each write costs the same."""
-        if self._in_place:
-            self._state.remember(self._in_place)
-            self._in_place = []  # not before: an interrupt may come meanwhile
 
     def _take_outcome(self, job: Job, outcome: Outcome, flight: Flight) -> None:
         """Take what became of one object of a job."""
@@ -270,6 +259,7 @@ class Scheduler:
                 self._dispatcher.repeat(job, 0)
 
     def _idle(self) -> None:
+        self._unremembered.remember()
         self._lines.step()
         self._marks.note()
         self._sink.emit(Ticked())
@@ -279,11 +269,6 @@ class Scheduler:
         for job in self._dispatcher.in_flight():
             for transfer in job.transfers if isinstance(job, Batch) else ():
                 round_files.discard(transfer)
-
-
-def _is_of_object(outcome: Outcome) -> bool:
-    """Whether its object is in place now; what has the item's checksum may be another one's."""
-    return outcome.published or (outcome.adopted and outcome.transfer.required is None)
 
 
 def _planned(plan: Plan) -> Planned:

@@ -26,6 +26,7 @@ from kaiwo.errors import (
     UnavailableError,
 )
 from kaiwo.net.patience import Patience
+from kaiwo.protocols import Opener
 
 #: Errors that say what a service answered; a transient one may be that of a gateway.
 _ANSWERS = (CredentialsError, IntegrityError, NotFoundError, ServiceError)
@@ -55,6 +56,8 @@ class ServiceHealth:
         self._most_lost = most_lost
         self._patience = Patience()
         self._services: defaultdict[str, _Service] = defaultdict(_Service)
+        #: By which a request succeeded, and their identities (``protocols.Opener.ambient``).
+        self._openers: set[Opener] = set()
         self._allowed: set[str] = set()
 
     def ignores_ranges(self, service: str) -> bool:
@@ -94,12 +97,15 @@ class ServiceHealth:
         """Whether it has answered any request of this run."""
         return self._services[service].has_answered
 
-    def allowed(self, ambient: str) -> None:
-        """A request of that identity succeeded, see ``protocols.Opener``."""
-        self._allowed.add(ambient)
+    def allowed(self, opener: Opener) -> None:
+        """A request by that opener's identity succeeded."""
+        if opener not in self._openers:
+            self._openers.add(opener)
+            self._allowed.add(opener.ambient)
 
-    def is_new(self, ambient: str) -> bool:
-        """Whether it is an identity of the environment that has not succeeded in this run."""
+    def is_new(self, opener: Opener) -> bool:
+        """Whether its identity is of the environment, and has not succeeded in this run."""
+        ambient = opener.ambient
         return bool(ambient) and ambient not in self._allowed
 
     def failed(self, service: str, error: KaiwoError) -> None:

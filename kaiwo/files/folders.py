@@ -82,7 +82,18 @@ def open_folder(path: str, root: Root, *, make: bool = False) -> Folder:
     Raises:
         OSError: it cannot be opened or made; or a link on the way to it leads out of the root.
     """
-    return _opened(path, root, make=make)[0]
+    key = root.real or root.path, path
+    if (folder := kept.find(key)) is not None:
+        return folder
+    try:
+        folder = _walk(path, root, make=make)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE) or not kept.folders:
+            raise
+        kept.clear()
+        folder = _walk(path, root, make=make)
+    kept.add(key, folder)
+    return folder
 
 
 def in_folder(
@@ -115,15 +126,17 @@ def in_folder(
         return action(None, path)
     cut = path.rfind("/")
     above, name = path[:cut] or "/", path[cut + 1 :]
-    folder, was_kept = _opened(above, root, make=make)
+    folder = kept.find((root.real or root.path, above))
+    was_kept = folder is not None
+    if folder is None:
+        folder = open_folder(above, root, make=make)
     try:
         return action(folder.descriptor, name)
     except FileNotFoundError:
         if not was_kept or _is_at(folder, above):
             raise
     kept.clear()
-    folder, _ = _opened(above, root, make=make)
-    return action(folder.descriptor, name)
+    return action(open_folder(above, root, make=make).descriptor, name)
 
 
 def open_new(path: str, root: Root | None, mode: int, *, make: bool = False) -> int:
@@ -166,22 +179,6 @@ def _is_at(folder: Folder, path: str) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(folder.descriptor))
     except OSError:
         return False
-
-
-def _opened(path: str, root: Root, *, make: bool) -> tuple[Folder, bool]:
-    """An open folder, and whether it was open before."""
-    key = root.real or root.path, path
-    if (folder := kept.find(key)) is not None:
-        return folder, True
-    try:
-        folder = _walk(path, root, make=make)
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE) or not kept.folders:
-            raise
-        kept.clear()
-        folder = _walk(path, root, make=make)
-    kept.add(key, folder)
-    return folder, False
 
 
 def _walk(path: str, root: Root, *, make: bool) -> Folder:

@@ -32,12 +32,18 @@ def rename(
     was = _status(source, root) if before is None else before
     stays = source[: source.rfind("/")] == target[: target.rfind("/")]
 
+    def action(folder: int | None, name: str) -> None:
+        if folder is None:
+            os.replace(name, target)
+        elif stays:
+            new_name = target[target.rfind("/") + 1 :]
+            os.replace(name, new_name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:
+            _move(folder, name, target, root)
+
     def attempt() -> None:
         try:
-            if stays:
-                _rename_there(source, target, root)
-            else:
-                in_folder(source, root, lambda folder, name: _rename(folder, name, target, root))
+            in_folder(source, root, action)
         except OSError as error:
             if error.errno not in _PERHAPS_DONE or not _is_done(source, target, root, was):
                 raise
@@ -45,22 +51,13 @@ def rename(
     repeat(attempt)
 
 
-def _rename(folder: int | None, name: str, target: str, root: Root | None) -> None:
+def _move(folder: int, name: str, target: str, root: Root | None) -> None:
+    """Rename from one folder into another one."""
+
     def replace(target_folder: int | None, target_name: str) -> None:
         os.replace(name, target_name, src_dir_fd=folder, dst_dir_fd=target_folder)
 
     in_folder(target, root, replace)
-
-
-def _rename_there(source: str, target: str, root: Root | None) -> None:
-    """Rename within a folder."""
-    new_name = target[target.rfind("/") + 1 :]
-
-    def replace(folder: int | None, name: str) -> None:
-        to = target if folder is None else new_name
-        os.replace(name, to, src_dir_fd=folder, dst_dir_fd=folder)
-
-    in_folder(source, root, replace)
 
 
 def _status(path: str, root: Root | None) -> os.stat_result:

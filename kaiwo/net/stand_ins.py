@@ -12,6 +12,12 @@ import re
 
 from kaiwo.protocols import Buffer
 
+
+def is_of_text(letter: str) -> bool:
+    """Whether a text may have this letter."""
+    return letter.isprintable() or letter.isspace()
+
+
 #: A pointer is shorter (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
 MOST_POINTER = 1024
 #: The first bytes of a page, which show that it is one.
@@ -31,6 +37,10 @@ _PAGE = re.compile(
     rb"<(?:!doctype\s+html|html|head|body|title|meta|script)\b",
     re.IGNORECASE | re.DOTALL,
 )
+#: The first byte of a page: a space, a bracket, or of a mark or a letter of UTF-8 and UTF-16.
+_PAGE_BEGINS = frozenset(bytes([each]) for each in b" \t\n\v\f\r<\xef\xff\xfe\0")
+#: A binary file has other bytes than these among its first ones.
+_OF_TEXT, _HEAD = bytes(each for each in range(256) if each & 0x80 or is_of_text(chr(each))), 64
 #: Longer texts are no refusals: in JSON or XML, and in a few lines of words.
 MOST_DOCUMENT = 1 << 16
 _MOST_WORDS = 1024
@@ -73,12 +83,12 @@ def markup(data: Buffer) -> bytes:
 
 def is_page(data: Buffer) -> bool:
     """Whether these bytes begin as a page of HTML does."""
-    return _PAGE.match(markup(data)) is not None
+    return bytes(data[:1]) in _PAGE_BEGINS and _PAGE.match(markup(data)) is not None
 
 
 def is_refusal(data: Buffer) -> bool:
     """Whether these bytes are all that a service says when it refuses, and no binary file."""
-    if len(data) > MOST_DOCUMENT:
+    if len(data) > MOST_DOCUMENT or bytes(data[:_HEAD]).translate(None, _OF_TEXT):
         return False
     text = bytes(data).removeprefix(b"\xef\xbb\xbf").strip()
     if text.startswith(b"<"):
@@ -90,5 +100,5 @@ def is_refusal(data: Buffer) -> bool:
             return any(str(name).lower() in _NAMES_OF_ERRORS for name in found)
     except (ValueError, RecursionError):
         return False
-    is_text = all(letter.isprintable() or letter.isspace() for letter in words)
-    return len(words) < _MOST_WORDS and is_text and _WORDS_OF_ERRORS.search(words) is not None
+    is_text = len(words) < _MOST_WORDS and all(map(is_of_text, words))
+    return is_text and _WORDS_OF_ERRORS.search(words) is not None

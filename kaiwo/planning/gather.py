@@ -170,7 +170,7 @@ class _Gathering:
         service = job.want.opener.service
         if found.error is None:
             self._health.answered(service)
-            self._health.allowed(job.want.opener.ambient)
+            self._health.allowed(job.want.opener)
             self._unreached.answered(service, found)
             self._limits.succeeded(service)
             self._take(job, found)
@@ -195,7 +195,7 @@ class _Gathering:
         in_flight = self._dispatcher.in_flight()
         others = sum(each.want.opener.service == service for each in in_flight)
         has_answered = self._health.has_answered(service)
-        is_new = self._health.is_new(job.want.opener.ambient)
+        is_new = self._health.is_new(job.want.opener)
         again = self._limits.refused(job, error, has_answered=has_answered, others=others)
         if again is None:
             again = self._policy.again(job, error, has_answered=has_answered, is_new=is_new)

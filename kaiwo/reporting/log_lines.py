@@ -48,8 +48,9 @@ class EventLog:
             self._log_rest()
         match event:
             case Settled(item) if item.error is None:
-                source, target = map(units.printable, (item.source, item.target))
-                logger.debug("%s: %s -> %s", item.status, source, target)
+                if logger.isEnabledFor(logging.DEBUG):
+                    source, target = map(units.printable, (item.source, item.target))
+                    logger.debug("%s: %s -> %s", item.status, source, target)
             case Planned(files, _, unchanged) if files or unchanged:
                 logger.info("%s", _planned(event))
             case Retried(_, error, attempt, delay_s, waits_s):

@@ -135,7 +135,7 @@ def seconds_ns(time: datetime | None) -> int | None:
     if time is None:
         return None
     aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(seconds=1) * 1_000_000_000
+    return int(aware.replace(microsecond=0).timestamp()) * 1_000_000_000
 
 
 def datetime_of(time_ns: int) -> datetime:

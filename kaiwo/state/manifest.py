@@ -74,7 +74,7 @@ class Manifest:
         self._records: dict[str, Record] = {}
         self._unsettled: list[Transfer] = []
         self._answers: dict[tuple[str, str, str], Record] = {}
-        self._lines = 0
+        self._lines = self._appended = 0
         self._reader = Reader(self._path, _HEADER)
         self._reader.read(self._take)
         if self._reader.is_other_version:
@@ -93,6 +93,7 @@ class Manifest:
             nonlocal changed
             changed = self._take(line) or changed
 
+        self._appended = 0
         if self._reader.read(take):
             return changed
         before = self._records
@@ -155,8 +156,10 @@ class Manifest:
         """Append what was published or adopted; if that fails, there is one warning."""
         if self._reader.is_foreign:
             return
+        lines = [line_of(self._record(outcome)) for outcome in outcomes]
+        self._appended += len(lines)
         # One write for all of a batch: each hands the interpreter to the workers and waits for it.
-        self._file.append(b"".join([line_of(self._record(outcome)) for outcome in outcomes]))
+        self._file.append(b"".join(lines))
 
     def settle(self, switched: Iterable[Transfer] = ()) -> None:
         """Append what is at targets since their links were switched.
@@ -239,6 +242,8 @@ class Manifest:
 
     def compact(self) -> None:
         """Remove lines that later ones have replaced, if these are many."""
+        if not self._has_many_old_lines():
+            return  # what was appended need not be read
         self.refresh()
         if self._reader.is_foreign or not self._has_many_old_lines():
             return
@@ -316,7 +321,9 @@ class Manifest:
             logger.warning("%s", disk_error(error, self._path).message)
 
     def _has_many_old_lines(self) -> bool:
-        return self._lines > _FEW + (len(self._records) + len(self._answers)) * 3 // 2
+        known = len(self._records) + len(self._answers)
+        # A run appends few targets twice.
+        return self._lines + self._appended > _FEW + max(known, self._appended) * 3 // 2
 
     def _key_of(self, line: bytes) -> Hashable | None:
         """What a line is about; None for one that does not count any more."""

@@ -28,11 +28,12 @@ from kaiwo.workers.threads import require_open
 def timed(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outcome:
     """The step's outcome with its duration; repeated once when credentials were outdated."""
     start_s = time.monotonic()
-    outcome = with_fresh_secrets(transfer.opener, lambda: _attempted(transfer, step))
+    outcome = with_fresh_secrets(transfer.opener, lambda: attempted(transfer, step))
     return replace(outcome, seconds=time.monotonic() - start_s)
 
 
-def _attempted(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outcome:
+def attempted(transfer: Transfer, step: Callable[[Transfer], Outcome]) -> Outcome:
+    """The step's outcome; its failure is one, too."""
     try:
         require_open()
         return step(transfer)

@@ -65,18 +65,19 @@ _tensors = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _tensor = msgspec.json.Decoder(_Tensor)
 
 
-def require_format(transfer: Transfer, read: Read, size: int) -> None:
+def require_format(transfer: Transfer, path: str, size: int, root: Root | None = None) -> None:
     """Refuse a file whose header is not one of its format, if the task asks for that.
 
     Args:
         transfer: the object; the name of its target says the format.
-        read: reads bytes of the file.
+        path: of the file.
         size: of the file, in bytes.
+        root: of a temporary file, see ``folders.py``.
 
     Raises:
         FormatError: it is not.
     """
-    if transfer.check_format and (fault := fault_of(transfer.target, read, size)):
+    if transfer.check_format and (fault := fault_of(transfer.target, reader(path, root), size)):
         raise FormatError(
             f"{transfer.source}: {fault}; check_format refuses it: nothing is published at "
             f"{transfer.target}"

@@ -14,7 +14,7 @@ from kaiwo.files.paths import regular_file
 from kaiwo.files.publish import adopt
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import Checksum
-from kaiwo.workers.formats import reader, require_format
+from kaiwo.workers.formats import require_format
 from kaiwo.workers.threads import require_open
 from kaiwo.workers.verify import hash_file
 
@@ -32,7 +32,7 @@ def check_existing(transfer: Transfer) -> Outcome:
         also = _also_locked(transfer)
         if also and hash_file(also.algorithm, path=path, size=status.st_size) != also:
             continue
-        require_format(transfer, reader(path), status.st_size)
+        require_format(transfer, path, status.st_size)
         mtime_ns = status.st_mtime_ns
         if path != transfer.target or transfer.staged:
             require_open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from msgspec.structs import replace
 
 from kaiwo import checksums
@@ -18,16 +20,28 @@ from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.stand_ins import require_file
 from kaiwo.workers.verify import published, require_unchanged, verified
 
+#: No more bytes are read before they are written; one object may have more.
+HELD = 1 << 20
+
 
 def run_batch(job: Batch, how: Reading) -> tuple[Outcome, ...]:
-    """First all are read, then all are written.
+    """First many are read, then these are written.
 
     Each of the five calls that write a file releases the interpreter's lock for microseconds. With
     requests in between, every thread that waits for the lock is woken in vain each time: 117 µs for
-    an object of 4 kB instead of 76.
+    an object of 4 kB instead of 76. What is more than ``HELD`` would leave the processor's caches.
     """
-    fetched = [_fetched(each, how, verify=job.verify) for each in job.transfers]
-    return tuple([_put(*each) for each in fetched])
+    outcomes: list[Outcome] = []
+    fetched: list[tuple[Outcome, Buffer]] = []
+    held = 0
+    for transfer in job.transfers:
+        fetched.append(_fetched(transfer, how, verify=job.verify))
+        held += transfer.object.size
+        if held >= HELD or transfer is job.transfers[-1]:
+            outcomes += [_put(*each) for each in fetched]
+            fetched.clear()
+            held = 0
+    return tuple(outcomes)
 
 
 def _fetched(transfer: Transfer, how: Reading, *, verify: bool) -> tuple[Outcome, Buffer]:
@@ -103,5 +117,7 @@ def _put(fetched: Outcome, data: Buffer) -> Outcome:
             temporary_files.discard(temporary, root)
             return Outcome(transfer, bytes=size, error=error)
 
-    written = attempt.timed(fetched.transfer, write)
-    return replace(written, seconds=fetched.seconds + written.seconds, answer_s=fetched.answer_s)
+    start_s = time.monotonic()
+    written = attempt.attempted(fetched.transfer, write)
+    seconds = fetched.seconds + time.monotonic() - start_s
+    return replace(written, seconds=seconds, answer_s=fetched.answer_s)

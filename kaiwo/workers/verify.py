@@ -29,7 +29,7 @@ from kaiwo.net.stand_ins import MOST_POINTER, pointer_kind
 from kaiwo.objects import Checksum, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
 from kaiwo.workers import attempt
-from kaiwo.workers.formats import fault_of_file, reader, require_format
+from kaiwo.workers.formats import fault_of_file, require_format
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.threads import require_open
 
@@ -142,7 +142,7 @@ def check_existing(transfer: Transfer) -> Outcome:
         if stated is not None and actual is None:
             continue  # an unknown algorithm
         if actual is not None:
-            require_format(transfer, reader(path), status.st_size)
+            require_format(transfer, path, status.st_size)
         elif transfer.check_format and fault_of_file(path, status.st_size):
             continue  # nothing proves that its source has these bytes
         mtime_ns = status.st_mtime_ns
@@ -281,7 +281,7 @@ def published(
         FormatError: see ``require_format``.
         UnfinishedError: the run is over.
     """
-    require_format(transfer, reader(temporary, root_of(transfer)), written.st_size)
+    require_format(transfer, temporary, written.st_size, root_of(transfer))
     require_open()
     mtime_ns = publish(temporary, transfer, written)
     return Outcome(

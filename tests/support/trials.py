@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kaiwo.engine.batches import BATCH_BYTES
 from kaiwo.jobs import RANGE
 from kaiwo.tasks.base import Engine
 from tests.servers.faulty_s3 import BUCKET, Plan, Span, faulty_s3
@@ -288,8 +287,8 @@ class Trial:
         asked, most = self.stage.asked(), self.killed * self.stage.workers
         if asked.size > SIZE + most * RANGE:
             self.found.append(f"{asked.size:,} bytes were asked for, of {SIZE:,}")
-        # Each was in flight when a run died: one range or one batch for each worker. A batch is
-        # read as a whole before it is written. A run that ends after SIGTERM may start more.
+        # Each was in flight when a run died: one range or one batch for each worker, which has no
+        # more bytes than a range. A run that ends after SIGTERM may start more.
         repeated = {span: many - 1 for span, many in asked.spans.items() if many > 1}
         small = {key for key, data in OBJECTS.items() if len(data) < MIB}
         # A file of the Hub's cache is below snapshots/<commit>/.
@@ -300,7 +299,7 @@ class Trial:
             for (key, start, end), many in repeated.items()
             if key in small and not self.warned
         )
-        if ranges + -(-batches // BATCH_BYTES) > most:
+        if ranges + -(-batches // RANGE) > most:
             self.found.append(f"asked for again: {repeated}")
         lost = [span for span, many in self.kept.items() if asked.spans[span] > many]
         if lost:

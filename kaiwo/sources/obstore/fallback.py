@@ -63,18 +63,16 @@ class RefusalHiddenError(NotForObstoreError):
         return "the service refuses the request"
 
 
-def with_another_token(identity: Identity | None, send: Callable[[], T]) -> T:
+def with_another_token(identity: Identity, send: Callable[[], T]) -> T:
     """What a request brings; sent again if its token was refused and there is another one.
 
     Args:
-        identity: whose tokens obstore sends; None if it sends none.
+        identity: whose tokens obstore sends.
         send: sends the request.
 
     Raises:
         TokenError: none is given.
     """
-    if identity is None:
-        return send()
     sent = identity.token().value
     try:
         return send()

@@ -204,6 +204,8 @@ class ObstoreSource(OfferingSource):
         if self.is_bypassed or _is_unnameable(remote.key) or is_odd_range:
             return by_fsspec()
         try:
+            if self._identity is None:
+                return self._sent(remote, by_obstore)
             with self.diverting("reading", remote.key):
                 return with_another_token(self._identity, lambda: self._sent(remote, by_obstore))
         except NotForObstoreError as reason:

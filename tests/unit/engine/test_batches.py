@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kaiwo.engine import pace
 from kaiwo.engine.batches import BATCH_BYTES, cut
 from kaiwo.engine.pace import BATCH_OBJECTS, Pace
-from kaiwo.jobs import Batch, Outcome, Range, Transfer
+from kaiwo.jobs import RANGE, Batch, Outcome, Transfer
 from kaiwo.objects import RemoteObject
 from tests.support.bucket import keys
 from tests.support.faulty import (
@@ -64,14 +64,13 @@ def test_few_objects_are_shared_by_all_workers(tmp_path: Path, workers: int) -> 
     assert sum(lengths(executor)) == 50
 
 
-@pytest.mark.parametrize(("size", "most"), [(300 << 10, 3), (BATCH_BYTES // 4, 4)])
-def test_a_batch_holds_at_most_a_mebibyte(tmp_path: Path, size: int, most: int) -> None:
+def test_a_batch_has_no_more_bytes_than_a_range(tmp_path: Path) -> None:
     executor = InlineExecutor()
-    store = FaultyStore({f"f{number}": content(size, number) for number in range(40)})
+    store = FaultyStore({f"f{number}": content(900 << 10, number) for number in range(60)})
     run_store(store, tmp_path, executor, workers=1)
-    assert lengths(executor)[1:5] == [most] * 4
-    # What is large enough to tell how fast the line is comes first, in a range.
-    assert sum(lengths(executor)) + len(executor.of(Range)) == 40
+    # The first one tells how fast the line is.
+    assert lengths(executor)[:4] == [1, *[RANGE // (900 << 10)] * 3]
+    assert files(tmp_path) == store.objects
 
 
 # --- how they are cut -------------------------------------------------------------------------

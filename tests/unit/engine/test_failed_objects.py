@@ -286,7 +286,7 @@ def test_a_folder_that_cannot_be_made_is_a_disk_error_of_that_object(tmp_path: P
 
 
 def test_fail_fast_ends_at_the_first_failure_and_names_the_rest(tmp_path: Path) -> None:
-    objects = {f"f{n}": content(2 * MIB, n) for n in range(6)} | {"big": content(LARGE)}
+    objects = {f"f{n}": content(5 * MIB, n) for n in range(6)} | {"big": content(LARGE)}
     store = FaultyStore(objects, "crc32c")
     plan = plan_of(FaultyOpener(store), tmp_path)
     third = plan.transfers[2].object.key

@@ -69,6 +69,26 @@ def test_objects_come_in_ranges_when_a_second_does_not_bring_them() -> None:
     assert not slow.is_remembered(of_size(LEAST_UNIT))
 
 
+@pytest.mark.parametrize(
+    ("rate", "workers", "most"),
+    [
+        (None, 8, 1 << 20),
+        (1e6, 8, 1 << 20),
+        (16e6, 8, 4_000_000),
+        (1e9, 8, RANGE),
+        (1e9, 32, 2 << 20),
+    ],
+    ids=["unknown", "slow", "faster", "fast", "many at once"],
+)
+def test_a_batch_has_no_more_bytes_than_are_read_at_once(
+    rate: float | None, workers: int, most: int
+) -> None:
+    known = lines(workers, 1 << 30)
+    if rate is not None:
+        ended(known, a_range(), RANGE / rate)
+    assert known.batch_bytes(SERVICE) == pytest.approx(most, rel=0.01)
+
+
 @pytest.mark.parametrize("kind", [BusyError, NoAnswerError, StalledError])
 def test_a_service_that_serves_others_gets_fewer_requests_and_nobody_is_charged(
     kind: type[KaiwoError],

@@ -47,10 +47,15 @@ def test_an_identity_that_is_known_and_what_cannot_pass_fail_at_once(
 
 def test_an_identity_is_new_until_it_has_succeeded_and_a_named_one_never() -> None:
     health = ServiceHealth(3)
-    assert (health.is_new("s3 at a"), health.is_new("")) == (True, False)
-    health.allowed("s3 at a")
-    health.allowed("")
-    assert (health.is_new("s3 at a"), health.is_new("gcs at a")) == (False, True)
+    pod, same, other, named = (opener(each) for each in ("s3 at a", "s3 at a", "gcs at a", ""))
+    assert (health.is_new(pod), health.is_new(named)) == (True, False)
+    health.allowed(pod)
+    health.allowed(named)
+    assert (health.is_new(same), health.is_new(other), health.is_new(named)) == (False, True, False)
+
+
+def opener(ambient: str) -> FaultyOpener:
+    return FaultyOpener(FaultyStore({}), ambient=ambient)
 
 
 def listed(
@@ -72,7 +77,7 @@ def test_a_listing_waits_for_an_identity_of_the_environment_only(ambient: str) -
     store, error = listed(ambient, health, *[REFUSED] * 4)
     if ambient:
         assert (error, len(store.listings)) == (None, 5)
-        assert not health.is_new("pod")
+        assert not health.is_new(opener("pod"))
         # It has succeeded: now a refusal is the last word.
         store, error = listed(ambient, health, REFUSED)
     assert (type(error), len(store.listings)) == (NotAllowedYetError, 1)

@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.engine.retry import RetryPolicy
-from kaiwo.engine.scheduler import MOST_UNREMEMBERED
+from kaiwo.engine.unremembered import MOST_UNREMEMBERED
 from kaiwo.errors import (
     BusyError,
     DeadlineError,

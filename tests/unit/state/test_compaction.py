@@ -38,6 +38,13 @@ def remember(manifest: Manifest, some: list[Transfer]) -> None:
     manifest.remember([published(each, os.stat(each.target).st_mtime_ns) for each in some])
 
 
+def run(root: Path, some: list[Transfer]) -> Manifest:
+    """A run that publishes these."""
+    manifest = Manifest(str(root))
+    remember(manifest, some)
+    return manifest
+
+
 def lines(root: Path) -> list[bytes]:
     return Path(manifest_path(str(root))).read_bytes().splitlines(keepends=True)
 
@@ -52,10 +59,9 @@ def held(root: Path, some: list[Transfer]) -> int:
 
 
 def test_old_lines_go_and_the_last_of_each_target_stays(tmp_path: Path) -> None:
-    manifest = Manifest(str(tmp_path))
     for version in range(5):
         some = transfers(tmp_path, version)
-        remember(manifest, some)
+        manifest = run(tmp_path, some)
     assert len(lines(tmp_path)) == 501
     before = os.stat(manifest_path(str(tmp_path)))
     manifest.compact()
@@ -88,7 +94,7 @@ def test_lines_that_this_version_does_not_know_stay_and_torn_ones_go(tmp_path: P
     with Path(manifest_path(str(tmp_path))).open("ab") as file:
         file.write(b"".join([unknown[1], b'{"target": "torn\n', unknown[2]]))
     for version in range(3):
-        remember(manifest, transfers(tmp_path, version)[1:])
+        manifest = run(tmp_path, transfers(tmp_path, version)[1:])
     with Path(manifest_path(str(tmp_path))).open("ab") as file:
         file.write(unknown[0])
     manifest.compact()
@@ -108,7 +114,7 @@ def test_answers_of_stores_stay_as_long_as_they_count(tmp_path: Path) -> None:
         with Path(manifest_path(str(tmp_path))).open("ab") as file:
             file.write(line_of(answer))
     for version in range(2, 5):
-        remember(manifest, transfers(tmp_path, version))
+        manifest = run(tmp_path, transfers(tmp_path, version))
     manifest.compact()
     # A file was published where a placeholder was.
     assert [line for line in lines(tmp_path) if b'"a/"' in line] != []
@@ -119,9 +125,9 @@ def test_answers_of_stores_stay_as_long_as_they_count(tmp_path: Path) -> None:
 def test_what_another_run_appends_meanwhile_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, manifest = Manifest(str(tmp_path)), Manifest(str(tmp_path))
+    other = Manifest(str(tmp_path))
     for version in range(4):
-        remember(manifest, transfers(tmp_path, version))
+        manifest = run(tmp_path, transfers(tmp_path, version))
     late = transfers(tmp_path, 7, 3)
     after = [replace(each, target=f"{each.target}-after") for each in late]
     remember(other, late[:1])  # its file is open from now on
@@ -146,9 +152,8 @@ def test_a_disk_that_refuses_leaves_the_manifest_as_it_was(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    manifest = Manifest(str(tmp_path))
     for version in range(5):
-        remember(manifest, transfers(tmp_path, version))
+        manifest = run(tmp_path, transfers(tmp_path, version))
     before = lines(tmp_path)
     monkeypatch.setattr(os, "fsync", full)
     manifest.compact()
