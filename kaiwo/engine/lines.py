@@ -40,8 +40,9 @@ COPIES = 1.5
 LONGEST_PIECE = 1 << 20
 #: So much is written before it is reported: many reports show soon what a line brings.
 REPORTED = 1 << 20
-#: A request that takes less than this is read at once.
-AT_ONCE_S = 0.25
+#: A request that takes less than this is read at once: while this process is busy, and is itself what
+#: a connection waits for, and otherwise.
+BUSY_AT_ONCE_S, AT_ONCE_S = 1.0, 0.25
 #: An object that takes longer than this comes in ranges.
 REMEMBERED_S = 1.0
 #: No object below this size comes in ranges: its second request would cost more than its bytes.
@@ -135,6 +136,7 @@ class Lines:
         self.limits = {LOCAL: MOST_LOCAL, WAITING: 0}
         self._share()
         self._stepped_s = 0.0
+        self._at_once_s = AT_ONCE_S
 
     def end_run(self) -> None:
         """The run is over."""
@@ -157,7 +159,7 @@ class Lines:
     def batch_bytes(self, service: str) -> int:
         """How many bytes of small objects a request brings at most: what is read at once."""
         rate = self._connection_rate(self._lines[service]) or 0.0
-        return max(int(min(rate * AT_ONCE_S, self._at_once, RANGE)), BATCH_BYTES)
+        return max(int(min(rate * self._at_once_s, self._at_once, RANGE)), BATCH_BYTES)
 
     def _connection_rate(self, line: Line) -> float | None:
         """Bytes a second of a connection, as far as is known: what the limit leaves at most."""
@@ -192,7 +194,7 @@ class Lines:
         if isinstance(job, BringingJob):
             line.in_flight += 1
         rate, size = self._connection_rate(line), size_of(job)
-        is_quick = size < LEAST_TOLD if rate is None else size <= rate * AT_ONCE_S
+        is_quick = size < LEAST_TOLD if rate is None else size <= rate * self._at_once_s
         if is_quick and size <= self._at_once:
             return Reading(channel=self._channel, bandwidth=self._bandwidth)
         request = 0
@@ -272,6 +274,7 @@ class Lines:
             self._share()
         has_begun = any(each.arrived_s > -math.inf for each in self._lines.values())
         is_busy = self._processor.is_busy(now_s, has_begun=has_begun)
+        self._at_once_s = BUSY_AT_ONCE_S if is_busy else AT_ONCE_S
         is_held_back = False
         if self._unused is not None:
             self._unused.look(now_s)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 
 from kaiwo.files import process_limits
 
-#: How long the processor's use is measured.
-LOAD_S = 0.05
+#: How long the processor's use is measured, and how many such times count: at the beginning, and
+#: between two bursts, it is used less than by more requests.
+LOAD_S, LOOKS = 0.05, 4
 #: Above this part of the processors, more requests only take them from others: half of the work of
 #: a request is the kernel's and the server's.
 BUSY = 0.55
@@ -32,13 +34,15 @@ class Usage:
         self._every_s = every_s
         self._at = time.monotonic(), count()
 
-    def look(self, now_s: float) -> None:
-        """Measure again, if it is time."""
+    def look(self, now_s: float) -> bool:
+        """Measure again, if it is time; returns whether it was."""
         since_s, before = self._at
-        if now_s - since_s >= self._every_s:
-            counted = self._count()
-            self.lately = (counted - before) / (now_s - since_s)
-            self._at = now_s, counted
+        if now_s - since_s < self._every_s:
+            return False
+        counted = self._count()
+        self.lately = (counted - before) / (now_s - since_s)
+        self._at = now_s, counted
+        return True
 
 
 class Processor:
@@ -53,6 +57,7 @@ class Processor:
         self.requests = math.ceil(processors) + 1
         self._most = BUSY * processors
         self._used: Usage | None = None
+        self._lately: deque[float] = deque(maxlen=LOOKS)
 
     def is_busy(self, now_s: float, *, has_begun: bool) -> bool | None:
         """Whether it is used fully, so that more requests would only slow this process down.
@@ -67,6 +72,6 @@ class Processor:
         if self._used is None:
             self._used = Usage(time.process_time, LOAD_S) if has_begun else None
             return None
-        self._used.look(now_s)
-        lately = self._used.lately
-        return None if lately is None else lately > self._most
+        if self._used.look(now_s) and self._used.lately is not None:
+            self._lately.append(self._used.lately)
+        return max(self._lately) > self._most if self._lately else None
