@@ -40,8 +40,8 @@ COPIES = 1.5
 LONGEST_PIECE = 1 << 20
 #: So much is written before it is reported: many reports show soon what a line brings.
 REPORTED = 1 << 20
-#: A request that takes less than this is read at once: while this process is busy, and is itself what
-#: a connection waits for, and otherwise.
+#: A request that takes less than this is read at once: while this process is busy, and is itself
+#: what a connection waits for; and otherwise.
 BUSY_AT_ONCE_S, AT_ONCE_S = 1.0, 0.25
 #: An object that takes longer than this comes in ranges.
 REMEMBERED_S = 1.0

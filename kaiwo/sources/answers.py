@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import math
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -135,7 +136,7 @@ def seconds_ns(time: datetime | None) -> int | None:
     if time is None:
         return None
     aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return int(aware.replace(microsecond=0).timestamp()) * 1_000_000_000
+    return math.floor(aware.timestamp()) * 1_000_000_000
 
 
 def datetime_of(time_ns: int) -> datetime:

@@ -152,7 +152,7 @@ class Head:
 
 def md5_of(etag: str | None) -> Checksum | None:
     """The md5 that an etag is; None if the object was uploaded in parts."""
-    return checksums.stated("md5", etag) if etag and _MD5.fullmatch(etag) else None
+    return Checksum("md5", etag.lower()) if etag and _MD5.fullmatch(etag) else None
 
 
 def parse_entry(
@@ -163,12 +163,13 @@ def parse_entry(
     The etag of an object with a single part is a checksum too, since the part's length is known.
     """
     plain = plain_etag(etag)
+    is_weak = etag is not None and etag.startswith("W/")
     md5 = md5_of(plain)
     checksum = md5 or checksums.of_parts(plain, size, size)
     return RemoteObject(
         key,
         size,
-        strong_etag(etag),
+        None if is_weak else plain,
         None,
         checksum,
         modified_ns=seconds_ns(modified),
