@@ -246,7 +246,9 @@ def _to_fetch(
     present = not how.force and (there is not None or has_blob(transfer))
     present = present and transfer.part is None
     if transfer.required is None:
-        present = present and not (transfer.object.unsized or transfer.locked)
+        # Of a lock, only proof counts; a pointer's digest is one, if the pointer has their sha256.
+        is_doubtful = transfer.locked and not checksums.is_of_bytes(transfer.object.checksum)
+        present = present and not (transfer.object.unsized or is_doubtful)
     partial = state.partial_download(transfer, published=present)
     if not (how.durable or how.hashed or present or partial):
         return transfer
