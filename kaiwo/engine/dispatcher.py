@@ -213,10 +213,10 @@ class Dispatcher(Generic[JobT, ResultT]):
 
         Jobs that may start only later are put aside meanwhile, up to a limit.
         """
-        while (job := self._next(name)) is not None and self._may_start(job):
+        while (job := self._next(name)) is not None:
             later_s = self._starts_s(job)
             if later_s <= time.monotonic():
-                return self._held.pop(name)
+                return self._held.pop(name) if self._may_start(job) else None
             if len(self._repeats) >= MOST_ASIDE:
                 return None
             self._postpone(self._held.pop(name), later_s)

@@ -42,7 +42,7 @@ LONGEST_PIECE = 1 << 20
 REPORTED = 1 << 20
 #: A request that takes less than this is read at once: while this process is busy, and is itself
 #: what a connection waits for; and otherwise.
-BUSY_AT_ONCE_S, AT_ONCE_S = 1.0, 0.25
+BUSY_AT_ONCE_S, AT_ONCE_S = 0.5, 0.25
 #: An object that takes longer than this comes in ranges.
 REMEMBERED_S = 1.0
 #: No object below this size comes in ranges: its second request would cost more than its bytes.
