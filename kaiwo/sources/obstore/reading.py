@@ -4,16 +4,11 @@ Objects below 1 MiB are read by obstore's synchronous call, ranges by the asynch
 event loop in a separate thread: the first costs less for each request, the second less for each
 byte (the synchronous call wakes a Python thread for every TLS record). Where no thread can be
 started, all reads are synchronous.
-
-A stream of obstore collects a number of bytes before it gives them, and loses them when it fails.
-That number is what the last streams of this store brought in a sixteenth of a second: over TLS, a
-body comes in 16 KiB, and each chunk costs a change of thread.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +19,7 @@ from kaiwo.objects import RemoteObject
 from kaiwo.protocols import Buffer
 from kaiwo.sources.answers import check_etag_or_date, check_identity, datetime_of, seconds_ns
 from kaiwo.sources.folder_markers import is_marker, left_out
+from kaiwo.sources.obstore.collecting import Collecting
 from kaiwo.sources.pieces import Taken, cut
 
 if TYPE_CHECKING:
@@ -31,35 +27,8 @@ if TYPE_CHECKING:
 
 #: From this size on, a read is asynchronous; below, the request costs more than its bytes.
 LARGE = 1 << 20
-#: Bytes that a stream collects: at first, at least and at most.
-_FIRST, _LEAST, _MOST = 1 << 14, 1 << 12, 1 << 19
-_COLLECT_S = 1 / 16
 #: The part of an object's identity that a request can be bound to.
 Pin = Literal["etag", "version"]
-
-
-class _Collecting:
-    """How much a stream collects, as the last streams came.
-
-    Attributes:
-        bytes: that are given at once.
-    """
-
-    def __init__(self) -> None:
-        self.bytes = _FIRST
-
-    def measuring(self) -> Callable[[Buffer], Buffer]:
-        """Gives back the chunks of one stream, and measures: later streams collect as they come."""
-        start_s, came = time.monotonic(), 0
-
-        def measured(chunk: Buffer) -> Buffer:
-            nonlocal came
-            came += len(chunk)
-            collected = came / max(time.monotonic() - start_s, 1e-3) * _COLLECT_S
-            self.bytes = int(min(max(collected, _LEAST), _MOST))
-            return chunk
-
-        return measured
 
 
 class PinnedReader:
@@ -77,7 +46,7 @@ class PinnedReader:
         self._loop: EventLoop | None = None
         self._has_no_thread = False
         self._is_closed = False
-        self._collecting = _Collecting()
+        self._collecting = Collecting()
 
     def close(self) -> None:
         """Cancel the calls that are under way, and refuse all others."""
@@ -132,8 +101,9 @@ class PinnedReader:
             answer = loop.run(self._get_async(remote, options, named))
         if taken is not None:
             taken.begin()
-        chunks = answer.stream(min(self._collecting.bytes, piece))
-        measured = self._collecting.measuring()
+        collected = min(self._collecting.next_bytes(), piece)
+        measured = self._collecting.measuring(end - start)
+        chunks = answer.stream(collected)
         if loop is None:
             return cut(map(measured, chunks), piece)
         return arriving(_each(chunks, measured), piece, loop.submit, taken)
