@@ -69,9 +69,8 @@ class Dispatcher(Generic[JobT, ResultT]):
         self._most = math.inf if most is None else most
         self._executor = executor
         self._lane = lane
-        #: Jobs under way of each lane, and of all that take room here.
+        #: Jobs under way of each lane; None: they take no room here.
         self._busy: Counter[str | None] = Counter()
-        self._running = 0
         self._work = work
         self._begin = begin
         self._idle = idle
@@ -108,8 +107,9 @@ class Dispatcher(Generic[JobT, ResultT]):
 
         Returns False when none is under way, so that fewer are not possible.
         """
-        self._most = min(self._most, max(self._running, 1))
-        return self._running > 0
+        running = self._running()
+        self._most = min(self._most, max(running, 1))
+        return running > 0
 
     def abandon(self) -> None:
         """Forget every job that has not started; results of those in flight still come back."""
@@ -141,9 +141,7 @@ class Dispatcher(Generic[JobT, ResultT]):
                 finished()
             elif finished is not None:
                 job, future = finished
-                lane = self._in_flight.pop(future)[1]
-                self._busy[lane] -= 1
-                self._running -= lane is not None
+                self._busy[self._in_flight.pop(future)[1]] -= 1
                 if not future.cancelled():
                     handle(job, future.result())
             self._tick()
@@ -154,17 +152,16 @@ class Dispatcher(Generic[JobT, ResultT]):
             job = self._due() or self._fed()
             if job is None:
                 return
-            more = self._begin(job)
-            self._track(job, self._lane(job), self._executor.submit(self._work, job, *more))
+            lane, more = self._lane(job), self._begin(job)
+            self._track(job, lane, self._executor.submit(self._work, job, *more))
+
+    def _running(self) -> int:
+        return len(self._in_flight) - self._busy[None]
 
     def _has_room(self) -> bool:
-        if self._running >= self._most:
+        if self._running() >= self._most:
             return False
-        busy = self._busy
-        for lane, limit in self._limits.items():  # noqa: SIM110 - asked twice for each job
-            if busy[lane] < limit:
-                return True
-        return False
+        return any(self._busy[lane] < limit for lane, limit in self._limits.items())
 
     def _may_start(self, job: JobT) -> bool:
         lane = self._lane(job)
@@ -172,7 +169,6 @@ class Dispatcher(Generic[JobT, ResultT]):
 
     def _track(self, job: JobT, lane: str | None, future: Future[ResultT]) -> None:
         self._busy[lane] += 1
-        self._running += lane is not None
         self._in_flight[future] = job, lane
         future.add_done_callback(lambda done: self._results.put((job, done)))
 

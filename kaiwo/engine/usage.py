@@ -34,15 +34,15 @@ class Usage:
         self._every_s = every_s
         self._at = time.monotonic(), count()
 
-    def look(self, now_s: float) -> bool:
-        """Measure again, if it is time; returns whether it was."""
+    def look(self, now_s: float) -> float | None:
+        """Measure again, if it is time; returns what was measured now."""
         since_s, before = self._at
         if now_s - since_s < self._every_s:
-            return False
+            return None
         counted = self._count()
         self.lately = (counted - before) / (now_s - since_s)
         self._at = now_s, counted
-        return True
+        return self.lately
 
 
 class Processor:
@@ -72,6 +72,6 @@ class Processor:
         if self._used is None:
             self._used = Usage(time.process_time, LOAD_S) if has_begun else None
             return None
-        if self._used.look(now_s) and self._used.lately is not None:
-            self._lately.append(self._used.lately)
+        if (used := self._used.look(now_s)) is not None:
+            self._lately.append(used)
         return max(self._lately) > self._most if self._lately else None

@@ -162,14 +162,14 @@ def parse_entry(
 
     The etag of an object with a single part is a checksum too, since the part's length is known.
     """
-    plain = plain_etag(etag)
-    is_weak = etag is not None and etag.startswith("W/")
+    strong = strong_etag(etag)
+    plain = strong or plain_etag(etag)
     md5 = md5_of(plain)
     checksum = md5 or checksums.of_parts(plain, size, size)
     return RemoteObject(
         key,
         size,
-        None if is_weak else plain,
+        strong,
         None,
         checksum,
         modified_ns=seconds_ns(modified),

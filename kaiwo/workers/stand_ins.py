@@ -11,6 +11,8 @@ Other names may be pages. A web server that says ``text/html`` is refused for mo
 
 from __future__ import annotations
 
+import posixpath
+
 from kaiwo.errors import StandInError
 from kaiwo.jobs import Transfer
 from kaiwo.net.stand_ins import is_page, is_refusal, pointer_kind
@@ -50,7 +52,7 @@ def require_file(transfer: Transfer, data: Buffer) -> None:
         )
     if transfer.object.checksum is not None:
         return
-    extension = transfer.target.rpartition(".")[2].lower()
+    extension = posixpath.splitext(transfer.target)[1].removeprefix(".").lower()
     if extension not in _FORMATS:
         return
     if is_page(data):
