@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaiwo.engine import pace
+from kaiwo.engine import lines, pace
 from kaiwo.engine.batches import BATCH_BYTES, cut
 from kaiwo.engine.pace import BATCH_OBJECTS, Pace
 from kaiwo.jobs import RANGE, Batch, Outcome, Transfer
@@ -64,7 +64,12 @@ def test_few_objects_are_shared_by_all_workers(tmp_path: Path, workers: int) -> 
     assert sum(lengths(executor)) == 50
 
 
-def test_a_batch_has_no_more_bytes_than_a_range(tmp_path: Path) -> None:
+def test_a_batch_has_no_more_bytes_than_a_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "BATCH_S", 1_000.0)
+    monkeypatch.setattr(lines, "AT_ONCE_S", 1_000.0)
+    monkeypatch.setattr(lines, "BUSY_AT_ONCE_S", 1_000.0)
     executor = InlineExecutor()
     store = FaultyStore({f"f{number}": content(900 << 10, number) for number in range(60)})
     run_store(store, tmp_path, executor, workers=1)
