@@ -99,7 +99,8 @@ class _Bucket(serving.Quiet, http.server.BaseHTTPRequestHandler):
             return b'<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>'
         prefix = query.get("prefix", [""])[0]
         first = int(query.get("continuation-token", ["0"])[0])
-        keys = [each for each in self.keys if each.startswith(prefix)]
+        after = query.get("start-after", [""])[0]
+        keys = [each for each in self.keys if each.startswith(prefix) and each > after]
         page = keys[first : first + _PAGE]
         more = first + _PAGE < len(keys)
         token = f"<NextContinuationToken>{first + _PAGE}</NextContinuationToken>" if more else ""
@@ -163,13 +164,13 @@ def paced(folder: Path, rate: int = 0, whole: int = 0) -> Iterator[dict[str, str
         rate: bytes a second of each connection; 0: no limit.
         whole: of all of them together; 0: no limit.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = (path for path in folder.rglob("*") if path.is_file())
 
     class Handler(_Bucket):
         line = _Line(whole)
 
     Handler.folder, Handler.rate = folder, rate
-    Handler.keys = [path.relative_to(folder).as_posix() for path in files]
+    Handler.keys = sorted(path.relative_to(folder).as_posix() for path in files)
     with serving.listening(Handler) as address:
         yield {"endpoint_url": address}
 
