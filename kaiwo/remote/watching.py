@@ -3,6 +3,8 @@
 at the start   each worker is asked whether it can be used; those that cannot are left out
 joins          a worker that comes is asked as the others were
 leaves         who uses the workers is told
+is silent      it has left: a process that hangs, a machine that is switched off; Dask itself waits
+               minutes for these
 comes back     by the same address, before anybody saw it leave: it has left, and another one joins
 """
 
@@ -28,6 +30,8 @@ LOOK_S = 0.5
 OTHERS_S = 5.0
 #: After this time, the log says that a worker is waited for.
 TOLD_S = 2.0
+#: A worker that the scheduler has not heard for so long has left; of many, each is heard seldom.
+SILENT_S, SILENT_S_EACH = 30.0, 0.1
 logger = logging.getLogger(__name__)
 
 
@@ -57,6 +61,7 @@ class Workers(ABC):
         self._refused: dict[str, KaiwoError] = {}
         #: Which process was asked at an address, as the scheduler tells them apart.
         self._processes: dict[str, tuple[Any, ...]] = {}
+        self._silence = Silence()
         self._ended = threading.Event()
 
     # --- what is done with them
@@ -152,7 +157,7 @@ class Workers(ABC):
         except Exception as error:  # any that a connection fails with
             logger.debug("the Dask scheduler does not answer: %s", type(error).__name__)
             return None
-        return found
+        return self._silence.without_silent(found, time.monotonic())
 
     def _executor(self, address: str) -> Executor:
         """Runs what it is given on that worker only."""
@@ -191,6 +196,39 @@ class Workers(ABC):
         """The process at this address has forgotten what it had."""
         self._lose(address)
         self._probes[address] = self._ask(address)
+
+
+class Silence:
+    """For how long the scheduler has not heard of its workers, which each say often that they live.
+
+    Only time counts in which the scheduler answers: it may have been stopped itself.
+    """
+
+    def __init__(self) -> None:
+        self._looked_s = 0.0
+        #: When the scheduler has heard each one, by its clock, and how long ago that is.
+        self._heard: dict[str, tuple[Any, float]] = {}
+
+    def without_silent(self, said: Mapping[str, Any], now_s: float) -> dict[str, Any]:
+        """The workers that are heard.
+
+        Args:
+            said: what the scheduler says of each.
+            now_s: the time of the monotonic clock.
+        """
+        passed_s, self._looked_s = min(now_s - self._looked_s, 2 * LOOK_S), now_s
+        most_s = max(SILENT_S, len(said) * SILENT_S_EACH)
+        before, self._heard = self._heard, {}
+        for address, each in said.items():
+            heard = each.get("last_seen")
+            was, silent_s = before.get(address, (None, 0.0))
+            is_heard = heard is None or heard != was
+            since_s = 0.0 if is_heard else silent_s + passed_s
+            self._heard[address] = heard, since_s
+            if silent_s < most_s <= since_s:
+                text = "%s has not been heard for %.0f s: it counts as gone until it is"
+                logger.warning(text, address, since_s)
+        return {each: said[each] for each, (_, since_s) in self._heard.items() if since_s < most_s}
 
 
 def _process(said: Mapping[str, Any]) -> tuple[Any, ...]:
