@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
-from distributed import secede
 from msgspec.structs import replace
 
 from kaiwo import environment, redact
@@ -53,11 +52,10 @@ _AHEAD, _MOST_AHEAD = 32 << 20, 2048
 
 
 def run_node(call: NodeCall) -> NodeEnd:
-    """Carry out a plan on this worker of Dask, outside of its pool; never raises.
+    """Carry out a plan on this worker of Dask; never raises.
 
     Executors log what was called when it raises.
     """
-    secede()
     try:
         return _ended(call)
     finally:

@@ -3,9 +3,11 @@
     at the start   each worker is asked whether it sees the download root, has the secret files and
                    the same kaiwo; those that do not are left out
     a call         goes to the worker that has the fewest. There it leaves the worker's pool, which
-                   has room for the next one then: so a worker of one thread has many requests
+                   has room for the next one then: so a worker of one thread has many requests, and
+                   some more calls, which wait for their turn
     joins          a worker that comes is asked as the others were, and gets calls
-    leaves         the calls of a worker that is gone are lost, and the run sends their jobs again
+    leaves         the calls of a worker that is gone are lost, and the run sends their jobs again;
+                   so are those of one that has been silent for half a minute
 
 Dask places nothing: each call names its worker. So no worker has more than its share, and it is
 known what a worker had that is gone.
@@ -21,11 +23,12 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any
 
-from distributed import Client, secede
+from distributed import Client
 
 from kaiwo import redact, units
 from kaiwo.errors import ServiceError
 from kaiwo.files import new_threads
+from kaiwo.remote import own_thread
 from kaiwo.remote.calls import Answer, Call
 from kaiwo.remote.probing import probe
 from kaiwo.remote.site import carry
@@ -36,12 +39,6 @@ logger = logging.getLogger(__name__)
 
 class LostWorkerError(Exception):
     """A worker has left the cluster, with all that it had."""
-
-
-def on_worker(call: Call) -> Answer:
-    """Do a call on a worker of Dask, outside of its pool."""
-    secede()
-    return carry(call)
 
 
 class _Worker:
@@ -72,6 +69,8 @@ class Cluster(Workers):
         until_s: see ``Workers``.
         only_encrypted: see ``Workers``.
     """
+
+    are_ahead = True
 
     def __init__(
         self,
@@ -134,7 +133,7 @@ class Cluster(Workers):
         """Give a call to the worker that has the fewest; the lock is held."""
         worker = min(self._workers.values(), key=lambda each: len(each.calls))
         try:
-            sent = worker.executor.submit(on_worker, call)
+            sent = own_thread.submit(worker.executor, carry, call)
         except Exception:  # the connection is lost at this moment
             self._waiting.append((future, call))
             return

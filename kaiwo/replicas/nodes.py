@@ -25,6 +25,7 @@ from kaiwo.errors import DeadlineError, KaiwoError, ServiceError
 from kaiwo.events import Settled, Ticked
 from kaiwo.objects import NodeOutcome
 from kaiwo.protocols import Sink
+from kaiwo.remote import own_thread
 from kaiwo.remote.meeting import Logged
 from kaiwo.remote.watching import LOOK_S, Workers
 from kaiwo.replicas.calls import TELL, NodeCall, NodeEnd, Told, Work, unheard, unpacked
@@ -161,7 +162,7 @@ class Nodes(Workers):
             left_s = max(self._until_s - time.monotonic(), 0.001)
             packed = replace(self._work, left_s=left_s).packed()
         call = NodeCall(self._run, packed, self._first)
-        node.begun = self._executor(node.address).submit(self._run_node, call)
+        node.begun = own_thread.submit(self._executor(node.address), self._run_node, call)
 
     # --- what nodes say
 

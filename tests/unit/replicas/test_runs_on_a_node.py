@@ -70,7 +70,6 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     """Plans of objects, as they go to the node ``tcp://a``, whose disk is ``disk``."""
     works: list[Work] = []
     monkeypatch.setattr(ReplicaRounds, "_replicate", lambda _, work: works.append(work))
-    monkeypatch.setattr(replica_node, "secede", lambda: None)
     monkeypatch.setenv("KAIWO_DOWNLOAD_ROOT", f"{tmp_path / 'disk'}")
     (tmp_path / "bucket").mkdir()
 
