@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from msgspec import Struct
 from kaiwo import redact
 from kaiwo.api.orders import Order
 from kaiwo.api.tools import Tools
+from kaiwo.engine.machines import Machines
 from kaiwo.errors import ConfigError
 from kaiwo.jobs import Plan, Transfer
 from kaiwo.state.claims import is_claiming
@@ -31,11 +32,11 @@ class Carrying(Struct, frozen=True):
 
     Attributes:
         executor: that runs them.
-        machines: how many machines it has now; None: it is of this process.
+        machines: that it has; None: it is of this process.
     """
 
     executor: Executor
-    machines: Callable[[], int] | None = None
+    machines: Machines | None = None
 
 
 @contextlib.contextmanager
@@ -70,7 +71,7 @@ def carrying(tools: Tools, closed: Plan, executor: Executor | None) -> Iterator[
             places = stack.enter_context(_cluster(tools, meeting))
         carrier = Carrier(tools.state.run, places, meeting, tools.executor)
         stack.enter_context(carrier.opened())
-        yield Carrying(carrier, lambda: places.machines)
+        yield Carrying(carrier, Machines(lambda: places.machines, places.are_ahead))
 
 
 def _end_dead(tools: Tools, closed: Plan) -> None:

@@ -107,7 +107,7 @@ class JobFeed:
             left,
             lambda each: not lines.is_remembered(each),
             lines.pace(asked),
-            lambda: lines.limits[asked],
+            lambda: lines.requests(asked),
             lambda: lines.batch_bytes(asked),
         )
         for batch in small:

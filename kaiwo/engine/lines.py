@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -23,7 +23,8 @@ from msgspec.structs import replace
 from kaiwo.engine import bandwidth_share, request_budget
 from kaiwo.engine.batches import BATCH_BYTES
 from kaiwo.engine.flight import size_of
-from kaiwo.engine.pace import Pace
+from kaiwo.engine.machines import Machines
+from kaiwo.engine.pace import FAR_S, Pace
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
 from kaiwo.engine.rules import MOST_LOCAL, Rules
@@ -55,6 +56,8 @@ LEAST_TOLD = 64 << 10
 CREEPING = 1 / 20
 #: A service that has sent something in this time serves others.
 SERVES_S = 5.0
+#: Of about this many jobs, it counts how long they took.
+LATELY = 8
 #: How often the limits are considered.
 STEP_S = 0.02
 #: Lanes of the dispatcher besides those of the services: jobs that ask no service, and ranges that
@@ -78,21 +81,30 @@ class Line:
         successes: requests that succeeded.
         arrived_s: when something last arrived, by the monotonic clock.
         rate: bytes a second of a connection, as it was known at the last step.
+        job_s: how long a job took lately; None before the first.
     """
 
     def __init__(self, limit: RequestLimit, *, is_far: bool) -> None:
         self.limit = limit
+        self.is_far = is_far
         self.in_flight = 0
         self.pace = Pace(is_far=is_far)
         self.refusals = self.successes = 0
         self.arrived_s = -math.inf
         self.rate: float | None = None
+        self.job_s: float | None = None
+
+    def took(self, seconds: float) -> None:
+        """A job has ended that took so long."""
+        self.job_s = seconds if self.job_s is None else self.job_s + (seconds - self.job_s) / LATELY
 
     def arrived(self, size: int, requests: int = 0) -> None:
         """Bytes arrived, or requests ended."""
         self.arrived_s = time.monotonic()
         self.successes += requests
-        self.limit.note(self.arrived_s, bytes=size, requests=requests)
+        # A batch that has travelled says at once what it did in a second.
+        reports = 1 if self.is_far else None
+        self.limit.note(self.arrived_s, bytes=size, requests=requests, reports=reports)
 
 
 class Lines:
@@ -102,7 +114,7 @@ class Lines:
         services: that the run asks.
         rules: how the plan is carried out.
         channel: where workers report what arrives.
-        machines: how many share the work now, each with these limits; None: this process alone.
+        machines: that share the work, each with these limits; None: this process alone.
 
     Attributes:
         limits: how many jobs of each lane may be under way; the dispatcher follows it.
@@ -113,8 +125,10 @@ class Lines:
         services: Iterable[str],
         rules: Rules,
         channel: Channel,
-        machines: Callable[[], int] | None = None,
+        machines: Machines | None = None,
     ) -> None:
+        self._is_far = machines is not None
+        self._machines = machines or Machines(lambda: 1)
         most, first = (MOST, FIRST) if rules.workers is None else (rules.workers, rules.workers)
         self._bandwidth = None if rules.bandwidth is None else new_bandwidth(rules.bandwidth)
         if self._bandwidth is not None:
@@ -122,14 +136,13 @@ class Lines:
         self._unused = None if self._bandwidth is None else bandwidth_share.unused(self._bandwidth)
         self._processor = Processor()
         # Of other machines, only how many they are is known.
-        least = self._processor.requests if rules.workers is None and machines is None else first
+        least = self._processor.requests if rules.workers is None and not self._is_far else first
         self._lines = {
-            each: Line(RequestLimit(most, first, least=least), is_far=machines is not None)
+            each: Line(RequestLimit(most, first, least=least), is_far=self._is_far)
             for each in services
         }
         self._channel = channel
-        self._count_machines = machines or (lambda: 1)
-        self._machines = max(self._count_machines(), 1)
+        self._count = max(self._machines.count(), 1)
         self._memory = rules.memory
         self._by_peers = rules.by_peers
         self._most = rules.requests
@@ -142,6 +155,10 @@ class Lines:
         """The run is over."""
         if self._bandwidth is not None:
             self._bandwidth.end()
+
+    def requests(self, service: str) -> int:
+        """How many requests a service may have now, from all machines together."""
+        return self._shares[service] * self._count
 
     def pace(self, service: str) -> Pace:
         """How long small objects of a service take."""
@@ -157,9 +174,13 @@ class Lines:
         return remote.size > least
 
     def batch_bytes(self, service: str) -> int:
-        """How many bytes of small objects a request brings at most: what is read at once."""
+        """How many bytes of small objects a request brings at most.
+
+        What is read at once; of a batch that travels, what comes in the time that it may take.
+        """
         rate = self._connection_rate(self._lines[service]) or 0.0
-        return max(int(min(rate * self._at_once_s, self._at_once, RANGE)), BATCH_BYTES)
+        most_s = FAR_S if self._is_far else self._at_once_s
+        return max(int(min(rate * most_s, self._at_once, RANGE)), BATCH_BYTES)
 
     def _connection_rate(self, line: Line) -> float | None:
         """Bytes a second of a connection, as far as is known: what the limit leaves at most."""
@@ -172,13 +193,14 @@ class Lines:
     def _share(self) -> None:
         """Divide what there is between the requests of all services."""
         wanted = {each: line.limit.limit for each, line in self._lines.items()}
-        shares = request_budget.shares(wanted, self._most)
-        self.limits.update({each: share * self._machines for each, share in shares.items()})
+        shares = self._shares = request_budget.shares(wanted, self._most)
+        for each, share in shares.items():
+            self.limits[each] = (share + self._ahead(each)) * self._count
         on_each = max(sum(shares.values()), 1)
-        total = self._total = on_each * self._machines
+        total = self._total = on_each * self._count
         #: How much of a request is in memory before it is written, and is written before it is
         #: reported; and how much may come at once, by what a kill may cost and memory allows.
-        most = request_budget.piece_size(self._memory, on_each, self._machines)
+        most = request_budget.piece_size(self._memory, on_each, self._count)
         self._piece = min(most, LONGEST_PIECE)
         by_memory = (self._memory - request_budget.BASE) / COPIES / on_each
         self._at_once = min(UNSAVED / total, by_memory)
@@ -188,6 +210,17 @@ class Lines:
             self._at_once = min(self._at_once, self._piece)
         self._unreported = max(min(UNSAVED // total, REPORTED), self._piece)
 
+    def _ahead(self, service: str) -> int:
+        """How many jobs of a service wait on a machine until it may read them."""
+        # Of a limited bandwidth, each job that is under way has a part.
+        if self._bandwidth is not None:
+            return 0
+        return self._machines.ahead(self._shares[service], self._lines[service].job_s)
+
+    def _on_each(self, service: str, line: Line) -> int:
+        """How many requests a machine has in flight, those that wait there not counted."""
+        return line.in_flight // self._count - self._ahead(service)
+
     def begin(self, job: Job, service: str) -> Reading:
         """A request starts; returns how it is read."""
         line = self._lines[service]
@@ -195,8 +228,11 @@ class Lines:
             line.in_flight += 1
         rate, size = self._connection_rate(line), size_of(job)
         is_quick = size < LEAST_TOLD if rate is None else size <= rate * self._at_once_s
+        abreast = 0
+        if self._machines.are_ahead and self._bandwidth is None:
+            abreast = self._shares[service]
         if is_quick and size <= self._at_once:
-            return Reading(channel=self._channel, bandwidth=self._bandwidth)
+            return Reading(channel=self._channel, bandwidth=self._bandwidth, abreast=abreast)
         request = 0
         if self._bandwidth is not None and isinstance(job, Range):
             request = bandwidth_share.request_size(self._bandwidth.rate, self._total)
@@ -207,6 +243,7 @@ class Lines:
             self._bandwidth,
             request,
             self._unreported,
+            abreast,
         )
 
     def note(self, progress: Progress) -> None:
@@ -229,6 +266,7 @@ class Lines:
             return
         line = self._lines[service]
         line.in_flight -= 1
+        line.took(sum(each.seconds for each in outcomes))
         succeeded = [each for each in outcomes if each.error is None and each.bytes]
         for each in succeeded:
             answer_s, rate = each.answer_s, None
@@ -244,6 +282,8 @@ class Lines:
             line.arrived(arrived, len(succeeded))
         if isinstance(job, Batch):
             line.pace.measure(outcomes)
+        else:
+            line.pace.guess(line.limit.first_byte_s)
 
     def refused(self, job: JobT, error: KaiwoError, service: str) -> JobT | None:
         """A request failed: the job again if that is because there were too many at once.
@@ -269,8 +309,9 @@ class Lines:
         if now_s - self._stepped_s < STEP_S:
             return
         self._stepped_s = now_s
-        if (machines := max(self._count_machines(), 1)) != self._machines:
-            self._machines = machines
+        count = max(self._machines.count(), 1)
+        if count != self._count or self._machines.are_ahead:
+            self._count = count
             self._share()
         has_begun = any(each.arrived_s > -math.inf for each in self._lines.values())
         is_busy = self._processor.is_busy(now_s, has_begun=has_begun)
@@ -282,7 +323,11 @@ class Lines:
         for service, line in self._lines.items():
             line.rate = line.limit.connection_rate
             change = line.limit.step(
-                now_s, line.in_flight // self._machines, is_busy=is_busy, is_held_back=is_held_back
+                now_s,
+                self._on_each(service, line),
+                machines=self._count,
+                is_busy=is_busy,
+                is_held_back=is_held_back,
             )
             self._take(service, change)
 

@@ -36,6 +36,11 @@ class Pace:
         """Take a batch's outcomes into account."""
         self._object_s = sum(each.seconds for each in outcomes) / len(outcomes)
 
+    def guess(self, object_s: float | None) -> None:
+        """What is known before any small object has come: how long an answer took."""
+        if self._object_s is None:
+            self._object_s = object_s
+
     def batch_size(self, left: int, workers: int) -> int:
         """How many objects a batch may have when ``left`` objects remain for ``workers``."""
         if self._object_s is None:

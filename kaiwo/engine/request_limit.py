@@ -134,6 +134,7 @@ class RequestLimit:
         *,
         bytes: int = 0,  # noqa: A002 - the field's word
         requests: int = 0,
+        reports: int | None = None,
         first_byte_s: float | None = None,
         connection_rate: float | None = None,
     ) -> None:
@@ -143,6 +144,7 @@ class RequestLimit:
             now_s: the time, by any clock that never goes back.
             bytes: that arrived now.
             requests: that ended now, with all their bytes.
+            reports: that say so, where it is not one of each.
             first_byte_s: how long a request took to its first byte; best reported at that byte,
                 or with the request's end.
             connection_rate: bytes a second of a request's body, at its end, where the body was long
@@ -153,7 +155,7 @@ class RequestLimit:
         if connection_rate is not None:
             self._work.rates.add(connection_rate)
         if bytes or requests:
-            self._work.arrived(now_s, bytes, requests)
+            self._work.arrived(now_s, bytes, requests, reports)
 
     def refused(self, now_s: float) -> Change | None:
         """The service refused a request, with 429, 503 or a reset, while it served others."""
@@ -178,6 +180,7 @@ class RequestLimit:
         now_s: float,
         in_flight: int,
         *,
+        machines: int = 1,
         is_busy: bool | None = False,
         is_held_back: bool = False,
     ) -> Change | None:
@@ -185,11 +188,13 @@ class RequestLimit:
 
         Args:
             now_s: the time.
-            in_flight: requests in flight now.
+            in_flight: requests in flight now, on each machine.
+            machines: that share the work; what arrives is the work of all.
             is_busy: this process's share of the processor is used up; None: that is not known.
             is_held_back: the run may not do more: its bandwidth is used up. What arrives then says
                 nothing about the line, and these requests are enough.
         """
+        self._work.machines = machines
         if is_held_back:
             self._trial = None
         if is_held_back or in_flight > DRAINED * self.limit:

@@ -113,10 +113,14 @@ class Work:
 
     Args:
         jitter: where chance comes from.
+
+    Attributes:
+        machines: that do the work, each with as many requests as are allowed.
     """
 
     def __init__(self, jitter: random.Random) -> None:
         self._jitter = jitter
+        self.machines = 1
         self.rates = Figure(higher_is_better=True)
         self.first_bytes = Figure(higher_is_better=False)
         #: What stands for the two figures before any request has told them.
@@ -140,8 +144,8 @@ class Work:
         self._times = 1
         self._longer = self._jitter.uniform(1.0, 1.0 + JITTER)
 
-    def arrived(self, now_s: float, count: int, requests: int) -> None:
-        """Bytes arrived, and requests ended."""
+    def arrived(self, now_s: float, count: int, requests: int, reports: int | None = None) -> None:
+        """Bytes arrived, and requests ended; ``reports`` tell it, else each of them does."""
         if self._began_s is not None and not self._guessed_trip_s:
             self._guessed_trip_s = max(now_s - self._began_s, 1e-6)
         period = self._period
@@ -149,7 +153,7 @@ class Work:
             period.last_s = now_s
             period.bytes += count
             period.requests += requests
-            period.arrivals += bool(count) + requests
+            period.arrivals += bool(count) + requests if reports is None else reports
             if self._seen is None and self._is_evidence():
                 # What else arrives until the next look may be the rest of a burst.
                 self._seen = replace(period)
@@ -178,7 +182,7 @@ class Work:
 
     def _is_evidence(self) -> bool:
         period = self._period
-        if period.arrivals < self._times * ARRIVALS * period.limit:
+        if period.arrivals < self._times * ARRIVALS * period.limit * self.machines:
             return False
         shortest_s = max(ROUND_TRIPS * self.round_trip_s, SHORTEST_S) * self._longer
         return period.seconds >= self._times * shortest_s
@@ -190,7 +194,7 @@ class Work:
         self.first_bytes.update(now_s)
         self.rates.update(now_s)
         if self._guessed_rate is None:
-            connections_s = period.in_flight * period.seconds
+            connections_s = period.in_flight * self.machines * period.seconds
             waited_s = period.requests * self._unhindered_s()
             if waited_s < connections_s / 2:
                 self._guessed_rate = period.bytes / (connections_s - waited_s) or None
@@ -205,7 +209,7 @@ class Work:
 
     def kept(self, period: Period) -> float:
         """Which part of an unhindered request's work each request does."""
-        return self.done(period) / period.in_flight
+        return self.done(period) / (period.in_flight * self.machines)
 
     def _unhindered_s(self) -> float:
         return self.first_bytes.best or self._guessed_trip_s

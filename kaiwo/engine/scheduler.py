@@ -10,7 +10,7 @@ Only this thread changes the state of flights, remembers what is in place, and e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 
@@ -22,6 +22,7 @@ from kaiwo.engine.flight import Flight, Flights, continued
 from kaiwo.engine.job_feed import JobFeed, by_service, service
 from kaiwo.engine.large_object import LargeObject
 from kaiwo.engine.lines import Lines
+from kaiwo.engine.machines import Machines
 from kaiwo.engine.marks import Marks
 from kaiwo.engine.recovery import Recovery
 from kaiwo.engine.restarts import Restarts
@@ -63,8 +64,7 @@ class Scheduler:
         state: remembers what is in place and what is unfinished.
         sink: gets the events.
         health: what the listings learned of the services; this run learns more.
-        machines: how many share the work now, each with as many requests as one has alone; None:
-            jobs run in this process.
+        machines: that share the work; None: jobs run in this process.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Scheduler:
         state: State,
         sink: Sink,
         health: ServiceHealth,
-        machines: Callable[[], int] | None = None,
+        machines: Machines | None = None,
     ) -> None:
         self._plan, self._rules, self._state = plan, rules, state
         self._sink = sink

@@ -8,12 +8,14 @@ carrier    the executor that the scheduler is given: sends jobs to other process
 calls      what goes there and back
 faults     what it means that something does not come back
 site       what a worker process has of a run
+turns      which of its jobs read now
 meeting    the folder in the download root where a run and its sites meet
 places     where calls go: any executor
 cluster    the same, of Dask; only who uses it loads it
 reaching   the client of a cluster, once its scheduler is reached
 watching   which workers a cluster has, as they come and go
 probing    which of them can be used
+own_thread where one of them does a call
 
 See docs/decisions/0058.
 """

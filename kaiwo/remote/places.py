@@ -12,6 +12,9 @@ from kaiwo.remote.site import carry
 class Places(Protocol):
     """Where calls go."""
 
+    #: Whether a machine is given more calls than it may do at once.
+    are_ahead: bool
+
     @property
     def machines(self) -> int:
         """How many machines share the work, each with as many requests as one has alone."""
@@ -37,6 +40,8 @@ class OneExecutor:
     """
 
     machines = 1
+    #: Calls wait in the executor.
+    are_ahead = False
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor

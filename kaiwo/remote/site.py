@@ -2,7 +2,8 @@
 
     first job    the environment as kaiwo needs it, folders that stay open, log records that hold no
                  secret and go to the run; one thread, which reports and looks for the end
-    each job     in the executor's thread; asks between its steps whether the run goes on
+    each job     in the executor's thread, when it is its turn; asks between its steps whether the
+                 run goes on
     the end      jobs end, sources are closed, all is as it was before
 
 A run that is in the same process needs nothing of that.
@@ -20,6 +21,7 @@ import secrets
 import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Iterator
 
 from kaiwo import environment, redact
@@ -40,6 +42,7 @@ from kaiwo.remote.meeting import (
     Logged,
     unseen_of,
 )
+from kaiwo.remote.turns import Turns
 from kaiwo.workers.jobs import run as run_job
 from kaiwo.workers.progress import Channel, listen
 from kaiwo.workers.reading import Reading
@@ -82,7 +85,7 @@ def _carried(call: Call, where: str) -> Answer:
     if site is None:
         return Answer(unseen=f"{unseen_of(call.folders) or call.folders[0]} is not there")
     site.end.requests = max(site.end.requests, call.requests)
-    with site.working(job, how):
+    with site.turn(job, how), site.working(job, how):
         return Answer(without_transfers(run_job(job, how)), worker=where)
 
 
@@ -114,6 +117,7 @@ class _Site:
         self.end = EndElsewhere(self._folder)
         self._channel, self._bandwidth = how.channel, how.bandwidth
         self._lock = threading.Lock()
+        self._turns: defaultdict[str, Turns] = defaultdict(Turns)
         self._jobs = 0
         self._told: int | None = None
         self._openers: set[Opener] = set()
@@ -139,6 +143,14 @@ class _Site:
     def post(self, letter: Letter) -> None:
         """Say something to the run, soon."""
         self._letters.append(letter)
+
+    def turn(self, job: Job, how: Reading) -> contextlib.AbstractContextManager[None]:
+        """Inside the block, it is the turn of a job."""
+        if not how.abreast:
+            return contextlib.nullcontext()
+        with self._lock:
+            turns = self._turns[transfers_of(job)[0].opener.service]
+        return turns.one(how.abreast, self.end)
 
     @contextlib.contextmanager
     def working(self, job: Job, how: Reading) -> Iterator[None]:

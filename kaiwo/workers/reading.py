@@ -46,6 +46,7 @@ class Reading(Struct, frozen=True):
         request: no request asks for more bytes of a range while the limit is used up; 0: each asks
             for all of it.
         unreported: about this many are written before they are reported.
+        abreast: a machine reads this many of a service at once, and lets others wait; 0: all.
     """
 
     piece: int = 0
@@ -54,6 +55,7 @@ class Reading(Struct, frozen=True):
     bandwidth: Bandwidth | None = None
     request: int = 0
     unreported: int = 0
+    abreast: int = 0
 
     def report(self, progress: Progress) -> None:
         """Say what has arrived."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import kaiwo
+from kaiwo.remote import watching
 from kaiwo.remote.cluster import Cluster
 from kaiwo.remote.reaching import connect
 from tests.bench.machines import Trigger, config_of
@@ -77,6 +79,62 @@ def test_a_worker_that_joins_takes_over_from_one_that_is_killed(
     assert TOTAL <= report.transferred_bytes <= TOTAL + 3 * 8 * MIB
     assert {item.attempts for item in report.items} == {1}
     assert os.listdir(tmp_path / ".kaiwo") == ["manifest.jsonl"]
+
+
+def test_what_a_worker_had_that_hangs_goes_to_others(
+    cluster: DaskCluster, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "SILENT_S", 3.0)
+    hanging = cluster.add()
+    process = cluster.workers[hanging]
+
+    def hang() -> None:
+        wait_until(lambda: len(sites(tmp_path)) == 2, "one worker gets no work", PATIENCE_S)
+        process.send_signal(signal.SIGSTOP)
+
+    cluster.wait_for_workers()
+    with paced(shelf, rate=2 * MIB) as server:
+        config = config_of(server["endpoint_url"], tmp_path)
+        sink = Trigger(MIB, hang)
+        report = kaiwo.download(config, dask=cluster.address, max_workers=2, sink=sink)
+        report.raise_for_failures()
+        assert published(tmp_path) == OBJECTS
+        # It wakes up after the run, and does nothing more for it.
+        process.send_signal(signal.SIGCONT)
+        with connect(cluster.address, PATIENCE_S) as client:
+            wait_until(lambda: not any(client.run(runs).values()), "it goes on", PATIENCE_S)
+    assert published(tmp_path) == OBJECTS
+    assert os.listdir(tmp_path / ".kaiwo") == ["manifest.jsonl"]
+    cluster.kill(hanging)
+
+
+def test_dask_looks_at_no_thread_of_a_job(
+    cluster: DaskCluster, shelf: Path, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        with connect(cluster.address, PATIENCE_S) as client:
+            seen.extend(client.run(threads_of_tasks).values())
+            seen.append(max(client.run(runs).values()))
+
+    with paced(shelf, rate=2 * MIB) as server:
+        config = config_of(server["endpoint_url"], tmp_path)
+        sink = Trigger(MIB, look)
+        report = kaiwo.download(config, dask=cluster.address, max_workers=2, sink=sink)
+    report.raise_for_failures()
+    wait_until(lambda: len(seen) == len(cluster.workers) + 1, "nobody looked", PATIENCE_S)
+    assert seen == [*([0] * len(cluster.workers)), 1]
+
+
+def threads_of_tasks(dask_worker: Any) -> int:
+    """On a worker: how many threads Dask looks at, as they do a task."""
+    return len(dask_worker.active_threads)
+
+
+def runs() -> int:
+    """On a worker: how many runs of kaiwo it works for."""
+    return sum(each.name == "kaiwo-site" for each in threading.enumerate())
 
 
 def watch_sessions() -> None:

@@ -252,6 +252,7 @@ class Client:
         turn_s: time between two looks at the limits.
         says_first_bytes: when the first byte arrives, not only at the end.
         is_busy: whether its share of the processor is used up.
+        machines: that do the work, each with so many requests.
         bytes: that arrived.
         requests: that ended.
         in_flight: requests that are under way.
@@ -269,6 +270,7 @@ class Client:
     turn_s: float = TURN_S
     says_first_bytes: bool = True
     is_busy: Callable[[], bool] = lambda: False
+    machines: int = 1
     bytes: int = 0
     requests: int = 0
     in_flight: int = 0
@@ -286,7 +288,8 @@ class Client:
 
     @property
     def allowed(self) -> int:
-        return self.limit if isinstance(self.limit, int) else self.limit.limit
+        each = self.limit if isinstance(self.limit, int) else self.limit.limit
+        return each * self.machines
 
     @property
     def now_s(self) -> float:
@@ -301,7 +304,10 @@ class Client:
             return
         self._fill()
         if isinstance(self.limit, RequestLimit):
-            self._note(self.limit.step(self.now_s, self.in_flight, is_busy=self.is_busy()))
+            on_each = self.in_flight // self.machines
+            self._note(
+                self.limit.step(self.now_s, on_each, machines=self.machines, is_busy=self.is_busy())
+            )
             self._fill()
         self.line.simulation.after(self.turn_s, self._turns)
 

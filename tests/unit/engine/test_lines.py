@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from kaiwo.engine.lines import LEAST_UNIT, LONGEST_PIECE, Lines
+from kaiwo.engine.machines import Machines
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.retry import RetryPolicy
 from kaiwo.engine.rules import Rules
@@ -21,9 +22,15 @@ OPENER = PatternOpener(())
 SERVICE = OPENER.service
 
 
-def lines(workers: int | None = None, memory: int = 256 << 20) -> Lines:
-    rules = Rules(workers, RetryPolicy(), memory=memory)
-    return Lines([SERVICE], rules, new_channel())
+def lines(
+    workers: int | None = None,
+    memory: int = 256 << 20,
+    *,
+    machines: Machines | None = None,
+    bandwidth: int | None = None,
+) -> Lines:
+    rules = Rules(workers, RetryPolicy(), memory=memory, bandwidth=bandwidth)
+    return Lines([SERVICE], rules, new_channel(), machines)
 
 
 def of_size(size: int) -> Transfer:
@@ -87,6 +94,52 @@ def test_a_batch_has_no_more_bytes_than_are_read_at_once(
     if rate is not None:
         ended(known, a_range(), RANGE / rate)
     assert known.batch_bytes(SERVICE) == pytest.approx(most, rel=0.01)
+
+
+def test_batches_that_travel_have_what_comes_in_a_second() -> None:
+    known = lines(8, 1 << 30, machines=Machines(lambda: 2))
+    ended(known, a_range(), RANGE / 2e6)
+    assert known.batch_bytes(SERVICE) == pytest.approx(2_000_000, rel=0.01)
+
+
+def test_how_long_a_small_object_takes_is_guessed_before_one_has_come() -> None:
+    known = lines(8)
+    assert known.pace(SERVICE).batch_size(10_000, 8) == 1
+    job = a_range()
+    known.begin(job, SERVICE)
+    outcome = Outcome(job.transfer, bytes=RANGE, seconds=1.0, answer_s=0.02)
+    known.end(job, [outcome], SERVICE, RANGE)
+    assert known.pace(SERVICE).batch_size(10_000, 8) == 5
+    known.end(Batch(()), [Outcome(job.transfer, seconds=0.05)], SERVICE, 0)
+    known.end(job, [outcome], SERVICE, RANGE)
+    assert known.pace(SERVICE).batch_size(10_000, 8) == 2
+
+
+@pytest.mark.parametrize(
+    ("job_s", "waiting"), [(None, 0), (3.0, 0), (0.4, 4), (0.1, 8)], ids=lambda each: f"{each}"
+)
+def test_machines_have_as_many_jobs_more_as_end_while_one_travels(
+    job_s: float | None, waiting: int
+) -> None:
+    known = lines(8, machines=Machines(lambda: 3, are_ahead=True))
+    if job_s is not None:
+        ended(known, a_range(), job_s)
+        known.step()
+    assert (known.limits[SERVICE], known.requests(SERVICE)) == (24 + 3 * waiting, 24)
+    assert known.begin(a_range(), SERVICE).abreast == 8
+    assert known.begin(Batch((of_size(1),)), SERVICE).abreast == 8
+
+
+@pytest.mark.parametrize(
+    ("are_ahead", "bandwidth"), [(False, None), (True, 1 << 20)], ids=["executor", "limited"]
+)
+def test_no_job_waits_elsewhere(are_ahead: bool, bandwidth: int | None) -> None:
+    machines = Machines(lambda: 3, are_ahead=are_ahead)
+    known = lines(8, machines=machines, bandwidth=bandwidth)
+    ended(known, a_range(), 0.1)
+    known.step()
+    assert known.limits[SERVICE] == known.requests(SERVICE)
+    assert known.begin(a_range(), SERVICE).abreast == 0
 
 
 @pytest.mark.parametrize("kind", [BusyError, NoAnswerError, StalledError])

@@ -28,7 +28,7 @@ def run(
 ) -> Client:
     """One client alone on a line; ``of`` are attributes of the line and of the client."""
     simulation = Simulation()
-    client_names = {"piece", "turn_s", "says_first_bytes", "is_busy"} & of.keys()
+    client_names = {"piece", "turn_s", "says_first_bytes", "is_busy", "machines"} & of.keys()
     its = {name: of.pop(name) for name in client_names}
     line = Line(simulation, seed, **of)  # type: ignore[arg-type]
     client = Client(line, sizes, constant or policy(seed), **its)  # type: ignore[arg-type]
@@ -87,6 +87,24 @@ def test_a_large_object_gets_all_requests_within_moments(
     assert [each.after for _, each in client.changes] == [16, 32, 64]
     # 0.73 s with 64 from the start; 5.8 s with 8.
     assert took_s(client) <= 1.4
+
+
+@seeds
+def test_each_of_several_machines_gets_them_where_there_is_room(seed: int) -> None:
+    client = run([3 * GIB], seed, machines=3)
+    assert [each.after for _, each in client.changes] == [16, 32, 64]
+
+
+@seeds
+def test_machines_that_share_a_full_line_try_no_more(seed: int) -> None:
+    simulation = Simulation()
+    line = Line(simulation, seed)
+    client = Client(line, [ENDLESS], policy(seed), machines=3, is_busy=lambda: simulation.now_s < 3)
+    simulation.run(2)
+    # Others come, who leave a sixth of what each request has had.
+    line.capacity = 24 * 25e6 / 6
+    simulation.run(10)
+    assert client.changes == []
 
 
 @seeds

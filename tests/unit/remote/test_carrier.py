@@ -22,6 +22,7 @@ class Nowhere:
     """Takes calls, and never does them."""
 
     machines = 1
+    are_ahead = False
 
     def submit(self, _call: Call) -> Future[Answer]:
         """See ``Places``."""
