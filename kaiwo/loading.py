@@ -13,6 +13,7 @@ the same, for the program or since that look, the child loads anew.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -101,7 +102,15 @@ def _are_loading() -> bool:
 
 def _frames_of_others() -> dict[int, FrameType]:
     """Where each other thread is."""
-    frames = sys._current_frames()  # noqa: SLF001 - there is no other way to look
+    # Before Python 3.12, this waits for ever if garbage is collected in it, what is collected lets
+    # another thread run, and that one begins or ends a thread (python/cpython#106883).
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        frames = sys._current_frames()  # noqa: SLF001 - there is no other way to look
+    finally:
+        if collects:
+            gc.enable()
     frames.pop(threading.get_ident(), None)
     return frames
 

@@ -353,3 +353,34 @@ print(results, after.is_alive())
 def test_two_threads_may_fork_at_once(tmp_path: Path) -> None:
     done = run_program(TWO_FORKS, tmp_path)
     assert (done.code, done.stdout) == (0, "[0, 0] False\n"), done.stderr
+
+
+#: Garbage is collected at each moment, and what is collected lets other threads run, as with Dask.
+COLLECTED = """
+import gc
+import kaiwo
+from kaiwo import loading
+may_end = threading.Event()
+
+def begin_and_end():
+    while not may_end.is_set():
+        threading.Thread(target=int).start()
+
+threads = [threading.Thread(target=begin_and_end, daemon=True) for _ in range(2)]
+for each in threads:
+    each.start()
+gc.callbacks.append(lambda *_: os.sched_yield())
+gc.set_threshold(1)
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+may_end.set()
+print("forked")
+"""
+
+
+def test_a_fork_does_not_wait_for_garbage(tmp_path: Path) -> None:
+    done = run_program(COLLECTED, tmp_path)
+    assert (done.code, done.stdout) == (0, "forked\n"), done.stderr
