@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from kaiwo.engine import bandwidth_share, request_budget
 from kaiwo.engine.batches import BATCH_BYTES
 from kaiwo.engine.flight import size_of
+from kaiwo.engine.line import Line
 from kaiwo.engine.machines import Machines
 from kaiwo.engine.pace import FAR_S, Pace
 from kaiwo.engine.request_budget import UNSAVED
@@ -30,7 +31,7 @@ from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
 from kaiwo.engine.rules import MOST_LOCAL, Rules
 from kaiwo.engine.usage import Processor
 from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError
-from kaiwo.jobs import RANGE, Batch, BringingJob, Job, Outcome, Progress, Range, Transfer
+from kaiwo.jobs import RANGE, BringingJob, Job, Outcome, Progress, Range, Transfer
 from kaiwo.workers.bandwidth import new_bandwidth
 from kaiwo.workers.progress import Channel
 from kaiwo.workers.reading import Reading
@@ -48,16 +49,12 @@ BUSY_AT_ONCE_S, AT_ONCE_S = 0.5, 0.25
 REMEMBERED_S = 1.0
 #: No object below this size comes in ranges: its second request would cost more than its bytes.
 LEAST_UNIT = 128 << 10
-#: A body has a rate if it is of this size, or if it took this long. While no rate is known, objects
-#: that may tell it come in pieces.
-LEAST_BODY, LEAST_BODY_S = 256 << 10, 0.2
+#: While no rate is known, objects of this size, which may tell it, come in pieces.
 LEAST_TOLD = 64 << 10
 #: A connection creeps below this part of the rate of the others.
 CREEPING = 1 / 20
 #: A service that has sent something in this time serves others.
 SERVES_S = 5.0
-#: Of about this many jobs, it counts how long they took.
-LATELY = 8
 #: How often the limits are considered.
 STEP_S = 0.02
 #: Lanes of the dispatcher besides those of the services: jobs that ask no service, and ranges that
@@ -65,46 +62,6 @@ STEP_S = 0.02
 LOCAL, WAITING = "", "waiting"
 logger = logging.getLogger(__name__)
 JobT = TypeVar("JobT", bound=Job)
-
-
-class Line:
-    """The line to one service.
-
-    Args:
-        limit: how many requests may be in flight.
-        is_far: jobs travel to other processes.
-
-    Attributes:
-        in_flight: requests for object bytes that are under way.
-        pace: how long small objects take.
-        refusals: requests that were refused while others were served.
-        successes: requests that succeeded.
-        arrived_s: when something last arrived, by the monotonic clock.
-        rate: bytes a second of a connection, as it was known at the last step.
-        job_s: how long a job took lately; None before the first.
-    """
-
-    def __init__(self, limit: RequestLimit, *, is_far: bool) -> None:
-        self.limit = limit
-        self.is_far = is_far
-        self.in_flight = 0
-        self.pace = Pace(is_far=is_far)
-        self.refusals = self.successes = 0
-        self.arrived_s = -math.inf
-        self.rate: float | None = None
-        self.job_s: float | None = None
-
-    def took(self, seconds: float) -> None:
-        """A job has ended that took so long."""
-        self.job_s = seconds if self.job_s is None else self.job_s + (seconds - self.job_s) / LATELY
-
-    def arrived(self, size: int, requests: int = 0) -> None:
-        """Bytes arrived, or requests ended."""
-        self.arrived_s = time.monotonic()
-        self.successes += requests
-        # A batch that has travelled says at once what it did in a second.
-        reports = 1 if self.is_far else None
-        self.limit.note(self.arrived_s, bytes=size, requests=requests, reports=reports)
 
 
 class Lines:
@@ -262,28 +219,8 @@ class Lines:
             service: that it asked.
             arrived: bytes that were not reported while it was under way.
         """
-        if not isinstance(job, BringingJob):
-            return
-        line = self._lines[service]
-        line.in_flight -= 1
-        line.took(sum(each.seconds for each in outcomes))
-        succeeded = [each for each in outcomes if each.error is None and each.bytes]
-        for each in succeeded:
-            answer_s, rate = each.answer_s, None
-            body_s = each.seconds - answer_s
-            if each.bytes >= LEAST_BODY or (answer_s and body_s >= LEAST_BODY_S):
-                rate = each.bytes / max(body_s, 1e-6)
-            elif not answer_s:
-                answer_s = each.seconds  # its body took no time
-            line.limit.note(time.monotonic(), first_byte_s=answer_s or None, connection_rate=rate)
-        if line.rate is None:
-            line.rate = line.limit.connection_rate
-        if arrived or succeeded:
-            line.arrived(arrived, len(succeeded))
-        if isinstance(job, Batch):
-            line.pace.measure(outcomes)
-        else:
-            line.pace.guess(line.limit.first_byte_s)
+        if isinstance(job, BringingJob):
+            self._lines[service].end(job, outcomes, arrived)
 
     def refused(self, job: JobT, error: KaiwoError, service: str) -> JobT | None:
         """A request failed: the job again if that is because there were too many at once.

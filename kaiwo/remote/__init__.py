@@ -9,6 +9,7 @@ calls      what goes there and back
 faults     what it means that something does not come back
 site       what a worker process has of a run
 turns      which of its jobs read now
+saying     what it says to the run besides the outcomes of jobs
 meeting    the folder in the download root where a run and its sites meet
 places     where calls go: any executor
 cluster    the same, of Dask; only who uses it loads it

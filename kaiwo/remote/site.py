@@ -14,7 +14,6 @@ Module state: the sites of this process, and the runs that are in it.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import posixpath
 import secrets
@@ -29,22 +28,15 @@ from kaiwo._version import __version__
 from kaiwo.errors import DiskError, LimitError
 from kaiwo.files import new_threads
 from kaiwo.files.kept_folders import kept_open
-from kaiwo.jobs import Job, Outcome, Progress
+from kaiwo.jobs import Job, Outcome
 from kaiwo.net import proxies
 from kaiwo.protocols import Opener
+from kaiwo.remote import saying
 from kaiwo.remote.calls import Answer, Call, transfers_of, without_transfers
 from kaiwo.remote.ending import EndElsewhere
-from kaiwo.remote.meeting import (
-    Arrived,
-    Busy,
-    Letter,
-    LetterBox,
-    Logged,
-    unseen_of,
-)
+from kaiwo.remote.meeting import Busy, Letter, LetterBox, unseen_of
 from kaiwo.remote.turns import Turns
 from kaiwo.workers.jobs import run as run_job
-from kaiwo.workers.progress import Channel, listen
 from kaiwo.workers.reading import Reading
 from kaiwo.workers.source_cache import close_source, collect_sources
 from kaiwo.workers.threads import Ending, working_until
@@ -198,9 +190,9 @@ class _Site:
         stack.enter_context(environment.cleaned(proxies.canonical))
         stack.enter_context(redact.cleaning_log_records())
         stack.enter_context(kept_open())
-        stack.enter_context(_logged(self))
+        stack.enter_context(saying.logged(self.post))
         if self._channel is not None:
-            stack.enter_context(_heard(self._channel, self))
+            stack.enter_context(saying.reported(self._channel, self.post))
 
     def _report(self) -> None:
         self._share()
@@ -223,57 +215,6 @@ class _Site:
         collect_sources()
         if self._bandwidth is not None:
             self._bandwidth.end()
-
-
-@contextlib.contextmanager
-def _heard(channel: Channel, site: _Site) -> Iterator[None]:
-    """Inside the block, what workers of this process report goes to the run."""
-
-    def take(progress: Progress) -> None:
-        transfer, mark = progress.transfer, progress.mark
-        told = None if mark is None else (mark.end, mark.crc.algorithm, mark.crc.value)
-        site.post(
-            Arrived(
-                transfer.index, transfer.round, progress.start, progress.bytes, progress.kept, told
-            )
-        )
-
-    with listen(channel, take):
-        yield
-
-
-@contextlib.contextmanager
-def _logged(site: _Site) -> Iterator[None]:
-    """Inside the block, warnings of kaiwo go to the run, and not to the log of this process."""
-    logger = logging.getLogger("kaiwo")
-    others = [each.was for each in logger.handlers if isinstance(each, _ToRun)]
-    handler = _ToRun(site, was=others[0] if others else logger.propagate)
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        if not any(isinstance(each, _ToRun) for each in logger.handlers):
-            logger.propagate = handler.was
-
-
-class _ToRun(logging.Handler):
-    """Says to a run what kaiwo logs in this process.
-
-    Args:
-        site: of the run.
-        was: whether kaiwo's records went on to other handlers before there was any site.
-    """
-
-    def __init__(self, site: _Site, *, was: bool) -> None:
-        super().__init__(logging.WARNING)
-        self.was = was
-        self._site = site
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """See ``logging.Handler``."""
-        self._site.post(Logged(record.levelno, record.name, record.getMessage()))
 
 
 class _Sites:
