@@ -24,7 +24,7 @@ from kaiwo.engine import bandwidth_share, request_budget
 from kaiwo.engine.batches import BATCH_BYTES
 from kaiwo.engine.flight import size_of
 from kaiwo.engine.line import Line
-from kaiwo.engine.machines import Machines
+from kaiwo.engine.machines import Machines, ahead
 from kaiwo.engine.pace import FAR_S, Pace
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
@@ -91,6 +91,8 @@ class Lines:
         if self._bandwidth is not None:
             first = min(first, bandwidth_share.first_requests(self._bandwidth.rate))
         self._unused = None if self._bandwidth is None else bandwidth_share.unused(self._bandwidth)
+        # Of a limited bandwidth, each job that is under way has a part: none waits.
+        self._are_ahead = self._machines.are_ahead and self._bandwidth is None
         self._processor = Processor()
         # Of other machines, only how many they are is known.
         least = self._processor.requests if rules.workers is None and not self._is_far else first
@@ -169,10 +171,9 @@ class Lines:
 
     def _ahead(self, service: str) -> int:
         """How many jobs of a service wait on a machine until it may read them."""
-        # Of a limited bandwidth, each job that is under way has a part.
-        if self._bandwidth is not None:
+        if not self._are_ahead:
             return 0
-        return self._machines.ahead(self._shares[service], self._lines[service].job_s)
+        return ahead(self._shares[service], self._lines[service].job_s)
 
     def _on_each(self, service: str, line: Line) -> int:
         """How many requests a machine has in flight, those that wait there not counted."""
@@ -185,9 +186,7 @@ class Lines:
             line.in_flight += 1
         rate, size = self._connection_rate(line), size_of(job)
         is_quick = size < LEAST_TOLD if rate is None else size <= rate * self._at_once_s
-        abreast = 0
-        if self._machines.are_ahead and self._bandwidth is None:
-            abreast = self._shares[service]
+        abreast = self._shares[service] if self._are_ahead else 0
         if is_quick and size <= self._at_once:
             return Reading(channel=self._channel, bandwidth=self._bandwidth, abreast=abreast)
         request = 0
@@ -247,7 +246,7 @@ class Lines:
             return
         self._stepped_s = now_s
         count = max(self._machines.count(), 1)
-        if count != self._count or self._machines.are_ahead:
+        if count != self._count or self._are_ahead:
             self._count = count
             self._share()
         has_begun = any(each.arrived_s > -math.inf for each in self._lines.values())

@@ -23,13 +23,14 @@ class Machines(Struct, frozen=True):
     count: Callable[[], int]
     are_ahead: bool = False
 
-    def ahead(self, requests: int, job_s: float | None) -> int:
-        """How many jobs wait on a machine.
 
-        Args:
-            requests: that it has.
-            job_s: how long a job takes; None: that is not known.
-        """
-        if not self.are_ahead or job_s is None:
-            return 0
-        return min(int(requests * AHEAD_S / max(job_s, 1e-6)), requests)
+def ahead(requests: int, job_s: float | None) -> int:
+    """How many jobs wait on a machine that is ahead.
+
+    Args:
+        requests: that it has.
+        job_s: how long a job takes; None: that is not known.
+    """
+    if job_s is None:
+        return 0
+    return min(int(requests * AHEAD_S / max(job_s, 1e-6)), requests)

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,17 @@ def sites(root: Path) -> list[Path]:
     return list(root.glob(".kaiwo/run-*/*.jsonl"))
 
 
+def downloaded(
+    cluster: DaskCluster, server: dict[str, str], root: Path, act: Callable[[], None]
+) -> kaiwo.Report:
+    """All objects, by two requests a worker; after a mebibyte, something happens."""
+    config = config_of(server["endpoint_url"], root)
+    sink = Trigger(MIB, act)
+    report = kaiwo.download(config, dask=cluster.address, max_workers=2, sink=sink)
+    report.raise_for_failures()
+    return report
+
+
 def test_a_worker_that_joins_takes_over_from_one_that_is_killed(
     cluster: DaskCluster, shelf: Path, tmp_path: Path
 ) -> None:
@@ -69,10 +80,7 @@ def test_a_worker_that_joins_takes_over_from_one_that_is_killed(
         took_over.set()
 
     with paced(shelf, rate=2 * MIB) as server:
-        config = config_of(server["endpoint_url"], tmp_path)
-        sink = Trigger(MIB, replace)
-        report = kaiwo.download(config, dask=cluster.address, max_workers=2, sink=sink)
-    report.raise_for_failures()
+        report = downloaded(cluster, server, tmp_path, replace)
     assert took_over.is_set()
     assert published(tmp_path) == OBJECTS
     # What the worker had under way was read again, and nobody is charged with it.
@@ -94,10 +102,7 @@ def test_what_a_worker_had_that_hangs_goes_to_others(
 
     cluster.wait_for_workers()
     with paced(shelf, rate=2 * MIB) as server:
-        config = config_of(server["endpoint_url"], tmp_path)
-        sink = Trigger(MIB, hang)
-        report = kaiwo.download(config, dask=cluster.address, max_workers=2, sink=sink)
-        report.raise_for_failures()
+        downloaded(cluster, server, tmp_path, hang)
         assert published(tmp_path) == OBJECTS
         # It wakes up after the run, and does nothing more for it.
         process.send_signal(signal.SIGCONT)
@@ -119,10 +124,7 @@ def test_dask_looks_at_no_thread_of_a_job(
             seen.append(max(client.run(runs).values()))
 
     with paced(shelf, rate=2 * MIB) as server:
-        config = config_of(server["endpoint_url"], tmp_path)
-        sink = Trigger(MIB, look)
-        report = kaiwo.download(config, dask=cluster.address, max_workers=2, sink=sink)
-    report.raise_for_failures()
+        downloaded(cluster, server, tmp_path, look)
     wait_until(lambda: len(seen) == len(cluster.workers) + 1, "nobody looked", PATIENCE_S)
     assert seen == [*([0] * len(cluster.workers)), 1]
 
