@@ -62,12 +62,14 @@ class Place:
         stored: the objects.
         asked: how many bytes were asked for so far.
         root: whose state it is in, below the folder of the run.
+        most_at_once: requests for ranges that it answered at the same time.
     """
 
     task: Mapping[str, Any]
     stored: Mapping[str, bytes]
     asked: Callable[[], int]
     root: str = "."
+    most_at_once: Callable[[], int] = lambda: 0
 
     @property
     def size(self) -> int:
@@ -85,7 +87,7 @@ def in_s3(stored: Mapping[str, bytes]) -> Iterator[Place]:
         def asked() -> int:
             return sum(many * (end - start) for (_, start, end), many in list(ranges.items()))
 
-        yield Place(task, stored, asked)
+        yield Place(task, stored, asked, most_at_once=lambda: server.counts.most_at_once)
 
 
 @contextlib.contextmanager
@@ -188,8 +190,9 @@ def amount_of_large(place: Place) -> int:
 
 
 def bound(place: Place, stops: int, workers: int | None) -> int:
-    """How many bytes may be asked for in all."""
-    return place.size + stops * (workers or DEFAULT_WORKERS) * RANGE
+    """How many bytes may be asked for in all. By default, requests may become more."""
+    requests = workers or max(DEFAULT_WORKERS, place.most_at_once())
+    return place.size + stops * requests * RANGE
 
 
 def options(engine: Engine, workers: int | None) -> list[str]:

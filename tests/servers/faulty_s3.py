@@ -53,6 +53,7 @@ Span = tuple[str, int, int]
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _MODIFIED_S = 1_700_000_000
 _POLL_S = 0.05
+_LARGE = 1 << 20
 #: Several servers have the same objects: what is computed once is kept.
 _REMEMBERED = 128
 _OTHER = bytes(byte ^ 0xFF for byte in range(256))
@@ -209,6 +210,7 @@ class Counts:
         ranges: how often the bytes of each range were asked for.
         spoilt: the GETs that the plan hit.
         replaced: the GETs after which the plan replaced their objects.
+        most_at_once: answers of more than a mebibyte, at the moment when they were most.
     """
 
     requests: int = 0
@@ -217,6 +219,7 @@ class Counts:
     ranges: Counter[Span] = field(default_factory=Counter)
     spoilt: list[Get] = field(default_factory=list)
     replaced: list[Get] = field(default_factory=list)
+    most_at_once: int = 0
 
     @property
     def gets(self) -> int:
@@ -337,7 +340,8 @@ class Exchange(http.server.BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {get.start}-{get.end - 1}/{of}"
         self._begin(206 if get.ranged else 200, headers)
         whole = memoryview(get.object.data)[get.start : get.end] if body is None else body
-        self.wfile.write(memoryview(whole)[: int(len(whole) * upto)])
+        with self.server.answering(get):
+            self.wfile.write(memoryview(whole)[: int(len(whole) * upto)])
 
     def refuse(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
         """An error, as S3 words it."""
@@ -410,6 +414,7 @@ class FaultyS3(socketserver.ThreadingTCPServer):
         self._lock = threading.Lock()
         self._of_key = Counter[str]()
         self._ranged = 0
+        self._answers = 0
         self._asked_pages: dict[str, int] = {}
         self._token = ""
         self._objects = {key: stored(data, plan.etags) for key, data in objects.items()}
@@ -466,6 +471,19 @@ class FaultyS3(socketserver.ThreadingTCPServer):
                 return get, None
             self.counts.spoilt.append(get)
             return get, self._plan.spoil
+
+    @contextlib.contextmanager
+    def answering(self, get: Get) -> Iterator[None]:
+        """While its answer is sent."""
+        is_large = get.end - get.start > _LARGE
+        with self._lock:
+            self._answers += is_large
+            self.counts.most_at_once = max(self.counts.most_at_once, self._answers)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._answers -= is_large
 
     def _replace(self, key: str, old: Stored) -> None:
         new = stored(replacement(old.data), self._plan.etags, old.version + 1)
