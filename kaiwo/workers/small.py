@@ -19,6 +19,7 @@ from kaiwo.workers.reading import Arrived, Reading, arriving
 from kaiwo.workers.source_cache import open_source
 from kaiwo.workers.stand_ins import require_file
 from kaiwo.workers.verify import published, require_unchanged, verified
+from kaiwo.workers.write_turns import write_turns
 
 #: No more bytes are read before they are written; one object may have more.
 HELD = 1 << 20
@@ -38,7 +39,8 @@ def run_batch(job: Batch, how: Reading) -> tuple[Outcome, ...]:
         fetched.append(_fetched(transfer, how, verify=job.verify))
         held += transfer.object.size
         if held >= HELD or transfer is job.transfers[-1]:
-            outcomes += [_put(*each) for each in fetched]
+            with write_turns.turn(len(fetched), held):
+                outcomes += [_put(*each) for each in fetched]
             fetched.clear()
             held = 0
     return tuple(outcomes)
