@@ -33,8 +33,6 @@ from tests.support.trials_length import LONG
 PATIENCE_S = 120.0
 PROMISED_S = 5.0
 DEFAULT_WORKERS = 8
-#: Without ``--max-workers``, at most this many requests for small objects are in flight besides.
-SMALL_REQUESTS = 64
 SMALL = 1_000_000
 
 

@@ -36,8 +36,8 @@ def in_vain(monkeypatch: pytest.MonkeyPatch) -> list[DiskWaits]:
 
 
 @contextmanager
-def held(turns: WriteTurns) -> Iterator[threading.Event]:
-    """As long as the block takes, or until the event is set, another thread has the turn."""
+def held(turns: WriteTurns) -> Iterator[None]:
+    """As long as the block takes, another thread has the turn."""
     has_begun, may_end = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -49,7 +49,7 @@ def held(turns: WriteTurns) -> Iterator[threading.Event]:
         holding = thread.submit(hold)
         assert has_begun.wait(PATIENCE_S)
         try:
-            yield may_end
+            yield
         finally:
             may_end.set()
             holding.result(PATIENCE_S)
@@ -117,11 +117,11 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent(in_vain: list[DiskWait
 
 
 def test_a_batch_is_written_in_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = []
+    turns: list[tuple[int, int, list[bool]]] = []
 
     @contextmanager
     def turn(count: int, size: int) -> Iterator[None]:
-        turns.append((count, size, sorted(path.name for path in tmp_path.rglob("[abc]"))))
+        turns.append((count, size, [Path(each.target).exists() for each in batch.transfers]))
         yield
 
     monkeypatch.setattr(write_turns.write_turns, "turn", turn)
@@ -130,5 +130,5 @@ def test_a_batch_is_written_in_its_turn(tmp_path: Path, monkeypatch: pytest.Monk
     batch = Batch(tuple(transfer_of(opener, store.remote(key), tmp_path / key) for key in "abc"))
     outcomes = run(batch)
     assert [each.error for each in outcomes] == [None] * 3
-    assert [each[:2] for each in turns] == [(2, 1_400_000), (1, 10)]
+    assert turns == [(2, 1_400_000, [False] * 3), (1, 10, [True, True, False])]
     assert small.HELD < 1_400_000
