@@ -28,6 +28,9 @@ JobT = TypeVar("JobT", ListJob, PinJob, BundleJob, Job)
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 20.0
+#: How many times as long as the one before each delay is. A service that is busy may stay so for half a minute,
+#: which the repeats of a request outlast together.
+GROWTH, GROWTH_WHILE_BUSY = 2.0, 4.0
 #: A service that is not up yet is asked at least this often, so that little time is lost.
 LONGEST_DELAY_WHILE_UNREACHABLE_S = 2.0
 #: After a limit of this process was met, something ends before the request is made again.
@@ -102,8 +105,9 @@ class RetryPolicy(Struct, frozen=True):
         # A gateway that says 503 may be busy: it is not asked more often than others that are.
         is_asked_often = is_not_up and not isinstance(error, BusyError)
         longest_s = LONGEST_DELAY_WHILE_UNREACHABLE_S if is_asked_often else LONGEST_DELAY_S
+        growth = GROWTH_WHILE_BUSY if isinstance(error, BusyError) and not is_not_up else GROWTH
         # Full jitter above a floor: many pods that failed together must not return together.
-        backoff_s = min(longest_s, FIRST_DELAY_S * 2.0 ** min(attempt, 16))
+        backoff_s = min(longest_s, FIRST_DELAY_S * growth ** min(attempt, 16))
         delay_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography
         if waits_for_start:
             # The last retry is made when the wait is over, not a backoff later.

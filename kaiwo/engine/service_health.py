@@ -32,6 +32,9 @@ from kaiwo.protocols import Opener
 _ANSWERS = (CredentialsError, IntegrityError, NotFoundError, ServiceError)
 #: A service is not taken to be down before this many objects have failed in a row.
 LEAST_LOST = 8
+#: A busy service that names no time is left alone for at most this long: what it refused may be a
+#: single object, and all others wait.
+LONGEST_QUIET_S = 4.0
 
 
 class _Service(Struct):
@@ -116,10 +119,12 @@ class ServiceHealth:
             self._services[service].has_answered = True
 
     def refused(self, service: str, error: KaiwoError, delay_s: float) -> None:
-        """A request failed and is retried after a delay; a busy service is left alone as long."""
+        """A request failed and is retried after a delay; a busy service is left alone meanwhile."""
         asked = isinstance(error, TransientError) and error.retry_after_s is not None
-        if asked or isinstance(error, BusyError):
+        if asked:
             self._patience.asked(service, delay_s)
+        elif isinstance(error, BusyError):
+            self._patience.asked(service, min(delay_s, LONGEST_QUIET_S))
 
     def quiet_until_s(self, service: str) -> float:
         """No request may start before that time of the monotonic clock."""

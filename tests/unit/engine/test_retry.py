@@ -81,6 +81,16 @@ def test_delays_double_with_jitter_up_to_a_limit() -> None:
         assert longest / 2 <= delay <= longest
 
 
+def test_the_repeats_of_a_request_outlast_a_service_that_is_busy_for_20_s() -> None:
+    policy = RetryPolicy()
+    for _ in range(100):
+        answers = (policy.delay_s(BusyError("429"), each, 0) for each in range(6))
+        delays = [each for each in answers if each is not None]
+        assert len(delays) == policy.retries
+        assert delays[0] <= 0.25
+        assert 20 < sum(delays) < 45
+
+
 def test_two_pods_do_not_return_together() -> None:
     policy = RetryPolicy()
     assert len({policy.delay_s(TransientError("no"), 3, 0) for _ in range(50)}) > 40

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kaiwo.engine.retry import RetryPolicy
-from kaiwo.engine.service_health import ServiceHealth
+from kaiwo.engine.service_health import LONGEST_QUIET_S, ServiceHealth
 from kaiwo.errors import (
     BusyError,
     CredentialsError,
@@ -61,22 +61,22 @@ def test_what_ignores_ranges_is_news_once_and_for_its_origin_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "asks"),
+    ("error", "quiet_s"),
     [
-        (BusyError("503"), True),
-        (BusyError("429", 9.0), True),
-        (TransientError("500", 0.0), True),
-        (TransientError("reset"), False),
-        (UnreachableError("refused"), False),
-        (NotFoundError("gone"), False),
+        (BusyError("503"), LONGEST_QUIET_S),
+        (BusyError("429", 9.0), 16.0),
+        (TransientError("500", 0.0), 16.0),
+        (TransientError("reset"), None),
+        (UnreachableError("refused"), None),
+        (NotFoundError("gone"), None),
     ],
 )
-def test_only_who_asks_for_patience_is_let_alone(error: KaiwoError, *, asks: bool) -> None:
+def test_only_who_asks_for_patience_is_let_alone(error: KaiwoError, quiet_s: float | None) -> None:
     services, before_s = ServiceHealth(3), time.monotonic()
-    services.refused(HERE, error, 5.0)
+    services.refused(HERE, error, 16.0)
     assert services.quiet_until_s(THERE) == 0.0
-    if asks:
-        assert before_s + 5.0 <= services.quiet_until_s(HERE) <= time.monotonic() + 5.0
+    if quiet_s is not None:
+        assert before_s + quiet_s <= services.quiet_until_s(HERE) <= time.monotonic() + quiet_s
     else:
         assert services.quiet_until_s(HERE) == 0.0
 
