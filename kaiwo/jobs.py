@@ -224,7 +224,7 @@ class Tries(Struct, frozen=True):
         first: why it first did.
         reached: how far the job had come, see ``TransientError``.
         refused: what its line had seen when it was last refused without being charged: refusals,
-            and requests that succeeded.
+            and jobs that succeeded.
         lost: how often the worker that made it was gone before its end.
     """
 

@@ -27,7 +27,7 @@ class Line:
         in_flight: requests for object bytes that are under way.
         pace: how long small objects take.
         refusals: requests that were refused while others were served.
-        successes: requests that succeeded.
+        successes: jobs that succeeded.
         arrived_s: when something last arrived, by the monotonic clock.
         rate: bytes a second of a connection, as it was known at the last step.
         job_s: how long a job took lately; None before the first.
@@ -46,7 +46,6 @@ class Line:
     def arrived(self, size: int, requests: int = 0) -> None:
         """Bytes arrived, or requests ended."""
         self.arrived_s = time.monotonic()
-        self.successes += requests
         # A batch that has travelled says at once what it did in a second.
         reports = 1 if self.is_far else None
         self.limit.note(self.arrived_s, bytes=size, requests=requests, reports=reports)
@@ -72,6 +71,7 @@ class Line:
             self.limit.note(time.monotonic(), first_byte_s=answer_s or None, connection_rate=rate)
         if self.rate is None:
             self.rate = self.limit.connection_rate
+        self.successes += bool(succeeded)
         if arrived or succeeded:
             self.arrived(arrived, len(succeeded))
         if isinstance(job, Batch):

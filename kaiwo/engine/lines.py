@@ -28,6 +28,7 @@ from kaiwo.engine.machines import Machines, ahead
 from kaiwo.engine.pace import FAR_S, Pace
 from kaiwo.engine.request_budget import UNSAVED
 from kaiwo.engine.request_limit import FIRST, MOST, Change, RequestLimit
+from kaiwo.engine.retry import is_for_itself
 from kaiwo.engine.rules import MOST_LOCAL, Rules
 from kaiwo.engine.usage import Processor
 from kaiwo.errors import BusyError, KaiwoError, NoAnswerError, StalledError
@@ -225,15 +226,15 @@ class Lines:
         """A request failed: the job again if that is because there were too many at once.
 
         A service that refuses some requests while it serves others gets fewer; the request is not
-        charged. It is charged when it was alone, and when it alone was refused twice while others
-        succeeded: then it is not their number.
+        charged. It is charged when it was alone, and when it was refused twice while nearly all
+        others succeeded: then it is not their number.
         """
-        line, before = self._lines[service], job.tries.refused
+        line = self._lines[service]
         is_refusal = isinstance(error, BusyError | NoAnswerError | StalledError)
         serves_others = line.in_flight and line.arrived_s > time.monotonic() - SERVES_S
         if not (is_refusal and serves_others):
             return None
-        if before is not None and before[0] == line.refusals and before[1] < line.successes:
+        if is_for_itself(job.tries, line.refusals, line.successes):
             return None
         line.refusals += 1
         self._take(service, line.limit.refused(time.monotonic()))

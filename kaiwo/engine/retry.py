@@ -28,11 +28,14 @@ JobT = TypeVar("JobT", ListJob, PinJob, BundleJob, Job)
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 20.0
-#: How many times as long as the one before each delay is. A service that is busy may stay so for half a minute,
-#: which the repeats of a request outlast together.
+#: How many times as long as the one before each delay is. A service that is busy may stay so for
+#: 20 s, which the repeats of a request outlast together.
 GROWTH, GROWTH_WHILE_BUSY = 2.0, 4.0
 #: A service that is not up yet is asked at least this often, so that little time is lost.
 LONGEST_DELAY_WHILE_UNREACHABLE_S = 2.0
+#: A job that is refused again is refused for itself where more than this many others succeeded
+#: meanwhile for each other one that was refused: too many at once would have hit them, too.
+SERVED = 4
 #: After a limit of this process was met, something ends before the request is made again.
 LIMIT_DELAY_S = 0.1
 
@@ -132,3 +135,17 @@ def used_up(error: KaiwoError, tries: Tries) -> KaiwoError:
     if tries.first != error.message:
         text += f", the first failed with: {tries.first}"
     return type(error)(text, *error.args[1:])
+
+
+def is_for_itself(tries: Tries, refusals: int, successes: int) -> bool:
+    """Whether a job that is refused once more, uncharged before, is not refused for their number.
+
+    Args:
+        tries: of the job.
+        refusals: of its service so far that were not charged.
+        successes: of its service so far.
+    """
+    if tries.refused is None:
+        return False
+    others, served = refusals - tries.refused[0], successes - tries.refused[1]
+    return served > SERVED * others

@@ -7,8 +7,8 @@ A listing is mostly a wait for answers, so several of them cost hardly more time
                were under way; from then on one more for each few rounds of successes only, so that
                a number that was refused is tried seldom
 
-A refusal is charged to nobody while others are under way, unless the same listing alone is refused
-twice while others succeed. See docs/decisions/0050.
+A refusal is charged to nobody while others are under way, unless the same listing is refused twice
+while nearly all others succeed. See docs/decisions/0050.
 
 Each service has its limit: one that is slow does not hold back the others.
 """
@@ -21,7 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kaiwo.engine.request_limit import FIRST, MOST
-from kaiwo.engine.retry import FIRST_DELAY_S
+from kaiwo.engine.retry import FIRST_DELAY_S, is_for_itself
 from kaiwo.errors import (
     BusyError,
     KaiwoError,
@@ -100,10 +100,9 @@ class ListingLimits:
         # A service that cannot be reached is not up, however many ask it.
         if not (has_answered and is_refusal) or isinstance(error, UnreachableError):
             return None
-        service, before = job.want.opener.service, job.tries.refused
+        service = job.want.opener.service
         seen = self._seen[service]
-        is_alone = before is not None and before[0] == seen.refusals and before[1] < seen.successes
-        if not others or is_alone:
+        if not others or is_for_itself(job.tries, seen.refusals, seen.successes):
             return None
         seen.refusals += 1
         seen.lately = 0

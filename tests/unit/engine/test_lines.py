@@ -184,6 +184,21 @@ def test_an_object_that_alone_is_refused_while_others_come_is_charged() -> None:
     assert known.refused(second, error, SERVICE) is None
 
 
+@pytest.mark.parametrize(("served", "are_charged"), [(20, True), (3, False)])
+def test_objects_that_are_refused_each_time_do_not_hide_each_other(
+    served: int, *, are_charged: bool
+) -> None:
+    known, error = lines(8), BusyError("poisoned, or one too many")
+    others = a_range()
+    known.begin(others, SERVICE)
+    known.note(Progress(others.transfer, bytes=1))
+    poisoned = [known.refused(a_range(at * RANGE), error, SERVICE) for at in (1, 2, 3)]
+    for _ in range(served):
+        ended(known, others, 1.0)
+    again = [known.refused(each, error, SERVICE) for each in poisoned if each is not None]
+    assert [each is None for each in again] == [are_charged] * 3
+
+
 def test_other_failures_are_charged() -> None:
     known, others = lines(8), a_range()
     known.begin(others, SERVICE)

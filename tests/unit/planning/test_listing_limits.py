@@ -130,6 +130,17 @@ def test_a_listing_that_alone_is_refused_while_others_succeed_is_charged(
     refuse(limits, refused)
 
 
+def test_listings_that_are_refused_each_time_do_not_hide_each_other(
+    job: ListJob, service: str
+) -> None:
+    limits = ListingLimits([service], None)
+    poisoned = [refuse(limits, job) for _ in range(3)]
+    for _ in range(20):
+        limits.succeeded(service)
+    for each in poisoned:
+        assert limits.refused(each, BusyError("x"), has_answered=True, others=1) is None
+
+
 def test_a_service_that_refuses_everything_is_given_up(tmp_path: Path) -> None:
     store = FaultyStore({"a": b"x"})
     store.list_faults = [BusyError("busy") for _ in range(1000)]
