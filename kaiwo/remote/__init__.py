@@ -12,6 +12,7 @@ turns      which of its jobs read now
 saying     what it says to the run besides the outcomes of jobs
 meeting    the folder in the download root where a run and its sites meet
 places     where calls go: any executor
+silence    who has said nothing for long
 cluster    the same, of Dask; only who uses it loads it
 reaching   the client of a cluster, once its scheduler is reached
 watching   which workers a cluster has, as they come and go

@@ -36,7 +36,8 @@ from kaiwo.remote import faults
 from kaiwo.remote.calls import Answer, Call, packed, transfers_of, with_transfers
 from kaiwo.remote.meeting import BEAT_S, Arrived, Busy, Letter, Logged, Meeting
 from kaiwo.remote.places import Places
-from kaiwo.remote.site import here
+from kaiwo.remote.silence import Hearing
+from kaiwo.remote.site import Here, here
 from kaiwo.workers.jobs import run as run_job
 from kaiwo.workers.reading import AT_ONCE, Reading
 from kaiwo.workers.threads import ENDS_IN_S
@@ -96,7 +97,10 @@ class Carrier(Executor):
         self._bringing: dict[tuple[int, int, int], tuple[_Parcel, Transfer]] = {}
         self._busy: dict[str, int] = {}
         self._began_s = 0.0
+        self._done = 0
+        self._hearing = None if places.notices_silence else Hearing(BEAT_S)
         self._ended = threading.Event()
+        self._here = Here(self._ended)
         #: Somebody has more to say than that the run goes on.
         self._is_due = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="kaiwo-carrier", daemon=True)
@@ -112,7 +116,7 @@ class Carrier(Executor):
         if not new_threads.start(self._thread):
             raise ServiceError("no thread can be started, which would hear the workers")
         try:
-            with here(self._run, self._ended):
+            with here(self._run, self._here):
                 try:
                     yield
                 finally:
@@ -152,6 +156,7 @@ class Carrier(Executor):
     def _forget(self, parcel: _Parcel) -> None:
         with self._lock:
             self._under_way.discard(parcel)
+            self._done += 1
             for each in transfers_of(parcel.job):
                 self._bringing.pop(_key(parcel.job, each), None)
 
@@ -229,6 +234,9 @@ class Carrier(Executor):
             for site, letter in self._meeting.letters():
                 self._hear(site, letter)
             now_s, requests = time.monotonic(), self._requests()
+            # Of threads of this process there are no letters.
+            if self._hearing is not None and not self._here.has_calls:
+                self._hearing.look(self._busy, len(self._under_way), self._done, now_s)
             if requests != told or now_s - beaten_s >= BEAT_S:
                 self._meeting.beat(requests)
                 beaten_s, told = now_s, requests
@@ -245,6 +253,8 @@ class Carrier(Executor):
             return min(begun, sent) if is_settled and begun else sent
 
     def _hear(self, site: str, letter: Letter) -> None:
+        if self._hearing is not None:
+            self._hearing.note(site)
         match letter:
             case Busy(jobs):
                 self._busy[site] = jobs

@@ -71,6 +71,7 @@ class Cluster(Workers):
     """
 
     are_ahead = True
+    notices_silence = True
 
     def __init__(
         self,

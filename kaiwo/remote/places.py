@@ -14,6 +14,8 @@ class Places(Protocol):
 
     #: Whether a machine is given more calls than it may do at once.
     are_ahead: bool
+    #: Whether it finds out by itself which workers hang.
+    notices_silence: bool
 
     @property
     def machines(self) -> int:
@@ -42,6 +44,7 @@ class OneExecutor:
     machines = 1
     #: Calls wait in the executor.
     are_ahead = False
+    notices_silence = False
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor

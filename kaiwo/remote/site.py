@@ -22,6 +22,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kaiwo import environment, redact
 from kaiwo._version import __version__
@@ -41,8 +42,8 @@ from kaiwo.workers.reading import Reading
 from kaiwo.workers.source_cache import close_source, collect_sources
 from kaiwo.workers.threads import Ending, working_until
 
-#: How often a site reports.
-REPORT_S = 0.1
+#: How often a site reports, and how often it says at least how many jobs it has.
+REPORT_S, BUSY_S = 0.1, 5.0
 #: A site of a run that is over waits so long for its jobs before it closes what they use.
 _ENDS_IN_S = 60.0
 
@@ -70,8 +71,9 @@ def carry(call: Call) -> Answer:
 
 def _carried(call: Call, where: str) -> Answer:
     job, how = call.job()
-    if (end := _here.get(call.run)) is not None:
-        with working_until(end), redact.marked():
+    if (run := _here.get(call.run)) is not None:
+        run.has_calls = True
+        with working_until(run.end), redact.marked():
             return Answer(without_transfers(run_job(job, how)))
     site = _sites.open(call, how)
     if site is None:
@@ -81,18 +83,31 @@ def _carried(call: Call, where: str) -> Answer:
         return Answer(without_transfers(run_job(job, how)), worker=where)
 
 
-#: The runs that are in this process, each with its end.
-_here: dict[str, Ending] = {}
+@dataclass(slots=True)
+class Here:
+    """A run of this process.
+
+    Attributes:
+        end: of the run.
+        has_calls: some have come: its executor has threads of this process.
+    """
+
+    end: Ending
+    has_calls: bool = False
+
+
+#: The runs that are in this process, by their tokens.
+_here: dict[str, Here] = {}
 
 
 @contextlib.contextmanager
-def here(run: str, end: Ending) -> Iterator[None]:
+def here(token: str, run: Here) -> Iterator[None]:
     """Inside the block, the run of that token is in this process."""
-    _here[run] = end
+    _here[token] = run
     try:
         yield
     finally:
-        del _here[run]
+        del _here[token]
 
 
 class _Site:
@@ -112,6 +127,7 @@ class _Site:
         self._turns: defaultdict[str, Turns] = defaultdict(Turns)
         self._jobs = 0
         self._told: int | None = None
+        self._told_s = 0.0
         self._openers: set[Opener] = set()
         self._letters: list[Letter] = []
         self._ready = threading.Event()
@@ -197,8 +213,10 @@ class _Site:
     def _report(self) -> None:
         self._share()
         letters, self._letters = self._letters, []
-        if (jobs := self._jobs) != self._told:
-            self._told = jobs
+        jobs, now_s = self._jobs, time.monotonic()
+        # Who waits for these jobs wants to know that this process does not hang.
+        if jobs != self._told or (jobs and now_s - self._told_s >= BUSY_S):
+            self._told, self._told_s = jobs, now_s
             letters.append(Busy(jobs))
         if letters:
             self._box.post(letters)

@@ -23,6 +23,7 @@ from distributed import Client
 from kaiwo import redact, units
 from kaiwo.errors import DeadlineError, KaiwoError, ServiceError
 from kaiwo.remote.probing import fault_of, is_encrypted, without_tls
+from kaiwo.remote.silence import Silence
 
 #: How often the cluster is asked which workers it has.
 LOOK_S = 0.5
@@ -61,7 +62,7 @@ class Workers(ABC):
         self._refused: dict[str, KaiwoError] = {}
         #: Which process was asked at an address, as the scheduler tells them apart.
         self._processes: dict[str, tuple[Any, ...]] = {}
-        self._silence = Silence()
+        self._silence = Silence(LOOK_S)
         self._ended = threading.Event()
 
     # --- what is done with them
@@ -157,7 +158,7 @@ class Workers(ABC):
         except Exception as error:  # any that a connection fails with
             logger.debug("the Dask scheduler does not answer: %s", type(error).__name__)
             return None
-        return self._silence.without_silent(found, time.monotonic())
+        return without_silent(found, self._silence, time.monotonic())
 
     def _executor(self, address: str) -> Executor:
         """Runs what it is given on that worker only."""
@@ -198,37 +199,22 @@ class Workers(ABC):
         self._probes[address] = self._ask(address)
 
 
-class Silence:
-    """For how long the scheduler has not heard of its workers, which each say often that they live.
+def without_silent(said: Mapping[str, Any], silence: Silence, now_s: float) -> dict[str, Any]:
+    """The workers that the scheduler hears, which each say often that they live.
 
-    Only time counts in which the scheduler answers: it may have been stopped itself.
+    Args:
+        said: what the scheduler says of each.
+        silence: of them, at the looks before.
+        now_s: the time of the monotonic clock.
     """
-
-    def __init__(self) -> None:
-        self._looked_s = 0.0
-        #: When the scheduler has heard each one, by its clock, and how long ago that is.
-        self._heard: dict[str, tuple[Any, float]] = {}
-
-    def without_silent(self, said: Mapping[str, Any], now_s: float) -> dict[str, Any]:
-        """The workers that are heard.
-
-        Args:
-            said: what the scheduler says of each.
-            now_s: the time of the monotonic clock.
-        """
-        passed_s, self._looked_s = min(now_s - self._looked_s, 2 * LOOK_S), now_s
-        most_s = max(SILENT_S, len(said) * SILENT_S_EACH)
-        before, self._heard = self._heard, {}
-        for address, each in said.items():
-            heard = each.get("last_seen")
-            was, silent_s = before.get(address, (None, 0.0))
-            is_heard = heard is None or heard != was
-            since_s = 0.0 if is_heard else silent_s + passed_s
-            self._heard[address] = heard, since_s
-            if silent_s < most_s <= since_s:
-                text = "%s has not been heard for %.0f s: it counts as gone until it is"
-                logger.warning(text, address, since_s)
-        return {each: said[each] for each, (_, since_s) in self._heard.items() if since_s < most_s}
+    most_s = max(SILENT_S, len(said) * SILENT_S_EACH)
+    before_s = silence.lengths_now_s
+    silent_s = silence.lengths_s({name: said[name].get("last_seen") for name in said}, now_s)
+    for address, length_s in silent_s.items():
+        if before_s.get(address, 0.0) < most_s <= length_s:
+            text = "%s has not been heard for %.0f s: it counts as gone until it is"
+            logger.warning(text, address, length_s)
+    return {name: said[name] for name, length_s in silent_s.items() if length_s < most_s}
 
 
 def _process(said: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ import pytest
 
 import kaiwo
 from kaiwo.events import Event, Progressed
+from kaiwo.remote import silence
 from kaiwo.remote.calls import Call
 from tests.support.command import tree
 from tests.support.executors import Between
@@ -175,6 +176,44 @@ def test_a_pool_that_breaks_ends_the_run_which_a_later_one_resumes(
     assert published(tmp_path) == objects
     statuses = {os.path.basename(item.target): item.status for item in report.items}
     assert statuses["large"] == "unchanged"
+
+
+def test_a_process_that_hangs_is_named_and_waited_for(
+    s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Longer than the time in which one that does not hang says so.
+    monkeypatch.setattr(silence, "SILENT_S", 7.0)
+    bucket, held = s3.new_bucket(SMALL), threading.Event()
+
+    def hold(method: str, path: str, answer: Answer) -> Answer:
+        if method == "GET" and "small/" in path:
+            held.wait(PATIENCE_S)
+        return answer
+
+    def hang() -> None:
+        wait_until(lambda: '["Busy",1]' in letters(tmp_path), "it gets no work", PATIENCE_S)
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            wait_until(lambda: f"-{worker}-" in caplog.text, "it is not named", PATIENCE_S)
+        finally:
+            os.kill(worker, signal.SIGCONT)
+            held.set()
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool, spoiling(s3, hold) as slow:
+        worker = pool.submit(os.getpid).result(PATIENCE_S)
+        with ThreadPoolExecutor(1) as threads:
+            hanging = threads.submit(hang)
+            report = kaiwo.download(config_of(slow, bucket, tmp_path), executor=pool)
+            hanging.result()
+    report.raise_for_failures()
+    assert published(tmp_path) == SMALL
+    assert "has said nothing for 7 s" in caplog.text
+
+
+def letters(root: Path) -> str:
+    """What worker processes have said to the run."""
+    return "".join(each.read_text() for each in root.glob(".kaiwo/run-*/*.jsonl"))
 
 
 def test_nothing_is_published_once_the_run_is_over(

@@ -23,6 +23,7 @@ class Nowhere:
 
     machines = 1
     are_ahead = False
+    notices_silence = False
 
     def submit(self, _call: Call) -> Future[Answer]:
         """See ``Places``."""
