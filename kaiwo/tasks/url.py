@@ -117,6 +117,11 @@ class WithoutQuery(Struct, frozen=True):
 
     placement: Placement
 
+    @property
+    def root(self) -> str:
+        """See ``Placement``."""
+        return self.placement.root
+
     def place(self, remote: RemoteObject) -> Place:
         """See ``Placement``."""
         return self.placement.place(replace(remote, key=remote.key.partition("?")[0]))
