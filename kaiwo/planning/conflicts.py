@@ -244,6 +244,9 @@ class TargetCheck:
             if answer.errno == errno.ENOTDIR:
                 owner = self._owner(path)
                 add(f"{target}: a file is where a folder is needed ({owner})", *self._wants(path))
+            elif answer.errno == errno.ELOOP and _is_circle(os.path.dirname(target)):
+                also = f"a link in its folder leads in a circle ({self._owner(path)})"
+                add(f"{target}: {also}", *self._wants(path))
             elif answer.errno == errno.ENAMETOOLONG:
                 add(f"{target}: the name is too long ({self._owner(path)})", *self._wants(path))
             # For any other error, the attempt to write gives the better message.
@@ -257,6 +260,15 @@ class TargetCheck:
         is_sized = remote.unsized or answer.st_size == remote.size
         is_likely = is_sized or transfer.required is not None
         return answer if stat.S_ISREG(answer.st_mode) and is_likely else None
+
+
+def _is_circle(folder: str) -> bool:
+    """Whether a folder cannot be reached since a link leads in a circle."""
+    try:
+        os.stat(folder)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _owner(want: Want, transfer: Transfer) -> str:
