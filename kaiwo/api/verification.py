@@ -217,7 +217,7 @@ def _is_proven(file: Expected) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         raise IntegrityError(f"{file.target}: is missing") from None
     except OSError as error:
-        raise disk_error(error, file.target) from error
+        raise disk_error(error, file.target, reading=True) from error
     if not stat.S_ISREG(status.st_mode):
         raise IntegrityError(f"{file.target}: is no regular file")
     if file.size is not None and status.st_size != file.size:
