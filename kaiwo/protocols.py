@@ -157,6 +157,11 @@ class Opener(Protocol):
 class Placement(Protocol):
     """Decides, without touching the disk, where an object goes."""
 
+    @property
+    def root(self) -> str:
+        """The folder that all of its targets are below, and that has their state."""
+        ...
+
     def place(self, remote: RemoteObject) -> Place:
         """Where the object goes.
 

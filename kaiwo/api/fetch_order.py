@@ -149,7 +149,8 @@ def order_of_requests(
     readings = [_chained(_all_asked(each, configs, openers)) for each in urls]
     tasks: list[Wanted] = [(each.task, (each.want,)) for all_ in readings for each in all_]
     first, asked = configs.first, tuple(all_[0].want for all_ in readings)
-    order = Order(first.settings, tuple(tasks), asked, used_lock(first), first.download_root)
+    root = first.download_root
+    order = Order(first.settings, tuple(tasks), asked, used_lock(first), download_root=root)
     return FetchOrder(order, tuple(readings))
 
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from kaiwo.config import variables
 from kaiwo.config.document import Document
 from kaiwo.config.loader import Config
+from kaiwo.config.own_files import default_lock
 from kaiwo.config.settings import SHARD, Settings
 from kaiwo.engine.request_limit import MOST
 from kaiwo.errors import BugError, ConfigError, KaiwoError
@@ -63,6 +64,7 @@ class Order(Struct, frozen=True):
         tasks: each with what it wants.
         asked: what is listed; some wants of the tasks may be only what another one says
             ``otherwise``.
+        config_file: path of the configuration; empty: it is no file.
         lock_file: path of the lock that is followed or written; empty: there is none.
         download_root: absolute path.
         shard: which part of the plan this is; None: all of it.
@@ -74,6 +76,7 @@ class Order(Struct, frozen=True):
     tasks: tuple[Wanted, ...]
     asked: tuple[Want, ...]
     lock_file: str = ""
+    config_file: str = ""
     download_root: str = ""
     shard: Shard | None = None
     again: Callable[[str | None], Order] | None = None
@@ -114,7 +117,9 @@ def order_of(config: Config, *, is_run: bool = True) -> Order:
     asked = tuple(want for _, wants in tasks for want in wants)
     # Places in the file and its text stay here: values may be secrets.
     again = _OfConfig(replace(config, document=Document(config.document.name, None)))
-    return Order(settings, tasks, asked, used_lock(config), config.download_root, again=again)
+    name, is_file = config.document.name, config.document.is_file
+    used = used_lock(config), name if is_file else ""
+    return Order(settings, tasks, asked, *used, config.download_root, again=again)
 
 
 def as_shard(order: Order) -> Order:
@@ -170,7 +175,7 @@ def lock_path(config: Config) -> str:
         return absolute(settings.lock_file)
     if not config.document.is_file:
         raise ConfigError("a configuration without a file needs lock_file, the path of its lock")
-    return f"{os.path.splitext(absolute(config.document.name))[0]}.lock"
+    return default_lock(config.document.name)
 
 
 def require_one_lock(settings: Settings) -> None:

@@ -48,6 +48,8 @@ class Snapshots:
         self._records: dict[str, tuple[Record, ...]] = {}
         #: Those whose next generation was begun, with the number of the current one.
         self._begun: dict[str, tuple[Snapshot, int | None]] = {}
+        #: Why none could be begun of those where perhaps none is needed.
+        self._refused: dict[str, DiskError] = {}
 
     def begin(self, tools: Tools, asked: Iterable[Want]) -> None:
         """Remember what is in place, before anything is listed; the first time counts."""
@@ -94,7 +96,7 @@ class Snapshots:
             except DiskError as error:
                 if not (transfers and all(one.present for one in transfers)):
                     raise
-                logger.debug("%s", error.message)  # perhaps all files are right
+                self._refused[each.target] = error  # perhaps all files are right
             self._begun[each.target] = each, current
 
     def finish(
@@ -140,6 +142,8 @@ class Snapshots:
 
     def _leave(self, snapshot: Snapshot) -> None:
         """Leave a generation for a later run, if there is anything in it."""
+        if (refused := self._refused.get(snapshot.target)) is not None:
+            logger.warning("%s", refused.message)
         number = generations.number_of(snapshot.target, next_path(snapshot.target))
         if number is None or snapshot.target not in self._begun:
             return

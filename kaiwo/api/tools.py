@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from kaiwo import redact, units
 from kaiwo.api.orders import Order
+from kaiwo.config.own_files import own_files
 from kaiwo.config.settings import Settings
 from kaiwo.engine.request_budget import memory_budget
 from kaiwo.engine.request_limit import MOST
@@ -73,7 +74,8 @@ def opened(order: Order, begun_s: float) -> Iterator[Tools]:
         settings.max_bandwidth,
         by_peers=settings.replicate,
     )
-    comparison = Comparison(settings.force, rules.verify, settings.fsync, settings.write_lock)
+    own = own_files(settings, order.config_file, order.lock_file)
+    comparison = Comparison(settings.force, rules.verify, settings.fsync, settings.write_lock, own)
     wants = [want for _, wants in order.tasks for want in wants]
     state = State(settings.state_dir, secrets.token_hex(4), checked=rules.verify)
     if rules.most_requests is not None and rules.most_requests < (rules.workers or MOST):

@@ -28,7 +28,8 @@ from kaiwo.errors import (
 )
 from kaiwo.events import Ended, Planned, Settled, Ticked
 from kaiwo.files.disk_errors import disk_error
-from kaiwo.files.placement import At, Under
+from kaiwo.files.paths import is_within
+from kaiwo.files.placement import At, folder_of
 from kaiwo.jobs import Want
 from kaiwo.locks import lock_file
 from kaiwo.locks.locked import listing_of
@@ -39,7 +40,8 @@ from kaiwo.planning.plan import Comparison
 from kaiwo.planning.prune import with_ready
 from kaiwo.protocols import Sink
 from kaiwo.state.manifest import Manifest
-from kaiwo.state.state import State, root_of
+from kaiwo.state.state import State
+from kaiwo.tasks.hub_cache import InHubCache
 from kaiwo.workers.threads import ENDS_IN_S, WorkerThreads
 from kaiwo.workers.verify import hash_file
 
@@ -132,7 +134,7 @@ def _of_lock(order: Order) -> Iterator[Expected]:
 
 def _of_manifests(order: Order) -> Iterator[Expected]:
     """What kaiwo published where the configuration puts files."""
-    roots = {root: None for want in order.asked if (root := root_of(want)) is not None}
+    roots = {want.placement.root: None for want in order.asked}
     for root in roots:
         for record in Manifest(root, order.settings.state_dir).records():
             target = posixpath.normpath(posixpath.join(root, record.target))
@@ -143,14 +145,13 @@ def _of_manifests(order: Order) -> Iterator[Expected]:
 
 def _goes_to(want: Want, target: str) -> bool:
     """Whether the want may put a file there."""
-    match want.placement:
-        case At(path):
-            return target == path
-        case Under(folder):
-            return target.startswith(f"{folder.rstrip('/')}/")
-        case _:
-            root = root_of(want)
-            return root is not None and target.startswith(f"{root}/")
+    place = want.placement
+    if isinstance(place, At):
+        return target == place.path
+    if isinstance(place, InHubCache):
+        return is_within(target, place.snapshot())
+    folder = folder_of(place)
+    return is_within(target, place.root if folder is None else folder.folder)
 
 
 def _hashed(files: Sequence[Expected], sink: Sink) -> Report:
@@ -216,7 +217,7 @@ def _is_proven(file: Expected) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         raise IntegrityError(f"{file.target}: is missing") from None
     except OSError as error:
-        raise disk_error(error, file.target) from error
+        raise disk_error(error, file.target, reading=True) from error
     if not stat.S_ISREG(status.st_mode):
         raise IntegrityError(f"{file.target}: is no regular file")
     if file.size is not None and status.st_size != file.size:
@@ -239,9 +240,9 @@ def _is_proven(file: Expected) -> bool:
 def _extra(wants: Sequence[Want], known: set[str]) -> Iterator[str]:
     """Files below the folders of the wants that are not known; kaiwo's own are left out."""
     folders = {
-        want.placement.folder.rstrip("/") or "/": None
+        place.folder.rstrip("/") or "/": None
         for want in wants
-        if isinstance(want.placement, Under)
+        if (place := folder_of(want.placement)) is not None
     }
     seen = {place.ready for _, place in with_ready(wants)}
     for folder in folders:

@@ -20,7 +20,6 @@ from kaiwo.own_names import STATE_FOLDER
 from kaiwo.planning.snapshots import in_snapshots
 from kaiwo.state import leftovers
 from kaiwo.state.leftovers import Leftovers
-from kaiwo.state.state import root_of
 
 #: Folders that have the state of targets, each with the snapshots of a configuration in it.
 _Roots = dict[str, list[str]]
@@ -55,7 +54,7 @@ def _of_config(path: str, options: Mapping[str, Any]) -> tuple[_Roots, str | Non
     log_to_stderr(loaded.settings.log_level, loaded.settings.log_format)
     with environment.cleaned(proxies.canonical):
         asked = order_of(loaded, is_run=False).asked
-        roots: _Roots = {root: [] for want in asked if (root := root_of(want))}
+        roots: _Roots = {want.placement.root: [] for want in asked}
         for _, snapshot in in_snapshots(asked):
             roots.setdefault(snapshot.root, []).append(snapshot.folder)
     return roots, loaded.settings.state_dir

@@ -20,6 +20,7 @@ from kaiwo.api.orders import Order, as_shard, order_of
 from kaiwo.cli import config_file
 from kaiwo.cli.logs import console, early_format, early_level, log_to_stderr, logger
 from kaiwo.config import fetch_url
+from kaiwo.config.own_files import is_same_file
 from kaiwo.config.settings import Settings, before_file
 from kaiwo.errors import UnfinishedError
 from kaiwo.net import proxies
@@ -34,7 +35,10 @@ Options = Mapping[str, Any]
 
 def download(path: str, options: Options) -> int:
     """Carry out a file, and report how the run ended."""
-    done = _delivered(lambda: config_file.load(path, options), run.run, options)
+    written = before_file("report", options), before_file("metrics_file", options)
+    # An error that comes early replaces no configuration.
+    early = Outputs(*(None if is_same_file(each, path) else each for each in written))
+    done = _delivered(lambda: config_file.load(path, options), run.run, options, early)
     return done.exit_code
 
 
@@ -42,6 +46,7 @@ def _delivered(
     prepare: Callable[[], PreparedT],
     carry_out: Callable[[PreparedT, Sink], Report],
     options: Options,
+    early: Outputs | None = None,
 ) -> Report:
     """Load and run; show, log and deliver as the options, and then the settings, say."""
     _log_early(options)
@@ -51,7 +56,8 @@ def _delivered(
         lines_only = settings.log_format == "json"
         return displays.sink_for(settings.progress, console, lines_only=lines_only)
 
-    early = Outputs(before_file("report", options), before_file("metrics_file", options))
+    if early is None:
+        early = Outputs(before_file("report", options), before_file("metrics_file", options))
     return run_and_deliver(prepare, carry_out, display, early=early, summarise=_summarise)
 
 

@@ -2,6 +2,7 @@
 
     loader        load, build, Config: a file, or what it holds, as a validated configuration
     settings      Settings: options over environment over file over default
+    own_files     the files of a run that are no targets
     document      Document: YAML as data, with the place of every key
     diagnostics   Diagnostic: one fault, with its place, and what to do
     rendering     diagnostics as text with lines of the file, or as JSON

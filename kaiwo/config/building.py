@@ -11,6 +11,7 @@ from kaiwo import redact
 from kaiwo.config.diagnostics import Diagnostic, Place
 from kaiwo.config.document import Document
 from kaiwo.config.expansion import OWN_KEYS, Note, expand
+from kaiwo.config.own_files import default_lock, doubles
 from kaiwo.config.settings import ITEMS, PREFIX, Settings, in_environment, layered
 from kaiwo.config.suggestions import TYPES, Level, nearest, unknown_key
 from kaiwo.config.targets import Placed
@@ -109,9 +110,15 @@ class Builder:
             return self._document.place(location)
 
         try:
-            return layered(values, given)
+            settings = layered(values, given)
         except ValidationError as error:
             wrong = [*findings(error, values)]
+        else:
+            self._faults += [
+                Diagnostic(place((name,)), f"this is {what}: name another file")
+                for name, what in self._doubles(settings)
+            ]
+            return settings
         self._faults += [
             Diagnostic(place(found.location), *_of_option(found))
             for found in wrong
@@ -122,6 +129,16 @@ class Builder:
             return layered(_without(values, names), _without(given, names))
         except ValidationError:  # a variable of the environment is wrong
             return Settings()
+
+    def _doubles(self, settings: Settings) -> list[tuple[str, str]]:
+        """See ``own_files``."""
+        config = self._document.name if self._document.is_file else ""
+        has_lock = settings.locked or settings.write_lock
+        try:
+            lock = settings.lock_file or (default_lock(config) if config and has_lock else "")
+            return [*doubles(settings, config, lock)]
+        except ConfigError:  # there is no home or working directory: a run will say so
+            return []
 
     def _tasks(self, items: object) -> dict[int, Task]:
         if not isinstance(items, list) or not items:

@@ -40,7 +40,7 @@ class _RunningDigest:
                 require_open()
                 hashing.follow(self._running, path, first, last, root)
         except OSError as error:
-            return (Outcome(self.transfer, error=disk_error(error, path)),)
+            return (Outcome(self.transfer, error=disk_error(error, path, reading=True)),)
         self.end = end
         return (
             Outcome(self.transfer, checksum=Checksum(self.algorithm, self._running.hexdigest())),

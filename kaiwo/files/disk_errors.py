@@ -27,6 +27,12 @@ _HINTS = {
     errno.EISDIR: "a folder is where the file should go",
     errno.ENOTEMPTY: "a folder is where the file should go",
 }
+_READING_HINTS = {
+    errno.EACCES: "give this user the right to read it",
+    errno.EPERM: "give this user the right to read it",
+    errno.EMFILE: _HINTS[errno.EMFILE],
+    errno.ENFILE: _HINTS[errno.ENFILE],
+}
 
 #: How mounts of object stores refuse to open a file that exists for writing, or to write at an
 #: offset. Of a file that was made a moment ago, it is not about rights.
@@ -41,22 +47,26 @@ NO_RANDOM_WRITES = {
 }
 
 
-def disk_error(error: OSError, path: str, size: int | None = None) -> DiskError:
-    """The error to raise when the file system refused to write.
+def disk_error(
+    error: OSError, path: str, size: int | None = None, *, reading: bool = False
+) -> DiskError:
+    """The error to raise when the file system refused to write, or to read.
 
     Args:
         error: the operating system's error.
         path: the file that was to be written.
         size: the bytes that were to be written there.
+        reading: it was to be read.
     """
     number = error.errno or 0
     reason = error.strerror or type(error).__name__
     folder, name = os.path.split(path)
     where = f"in {folder}" if own_names.is_temporary(name) else path
-    details = [*_numbers(number, path, size), *([_HINTS[number]] if number in _HINTS else ())]
+    hint = (_READING_HINTS if reading else _HINTS).get(number)
+    details = [*_numbers(number, path, size), *([hint] if hint else ())]
     why = f" ({'; '.join(details)})" if details else ""
     kind = LimitError if number in (errno.EMFILE, errno.ENFILE) else DiskError
-    return kind(f"cannot write {where}: {reason}{why}")
+    return kind(f"cannot {'read' if reading else 'write'} {where}: {reason}{why}")
 
 
 def _numbers(number: int, path: str, size: int | None) -> Iterator[str]:

@@ -6,12 +6,14 @@ import os
 import posixpath
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kaiwo import own_names
 from kaiwo.errors import ConfigError, UnsafeNameError
 from kaiwo.files.names import PLAIN, fault_of
 from kaiwo.files.paths import is_within
 from kaiwo.objects import Place, RemoteObject
+from kaiwo.protocols import Placement
 
 
 class Under(Struct, frozen=True):
@@ -67,6 +69,25 @@ class At(Struct, frozen=True):
     def place(self, remote: RemoteObject) -> Place:  # noqa: ARG002 - the user named the path
         """That path."""
         return Place(self.path, self.root)
+
+
+class WithoutQuery(Struct, frozen=True):
+    """Files of a page of links: a query is a part of the key, and not of the file's name.
+
+    Attributes:
+        placement: of keys without a query.
+    """
+
+    placement: Placement
+
+    @property
+    def root(self) -> str:
+        """See ``Placement``."""
+        return self.placement.root
+
+    def place(self, remote: RemoteObject) -> Place:
+        """See ``Placement``."""
+        return self.placement.place(replace(remote, key=remote.key.partition("?")[0]))
 
 
 def next_path(folder: str) -> str:

@@ -8,6 +8,7 @@ Each object gets its target. It is an offender if
     it is a file where another one     needs a folder
     a link leads out of the root       so that it would be written elsewhere
     a link leads into a snapshot       whose files never change
+    it is a file of the run itself     see ``config/own_files.py``
 
 All offenders are named in one error.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -50,15 +51,21 @@ class TargetCheck:
         run: the token of this run.
         probe: which names are equal in which folder.
         locked: see ``Listing``.
+        own: see ``Comparison``.
 
     Attributes:
         offenders: complete when all transfers were taken from ``transfers``.
     """
 
     def __init__(
-        self, run: str, probe: FoldingProbe | None = None, *, locked: bool = False
+        self,
+        run: str,
+        probe: FoldingProbe | None = None,
+        *,
+        locked: bool = False,
+        own: Mapping[str, str] | None = None,
     ) -> None:
-        self._locked = locked
+        self._locked, self._own = locked, own or {}
         self.offenders = Offenders()
         self._run = run
         self._long_names = LongNames()
@@ -82,6 +89,10 @@ class TargetCheck:
                 self.offenders.add(f"{transfer.target!r}: {fault} ({owner})", want)
                 continue
             path = real_path(transfer.target, self._real_folders)
+            if what := self._own.get(path):
+                also = f"this is {what} of the run ({_owner(want, transfer)})"
+                self.offenders.add(f"{transfer.target}: {also}", want)
+                continue
             first = self._owners.get(path)
             adds = want.required and first and not first[0].required
             if first is None or (adds and _are_same(first[1], transfer)):
@@ -233,6 +244,9 @@ class TargetCheck:
             if answer.errno == errno.ENOTDIR:
                 owner = self._owner(path)
                 add(f"{target}: a file is where a folder is needed ({owner})", *self._wants(path))
+            elif answer.errno == errno.ELOOP and _is_circle(os.path.dirname(target)):
+                also = f"a link in its folder leads in a circle ({self._owner(path)})"
+                add(f"{target}: {also}", *self._wants(path))
             elif answer.errno == errno.ENAMETOOLONG:
                 add(f"{target}: the name is too long ({self._owner(path)})", *self._wants(path))
             # For any other error, the attempt to write gives the better message.
@@ -246,6 +260,15 @@ class TargetCheck:
         is_sized = remote.unsized or answer.st_size == remote.size
         is_likely = is_sized or transfer.required is not None
         return answer if stat.S_ISREG(answer.st_mode) and is_likely else None
+
+
+def _is_circle(folder: str) -> bool:
+    """Whether a folder cannot be reached since a link leads in a circle."""
+    try:
+        os.stat(folder)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _owner(want: Want, transfer: Transfer) -> str:

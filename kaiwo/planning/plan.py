@@ -15,7 +15,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -47,12 +47,14 @@ class Comparison(Struct, frozen=True):
         verify: a checksum must prove what is in place.
         durable: published bytes must be on the disk itself.
         hashed: see ``Transfer``.
+        own: what files of the run itself are, which are no targets, by real path.
     """
 
     force: bool
     verify: bool
     durable: bool = False
     hashed: bool = False
+    own: Mapping[str, str] = {}
 
 
 class Draft(Struct, frozen=True):
@@ -86,7 +88,7 @@ def draft(
             them are named.
     """
     require_allowed(listing)
-    check = TargetCheck(state.run, locked=listing.locked)
+    check = TargetCheck(state.run, locked=listing.locked, own=how.own)
     found = list(check.transfers(listing.found))
     if check.offenders:
         offenders = tuple(check.offenders)

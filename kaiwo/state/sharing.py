@@ -42,7 +42,8 @@ def make_folder(folder: str, root: Root) -> None:
         folder = posixpath.dirname(folder)
     for each in reversed(missing):
         if each == root.path or not is_within(each, root.path):
-            os.makedirs(each, exist_ok=True)
+            # The root may be a link to a folder that is not there yet, as may those above it.
+            os.makedirs(root.real or root.path, exist_ok=True)
             continue
         descriptor = in_folder(each, root, _made)
         try:

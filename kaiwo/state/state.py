@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from kaiwo.errors import UnsafeNameError
 from kaiwo.jobs import RANGE, Mark, Outcome, PartialDownload, Transfer, Want
-from kaiwo.objects import Answer, Folder, Named, Place, RemoteObject
+from kaiwo.objects import Answer, Folder, Place, RemoteObject
 from kaiwo.state.earlier_runs import EarlierRun, Entry, earlier_runs, entries_of
 from kaiwo.state.folder import journal_path, shared_journal_path, shared_journal_paths
 from kaiwo.state.journal import Journal
@@ -79,10 +79,7 @@ class State:
         """What earlier runs were answered about the doubtful objects of a want."""
         if not isinstance(want.selection, Folder):
             return ()
-        root = root_of(want)
-        if root is None:
-            return ()
-        known = self.manifest(root).answers(want.opener.origin, want.opener.url(""))
+        known = self.manifest(want.placement.root).answers(want.opener.origin, want.opener.url(""))
         prefix = want.selection.prefix
         return tuple(answer for answer in known if answer.object.key.startswith(prefix))
 
@@ -277,17 +274,6 @@ class State:
             journal.close(ended=ended)
         for journal in self._shared_journals.values():
             journal.close(ended=False)  # other runs need it
-
-
-def root_of(want: Want) -> str | None:
-    """The root of a want's targets; None if its key may not be a path."""
-    # Any object's root is the root of all.
-    match want.selection:
-        case Folder(prefix):
-            place = _place_of(want, f"{prefix}x")
-        case Named(keys):
-            place = _place_of(want, keys[0])
-    return None if place is None else place.root
 
 
 def _place_of(want: Want, key: str) -> Place | None:

@@ -13,6 +13,7 @@
     connection_strings  connection strings of Azure, and their addresses
     gcs                 the task type: whether anybody signs in
     s3                  the task type: base of the one of ``kaiwo.initializer``
+    hub_cache           the layout of the Hugging Face cache
     plugins             task types of other packages
     schema_rules        what a JSON Schema says of several fields at once
 

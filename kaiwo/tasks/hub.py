@@ -240,7 +240,8 @@ class HfTask(Task):
         """Where the files go: the target folder, or the cache."""
         if self.target_path is not None:
             return under(self, *resolve(self.target_path, download_root, is_file=False))
-        return InHubCache(self.storage(), symlinks=not _library().HF_HUB_DISABLE_SYMLINKS)
+        symlinks = not _library().HF_HUB_DISABLE_SYMLINKS
+        return InHubCache(self.storage(), self.revision, symlinks=symlinks)
 
     def require_writable(self, transfers: Sequence[Transfer]) -> None:
         """See ``Task``; offline, nothing is written: what is missing is an error."""

@@ -41,11 +41,13 @@ class InHubCache(Struct, frozen=True):
     """The placement of a repository's files in the cache.
 
     Attributes:
-        storage: the repository's folder.
+        root: the repository's folder.
+        revision: branch, tag, commit or ``refs/pr/N``.
         symlinks: its files may be symbolic links.
     """
 
-    storage: str
+    root: str
+    revision: str
     symlinks: bool = True
 
     def place(self, remote: RemoteObject) -> Place:
@@ -53,9 +55,19 @@ class InHubCache(Struct, frozen=True):
         for name in (remote.key, remote.etag or "", remote.version or ""):
             if fault := fault_of(name):
                 raise UnsafeNameError(f"file {remote.key!r}: {fault}")
-        snapshot = posixpath.join(self.storage, "snapshots", str(remote.version))
-        blob = posixpath.join(self.storage, "blobs", remote.etag) if remote.etag else None
-        return Place(posixpath.join(snapshot, remote.key), self.storage, blob, self.symlinks)
+        snapshot = posixpath.join(self.root, "snapshots", str(remote.version))
+        blob = posixpath.join(self.root, "blobs", remote.etag) if remote.etag else None
+        return Place(posixpath.join(snapshot, remote.key), self.root, blob, self.symlinks)
+
+    def snapshot(self) -> str:
+        """The folder of the commit that the revision was when it was last whole, as the cache says.
+
+        All snapshots, where it does not say.
+        """
+        commit = self.revision
+        if not _COMMIT.fullmatch(commit):
+            commit = read_ref(self.root, commit) or ""
+        return posixpath.join(self.root, "snapshots", commit)
 
 
 def repository_folder(cache: str, repo_type: str, repo_id: str) -> str:
@@ -107,6 +119,15 @@ def _may_write(folder: str) -> bool:
     return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
 
 
+def read_ref(storage: str, revision: str) -> str | None:
+    """The commit that a revision's name points to; None if the cache does not say."""
+    path = posixpath.join(storage, "refs", revision)
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        commit = file.read()
+        return commit if _COMMIT.fullmatch(commit) else None
+    return None
+
+
 def write_ref(storage: str, revision: str, commit: str) -> None:
     """Let a revision's name point to a commit; a revision that is a commit needs no name.
 
@@ -116,9 +137,8 @@ def write_ref(storage: str, revision: str, commit: str) -> None:
     if _COMMIT.fullmatch(revision):
         return
     path = posixpath.join(storage, "refs", revision)
-    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
-        if file.read() == commit:
-            return
+    if read_ref(storage, revision) == commit:
+        return
     try:
         root = resolved(storage)
         open_folder(posixpath.dirname(path), root, make=True)

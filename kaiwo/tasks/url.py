@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from fsspec.registry import known_implementations
-from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import AfterValidator, Field, Secret
 from pydantic_core import PydanticCustomError
 
 from kaiwo import redact
 from kaiwo.errors import ConfigError
+from kaiwo.files.placement import WithoutQuery
 from kaiwo.jobs import Want
 from kaiwo.loading import loading
 from kaiwo.net.settings import NetworkSettings
 from kaiwo.net.web_urls import fault_of_address, is_web, service_of, web_name
-from kaiwo.objects import Folder, Place, RemoteObject
-from kaiwo.protocols import Placement, Source
+from kaiwo.objects import Folder
+from kaiwo.protocols import Source
 from kaiwo.tasks.base import Context, Location, Task, TaskOpener
 from kaiwo.tasks.fetch_request import FetchRequest
 from kaiwo.tasks.items import (
@@ -106,20 +106,6 @@ def _with_file_name(item: FileItem) -> FileItem:
 def _with_queries(globs: tuple[str, ...]) -> tuple[str, ...]:
     """The globs, and each with any query after it."""
     return (*globs, *(f"{glob}{_ANY_QUERY}" for glob in globs if not glob.endswith("**")))
-
-
-class WithoutQuery(Struct, frozen=True):
-    """Files of a page of links: a query is a part of the key, and not of the file's name.
-
-    Attributes:
-        placement: of keys without a query.
-    """
-
-    placement: Placement
-
-    def place(self, remote: RemoteObject) -> Place:
-        """See ``Placement``."""
-        return self.placement.place(replace(remote, key=remote.key.partition("?")[0]))
 
 
 class UrlTask(Task):

@@ -202,7 +202,7 @@ def hash_file(algorithm: str, *, path: str, size: int, root: Root | None = None)
     try:
         return hashing.of_file(algorithm, path, size, require_open, root)
     except OSError as error:
-        raise disk_error(error, path) from error
+        raise disk_error(error, path, reading=True) from error
 
 
 def verified(

@@ -9,6 +9,9 @@ import contextlib
 import errno
 import os
 import re
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.command import Run, downloading, tree
+from tests.support.command import Run, clean_environment, configured, downloading, tree
 from tests.support.faulty import MIB, content
 from tests.support.proxies import Answer, counting, spoiling
 from tests.support.stores import Store
@@ -25,6 +28,9 @@ from tests.support.volumes import Volume, volume
 
 Json = dict[str, Any]
 Command = Callable[..., Run]
+#: Root without its right to overlook permissions is like anybody.
+_LOST = "--bounding-set=-dac_override,-dac_read_search"
+AS_ANYBODY = ("setpriv", _LOST) if os.geteuid() == 0 else ()
 
 
 @pytest.fixture
@@ -274,16 +280,54 @@ def test_a_folder_of_another_user(command: Command, s3: Store, tmp_path: Path) -
     bucket, items = whole_bucket(s3, {"a": b"1", "sub/b": b"2"})
     root = tmp_path / "out"
     root.mkdir(mode=0o500)
-    # Root without its right to overlook permissions is like anybody.
-    lost = "--bounding-set=-dac_override,-dac_read_search"
-    as_anybody = ("setpriv", lost) if os.geteuid() == 0 else ()
-    done = command([s3.task(bucket, items)], root, inside=as_anybody)
+    done = command([s3.task(bucket, items)], root, inside=AS_ANYBODY)
     assert done.code == 6, done.stderr
     assert os.strerror(errno.EACCES) in done.stderr
     assert str(root) in done.stderr
     assert "give this user the right to write there" in done.stderr
     root.chmod(0o700)
     assert tree(root) == {}
+
+
+def test_a_snapshot_that_cannot_have_a_next_generation_says_why(
+    command: Command, s3: Store, tmp_path: Path
+) -> None:
+    bucket = s3.new_bucket({"a": b"1"})
+    task = s3.task(bucket, [{"folder": "", "target_path": "m", "publish": "snapshot"}])
+    root = tmp_path / "out"
+    assert command([task], root).code == 0
+    root.chmod(0o500)
+    s3.fill(bucket, {"a": b"2"})
+    done = command([task], root, inside=AS_ANYBODY)
+    root.chmod(0o700)
+    assert done.code == 6
+    assert f"cannot write {root}/.kaiwo-m.next: {os.strerror(errno.EACCES)}" in done.stderr
+    assert tree(root / "m") == {"a": b"1"}
+
+
+@pytest.mark.parametrize("verb", ["download", "verify"])
+def test_a_file_that_may_not_be_read_is_said_to_be_that(
+    s3: Store, tmp_path: Path, verb: str
+) -> None:
+    bucket, items = whole_bucket(s3, {"a": b"1"})
+    path = configured(tmp_path, s3.task(bucket, items))
+    words = [sys.executable, "-m", "kaiwo"]
+    environment = clean_environment(tmp_path)
+    subprocess.run([*words, "download", path], env=environment, check=True, timeout=60)
+    (tmp_path / "out/a").chmod(0)
+    if verb == "download":
+        shutil.rmtree(tmp_path / "out/.kaiwo")  # so that the file is hashed
+    done = subprocess.run(
+        [*AS_ANYBODY, *words, verb, path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 6
+    assert f"cannot read {tmp_path}/out/a: {os.strerror(errno.EACCES)}" in done.stderr
+    assert "give this user the right to read it" in done.stderr
 
 
 def test_files_larger_than_this_process_may_write(

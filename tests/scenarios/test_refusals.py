@@ -354,6 +354,29 @@ def test_a_link_that_stays_inside_and_a_root_that_is_one_are_fine(
     assert (tmp_path / "real/b").read_bytes() == b"2"
 
 
+def test_a_root_that_is_a_link_to_a_folder_that_is_missing_gets_all_that_a_run_makes(
+    kaiwo: Kaiwo, s3: Store, tmp_path: Path
+) -> None:
+    bucket = s3.new_bucket({"a": b"1"})
+    (tmp_path / "out").symlink_to(tmp_path / "volume/models")
+    done = kaiwo({"download_items": [s3.task(bucket, [{"folder": "", "target_path": "."}])]})
+    assert (done.code, "WARNING" in done.stderr) == (0, False), done.stderr
+    assert tree(tmp_path / "volume/models") == {"a": b"1"}
+    assert (tmp_path / "volume/models/.kaiwo/manifest.jsonl").exists()
+
+
+def test_a_link_that_leads_in_a_circle_is_refused_before_the_first_byte(
+    refused: Refused, s3: Store, tmp_path: Path
+) -> None:
+    bucket = s3.new_bucket({"link/a": b"1", "b": b"2"})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/link").symlink_to("link")
+    (tmp_path / "out/b").symlink_to("b")  # a link that is replaced may lead anywhere
+    said = refused([s3.task(bucket, [{"folder": "", "target_path": "."}])])
+    assert f"{tmp_path}/out/link/a: a link in its folder leads in a circle" in said
+    assert "out/b" not in said
+
+
 def test_a_link_at_the_target_is_replaced_and_its_goal_is_not_touched(
     kaiwo: Kaiwo, s3: Store, tmp_path: Path
 ) -> None:

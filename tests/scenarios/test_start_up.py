@@ -81,7 +81,7 @@ OWN_VALIDATION = OWN_COMMAND | {
     "cli.config_file", "cli.faults", "config.building", "config.diagnostics",
     "config.document",
     "config.excerpts",
-    "config.expansion", "config.loader", "config.rendering", "config.settings",
+    "config.expansion", "config.loader", "config.own_files", "config.rendering", "config.settings",
     "config.suggestions", "config.syntax", "config.targets", "config.validation",
     "config.variables", "environment", "events", "loading",
     "files.names", "files.paths", "files.placement", "files.repeat", "jobs", "net.*", "objects",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from tests.support import stores
 from tests.support.command import Kaiwo, Run, clean_environment, tree
 from tests.support.faulty import MIB
 from tests.support.hubs import Hub, downloaded
+from tests.unit.state.killed_runs import big, killed
 
 LARGE = random.Random(12).randbytes(10 * MIB)
 FILES = {"large.bin": LARGE, "small.bin": b"x" * 1000, "sub/config.json": b"{}"}
@@ -164,6 +166,49 @@ def test_with_a_target_nothing_is_put_into_the_cache(
     assert tree(tmp_path / "whole") == FILES
     assert (tmp_path / "one.bin").read_bytes() == FILES["small.bin"]
     assert not cache.exists()
+
+
+def upkeep(word: str, tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """A command about what the last run has left, without any network."""
+    environment = clean_environment(tmp_path) | {"HF_HOME": str(tmp_path / "home")}
+    words = [sys.executable, "-m", "kaiwo", word, str(tmp_path / "config.yaml"), *options]
+    return subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_without_a_lock_the_files_of_the_newest_commit_are_verified(
+    run: Callable[..., Run], hub: Hub, cache: Path, tmp_path: Path
+) -> None:
+    hub.fill("acme/verified", FILES)
+    assert run("acme/verified").code == 0
+    snapshots = cache / "models--acme--verified" / "snapshots"
+    (old,) = snapshots.iterdir()
+    hub.fill("acme/verified", {"small.bin": b"z" * 1000})
+    assert run("acme/verified").code == 0
+    shutil.rmtree(old)  # as people do who need the room
+    done = upkeep("verify", tmp_path)
+    assert (done.returncode, done.stdout.split()[:2]) == (0, ["3", "files,"])
+    (new,) = snapshots.iterdir()
+    (new / "sub/config.json").resolve().write_bytes(b"[]")
+    done = upkeep("verify", tmp_path)
+    assert (done.returncode, f"failed: hf://acme/verified@{new.name}/sub" in done.stderr) == (
+        7,
+        True,
+    )
+
+
+def test_what_a_killed_run_left_in_the_cache_is_cleaned(
+    run: Callable[..., Run], hub: Hub, cache: Path, tmp_path: Path
+) -> None:
+    hub.fill("acme/cleaned", FILES)
+    assert run("acme/cleaned").code == 0
+    part = killed(cache / "models--acme--cleaned", big(), 0)
+    done = upkeep("clean", tmp_path)
+    assert (done.returncode, str(part) in done.stdout) == (0, True)
+    done = upkeep("clean", tmp_path, "--yes", "--partial")
+    assert (done.returncode, part.exists()) == (0, False)
+    assert found(cache, "acme/cleaned", "model", "main", *FILES)["warnings"] == []
 
 
 # --- nobody is asked --------------------------------------------------------------------------
