@@ -33,11 +33,11 @@ from kaiwo.objects import Item, Place, Report, ShardOutcome
 from kaiwo.planning import plan
 from kaiwo.planning.plan import Draft
 from kaiwo.protocols import Sink
+from kaiwo.shards import finished
 from kaiwo.shards.plan_file import SharedPlan
 from kaiwo.shards.results import Result
 from kaiwo.shards.split import Split
 from kaiwo.state.claims import Claim, targets_of
-from kaiwo.state.shared_parts import ALL
 from kaiwo.state.state import State
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class ShardRounds(Rounds):
             self._write(home, found, report.exit_code, "" if first is None else first.message)
             return
         if self._is_checked:
-            home.results(found).write(ALL, 0)
+            finished.conclude(home.results(found), found.token, home.roots)
             logger.info("shard %s was the last one: all shards together are checked", home.shard)
         self._failed = _failure(ended)
         if self._failed is not None:

@@ -50,7 +50,8 @@ def unpacked(error: BaseException) -> ConfigError:
 def broken(error: BaseException) -> ServiceError:
     """The error for an executor that takes no more calls."""
     return ServiceError(
-        f"the executor does no more work: {described(error)}. Start it again; kaiwo then resumes"
+        f"the executor does no more work: {described(error).rstrip('.')}. Start it "
+        "again; kaiwo then resumes"
     )
 
 

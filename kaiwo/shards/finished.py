@@ -5,11 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from kaiwo.shards.results import Results
 from kaiwo.state import shared_parts, small_files
 from kaiwo.state.folder import plan_paths
 
 #: A plan of another job stays so long after its end: a shard of it may start once more.
 KEPT_S = 24 * 3600.0
+
+
+def conclude(results: Results, token: str, roots: Iterable[str]) -> None:
+    """All shards of a plan have ended well, and the whole was checked: say so.
+
+    Args:
+        results: of the plan.
+        token: of the plan.
+        roots: of the targets.
+
+    Raises:
+        DiskError: the file system refused.
+    """
+    results.write(shared_parts.ALL, 0)
+    for root in roots:  # parts of objects that a run which was no shard has brought
+        shared_parts.remove_temporaries(root, token)
 
 
 def retire(path: str, root: str, roots: Iterable[str]) -> None:

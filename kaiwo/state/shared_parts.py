@@ -75,9 +75,14 @@ def finished_s(root: str, token: str) -> float | None:
         return None
 
 
-def remove_all(root: str, token: str) -> None:
-    """Remove what the shards of a plan have left in a root, beside the plan itself."""
+def remove_temporaries(root: str, token: str) -> None:
+    """Remove the temporary files in a root that the shards of a plan share."""
     for temporary in temporaries_of(root, token):
         discard(temporary, resolved(root))
+
+
+def remove_all(root: str, token: str) -> None:
+    """Remove what the shards of a plan have left in a root, beside the plan itself."""
+    remove_temporaries(root, token)
     for path in paths_of_plan(root, None, token):
         remove(path)

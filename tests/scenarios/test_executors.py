@@ -170,6 +170,7 @@ def test_a_pool_that_breaks_ends_the_run_which_a_later_one_resumes(
         with pytest.raises(kaiwo.ServiceError, match="does no more work") as raised:
             kaiwo.download(config_of(dangerous, bucket, tmp_path), executor=pool)
         assert raised.value.exit_code == 5
+        assert ".." not in raised.value.message
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         report = kaiwo.download(config, executor=pool)
     assert report.ok

@@ -376,6 +376,18 @@ def test_parts_of_an_object_that_was_replaced_are_of_no_use(shards: Shards) -> N
     shards.assert_whole()
 
 
+def test_parts_of_an_object_that_a_run_for_all_has_brought_meanwhile_do_not_stay(
+    shards: Shards,
+) -> None:
+    assert shards.run("0/2").ok
+    assert list(shards.root.glob(".kaiwo-*"))
+    kaiwo.download(shards.config, download_root=str(shards.root)).raise_for_failures()
+    report = shards.run("1/2")
+    assert (checked(report), report.transferred_bytes) == (True, 0)
+    shards.assert_whole()
+    assert not list(shards.root.glob(".kaiwo-*"))
+
+
 def test_plans_of_other_jobs_go_some_time_after_their_end(
     few: Shards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
