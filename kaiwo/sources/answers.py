@@ -35,9 +35,9 @@ def check_answer(
         WrongRangeError: the answer is another range.
     """
     is_whole = start == 0 and end == size
-    if content_range is None and status != 206:  # noqa: PLR2004 - HTTP's partial content
+    if content_range is None and (is_whole or status != 206):  # noqa: PLR2004 - partial content
         if is_whole:
-            return
+            return  # whatever the status says: no part of it was requested
         raise RangeIgnoredError(f"{named}: the server ignores ranges")
     # rclone's S3 server sends the right range under status 200: the header decides, not the status.
     match = _CONTENT_RANGE.fullmatch(content_range or "")

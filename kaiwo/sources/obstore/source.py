@@ -253,6 +253,8 @@ class ObstoreSource(OfferingSource):
         """
         if isinstance(error, TokenError):
             return self.fallback().classify(error)
+        if isinstance(error, ValueError | OverflowError):
+            raise NotForObstoreError("a date in the answer is out of range") from error
         if not (isinstance(error, BaseError | FileNotFoundError) or is_panic(error)):
             return None
         failed = getattr(self._store.credential_provider, "error", None)
