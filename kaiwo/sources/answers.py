@@ -37,7 +37,7 @@ def check_answer(
     is_whole = start == 0 and end == size
     if content_range is None and (is_whole or status != 206):  # noqa: PLR2004 - partial content
         if is_whole:
-            return  # whatever the status says: no part of it was requested
+            return  # no part was requested, so 206 says nothing
         raise RangeIgnoredError(f"{named}: the server ignores ranges")
     # rclone's S3 server sends the right range under status 200: the header decides, not the status.
     match = _CONTENT_RANGE.fullmatch(content_range or "")

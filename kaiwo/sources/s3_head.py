@@ -128,6 +128,8 @@ class Head:
         return replace(self._parse(key, headers), version=version_of(headers))
 
     def _parse(self, key: str, headers: Mapping[str, str]) -> RemoteObject:
+        if is_length_of_head(headers):
+            raise ValueError("the length may be that of the HEAD itself")
         return parse_head_with_parts(key, headers, lambda: self._fetch(key, "?partNumber=1"))
 
     def _fetch(self, key: str, query: str = "") -> Mapping[str, str]:
@@ -185,6 +187,12 @@ def parse_entry(
 def is_size_wrong(remote: RemoteObject) -> bool:
     """Whether a listing states size 0 and the md5 of something else."""
     return remote.size == 0 and remote.checksum not in (None, _OF_NOTHING)
+
+
+def is_length_of_head(headers: Mapping[str, str]) -> bool:
+    """Whether the length may be that of the HEAD itself, which has no body."""
+    length = headers.get("content-length", "").lstrip("0")
+    return not length and md5_of(plain_etag(headers.get("etag"))) != _OF_NOTHING
 
 
 def parse_head(key: str, headers: Mapping[str, str]) -> RemoteObject:

@@ -285,4 +285,11 @@ MORE_STORES = (
     _listing("gzip", "listings are gzip-encoded", gzipped),
     _listing("empty-line", "listings begin with an empty line", after_an_empty_line),
     Behaviour("206", "206 for a whole object, without `Content-Range`", _answers(quirks.all_206)),
+    Behaviour("head-0", "HEAD states `Content-Length: 0`", _answers(quirks.head_of_no_bytes)),
+    Behaviour("head-404", "HEAD is refused: 404", _answers(quirks.head_refused(404, "NoSuchKey"))),
+    Behaviour(
+        "totals",
+        "`Content-Range` states the length of the range as that of the object",
+        _answers(quirks.total_of_range),
+    ),
 )

@@ -168,6 +168,23 @@ def all_206(method: str, path: str, answer: Answer) -> Answer:
     return replace(answer, status=206) if is_whole else answer
 
 
+def head_of_no_bytes(method: str, path: str, answer: Answer) -> Answer:
+    """A HEAD states the length of its own body."""
+    if method != "HEAD":
+        return answer
+    return replace(answer, headers={**answer.headers, "Content-Length": "0"}, has_length=False)
+
+
+def total_of_range(method: str, path: str, answer: Answer) -> Answer:
+    """A range states its own length as that of the object."""
+    total = f"/{len(answer.body)}"
+    changed = {
+        name: re.sub(r"/\d+$", total, value) if name.lower() == "content-range" else value
+        for name, value in answer.headers.items()
+    }
+    return replace(answer, headers=changed)
+
+
 def head_refused(status: int, code: str = "MethodNotAllowed") -> Spoil:
     """Every HEAD of an object is refused."""
 
