@@ -145,11 +145,16 @@ def datetime_of(time_ns: int) -> datetime:
 
 
 def http_date_ns(value: str | None) -> int | None:
-    """A date of an HTTP header in nanoseconds since 1970; None if it is missing or no date."""
-    try:
-        return seconds_ns(email.utils.parsedate_to_datetime(value)) if value else None
-    except (ValueError, TypeError, OverflowError):
-        return None
+    """A date of an HTTP header in nanoseconds since 1970; None if it is missing or no date.
+
+    Some servers write it as listings do (ISO 8601).
+    """
+    for read in (email.utils.parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            return seconds_ns(read(value)) if value else None
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return None
 
 
 def stated_size(value: object) -> int:

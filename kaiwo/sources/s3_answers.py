@@ -79,10 +79,8 @@ def _plain(response_dict: dict[str, Any], **_: Any) -> None:
     body = response_dict.get("body")
     if not isinstance(body, bytes):
         return
-    found = encodings.stated([response_dict["headers"].get("content-encoding", "")])
-    with contextlib.suppress(encodings.EncodingError):  # some proxies decode it and leave the word
-        body = b"".join(encodings.decoded([body], found, _MOST_BODY))
-    response_dict["body"] = body.strip()
+    stated = response_dict["headers"].get("content-encoding", "")
+    response_dict["body"] = encodings.plain(body, [stated], _MOST_BODY).strip()
 
 
 def register(session: Any) -> None:

@@ -48,10 +48,10 @@ from kaiwo.sources.obstore.fallback import (
     with_another_token,
 )
 from kaiwo.sources.obstore.lister import Lister, NothingFoundError
-from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
+from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes, require_length
 from kaiwo.sources.obstore.second_look import is_unchanged
 from kaiwo.sources.pieces import Taken, begun
-from kaiwo.sources.s3_head import is_length_of_head, parse_entry
+from kaiwo.sources.s3_head import parse_entry
 from kaiwo.sources.translation import NotForObstoreError, Translation, is_panic, with_signer
 from kaiwo.workers.doubts import settled
 
@@ -140,8 +140,7 @@ class ObstoreSource(OfferingSource):
                 meta = answer.meta
                 if is_marker(key, meta["size"], *marker_attributes(answer)):
                     raise not_a_file(self.describe("looking up", key))
-                if is_length_of_head({"content-length": f"{meta['size']}", "etag": meta["e_tag"]}):
-                    raise NotForObstoreError("the length may be that of the HEAD itself")
+                require_length(meta)
                 return parse_entry(meta["path"], meta["size"], meta["e_tag"], meta["last_modified"])
         except NotForObstoreError as reason:
             return self._fallback.instead(lambda: self.fallback().stat(key), reason)
