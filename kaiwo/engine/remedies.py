@@ -81,7 +81,7 @@ def _of_object(job: Job, error: KaiwoError, flight: Flight, retries: int) -> Rem
     match error:
         case RangeIgnoredError() | RandomWriteError() if isinstance(job, Range):
             return Remedy.STREAM
-        case WrongRangeError() if isinstance(job, Range):
+        case WrongRangeError() if isinstance(job, Range | Restat) and flight.large is not None:
             enough = job.tries.count + 1 >= MOST_WRONG_RANGES
             return Remedy.STREAM if enough else Remedy.RETRY
         case ChangedError() | NotAcceptedError():

@@ -64,6 +64,20 @@ def decoded(chunks: Iterable[bytes], encodings: list[str], most: int) -> Iterato
         raise EncodingError
 
 
+def plain(body: bytes, values: Iterable[str], most: int) -> bytes:
+    """A body that was not to be encoded: decoded, or as it came where it cannot be decoded.
+
+    Args:
+        body: all of it.
+        values: of the headers ``Content-Encoding``; some proxies decode a body and leave the word.
+        most: how many bytes the decoded body may have.
+    """
+    try:
+        return b"".join(decoded([body], stated(values), most))
+    except EncodingError:
+        return body
+
+
 class _Decoder:
     """Decodes a body; it may consist of several members of gzip, one after the other.
 

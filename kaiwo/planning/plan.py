@@ -227,9 +227,12 @@ def _is_same(record: Record, transfer: Transfer, how: Comparison) -> bool:
 def _is_unproven(record: Record, transfer: Transfer) -> bool:
     """It was published by its size alone, and its store may state a checksum."""
     remote = transfer.object
-    is_stated = remote.checksum is not None and not checksums.is_guess(remote.checksum)
-    may_be_stated = remote.checksum_on_request and not record.checked
-    return record.checksum is None and (is_stated or may_be_stated)
+    if record.checksum is not None:
+        return False
+    if remote.checksum_on_request:
+        # What was asked then outranks a listing: an etag that looks like a checksum may be none.
+        return not record.checked
+    return remote.checksum is not None and not checksums.is_guess(remote.checksum)
 
 
 def _of_size(answer: Answer | None, transfer: Transfer) -> os.stat_result | None:

@@ -10,6 +10,7 @@
     s3, gcs, azure object stores through the SDK of an fsspec filesystem
     gcs_tokens     how Google's SDK asks for tokens: proxies, certificates, timeouts
     azure_tokens   the same for Microsoft Entra, and the tokens in requests
+    azure_answers  reads what answers of Azure state, without the SDK
     s3_head        what S3 states about an object; a cheap HEAD request
     s3_answers     reads answers of the SDK leniently
     s3_region      signs again for the region that an answer names

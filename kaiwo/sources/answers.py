@@ -35,9 +35,9 @@ def check_answer(
         WrongRangeError: the answer is another range.
     """
     is_whole = start == 0 and end == size
-    if content_range is None and status != 206:  # noqa: PLR2004 - HTTP's partial content
+    if content_range is None and (is_whole or status != 206):  # noqa: PLR2004 - partial content
         if is_whole:
-            return
+            return  # no part was requested, so 206 says nothing
         raise RangeIgnoredError(f"{named}: the server ignores ranges")
     # rclone's S3 server sends the right range under status 200: the header decides, not the status.
     match = _CONTENT_RANGE.fullmatch(content_range or "")
@@ -145,11 +145,16 @@ def datetime_of(time_ns: int) -> datetime:
 
 
 def http_date_ns(value: str | None) -> int | None:
-    """A date of an HTTP header in nanoseconds since 1970; None if it is missing or no date."""
-    try:
-        return seconds_ns(email.utils.parsedate_to_datetime(value)) if value else None
-    except (ValueError, TypeError, OverflowError):
-        return None
+    """A date of an HTTP header in nanoseconds since 1970; None if it is missing or no date.
+
+    Some servers write it as listings do (ISO 8601).
+    """
+    for read in (email.utils.parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            return seconds_ns(read(value)) if value else None
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return None
 
 
 def stated_size(value: object) -> int:

@@ -4,12 +4,12 @@ adlfs reads names as URLs (``?`` and ``\`` get lost), sends no etag condition, a
 container for an empty one. So kaiwo calls the service client that the filesystem made: its
 credentials, its session, its event loop. The SDK's retries are off.
 
-Blobs are read by the client's pipeline, which signs requests, and not by its downloader. The
-downloader unpacks bodies with a ``Content-Encoding``, repeats and waits by itself, and does not
-accept a server that ignores ranges.
+Requests go through the client's pipeline, which signs them. Blobs do not come through its
+downloader, which unpacks bodies with a ``Content-Encoding``, repeats and waits by itself, and does
+not accept a server that ignores ranges.
 
-- Folders of a hierarchical namespace are marked in the metadata only, so listings request metadata
-  (see ``folder_markers``).
+- ``azure_answers`` reads what listings and look-ups state. Listings request metadata, which marks
+  the folders of a hierarchical namespace.
 - Azure cannot begin a listing after a name. So kaiwo asks at the end for the first entry of the
   last page alone: the answer must name a marker. This costs one more request for each listing.
 - An archived blob is a service error with a hint, not a failed checksum.
@@ -18,14 +18,14 @@ accept a server that ignores ranges.
 from __future__ import annotations
 
 import email.utils
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from azure.core import exceptions as azure
 from azure.core.rest import HttpRequest
 
-from kaiwo import checksums
 from kaiwo.errors import ConfigError, KaiwoError, ServiceError
 from kaiwo.net import proxies
 from kaiwo.net.codes import code_in
@@ -39,12 +39,15 @@ from kaiwo.sources.answers import (
     check_length,
     datetime_of,
     http_date_ns,
-    seconds_ns,
-    stated_size,
-    strong_etag,
+)
+from kaiwo.sources.azure_answers import (
+    is_marker_by_headers,
+    listing_url,
+    parse_headers,
+    parse_page,
 )
 from kaiwo.sources.azure_tokens import map_token_error
-from kaiwo.sources.folder_markers import is_marker, not_a_file
+from kaiwo.sources.folder_markers import not_a_file
 from kaiwo.sources.fsspec_async import AsyncSource
 from kaiwo.sources.identity import TokenError
 from kaiwo.sources.paging import Page
@@ -105,18 +108,15 @@ class AzureSource(AsyncSource):
 
     def _pages(self, prefix: str, marker: str) -> Iterator[Page]:
         """The pages of a listing from a marker on."""
-        pages = self._list_blobs(prefix, marker)
         while True:
             with self.translating("listing", prefix):
-                page: list[Any] | None = self._run(_next_page, pages)
-                if page is None:
-                    return
-                following = pages.continuation_token or ""
+                page, following = self._page(prefix, marker)
                 if not following and len(page) > 1:
                     self._check_end(prefix, marker)
-                files = (each for each in page if not (each.name.endswith("/") or _is_marker(each)))
-                found = list(map(_parse_blob, files))
+                found = [each for each in page if each is not None and not each.key.endswith("/")]
             yield found, following
+            if not following:
+                return
             marker = following
 
     def _check_end(self, prefix: str, marker: str) -> None:
@@ -129,29 +129,43 @@ class AzureSource(AsyncSource):
         Raises:
             ServiceError: a page with the first of these entries alone names no marker.
         """
-        pages = self._list_blobs(prefix, marker, results_per_page=1)
-        page = self._run(_next_page, pages)
-        if page is not None and len(page) == 1 and not pages.continuation_token:
+        page, following = self._page(prefix, marker, maxresults="1")
+        if len(page) == 1 and not following:
             raise ServiceError(
                 f"{self.describe('listing', prefix)}: the service does not say where the next "
                 "page begins"
             )
 
-    def _list_blobs(self, prefix: str, marker: str, **options: int) -> Any:
-        blobs = self._container.list_blobs(
-            # Only metadata marks the folders of a hierarchical namespace.
-            name_starts_with=prefix, include=["metadata"], **options, **self._options
-        )  # fmt: skip
-        return blobs.by_page(marker or None)
+    def _page(
+        self, prefix: str, marker: str, **parameters: str
+    ) -> tuple[Sequence[RemoteObject | None], str]:
+        """The entries of a page, and the marker of the next one."""
+        asked = {"prefix": prefix, "marker": marker, **parameters}
+        answer = self._run(self._ask, "GET", listing_url(self._container.url, asked))
+        return parse_page(answer.content)
+
+    async def _ask(self, method: str, url: str) -> Any:
+        """The answer to a request, with its whole body."""
+        answer = await self._send(self._container, HttpRequest(method, url), stream=False)
+        if answer.status_code != HTTPStatus.OK:
+            raise _refused(answer, answer.content)
+        return answer
+
+    async def _send(self, client: Any, request: HttpRequest, *, stream: bool) -> Any:
+        """The answer to a request that the SDK's client signs."""
+        request.headers.update({"Accept": "application/xml", "x-ms-version": client.api_version})
+        ran = await client._pipeline.run(request, stream=stream, **self._options)  # noqa: SLF001
+        return ran.http_response
 
     def stat(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
         with self.translating("looking up", key):
             blob = self._container.get_blob_client(key)
-            stated = self._run(blob.get_blob_properties, **self._options)
-            if _is_marker(stated):
+            answer = self._run(self._ask, "HEAD", blob.url)
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            if is_marker_by_headers(key, headers):
                 raise not_a_file(self.describe("looking up", key))
-            return _parse_blob(stated)
+            return parse_headers(key, headers)
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         return self._read_blob(self._container.get_blob_client(remote.key), remote, start, end)
@@ -159,7 +173,7 @@ class AzureSource(AsyncSource):
     async def _read_blob(
         self, blob: Any, remote: RemoteObject, start: int, end: int
     ) -> AsyncIterator[bytes]:
-        headers = {"Accept": "application/xml", "x-ms-version": blob.api_version}
+        headers: dict[str, str] = {}
         if remote.unconditional:
             pass
         elif remote.etag is not None:
@@ -169,14 +183,10 @@ class AzureSource(AsyncSource):
             headers["If-Unmodified-Since"] = email.utils.format_datetime(time, usegmt=True)
         if (start, end) != (0, remote.size):
             headers["x-ms-range"] = f"bytes={start}-{end - 1}"
-        request = HttpRequest("GET", blob.url, headers=headers)
-        ran = await blob._pipeline.run(request, stream=True, **self._options)  # noqa: SLF001
-        answer = ran.http_response
+        answer = await self._send(blob, HttpRequest("GET", blob.url, headers=headers), stream=True)
         async with answer:
             if answer.status_code not in (200, 206):
-                code = answer.headers.get("x-ms-error-code") or code_in(await _start_of(answer))
-                address = answer.request.url
-                raise RefusedError(answer.status_code, code, dict(answer.headers), address)
+                raise _refused(answer, await _start_of(answer))
             named, answered = self.display_url(remote.key), answer.headers.get("Content-Range")
             check_answer(answer.status_code, answered, start, end, remote.size, named)
             check_length(answer.headers.get("Content-Length"), answered, remote, named)
@@ -200,6 +210,12 @@ class AzureSource(AsyncSource):
         return None
 
 
+def _refused(answer: Any, body: bytes) -> RefusedError:
+    """The error for an answer that is no success."""
+    code = answer.headers.get("x-ms-error-code") or code_in(body)
+    return RefusedError(answer.status_code, code, dict(answer.headers), answer.request.url)
+
+
 async def _start_of(answer: Any) -> bytes:
     """The first piece of a body."""
     return await anext(answer.iter_raw(), b"")
@@ -215,35 +231,3 @@ def _map_response(error: azure.HttpResponseError, what: str) -> KaiwoError:
     headers = getattr(error.response, "headers", None) or {}
     address = getattr(getattr(error.response, "request", None), "url", "")
     return refusal_error(RefusedError(status, code, headers, address), what)
-
-
-async def _next_page(pages: Any) -> list[Any] | None:
-    """The entries of the next page; None after the last.
-
-    Raises:
-        KeyError: the answer has no ``NextMarker``, which is empty on the last page.
-    """
-    page = await anext(pages, None)
-    if page is None:
-        return None
-    if pages._response.next_marker is None:  # noqa: SLF001 - not told from an empty one elsewhere
-        raise KeyError("NextMarker")
-    return [entry async for entry in page]
-
-
-def _is_marker(entry: Any) -> bool:
-    return is_marker(
-        entry.name, stated_size(entry.size), entry.content_settings.content_type, entry.metadata
-    )
-
-
-def _parse_blob(entry: Any) -> RemoteObject:
-    """A blob as its properties state it."""
-    return RemoteObject(
-        entry.name,
-        stated_size(entry.size),
-        strong_etag(entry.etag),
-        None,
-        checksums.stated("md5", entry.content_settings.content_md5),
-        modified_ns=seconds_ns(entry.last_modified),
-    )

@@ -32,7 +32,7 @@ from kaiwo.errors import (
     KaiwoError,
     TransientError,
 )
-from kaiwo.net import proxies
+from kaiwo.net import encodings, proxies
 from kaiwo.net.codes import code_in
 from kaiwo.net.failures import wire_error
 from kaiwo.net.statuses import GARBLED, RefusedError, garbled, refusal_error
@@ -53,6 +53,8 @@ from kaiwo.sources.gcs_tokens import map_token_error
 from kaiwo.sources.identity import Identity, TokenError
 from kaiwo.sources.translation import NOBODY
 
+#: No page of a listing is longer.
+_MOST_BODY = 256 << 20
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated,contentType"
 
 
@@ -98,7 +100,7 @@ class GcsSource(AsyncSource):
 
     def _page(self, parameters: dict[str, str]) -> dict[str, Any]:
         try:
-            parameters["fields"] = f"kind,nextPageToken,items({_FIELDS})"
+            parameters["fields"] = f"kind,nextPageToken,prefixes,items({_FIELDS})"
             return self._json(self._objects, parameters)
         except RefusedError as error:
             if error.status == 404:  # noqa: PLR2004 - an empty bucket is listed
@@ -162,7 +164,9 @@ class GcsSource(AsyncSource):
     ) -> dict[str, Any]:
         answer = await self._get(path, parameters, {"Accept-Encoding": "identity"}, token)
         async with answer:
-            body: dict[str, Any] = json.loads(await answer.read())
+            stated = answer.headers.getall("Content-Encoding", ())
+            plain = encodings.plain(await answer.read(), stated, _MOST_BODY)
+            body: dict[str, Any] = json.loads(plain)
             return body
 
     async def _get(

@@ -6,6 +6,7 @@ when the answer is that name and nothing else. This costs one more request for e
 
 - A page may be empty although others follow. One that has lost its ``items`` looks the same, so
   kaiwo asks for an empty page twice.
+- A page with ``prefixes`` lists folders, and not what is in them, though no delimiter was given.
 - An answer without ``items``, ``kind`` and ``nextPageToken`` is no listing.
 - Emulators that do not know ``startOffset`` list everything again. Then the last page is believed.
 
@@ -22,7 +23,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kaiwo.errors import TransientError
+from kaiwo.errors import ServiceError, TransientError
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.paging import Page
@@ -88,6 +89,9 @@ class GcsListing:
         if not _LISTING & page.keys():
             what = self._source.describe("listing", prefix)
             raise TransientError(f"{what}: the answer is not a listing")
+        if page.get("prefixes"):
+            what = self._source.describe("listing", prefix)
+            raise ServiceError(f"{what}: the service lists folders, and not what is in them")
         entries: Sequence[Entry] = page.get("items", ())
         token = page.get("nextpagetoken")
         if not entries and token and not place.is_empty:

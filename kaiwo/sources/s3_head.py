@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from kaiwo.net.client import Client
 
 _MD5 = re.compile(r"[0-9A-Fa-f]{32}")
+#: Headers that say how an etag was made.
+_OF_ETAG = re.compile(
+    r"x-[a-z]+-(server-side-encryption(?:-customer-algorithm)?|object-type)", re.ASCII
+)
 _OF_NOTHING = checksums.of_bytes("md5", b"")
 _STATED = ("crc64nvme", "crc32c", "sha256", "sha1", "crc32")
 
@@ -124,6 +128,8 @@ class Head:
         return replace(self._parse(key, headers), version=version_of(headers))
 
     def _parse(self, key: str, headers: Mapping[str, str]) -> RemoteObject:
+        if is_length_of_head(headers):
+            raise ValueError("the length may be that of the HEAD itself")
         return parse_head_with_parts(key, headers, lambda: self._fetch(key, "?partNumber=1"))
 
     def _fetch(self, key: str, query: str = "") -> Mapping[str, str]:
@@ -183,6 +189,12 @@ def is_size_wrong(remote: RemoteObject) -> bool:
     return remote.size == 0 and remote.checksum not in (None, _OF_NOTHING)
 
 
+def is_length_of_head(headers: Mapping[str, str]) -> bool:
+    """Whether the length may be that of the HEAD itself, which has no body."""
+    length = headers.get("content-length", "").lstrip("0")
+    return not length and md5_of(plain_etag(headers.get("etag"))) != _OF_NOTHING
+
+
 def parse_head(key: str, headers: Mapping[str, str]) -> RemoteObject:
     """An object as the headers of its HEAD state it.
 
@@ -239,7 +251,18 @@ def parse_head_with_parts(
 
 
 def _has_plain_etag(headers: Mapping[str, str]) -> bool:
-    """Whether the etag is made of the bytes: not if a key of KMS or of the client encrypts them."""
-    encryption = headers.get("x-amz-server-side-encryption") or "AES256"
-    customer = headers.get("x-amz-server-side-encryption-customer-algorithm")
-    return encryption == "AES256" and not customer
+    """Whether the etag is made of the bytes.
+
+    It is not if a key of KMS or of the client encrypts them. Of an object that grew by appending,
+    some services make an etag that looks like an md5. Each service has its own prefix (``x-oss-``).
+    """
+    for name, value in headers.items():
+        stated = _OF_ETAG.fullmatch(name)
+        if stated is None or not value:
+            continue
+        if stated[1] == "server-side-encryption" and value.upper() == "AES256":
+            continue
+        if stated[1] == "object-type" and value.lower() != "appendable":
+            continue
+        return False
+    return True

@@ -224,6 +224,10 @@ class S3Listing:
         if not _LISTING & page.keys():
             # An empty body, or a document of another kind; the SDK takes it for a last page.
             raise TransientError(f"{self._what(prefix)}: the answer is not a listing")
+        if page.get("CommonPrefixes"):
+            raise ServiceError(
+                f"{self._what(prefix)}: the service lists folders, and not what is in them"
+            )
         return page
 
     def _what(self, prefix: str) -> str:

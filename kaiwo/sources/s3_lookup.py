@@ -1,9 +1,10 @@
 """What S3 states of one object: by a HEAD; where that is refused or incomplete, by a GET.
 
 Some services refuse a HEAD that listed and readable objects would answer (403, 405, 501), state no
-length in it, or refuse what kaiwo asks besides (``x-amz-checksum-mode``, ``partNumber``). A GET of
-the first byte tells size, etag and date, and says why an object is refused: the answer to a HEAD
-has no body.
+length in it, or 0, or refuse what kaiwo asks besides
+(``x-amz-checksum-mode``, ``partNumber``). A GET of the first byte tells size, etag and date, and
+says why an object is refused: the answer to a HEAD has no body. Where the object was listed, 404 is
+such a refusal, too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from kaiwo.errors import (
 from kaiwo.objects import RemoteObject
 from kaiwo.sources.base import StoreSource
 from kaiwo.sources.folder_markers import is_marker_by_headers, not_a_file
-from kaiwo.sources.s3_head import parse_head, parse_head_with_parts, version_of
+from kaiwo.sources.s3_head import (
+    is_length_of_head,
+    parse_head,
+    parse_head_with_parts,
+    version_of,
+)
 
 logger = logging.getLogger(__name__)
 Headers = Mapping[str, str]
@@ -58,11 +64,11 @@ class S3Lookup:
 
     def fetch_checksum(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        return self._with_checksum(key, self._headers(key))
+        return self._with_checksum(key, self._headers(key, is_listed=True))
 
     def pin(self, key: str) -> RemoteObject:
         """See ``protocols.Source``."""
-        headers = self._headers(key)
+        headers = self._headers(key, is_listed=True)
         return replace(self._with_checksum(key, headers), version=version_of(headers))
 
     def _with_checksum(self, key: str, headers: Headers) -> RemoteObject:
@@ -90,19 +96,33 @@ class S3Lookup:
             logger.debug("%s", error.message)
             return {}
 
-    def _headers(self, key: str) -> Headers:
+    def _headers(self, key: str, *, is_listed: bool = False) -> Headers:
         """What a HEAD states, or else a GET."""
         try:
             headers = self._head(key)
-        except (NotFoundError, BusyError):
+        except BusyError:
             raise
         except KaiwoError as error:
+            if isinstance(error, NotFoundError) and not is_listed:
+                raise
             logger.debug("%s", error.message)
             read = self._first_byte(key)
             return self._again(key, read) if isinstance(error, CredentialsError) else read
-        if headers.get("content-length", "").isdecimal():
+        if not headers.get("content-length", "").isdecimal():
+            return {**headers, **self._first_byte(key)}
+        if is_length_of_head(headers) and not is_marker_by_headers(key, 0, headers):
+            return self._with_length(key, headers)
+        return headers
+
+    def _with_length(self, key: str, headers: Headers) -> Headers:
+        """The headers of a HEAD, with the length that a GET states; as they are where it fails."""
+        try:
+            return {**headers, **self._first_byte(key)}
+        except TransientError:
+            raise
+        except KaiwoError as error:
+            logger.debug("%s", error.message)
             return headers
-        return {**headers, **self._first_byte(key)}
 
     def _again(self, key: str, read: Headers) -> Headers:
         """What a HEAD states now: the SDK may have learned the region by reading."""

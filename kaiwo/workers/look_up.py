@@ -12,7 +12,7 @@ import time
 
 from msgspec.structs import replace
 
-from kaiwo.errors import TransientError
+from kaiwo.errors import WrongRangeError
 from kaiwo.jobs import Outcome, Transfer
 from kaiwo.objects import ReadAs, RemoteObject, as_read, same_bytes
 from kaiwo.protocols import Source
@@ -51,8 +51,9 @@ def _with_other_words(source: Source, transfer: Transfer, now: RemoteObject) -> 
         return replace(planned, read_as=ReadAs(now.etag, now.modified_ns))
     read = attempt.ask(source, source.stat_by_reading, transfer)
     if read.size != planned.size and not planned.unsized:
-        # Two answers against one, which may have lost its body. Replaced meanwhile, a HEAD says so.
-        raise TransientError(
+        # Two answers against one, which may have lost its body, or state the length of its range as
+        # the object's. Replaced meanwhile, a HEAD says so.
+        raise WrongRangeError(
             f"{transfer.source}: listed with {planned.size} bytes, "
             f"and read as if it had {read.size}"
         )

@@ -16,8 +16,11 @@ from tests.support import quirks_objects as quirks
 from tests.support.proxies import Spoil
 from tests.support.quirks_listings import (
     Quirk,
+    after_an_empty_line,
+    dated,
     element,
     first_version_only,
+    gzipped,
     in_listings,
     pages_of,
     without_tokens,
@@ -44,6 +47,21 @@ def _pages(name: str, title: str, *edits: Quirk) -> Behaviour:
 
 
 _EDITED = ("if-match",)
+
+
+def _listing(name: str, title: str, *edits: Quirk) -> Behaviour:
+    """A behaviour of listings on one page."""
+    return Behaviour(name, title, _answers(in_listings(*edits)))
+
+
+def _no_md5(name: str, header: str, value: str) -> Behaviour:
+    """Etags look like md5, and a header says that they are none."""
+    spoil = _answers(quirks.no_md5, quirks.with_headers({header: value}))
+    return Behaviour(
+        name, f"ETags that are no md5, with `{header}: {value}`", spoil, ignored=_EDITED
+    )
+
+
 _OTHER_ETAG = functools.partial(quirks.with_header, "ETag")
 
 _OF_EMPTY = (
@@ -257,5 +275,21 @@ MORE_STORES = (
         _answers(
             quirks.with_headers({"x-amz-meta-size": "x", "x-amz-mp-parts-count": "many"}),
         ),
+    ),
+    _no_md5("kms", "x-amz-server-side-encryption", "aws:kms"),
+    _no_md5("kms-cos", "x-cos-server-side-encryption", "cos/kms"),
+    _no_md5("appendable", "x-oss-object-type", "Appendable"),
+    _listing("milliseconds", "dates in listings are milliseconds", dated("1700000000000")),
+    _listing("after-9999", "dates in listings are after 9999", dated("+10000-01-01T00:00:00.000Z")),
+    _pages("no-number", "pages whose `KeyCount` is no number", element("KeyCount", "many")),
+    _listing("gzip", "listings are gzip-encoded", gzipped),
+    _listing("empty-line", "listings begin with an empty line", after_an_empty_line),
+    Behaviour("206", "206 for a whole object, without `Content-Range`", _answers(quirks.all_206)),
+    Behaviour("head-0", "HEAD states `Content-Length: 0`", _answers(quirks.head_of_no_bytes)),
+    Behaviour("head-404", "HEAD is refused: 404", _answers(quirks.head_refused(404, "NoSuchKey"))),
+    Behaviour(
+        "totals",
+        "`Content-Range` states the length of the range as that of the object",
+        _answers(quirks.total_of_range),
     ),
 )

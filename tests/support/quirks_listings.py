@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -49,6 +50,22 @@ def element(name: str, text: str | None, as_name: str | None = None) -> Quirk:
         return replace(answer, body=body)
 
     return quirk
+
+
+def dated(text: str) -> Quirk:
+    """Every object has this date."""
+    return element("LastModified", text)
+
+
+def gzipped(answer: Answer) -> Answer:
+    """The page comes gzip-encoded, although identity was asked for."""
+    headers = {**answer.headers, "Content-Encoding": "gzip"}
+    return replace(answer, headers=headers, body=gzip.compress(answer.body))
+
+
+def after_an_empty_line(answer: Answer) -> Answer:
+    """The page begins with an empty line."""
+    return replace(answer, body=b"\r\n" + answer.body)
 
 
 def without_tokens(answer: Answer) -> Answer:

@@ -80,6 +80,11 @@ listed_empty = _in_listings(lambda body: re.sub(rb"<Size>\d+</Size>", b"<Size>0<
 #: Etags are md5 in upper case, everywhere.
 upper_listed = _in_listings(lambda body: _MD5.sub(lambda found: found[0].upper(), body))
 upper_etags = combined(upper_listed, with_header("ETag", str.upper))
+#: Etags look like md5, and are none.
+no_md5 = combined(
+    _in_listings(lambda body: _MD5.sub(lambda found: found[0][::-1], body)),
+    with_header("ETag", lambda etag: etag[::-1]),
+)
 #: There are no etags at all.
 no_etags = combined(no_listed_etags, without_header("etag"))
 #: Every etag ends in ``-1``, as if there had been an upload in one part.
@@ -155,6 +160,29 @@ def flipping(key: str) -> Spoil:
 def head_without_length(method: str, path: str, answer: Answer) -> Answer:
     """A HEAD states no length."""
     return replace(answer, has_length=method != "HEAD")
+
+
+def all_206(method: str, path: str, answer: Answer) -> Answer:
+    """Each answer with a whole object has the status of one with a part."""
+    is_whole = method == "GET" and answer.status == 200 and not _is_listing(answer)
+    return replace(answer, status=206) if is_whole else answer
+
+
+def head_of_no_bytes(method: str, path: str, answer: Answer) -> Answer:
+    """A HEAD states the length of its own body."""
+    if method != "HEAD":
+        return answer
+    return replace(answer, headers={**answer.headers, "Content-Length": "0"}, has_length=False)
+
+
+def total_of_range(method: str, path: str, answer: Answer) -> Answer:
+    """A range states its own length as that of the object."""
+    total = f"/{len(answer.body)}"
+    changed = {
+        name: re.sub(r"/\d+$", total, value) if name.lower() == "content-range" else value
+        for name, value in answer.headers.items()
+    }
+    return replace(answer, headers=changed)
 
 
 def head_refused(status: int, code: str = "MethodNotAllowed") -> Spoil:

@@ -63,6 +63,13 @@ def refuses_all(status: int, code: str) -> Spoil:
     return lambda _method, path, _answer: refusal(path, status, code)
 
 
+def refuses_in_json(status: int, content: object) -> Spoil:
+    """Every request, in words that are not those of S3."""
+    return lambda _method, _path, _answer: Answer(
+        status, {"Content-Type": "application/json"}, _json(content)
+    )
+
+
 def refuses_first(count: int, status: int, code: str) -> Spoil:
     """This many requests; all later ones are answered."""
     numbers = itertools.count()

@@ -21,6 +21,8 @@ from kaiwo.sources.answers import check_etag_or_date, check_identity, datetime_o
 from kaiwo.sources.folder_markers import is_marker, left_out
 from kaiwo.sources.obstore.collecting import Collecting
 from kaiwo.sources.pieces import Taken, cut
+from kaiwo.sources.s3_head import is_length_of_head
+from kaiwo.sources.translation import NotForObstoreError
 
 if TYPE_CHECKING:
     from kaiwo.sources.obstore.event_loop import EventLoop
@@ -171,6 +173,16 @@ def marker_attributes(answer: Any) -> tuple[str | None, dict[str, str]]:
     """Content type and metadata of an answer, as ``is_marker`` takes them."""
     attributes = dict(answer.attributes)
     return attributes.pop("Content-Type", None), attributes
+
+
+def require_length(meta: Any) -> None:
+    """Refuse what may be the length of the answer to a HEAD, which has no body.
+
+    Raises:
+        NotForObstoreError: the fsspec source finds the length of the object.
+    """
+    if is_length_of_head({"content-length": f"{meta['size']}", "etag": meta["e_tag"] or ""}):
+        raise NotForObstoreError("the length may be that of the HEAD itself")
 
 
 async def _each(chunks: Any, call: Callable[[Buffer], Buffer]) -> AsyncIterator[Buffer]:

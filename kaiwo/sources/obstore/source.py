@@ -48,7 +48,7 @@ from kaiwo.sources.obstore.fallback import (
     with_another_token,
 )
 from kaiwo.sources.obstore.lister import Lister, NothingFoundError
-from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes
+from kaiwo.sources.obstore.reading import Pin, PinnedReader, marker_attributes, require_length
 from kaiwo.sources.obstore.second_look import is_unchanged
 from kaiwo.sources.pieces import Taken, begun
 from kaiwo.sources.s3_head import parse_entry
@@ -140,6 +140,7 @@ class ObstoreSource(OfferingSource):
                 meta = answer.meta
                 if is_marker(key, meta["size"], *marker_attributes(answer)):
                     raise not_a_file(self.describe("looking up", key))
+                require_length(meta)
                 return parse_entry(meta["path"], meta["size"], meta["e_tag"], meta["last_modified"])
         except NotForObstoreError as reason:
             return self._fallback.instead(lambda: self.fallback().stat(key), reason)
@@ -253,6 +254,8 @@ class ObstoreSource(OfferingSource):
         """
         if isinstance(error, TokenError):
             return self.fallback().classify(error)
+        if isinstance(error, ValueError | OverflowError):
+            raise NotForObstoreError("a date in the answer is out of range") from error
         if not (isinstance(error, BaseError | FileNotFoundError) or is_panic(error)):
             return None
         failed = getattr(self._store.credential_provider, "error", None)

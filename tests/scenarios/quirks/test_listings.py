@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import pytest
@@ -170,3 +171,14 @@ def test_a_run_fetches_every_file_and_a_second_run_none(
         assert (done.code, done.report["downloaded"]) == (0, len(PLAIN)), done.stderr
         again = kaiwo({"download_items": [task]}, "--engine", engine)
         assert (again.code, again.report["unchanged"]) == (0, len(PLAIN)), again.stderr
+
+
+def test_a_listing_of_folders_is_refused(s3: Store, plain: str) -> None:
+    # obstore does not show folders for which nobody asked.
+    folder = b"<CommonPrefixes><Prefix>d/deep/</Prefix></CommonPrefixes></ListBucketResult>"
+
+    def with_folder(answer: Answer) -> Answer:
+        return replace(answer, body=answer.body.replace(b"</ListBucketResult>", folder))
+
+    with pytest.raises(ServiceError, match="lists folders"):
+        listed(s3, plain, "fsspec", with_folder)

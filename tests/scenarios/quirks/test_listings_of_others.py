@@ -18,6 +18,7 @@ from tests.support.proxies import Answer, spoiling
 from tests.support.quirks_listings import (
     Quirk,
     element,
+    gzipped,
     header,
     in_every_listing,
     without_json_field,
@@ -202,3 +203,53 @@ def test_a_size_that_is_not_stated_is_no_number(store: Store, engine: Engine, ne
         pytest.raises(TransientError, match="the answer is not"),
     ):
         list(source.list(""))
+
+
+AZURE: dict[str, list[Quirk]] = {
+    "dates in ISO 8601": [element("Last-Modified", "2023-11-14T22:13:20Z")],
+    "dates that are none": [element("Last-Modified", "yesterday"), element("Creation-Time", "-")],
+    "a tier that is new": [element("AccessTier", "Smart")],
+    "a type that is new": [element("BlobType", "FileBlob")],
+    "an md5 that is none": [element("Content-MD5", "AAA")],
+    "gzip": [gzipped],
+}
+
+
+@pytest.mark.parametrize("quirks", AZURE.values(), ids=AZURE)
+def test_a_listing_of_azure_is_read_as_far_as_it_is_needed(
+    azure: Store, engine: Engine, quirks: list[Quirk]
+) -> None:
+    bucket = azure.new_bucket(FILES)
+    assert keys(azure, bucket, engine, *quirks) == sorted(FILES)
+
+
+def test_a_folder_of_azure_may_be_marked_by_its_type(azure: Store, engine: Engine) -> None:
+    bucket = azure.new_bucket({"d/a": b"x", "d/folder": b""})
+
+    def only_empty(answer: Answer) -> Answer:
+        marked = b"<Content-Length>0</Content-Length><ResourceType>directory</ResourceType>"
+        body = answer.body.replace(b"<Content-Length>0</Content-Length>", marked)
+        return replace(answer, body=body)
+
+    assert keys(azure, bucket, engine, only_empty) == ["d/a"]
+
+
+def test_a_listing_of_gcs_may_come_gzip_encoded(gcs_in_pages: Store, engine: Engine) -> None:
+    bucket = gcs_in_pages.new_bucket(FILES)
+    assert keys(gcs_in_pages, bucket, engine, gzipped) == sorted(FILES)
+
+
+def with_folder(answer: Answer) -> Answer:
+    """A folder in place of what is in it, though no delimiter was given."""
+    if answer.body.startswith(b"{"):
+        content = json.loads(answer.body)
+        return replace(answer, body=json.dumps(content | {"prefixes": ["d/deep/"]}).encode())
+    folder = b"<BlobPrefix><Name>d/deep/</Name></BlobPrefix></Blobs>"
+    return replace(answer, body=answer.body.replace(b"</Blobs>", folder))
+
+
+def test_a_listing_of_folders_is_refused(gcs_in_pages: Store, azure: Store, engine: Engine) -> None:
+    for store in (gcs_in_pages, azure):
+        bucket = store.new_bucket(FILES)
+        with pytest.raises((ServiceError, TransientError)):
+            keys(store, bucket, engine, with_folder)

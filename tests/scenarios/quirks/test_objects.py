@@ -187,3 +187,16 @@ def test_an_object_in_parts_of_different_lengths_arrives(
         again = fetch(store, bucket)
     assert (again.count("unchanged"), again.transferred_bytes) == (1, 0)
     assert seen
+
+
+def test_a_file_whose_head_states_no_bytes_arrives(
+    tmp_path: Path, s3: Store, engine: Engine
+) -> None:
+    bucket = s3.new_bucket(OBJECTS)
+    with spoiling(s3, quirks.head_of_no_bytes) as store:
+        items = [{"file": key, "target_path": key} for key in OBJECTS]
+        task = store.task(bucket, items)
+        config = {"download_root": str(tmp_path / "out"), "download_items": [task]}
+        report = kaiwo.download(config, engine=engine, retries=1)
+    assert report.exit_code == 0
+    assert tree(tmp_path / "out") == OBJECTS

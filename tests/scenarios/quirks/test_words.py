@@ -38,6 +38,7 @@ from tests.support.quirks_words import (
     refusal,
     refuses_all,
     refuses_first,
+    refuses_in_json,
     seen_by,
 )
 from tests.support.recorded import recorded
@@ -89,6 +90,22 @@ def test_patience_is_asked_for_by_many_codes(
     with errors(store, engine, refuses_all(status, code)) as found:
         assert {type(error) for error in found.values()} == {kind}
         assert all(f"{status} {code}" in error.message for error in found.values()), found
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "kind"),
+    [
+        (400, {"Code": "Throttling.Api", "Message": THEIR_WORDS}, BusyError),
+        (403, {"error": {"code": "InvalidObjectState"}, "message": THEIR_WORDS}, ServiceError),
+    ],
+)
+def test_a_gateway_of_s3_may_say_its_code_in_json(
+    s3: Store, engine: Engine, status: int, content: object, kind: type[KaiwoError]
+) -> None:
+    with errors(s3, engine, refuses_in_json(status, content)) as found:
+        # The answer to a HEAD has no body.
+        kinds = {type(error) for name, error in found.items() if name != "look up"}
+    assert kinds == {kind}
 
 
 def test_a_run_is_patient_with_any_code(
