@@ -77,6 +77,10 @@ _STATUSES = {
 }  # fmt: skip
 #: A gateway answers so in place of a service that is not up, as with 503.
 _OF_GATEWAYS = {502, 504}
+#: So does a proxy that is asked for a tunnel: it has too many, or the host is not up.
+_OF_PROXIES = {
+    429: BusyError, 502: NoAnswerError, 503: UnavailableError, 504: NoAnswerError,
+}  # fmt: skip
 #: Errors of code that reads an answer which does not look as expected; see ``garbled``.
 GARBLED = (AttributeError, KeyError, TypeError, ValueError)
 
@@ -157,7 +161,7 @@ def proxy_error(status: int, answer: str) -> KaiwoError:
         why = (
             "asks to wait" if status == HTTPStatus.TOO_MANY_REQUESTS else "does not reach the host"
         )
-        return TransientError(f"{answer}: the proxy {why}")
+        return _OF_PROXIES.get(status, TransientError)(f"{answer}: the proxy {why}")
     return ServiceError(
         f"{answer}: the proxy does not allow this host; have it allowed, or name the host in "
         "NO_PROXY"

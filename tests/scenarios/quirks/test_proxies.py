@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from kaiwo.errors import ConfigError, CredentialsError, KaiwoError, ServiceError, TransientError
+from kaiwo.errors import (
+    BusyError,
+    ConfigError,
+    CredentialsError,
+    KaiwoError,
+    NoAnswerError,
+    ServiceError,
+    UnavailableError,
+)
 from kaiwo.tasks.base import Engine
 from tests.servers import web
 from tests.support import certificates
@@ -179,7 +187,9 @@ def test_the_web_is_asked_through_the_proxy_of_each_host(
         (407, CredentialsError, "user and password"),
         (401, CredentialsError, "user and password"),
         (403, ServiceError, "NO_PROXY"),
-        (503, TransientError, "the proxy does not reach the host"),
+        (429, BusyError, "the proxy asks to wait"),
+        (502, NoAnswerError, "the proxy does not reach the host"),
+        (503, UnavailableError, "the proxy does not reach the host"),
     ],
 )
 def test_a_proxy_that_refuses_a_tunnel_is_what_is_told(

@@ -15,7 +15,13 @@ import pytest
 import requests
 import urllib3
 
-from kaiwo.errors import CredentialsError, KaiwoError, ServiceError, TransientError
+from kaiwo.errors import (
+    BusyError,
+    CredentialsError,
+    KaiwoError,
+    ServiceError,
+    UnavailableError,
+)
 from kaiwo.net.failures import wire_error
 from tests.support.broken_servers import server
 
@@ -75,8 +81,8 @@ SDKS: dict[str, Callable[[str], None]] = {
         (b"407 Proxy Authentication Required", CredentialsError, "user and password"),
         (b"403 Forbidden", ServiceError, "403: the proxy does not allow this host"),
         (b"405 No", ServiceError, "405: the proxy does not allow this host"),
-        (b"429 Too Many Requests", TransientError, "429: the proxy"),
-        (b"503 Service Unavailable", TransientError, "503: the proxy"),
+        (b"429 Too Many Requests", BusyError, "429: the proxy"),
+        (b"503 Service Unavailable", UnavailableError, "503: the proxy"),
     ],
 )
 def test_what_a_proxy_answers_to_connect_is_said(
