@@ -4,6 +4,9 @@ What was asked for arrives whether somebody reads it or not: the buffers of a se
 of the kernel hold megabytes for each connection. So what all requests ask for together must be
 little, compared with what the limit allows in seconds: a range is asked for part by part, and there
 are few requests at first. More come as on any line, while the limit is not used up.
+
+Where answers are late, one request waits for its answer while the others are read: so they ask
+besides for what the limit allows until then.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ ASKED_S, PIECES_S = 0.25, 0.1
 WORTH_ASKING = 1 << 20
 #: Smaller requests and pieces would cost more than their bytes.
 LEAST_REQUEST, LEAST_PIECE = 128 << 10, 4 << 10
+#: No answer counts as later than this: one that our own requests hold up would hold up more.
+LATEST_S = 4.0
 #: The limit is used up if at most this part of a time was not used.
-UNUSED = 0.1
+UNUSED = 0.05
 #: Such a time is at least this long.
 LOOK_S = 0.5
 
@@ -29,14 +34,17 @@ def first_requests(rate: int) -> int:
     return max(int(rate * ASKED_S / WORTH_ASKING), 1)
 
 
-def request_size(rate: int, requests: int) -> int:
+def request_size(rate: int, requests: int, answer_s: float = 0.0) -> int:
     """How many bytes a request for a part of a large object may ask for.
 
     Args:
         rate: bytes a second of all requests.
         requests: in flight, at least 1.
+        answer_s: seconds until the first byte of an answer comes.
     """
-    return max(int(rate * ASKED_S / requests), LEAST_REQUEST)
+    others = max(requests - 1, 1)
+    asked_s = ASKED_S + min(answer_s, LATEST_S) * requests / others
+    return max(int(rate * asked_s / requests), LEAST_REQUEST)
 
 
 def piece_size(rate: int, requests: int) -> int:

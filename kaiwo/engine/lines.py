@@ -192,7 +192,8 @@ class Lines:
             return Reading(channel=self._channel, bandwidth=self._bandwidth, abreast=abreast)
         request = 0
         if self._bandwidth is not None and isinstance(job, Range):
-            request = bandwidth_share.request_size(self._bandwidth.rate, self._total)
+            answer_s = line.limit.first_byte_s or 0.0
+            request = bandwidth_share.request_size(self._bandwidth.rate, self._total, answer_s)
         return Reading(
             self._piece,
             0.0 if rate is None or self._by_peers else rate * CREEPING,

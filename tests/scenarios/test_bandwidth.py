@@ -68,8 +68,9 @@ def test_small_objects_count_as_well(s3: Store, engine: Engine, tmp_path: Path) 
     require_rate(line)
 
 
-def test_a_web_server_sends_as_many_bytes_a_second(tmp_path: Path) -> None:
-    line = Line()
+@pytest.mark.parametrize("late_s", [0, 0.3])
+def test_a_web_server_sends_as_many_bytes_a_second(late_s: float, tmp_path: Path) -> None:
+    line = Line(late_s=late_s)
     page = web.Page(LARGE, {"ETag": '"an-etag-of-1"'})
     assert of_the_web(page, line, tmp_path).ok
     require_rate(line)

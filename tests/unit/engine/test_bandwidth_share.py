@@ -27,6 +27,20 @@ def test_more_requests_ask_for_less_each(rate: int) -> None:
     assert piece_size(rate, 64) <= piece_size(rate, 8)
 
 
+@pytest.mark.parametrize("requests", [2, 4, 8])
+@pytest.mark.parametrize("answer_s", [0.1, 0.5, 2.0])
+def test_late_answers_leave_the_limit_used_up(requests: int, answer_s: float) -> None:
+    rate = 20_000_000
+    size = request_size(rate, requests, answer_s)
+    # One waits for its answer meanwhile.
+    assert (requests - 1) * size >= rate * answer_s
+    assert requests * size <= rate * (0.25 + 2 * answer_s)
+
+
+def test_an_answer_that_never_comes_asks_for_no_more_and_more() -> None:
+    assert request_size(1_000_000, 2, 1e6) <= 10_000_000
+
+
 def test_requests_that_are_held_back_do_not_grow() -> None:
     limit, now_s = RequestLimit(first=2), 0.0
     for _ in range(1_000):
