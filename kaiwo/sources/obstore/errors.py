@@ -62,6 +62,8 @@ _NO_HTTP = r"(?m)^\s*Parse\($"
 #: The request was sent, and no answer began.
 _NO_ANSWER = r"(?m)^\s*SendRequest,$"
 _SYSTEM = r"(?m)^\s*code: (\d{1,3}),$"
+#: What gives obstore its credentials has failed.
+_SIGN_IN = r"(?m)^\s*source: PyErr \{$"
 #: The proxy of ``store`` for hosts that requests may not go to.
 _NOWHERE = r"(?m)^\s*0\.0\.0\.0:0,$"
 _TLS = r"(?m)^\s*error: (Invalid(Certificate|Message)|AlertReceived)\("
@@ -134,6 +136,11 @@ def _is_understood(text: str) -> bool:
     if re.search(_OTHER_RANGE, text):
         return True
     return re.search(_KIND, text) is not None and re.search(_NO_HTTP, text) is None
+
+
+def is_of_sign_in(text: str) -> bool:
+    """Whether the request was not sent, since there were no credentials; see ``Provider``."""
+    return re.search(_SIGN_IN, text) is not None
 
 
 def is_unauthorized(text: str) -> bool:

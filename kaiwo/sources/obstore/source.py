@@ -38,6 +38,7 @@ from kaiwo.sources.obstore.errors import (
     description,
     error_code,
     fallback_reason,
+    is_of_sign_in,
     is_unauthorized,
     map_text,
 )
@@ -258,14 +259,14 @@ class ObstoreSource(OfferingSource):
             raise NotForObstoreError("a date in the answer is out of range") from error
         if not (isinstance(error, BaseError | FileNotFoundError) or is_panic(error)):
             return None
+        text = description(error)
         failed = getattr(self._store.credential_provider, "error", None)
-        if failed is not None:
+        if failed is not None and is_of_sign_in(text):
             return failed if isinstance(failed, KaiwoError) else self.fallback().classify(failed)
         if isinstance(error, InvalidPathError):
             raise NotForObstoreError("obstore cannot name some of the keys") from error
         if is_panic(error):
             raise NotForObstoreError("obstore cannot express the request") from error
-        text = description(error)
         found = with_signer(map_text(text, what, by_version=self._pin == "version"), self._signer)
         reason, code = fallback_reason(text, found), error_code(text)
         if reason is FallbackReason.REFUSAL:

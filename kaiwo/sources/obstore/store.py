@@ -62,7 +62,8 @@ class Provider:
         identity: whose tokens they are, if they are tokens that can be replaced.
 
     Attributes:
-        error: the last failure of ``give``; obstore passes on its text only.
+        error: the last failure of ``give``; obstore passes on its text only. It stays: other
+            requests may sign in before it is known which one failed.
     """
 
     def __init__(
@@ -80,7 +81,6 @@ class Provider:
         except Exception as error:
             self.error = error
             raise
-        self.error = None
         return given
 
 

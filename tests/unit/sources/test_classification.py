@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from obstore.exceptions import GenericError, InvalidPathError
+from collections.abc import Mapping
 
-from kaiwo.errors import BugError, KaiwoError, TransientError
+import obstore
+import pytest
+from obstore.exceptions import BaseError, GenericError, InvalidPathError
+from obstore.store import S3Store
+
+from kaiwo.errors import BugError, CredentialsError, KaiwoError, TransientError
 from kaiwo.objects import RemoteObject
+from kaiwo.protocols import Source
 from kaiwo.sources.obstore.source import ObstoreSource
+from kaiwo.sources.obstore.store import Provider
 from tests.support.engines import opened
 from tests.support.stores import Store
 
@@ -64,3 +70,26 @@ def test_a_request_at_which_obstore_panics_goes_through_fsspec(s3: Store, size: 
         with pytest.raises(KaiwoError) as caught:
             source.read(impossible, 0, size)
     assert not isinstance(caught.value, BugError)
+
+
+def test_a_request_that_could_not_sign_in_says_so_when_another_one_can_by_then() -> None:
+    keys = {"access_key_id": "a", "secret_access_key": "b", "expires_at": None}
+    failure = CredentialsError("signing in: not yet")
+    answers: list[Exception | Mapping[str, str | None]] = [failure, keys]
+
+    def give() -> Mapping[str, str | None]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def fallback() -> Source:
+        raise AssertionError("fsspec would sign in again")
+
+    provider = Provider(give)
+    store = S3Store("b", endpoint="https://127.0.0.1:9", credential_provider=provider)  # type: ignore[arg-type]
+    source = ObstoreSource(store, "s3://b/", "a", pin="etag", lists=True, fallback=fallback)
+    with pytest.raises(BaseError) as caught:
+        obstore.list_with_delimiter(store)
+    assert provider() == keys
+    assert source.classify(caught.value) is failure
