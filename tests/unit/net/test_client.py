@@ -502,8 +502,8 @@ def test_the_proxy_of_the_environment_is_asked_with_its_password(
     [
         (407, "CredentialsError", "user and password"),
         (403, "ServiceError", "403: the proxy does not allow this host"),
-        (503, "TransientError", "503: the proxy"),
-        (502, "TransientError", "502: the proxy"),
+        (503, "UnavailableError", "503: the proxy"),
+        (502, "NoAnswerError", "502: the proxy"),
     ],
 )
 def test_what_a_proxy_answers_is_told_as_what_it_is(
