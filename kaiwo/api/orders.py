@@ -117,9 +117,15 @@ def order_of(config: Config, *, is_run: bool = True) -> Order:
     asked = tuple(want for _, wants in tasks for want in wants)
     # Places in the file and its text stay here: values may be secrets.
     again = _OfConfig(replace(config, document=Document(config.document.name, None)))
-    name, is_file = config.document.name, config.document.is_file
-    used = used_lock(config), name if is_file else ""
-    return Order(settings, tasks, asked, *used, config.download_root, again=again)
+    return Order(
+        settings,
+        tasks,
+        asked,
+        used_lock(config),
+        config.document.path,
+        config.download_root,
+        again=again,
+    )
 
 
 def as_shard(order: Order) -> Order:
@@ -173,9 +179,9 @@ def lock_path(config: Config) -> str:
     require_one_lock(settings)
     if settings.lock_file is not None:
         return absolute(settings.lock_file)
-    if not config.document.is_file:
+    if not config.document.path:
         raise ConfigError("a configuration without a file needs lock_file, the path of its lock")
-    return default_lock(config.document.name)
+    return default_lock(config.document.path)
 
 
 def require_one_lock(settings: Settings) -> None:

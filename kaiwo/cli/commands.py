@@ -35,10 +35,7 @@ Options = Mapping[str, Any]
 
 def download(path: str, options: Options) -> int:
     """Carry out a file, and report how the run ended."""
-    written = before_file("report", options), before_file("metrics_file", options)
-    # An error that comes early replaces no configuration.
-    early = Outputs(*(None if is_same_file(each, path) else each for each in written))
-    done = _delivered(lambda: config_file.load(path, options), run.run, options, early)
+    done = _delivered(lambda: config_file.load(path, options), run.run, options, path)
     return done.exit_code
 
 
@@ -46,7 +43,7 @@ def _delivered(
     prepare: Callable[[], PreparedT],
     carry_out: Callable[[PreparedT, Sink], Report],
     options: Options,
-    early: Outputs | None = None,
+    path: str = "",
 ) -> Report:
     """Load and run; show, log and deliver as the options, and then the settings, say."""
     _log_early(options)
@@ -56,8 +53,9 @@ def _delivered(
         lines_only = settings.log_format == "json"
         return displays.sink_for(settings.progress, console, lines_only=lines_only)
 
-    if early is None:
-        early = Outputs(before_file("report", options), before_file("metrics_file", options))
+    written = before_file("report", options), before_file("metrics_file", options)
+    # An error that comes early replaces no configuration.
+    early = Outputs(*(None if is_same_file(each, path) else each for each in written))
     return run_and_deliver(prepare, carry_out, display, early=early, summarise=_summarise)
 
 

@@ -132,7 +132,7 @@ class Builder:
 
     def _doubles(self, settings: Settings) -> list[tuple[str, str]]:
         """See ``own_files``."""
-        config = self._document.name if self._document.is_file else ""
+        config = self._document.path
         has_lock = settings.locked or settings.write_lock
         try:
             lock = settings.lock_file or (default_lock(config) if config and has_lock else "")

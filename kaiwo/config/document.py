@@ -54,9 +54,9 @@ class Document(Struct, frozen=True):
     _excerpts: Excerpts | None = None
 
     @property
-    def is_file(self) -> bool:
-        """Whether it was read from a file, and not given as data."""
-        return self._node is not None
+    def path(self) -> str:
+        """Of the file that it was read from; empty: it was given as data."""
+        return "" if self._node is None else self.name
 
     def __repr__(self) -> str:
         return f"Document({self.name!r})"  # it holds secrets

@@ -38,16 +38,18 @@ def doubles(settings: Settings, config_file: str, lock_file: str) -> Iterator[tu
 
     For arguments and errors see ``own_files``.
     """
-    first = own_files(settings, config_file, lock_file)
+    first: dict[str, str] = {}
     for path, name, what in _named(settings, config_file, lock_file):
-        if first[path] != what:
+        if first.setdefault(path, what) != what:
             yield name, first[path]
 
 
 def is_same_file(path: str | None, config_file: str) -> bool:
-    """Whether a path that an option gives is that of the configuration."""
+    """Whether a path that an option gives is that of the configuration; see ``own_files``."""
+    if not path or not config_file:
+        return False
     with contextlib.suppress(ConfigError):  # there is no home folder: a run will say so
-        return path is not None and _real(path) == _real(config_file)
+        return _real(path) == _real(config_file)
     return False
 
 

@@ -21,6 +21,8 @@ _GZIP, _DEFLATE = {"gzip", "x-gzip"}, {"deflate"}
 _KNOWN = _GZIP | _DEFLATE | {
     "aes128gcm", "br", "compress", "dcb", "dcz", "exi", "pack200-gzip", "x-compress", "zstd",
 }  # fmt: skip
+#: No page of a listing has more bytes, decoded.
+MOST_PAGE = 256 << 20
 #: Input is decoded in pieces of this size, so that a small body cannot become a large one unseen.
 _PIECE = 1 << 16
 
@@ -64,16 +66,15 @@ def decoded(chunks: Iterable[bytes], encodings: list[str], most: int) -> Iterato
         raise EncodingError
 
 
-def plain(body: bytes, values: Iterable[str], most: int) -> bytes:
-    """A body that was not to be encoded: decoded, or as it came where it cannot be decoded.
+def plain(body: bytes, values: Iterable[str]) -> bytes:
+    """A page of a listing that was not to be encoded: decoded, or as it came where it cannot be.
 
     Args:
         body: all of it.
         values: of the headers ``Content-Encoding``; some proxies decode a body and leave the word.
-        most: how many bytes the decoded body may have.
     """
     try:
-        return b"".join(decoded([body], stated(values), most))
+        return b"".join(decoded([body], stated(values), MOST_PAGE))
     except EncodingError:
         return body
 

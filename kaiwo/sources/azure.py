@@ -43,7 +43,7 @@ from kaiwo.sources.answers import (
 from kaiwo.sources.azure_answers import (
     is_marker_by_headers,
     listing_url,
-    parse_headers,
+    parse_blob,
     parse_page,
 )
 from kaiwo.sources.azure_tokens import map_token_error
@@ -165,7 +165,7 @@ class AzureSource(AsyncSource):
             headers = {name.lower(): value for name, value in answer.headers.items()}
             if is_marker_by_headers(key, headers):
                 raise not_a_file(self.describe("looking up", key))
-            return parse_headers(key, headers)
+            return parse_blob(key, headers)
 
     def _chunks(self, remote: RemoteObject, start: int, end: int) -> AsyncIterator[bytes]:
         return self._read_blob(self._container.get_blob_client(remote.key), remote, start, end)

@@ -52,9 +52,8 @@ def parse_page(body: bytes) -> tuple[Sequence[RemoteObject | None], str]:
         raise ValueError("no NextMarker")
     if page.find("{*}Blobs/{*}BlobPrefix") is not None:
         raise ValueError("folders, though no delimiter was given")
-    return [_parse_entry(blob) for blob in page.iterfind("{*}Blobs/{*}Blob")], (
-        marker.text or ""
-    ).strip()
+    blobs = [_parse_entry(blob) for blob in page.iterfind("{*}Blobs/{*}Blob")]
+    return blobs, (marker.text or "").strip()
 
 
 def _parse_entry(blob: ET.Element) -> RemoteObject | None:
@@ -67,7 +66,7 @@ def _parse_entry(blob: ET.Element) -> RemoteObject | None:
     if name.get("Encoded", "").lower() == "true":
         key = unquote(key)
     is_folder = properties.get("resourcetype", "").lower() == "directory"
-    remote = _parse(key, properties)
+    remote = parse_blob(key, properties)
     marks = is_marker(key, remote.size, properties.get("content-type"), metadata)
     return None if is_folder or marks else remote
 
@@ -93,13 +92,13 @@ def is_marker_by_headers(key: str, headers: Mapping[str, str]) -> bool:
     return is_folder or is_marker(key, size, headers.get("content-type"), metadata)
 
 
-def parse_headers(key: str, headers: Mapping[str, str]) -> RemoteObject:
-    """A blob as the answer to a look-up states it; see ``is_marker_by_headers``."""
-    return _parse(key, headers)
+def parse_blob(key: str, stated: Mapping[str, str]) -> RemoteObject:
+    """A blob as its properties in a listing, or the headers of a look-up, state it.
 
-
-def _parse(key: str, stated: Mapping[str, str]) -> RemoteObject:
-    """A blob as its properties or headers state it; they have the same names."""
+    Args:
+        key: of the blob.
+        stated: both have the same names, here in lower case.
+    """
     return RemoteObject(
         key,
         stated_size(stated.get("content-length")),

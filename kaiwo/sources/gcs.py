@@ -53,8 +53,6 @@ from kaiwo.sources.gcs_tokens import map_token_error
 from kaiwo.sources.identity import Identity, TokenError
 from kaiwo.sources.translation import NOBODY
 
-#: No page of a listing is longer.
-_MOST_BODY = 256 << 20
 _FIELDS = "name,size,etag,generation,md5Hash,crc32c,timeCreated,contentType"
 
 
@@ -165,7 +163,7 @@ class GcsSource(AsyncSource):
         answer = await self._get(path, parameters, {"Accept-Encoding": "identity"}, token)
         async with answer:
             stated = answer.headers.getall("Content-Encoding", ())
-            plain = encodings.plain(await answer.read(), stated, _MOST_BODY)
+            plain = encodings.plain(await answer.read(), stated)
             body: dict[str, Any] = json.loads(plain)
             return body
 

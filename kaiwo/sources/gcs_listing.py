@@ -86,11 +86,10 @@ class GcsListing:
         parameters |= {"startOffset": place.start} if place.start else {}
         # A gateway may spell names in another way; a page without its entries looks like the end.
         page = {name.lower(): value for name, value in self._request(parameters).items()}
+        what = self._source.describe("listing", prefix)
         if not _LISTING & page.keys():
-            what = self._source.describe("listing", prefix)
             raise TransientError(f"{what}: the answer is not a listing")
         if page.get("prefixes"):
-            what = self._source.describe("listing", prefix)
             raise ServiceError(f"{what}: the service lists folders, and not what is in them")
         entries: Sequence[Entry] = page.get("items", ())
         token = page.get("nextpagetoken")

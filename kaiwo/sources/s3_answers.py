@@ -20,8 +20,6 @@ from kaiwo.net.codes import code_in
 
 #: What the SDK's readers of dates and numbers raise.
 _UNREADABLE = (ValueError, TypeError, OverflowError, RuntimeError)
-#: No page of a listing is longer.
-_MOST_BODY = 256 << 20
 
 
 class LenientParser(AioRestXMLParser):  # type: ignore[misc]  # no annotations
@@ -80,7 +78,7 @@ def _plain(response_dict: dict[str, Any], **_: Any) -> None:
     if not isinstance(body, bytes):
         return
     stated = response_dict["headers"].get("content-encoding", "")
-    response_dict["body"] = encodings.plain(body, [stated], _MOST_BODY).strip()
+    response_dict["body"] = encodings.plain(body, [stated]).strip()
 
 
 def register(session: Any) -> None:

@@ -128,7 +128,7 @@ class Head:
         return replace(self._parse(key, headers), version=version_of(headers))
 
     def _parse(self, key: str, headers: Mapping[str, str]) -> RemoteObject:
-        if is_length_of_head(headers):
+        if is_length_of_head(headers.get("content-length", ""), headers.get("etag")):
             raise ValueError("the length may be that of the HEAD itself")
         return parse_head_with_parts(key, headers, lambda: self._fetch(key, "?partNumber=1"))
 
@@ -189,10 +189,9 @@ def is_size_wrong(remote: RemoteObject) -> bool:
     return remote.size == 0 and remote.checksum not in (None, _OF_NOTHING)
 
 
-def is_length_of_head(headers: Mapping[str, str]) -> bool:
-    """Whether the length may be that of the HEAD itself, which has no body."""
-    length = headers.get("content-length", "").lstrip("0")
-    return not length and md5_of(plain_etag(headers.get("etag"))) != _OF_NOTHING
+def is_length_of_head(length: str, etag: str | None) -> bool:
+    """Whether a length that a HEAD states may be that of its answer, which has no body."""
+    return not length.lstrip("0") and md5_of(plain_etag(etag)) != _OF_NOTHING
 
 
 def parse_head(key: str, headers: Mapping[str, str]) -> RemoteObject:

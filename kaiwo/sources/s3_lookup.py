@@ -108,9 +108,11 @@ class S3Lookup:
             logger.debug("%s", error.message)
             read = self._first_byte(key)
             return self._again(key, read) if isinstance(error, CredentialsError) else read
-        if not headers.get("content-length", "").isdecimal():
+        length = headers.get("content-length", "")
+        if not length.isdecimal():
             return {**headers, **self._first_byte(key)}
-        if is_length_of_head(headers) and not is_marker_by_headers(key, 0, headers):
+        is_doubtful = is_length_of_head(length, headers.get("etag"))
+        if is_doubtful and not is_marker_by_headers(key, 0, headers):
             return self._with_length(key, headers)
         return headers
 

@@ -78,8 +78,11 @@ class Manifest:
         self._reader = Reader(self._path, _HEADER)
         self._reader.read(self._take)
         if self._reader.is_other_version:
-            message = "%s is damaged, or of another version of kaiwo: kaiwo ignores it%s"
-            logger.warning(message, self._path, "; remove it if no other version is in use there")
+            message = (
+                "%s is damaged, or of another version of kaiwo: kaiwo ignores it; remove it if no "
+                "other version is in use there"
+            )
+            logger.warning(message, self._path)
 
     def refresh(self) -> bool:
         """Read what was appended since then; says whether that changed anything that is known.

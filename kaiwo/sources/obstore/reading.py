@@ -181,7 +181,7 @@ def require_length(meta: Any) -> None:
     Raises:
         NotForObstoreError: the fsspec source finds the length of the object.
     """
-    if is_length_of_head({"content-length": f"{meta['size']}", "etag": meta["e_tag"] or ""}):
+    if is_length_of_head(f"{meta['size']}", meta["e_tag"]):
         raise NotForObstoreError("the length may be that of the HEAD itself")
 
 
